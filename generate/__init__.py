@@ -1,0 +1,1 @@
+"""Generators of committed files: run by developers, checked by a test."""

@@ -1,0 +1,1 @@
+"""Generated gRPC stubs; made by generate/protos.py, never edited."""

@@ -1,0 +1,1 @@
+"""What happens to a write between decoding and storing."""

@@ -1,0 +1,72 @@
+"""The shape of an admission plugin and of the request it sees.
+
+A write goes: decode, default, every ``mutate`` in the order of PLUGINS, validation, every ``validate`` in the same order,
+store. Plugins refuse by raising an ApiError (``Forbidden`` as a rule, made by ``refused``). They look other objects up
+through ``Request.lookup``, which reads the API server's own caches and falls back to storage.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kybern.auth.user import User
+from kybern.machinery.errors import Details, Forbidden
+from kybern.machinery.kind import Kind, Raw
+
+
+class Lookup(Protocol):
+    """Reads of other objects for a plugin. Kinds are named by group and plural."""
+
+    async def get(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
+        """From the cache."""
+        ...
+
+    async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
+        """From storage, for when a stale cache would refuse wrongly."""
+        ...
+
+    async def list(self, group: str, plural: str, namespace: str = "") -> list[Raw]:
+        """From the cache."""
+        ...
+
+
+@dataclass(slots=True)
+class Request:
+    """A write on its way to storage. ``new`` is None for DELETE, ``old`` None for CREATE; plugins may change ``new``.
+
+    ``operation`` is CREATE, UPDATE, DELETE or CONNECT; ``name`` may be empty when generateName is used.
+    ``warnings`` go to the client as Warning headers.
+    """
+
+    operation: str
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+    user: User
+    new: Raw | None
+    old: Raw | None
+    lookup: Lookup
+    dry_run: bool = False
+    options: Raw = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+type Hook = Callable[[Request], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One admission plugin under upstream's name. ``default`` says whether it is on without a flag."""
+
+    name: str
+    mutate: Hook | None = None
+    validate: Hook | None = None
+    default: bool = True
+
+
+def refused(request: Request, message: str) -> Forbidden:
+    """The 403 that upstream's admission.NewForbidden makes."""
+    kind = request.kind
+    details = Details(name=request.name, group=kind.group, kind=kind.plural)
+    return Forbidden(f'{kind.group_resource} "{request.name}" is forbidden: {message}', details)

@@ -1,0 +1,19 @@
+"""Who asks: the identity that authentication gives a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ANONYMOUS = "system:anonymous"
+ALL_AUTHENTICATED = "system:authenticated"
+ALL_UNAUTHENTICATED = "system:unauthenticated"
+MASTERS = "system:masters"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user, as upstream's user.Info: name, uid, groups, and extra values such as a token's pod."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

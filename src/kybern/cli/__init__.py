@@ -1,0 +1,1 @@
+"""Console scripts; the only place that wires things together."""

@@ -1,0 +1,1 @@
+"""Talking to an API server: REST, kubeconfig, list and watch, caches, events, leases."""

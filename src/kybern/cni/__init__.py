@@ -1,0 +1,1 @@
+"""The pod network: addresses for pods on a node and routes between nodes."""

@@ -1,0 +1,1 @@
+"""Process plumbing without any Kubernetes: flags, TLS, logging, signals, health and metrics."""

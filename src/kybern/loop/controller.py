@@ -1,0 +1,120 @@
+"""The shape of a control loop: observe, diff, act.
+
+``observe`` gathers from the cache what one key needs; ``diff`` is pure and yields actions; the loop (``run.py``) acts.
+The loop owns, once, for every controller: watches, owner mapping, the queue (never one key with two workers), back-off,
+leader election, metrics, and waiting until its own writes are in its cache.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from kybern.machinery.struct import Object
+
+
+class Key(NamedTuple):
+    """Names the object that a controller works on."""
+
+    namespace: str
+    name: str
+
+
+class View(Protocol):
+    """What ``observe`` may read: caches of watched kinds and the time. Everything in it is frozen."""
+
+    now: datetime
+
+    def get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None: ...
+
+    def list[T: Object](self, kind: type[T], namespace: str = "") -> Iterator[T]: ...
+
+    def owned[T: Object](self, kind: type[T], owner: Object) -> Iterator[T]:
+        """Objects of a kind whose controlling owner reference names ``owner`` by uid."""
+        ...
+
+    def index[T: Object](self, kind: type[T], name: str, value: str) -> Iterator[T]:
+        """Objects found by an index that the controller declared, e.g. pods by node."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make an object. An object that is already there is no error. generateName is allowed."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Change what differs between ``old`` and ``new`` (a merge patch that names old's resourceVersion)."""
+
+    old: Object
+    new: Object
+
+
+@dataclass(frozen=True, slots=True)
+class PatchStatus:
+    """The same, on the status subresource."""
+
+    old: Object
+    new: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove an object (only the one with this uid). An object that is gone is no error."""
+
+    object: Object
+    propagation: str = "Background"
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event about an object. ``type`` is Normal or Warning."""
+
+    about: Object
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look at this key again after so many seconds, whatever happens in between."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that the others cannot express: method, path, JSON body. The answer is not looked at beyond its success."""
+
+    method: str
+    path: str
+    body: Any = None
+
+
+type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Controller[S]:
+    """One control loop.
+
+    ``name`` is upstream's (``--controllers`` switches by it). ``kind`` is what keys name. ``owns`` are kinds whose controller
+    reference points at it: their changes wake the owner. ``watches`` maps other kinds to a function from an object to the
+    keys it wakes. ``indexes`` maps a kind to named functions from an object to index values. ``diff`` may raise ApiError
+    never: it is pure. ``every`` seconds, if set, wakes all keys.
+    """
+
+    name: str
+    kind: type[Object]
+    observe: Callable[[View, Key], S | None]
+    diff: Callable[[S], Iterable[Action]]
+    owns: tuple[type[Object], ...] = ()
+    watches: tuple[tuple[type[Object], Callable[[Any, View], Iterable[Key]]], ...] = ()
+    indexes: tuple[tuple[type[Object], str, Callable[[Any], Iterable[str]]], ...] = ()
+    workers: int = 5
+    every: float = 0.0

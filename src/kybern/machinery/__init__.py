@@ -1,0 +1,1 @@
+"""What every kind shares: meta, errors, schema, selectors, quantities, patches. Knows no kind."""

@@ -1,0 +1,159 @@
+"""What the generic engine needs to know of a kind, as data.
+
+A kind is one ``Kind`` record: built-in ones are written in ``kybern.api``, one file a kind; custom ones are made at run
+time from their definition. Routes, storage keys, discovery, OpenAPI, tables, watches and short names follow from it.
+
+Objects are plain JSON values here (``Raw``): the API server keeps what it does not know, and decodes only on writes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kybern.machinery.errors import Cause
+
+type Raw = dict[str, Any]
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of ``kubectl get``: upstream's TableColumnDefinition. Priority above 0 shows only with ``-o wide``."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a kind prints. ``cells`` gives one value a column; ``now`` is Unix time in seconds, for ages.
+
+    ``conditions`` gives the conditions of a row (upstream sets them for finished pods).
+    """
+
+    columns: tuple[Column, ...]
+    cells: Callable[[Raw, float], list[Any]]
+    conditions: Callable[[Raw], list[Raw]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A path below an object. ``kind`` names what travels (Scale, Binding, Eviction, or the parent's own kind)."""
+
+    name: str
+    kind: str
+    group: str = ""
+    version: str = "v1"
+    verbs: tuple[str, ...] = ("get", "patch", "update")
+
+
+def _nothing(_new: Raw) -> None:
+    return
+
+
+def _keep(_new: Raw, _old: Raw) -> None:
+    return
+
+
+def _valid(_new: Raw, _old: Raw | None) -> Iterable[Cause]:
+    return ()
+
+
+def _quiet(_new: Raw, _old: Raw | None) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What no schema states about a kind; pure functions, run in this order on a write.
+
+    ``default`` fills in API defaults (upstream's zz_generated.defaults and defaults.go). It runs on every decoded body,
+    and on objects read from storage, so it must be idempotent.
+    ``on_create`` and ``on_update`` are upstream's PrepareForCreate and PrepareForUpdate (status is dropped on create and
+    kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
+    engine's, too: it grows when anything but metadata and status changed).
+    ``on_status`` is PrepareForUpdate of the status subresource (the engine keeps everything but status from the old one).
+    ``validate`` yields what is wrong; old is None on create. ``validate_status`` the same for the status subresource.
+    ``warnings`` yields texts for Warning headers.
+    """
+
+    default: Callable[[Raw], None] = _nothing
+    on_create: Callable[[Raw], None] = _nothing
+    on_update: Callable[[Raw, Raw], None] = _keep
+    on_status: Callable[[Raw, Raw], None] = _keep
+    validate: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
+    validate_status: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
+    warnings: Callable[[Raw, Raw | None], Iterable[str]] = _quiet
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How a kind that is stored as another group or version becomes that one and back (in place on plain values)."""
+
+    group: str
+    version: str
+    to_stored: Callable[[Raw], Raw]
+    from_stored: Callable[[Raw], Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One served resource. ``schema`` names its definition, e.g. ``io.k8s.api.core.v1.Pod``.
+
+    ``storage`` is the etcd prefix below ``/registry/`` without slashes at the ends (``pods``, ``services/specs``); the key
+    of an object is ``/registry/STORAGE/[NAMESPACE/]NAME``. A kind with verbs ("create",) and no storage is a review: it is
+    answered, never kept. ``selectable`` are the field selectors beyond metadata.name and metadata.namespace.
+    ``valid_name`` yields messages for a bad metadata.name (None: RFC 1123 subdomain).
+    ``allow_create_on_update`` and ``allow_unconditional_update`` are upstream's strategy answers.
+    ``graceful`` gives the grace period in seconds with which an object is deleted, None when it goes at once;
+    arguments: the object and the asked period, None when not asked.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    schema: str
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    storage: str = ""
+    subresources: tuple[Subresource, ...] = ()
+    selectable: Mapping[str, Callable[[Raw], str]] = field(default_factory=dict)
+    table: Table | None = None
+    rules: Rules = field(default_factory=Rules)
+    conversion: Conversion | None = None
+    valid_name: Callable[[str], Iterable[str]] | None = None
+    allow_create_on_update: bool = False
+    allow_unconditional_update: bool = True
+    graceful: Callable[[Raw, int | None], int | None] | None = None
+    storage_version_hash: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_resource(self) -> str:
+        """As upstream prints it in messages: ``pods``, ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def has_status(self) -> bool:
+        return any(sub.name == "status" for sub in self.subresources)
+
+    def key(self, namespace: str, name: str) -> str:
+        """The storage key of one object."""
+        middle = f"{namespace}/" if self.namespaced else ""
+        return f"/registry/{self.storage}/{middle}{name}"
+
+    def prefix(self, namespace: str = "") -> str:
+        """The storage prefix of all objects, or of those of one namespace."""
+        middle = f"{namespace}/" if namespace and self.namespaced else ""
+        return f"/registry/{self.storage}/{middle}"

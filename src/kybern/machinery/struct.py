@@ -1,0 +1,52 @@
+"""The base of every typed API object: frozen, camelCase on the wire, absent where it has nothing to say.
+
+A field's Python default is what the wire means by leaving it out, never the API's default (the server fills those in).
+Collections are tuples and read-only mappings. To change an object use ``replace``.
+"""
+
+from typing import Any, ClassVar, dataclass_transform
+
+import msgspec
+from msgspec.structs import replace
+
+__all__ = ["Object", "Struct", "decoder", "encode", "replace"]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class _StructMeta(msgspec.StructMeta):
+    """Tells type checkers that subclasses inherit ``frozen`` and take keywords."""
+
+
+class Struct(
+    msgspec.Struct, metaclass=_StructMeta, rename="camel", omit_defaults=True, frozen=True, kw_only=True
+):
+    """A JSON object of the API. Unknown fields are skipped when reading: write by patch, so that none is lost."""
+
+
+class Object(Struct, kw_only=True):
+    """An API object with a REST path of its own. The class variables say where it lives."""
+
+    api_version: ClassVar[str]
+    kind: ClassVar[str]
+    plural: ClassVar[str]
+    namespaced: ClassVar[bool]
+
+
+def encode(value: Struct) -> bytes:
+    """JSON of a value; objects start with their apiVersion and kind."""
+    body = msgspec.json.encode(value)
+    if not isinstance(value, Object):
+        return body
+    head = f'{{"apiVersion":"{value.api_version}","kind":"{value.kind}"'.encode()
+    return head + (b"," if len(body) > 2 else b"") + body[1:]
+
+
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+def decoder[T](of: type[T]) -> msgspec.json.Decoder[T]:
+    """A reusable decoder, made at first use: building one resolves all types below it."""
+    found = _DECODERS.get(of)
+    if found is None:
+        found = _DECODERS[of] = msgspec.json.Decoder(of)
+    return found

@@ -1,0 +1,1 @@
+"""Machines made with libvirt, and the topologies that describe them."""

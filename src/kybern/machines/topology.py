@@ -1,0 +1,68 @@
+"""What a cluster is made of, as data: the frozen form of ``inventories/topology/*.yaml``."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+ETCD = "etcd"
+CONTROL_PLANE = "control-plane"
+WORKER = "worker"
+PODS = IPv4Network("10.244.0.0/16")
+SERVICES = IPv4Network("10.96.0.0/16")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine. ``memory`` and ``disk`` in MiB; ``roles`` of etcd, control-plane, worker."""
+
+    name: str
+    address: IPv4Address
+    roles: frozenset[str]
+    memory: int = 1024
+    cpus: int = 1
+    disk: int = 10240
+
+    @property
+    def is_master(self) -> bool:
+        return CONTROL_PLANE in self.roles
+
+    @property
+    def is_etcd(self) -> bool:
+        return ETCD in self.roles
+
+    @property
+    def is_node(self) -> bool:
+        """Runs a kubelet: masters do, too, with a taint when there are workers."""
+        return CONTROL_PLANE in self.roles or WORKER in self.roles
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves."""
+
+    name: str
+    network: IPv4Network
+    gateway: IPv4Address
+    vip: IPv4Address | None
+    machines: tuple[Machine, ...]
+    pod_cidr: IPv4Network = PODS
+    service_cidr: IPv4Network = SERVICES
+    cluster_domain: str = "cluster.local"
+    api_port: int = 6443
+    driver: str = "lxc"
+
+    @property
+    def masters(self) -> tuple[Machine, ...]:
+        return tuple(machine for machine in self.machines if machine.is_master)
+
+    @property
+    def workers(self) -> tuple[Machine, ...]:
+        return tuple(machine for machine in self.machines if WORKER in machine.roles)
+
+    @property
+    def members(self) -> tuple[Machine, ...]:
+        """The etcd members."""
+        return tuple(machine for machine in self.machines if machine.is_etcd)
+
+    @property
+    def api_address(self) -> IPv4Address:
+        return self.vip or self.masters[0].address
