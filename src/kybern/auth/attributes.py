@@ -8,7 +8,12 @@ from kybern.auth.user import User
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """A request for a resource (``resource`` set) or for a plain path (``path`` set)."""
+    """A request for a resource (``resource`` set) or for a plain path (``path`` set).
+
+    ``field_selector`` holds the requirements (field, operator, value) of a list, watch or deletecollection; the Node
+    authorizer lets kubelets read pods only with ``("spec.nodeName", "=", their name)``. Operators are "=", "!=" ("==" is
+    written "=").
+    """
 
     user: User
     verb: str
@@ -19,6 +24,7 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def is_resource(self) -> bool:
