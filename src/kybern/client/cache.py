@@ -1,0 +1,147 @@
+"""Objects that watches keep up to date, and what can be asked of them: the ``View`` of a control loop.
+
+What holds: everything in it is frozen and is what the API server said last; one watch per kind feeds any number of
+readers; indexes are right at every moment, because they change together with the objects. ``synced`` waits until the
+first list of a kind is in, and no reader should decide anything before that.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from kybern.client.verbs import Verbs
+from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
+from kybern.machinery.struct import Object
+
+type Indexer = Callable[[Any], Iterable[str]]
+
+OWNER = "owner"
+NAMESPACE = "namespace"
+
+
+def _owner(item: Any) -> Iterable[str]:
+    return (reference.uid for reference in item.metadata.owner_references if reference.controller)
+
+
+def _namespace(item: Any) -> Iterable[str]:
+    return (item.metadata.namespace,)
+
+
+class _Shelf:
+    """The objects of one kind, with its indexes: name of the index, then value, then key."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Any] = {}
+        self.indexers: dict[str, Indexer] = {OWNER: _owner, NAMESPACE: _namespace}
+        self.indexes: dict[str, dict[str, dict[tuple[str, str], Any]]] = {OWNER: {}, NAMESPACE: {}}
+        self.synced = asyncio.Event()
+
+    def add_index(self, name: str, indexer: Indexer) -> None:
+        self.indexers[name] = indexer
+        self.indexes[name] = {}
+        for key, item in self.items.items():
+            self._enter(name, key, item)
+
+    def put(self, item: Any) -> None:
+        key = (item.metadata.namespace, item.metadata.name)
+        self.drop(key)
+        self.items[key] = item
+        for name in self.indexers:
+            self._enter(name, key, item)
+
+    def drop(self, key: tuple[str, str]) -> None:
+        old = self.items.pop(key, None)
+        if old is None:
+            return
+        for name, indexer in self.indexers.items():
+            index = self.indexes[name]
+            for value in set(indexer(old)):
+                bucket = index.get(value)
+                if bucket is not None:
+                    bucket.pop(key, None)
+                    if not bucket:
+                        del index[value]
+
+    def _enter(self, name: str, key: tuple[str, str], item: Any) -> None:
+        index = self.indexes[name]
+        for value in self.indexers[name](item):
+            index.setdefault(value, {})[key] = item
+
+
+class Cache:
+    """A store of typed objects. ``clock`` gives the time that readers see; tests give their own."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._shelves: dict[type[Object], _Shelf] = {}
+
+    @property
+    def now(self) -> datetime:
+        return self._clock()
+
+    def add(self, kind: type[Object]) -> None:
+        """Make room for a kind; reading one that was never added is a mistake and raises KeyError."""
+        self._shelves.setdefault(kind, _Shelf())
+
+    def add_index(self, kind: type[Object], name: str, indexer: Indexer) -> None:
+        """Let objects be found by what ``indexer`` gives for them."""
+        self.add(kind)
+        self._shelves[kind].add_index(name, indexer)
+
+    def kinds(self) -> tuple[type[Object], ...]:
+        return tuple(self._shelves)
+
+    def get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+        found: T | None = self._shelves[kind].items.get((namespace, name))
+        return found
+
+    def list[T: Object](self, kind: type[T], namespace: str = "") -> Iterator[T]:
+        """All objects, or those of a namespace; a copy, so that changes during the iteration do no harm."""
+        if namespace:
+            return self.index(kind, NAMESPACE, namespace)
+        return iter(tuple(self._shelves[kind].items.values()))
+
+    def owned[T: Object](self, kind: type[T], owner: Object) -> Iterator[T]:
+        return self.index(kind, OWNER, owner.metadata.uid)  # type: ignore[attr-defined]  # every Object has metadata
+
+    def index[T: Object](self, kind: type[T], name: str, value: str) -> Iterator[T]:
+        return iter(tuple(self._shelves[kind].indexes[name].get(value, {}).values()))
+
+    def has_synced(self, kind: type[Object]) -> bool:
+        return self._shelves[kind].synced.is_set()
+
+    async def synced(self, *kinds: type[Object]) -> None:
+        """Wait until the first lists of these kinds (all, when none is named) are in."""
+        for kind in kinds or tuple(self._shelves):
+            await self._shelves[kind].synced.wait()
+
+    def apply(self, change: Synced[Any] | Change[Any], kind: type[Object] | None = None) -> None:
+        """Take in what a watch says. ``kind`` is needed for an empty Synced only."""
+        match change:
+            case Synced(items):
+                shelf = self._shelves[kind or type(items[0])]
+                for item in items:
+                    shelf.put(item)
+                shelf.synced.set()
+            case Added(item) | Modified(item, _):
+                self._shelves[type(item)].put(item)
+            case Deleted(item):
+                self._shelves[type(item)].drop((item.metadata.namespace, item.metadata.name))
+
+    async def feed[T: Object](
+        self,
+        client: Verbs,
+        kind: type[T],
+        *,
+        field_selector: str = "",
+        label_selector: str = "",
+        namespace: str = "",
+        tell: Callable[[Synced[T] | Change[T]], None] | None = None,
+    ) -> None:
+        """Watch a kind until cancelled; ``tell`` hears of each change after it is in the cache."""
+        self.add(kind)
+        async for change in watch(client, kind, namespace, field_selector, label_selector):
+            self.apply(change, kind)
+            if tell is not None:
+                tell(change)

@@ -1,0 +1,163 @@
+"""Events about objects, written beside the work and never in its way.
+
+What holds: ``emit`` returns at once and never fails; the same event again raises a count instead of making another
+object; one object gets at most 25 different events at once and one in five minutes after that (upstream's limits), so
+that a pod that cannot start does not fill etcd. When the API server cannot be reached, the oldest wait and the newest
+are dropped.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from kybern.api.core_v1 import Event, EventSource, ObjectReference
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.verbs import Verbs
+from kybern.machinery.errors import ApiError, Forbidden, NotFound
+from kybern.machinery.struct import Object, replace
+
+log = logging.getLogger(__name__)
+
+_QUEUE = 1000
+_KNOWN = 2048
+_BURST = 25.0
+_REFILL_SECONDS = 300.0
+_MESSAGE_LIMIT = 1024
+
+
+def reference(about: Object | ObjectReference) -> ObjectReference:
+    """How an event names its object."""
+    if isinstance(about, ObjectReference):
+        return about
+    metadata: Any = about.metadata  # type: ignore[attr-defined]  # every Object has metadata
+    return ObjectReference(
+        api_version=about.api_version,
+        kind=about.kind,
+        name=metadata.name,
+        namespace=metadata.namespace,
+        uid=metadata.uid,
+        resource_version=metadata.resource_version,
+    )
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """How many events an object may still get."""
+
+    tokens: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(_BURST, self.tokens + (now - self.at) / _REFILL_SECONDS)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class _Remembered[V](OrderedDict[Any, V]):
+    """A dict that forgets what was used longest ago."""
+
+    def remember(self, key: Any, value: V) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > _KNOWN:
+            self.popitem(last=False)
+
+
+class Recorder:
+    """Writes the events of one component; its ``run`` belongs into the daemon's TaskGroup, or use ``async with``."""
+
+    def __init__(
+        self,
+        client: Verbs,
+        component: str,
+        host: str = "",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._source = EventSource(component=component, host=host)
+        self._clock = clock
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE)
+        self._written: _Remembered[Event] = _Remembered()
+        self._buckets: _Remembered[_Bucket] = _Remembered()
+        self._task: asyncio.Task[None] | None = None
+
+    def emit(self, about: Object | ObjectReference, type: str, reason: str, message: str) -> None:  # noqa: A002
+        """Say something about an object; ``type`` is Normal or Warning."""
+        named = reference(about)
+        now = self._clock().replace(microsecond=0)
+        event = Event(
+            metadata=ObjectMeta(
+                name=f"{named.name}.{time.time_ns():x}", namespace=named.namespace or "default"
+            ),
+            involved_object=named,
+            reason=reason,
+            message=message[:_MESSAGE_LIMIT],
+            type=type,
+            source=self._source,
+            first_timestamp=now,
+            last_timestamp=now,
+            count=1,
+            reporting_component=self._source.component,
+            reporting_instance=self._source.host,
+        )
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            log.debug("dropped event %s about %s/%s", reason, named.namespace, named.name)
+
+    async def run(self) -> None:
+        """Write what is emitted, until cancelled."""
+        while True:
+            event = await self._queue.get()
+            try:
+                await self._write(event)
+            except ApiError as problem:
+                level = logging.DEBUG if isinstance(problem, Forbidden | NotFound) else logging.INFO
+                log.log(level, "cannot write event %s: %s", event.reason, problem)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.run())
+        return self
+
+    async def __aexit__(self, *_problem: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _write(self, event: Event) -> None:
+        about = event.involved_object
+        bucket = self._buckets.get(about.uid or about.name) or _Bucket(_BURST, time.monotonic())
+        self._buckets.remember(about.uid or about.name, bucket)
+        if not bucket.take(time.monotonic()):
+            return
+        same = (
+            about.namespace,
+            about.name,
+            about.uid,
+            about.field_path,
+            event.type,
+            event.reason,
+            event.message,
+        )
+        old = self._written.get(same)
+        if old is not None:
+            count = (old.count or 1) + 1
+            body = {"count": count, "lastTimestamp": event.last_timestamp}
+            try:
+                written = await self._client.patch_raw(
+                    Event, old.metadata.namespace, old.metadata.name, body, "merge"
+                )
+            except NotFound:
+                event = replace(event, count=count, first_timestamp=old.first_timestamp)
+            else:
+                self._written.remember(same, written)
+                return
+        self._written.remember(same, await self._client.create(event))

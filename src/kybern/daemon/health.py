@@ -1,0 +1,124 @@
+"""The port on which a daemon tells how it is: /healthz, /livez, /readyz, /metrics.
+
+Each check is a function (or coroutine function) that raises when something is wrong; its first line of text is the
+reason. ``/healthz/NAME`` asks one check; ``?verbose`` lists all; ``?exclude=NAME`` leaves one out. The words are
+upstream's (apiserver/pkg/server/healthz), since load balancers and people read them.
+"""
+
+import asyncio
+import inspect
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+
+log = logging.getLogger(__name__)
+
+type Check = Callable[[], Awaitable[None] | None]
+type Guard = Callable[[web.Request], Awaitable[web.Response | None]]
+
+_PATHS = ("healthz", "livez", "readyz")
+_PATIENCE = 5.0
+
+
+async def _failure(check: Check) -> str:
+    """Why a check fails, or nothing."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            found = check()
+            if inspect.isawaitable(found):
+                await found
+    except Exception as problem:  # a check says what is wrong by raising, whatever it is
+        return str(problem) or type(problem).__name__
+    return ""
+
+
+def _answer(path: str, checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        excluded = set(request.query.getall("exclude", []))
+        lines, failed = [], []
+        for name, check in {"ping": lambda: None, **checks}.items():
+            if name in excluded:
+                lines.append(f"[+]{name} excluded: ok")
+                continue
+            reason = await _failure(check)
+            if reason:
+                failed.append(name)
+                log.info("%s check failed: %s: %s", path, name, reason)
+            lines.append(f"[-]{name} failed: reason withheld" if reason else f"[+]{name} ok")
+        if failed:
+            text = "\n".join([*lines, f"{path} check failed", ""])
+            return web.Response(status=500, text=text)
+        if "verbose" in request.query:
+            return web.Response(text="\n".join([*lines, f"{path} check passed", ""]))
+        return web.Response(text="ok")
+
+    return answer
+
+
+def _single(path: str, name: str, check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        reason = await _failure(check)
+        if reason:
+            log.info("%s check failed: %s: %s", path, name, reason)
+            return web.Response(status=500, text=f"internal server error: {reason}")
+        return web.Response(text="ok")
+
+    return answer
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Everything in prometheus_client's registry; usable as a handler in any application."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
+
+
+def application(checks: Mapping[str, Check], guard: Guard | None = None) -> web.Application:
+    """The routes. ``guard`` is asked for all but health paths, and answers who may not pass (None: may)."""
+
+    @web.middleware
+    async def guarded(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if guard is not None and request.path.split("/")[1] not in _PATHS:
+            refusal = await guard(request)
+            if refusal is not None:
+                return refusal
+        return await handler(request)
+
+    app = web.Application(middlewares=[guarded])
+    for path in _PATHS:
+        app.router.add_get(f"/{path}", _answer(path, checks))
+        for name, check in {"ping": lambda: None, **checks}.items():
+            app.router.add_get(f"/{path}/{name}", _single(path, name, check))
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+async def serve_application(app: web.Application, bind: str, port: int, tls: ssl.SSLContext | None) -> None:
+    """Serve until cancelled."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(
+            runner, bind or None, port, ssl_context=tls, shutdown_timeout=1.0, reuse_address=True
+        ).start()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+async def serve(
+    bind: str,
+    port: int,
+    checks: Mapping[str, Check] | None = None,
+    tls: ssl.SSLContext | None = None,
+    guard: Guard | None = None,
+) -> None:
+    """Serve health and metrics until cancelled; port 0 serves nothing, as upstream's flags have it."""
+    if port == 0:
+        await asyncio.Event().wait()
+    await serve_application(application(checks or {}, guard), bind, port, tls)

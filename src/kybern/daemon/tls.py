@@ -1,0 +1,140 @@
+"""TLS contexts whose files may change while a daemon runs.
+
+What holds: a server presents the certificate that lies on disk at the time of the handshake, and trusts the client
+authorities that lie there, without a task that watches files. OpenSSL calls back at the start of each handshake; there
+the files' stamps are looked at, at most once a second, and a new context takes over when one changed. A pair that
+cannot be loaded (half-written, not matching) leaves the old one in force and is logged.
+"""
+
+import logging
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the parts lie. ``client_ca`` empty: clients are not asked for a certificate."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+
+    def stamp(self) -> tuple[tuple[int, int, int], ...]:
+        """Changes when any of the files does."""
+        found = [Path(path).stat() for path in (self.cert, self.key, self.client_ca) if path]
+        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
+
+
+class _Reloading:
+    """Makes a context anew when a file changed; called by OpenSSL at each handshake."""
+
+    def __init__(self, files: Files, minimum: ssl.TLSVersion, ciphers: str) -> None:
+        self._files = files
+        self._minimum = minimum
+        self._ciphers = ciphers
+        self._stamp = files.stamp()
+        self._looked = time.monotonic()
+        self.context = self._made()
+
+    def _made(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self._minimum
+        if self._ciphers:
+            context.set_ciphers(self._ciphers)
+        context.load_cert_chain(self._files.cert, self._files.key)
+        if self._files.client_ca:
+            context.load_verify_locations(self._files.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.set_alpn_protocols(["http/1.1"])
+        context.sni_callback = self
+        return context
+
+    def __call__(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            self._refresh()
+        if connection.context is not self.context:
+            connection.context = self.context
+
+    def _refresh(self) -> None:
+        try:
+            stamp = self._files.stamp()
+            if stamp != self._stamp:
+                self.context = self._made()
+                self._stamp = stamp
+                log.info("Reloaded the serving certificate %s", self._files.cert)
+        except (OSError, ssl.SSLError) as problem:
+            log.warning("cannot reload %s: %s; serving with the one loaded before", self._files.cert, problem)
+
+
+def server_context(
+    cert: str,
+    key: str,
+    client_ca: str = "",
+    *,
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    ciphers: str = "",
+) -> ssl.SSLContext:
+    """For a server: certificate and key from files, clients optionally verified against ``client_ca``."""
+    return _Reloading(Files(cert, key, client_ca), minimum, ciphers).context
+
+
+def minimum_version(name: str) -> ssl.TLSVersion:
+    """Of upstream's ``--tls-min-version`` (VersionTLS12, VersionTLS13; empty is 1.2)."""
+    known = {
+        "": ssl.TLSVersion.TLSv1_2,
+        "VersionTLS12": ssl.TLSVersion.TLSv1_2,
+        "VersionTLS13": ssl.TLSVersion.TLSv1_3,
+    }
+    if name not in known:
+        raise ValueError(f'"{name}" is none of VersionTLS12, VersionTLS13')
+    return known[name]
+
+
+def client_context(
+    ca: bytes = b"", cert: str = "", key: str = "", *, verify: bool = True, names: bool = True
+) -> ssl.SSLContext:
+    """For a client: trust ``ca`` (PEM; empty: the system's authorities), present ``cert`` and ``key`` from files.
+
+    Not ``ssl.create_default_context``: since Python 3.13 that refuses certificates which Go accepts (no authority key
+    identifier, for one), and clusters are full of them.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if not verify or not names:
+        context.check_hostname = False
+    if not verify:
+        context.verify_mode = ssl.CERT_NONE
+    elif ca:
+        context.load_verify_locations(cadata=ca.decode("ascii"))
+    else:
+        context.load_default_certs()
+    if cert:
+        context.load_cert_chain(cert, key or cert)
+    return context
+
+
+def self_signed(names: Sequence[str], directory: Path) -> tuple[str, str]:
+    """Write a self-signed serving pair into ``directory`` and give the two paths, as upstream does without a certificate."""
+    # Only imported by who has no certificate: it costs ten megabytes.
+    from kybern.daemon.self_signed import pair  # noqa: PLC0415
+
+    cert, key = pair(names)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory / "serving.crt", directory / "serving.key"
+    for path, content in zip(found, (cert, key), strict=True):
+        fresh = path.with_suffix(path.suffix + ".new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    return str(found[0]), str(found[1])
