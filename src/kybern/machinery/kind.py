@@ -75,7 +75,7 @@ class Rules:
     and on objects read from storage, so it must be idempotent.
     ``on_create`` and ``on_update`` are upstream's PrepareForCreate and PrepareForUpdate (status is dropped on create and
     kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
-    engine's, too: it grows when anything but metadata and status changed).
+    engine's, too: see ``Kind.generation``).
     ``on_status`` is PrepareForUpdate of the status subresource (the engine keeps everything but status from the old one).
     ``validate`` yields what is wrong; old is None on create. ``validate_status`` the same for the status subresource.
     ``warnings`` yields texts for Warning headers.
@@ -88,6 +88,12 @@ class Rules:
     validate: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     validate_status: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     warnings: Callable[[Raw, Raw | None], Iterable[str]] = _quiet
+
+
+def wish_changed(new: Raw, old: Raw) -> bool:
+    """Whether anything but metadata and status differs: what ``metadata.generation`` counts for most kinds."""
+    apart = ("metadata", "status")
+    return any(new.get(key) != old.get(key) for key in (new.keys() | old.keys()).difference(apart))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class Kind:
     ``allow_create_on_update`` and ``allow_unconditional_update`` are upstream's strategy answers.
     ``graceful`` gives the grace period in seconds with which an object is deleted, None when it goes at once;
     arguments: the object and the asked period, None when not asked.
+    ``generation`` tells whether an update (new, old; after on_update) counts in metadata.generation, which is 1 on create;
+    None: the kind has no generation, the engine keeps what is there.
     """
 
     group: str
@@ -134,6 +142,7 @@ class Kind:
     allow_unconditional_update: bool = True
     graceful: Callable[[Raw, int | None], int | None] | None = None
     storage_version_hash: str = ""
+    generation: Callable[[Raw, Raw], bool] | None = None
 
     @property
     def api_version(self) -> str:

@@ -1,0 +1,19 @@
+"""MutatingAdmissionPolicyBinding: where a policy applies, and with which parameters."""
+
+from kybern.api.rules.policies import BINDING_TABLE
+from kybern.machinery.kind import Kind, wish_changed
+
+KIND = Kind(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    kind="MutatingAdmissionPolicyBinding",
+    plural="mutatingadmissionpolicybindings",
+    namespaced=False,
+    schema="io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding",
+    singular="mutatingadmissionpolicybinding",
+    categories=("api-extensions",),
+    storage="mutatingadmissionpolicybindings",
+    table=BINDING_TABLE,
+    storage_version_hash="90V5FRZZ3Zg=",
+    generation=wish_changed,
+)

@@ -1,0 +1,29 @@
+"""ControllerRevision: what a stateful set or daemon set was, for rolling back. Its data never changes."""
+
+from kybern.api.rules.tables import NONE, dig, simple
+from kybern.machinery.kind import Column, Kind, Raw
+
+
+def _owner(raw: Raw) -> str:
+    for owner in dig(raw, "metadata", "ownerReferences") or ():
+        if owner.get("controller"):
+            group = owner.get("apiVersion", "").rpartition("/")[0]
+            kind = owner.get("kind", "").lower()
+            return f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
+    return NONE
+
+
+KIND = Kind(
+    group="apps",
+    version="v1",
+    kind="ControllerRevision",
+    plural="controllerrevisions",
+    namespaced=True,
+    schema="io.k8s.api.apps.v1.ControllerRevision",
+    singular="controllerrevision",
+    storage="controllerrevisions",
+    table=simple(
+        (Column("Controller"), Column("Revision")), lambda raw: [_owner(raw), raw.get("revision", 0)]
+    ),
+    storage_version_hash="85nkx63pcBU=",
+)

@@ -1,0 +1,52 @@
+"""ReplicaSet: a number of equal pods."""
+
+from typing import Any
+
+from kybern.api.rules.subresources import SCALE, status
+from kybern.api.rules.tables import AGE, NAME, age, containers, name, selector, wide
+from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+
+_COLUMNS = (
+    NAME,
+    Column("Desired", "integer"),
+    Column("Current", "integer"),
+    Column("Ready", "integer"),
+    AGE,
+    wide("Containers"),
+    wide("Images"),
+    wide("Selector"),
+)
+
+
+def _cells(raw: Raw, now: float) -> list[Any]:
+    spec, status_ = raw.get("spec") or {}, raw.get("status") or {}
+    return [
+        name(raw),
+        spec.get("replicas") or 0,
+        status_.get("replicas") or 0,
+        status_.get("readyReplicas") or 0,
+        age(raw, now),
+        *containers(spec.get("template")),
+        selector(spec.get("selector")),
+    ]
+
+
+KIND = Kind(
+    group="apps",
+    version="v1",
+    kind="ReplicaSet",
+    plural="replicasets",
+    namespaced=True,
+    schema="io.k8s.api.apps.v1.ReplicaSet",
+    singular="replicaset",
+    short_names=("rs",),
+    categories=("all",),
+    storage="replicasets",
+    subresources=(
+        SCALE,
+        status("ReplicaSet", "apps"),
+    ),
+    table=Table(_COLUMNS, _cells),
+    storage_version_hash="P1RzHs8/mWQ=",
+    generation=wish_changed,
+)

@@ -1,0 +1,22 @@
+"""HorizontalPodAutoscaler in its older form, which knows only CPU. Stored as autoscaling/v2."""
+
+from kybern.api.rules import hpaconversion, hpatable
+from kybern.api.rules.subresources import status
+from kybern.machinery.kind import Conversion, Kind, Table
+
+KIND = Kind(
+    group="autoscaling",
+    version="v1",
+    kind="HorizontalPodAutoscaler",
+    plural="horizontalpodautoscalers",
+    namespaced=True,
+    schema="io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler",
+    singular="horizontalpodautoscaler",
+    short_names=("hpa",),
+    categories=("all",),
+    storage="horizontalpodautoscalers",
+    subresources=(status("HorizontalPodAutoscaler", "autoscaling"),),
+    table=Table(hpatable.TABLE.columns, lambda raw, now: hpatable.TABLE.cells(hpaconversion.to_v2(raw), now)),
+    conversion=Conversion("autoscaling", "v2", hpaconversion.to_v2, hpaconversion.to_v1),
+    storage_version_hash="qwQve8ut294=",
+)

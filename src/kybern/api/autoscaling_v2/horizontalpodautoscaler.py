@@ -1,0 +1,21 @@
+"""HorizontalPodAutoscaler: how many replicas, by metrics."""
+
+from kybern.api.rules import hpatable
+from kybern.api.rules.subresources import status
+from kybern.machinery.kind import Kind
+
+KIND = Kind(
+    group="autoscaling",
+    version="v2",
+    kind="HorizontalPodAutoscaler",
+    plural="horizontalpodautoscalers",
+    namespaced=True,
+    schema="io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+    singular="horizontalpodautoscaler",
+    short_names=("hpa",),
+    categories=("all",),
+    storage="horizontalpodautoscalers",
+    subresources=(status("HorizontalPodAutoscaler", "autoscaling", "v2"),),
+    table=hpatable.TABLE,
+    storage_version_hash="qwQve8ut294=",
+)

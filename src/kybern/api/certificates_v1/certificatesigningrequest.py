@@ -1,0 +1,66 @@
+"""CertificateSigningRequest: a wish for a certificate, its approval and the certificate.
+
+Who asks is written into the spec by the server from the request's user, never taken from the body.
+"""
+
+from typing import Any
+
+from kybern.api.rules.subresources import status
+from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
+from kybern.machinery.duration import human
+from kybern.machinery.kind import Column, Kind, Raw, Subresource, Table
+
+_SELECTABLE = {
+    "spec.signerName": lambda raw: text(dig(raw, "spec", "signerName")),
+}
+
+
+_COLUMNS = (
+    NAME,
+    AGE,
+    Column("SignerName"),
+    Column("Requestor"),
+    Column("RequestedDuration"),
+    Column("Condition"),
+)
+
+
+def _condition(raw: Raw) -> str:
+    kinds = {found.get("type") for found in dig(raw, "status", "conditions") or ()}
+    found = next((kind for kind in ("Denied", "Approved") if kind in kinds), "Pending")
+    if "Failed" in kinds:
+        found += ",Failed"
+    return found + ",Issued" if dig(raw, "status", "certificate") else found
+
+
+def _cells(raw: Raw, now: float) -> list[Any]:
+    spec = raw.get("spec") or {}
+    lasting = spec.get("expirationSeconds")
+    return [
+        name(raw),
+        age(raw, now),
+        spec.get("signerName") or NONE,
+        spec.get("username", ""),
+        human(lasting) if lasting is not None else NONE,
+        _condition(raw),
+    ]
+
+
+KIND = Kind(
+    group="certificates.k8s.io",
+    version="v1",
+    kind="CertificateSigningRequest",
+    plural="certificatesigningrequests",
+    namespaced=False,
+    schema="io.k8s.api.certificates.v1.CertificateSigningRequest",
+    singular="certificatesigningrequest",
+    short_names=("csr",),
+    storage="certificatesigningrequests",
+    subresources=(
+        Subresource("approval", "CertificateSigningRequest", "certificates.k8s.io"),
+        status("CertificateSigningRequest", "certificates.k8s.io"),
+    ),
+    selectable=_SELECTABLE,
+    table=Table(_COLUMNS, _cells),
+    storage_version_hash="95fRKMXA+00=",
+)

@@ -1,0 +1,56 @@
+"""PersistentVolume: a piece of storage, with the claim that it is bound to."""
+
+from typing import Any
+
+from kybern.api.rules.storage import access_modes, class_name
+from kybern.api.rules.subresources import status
+from kybern.api.rules.tables import AGE, NAME, UNSET, age, deleting, dig, name, text, wide
+from kybern.machinery.kind import Column, Kind, Raw, Table
+
+_COLUMNS = (
+    NAME,
+    Column("Capacity"),
+    Column("Access Modes"),
+    Column("Reclaim Policy"),
+    Column("Status"),
+    Column("Claim"),
+    Column("StorageClass"),
+    Column("VolumeAttributesClass"),
+    Column("Reason"),
+    AGE,
+    wide("VolumeMode"),
+)
+
+
+def _cells(raw: Raw, now: float) -> list[Any]:
+    spec, status_ = raw.get("spec") or {}, raw.get("status") or {}
+    claim = spec.get("claimRef")
+    return [
+        name(raw),
+        text(dig(spec, "capacity", "storage")),
+        access_modes(spec.get("accessModes")),
+        spec.get("persistentVolumeReclaimPolicy", ""),
+        "Terminating" if deleting(raw) else status_.get("phase", ""),
+        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
+        class_name(raw),
+        spec.get("volumeAttributesClassName") or UNSET,
+        status_.get("reason", ""),
+        age(raw, now),
+        spec.get("volumeMode") or UNSET,
+    ]
+
+
+KIND = Kind(
+    group="",
+    version="v1",
+    kind="PersistentVolume",
+    plural="persistentvolumes",
+    namespaced=False,
+    schema="io.k8s.api.core.v1.PersistentVolume",
+    singular="persistentvolume",
+    short_names=("pv",),
+    storage="persistentvolumes",
+    subresources=(status("PersistentVolume"),),
+    table=Table(_COLUMNS, _cells),
+    storage_version_hash="HN/zwEC+JgM=",
+)

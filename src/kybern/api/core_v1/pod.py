@@ -1,0 +1,84 @@
+"""Pod: containers that run together on one node."""
+
+from kybern.api.rules import podtable
+from kybern.api.rules.subresources import status
+from kybern.api.rules.tables import dig, text
+from kybern.machinery.kind import Kind, Raw, Subresource, wish_changed
+
+
+def _ips(raw: Raw) -> str:
+    return ",".join(found.get("ip", "") for found in dig(raw, "status", "podIPs") or ())
+
+
+_SELECTABLE = {
+    "spec.nodeName": lambda raw: text(dig(raw, "spec", "nodeName")),
+    "spec.restartPolicy": lambda raw: text(dig(raw, "spec", "restartPolicy")),
+    "spec.schedulerName": lambda raw: text(dig(raw, "spec", "schedulerName")),
+    "spec.serviceAccountName": lambda raw: text(dig(raw, "spec", "serviceAccountName")),
+    "spec.hostNetwork": lambda raw: "true" if dig(raw, "spec", "hostNetwork") else "false",
+    "status.phase": lambda raw: text(dig(raw, "status", "phase")),
+    "status.podIP": lambda raw: text(dig(raw, "status", "podIP")),
+    "status.podIPs": _ips,
+    "status.nominatedNodeName": lambda raw: text(dig(raw, "status", "nominatedNodeName")),
+}
+
+
+KIND = Kind(
+    group="",
+    version="v1",
+    kind="Pod",
+    plural="pods",
+    namespaced=True,
+    schema="io.k8s.api.core.v1.Pod",
+    singular="pod",
+    short_names=("po",),
+    categories=("all",),
+    storage="pods",
+    subresources=(
+        Subresource(
+            "attach",
+            "PodAttachOptions",
+            verbs=(
+                "create",
+                "get",
+            ),
+        ),
+        Subresource("binding", "Binding", verbs=("create",)),
+        Subresource("ephemeralcontainers", "Pod"),
+        Subresource("eviction", "Eviction", "policy", verbs=("create",)),
+        Subresource(
+            "exec",
+            "PodExecOptions",
+            verbs=(
+                "create",
+                "get",
+            ),
+        ),
+        Subresource("log", "Pod", verbs=("get",)),
+        Subresource(
+            "portforward",
+            "PodPortForwardOptions",
+            verbs=(
+                "create",
+                "get",
+            ),
+        ),
+        Subresource(
+            "proxy",
+            "PodProxyOptions",
+            verbs=(
+                "create",
+                "delete",
+                "get",
+                "patch",
+                "update",
+            ),
+        ),
+        Subresource("resize", "Pod"),
+        status("Pod"),
+    ),
+    selectable=_SELECTABLE,
+    table=podtable.TABLE,
+    storage_version_hash="xPOwRZ+Yhw8=",
+    generation=wish_changed,
+)

@@ -1,0 +1,26 @@
+"""PodTemplate: a pod that is not there yet, kept on its own."""
+
+from typing import Any
+
+from kybern.api.rules.tables import NAME, containers, dig, name, pairs
+from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+
+
+def _cells(raw: Raw, _now: float) -> list[Any]:
+    template = raw.get("template")
+    return [name(raw), *containers(template), pairs(dig(template, "metadata", "labels"))]
+
+
+KIND = Kind(
+    group="",
+    version="v1",
+    kind="PodTemplate",
+    plural="podtemplates",
+    namespaced=True,
+    schema="io.k8s.api.core.v1.PodTemplate",
+    singular="podtemplate",
+    storage="podtemplates",
+    table=Table((NAME, Column("Containers"), Column("Images"), Column("Pod Labels")), _cells),
+    storage_version_hash="LIXB2x4IFpk=",
+    generation=wish_changed,
+)

@@ -1,0 +1,55 @@
+"""ReplicationController: the older ReplicaSet, with a plain map as its selector."""
+
+from typing import Any
+
+from kybern.api.rules.subresources import SCALE, status
+from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, wide
+from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+
+_SELECTABLE = {"status.replicas": lambda raw: str(dig(raw, "status", "replicas") or 0)}
+
+_COLUMNS = (
+    NAME,
+    Column("Desired", "integer"),
+    Column("Current", "integer"),
+    Column("Ready", "integer"),
+    AGE,
+    wide("Containers"),
+    wide("Images"),
+    wide("Selector"),
+)
+
+
+def _cells(raw: Raw, now: float) -> list[Any]:
+    spec, status_ = raw.get("spec") or {}, raw.get("status") or {}
+    return [
+        name(raw),
+        spec.get("replicas") or 0,
+        status_.get("replicas") or 0,
+        status_.get("readyReplicas") or 0,
+        age(raw, now),
+        *containers(spec.get("template")),
+        pairs(spec.get("selector")),
+    ]
+
+
+KIND = Kind(
+    group="",
+    version="v1",
+    kind="ReplicationController",
+    plural="replicationcontrollers",
+    namespaced=True,
+    schema="io.k8s.api.core.v1.ReplicationController",
+    singular="replicationcontroller",
+    short_names=("rc",),
+    categories=("all",),
+    storage="controllers",
+    subresources=(
+        SCALE,
+        status("ReplicationController"),
+    ),
+    selectable=_SELECTABLE,
+    table=Table(_COLUMNS, _cells),
+    storage_version_hash="Jond2If31h0=",
+    generation=wish_changed,
+)

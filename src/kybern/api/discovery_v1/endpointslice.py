@@ -1,0 +1,35 @@
+"""EndpointSlice: some of the addresses behind a service."""
+
+from typing import Any
+
+from kybern.api.rules.tables import UNSET, first, simple
+from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+
+
+def _port(port: Raw) -> str:
+    if port.get("port") is not None:
+        return str(port["port"])
+    return port.get("name") or "*"
+
+
+def _cells(raw: Raw) -> list[Any]:
+    ports = [_port(port) for port in raw.get("ports") or ()]
+    addresses = [
+        address for endpoint in raw.get("endpoints") or () for address in endpoint.get("addresses") or ()
+    ]
+    return [raw.get("addressType", ""), first(ports, 3) or UNSET, first(addresses, 3) or UNSET]
+
+
+KIND = Kind(
+    group="discovery.k8s.io",
+    version="v1",
+    kind="EndpointSlice",
+    plural="endpointslices",
+    namespaced=True,
+    schema="io.k8s.api.discovery.v1.EndpointSlice",
+    singular="endpointslice",
+    storage="endpointslices",
+    table=simple((Column("AddressType"), Column("Ports"), Column("Endpoints")), _cells),
+    storage_version_hash="qgS0xkrxYAI=",
+    generation=wish_changed,
+)

@@ -1,0 +1,58 @@
+"""Event in its newer form. Stored as core/v1 Event; the two views are of one object."""
+
+from kybern.api.core_v1 import event
+from kybern.api.rules.tables import dig, text
+from kybern.machinery.kind import Conversion, Kind, Raw, Table
+
+# newer name: older name; what is not here has the same name in both
+_RENAMED = {
+    "regarding": "involvedObject",
+    "note": "message",
+    "reportingController": "reportingComponent",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+}
+_BACK = {old: new for new, old in _RENAMED.items()}
+
+
+def _to_stored(raw: Raw) -> Raw:
+    found = {_RENAMED.get(key, key): value for key, value in raw.items()}
+    return found | {"apiVersion": "v1"}
+
+
+def _from_stored(raw: Raw) -> Raw:
+    found = {_BACK.get(key, key): value for key, value in raw.items()}
+    return found | {"apiVersion": "events.k8s.io/v1"}
+
+
+_SELECTABLE = {
+    "reason": lambda raw: text(raw.get("reason")),
+    "regarding.kind": lambda raw: text(dig(raw, "regarding", "kind")),
+    "regarding.namespace": lambda raw: text(dig(raw, "regarding", "namespace")),
+    "regarding.name": lambda raw: text(dig(raw, "regarding", "name")),
+    "regarding.uid": lambda raw: text(dig(raw, "regarding", "uid")),
+    "regarding.apiVersion": lambda raw: text(dig(raw, "regarding", "apiVersion")),
+    "regarding.resourceVersion": lambda raw: text(dig(raw, "regarding", "resourceVersion")),
+    "regarding.fieldPath": lambda raw: text(dig(raw, "regarding", "fieldPath")),
+    "reportingController": lambda raw: text(raw.get("reportingController")),
+    "type": lambda raw: text(raw.get("type")),
+}
+
+
+KIND = Kind(
+    group="events.k8s.io",
+    version="v1",
+    kind="Event",
+    plural="events",
+    namespaced=True,
+    schema="io.k8s.api.events.v1.Event",
+    singular="event",
+    short_names=("ev",),
+    storage="events",
+    selectable=_SELECTABLE,
+    table=Table(event.COLUMNS, lambda raw, now: event.cells(_to_stored(raw), now)),
+    conversion=Conversion("", "v1", _to_stored, _from_stored),
+    storage_version_hash="r2yiGXH7wu8=",
+)

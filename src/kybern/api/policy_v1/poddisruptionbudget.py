@@ -1,0 +1,33 @@
+"""PodDisruptionBudget: how many of some pods must stay when others are moved on purpose."""
+
+from typing import Any
+
+from kybern.api.rules.subresources import status
+from kybern.api.rules.tables import dig, simple
+from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+
+_COLUMNS = (Column("Min Available"), Column("Max Unavailable"), Column("Allowed Disruptions", "integer"))
+
+
+def _cells(raw: Raw) -> list[Any]:
+    spec = raw.get("spec") or {}
+    wanted = [spec.get("minAvailable"), spec.get("maxUnavailable")]
+    allowed = dig(raw, "status", "disruptionsAllowed") or 0
+    return [*("N/A" if value is None else str(value) for value in wanted), allowed]
+
+
+KIND = Kind(
+    group="policy",
+    version="v1",
+    kind="PodDisruptionBudget",
+    plural="poddisruptionbudgets",
+    namespaced=True,
+    schema="io.k8s.api.policy.v1.PodDisruptionBudget",
+    singular="poddisruptionbudget",
+    short_names=("pdb",),
+    storage="poddisruptionbudgets",
+    subresources=(status("PodDisruptionBudget", "policy"),),
+    table=simple(_COLUMNS, _cells),
+    storage_version_hash="EVWiDmWqyJw=",
+    generation=wish_changed,
+)

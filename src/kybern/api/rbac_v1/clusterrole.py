@@ -1,0 +1,17 @@
+"""ClusterRole: rights on anything, or the sum of other cluster roles by label."""
+
+from kybern.api.rules.tables import CREATED
+from kybern.machinery.kind import Kind
+
+KIND = Kind(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    kind="ClusterRole",
+    plural="clusterroles",
+    namespaced=False,
+    schema="io.k8s.api.rbac.v1.ClusterRole",
+    singular="clusterrole",
+    storage="clusterroles",
+    table=CREATED,
+    storage_version_hash="bYE5ZWDrJ44=",
+)

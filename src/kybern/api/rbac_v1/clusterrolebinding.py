@@ -1,0 +1,17 @@
+"""ClusterRoleBinding: gives a cluster role to subjects, everywhere."""
+
+from kybern.api.rules import bindings
+from kybern.machinery.kind import Kind
+
+KIND = Kind(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    kind="ClusterRoleBinding",
+    plural="clusterrolebindings",
+    namespaced=False,
+    schema="io.k8s.api.rbac.v1.ClusterRoleBinding",
+    singular="clusterrolebinding",
+    storage="clusterrolebindings",
+    table=bindings.TABLE,
+    storage_version_hash="48tpQ8gZHFc=",
+)

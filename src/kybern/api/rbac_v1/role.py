@@ -1,0 +1,17 @@
+"""Role: rights in one namespace."""
+
+from kybern.api.rules.tables import CREATED
+from kybern.machinery.kind import Kind
+
+KIND = Kind(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    kind="Role",
+    plural="roles",
+    namespaced=True,
+    schema="io.k8s.api.rbac.v1.Role",
+    singular="role",
+    storage="roles",
+    table=CREATED,
+    storage_version_hash="7FuwZcIIItM=",
+)

@@ -1,0 +1,17 @@
+"""RoleBinding: gives a role or cluster role to subjects, in one namespace."""
+
+from kybern.api.rules import bindings
+from kybern.machinery.kind import Kind
+
+KIND = Kind(
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    kind="RoleBinding",
+    plural="rolebindings",
+    namespaced=True,
+    schema="io.k8s.api.rbac.v1.RoleBinding",
+    singular="rolebinding",
+    storage="rolebindings",
+    table=bindings.TABLE,
+    storage_version_hash="eGsCzGH6b1g=",
+)

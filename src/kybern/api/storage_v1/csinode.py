@@ -1,0 +1,17 @@
+"""CSINode: the storage drivers of a node."""
+
+from kybern.api.rules.tables import dig, simple
+from kybern.machinery.kind import Column, Kind
+
+KIND = Kind(
+    group="storage.k8s.io",
+    version="v1",
+    kind="CSINode",
+    plural="csinodes",
+    namespaced=False,
+    schema="io.k8s.api.storage.v1.CSINode",
+    singular="csinode",
+    storage="csinodes",
+    table=simple((Column("Drivers", "integer"),), lambda raw: [len(dig(raw, "spec", "drivers") or ())]),
+    storage_version_hash="Pe62DkZtjuo=",
+)

@@ -1,0 +1,45 @@
+"""StorageClass: how volumes are made for claims."""
+
+from typing import Any
+
+from kybern.api.rules.tables import AGE, NAME, age, dig, name
+from kybern.machinery.kind import Column, Kind, Raw, Table
+
+_COLUMNS = (
+    NAME,
+    Column("Provisioner"),
+    Column("ReclaimPolicy"),
+    Column("VolumeBindingMode"),
+    Column("AllowVolumeExpansion"),
+    AGE,
+)
+_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+
+
+def _cells(raw: Raw, now: float) -> list[Any]:
+    shown, annotations = name(raw), dig(raw, "metadata", "annotations") or {}
+    if any(annotations.get(key) == "true" for key in _DEFAULT):
+        shown += " (default)"
+    return [
+        shown,
+        raw.get("provisioner", ""),
+        raw.get("reclaimPolicy", "Delete"),
+        raw.get("volumeBindingMode", "Immediate"),
+        raw.get("allowVolumeExpansion", False),
+        age(raw, now),
+    ]
+
+
+KIND = Kind(
+    group="storage.k8s.io",
+    version="v1",
+    kind="StorageClass",
+    plural="storageclasses",
+    namespaced=False,
+    schema="io.k8s.api.storage.v1.StorageClass",
+    singular="storageclass",
+    short_names=("sc",),
+    storage="storageclasses",
+    table=Table(_COLUMNS, _cells),
+    storage_version_hash="K+m6uJwbjGY=",
+)
