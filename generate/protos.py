@@ -1,0 +1,124 @@
+"""Write ``src/kybern/_proto``: minimal .proto files from the fact files, and their Python stubs.
+
+Run ``python -m generate.protos``. Package, message and method names are the wire's: /etcdserverpb.KV/Range,
+/runtime.v1.RuntimeService/RunPodSandbox, /grpc.health.v1.Health/Check.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from grpc_tools import protoc  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+OUT = SOURCE / "kybern/_proto"
+FACTS = Path(__file__).parent / "facts"
+HEADER = "// Written by generate/protos.py from facts of the wire format. Do not edit.\n"
+HEALTH: Mapping[str, Any] = {
+    "package": "grpc.health.v1",
+    "messages": {
+        "HealthCheckRequest": [[1, "service", "string", ""]],
+        "HealthCheckResponse": [[1, "status", "ServingStatus", ""]],
+    },
+    "enums": {
+        "HealthCheckResponse.ServingStatus": {
+            "UNKNOWN": 0, "SERVING": 1, "NOT_SERVING": 2, "SERVICE_UNKNOWN": 3,
+        }
+    },
+    "services": {
+        "Health": [
+            {"rpc": "Check", "request": "HealthCheckRequest", "response": "HealthCheckResponse"},
+            {"rpc": "Watch", "request": "HealthCheckRequest", "response": "stream HealthCheckResponse"},
+        ]
+    },
+}  # fmt: skip
+# Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
+ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
+    "ResponseOp": ("response", ("response_range", "response_put", "response_delete_range", "response_txn")),
+    "Compare": (
+        "target_union",
+        ("version", "create_revision", "mod_revision", "value", "lease"),
+    ),
+    "WatchRequest": ("request_union", ("create_request", "cancel_request", "progress_request")),
+}
+
+
+def enum(name: str, values: Mapping[str, int], indent: str) -> Iterator[str]:
+    yield f"{indent}enum {name} {{"
+    for value, number in values.items():
+        yield f"{indent}  {value} = {number};"
+    yield f"{indent}}}"
+
+
+def field(row: list[Any]) -> str:
+    number, name, kind, label = row
+    shown = kind.replace(",", ", ")
+    return f"{label} {shown} {name} = {number};".lstrip()
+
+
+def message(name: str, rows: list[list[Any]], enums: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    yield f"message {name} {{"
+    for full, values in enums.items():
+        owner, _, short = full.rpartition(".")
+        if owner == name:
+            yield from enum(short, values, "  ")
+    union, members = ONEOFS.get(name, ("", ()))
+    for row in rows:
+        if row[1] not in members:
+            yield f"  {field(row)}"
+    if union:
+        yield f"  oneof {union} {{"
+        yield from (f"    {field(row)}" for row in rows if row[1] in members)
+        yield "  }"
+    yield "}"
+
+
+def proto(facts: Mapping[str, Any], imports: tuple[str, ...] = ()) -> str:
+    lines = [HEADER, 'syntax = "proto3";', f"package {facts['package']};"]
+    lines += [f'import "kybern/_proto/{name}.proto";' for name in imports]
+    enums = facts["enums"]
+    for name, values in enums.items():
+        if "." not in name:
+            lines += enum(name, values, "")
+    for name, rows in facts["messages"].items():
+        lines += message(name, rows, enums)
+    for name, calls in (facts["services"] or {}).items():
+        lines.append(f"service {name} {{")
+        lines += [f"  rpc {c['rpc']}({c['request']}) returns ({c['response']});" for c in calls]
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def sources() -> dict[str, str]:
+    """The .proto files by their name without suffix."""
+    etcd = json.loads((FACTS / "protobuf_etcd.json").read_text())
+    cri = json.loads((FACTS / "protobuf_cri.json").read_text())
+    rpc = {**etcd["etcdserverpb"]}
+    rpc["services"] = {name: calls for name, calls in rpc["services"].items() if name != "Auth"}
+    rpc["messages"] = {name: rows for name, rows in rpc["messages"].items() if not name.startswith("Auth")}
+    return {
+        "mvcc": proto(etcd["mvccpb"]),
+        "etcd": proto(rpc, ("mvcc",)),
+        "cri": proto(cri),
+        "health": proto(HEALTH),
+    }
+
+
+def main() -> None:
+    for name, text in sources().items():
+        (OUT / f"{name}.proto").write_text(text)
+    paths = [f"kybern/_proto/{name}.proto" for name in sources()]
+    included = str(files("grpc_tools") / "_proto")
+    outs = [f"--{kind}_out={SOURCE}" for kind in ("python", "pyi", "grpc_python")]
+    failed = protoc.main(["protoc", f"-I{SOURCE}", f"-I{included}", *outs, *paths])
+    if failed:
+        raise SystemExit(failed)
+    (OUT / "mvcc_pb2_grpc.py").unlink()
+
+
+if __name__ == "__main__":
+    main()
