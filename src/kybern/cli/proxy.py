@@ -1,0 +1,87 @@
+"""kube-proxy: services on this node, by iptables."""
+
+import asyncio
+import socket
+import sys
+
+from kybern.api.core_v1 import Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.client import kubeconfig
+from kybern.client.rest import Client
+from kybern.daemon import health, logs
+from kybern.daemon.flags import Flags, Values, commas, duration
+from kybern.daemon.run import Fatal, ready, run
+from kybern.proxy.config import Config, read
+from kybern.proxy.iptables import CannotApply, Iptables
+from kybern.proxy.rules import Settings
+from kybern.proxy.sync import State, Syncer, follow
+
+FLAGS = (
+    Flags("kube-proxy", "Makes the services of the cluster reachable from this node.")
+    .flag("--config", str, "", "Path of a KubeProxyConfiguration file. Flags win over it.")
+    .flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
+    .flag("--hostname-override", str, "", "Name of this node, when it is not the host's name.")
+    .flag(
+        "--cluster-cidr",
+        str,
+        "",
+        "The network of the pods; traffic to services from outside it is masqueraded.",
+    )
+    .flag("--proxy-mode", str, "", "Which backend: iptables.")
+    .flag("--masquerade-all", bool, False, "Masquerade all traffic to services' cluster IPs.")
+    .flag(
+        "--nodeport-addresses",
+        commas,
+        (),
+        "Networks in which node ports answer; all of the node's when empty.",
+    )
+    .flag("--iptables-sync-period", duration, 30.0, "How often to look whether others removed our chains.")
+    .flag("--iptables-min-sync-period", duration, 1.0, "The least time between two changes of the rules.")
+    .flag("--healthz-bind-address", str, "0.0.0.0:10256", "Address of /healthz; empty switches it off.")
+    .flag("--metrics-bind-address", str, "127.0.0.1:10249", "Address of /metrics; empty switches it off.")
+    .flag("--cleanup", bool, False, "Remove all rules of kube-proxy and exit.")
+)
+
+
+def main() -> None:
+    values = FLAGS.parse(sys.argv[1:])
+    logs.setup(values["v"])
+    run(lambda: _clean_up() if values["cleanup"] else _proxy(values))
+
+
+async def _clean_up() -> None:
+    try:
+        await Iptables().remove()
+    except CannotApply as problem:
+        raise Fatal(str(problem)) from problem
+
+
+async def _proxy(values: Values) -> None:
+    config = read(values, socket.gethostname().lower())
+    state = State()
+    settings = Settings(config.cluster_cidr, config.node_port_addresses, config.masquerade_all)
+    syncer = Syncer(
+        state, Iptables(), settings, config.node, config.sync_period, config.min_sync_period, ready
+    )
+    async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(follow(client, Service, state.services, state))
+        tasks.create_task(follow(client, EndpointSlice, state.slices, state))
+        tasks.create_task(syncer.run())
+        for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
+            host, port = _split(address)
+            tasks.create_task(health.serve(host, port, {"sync": lambda: _check(syncer, config)}, None))
+
+
+def _check(syncer: Syncer, config: Config) -> None:
+    """Healthy while changes reach the kernel within two periods, as upstream's proxier health."""
+    waiting = syncer.state.changed.is_set() or not syncer.healthy
+    late = asyncio.get_running_loop().time() - syncer.healthy > 2 * config.sync_period
+    if waiting and late:
+        raise Fatal("the rules could not be brought up to date")
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, sign, port = address.rpartition(":")
+    if not sign or not port.isdigit():
+        raise Fatal(f'cannot listen on "{address}": give an address and a port, such as 0.0.0.0:10256')
+    return host.strip("[]"), int(port)

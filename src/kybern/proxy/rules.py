@@ -1,0 +1,246 @@
+"""Service ports as iptables chains. Pure: the same ports always give the same chains, byte for byte.
+
+Chains bear upstream's names (pkg/proxy/iptables/proxier.go), so that what an operator knows of kube-proxy holds here, and
+so that one proxy can take over from the other. A packet goes KUBE-SERVICES, then for its port KUBE-SVC-* (any
+endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from outside), then KUBE-SEP-* (one endpoint).
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kybern.proxy.model import Endpoint, ServicePort, usable
+
+MASQUERADE_BIT = 14
+_MARK = f"{1 << MASQUERADE_BIT:#x}"
+MASQUERADE = f"{_MARK}/{_MARK}"
+
+# Chains that exist whatever the services are, by table.
+FIXED = {
+    "filter": (
+        "KUBE-EXTERNAL-SERVICES",
+        "KUBE-FORWARD",
+        "KUBE-NODEPORTS",
+        "KUBE-PROXY-FIREWALL",
+        "KUBE-SERVICES",
+    ),
+    "nat": ("KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-SERVICES"),
+}
+# Our rules in chains that are not ours: (table, chain, rule). Put at the chain's head when they are missing.
+_NEW = "-m conntrack --ctstate NEW -m comment --comment"
+JUMPS = (
+    ("filter", "INPUT", '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS'),
+    ("filter", "INPUT", f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'),
+    ("filter", "INPUT", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
+    ("filter", "FORWARD", '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'),
+    ("filter", "FORWARD", f'{_NEW} "kubernetes service portals" -j KUBE-SERVICES'),
+    (
+        "filter",
+        "FORWARD",
+        f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES',
+    ),
+    ("filter", "FORWARD", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
+    ("filter", "OUTPUT", f'{_NEW} "kubernetes service portals" -j KUBE-SERVICES'),
+    ("filter", "OUTPUT", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
+    ("nat", "PREROUTING", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'),
+    ("nat", "OUTPUT", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'),
+    ("nat", "POSTROUTING", '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING'),
+)
+
+_FOLLOWING = '-m comment --comment "kubernetes forwarding conntrack rule"'
+
+type Chains = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the rules depend on beside services. ``node_port_networks`` limits where node ports answer, () for all."""
+
+    pod_cidr: str
+    node_port_networks: tuple[str, ...] = ()
+    masquerade_all: bool = False
+
+
+@dataclass(slots=True)
+class Tables:
+    """Chains and their rules, by table. A rule is what stands after ``-A CHAIN``."""
+
+    filter: Chains = field(default_factory=dict)
+    nat: Chains = field(default_factory=dict)
+
+    def by_name(self) -> Mapping[str, Chains]:
+        return {"filter": self.filter, "nat": self.nat}
+
+
+def _digest(*parts: str) -> str:
+    return base64.b32encode(hashlib.sha256("".join(parts).encode()).digest())[:16].decode()
+
+
+def chain_of(kind: str, port: ServicePort) -> str:
+    """A port's chain of a kind: SVC, SVL, EXT or FW. 25 characters; iptables takes at most 28."""
+    return f"KUBE-{kind}-{_digest(port.title, port.protocol.lower())}"
+
+
+def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
+    return f"KUBE-SEP-{_digest(port.title, port.protocol.lower(), endpoint.address)}"
+
+
+def render(ports: tuple[ServicePort, ...], settings: Settings) -> Tables:
+    """All our chains with all their rules."""
+    tables = Tables({name: [] for name in FIXED["filter"]}, {name: [] for name in FIXED["nat"]})
+    tables.nat["KUBE-MARK-MASQ"].append(f"-j MARK --or-mark {_MARK}")
+    tables.nat["KUBE-POSTROUTING"] += [
+        f"-m mark ! --mark {MASQUERADE} -j RETURN",
+        f"-j MARK --xor-mark {_MARK}",
+        '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
+    ]
+    tables.filter["KUBE-FORWARD"] += [
+        "-m conntrack --ctstate INVALID -j DROP",
+        f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {MASQUERADE} -j ACCEPT',
+        f"{_FOLLOWING} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    ]
+    for port in ports:
+        _Port(port, settings, tables).write()
+    local = "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
+    for where in [f"-d {network} " for network in settings.node_port_networks] or [""]:
+        comment = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+        tables.nat["KUBE-SERVICES"].append(f"{where}{comment} {local}")
+    return tables
+
+
+class _Port:
+    """The chains of one port, written into ``tables``."""
+
+    def __init__(self, port: ServicePort, settings: Settings, tables: Tables) -> None:
+        self.port, self.settings, self.tables = port, settings, tables
+        self.protocol = port.protocol.lower()
+        self.everywhere = usable(port.endpoints)
+        self.here = usable(one for one in port.endpoints if one.local)
+        self.used: set[Endpoint] = set()
+
+    def write(self) -> None:
+        self._cluster_ip()
+        if self.port.is_external:
+            self._from_outside()
+        for endpoint in sorted(self.used):
+            self._endpoint(endpoint)
+
+    def _match(self, ip: str, number: int) -> str:
+        where = f"-d {ip}/32 " if ip else ""
+        return f"{where}-p {self.protocol} -m {self.protocol} --dport {number}"
+
+    def _comment(self, what: str) -> str:
+        return f'-m comment --comment "{self.port.title} {what}"'
+
+    def _cluster_ip(self) -> None:
+        port = self.port
+        match = self._match(port.cluster_ip, port.port)
+        answering = self.here if port.internal_local else self.everywhere
+        if not answering:
+            self._refuse(match, "KUBE-SERVICES", dropped=bool(self.everywhere))
+            return
+        chain = chain_of("SVL" if port.internal_local else "SVC", port)
+        self.tables.nat["KUBE-SERVICES"].append(f"{self._comment('cluster IP')} {match} -j {chain}")
+        self._balance(chain, answering)
+
+    def _masquerade(self) -> str:
+        """Which callers of the cluster IP must look as if they came from this node: those that are no pods."""
+        outsiders = "" if self.settings.masquerade_all else f"! -s {self.settings.pod_cidr} "
+        match = self._match(self.port.cluster_ip, self.port.port)
+        return f"{self._comment('cluster IP')} {outsiders}{match} -j KUBE-MARK-MASQ"
+
+    def _balance(self, chain: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """A chain that picks one of some endpoints: the one the client had, else each with the same chance."""
+        if chain in self.tables.nat:
+            return
+        rules = self.tables.nat[chain] = [self._masquerade()]
+        targets = [(one, endpoint_chain(self.port, one)) for one in endpoints]
+        self.used.update(endpoints)
+        if self.port.affinity:
+            remembered = f"--rcheck --seconds {self.port.affinity} --reap"
+            for one, target in targets:
+                comment = self._comment(f"-> {one.address}")
+                rules.append(f"{comment} -m recent --name {target} {remembered} -j {target}")
+        for index, (one, target) in enumerate(targets):
+            left = len(targets) - index
+            chance = f"-m statistic --mode random --probability {1 / left:.10f} " if left > 1 else ""
+            rules.append(f"{self._comment(f'-> {one.address}')} {chance}-j {target}")
+
+    def _endpoint(self, endpoint: Endpoint) -> None:
+        chain = endpoint_chain(self.port, endpoint)
+        comment = f'-m comment --comment "{self.port.title}"'
+        remember = f"-m recent --name {chain} --set " if self.port.affinity else ""
+        self.tables.nat[chain] = [
+            f"{comment} -s {endpoint.ip}/32 -j KUBE-MARK-MASQ",
+            f"{comment} {remember}-p {self.protocol} -m {self.protocol} -j DNAT --to-destination {endpoint.address}",
+        ]
+
+    def _from_outside(self) -> None:
+        """Node ports, external IPs and load balancers' IPs."""
+        port = self.port
+        answering = self.here if port.external_local else self.everywhere
+        for what, match in self._outside_matches():
+            if not answering:
+                self._refuse(match, "KUBE-EXTERNAL-SERVICES", dropped=bool(self.everywhere))
+            if self.everywhere:
+                chain = "KUBE-NODEPORTS" if what == "node port" else "KUBE-SERVICES"
+                self.tables.nat[chain].append(f"{self._comment(what)} {match} -j {self._entry(what)}")
+        if self.everywhere:
+            self._external_chain()
+
+    def _outside_matches(self) -> Iterator[tuple[str, str]]:
+        port = self.port
+        for ip in port.external_ips:
+            yield "external IP", self._match(ip, port.port)
+        for ip in port.balancer_ips:
+            yield "loadbalancer IP", self._match(ip, port.port)
+        if port.node_port:
+            yield "node port", self._match("", port.node_port)
+
+    def _entry(self, what: str) -> str:
+        if what == "loadbalancer IP" and self.port.source_ranges:
+            self._firewall()
+            return chain_of("FW", self.port)
+        return chain_of("EXT", self.port)
+
+    def _firewall(self) -> None:
+        """Only the ranges that the service allows reach it through its load balancer's IP."""
+        chain, port = chain_of("FW", self.port), self.port
+        if chain in self.tables.nat:
+            return
+        comment, target = self._comment("loadbalancer IP"), chain_of("EXT", port)
+        self.tables.nat[chain] = [f"{comment} -s {cidr} -j {target}" for cidr in port.source_ranges]
+        dropped = self._comment("traffic not accepted by " + chain)
+        self.tables.filter["KUBE-PROXY-FIREWALL"] += [
+            f"{dropped} {self._match(ip, port.port)} -j DROP" for ip in port.balancer_ips
+        ]
+
+    def _external_chain(self) -> None:
+        port = self.port
+        chain, any_node = chain_of("EXT", port), chain_of("SVC", port)
+        rules = self.tables.nat[chain] = []
+        self._balance(any_node, self.everywhere)
+        if not port.external_local:
+            rules += [f"{self._external_comment('masquerade')} -j KUBE-MARK-MASQ", f"-j {any_node}"]
+            return
+        from_here = "-m addrtype --src-type LOCAL"
+        rules += [
+            f"{self._external_comment('pod')} -s {self.settings.pod_cidr} -j {any_node}",
+            f"{self._external_comment('masquerade LOCAL')} {from_here} -j KUBE-MARK-MASQ",
+            f"{self._external_comment('route LOCAL')} {from_here} -j {any_node}",
+        ]
+        if self.here:
+            self._balance(chain_of("SVL", port), self.here)
+            rules.append(f"-j {chain_of('SVL', port)}")
+
+    def _external_comment(self, what: str) -> str:
+        return f'-m comment --comment "{what} traffic for {self.port.title} external destinations"'
+
+    def _refuse(self, match: str, chain: str, *, dropped: bool) -> None:
+        """Nobody answers: tell the client at once; drop it where another node would have answered."""
+        if dropped:
+            self.tables.filter[chain].append(f"{self._comment('has no local endpoints')} {match} -j DROP")
+        else:
+            local = "" if match.startswith("-d") else "-m addrtype --dst-type LOCAL "
+            self.tables.filter[chain].append(f"{self._comment('has no endpoints')} {local}{match} -j REJECT")

@@ -1,0 +1,225 @@
+"""Ports become chains, and chains become input for iptables-restore."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kybern.proxy.model import Endpoint, ServicePort
+from kybern.proxy.restore import changes, is_ours, missing_jumps, our_chains, removal
+from kybern.proxy.rules import JUMPS, Settings, Tables, chain_of, endpoint_chain, render
+
+SETTINGS = Settings(pod_cidr="10.244.0.0/16")
+HERE = Endpoint("10.244.1.2", 8080, local=True)
+THERE = Endpoint("10.244.2.2", 8080)
+
+
+def port(**changes: object) -> ServicePort:
+    facts = {
+        "namespace": "default", "service": "web", "name": "http", "protocol": "TCP", "port": 80,
+        "cluster_ip": "10.96.0.10", "endpoints": (HERE, THERE),
+    }  # fmt: skip
+    return ServicePort(**(facts | changes))  # type: ignore[arg-type]
+
+
+def nat(one: ServicePort, kind: str, settings: Settings = SETTINGS) -> list[str]:
+    return render((one,), settings).nat[chain_of(kind, one)]
+
+
+def test_a_cluster_ip_goes_to_each_endpoint_with_the_same_chance() -> None:
+    one = port()
+
+    rules = nat(one, "SVC")
+
+    assert rules == [
+        (
+            '-m comment --comment "default/web:http cluster IP" ! -s 10.244.0.0/16 -d 10.96.0.10/32 '
+            "-p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ"
+        ),
+        (
+            '-m comment --comment "default/web:http -> 10.244.1.2:8080" -m statistic --mode random '
+            f"--probability 0.5000000000 -j {endpoint_chain(one, HERE)}"
+        ),
+        f'-m comment --comment "default/web:http -> 10.244.2.2:8080" -j {endpoint_chain(one, THERE)}',
+    ]
+
+
+def test_an_endpoint_is_reached_by_dnat_and_its_own_calls_are_masqueraded() -> None:
+    one = port()
+
+    assert render((one,), SETTINGS).nat[endpoint_chain(one, HERE)] == [
+        '-m comment --comment "default/web:http" -s 10.244.1.2/32 -j KUBE-MARK-MASQ',
+        '-m comment --comment "default/web:http" -p tcp -m tcp -j DNAT --to-destination 10.244.1.2:8080',
+    ]
+
+
+def test_affinity_asks_first_which_endpoint_the_client_had() -> None:
+    one = port(affinity=600, endpoints=(HERE,))
+    chain = endpoint_chain(one, HERE)
+
+    asked, picked = nat(one, "SVC")[1:]
+
+    assert f"-m recent --name {chain} --rcheck --seconds 600 --reap -j {chain}" in asked
+    assert picked.endswith(f"-j {chain}")
+    assert f"-m recent --name {chain} --set" in render((one,), SETTINGS).nat[chain][1]
+
+
+def test_a_service_without_endpoints_refuses_at_once() -> None:
+    tables = render((port(endpoints=(), node_port=30080),), SETTINGS)
+
+    assert tables.filter["KUBE-SERVICES"] == [
+        '-m comment --comment "default/web:http has no endpoints" -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j REJECT'
+    ]
+    assert tables.filter["KUBE-EXTERNAL-SERVICES"] == [
+        (
+            '-m comment --comment "default/web:http has no endpoints" -m addrtype --dst-type LOCAL '
+            "-p tcp -m tcp --dport 30080 -j REJECT"
+        )
+    ]
+    assert not any("10.96.0.10" in rule for rule in tables.nat["KUBE-SERVICES"])
+
+
+def test_a_node_port_masquerades_and_reaches_every_endpoint() -> None:
+    one = port(node_port=30080)
+
+    tables = render((one,), SETTINGS)
+
+    assert tables.nat["KUBE-NODEPORTS"] == [
+        f'-m comment --comment "default/web:http node port" -p tcp -m tcp --dport 30080 -j {chain_of("EXT", one)}'
+    ]
+    assert [rule.rpartition(" -j ")[2] for rule in ["x " + rule for rule in nat(one, "EXT")]] == [
+        "KUBE-MARK-MASQ",
+        chain_of("SVC", one),
+    ]
+
+
+def test_local_traffic_policy_keeps_the_callers_address() -> None:
+    one = port(node_port=30080, external_local=True)
+
+    rules = nat(one, "EXT")
+
+    assert rules[-1] == f"-j {chain_of('SVL', one)}"
+    assert rules[0].endswith(f"-s 10.244.0.0/16 -j {chain_of('SVC', one)}")
+    assert [rule for rule in nat(one, "SVL") if endpoint_chain(one, THERE) in rule] == []
+
+
+def test_local_traffic_policy_drops_where_only_others_could_answer() -> None:
+    tables = render((port(node_port=30080, external_local=True, endpoints=(THERE,)),), SETTINGS)
+
+    (rule,) = tables.filter["KUBE-EXTERNAL-SERVICES"]
+
+    assert rule.endswith("--dport 30080 -j DROP")
+
+
+def test_internal_policy_local_asks_only_this_node() -> None:
+    one = port(internal_local=True)
+
+    rules = nat(one, "SVL")
+
+    assert endpoint_chain(one, HERE) in rules[-1]
+    assert not any(endpoint_chain(one, THERE) in rule for rule in rules)
+
+
+def test_source_ranges_guard_a_load_balancer() -> None:
+    one = port(balancer_ips=("192.0.2.1",), source_ranges=("198.51.100.0/24",), node_port=30080)
+
+    tables = render((one,), SETTINGS)
+
+    assert tables.nat[chain_of("FW", one)][0].endswith(f"-s 198.51.100.0/24 -j {chain_of('EXT', one)}")
+    assert tables.filter["KUBE-PROXY-FIREWALL"][0].endswith(
+        "-d 192.0.2.1/32 -p tcp -m tcp --dport 80 -j DROP"
+    )
+
+
+def test_node_ports_are_looked_at_last() -> None:
+    rules = render((port(),), SETTINGS).nat["KUBE-SERVICES"]
+
+    assert rules[-1].endswith("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS")
+
+
+def saved(tables: Tables) -> str:
+    """What iptables-save would print of these tables."""
+    lines = []
+    for table, chains in tables.by_name().items():
+        lines += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
+        lines += [f"-A {chain} {rule}" for where, chain, rule in JUMPS if where == table]
+        lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+        lines.append("COMMIT")
+    return "\n".join([*lines, ""])
+
+
+def names(tables: Tables) -> dict[str, set[str]]:
+    return {table: set(chains) for table, chains in tables.by_name().items()}
+
+
+def test_the_first_change_writes_all_chains_and_jumps() -> None:
+    wanted = render((port(),), SETTINGS)
+
+    text = changes(wanted, None, {"filter": set(), "nat": set()}, "*filter\nCOMMIT\n")
+
+    assert text.count("-I ") == len(JUMPS)
+    assert all(f":{chain} - [0:0]" in text for chain in wanted.nat)
+
+
+def test_what_is_as_wanted_needs_no_change() -> None:
+    wanted = render((port(),), SETTINGS)
+
+    assert changes(wanted, wanted.by_name(), names(wanted), saved(wanted)) == ""
+
+
+def test_a_lost_endpoint_sends_only_its_service() -> None:
+    other = port(service="db", cluster_ip="10.96.0.11")
+    before, after = render((other, port()), SETTINGS), render((other, port(endpoints=(HERE,))), SETTINGS)
+
+    text = changes(after, before.by_name(), names(before))
+
+    assert f"-X {endpoint_chain(port(), THERE)}" in text
+    assert "default/db" not in text
+    assert "*filter" not in text
+
+
+def test_only_chains_of_ours_are_ever_named() -> None:
+    text = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SEP-AAAA - [0:0]\n-A PREROUTING -j DOCKER\nCOMMIT\n"
+
+    assert our_chains(text) == {"filter": set(), "nat": {"KUBE-SEP-AAAA"}}
+    assert "DOCKER" not in changes(render((), SETTINGS), None, our_chains(text), text)
+    assert not is_ours("nat", "KUBE-FIREWALL"), "the kubelet's, not ours"
+
+
+def test_a_missing_jump_is_put_back() -> None:
+    wanted = render((), SETTINGS)
+    lost = saved(wanted).replace("-A PREROUTING", "-A DOCKER")
+
+    assert [chain for _, chain, _ in missing_jumps(lost)] == ["PREROUTING"]
+
+
+def test_cleaning_up_removes_our_chains_and_the_jumps_to_them() -> None:
+    text = removal(saved(render((port(),), SETTINGS)) + "*nat\n-A PREROUTING -j DOCKER\nCOMMIT\n")
+
+    assert f"-X {chain_of('SVC', port())}" in text
+    assert text.count("\n-D ") == len(JUMPS)
+    assert "DOCKER" not in text
+    assert removal("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n") == ""
+
+
+@given(st.sets(st.integers(1, 200), max_size=20), st.sets(st.integers(1, 200), max_size=20))
+def test_a_change_leads_from_any_state_to_any_other(first: set[int], second: set[int]) -> None:
+    def tables(hosts: set[int]) -> Tables:
+        return render(
+            (port(endpoints=tuple(Endpoint(f"10.244.0.{host}", 80) for host in sorted(hosts))),), SETTINGS
+        )
+
+    before, after = tables(first), tables(second)
+    text = changes(after, before.by_name(), names(before))
+
+    kernel = {chain: list(rules) for chain, rules in before.nat.items()}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line
+        elif table == "*nat" and line.startswith(":"):
+            kernel[line[1:].split(" ")[0]] = []
+        elif table == "*nat" and line.startswith("-A "):
+            _, chain, rule = line.split(" ", 2)
+            kernel[chain].append(rule)
+        elif table == "*nat" and line.startswith("-X "):
+            assert kernel.pop(line[3:]) == []
+    assert kernel == after.nat
