@@ -1,0 +1,171 @@
+"""What a machine is asked, one command for many answers.
+
+A no-op run is nothing but these facts, so each takes one round trip however much it asks, starts as few processes as it
+can, and always succeeds: what is not there is simply not in the answer. Lines that are not ours (a login banner) are
+passed over; a line of ours that cannot be read fails this machine by name, and not the run.
+"""
+
+import base64
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+from roles.tree import Found
+
+# A command is one argument of the remote shell, and Linux takes at most 128 KiB of those.
+LONGEST = 100_000
+SUM = re.compile(r"([0-9a-f]{64})  (/.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """What systemd says of a unit, the digest noted at its last start, and whether its work is still done."""
+
+    loaded: bool = False
+    active: bool = False
+    enabled: bool = False
+    stale: bool = False
+    stamp: str = ""
+    alive: bool = True
+
+
+class Tree(FactBase[dict[str, Found]]):
+    """What is at these paths, and anywhere below the pruned directories."""
+
+    default = dict
+
+    def command(self, paths: Iterable[str], prune: Iterable[str] = ()) -> str:
+        listed, below = " ".join(paths), " ".join(prune)
+        command = "true"
+        if listed:
+            shown = r"-printf 'KYBERN %y %m %u %g %p %l\n'"
+            command = f"find {listed} -maxdepth 0 {shown} 2>/dev/null; sha256sum -- {listed} 2>/dev/null"
+        if below:
+            command += f"; find {below} -mindepth 1 -printf 'KYBERN %y %m %u %g %p %l\\n' 2>/dev/null"
+        if len(command) > LONGEST:
+            raise ValueError(f"{len(command)} bytes of paths are too many for one command: split the tree")
+        return f"{command}; true"
+
+    def process(self, output: list[str]) -> dict[str, Found]:
+        sums = {match[2]: match[1] for line in output if (match := SUM.fullmatch(line))}
+        found = {}
+        for line in output:
+            if line.startswith("KYBERN "):
+                path, entry = _found(line, sums)
+                found[path] = entry
+        return found
+
+
+class Units(FactBase[dict[str, UnitState]]):
+    """The state of these units; ``alive`` has a probe for those whose work may be undone behind their back."""
+
+    default = dict
+
+    def command(self, units: Iterable[str], alive: dict[str, str] | None = None) -> str:
+        units = list(units)
+        shown = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
+        names = " ".join(units)
+        lines = [
+            f"systemctl show -p {shown} -- {names} 2>/dev/null",
+            f'for unit in {names}; do read -r sum </run/kybern/$unit.sha256 && echo "STAMP $unit $sum"; done 2>/dev/null',
+        ]
+        lines += [f"({probe}) >/dev/null 2>&1 || echo 'DEAD {unit}'" for unit, probe in (alive or {}).items()]
+        return "; ".join([*lines, "true"])
+
+    def process(self, output: list[str]) -> dict[str, UnitState]:
+        notes = [line.split() for line in output if line.startswith(("STAMP ", "DEAD "))]
+        stamps = {note[1]: note[2] for note in notes if note[0] == "STAMP" and len(note) == 3}
+        dead = {note[1] for note in notes if note[0] == "DEAD"}
+        return {
+            shown["Id"]: UnitState(
+                loaded=shown.get("LoadState") == "loaded",
+                active=shown.get("ActiveState") in {"active", "reloading"},
+                enabled=shown.get("UnitFileState") in {"enabled", "static", "alias", "generated", "indirect"},
+                stale=shown.get("NeedDaemonReload") == "yes",
+                stamp=stamps.get(shown["Id"], ""),
+                alive=shown["Id"] not in dead,
+            )
+            for shown in _blocks(output)
+        }
+
+
+class Succeeds(FactBase[bool]):
+    """Whether a command succeeds. It must not change anything."""
+
+    default = bool
+
+    def command(self, probe: str) -> str:
+        return f"if ({probe}) >/dev/null 2>&1; then echo KYBERN yes; else echo KYBERN no; fi"
+
+    def process(self, output: list[str]) -> bool:
+        return "KYBERN yes" in output
+
+
+class Accounts(FactBase[frozenset[str]]):
+    """The users among these names that exist."""
+
+    default = frozenset
+
+    def command(self, names: Iterable[str]) -> str:
+        return f"getent passwd {' '.join(names)}; true"
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(line.split(":", 1)[0] for line in output if line.count(":") == 6)
+
+
+class Packages(FactBase[frozenset[str]]):
+    """The Debian packages among these names that are installed."""
+
+    default = frozenset
+
+    def command(self, names: Iterable[str]) -> str:
+        shown = shlex.quote("KYBERN ${db:Status-Status} ${Package}\\n")
+        return f"dpkg-query -W -f={shown} {' '.join(names)} 2>/dev/null; true"
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        installed = "KYBERN installed "
+        return frozenset(line.removeprefix(installed) for line in output if line.startswith(installed))
+
+
+class Contents(FactBase[dict[str, str]]):
+    """The text of these files, for a diff. Never asked for a secret one."""
+
+    default = dict
+
+    def command(self, paths: Iterable[str]) -> str:
+        listed = " ".join(paths)
+        return f'for path in {listed}; do [ -f $path ] && echo "KYBERN $path $(base64 -w0 $path)"; done; true'
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        lines = (line.split(" ") for line in output if line.startswith("KYBERN "))
+        return {
+            line[1]: base64.b64decode(line[2]).decode(errors="replace") for line in lines if len(line) == 3
+        }
+
+
+def _found(line: str, sums: dict[str, str]) -> tuple[str, Found]:
+    # What lies below a pruned directory may have blanks in its name: such a path is ours no more than any other.
+    parts = line.split(" ", 5)
+    if len(parts) != 6:
+        raise FactProcessError(f"find answered {line!r}")
+    _, kind, mode, user, group, rest = parts
+    path, _, target = rest.partition(" ") if kind == "l" else (rest.removesuffix(" "), "", "")
+    return path, Found(kind, mode, user, group, target, sums.get(path, ""))
+
+
+def _blocks(output: list[str]) -> Iterable[dict[str, str]]:
+    """``systemctl show``'s answer: one block of key=value for each unit, parted by an empty line."""
+    block: dict[str, str] = {}
+    for line in [*output, ""]:
+        key, equals, value = line.partition("=")
+        if equals and key.isalpha():
+            block[key] = value
+        elif not line and "Id" in block:
+            yield block
+            block = {}
+    if "Id" in block:
+        yield block

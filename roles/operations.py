@@ -1,0 +1,260 @@
+"""Our own idempotent operations: few, each one round trip to find nothing to do.
+
+``bundle`` ships all files of a role, ``units`` brings services to run with them, ``ready`` waits for what they serve.
+They decide from facts read while executing, so that ``--dry``, ``-y`` and an interrupted run all see what is there.
+What a bundle writes travels on the command's standard input: not on the command line, where ``ps`` shows it, and not
+through a file in ``/tmp``. It works as root and with ``_sudo``.
+
+Every remote command has a time limit.
+"""
+
+import base64
+import io
+import tarfile
+from collections.abc import Generator, Iterable, Sequence
+from difflib import unified_diff
+from pathlib import PurePosixPath
+
+from pyinfra import host, logger
+from pyinfra.api import FileUploadCommand, StringCommand, operation
+
+from roles import facts
+from roles.tree import Directory, Entry, File, Link, Service, Upload, missing, surplus, unique
+
+FACT_SECONDS = 30
+COMMAND_SECONDS = 180
+NEW = ".kybern-new"
+LOG_LINES = 15
+
+type Commands = Generator[StringCommand | FileUploadCommand]
+
+
+@operation()
+def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[str] = ()) -> Commands:
+    """Files, directories and links as listed; nothing at ``absent``; below ``prune`` nothing that is not listed.
+
+    Each file is replaced atomically and by itself. A full disk or a lost connection leaves old or new files, never half
+    ones. Directories that are not listed are made as they are needed, and are never removed.
+    """
+    wanted = unique(files)
+    paths = (*(entry.path for entry in wanted), *absent)
+    found = host.get_fact(facts.Tree, paths, tuple(prune), _timeout=FACT_SECONDS)
+    writes, removals = missing(wanted, found), surplus(wanted, absent, prune, found)
+    if not writes and not removals:
+        host.noop(f"{len(wanted)} paths are as they should be")
+        return
+    if host.state.config.DIFF:
+        _show(writes, removals)
+    for entry in writes:
+        if isinstance(entry, Upload):
+            # Straight from the disk and beside its place, as the SSH user: it may be a hundred megabytes.
+            yield FileUploadCommand(str(entry.source), _staged(entry), _sudo=False)
+    yield StringCommand(_write(writes, removals), _stdin=_archive(writes), _timeout=COMMAND_SECONDS)
+
+
+@operation()
+def units(services: Sequence[Service], restart: bool = True, gate: str = "") -> Commands:
+    """These units enabled, running, and started with what is on the machine now.
+
+    ``restart=False`` leaves running units alone. ``gate`` is a probe that has to succeed after a restart; together with
+    ``_serial=True`` it makes one machine wait for the one before. A machine is not touched once another one has failed,
+    which ``_serial`` by itself does not see to.
+    """
+    alive = {service.unit: service.alive for service in services if service.alive}
+    names = tuple(service.unit for service in services)
+    states = host.get_fact(facts.Units, names, alive, _timeout=FACT_SECONDS)
+    unknown = facts.UnitState()
+    verbs = [(service, _verb(service, states.get(service.unit, unknown), restart)) for service in services]
+    enable = [service.unit for service in services if not states.get(service.unit, unknown).enabled]
+    changes = [(service, verb) for service, verb in verbs if verb]
+    if not changes and not enable:
+        host.noop(f"running: {', '.join(names)}")
+        return
+    if any(verb == "restart" for _, verb in changes):
+        yield from _halt_after_failure()
+    steps = ["systemctl daemon-reload"]
+    if enable:
+        steps.append(f"systemctl enable --quiet {' '.join(enable)}")
+    steps += [_started(service, verb) for service, verb in changes]
+    if gate and any(verb == "restart" for _, verb in changes):
+        steps.append(_waiting(gate, COMMAND_SECONDS // 2))
+    yield StringCommand(" && ".join(steps), _timeout=COMMAND_SECONDS)
+
+
+@operation()
+def ready(probe: str, log: str = "", seconds: int = 10) -> Commands:
+    """Wait until ``probe`` succeeds. Nothing is executed when it does at once.
+
+    One attempt polls for ``seconds``; call it with ``_retries`` for as long as it may take. ``log`` is the unit whose
+    last lines tell why it did not.
+    """
+    if host.get_fact(facts.Succeeds, probe, _timeout=FACT_SECONDS):
+        host.noop("it is ready")
+        return
+    tell = f"; journalctl --no-pager -o cat -n {LOG_LINES} -u {log} >&2" if log else ""
+    waiting = (
+        f"{{ {_waiting(probe, seconds)}; }} || {{ echo 'not ready: {_quoted(probe)}' >&2{tell}; exit 1; }}"
+    )
+    yield StringCommand(waiting, _timeout=seconds + FACT_SECONDS)
+
+
+@operation()
+def accounts(users: Sequence[str]) -> Commands:
+    """System users, each with a group of its name, no home and no shell."""
+    known = host.get_fact(facts.Accounts, users, _timeout=FACT_SECONDS)
+    wanted = [user for user in users if user not in known]
+    if not wanted:
+        host.noop(f"users exist: {', '.join(users)}")
+        return
+    add = "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin"
+    yield StringCommand(" && ".join(f"{add} {user}" for user in wanted), _timeout=COMMAND_SECONDS)
+
+
+@operation()
+def packages(names: Sequence[str]) -> Commands:
+    """Debian packages. Our images have them; other machines get them by apt, which does not start their services."""
+    installed = host.get_fact(facts.Packages, names, _timeout=FACT_SECONDS)
+    wanted = [name for name in names if name not in installed]
+    if not wanted:
+        host.noop("packages are installed")
+        return
+    # A service that apt starts before its configuration is there takes a port, or makes a cluster of its own.
+    guard = "/usr/sbin/policy-rc.d"
+    install = f"apt-get -q install -y --no-install-recommends {' '.join(wanted)}"
+    steps = [
+        f"trap 'rm -f {guard}' EXIT",
+        f"printf '#!/bin/sh\\nexit 101\\n' >{guard} && chmod 755 {guard}",
+        "export DEBIAN_FRONTEND=noninteractive",
+        f"{{ {install} || {{ apt-get -q update && {install}; }}; }}",
+    ]
+    yield StringCommand(" && ".join(steps), _timeout=1800)
+
+
+@operation()
+def once(probe: str, command: str, seconds: int = COMMAND_SECONDS) -> Commands:
+    """Run ``command`` unless ``probe`` succeeds. For the few things that are neither files nor units."""
+    if host.get_fact(facts.Succeeds, probe, _timeout=FACT_SECONDS):
+        host.noop("it is done already")
+        return
+    yield StringCommand(command, _timeout=seconds)
+
+
+def _verb(service: Service, state: facts.UnitState, restart: bool) -> str:
+    if not state.active:
+        return "start"
+    if restart and (state.stamp != service.digest or not state.alive):
+        return "restart"
+    return ""
+
+
+def _started(service: Service, verb: str) -> str:
+    block = "" if service.wait else "--no-block "
+    # A unit that systemd gave up on is started all the same.
+    reset = f"systemctl reset-failed {service.unit} 2>/dev/null; "
+    tell = f"journalctl --no-pager -o cat -n {LOG_LINES} -u {service.unit} >&2"
+    return f"{{ {reset}systemctl {block}{verb} {service.unit} || {{ {tell}; exit 1; }}; }}"
+
+
+def _halt_after_failure() -> Commands:
+    failed = [other.name for other in host.inventory if host.state.results[other].error_ops]
+    if failed:
+        yield StringCommand(
+            f"echo 'not restarted, because {' '.join(failed)} failed' >&2; exit 1", _timeout=FACT_SECONDS
+        )
+
+
+def _waiting(probe: str, seconds: int) -> str:
+    # By the clock and not by counting: a probe that hangs takes its own time.
+    return (
+        f"end=$(($(date +%s) + {seconds})); until ({probe}) >/dev/null 2>&1; "
+        'do [ "$(date +%s)" -lt "$end" ] || exit 1; sleep 0.2; done'
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", '"')
+
+
+def _write(writes: Sequence[Entry], removals: Sequence[str]) -> str:
+    """The script that takes the archive. Nothing it names needs quoting: see ``roles.tree``."""
+    placed = [entry for entry in writes if not isinstance(entry, Directory)]
+    owners = sorted({entry.user for entry in writes} - {"root"})
+    listed = {entry.path for entry in writes}
+    parents = sorted({str(PurePosixPath(entry.path).parent) for entry in writes} - listed - {"/"})
+    steps = ["set -eu"]
+    steps += [
+        f"id -u {user} >/dev/null 2>&1 || {{ echo 'there is no user {user}' >&2; exit 1; }}"
+        for user in owners
+    ]
+    if placed:
+        steps.append(f"trap 'rm -f {' '.join(entry.path + NEW for entry in placed)}' EXIT")
+    if parents:
+        steps.append(f"umask 022; mkdir -p {' '.join(parents)}")
+    steps.append("umask 077")
+    if writes:
+        # The time of a file is now: systemd sees by it that a unit has changed.
+        steps.append("base64 -d | tar -C / -xpmf - --same-owner --keep-directory-symlink")
+    for entry in writes:
+        if isinstance(entry, Upload):
+            # /var/tmp is everybody's: what counts is what arrived.
+            steps.append(f"cp {_staged(entry)} {entry.path}{NEW}; rm -f {_staged(entry)}")
+            steps.append(f"echo '{entry.digest}  {entry.path}{NEW}' | sha256sum --quiet -c -")
+            steps.append(f"chown {entry.owner} {entry.path}{NEW}; chmod {entry.mode} {entry.path}{NEW}")
+    steps += [f"mv -fT {entry.path}{NEW} {entry.path}" for entry in placed]
+    if removals:
+        steps.append(f"rm -rf -- {' '.join(_quoted_path(path) for path in removals)}")
+    return "\n".join(steps)
+
+
+def _quoted_path(path: str) -> str:
+    return "'" + path.replace("'", "'\\''") + "'"
+
+
+def _staged(entry: Upload) -> str:
+    return f"/var/tmp/kybern-{entry.digest[:16]}"  # noqa: S108  # not secret, and its digest is what is looked for
+
+
+def _archive(writes: Sequence[Entry]) -> str:
+    """The entries as a tar in base64. Directories keep their names, the others stand beside their places."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for entry in writes:
+            if not isinstance(entry, Upload):
+                member = _member(entry)
+                archive.addfile(member, io.BytesIO(entry.content) if isinstance(entry, File) else None)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _member(entry: Entry) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(entry.path.lstrip("/"))
+    member.mode, member.uname, member.gname = int(entry.mode, 8), entry.user, entry.group
+    match entry:
+        case Directory():
+            member.type = tarfile.DIRTYPE
+        case Link():
+            member.name, member.type, member.linkname = member.name + NEW, tarfile.SYMTYPE, entry.target
+        case File():
+            member.name, member.size = member.name + NEW, len(entry.content)
+    return member
+
+
+def _show(writes: Sequence[Entry], removals: Sequence[str]) -> None:
+    """What ``--diff`` shows: lines of text files, and only the names of secret and of big ones."""
+    shown = [entry for entry in writes if isinstance(entry, File) and not entry.secret]
+    paths = tuple(entry.path for entry in shown)
+    before = host.get_fact(facts.Contents, paths, _timeout=FACT_SECONDS) if paths else {}
+    for entry in writes:
+        if isinstance(entry, File) and not entry.secret:
+            old, new = before.get(entry.path, ""), entry.content.decode(errors="replace")
+            for line in unified_diff(
+                old.splitlines(), new.splitlines(), entry.path, entry.path, n=2, lineterm=""
+            ):
+                logger.info("  %s", line)
+        else:
+            logger.info(
+                "  %s: %s",
+                entry.path,
+                "secret, not shown" if isinstance(entry, File) else type(entry).__name__,
+            )
+    for path in removals:
+        logger.info("  %s: removed", path)

@@ -1,0 +1,226 @@
+"""The cluster's certificates, made and kept on the operator's side: what there shall be, and keeping it so.
+
+``wanted`` is a plan and pure: which certificate each machine needs, by which authority, with which names. ``Keep`` holds
+the state directory (``.kybern/CLUSTER/pki``, 0700, files 0600) and makes what is missing, worn or says something else;
+what fits stays byte for byte, so that a deploy changes nothing. The authorities' keys never leave this directory.
+
+File names are kubeadm's, so that whoever knows a cluster of its making finds everything here too.
+"""
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kybern.auth.x509 import Address, Authority, Leaf, Pair, signing_key
+from kybern.machines.topology import Cluster, Machine
+
+MASTERS_GROUP = "system:masters"
+CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA = "ca", "etcd/ca", "front-proxy-ca"
+AUTHORITIES = {CLUSTER_CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-proxy-ca"}
+# Client certificates that go into a kubeconfig: file name to the user in it.
+CLIENTS = {
+    "controller-manager": "system:kube-controller-manager",
+    "scheduler": "system:kube-scheduler",
+    "kube-proxy": "system:kube-proxy",
+    "kubelet": "system:node",
+    "admin": "kubernetes-admin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One certificate of a machine: its file name without suffix, who signs it, and what it says."""
+
+    name: str
+    authority: str
+    leaf: Leaf
+
+
+def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
+    """The certificates that this machine needs for its roles."""
+    plan: list[Wanted] = []
+    if machine.is_etcd:
+        plan += _member(machine)
+    if machine.is_master:
+        plan += _master(cluster, machine)
+    if machine.is_node:
+        plan += _node(machine)
+    return tuple(plan)
+
+
+def _member(machine: Machine) -> tuple[Wanted, ...]:
+    dns, ips = (machine.name, "localhost"), (machine.address, "127.0.0.1")
+    both = Leaf(machine.name, dns=dns, ips=ips, client=True, server=True)
+    return (
+        Wanted("etcd/server", ETCD_CA, both),
+        Wanted("etcd/peer", ETCD_CA, both),
+        Wanted("etcd/healthcheck-client", ETCD_CA, Leaf("kube-etcd-healthcheck-client")),
+    )
+
+
+def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
+    return (
+        Wanted("apiserver", CLUSTER_CA, api_server(cluster, machine)),
+        Wanted(
+            "apiserver-kubelet-client", CLUSTER_CA, Leaf("kube-apiserver-kubelet-client", (MASTERS_GROUP,))
+        ),
+        Wanted("apiserver-etcd-client", ETCD_CA, Leaf("kube-apiserver-etcd-client")),
+        Wanted("front-proxy-client", FRONT_PROXY_CA, Leaf("front-proxy-client")),
+        Wanted("controller-manager", CLUSTER_CA, Leaf(CLIENTS["controller-manager"])),
+        Wanted("scheduler", CLUSTER_CA, Leaf(CLIENTS["scheduler"])),
+        Wanted("admin", CLUSTER_CA, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))),
+    )
+
+
+def _node(machine: Machine) -> tuple[Wanted, ...]:
+    name = f"{CLIENTS['kubelet']}:{machine.name}"
+    server = Leaf(name, ("system:nodes",), (machine.name,), (machine.address,), client=False, server=True)
+    return (
+        Wanted("kubelet", CLUSTER_CA, Leaf(name, ("system:nodes",))),
+        Wanted("kubelet-server", CLUSTER_CA, server),
+        Wanted("kube-proxy", CLUSTER_CA, Leaf(CLIENTS["kube-proxy"])),
+    )
+
+
+def api_server(cluster: Cluster, machine: Machine) -> Leaf:
+    """Every name and address that a client may reach this machine's API server by."""
+    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+    names += [f"kubernetes.default.svc.{cluster.cluster_domain}", "localhost", machine.name]
+    addresses: list[Address] = [cluster.service_cidr[1], machine.address, cluster.api_address, "127.0.0.1"]
+    return Leaf("kube-apiserver", dns=tuple(names), ips=tuple(addresses), client=False, server=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """All that a machine, or an operator, is given: authorities' certificates, its pairs, the token key."""
+
+    authorities: dict[str, bytes]
+    pairs: dict[str, Pair]
+    tokens: Pair
+
+
+class Keep:
+    """The state directory of one cluster. One process at a time makes certificates in it."""
+
+    def __init__(self, folder: Path, now: datetime) -> None:
+        self._folder = folder
+        self._now = now
+
+    def certificates(self, cluster: Cluster, machine: Machine) -> Certificates:
+        """What ``machine`` is to have; makes what is missing."""
+        with self._locked():
+            authorities = {name: self._authority(name) for name in AUTHORITIES}
+            pairs = {
+                want.name: self._pair(
+                    f"machines/{machine.name}/{want.name}", authorities[want.authority], want.leaf
+                )
+                for want in wanted(cluster, machine)
+            }
+            certificates = {name: authority.cert_pem for name, authority in authorities.items()}
+            return Certificates(certificates, pairs, self._tokens())
+
+    def admin(self) -> tuple[bytes, Pair]:
+        """The cluster's authority, and the operator's own pair: all of a kubeconfig but the address."""
+        with self._locked():
+            authority = self._authority(CLUSTER_CA)
+            return authority.cert_pem, self._pair(
+                "admin", authority, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))
+            )
+
+    def _authority(self, name: str) -> Authority:
+        pair = self._read(name)
+        if pair is not None:
+            return Authority.load(pair.cert_pem, pair.key_pem)
+        authority = Authority.create(AUTHORITIES[name], self._now)
+        self._write(name, authority.pair)
+        return authority
+
+    def _pair(self, name: str, authority: Authority, leaf: Leaf) -> Pair:
+        pair = self._read(name)
+        if pair is None or not authority.fits(pair, leaf, self._now):
+            pair = authority.issue_leaf(leaf, self._now)
+            self._write(name, pair)
+        return pair
+
+    def _tokens(self) -> Pair:
+        pair = self._read("sa", ".pub")
+        if pair is None:
+            pair = signing_key()
+            self._write("sa", pair, ".pub")
+        return pair
+
+    def _read(self, name: str, suffix: str = ".crt") -> Pair | None:
+        try:
+            key = (self._folder / f"{name}.key").read_bytes()
+            return Pair((self._folder / f"{name}{suffix}").read_bytes(), key)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, pair: Pair, suffix: str = ".crt") -> None:
+        # The key first: a certificate without one is made anew, whatever was interrupted.
+        for path, content in ((f"{name}.key", pair.key_pem), (f"{name}{suffix}", pair.cert_pem)):
+            write_secret(self._folder / path, content)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        private_folder(self._folder)
+        handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Replace a file atomically; nobody else may read it at any moment."""
+    private_folder(path.parent)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        os.fsync(stream.fileno())
+    beside.rename(path)
+
+
+def private_folder(path: Path) -> None:
+    """Make a directory and its missing parents, all 0700: ``mkdir(parents=True)`` opens the parents to everybody."""
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def kubeconfig(server: str, ca: bytes, pair: Pair, user: str, cluster: str) -> bytes:
+    """A kubeconfig with everything in it. JSON, which is YAML, and which needs no quoting rules."""
+    context = f"{user}@{cluster}"
+    document: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": cluster, "cluster": {"server": server, "certificate-authority-data": _text(ca)}}
+        ],
+        "users": [
+            {
+                "name": user,
+                "user": {
+                    "client-certificate-data": _text(pair.cert_pem),
+                    "client-key-data": _text(pair.key_pem),
+                },
+            }
+        ],
+        "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
+        "current-context": context,
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _text(pem: bytes) -> str:
+    return base64.b64encode(pem).decode()
