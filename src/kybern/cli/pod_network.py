@@ -1,0 +1,38 @@
+"""kybern-pod-network: routes between the nodes' pods, and the CNI configuration of this node."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+from kybern.client import kubeconfig
+from kybern.client.rest import Client
+from kybern.cni.sync import State, Syncer, follow
+from kybern.daemon import logs
+from kybern.daemon.flags import Flags, Values
+from kybern.daemon.run import Fatal, ready, run
+
+FLAGS = (
+    Flags("kybern-pod-network", "Joins the pods of this node to those of the others.")
+    .flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
+    .flag("--hostname-override", str, "", "Name of this node, when it is not the host's name.")
+    .flag("--cni-conf-dir", str, "/etc/cni/net.d", "Where containerd looks for CNI configurations.")
+    .flag("--mtu", int, 0, "MTU of the pods' links in bytes; 0 for the node's own.")
+)
+
+
+def main() -> None:
+    values = FLAGS.parse(sys.argv[1:])
+    logs.setup(values["v"])
+    run(lambda: _pod_network(values))
+
+
+async def _pod_network(values: Values) -> None:
+    if not values["kubeconfig"]:
+        raise Fatal("cannot start: no API server is named; give --kubeconfig")
+    state = State()
+    me = values["hostname-override"] or socket.gethostname().lower()
+    syncer = Syncer(state, me, Path(values["cni-conf-dir"]), ready, values["mtu"])
+    async with Client(kubeconfig.load(values["kubeconfig"])) as client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(follow(client, state))
+        tasks.create_task(syncer.run())

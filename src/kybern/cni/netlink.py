@@ -1,0 +1,132 @@
+"""Routes and the VXLAN device through netlink: the only place of the pod network that touches the kernel.
+
+Our routes bear a protocol number of our own, so that nothing else is ever removed. Calls take well under a millisecond, and
+are made in a thread so that a slow kernel does not stop the daemon.
+"""
+
+import errno
+import logging
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any, Self
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from kybern.cni.plan import DEVICE, Action, RemoveRoute, Route, SetRoute, hardware_address
+
+LOG = logging.getLogger(__name__)
+PROTOCOL = 75  # of our routes (rtnetlink leaves 64 and up to daemons)
+VXLAN_ID = 4097
+VXLAN_PORT = 4789
+VXLAN_OVERHEAD = 50  # bytes: outer Ethernet, IPv4, UDP and VXLAN headers
+ONLINK = 4  # RTNH_F_ONLINK
+
+
+class NoLink(OSError):
+    """This node's address is on none of its links."""
+
+
+class Kernel:
+    """A netlink socket, as a context manager."""
+
+    def __init__(self) -> None:
+        self._ip: Any = IPRoute()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self._ip.close()
+
+    def link(self, address: IPv4Address) -> tuple[IPv4Interface, int, int]:
+        """The interface address, index and MTU of the link that bears ``address``. Raises NoLink."""
+        for found in self._ip.get_addr(family=2):
+            text = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
+            if text == str(address):
+                (link,) = self._ip.get_links(found["index"])
+                return (
+                    IPv4Interface(f"{text}/{found['prefixlen']}"),
+                    found["index"],
+                    link.get_attr("IFLA_MTU"),
+                )
+        raise NoLink(f"cannot find {address} on any link of this node: correct --node-ip")
+
+    def routes(self) -> frozenset[Route]:
+        """Our routes as the kernel has them."""
+        tunnels = self._tunnels()
+        found = set()
+        for route in self._ip.get_routes(family=2, proto=PROTOCOL):
+            network = IPv4Network((route.get_attr("RTA_DST"), route["dst_len"]))
+            gateway = IPv4Address(route.get_attr("RTA_GATEWAY"))
+            found.add(Route(network, gateway, tunnels.get(gateway)))
+        return frozenset(found)
+
+    def _tunnels(self) -> dict[IPv4Address, IPv4Address]:
+        """The nodes behind the VXLAN device by the gateway that stands for them."""
+        index = self._index(DEVICE)
+        if index is None:
+            return {}
+        nodes = {
+            entry.get_attr("NDA_LLADDR"): IPv4Address(entry.get_attr("NDA_DST"))
+            for entry in self._ip.fdb("dump", ifindex=index)
+            if entry["ifindex"] == index and entry.get_attr("NDA_DST")
+        }
+        return {
+            IPv4Address(entry.get_attr("NDA_DST")): nodes[entry.get_attr("NDA_LLADDR")]
+            for entry in self._ip.get_neighbours(family=2, ifindex=index)
+            if entry["ifindex"] == index and entry.get_attr("NDA_LLADDR") in nodes
+        }
+
+    def _index(self, name: str) -> int | None:
+        found = self._ip.link_lookup(ifname=name)
+        return int(found[0]) if found else None
+
+    def apply(self, action: Action, me: IPv4Address, pods: IPv4Network) -> None:
+        """One change. ``me`` is this node's address, ``pods`` its pod network: the VXLAN device bears both."""
+        route = action.route
+        match action:
+            case RemoveRoute():
+                self._ignoring_absent("del", dst=str(route.network), proto=PROTOCOL)
+            case SetRoute() if route.tunnel is None:
+                self._ip.route("replace", dst=str(route.network), gateway=str(route.gateway), proto=PROTOCOL)
+            case SetRoute():
+                assert route.tunnel is not None, "the case above"
+                self._tunnel(route, route.tunnel, self._device(me, pods))
+
+    def _ignoring_absent(self, command: str, **route: Any) -> None:
+        try:
+            self._ip.route(command, **route)
+        except NetlinkError as problem:
+            if problem.code != errno.ESRCH:
+                raise
+
+    def _tunnel(self, route: Route, node: IPv4Address, index: int) -> None:
+        lladdr = hardware_address(node)
+        self._ip.fdb(
+            "replace", ifindex=index, lladdr=lladdr, dst=str(node), state=128, flags=2
+        )  # permanent, self
+        self._ip.neigh("replace", dst=str(route.gateway), lladdr=lladdr, ifindex=index, state=128)
+        self._ip.route(
+            "replace",
+            dst=str(route.network),
+            gateway=str(route.gateway),
+            oif=index,
+            flags=ONLINK,
+            proto=PROTOCOL,
+        )
+
+    def _device(self, me: IPv4Address, pods: IPv4Network) -> int:
+        """The VXLAN device's index; it is made at first use."""
+        index = self._index(DEVICE)
+        if index is None:
+            _, parent, mtu = self.link(me)
+            self._ip.link(
+                "add", ifname=DEVICE, kind="vxlan", vxlan_id=VXLAN_ID, vxlan_port=VXLAN_PORT, vxlan_link=parent,
+                vxlan_local=str(me), vxlan_learning=0, address=hardware_address(me), mtu=mtu - VXLAN_OVERHEAD,
+            )  # fmt: skip
+            index = self._index(DEVICE)
+            assert index is not None, "it was just made"
+            LOG.info("made %s for nodes on other networks", DEVICE)
+        self._ip.addr("replace", index=index, address=str(pods.network_address), prefixlen=32)
+        self._ip.link("set", index=index, state="up")
+        return index

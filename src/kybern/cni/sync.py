@@ -1,0 +1,108 @@
+"""Keep the pod network of this node as the Nodes ask: observe, diff, act.
+
+Writes ``10-kybern.conflist`` once this node has a pod network (until then the kubelet reports the node as not ready), and
+keeps one route for each other node. Looks at the kernel before every change and once a minute, so that what others remove
+comes back. When the API server cannot be reached, all stays as it is.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from kybern.api.core_v1 import Node
+from kybern.client.rest import Client
+from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.cni.conflist import render
+from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
+from kybern.cni.plan import diff, internal_address, pod_network, wanted
+
+LOG = logging.getLogger(__name__)
+PERIOD = 60.0
+RETRY = 5.0
+NAME = "10-kybern.conflist"
+
+
+@dataclass(slots=True)
+class State:
+    nodes: dict[str, Node] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def follow(client: Client, state: State) -> None:
+    """Keep the nodes as the API server has them; wakes only when an address or a pod network changed."""
+    async for event in watch(client, Node):
+        match event:
+            case Synced(items):
+                state.nodes = {node.metadata.name: node for node in items}
+            case Added(node):
+                state.nodes[node.metadata.name] = node
+            case Modified(node, old):
+                state.nodes[node.metadata.name] = node
+                if (internal_address(node), pod_network(node)) == (internal_address(old), pod_network(old)):
+                    continue
+            case Deleted(node):
+                state.nodes.pop(node.metadata.name, None)
+        state.changed.set()
+
+
+@dataclass(slots=True)
+class Syncer:
+    """The one loop. ``mtu`` of 0 means: as the link's, less what VXLAN takes when a node is behind a router."""
+
+    state: State
+    me: str
+    directory: Path
+    on_first: Callable[[], None]
+    mtu: int = 0
+    done: bool = False
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD if self.done else RETRY):
+                    await self.state.changed.wait()
+            except TimeoutError:
+                LOG.debug("looking again")
+            self.state.changed.clear()
+            try:
+                await asyncio.to_thread(self._sync)
+            except (NoLink, NetlinkError) as problem:
+                LOG.error("cannot set the routes to other nodes: %s", problem)  # noqa: TRY400  # the message says it all
+
+    def _sync(self) -> None:
+        node = self.state.nodes.get(self.me)
+        address, pods = (internal_address(node), pod_network(node)) if node else (None, None)
+        if address is None or pods is None:
+            LOG.info("node %s has no address or no pod network yet", self.me)
+            return
+        with Kernel() as kernel:
+            link, _, mtu = kernel.link(address)
+            routes = wanted(self.state.nodes.values(), self.me, link)
+            for action in diff(routes, kernel.routes()):
+                LOG.info("%s", action)
+                kernel.apply(action, address, pods)
+        tunnelled = any(route.tunnel for route in routes)
+        self._write(render(pods, self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)))
+        if not self.done:
+            self.done = True
+            self.on_first()
+
+    def _write(self, content: bytes) -> None:
+        """Replace the conflist atomically, only when it differs."""
+        path = self.directory / NAME
+        if path.exists() and path.read_bytes() == content:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+        LOG.info("wrote %s", path)

@@ -1,0 +1,80 @@
+"""Routes and the VXLAN device in a real kernel, in a network namespace of the test's own."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from kybern.cni.netlink import Kernel, NoLink
+from kybern.cni.plan import RemoveRoute, Route, SetRoute
+
+pytestmark = [
+    pytest.mark.netfilter,
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2"),
+]
+ME, PODS = IPv4Address("192.0.2.1"), IPv4Network("10.244.1.0/24")
+NEAR = Route(IPv4Network("10.244.2.0/24"), IPv4Address("192.0.2.2"))
+FAR = Route(IPv4Network("10.244.3.0/24"), IPv4Address("10.244.3.0"), IPv4Address("198.51.100.3"))
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    """The kernel as seen from a fresh namespace with one link, which this thread enters."""
+    name = f"kybern-routes-{os.getpid()}"
+    ip("netns", "add", name)
+    before = os.open("/proc/self/ns/net", os.O_RDONLY)
+    inside = os.open(f"/run/netns/{name}", os.O_RDONLY)
+    try:
+        os.setns(inside, os.CLONE_NEWNET)
+        ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
+        ip("addr", "add", f"{ME}/24", "dev", "eth0")
+        ip("link", "set", "eth0", "up")
+        ip("link", "set", "other", "up")
+        ip("route", "add", "10.99.0.0/16", "via", "192.0.2.9")
+        with Kernel() as found:
+            yield found
+    finally:
+        os.setns(before, os.CLONE_NEWNET)
+        os.close(before)
+        os.close(inside)
+        ip("netns", "del", name)
+
+
+def test_routes_come_and_go_and_others_are_left_alone(kernel: Kernel) -> None:
+    kernel.apply(SetRoute(NEAR), ME, PODS)
+    kernel.apply(SetRoute(NEAR), ME, PODS)
+    assert kernel.routes() == {NEAR}
+
+    kernel.apply(RemoveRoute(NEAR), ME, PODS)
+    kernel.apply(RemoveRoute(NEAR), ME, PODS)
+    assert kernel.routes() == frozenset()
+    assert "10.99.0.0/16" in ip("route")
+
+
+def test_a_far_node_is_reached_through_the_tunnel(kernel: Kernel) -> None:
+    kernel.apply(SetRoute(FAR), ME, PODS)
+
+    assert kernel.routes() == {FAR}
+    assert "10.244.3.0/24 via 10.244.3.0 dev kybern-vxlan proto 75 onlink" in ip("route")
+    assert (
+        "dst 198.51.100.3"
+        in subprocess.run(
+            ["bridge", "fdb", "show", "dev", "kybern-vxlan"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+    )
+
+
+def test_an_address_that_is_on_no_link_is_named(kernel: Kernel) -> None:
+    with pytest.raises(NoLink, match=r"203\.0\.113\.9"):
+        kernel.link(IPv4Address("203.0.113.9"))
