@@ -73,6 +73,7 @@ class Rules:
 
     ``default`` fills in API defaults (upstream's zz_generated.defaults and defaults.go). It runs on every decoded body,
     and on objects read from storage, so it must be idempotent.
+    ``on_create`` sees the final name, uid and creationTimestamp: the engine sets them before.
     ``on_create`` and ``on_update`` are upstream's PrepareForCreate and PrepareForUpdate (status is dropped on create and
     kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
     engine's, too: see ``Kind.generation``).
@@ -119,6 +120,7 @@ class Kind:
     arguments: the object and the asked period, None when not asked.
     ``generation`` tells whether an update (new, old; after on_update) counts in metadata.generation, which is 1 on create;
     None: the kind has no generation, the engine keeps what is there.
+    ``status_on_create``: the status in a create body is kept (nodes), not dropped.
     """
 
     group: str
@@ -143,6 +145,7 @@ class Kind:
     graceful: Callable[[Raw, int | None], int | None] | None = None
     storage_version_hash: str = ""
     generation: Callable[[Raw, Raw], bool] | None = None
+    status_on_create: bool = False
 
     @property
     def api_version(self) -> str:

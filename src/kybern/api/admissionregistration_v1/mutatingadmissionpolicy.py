@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.hooks import default_policy
 from kybern.api.rules.policies import param_kind
 from kybern.api.rules.tables import dig, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 
 def _cells(raw: Raw) -> list[Any]:
@@ -22,6 +23,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="mutatingadmissionpolicies",
     table=simple((Column("Mutations", "integer"), Column("ParamKind")), _cells),
+    rules=Rules(default=default_policy),
     storage_version_hash="LYmCf+UMVdg=",
     generation=wish_changed,
 )

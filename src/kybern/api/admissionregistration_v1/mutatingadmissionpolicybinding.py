@@ -1,7 +1,8 @@
 """MutatingAdmissionPolicyBinding: where a policy applies, and with which parameters."""
 
+from kybern.api.rules.hooks import default_binding
 from kybern.api.rules.policies import BINDING_TABLE
-from kybern.machinery.kind import Kind, wish_changed
+from kybern.machinery.kind import Kind, Rules, wish_changed
 
 KIND = Kind(
     group="admissionregistration.k8s.io",
@@ -14,6 +15,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="mutatingadmissionpolicybindings",
     table=BINDING_TABLE,
+    rules=Rules(default=default_binding),
     storage_version_hash="90V5FRZZ3Zg=",
     generation=wish_changed,
 )

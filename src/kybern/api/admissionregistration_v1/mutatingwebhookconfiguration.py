@@ -1,7 +1,16 @@
 """MutatingWebhookConfiguration: whom to ask for changes to a request."""
 
+from kybern.api.rules import hooks
 from kybern.api.rules.tables import simple
-from kybern.machinery.kind import Column, Kind, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
+
+
+def _default(raw: Raw) -> None:
+    for hook in raw.get("webhooks") or ():
+        hooks.default_webhook(hook)
+        if not hook.get("reinvocationPolicy"):
+            hook["reinvocationPolicy"] = "Never"
+
 
 KIND = Kind(
     group="admissionregistration.k8s.io",
@@ -14,6 +23,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="mutatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
+    rules=Rules(default=_default),
     storage_version_hash="Sqi0GUgDaX0=",
     generation=wish_changed,
 )

@@ -2,14 +2,20 @@
 
 from typing import Any
 
+from kybern.api.rules import hooks
 from kybern.api.rules.policies import param_kind
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 
 def _cells(raw: Raw) -> list[Any]:
     return [len(dig(raw, "spec", "validations") or ()), param_kind(raw)]
+
+
+def _default(raw: Raw) -> None:
+    hooks.default_policy(raw)
+    raw.setdefault("status", {})
 
 
 KIND = Kind(
@@ -24,6 +30,7 @@ KIND = Kind(
     storage="validatingadmissionpolicies",
     subresources=(status("ValidatingAdmissionPolicy", "admissionregistration.k8s.io"),),
     table=simple((Column("Validations", "integer"), Column("ParamKind")), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="6OxvlMmQ6is=",
     generation=wish_changed,
 )

@@ -1,7 +1,14 @@
 """ValidatingWebhookConfiguration: whom to ask whether a request may pass."""
 
+from kybern.api.rules import hooks
 from kybern.api.rules.tables import simple
-from kybern.machinery.kind import Column, Kind, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
+
+
+def _default(raw: Raw) -> None:
+    for hook in raw.get("webhooks") or ():
+        hooks.default_webhook(hook)
+
 
 KIND = Kind(
     group="admissionregistration.k8s.io",
@@ -14,6 +21,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="validatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
+    rules=Rules(default=_default),
     storage_version_hash="B0wHjQmsGNk=",
     generation=wish_changed,
 )

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.hooks import default_port
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import condition, dig, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
 def _who(raw: Raw) -> list[Any]:
@@ -15,6 +16,29 @@ def _who(raw: Raw) -> list[Any]:
     if state != "True" and found.get("reason"):
         state = f"{state} ({found['reason']})"
     return [where, state]
+
+
+_LOCAL = {
+    "type": "Available",
+    "status": "True",
+    "reason": "Local",
+    "message": "Local APIServices are always available",
+}
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_port(spec.get("service"))
+    for key in ("groupPriorityMinimum", "versionPriority"):
+        spec.setdefault(key, 0)
+    raw.setdefault("status", {})
+
+
+def _on_create(raw: Raw) -> None:
+    raw["status"] = {}
+    if not dig(raw, "spec", "service"):
+        now = raw["metadata"].get("creationTimestamp")
+        raw["status"] = {"conditions": [{**_LOCAL, "lastTransitionTime": now}]}
 
 
 KIND = Kind(
@@ -29,5 +53,6 @@ KIND = Kind(
     storage="apiregistration.k8s.io/apiservices",
     subresources=(status("APIService", "apiregistration.k8s.io"),),
     table=simple((Column("Service"), Column("Available")), _who),
+    rules=Rules(default=_default, on_create=_on_create),
     storage_version_hash="InPBPD7+PqM=",
 )

@@ -1,7 +1,7 @@
 """ControllerRevision: what a stateful set or daemon set was, for rolling back. Its data never changes."""
 
 from kybern.api.rules.tables import NONE, dig, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
 def _owner(raw: Raw) -> str:
@@ -11,6 +11,10 @@ def _owner(raw: Raw) -> str:
             kind = owner.get("kind", "").lower()
             return f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
     return NONE
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("revision", 0)
 
 
 KIND = Kind(
@@ -25,5 +29,6 @@ KIND = Kind(
     table=simple(
         (Column("Controller"), Column("Revision")), lambda raw: [_owner(raw), raw.get("revision", 0)]
     ),
+    rules=Rules(default=_default),
     storage_version_hash="85nkx63pcBU=",
 )

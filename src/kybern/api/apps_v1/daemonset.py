@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, selector, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -40,6 +41,49 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+_STATUS = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_template(spec)
+    strategy = spec.setdefault("updateStrategy", {})
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", 1)
+        rolling.setdefault("maxSurge", 0)
+    spec.setdefault("revisionHistoryLimit", 10)
+    status_ = raw.setdefault("status", {})
+    for key in _STATUS:
+        status_.setdefault(key, 0)
+
+
+def _annotate(raw: Raw, generation: int) -> None:
+    """An older version of this kind has a field for the template's generation; here it is an annotation."""
+    raw["metadata"]["annotations"] = {
+        **(raw["metadata"].get("annotations") or {}),
+        _TEMPLATE_GENERATION: str(generation),
+    }
+
+
+def _template_generation(raw: Raw) -> int:
+    text_ = (raw["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "")
+    return int(text_) if text_.isdecimal() else 0
+
+
+def _on_create(raw: Raw) -> None:
+    _annotate(raw, max(1, _template_generation(raw)))
+
+
+def _on_update(new: Raw, old: Raw) -> None:
+    generation = _template_generation(old)
+    changed = new["spec"].get("template") != old["spec"].get("template")
+    _annotate(new, generation + changed)
+
+
 KIND = Kind(
     group="apps",
     version="v1",
@@ -53,6 +97,7 @@ KIND = Kind(
     storage="daemonsets",
     subresources=(status("DaemonSet", "apps"),),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
     storage_version_hash="dd7pWHUlMKQ=",
     generation=wish_changed,
 )

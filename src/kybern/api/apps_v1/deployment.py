@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
-from kybern.api.rules.tables import AGE, NAME, age, containers, name, selector, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, selector, wide
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -31,6 +32,29 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_template(spec)
+    if spec.get("replicas") is None:
+        spec["replicas"] = 1
+    strategy = spec.setdefault("strategy", {})
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", "25%")
+        rolling.setdefault("maxSurge", "25%")
+    spec.setdefault("revisionHistoryLimit", 10)
+    spec.setdefault("progressDeadlineSeconds", 600)
+    raw.setdefault("status", {})
+
+
+def _generation(new: Raw, old: Raw) -> bool:
+    """Annotations count, too: kubectl keeps the cause of a change there, and the controller copies them on."""
+    annotations = [dig(raw, "metadata", "annotations") or {} for raw in (new, old)]
+    return annotations[0] != annotations[1] or wish_changed(new, old)
+
+
 KIND = Kind(
     group="apps",
     version="v1",
@@ -47,6 +71,7 @@ KIND = Kind(
         status("Deployment", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="8aSe+NMegvE=",
-    generation=wish_changed,
+    generation=_generation,
 )

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, name, selector, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -31,6 +32,14 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_template(spec)
+    if spec.get("replicas") is None:
+        spec["replicas"] = 1
+    raw.setdefault("status", {}).setdefault("replicas", 0)
+
+
 KIND = Kind(
     group="apps",
     version="v1",
@@ -47,6 +56,7 @@ KIND = Kind(
         status("ReplicaSet", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="P1RzHs8/mWQ=",
     generation=wish_changed,
 )

@@ -1,8 +1,18 @@
 """HorizontalPodAutoscaler in its older form, which knows only CPU. Stored as autoscaling/v2."""
 
-from kybern.api.rules import hpaconversion, hpatable
+from kybern.api.rules import hpa, hpaconversion, hpatable
 from kybern.api.rules.subresources import status
-from kybern.machinery.kind import Conversion, Kind, Table
+from kybern.machinery.kind import Conversion, Kind, Raw, Rules, Table
+
+
+def _default(raw: Raw) -> None:
+    """By the other version: what nothing asks for is 80 percent of the CPU."""
+    newer = hpaconversion.to_v2(raw)
+    hpa.default_v2(newer)
+    older = hpaconversion.to_v1(newer)
+    raw.update({key: older[key] for key in ("metadata", "spec", "status")})
+    raw["status"].setdefault("desiredReplicas", 0)
+
 
 KIND = Kind(
     group="autoscaling",
@@ -18,5 +28,6 @@ KIND = Kind(
     subresources=(status("HorizontalPodAutoscaler", "autoscaling"),),
     table=Table(hpatable.TABLE.columns, lambda raw, now: hpatable.TABLE.cells(hpaconversion.to_v2(raw), now)),
     conversion=Conversion("autoscaling", "v2", hpaconversion.to_v2, hpaconversion.to_v1),
+    rules=Rules(default=_default),
     storage_version_hash="qwQve8ut294=",
 )

@@ -1,8 +1,8 @@
 """HorizontalPodAutoscaler: how many replicas, by metrics."""
 
-from kybern.api.rules import hpatable
+from kybern.api.rules import hpa, hpatable
 from kybern.api.rules.subresources import status
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Rules
 
 KIND = Kind(
     group="autoscaling",
@@ -17,5 +17,6 @@ KIND = Kind(
     storage="horizontalpodautoscalers",
     subresources=(status("HorizontalPodAutoscaler", "autoscaling", "v2"),),
     table=hpatable.TABLE,
+    rules=Rules(default=hpa.default_v2),
     storage_version_hash="qwQve8ut294=",
 )

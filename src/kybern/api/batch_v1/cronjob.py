@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNSET, age, containers, dig, name, selector, since, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -37,6 +38,19 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    if not spec.get("concurrencyPolicy"):
+        spec["concurrencyPolicy"] = "Allow"
+    spec.setdefault("suspend", False)
+    job = spec.setdefault("jobTemplate", {})
+    job.setdefault("metadata", {})
+    default_template(job.setdefault("spec", {}))
+    spec.setdefault("successfulJobsHistoryLimit", 3)
+    spec.setdefault("failedJobsHistoryLimit", 1)
+    raw.setdefault("status", {})
+
+
 KIND = Kind(
     group="batch",
     version="v1",
@@ -50,6 +64,7 @@ KIND = Kind(
     storage="cronjobs",
     subresources=(status("CronJob", "batch"),),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="sd5LIXh4Fjs=",
     generation=wish_changed,
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import (
     AGE,
@@ -17,7 +18,7 @@ from kybern.api.rules.tables import (
     wide,
 )
 from kybern.machinery.duration import human
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -77,6 +78,60 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+_UID = "batch.kubernetes.io/controller-uid"
+_OLD_UID = "controller-uid"
+_NAME = "batch.kubernetes.io/job-name"
+_OLD_NAME = "job-name"
+
+
+def default_job(spec: Raw) -> None:
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = 1
+    for key, value in (("parallelism", 1), ("completionMode", "NonIndexed"), ("suspend", False)):
+        spec.setdefault(key, value)
+    per_index = spec.get("backoffLimitPerIndex") is not None
+    spec.setdefault("backoffLimit", 2147483647 if per_index else 6)
+    policy = spec.get("podFailurePolicy")
+    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if policy is None else "Failed")
+    spec.setdefault("manualSelector", False)
+    for rule in (policy or {}).get("rules") or ():
+        for pattern in rule.get("onPodConditions") or ():
+            if not pattern.get("status"):
+                pattern["status"] = "True"
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_template(spec)
+    default_job(spec)
+    labels = spec["template"]["metadata"].get("labels")
+    metadata = raw.setdefault("metadata", {})
+    if labels and not metadata.get("labels"):
+        metadata["labels"] = dict(labels)
+    raw.setdefault("status", {})
+
+
+def _on_create(raw: Raw) -> None:
+    """A job selects its pods by its own uid, unless someone insists on a selector of theirs."""
+    spec, metadata = raw["spec"], raw["metadata"]
+    if spec.get("manualSelector"):
+        return
+    own = {
+        _UID: metadata["uid"],
+        _OLD_UID: metadata["uid"],
+        _NAME: metadata["name"],
+        _OLD_NAME: metadata["name"],
+    }
+    template = spec["template"]["metadata"]
+    given = template.get("labels") or {}
+    if (metadata.get("labels") or {}) == given:
+        # upstream's defaults let a job without labels share those of its template, so that it gets these, too
+        metadata["labels"] = {**given, **own}
+    template["labels"] = {**given, **own}
+    chosen = spec.setdefault("selector", {})
+    chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), _UID: metadata["uid"]}
+
+
 KIND = Kind(
     group="batch",
     version="v1",
@@ -90,6 +145,7 @@ KIND = Kind(
     subresources=(status("Job", "batch"),),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default, on_create=_on_create),
     storage_version_hash="mudhfqk/qZY=",
     generation=wish_changed,
 )

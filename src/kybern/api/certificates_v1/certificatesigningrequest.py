@@ -8,7 +8,7 @@ from typing import Any
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
 from kybern.machinery.duration import human
-from kybern.machinery.kind import Column, Kind, Raw, Subresource, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
 _SELECTABLE = {
     "spec.signerName": lambda raw: text(dig(raw, "spec", "signerName")),
@@ -46,6 +46,11 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+    raw.setdefault("status", {})
+
+
 KIND = Kind(
     group="certificates.k8s.io",
     version="v1",
@@ -62,5 +67,6 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="95fRKMXA+00=",
 )

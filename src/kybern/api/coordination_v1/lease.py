@@ -1,7 +1,18 @@
 """Lease: who holds something, and since when; heartbeats and elections."""
 
 from kybern.api.rules.tables import dig, simple, text
-from kybern.machinery.kind import Column, Kind
+from kybern.machinery.kind import Column, Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+
+
+def _without_coordination(raw: Raw) -> None:
+    """Fields of coordinated leader election, which is off in v1.36 by default."""
+    for key in ("strategy", "preferredHolder"):
+        raw["spec"].pop(key, None)
+
 
 KIND = Kind(
     group="coordination.k8s.io",
@@ -13,5 +24,10 @@ KIND = Kind(
     singular="lease",
     storage="leases",
     table=simple((Column("Holder"),), lambda raw: [text(dig(raw, "spec", "holderIdentity"))]),
+    rules=Rules(
+        default=_default,
+        on_create=_without_coordination,
+        on_update=lambda new, _old: _without_coordination(new),
+    ),
     storage_version_hash="gqkMMb/YqFM=",
 )

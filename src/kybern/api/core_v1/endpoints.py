@@ -1,7 +1,7 @@
 """Endpoints: the addresses behind a service, in the old form; slices replace it."""
 
 from kybern.api.rules.tables import NONE, first, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
 def _addresses(raw: Raw) -> str:
@@ -20,6 +20,13 @@ def _joined(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def _default(raw: Raw) -> None:
+    for subset in raw.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            if not port.get("protocol"):
+                port["protocol"] = "TCP"
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -31,5 +38,6 @@ KIND = Kind(
     short_names=("ep",),
     storage="services/endpoints",
     table=simple((Column("Endpoints"),), lambda raw: [_addresses(raw)]),
+    rules=Rules(default=_default),
     storage_version_hash="fWeeMqaN/OA=",
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import dig, name, since, text, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 COLUMNS = (
     Column("Last Seen"),
@@ -61,6 +61,15 @@ def _source(raw: Raw) -> str:
     return f"{component}, {host}" if host else component
 
 
+def _default(raw: Raw) -> None:
+    for key in ("involvedObject", "source"):
+        raw.setdefault(key, {})
+    for key in ("firstTimestamp", "lastTimestamp", "eventTime"):
+        raw.setdefault(key, None)
+    for key in ("reportingComponent", "reportingInstance"):
+        raw.setdefault(key, "")
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -73,5 +82,6 @@ KIND = Kind(
     storage="events",
     selectable=_SELECTABLE,
     table=Table(COLUMNS, cells),
+    rules=Rules(default=_default),
     storage_version_hash="r2yiGXH7wu8=",
 )

@@ -1,7 +1,27 @@
 """LimitRange: bounds and defaults for what pods of a namespace may ask."""
 
 from kybern.api.rules.tables import CREATED
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    for item in spec.get("limits") or ():
+        if item.get("type") == "Container":
+            _default_container(item)
+    if not spec.get("limits"):
+        spec["limits"] = None  # upstream's answers say null here
+
+
+def _default_container(item: Raw) -> None:
+    """The most a container may have is what it gets without saying; what it gets is what it asks for."""
+    limit = {**(item.get("max") or {}), **(item.get("default") or {})}
+    request = {**(item.get("min") or {}), **limit, **(item.get("defaultRequest") or {})}
+    if limit:
+        item["default"] = limit
+    if request:
+        item["defaultRequest"] = request
+
 
 KIND = Kind(
     group="",
@@ -14,5 +34,6 @@ KIND = Kind(
     short_names=("limits",),
     storage="limitranges",
     table=CREATED,
+    rules=Rules(default=_default),
     storage_version_hash="EBKMFVe6cwo=",
 )

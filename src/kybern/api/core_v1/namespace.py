@@ -2,11 +2,38 @@
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple, text
-from kybern.machinery.kind import Column, Kind, Subresource
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource
 
 _SELECTABLE = {
     "status.phase": lambda raw: text(dig(raw, "status", "phase")),
 }
+
+
+_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def _default(raw: Raw) -> None:
+    metadata = raw.setdefault("metadata", {})
+    if metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), _NAME_LABEL: metadata["name"]}
+    raw.setdefault("spec", {})
+    raw.setdefault("status", {})
+
+
+def _on_create(raw: Raw) -> None:
+    _default(raw)  # the name may have been generated since
+    finalizers = list(raw["spec"].get("finalizers") or ())
+    if "kubernetes" not in finalizers:
+        finalizers.append("kubernetes")
+    raw["spec"]["finalizers"] = finalizers
+    raw["status"] = {"phase": "Active"}
+
+
+def _on_update(new: Raw, old: Raw) -> None:
+    """Only the finalize subresource changes these finalizers."""
+    new["spec"]["finalizers"] = (old.get("spec") or {}).get("finalizers") or []
+    if not new["spec"]["finalizers"]:
+        del new["spec"]["finalizers"]
 
 
 KIND = Kind(
@@ -34,5 +61,6 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=simple((Column("Status"),), lambda raw: [text(dig(raw, "status", "phase"))]),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
     storage_version_hash="Q3oi5N2YM8M=",
 )

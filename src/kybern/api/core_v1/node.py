@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, condition, dig, name, wide
-from kybern.machinery.kind import Column, Kind, Raw, Subresource, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _COLUMNS = (
@@ -67,6 +67,38 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+_INFO = (
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+    "operatingSystem",
+    "architecture",
+)
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    if spec.get("podCIDR") and (spec.get("podCIDRs") or [""])[0] != spec["podCIDR"]:
+        spec["podCIDRs"] = [spec["podCIDR"]]
+    elif spec.get("podCIDRs") and not spec.get("podCIDR"):
+        spec["podCIDR"] = spec["podCIDRs"][0]
+    status_ = raw.setdefault("status", {})
+    if status_.get("capacity") and status_.get("allocatable") is None:
+        status_["allocatable"] = dict(status_["capacity"])
+    for found in status_.get("conditions") or ():
+        found.setdefault("lastHeartbeatTime", None)
+        found.setdefault("lastTransitionTime", None)
+    status_.setdefault("daemonEndpoints", {}).setdefault("kubeletEndpoint", {}).setdefault("Port", 0)
+    info = status_.setdefault("nodeInfo", {})
+    for key in _INFO:
+        info.setdefault(key, "")
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -93,5 +125,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
+    status_on_create=True,
     storage_version_hash="XwShjMxG9Fs=",
 )

@@ -5,7 +5,8 @@ from typing import Any
 from kybern.api.rules.storage import access_modes, class_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, UNSET, age, deleting, dig, name, text, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.api.rules.volumes import default_source
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 _COLUMNS = (
     NAME,
@@ -40,6 +41,24 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    default_source(spec)
+    if not spec.get("persistentVolumeReclaimPolicy"):
+        spec["persistentVolumeReclaimPolicy"] = "Retain"
+    spec.setdefault("volumeMode", "Filesystem")
+    status_ = raw.setdefault("status", {})
+    if not status_.get("phase"):
+        status_["phase"] = "Pending"
+
+
+def _on_create(raw: Raw) -> None:
+    raw["status"] = {
+        "phase": "Pending",
+        "lastPhaseTransitionTime": raw["metadata"].get("creationTimestamp"),
+    }
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -52,5 +71,6 @@ KIND = Kind(
     storage="persistentvolumes",
     subresources=(status("PersistentVolume"),),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default, on_create=_on_create),
     storage_version_hash="HN/zwEC+JgM=",
 )

@@ -5,7 +5,8 @@ from typing import Any
 from kybern.api.rules.storage import access_modes, class_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, UNSET, age, deleting, dig, name, text, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.api.rules.volumes import claim_spec
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 _COLUMNS = (
     NAME,
@@ -36,6 +37,47 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    claim_spec(spec)
+    for key in ("dataSource", "dataSourceRef"):
+        if spec.get(key) is not None:
+            spec[key].setdefault("apiGroup", None)
+    status_ = raw.setdefault("status", {})
+    if not status_.get("phase"):
+        status_["phase"] = "Pending"
+
+
+_SNAPSHOTS = ("snapshot.storage.k8s.io", "VolumeSnapshot")
+
+
+def _known_source(source: Raw) -> bool:
+    group, kind = source.get("apiGroup") or "", source.get("kind")
+    return (group, kind) in (("", "PersistentVolumeClaim"), _SNAPSHOTS)
+
+
+def _normalise(spec: Raw) -> None:
+    """Where the data comes from has two names; what is said by one is said by the other, within a namespace."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is not None and reference is None:
+        spec["dataSourceRef"] = dict(source)
+    elif reference is not None and source is None and not reference.get("namespace"):
+        spec["dataSource"] = {key: value for key, value in reference.items() if key != "namespace"}
+
+
+def _on_create(raw: Raw) -> None:
+    raw["status"] = {"phase": "Pending"}
+    source = raw["spec"].get("dataSource")
+    if source is not None and not _known_source(source):
+        del raw["spec"]["dataSource"]
+    _normalise(raw["spec"])
+
+
+def _on_update(new: Raw, old: Raw) -> None:
+    if dig(old, "spec", "dataSourceRef") is None:
+        _normalise(new["spec"])
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -48,5 +90,6 @@ KIND = Kind(
     storage="persistentvolumeclaims",
     subresources=(status("PersistentVolumeClaim"),),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
     storage_version_hash="QWTyNDq0dC4=",
 )

@@ -1,9 +1,10 @@
 """Pod: containers that run together on one node."""
 
-from kybern.api.rules import podtable
+from kybern.api.rules import podtable, qos
+from kybern.api.rules.podspec import default_pod
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, text
-from kybern.machinery.kind import Kind, Raw, Subresource, wish_changed
+from kybern.machinery.kind import Kind, Raw, Rules, Subresource, wish_changed
 
 
 def _ips(raw: Raw) -> str:
@@ -21,6 +22,36 @@ _SELECTABLE = {
     "status.podIPs": _ips,
     "status.nominatedNodeName": lambda raw: text(dig(raw, "status", "nominatedNodeName")),
 }
+
+
+def _graceful(raw: Raw, asked: int | None) -> int | None:
+    """How long the containers get. What runs nowhere, or no longer, needs no time; below zero means at least a second."""
+    spec = raw.get("spec") or {}
+    period = asked if asked is not None else spec.get("terminationGracePeriodSeconds")
+    if period is None:
+        period = 30
+    if not spec.get("nodeName") or dig(raw, "status", "phase") in ("Failed", "Succeeded"):
+        return 0
+    return 1 if period < 0 else int(period)
+
+
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+
+
+def _on_create(raw: Raw) -> None:
+    spec = raw["spec"]
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    raw["status"] = {"phase": "Pending", "qosClass": qos.class_of(spec)}
+    if spec.get("schedulingGates"):
+        raw["status"]["conditions"] = [dict(_GATED)]
 
 
 KIND = Kind(
@@ -79,6 +110,8 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=podtable.TABLE,
+    rules=Rules(default=default_pod, on_create=_on_create),
+    graceful=_graceful,
     storage_version_hash="xPOwRZ+Yhw8=",
     generation=wish_changed,
 )

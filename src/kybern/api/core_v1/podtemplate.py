@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.tables import NAME, containers, dig, name, pairs
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 
 def _cells(raw: Raw, _now: float) -> list[Any]:
@@ -21,6 +22,7 @@ KIND = Kind(
     singular="podtemplate",
     storage="podtemplates",
     table=Table((NAME, Column("Containers"), Column("Images"), Column("Pod Labels")), _cells),
+    rules=Rules(default=default_template),
     storage_version_hash="LIXB2x4IFpk=",
     generation=wish_changed,
 )

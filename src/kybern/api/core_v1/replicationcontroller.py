@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, wide
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _SELECTABLE = {"status.replicas": lambda raw: str(dig(raw, "status", "replicas") or 0)}
 
@@ -33,6 +34,23 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    """Selector and labels come from the template where they are not given."""
+    spec = raw.setdefault("spec", {})
+    if spec.get("template") is not None:
+        default_template(spec)
+    labels = dig(spec, "template", "metadata", "labels")
+    if labels:
+        if not spec.get("selector"):
+            spec["selector"] = dict(labels)
+        metadata = raw.setdefault("metadata", {})
+        if not metadata.get("labels"):
+            metadata["labels"] = dict(labels)
+    if spec.get("replicas") is None:
+        spec["replicas"] = 1
+    raw.setdefault("status", {}).setdefault("replicas", 0)
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -50,6 +68,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="Jond2If31h0=",
     generation=wish_changed,
 )

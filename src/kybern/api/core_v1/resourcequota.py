@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
 def _shares(raw: Raw) -> list[Any]:
@@ -13,6 +13,11 @@ def _shares(raw: Raw) -> list[Any]:
     for key in sorted(hard):
         found[key.startswith("limits.")].append(f"{key}: {used.get(key, '0')}/{hard[key]}")
     return [", ".join(found[0]), ", ".join(found[1])]
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+    raw.setdefault("status", {})
 
 
 KIND = Kind(
@@ -27,5 +32,6 @@ KIND = Kind(
     storage="resourcequotas",
     subresources=(status("ResourceQuota"),),
     table=simple((Column("Request"), Column("Limit")), _shares),
+    rules=Rules(default=_default),
     storage_version_hash="8uhSgffRX6w=",
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, dig, name, pairs, text, wide
-from kybern.machinery.kind import Column, Kind, Raw, Subresource, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
 _SELECTABLE = {
     "spec.clusterIP": lambda raw: text(dig(raw, "spec", "clusterIP")),
@@ -57,6 +57,48 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+_REACHED_FROM_OUTSIDE = ("NodePort", "LoadBalancer")
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    _default_affinity(spec)
+    if not spec.get("type"):
+        spec["type"] = "ClusterIP"
+    for port in spec.get("ports") or ():
+        if not port.get("protocol"):
+            port["protocol"] = "TCP"
+        if port.get("targetPort") in (None, 0, "") and port.get("port"):
+            port["targetPort"] = port["port"]
+    _default_traffic(spec)
+    balancer = raw.setdefault("status", {}).setdefault("loadBalancer", {})
+    for entry in balancer.get("ingress") or () if spec["type"] == "LoadBalancer" else ():
+        if entry.get("ip"):
+            entry.setdefault("ipMode", "VIP")
+
+
+def _default_affinity(spec: Raw) -> None:
+    if not spec.get("sessionAffinity"):
+        spec["sessionAffinity"] = "None"
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    elif spec["sessionAffinity"] == "ClientIP":
+        config = spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
+        config.setdefault("timeoutSeconds", 10800)
+
+
+def _default_traffic(spec: Raw) -> None:
+    outside = spec["type"] in _REACHED_FROM_OUTSIDE or (
+        spec["type"] == "ClusterIP" and spec.get("externalIPs")
+    )
+    if outside and not spec.get("externalTrafficPolicy"):
+        spec["externalTrafficPolicy"] = "Cluster"
+    if spec["type"] in ("ClusterIP", *_REACHED_FROM_OUTSIDE):
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -84,5 +126,6 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="0/CO1lhkEBI=",
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import UNSET, first, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 
 def _port(port: Raw) -> str:
@@ -20,6 +20,19 @@ def _cells(raw: Raw) -> list[Any]:
     return [raw.get("addressType", ""), first(ports, 3) or UNSET, first(addresses, 3) or UNSET]
 
 
+def _default(raw: Raw) -> None:
+    for endpoint in raw.get("endpoints") or ():
+        endpoint.setdefault("conditions", {})
+    for port in raw.get("ports") or ():
+        port.setdefault("name", "")
+        if not port.get("protocol"):
+            port["protocol"] = "TCP"
+    if not raw.get("endpoints"):
+        raw["endpoints"] = None
+    if not raw.get("ports"):
+        raw["ports"] = None
+
+
 KIND = Kind(
     group="discovery.k8s.io",
     version="v1",
@@ -30,6 +43,7 @@ KIND = Kind(
     singular="endpointslice",
     storage="endpointslices",
     table=simple((Column("AddressType"), Column("Ports"), Column("Endpoints")), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="qgS0xkrxYAI=",
     generation=wish_changed,
 )

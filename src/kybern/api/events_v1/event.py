@@ -2,7 +2,7 @@
 
 from kybern.api.core_v1 import event
 from kybern.api.rules.tables import dig, text
-from kybern.machinery.kind import Conversion, Kind, Raw, Table
+from kybern.machinery.kind import Conversion, Kind, Raw, Rules, Table
 
 # newer name: older name; what is not here has the same name in both
 _RENAMED = {
@@ -41,6 +41,12 @@ _SELECTABLE = {
 }
 
 
+def _default(raw: Raw) -> None:
+    raw.setdefault("deprecatedSource", {})
+    for key in ("eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"):
+        raw.setdefault(key, None)
+
+
 KIND = Kind(
     group="events.k8s.io",
     version="v1",
@@ -54,5 +60,6 @@ KIND = Kind(
     selectable=_SELECTABLE,
     table=Table(event.COLUMNS, lambda raw, now: event.cells(_to_stored(raw), now)),
     conversion=Conversion("", "v1", _to_stored, _from_stored),
+    rules=Rules(default=_default),
     storage_version_hash="r2yiGXH7wu8=",
 )

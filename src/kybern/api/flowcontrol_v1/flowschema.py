@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, condition, dig, name, text
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -28,6 +28,13 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    if not spec.get("matchingPrecedence"):
+        spec["matchingPrecedence"] = 1000
+    raw.setdefault("status", {})
+
+
 KIND = Kind(
     group="flowcontrol.apiserver.k8s.io",
     version="v1",
@@ -39,6 +46,7 @@ KIND = Kind(
     storage="flowschemas",
     subresources=(status("FlowSchema", "flowcontrol.apiserver.k8s.io"),),
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="GJVAJZSZBIw=",
     generation=wish_changed,
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import NONE, dig, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 _COLUMNS = (
     Column("Type"),
@@ -32,6 +32,28 @@ def _cells(raw: Raw) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    exempt, limited = spec.get("exempt"), spec.get("limited")
+    if exempt is None and spec.get("type") == "Exempt":
+        exempt = spec["exempt"] = {}
+    if exempt is not None:
+        exempt.setdefault("nominalConcurrencyShares", 0)
+        exempt.setdefault("lendablePercent", 0)
+    if limited is not None:
+        limited.setdefault("nominalConcurrencyShares", 30)
+        limited.setdefault("lendablePercent", 0)
+        _default_queuing(limited.setdefault("limitResponse", {}).get("queuing"))
+    raw.setdefault("status", {})
+
+
+def _default_queuing(queuing: Raw | None) -> None:
+    if queuing is not None:
+        for key, value in (("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)):
+            if not queuing.get(key):
+                queuing[key] = value
+
+
 KIND = Kind(
     group="flowcontrol.apiserver.k8s.io",
     version="v1",
@@ -43,6 +65,7 @@ KIND = Kind(
     storage="prioritylevelconfigurations",
     subresources=(status("PriorityLevelConfiguration", "flowcontrol.apiserver.k8s.io"),),
     table=simple(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="Kir5PVfvNeI=",
     generation=wish_changed,
 )

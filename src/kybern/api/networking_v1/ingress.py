@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import NONE, dig, first, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 
 def _cells(raw: Raw) -> list[Any]:
@@ -20,6 +20,11 @@ def _cells(raw: Raw) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+    raw.setdefault("status", {}).setdefault("loadBalancer", {})
+
+
 KIND = Kind(
     group="networking.k8s.io",
     version="v1",
@@ -32,6 +37,7 @@ KIND = Kind(
     storage="ingress",
     subresources=(status("Ingress", "networking.k8s.io"),),
     table=simple((Column("Class"), Column("Hosts"), Column("Address"), Column("Ports")), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="39NQlfNR+bo=",
     generation=wish_changed,
 )

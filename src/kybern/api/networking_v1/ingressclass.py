@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _DEFAULT = "ingressclass.kubernetes.io/is-default-class"
 
@@ -25,6 +25,12 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     return [shown, text(dig(raw, "spec", "controller")), _parameters(raw), age(raw, now)]
 
 
+def _default(raw: Raw) -> None:
+    parameters = raw.setdefault("spec", {}).get("parameters")
+    if parameters is not None and not parameters.get("scope"):
+        parameters["scope"] = "Cluster"
+
+
 KIND = Kind(
     group="networking.k8s.io",
     version="v1",
@@ -35,6 +41,7 @@ KIND = Kind(
     singular="ingressclass",
     storage="ingressclasses",
     table=Table((NAME, Column("Controller"), Column("Parameters"), AGE), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="l/iqIbDgFyQ=",
     generation=wish_changed,
 )

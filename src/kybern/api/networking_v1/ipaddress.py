@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import NAME, NONE, age, dig, name
-from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 
 def _parent(raw: Raw) -> str:
@@ -21,6 +21,10 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     return [name(raw), _parent(raw), age(raw, now)]
 
 
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+
+
 KIND = Kind(
     group="networking.k8s.io",
     version="v1",
@@ -32,5 +36,6 @@ KIND = Kind(
     short_names=("ip",),
     storage="ipaddresses",
     table=Table((NAME, Column("ParentRef")), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="3f/plJFChNE=",
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 _COLUMNS = (Column("Min Available"), Column("Max Unavailable"), Column("Allowed Disruptions", "integer"))
 
@@ -14,6 +14,16 @@ def _cells(raw: Raw) -> list[Any]:
     wanted = [spec.get("minAvailable"), spec.get("maxUnavailable")]
     allowed = dig(raw, "status", "disruptionsAllowed") or 0
     return [*("N/A" if value is None else str(value) for value in wanted), allowed]
+
+
+_COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+    status_ = raw.setdefault("status", {})
+    for key in _COUNTS:
+        status_.setdefault(key, 0)
 
 
 KIND = Kind(
@@ -28,6 +38,7 @@ KIND = Kind(
     storage="poddisruptionbudgets",
     subresources=(status("PodDisruptionBudget", "policy"),),
     table=simple(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="EVWiDmWqyJw=",
     generation=wish_changed,
 )

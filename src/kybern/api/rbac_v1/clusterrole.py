@@ -1,7 +1,12 @@
 """ClusterRole: rights on anything, or the sum of other cluster roles by label."""
 
 from kybern.api.rules.tables import CREATED
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("rules", None)
+
 
 KIND = Kind(
     group="rbac.authorization.k8s.io",
@@ -13,5 +18,6 @@ KIND = Kind(
     singular="clusterrole",
     storage="clusterroles",
     table=CREATED,
+    rules=Rules(default=_default),
     storage_version_hash="bYE5ZWDrJ44=",
 )

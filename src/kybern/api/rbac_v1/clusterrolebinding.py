@@ -1,7 +1,7 @@
 """ClusterRoleBinding: gives a cluster role to subjects, everywhere."""
 
 from kybern.api.rules import bindings
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Rules
 
 KIND = Kind(
     group="rbac.authorization.k8s.io",
@@ -13,5 +13,6 @@ KIND = Kind(
     singular="clusterrolebinding",
     storage="clusterrolebindings",
     table=bindings.TABLE,
+    rules=Rules(default=bindings.default),
     storage_version_hash="48tpQ8gZHFc=",
 )

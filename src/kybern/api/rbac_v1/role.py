@@ -1,7 +1,12 @@
 """Role: rights in one namespace."""
 
 from kybern.api.rules.tables import CREATED
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("rules", None)
+
 
 KIND = Kind(
     group="rbac.authorization.k8s.io",
@@ -13,5 +18,6 @@ KIND = Kind(
     singular="role",
     storage="roles",
     table=CREATED,
+    rules=Rules(default=_default),
     storage_version_hash="7FuwZcIIItM=",
 )

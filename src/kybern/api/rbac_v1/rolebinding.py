@@ -1,7 +1,7 @@
 """RoleBinding: gives a role or cluster role to subjects, in one namespace."""
 
 from kybern.api.rules import bindings
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Rules
 
 KIND = Kind(
     group="rbac.authorization.k8s.io",
@@ -13,5 +13,6 @@ KIND = Kind(
     singular="rolebinding",
     storage="rolebindings",
     table=bindings.TABLE,
+    rules=Rules(default=bindings.default),
     storage_version_hash="eGsCzGH6b1g=",
 )

@@ -1,7 +1,12 @@
 """DeviceClass: a choice of devices that claims can name."""
 
 from kybern.api.rules.tables import AGED
-from kybern.machinery.kind import Kind, wish_changed
+from kybern.machinery.kind import Kind, Raw, Rules, wish_changed
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
+
 
 KIND = Kind(
     group="resource.k8s.io",
@@ -13,6 +18,7 @@ KIND = Kind(
     singular="deviceclass",
     storage="deviceclasses",
     table=AGED,
+    rules=Rules(default=_default),
     storage_version_hash="Yk2PTc1Ybxk=",
     generation=wish_changed,
 )

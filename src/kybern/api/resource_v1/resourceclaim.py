@@ -1,8 +1,9 @@
 """ResourceClaim: a wish for devices, and those that it got."""
 
+from kybern.api.rules.devices import default_claim_spec
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import deleting, dig, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
 def _state(raw: Raw) -> str:
@@ -13,6 +14,11 @@ def _state(raw: Raw) -> str:
     if dig(raw, "status", "reservedFor"):
         found.append("reserved")
     return ",".join(found)
+
+
+def _default(raw: Raw) -> None:
+    default_claim_spec(raw.setdefault("spec", {}))
+    raw.setdefault("status", {})
 
 
 KIND = Kind(
@@ -26,5 +32,6 @@ KIND = Kind(
     storage="resourceclaims",
     subresources=(status("ResourceClaim", "resource.k8s.io"),),
     table=simple((Column("State"),), lambda raw: [_state(raw)]),
+    rules=Rules(default=_default),
     storage_version_hash="wgAZaHcZxUg=",
 )

@@ -1,7 +1,15 @@
 """ResourceClaimTemplate: from which claims for pods are made."""
 
+from kybern.api.rules.devices import default_claim_spec
 from kybern.api.rules.tables import AGED
-from kybern.machinery.kind import Kind
+from kybern.machinery.kind import Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    spec.setdefault("metadata", {})
+    default_claim_spec(spec.setdefault("spec", {}))
+
 
 KIND = Kind(
     group="resource.k8s.io",
@@ -13,5 +21,6 @@ KIND = Kind(
     singular="resourceclaimtemplate",
     storage="resourceclaimtemplates",
     table=AGED,
+    rules=Rules(default=_default),
     storage_version_hash="TuzjC49aUfM=",
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import dig, simple, text
-from kybern.machinery.kind import Column, Kind, Raw, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 _SELECTABLE = {
     "spec.nodeName": lambda raw: text(dig(raw, "spec", "nodeName")),
@@ -14,6 +14,10 @@ _SELECTABLE = {
 def _cells(raw: Raw) -> list[Any]:
     spec = raw.get("spec") or {}
     return [spec.get("nodeName", ""), spec.get("driver", ""), text(dig(spec, "pool", "name"))]
+
+
+def _default(raw: Raw) -> None:
+    raw.setdefault("spec", {})
 
 
 KIND = Kind(
@@ -27,6 +31,7 @@ KIND = Kind(
     storage="resourceslices",
     selectable=_SELECTABLE,
     table=simple((Column("Node"), Column("Driver"), Column("Pool")), _cells),
+    rules=Rules(default=_default),
     storage_version_hash="KsC072WgaEY=",
     generation=wish_changed,
 )

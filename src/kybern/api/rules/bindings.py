@@ -26,3 +26,16 @@ def _cells(raw: Raw, now: float) -> list[Any]:
 
 
 TABLE = Table(_COLUMNS, _cells)
+
+
+_GROUP = "rbac.authorization.k8s.io"
+
+
+def default(raw: Raw) -> None:
+    """Users, groups and roles are of RBAC's group, service accounts of the core one."""
+    role = raw.setdefault("roleRef", {})
+    if not role.get("apiGroup"):
+        role["apiGroup"] = _GROUP
+    for subject in raw.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):
+            subject["apiGroup"] = _GROUP

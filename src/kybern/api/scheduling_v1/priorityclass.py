@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import AGE, NAME, age, name
-from kybern.machinery.kind import Column, Kind, Raw, Table, wish_changed
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _COLUMNS = (
     NAME,
@@ -24,6 +24,12 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    if not raw.get("preemptionPolicy"):
+        raw["preemptionPolicy"] = "PreemptLowerPriority"
+    raw.setdefault("value", 0)
+
+
 KIND = Kind(
     group="scheduling.k8s.io",
     version="v1",
@@ -35,6 +41,7 @@ KIND = Kind(
     short_names=("pc",),
     storage="priorityclasses",
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="1QwjyaZjj3Y=",
     generation=wish_changed,
 )

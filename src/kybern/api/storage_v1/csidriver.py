@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import NONE, UNSET, simple
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 _COLUMNS = (
     Column("AttachRequired", "boolean"),
@@ -28,6 +28,25 @@ def _cells(raw: Raw) -> list[Any]:
     ]
 
 
+_DEFAULTS = {
+    "attachRequired": True,
+    "podInfoOnMount": False,
+    "storageCapacity": False,
+    "fsGroupPolicy": "ReadWriteOnceWithFSType",
+    "requiresRepublish": False,
+    "seLinuxMount": False,
+}
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    for key, value in _DEFAULTS.items():
+        if spec.get(key) is None:
+            spec[key] = value
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -38,5 +57,6 @@ KIND = Kind(
     singular="csidriver",
     storage="csidrivers",
     table=simple(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="hL6j/rwBV5w=",
 )

@@ -1,7 +1,14 @@
 """CSINode: the storage drivers of a node."""
 
 from kybern.api.rules.tables import dig, simple
-from kybern.machinery.kind import Column, Kind
+from kybern.machinery.kind import Column, Kind, Raw, Rules
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    if not spec.get("drivers"):
+        spec["drivers"] = None  # upstream's answers say null here
+
 
 KIND = Kind(
     group="storage.k8s.io",
@@ -13,5 +20,6 @@ KIND = Kind(
     singular="csinode",
     storage="csinodes",
     table=simple((Column("Drivers", "integer"),), lambda raw: [len(dig(raw, "spec", "drivers") or ())]),
+    rules=Rules(default=_default),
     storage_version_hash="Pe62DkZtjuo=",
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import AGE, NAME, age, dig, name
-from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 _COLUMNS = (
     NAME,
@@ -30,6 +30,12 @@ def _cells(raw: Raw, now: float) -> list[Any]:
     ]
 
 
+def _default(raw: Raw) -> None:
+    for key, value in (("reclaimPolicy", "Delete"), ("volumeBindingMode", "Immediate")):
+        if not raw.get(key):
+            raw[key] = value
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -41,5 +47,6 @@ KIND = Kind(
     short_names=("sc",),
     storage="storageclasses",
     table=Table(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="K+m6uJwbjGY=",
 )

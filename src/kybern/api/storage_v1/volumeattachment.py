@@ -4,7 +4,8 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple, text
-from kybern.machinery.kind import Column, Kind, Raw
+from kybern.api.rules.volumes import default_source
+from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 _COLUMNS = (Column("Attacher", format="name"), Column("PV"), Column("Node"), Column("Attached", "boolean"))
 
@@ -13,6 +14,14 @@ def _cells(raw: Raw) -> list[Any]:
     spec = raw.get("spec") or {}
     volume = text(dig(spec, "source", "persistentVolumeName"))
     return [spec.get("attacher", ""), volume, spec.get("nodeName", ""), bool(dig(raw, "status", "attached"))]
+
+
+def _default(raw: Raw) -> None:
+    spec = raw.setdefault("spec", {})
+    inline = dig(spec, "source", "inlineVolumeSpec")
+    if inline is not None:
+        default_source(inline)
+    raw.setdefault("status", {}).setdefault("attached", False)
 
 
 KIND = Kind(
@@ -26,5 +35,6 @@ KIND = Kind(
     storage="volumeattachments",
     subresources=(status("VolumeAttachment", "storage.k8s.io"),),
     table=simple(_COLUMNS, _cells),
+    rules=Rules(default=_default),
     storage_version_hash="tJx/ezt6UDU=",
 )
