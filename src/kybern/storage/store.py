@@ -37,12 +37,14 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of one key. ``now`` is None for a delete, ``before`` None for a create; ``revision`` that of the change."""
+    """A change of one key. ``now`` is None for a delete; ``revision`` is that of the change.
+
+    What was there before is not told: the cache, which is the only reader, has it.
+    """
 
     type: EventType
     key: str
     now: Stored | None
-    before: Stored | None
     revision: int
 
 
@@ -74,6 +76,10 @@ class Unavailable(Exception):
     """The store did not answer in time, or has no leader. Nothing is known about the write that failed."""
 
 
+class Full(Exception):
+    """The store takes no more writes until space is made."""
+
+
 class Store(Protocol):
     """Every method raises Unavailable when the store cannot answer within its time-out."""
 
@@ -99,6 +105,10 @@ class Store(Protocol):
 
     def watch(self, prefix: str, revision: int) -> AsyncIterator[Event | Progress]:
         """Changes below prefix after ``revision``, with progress in between. Raises Compacted, Unavailable."""
+        ...
+
+    def request_progress(self, prefix: str) -> None:
+        """Have the running watch of exactly this prefix yield Progress as soon as it has caught up."""
         ...
 
     async def compact(self, revision: int) -> None:

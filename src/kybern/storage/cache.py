@@ -1,0 +1,276 @@
+"""The watch cache: all objects of one kind as encoded bytes, fed by one watch of the store.
+
+What holds: ``revision`` is one that the cache has seen everything of; entries are what the store had then. Lists come
+from here without decoding anything, since selection needs only the few facts kept beside the bytes. A reader who needs
+the present asks the store for its revision and waits until the cache has reached it.
+
+Changes are kept for a while, so that a watcher may start from a revision of the near past; one from before that is told
+that its revision has expired. Watchers are offered each change in the same step in which it is applied, and must not
+wait: what they cannot take at once they buffer, or give up.
+
+When the store cannot be reached the cache keeps what it has, and resumes where it was. When its revision was compacted
+meanwhile it lists anew, and its watchers are ended, since they missed something.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from kybern.machinery.kind import Kind, Raw
+from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
+from kybern.storage.value import Form
+
+log = logging.getLogger(__name__)
+
+HISTORY = 4096
+PAGE = 2000
+_BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
+_PROGRESS_EVERY = 0.1
+
+
+class Entry:
+    """An object: its bytes and what selection asks for."""
+
+    __slots__ = ("fields", "item", "key", "labels", "name", "namespace", "revision")
+
+    def __init__(self, key: str, revision: int, item: bytes, raw: Raw, kind: Kind) -> None:
+        metadata = raw.get("metadata") or {}
+        self.key = key
+        self.revision = revision
+        self.item = item
+        self.name: str = metadata.get("name", "")
+        self.namespace: str = metadata.get("namespace", "")
+        self.labels: dict[str, str] = metadata.get("labels") or {}
+        self.fields = {name: of(raw) for name, of in kind.selectable.items()} if kind.selectable else {}
+
+
+class Change:
+    """What happened to one key. ``frames`` keeps the encoded forms that watchers share."""
+
+    __slots__ = ("before", "frames", "now", "revision")
+
+    def __init__(self, revision: int, now: Entry | None, before: Entry | None) -> None:
+        self.revision = revision
+        self.now = now
+        self.before = before
+        self.frames: dict[object, bytes] = {}
+
+
+class Watcher(Protocol):
+    def offer(self, change: Change) -> None:
+        """Take a change; must not wait."""
+        ...
+
+    def end(self) -> None:
+        """Something was missed: the watcher's client must list again."""
+        ...
+
+
+class Expired(Exception):
+    """Changes since this revision are no longer known; ``oldest`` is the first that a watch can start from."""
+
+    def __init__(self, oldest: int) -> None:
+        super().__init__(oldest)
+        self.oldest = oldest
+
+
+class Stale(Exception):
+    """The cache did not reach a revision in time."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+class Cache:
+    """The objects of one kind. ``run`` must be running for it to fill and follow."""
+
+    def __init__(self, store: Store, kind: Kind) -> None:
+        self.kind = kind
+        self.form = Form(kind)
+        self.prefix = kind.prefix()
+        self.revision = 0
+        self._store = store
+        self._entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+        self._history: deque[Change] = deque()
+        self._oldest = 0
+        self._watchers: set[Watcher] = set()
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        self.filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Those below a prefix, in key order, from a key on."""
+        entries = self._entries
+        if prefix == self.prefix and not after:
+            return iter([entries[key] for key in self._keys])
+        start = bisect_left(self._keys, max(after, prefix))
+        end = bisect_left(self._keys, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        return iter([entries[key] for key in self._keys[start:end]])
+
+    def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
+        """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
+        if since < self._oldest:
+            raise Expired(self._oldest)
+        self._watchers.add(watcher)
+        return [change for change in self._history if change.revision > since]
+
+    def unsubscribe(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+
+    def request_progress(self) -> None:
+        self._store.request_progress(self.prefix)
+
+    async def reached(self, revision: int, seconds: float = 3.0) -> None:
+        """Return when the cache has seen everything up to a revision. Raises Stale."""
+        if self.revision >= revision and self.filled.is_set():
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.filled.wait()
+                while self.revision < revision:
+                    await self._progressed(revision)
+        except TimeoutError:
+            raise Stale(self.revision) from None
+
+    async def _progressed(self, revision: int) -> None:
+        self._store.request_progress(self.prefix)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = revision
+        try:
+            await asyncio.wait((waiter,), timeout=_PROGRESS_EVERY)
+        finally:
+            del self._waiting[waiter]
+
+    async def run(self) -> None:
+        """Fill the cache and keep up with the store, for ever."""
+        failures = 0
+        while True:
+            try:
+                if not self.filled.is_set():
+                    await self._fill()
+                async for event in self._store.watch(self.prefix, self.revision):
+                    failures = 0
+                    if isinstance(event, Progress):
+                        self._seen(event.revision)
+                    else:
+                        self.apply(event)
+            except Compacted:
+                self._restart()
+            except Unavailable as problem:
+                if failures == 0:
+                    log.warning("Watch of %s interrupted: %s", self.prefix, problem)
+                await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                failures += 1
+
+    async def _fill(self) -> None:
+        page = await self._store.range(self.prefix, limit=PAGE)
+        revision = page.revision
+        found: list[Stored] = list(page.items)
+        while page.more:
+            page = await self._store.range(self.prefix, found[-1].key + "\0", PAGE, revision)
+            found.extend(page.items)
+        self._entries = {stored.key: self._entry(stored) for stored in found}
+        self._keys = sorted(self._entries)
+        self._history.clear()
+        self._oldest = revision
+        self.filled.set()
+        self._seen(revision)
+
+    def _restart(self) -> None:
+        log.info("Listing %s again: the store has forgotten revision %d", self.prefix, self.revision)
+        self.filled.clear()
+        for watcher in tuple(self._watchers):
+            watcher.end()
+        self._watchers.clear()
+
+    def _entry(self, stored: Stored) -> Entry:
+        item = self.form.item(stored.value, stored.revision)
+        return Entry(stored.key, stored.revision, item, self.form.raw_item(item), self.kind)
+
+    def apply(self, event: Event) -> None:
+        """Take over one change and offer it to the watchers."""
+        before = self._entries.get(event.key)
+        if event.now is None:
+            if before is None:
+                self._seen(event.revision)
+                return
+            del self._entries[event.key]
+            del self._keys[bisect_left(self._keys, event.key)]
+            now = None
+        else:
+            now = self._entry(event.now)
+            self._entries[event.key] = now
+            if before is None:
+                insort(self._keys, event.key)
+        self._record(Change(event.revision, now, before))
+
+    def _record(self, change: Change) -> None:
+        self._history.append(change)
+        if len(self._history) > HISTORY:
+            self._oldest = self._history.popleft().revision
+        for watcher in tuple(self._watchers):
+            watcher.offer(change)
+        self._seen(change.revision)
+
+    def _seen(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        for waiter, wanted in self._waiting.items():
+            if wanted <= self.revision and not waiter.done():
+                waiter.set_result(None)
+
+
+class Caches:
+    """The caches of all kinds, each started when it is first asked for."""
+
+    def __init__(self, store: Store, tasks: asyncio.TaskGroup) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._caches: dict[str, Cache] = {}
+        self._asking = asyncio.Lock()
+        self._next: asyncio.Future[int] | None = None
+
+    def of(self, kind: Kind) -> Cache:
+        """The cache of a stored kind; it may not be filled yet."""
+        found = self._caches.get(kind.storage)
+        if found is None:
+            found = self._caches[kind.storage] = Cache(self._store, kind)
+            self._tasks.create_task(found.run(), name=f"cache of {kind.storage}")
+        return found
+
+    def running(self) -> tuple[Cache, ...]:
+        return tuple(self._caches.values())
+
+    async def current(self, kind: Kind) -> Cache:
+        """The cache, once it shows what the store has now."""
+        cache = self.of(kind)
+        await cache.reached(await self._revision())
+        return cache
+
+    async def _revision(self) -> int:
+        """The store's revision, asked no earlier than this call; calls that come together share one question."""
+        if self._next is not None:
+            return await asyncio.shield(self._next)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._next = future
+        try:
+            async with self._asking:
+                self._next = None
+                revision = await self._store.revision()
+        except BaseException as problem:
+            if self._next is future:
+                self._next = None
+            future.set_exception(problem if isinstance(problem, Unavailable) else Unavailable("cancelled"))
+            future.exception()  # those who wait see it; where no one waits nothing is to be logged
+            raise
+        future.set_result(revision)
+        return revision

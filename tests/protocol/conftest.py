@@ -1,0 +1,86 @@
+"""What protocol tests run against: real programs on loopback, each in a directory of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kybern"
+
+
+def etcd_binary() -> str:
+    """An etcd of at least 3.5, or nothing. ``scripts/fetch-etcd`` puts one into the cache directory."""
+    candidates = (os.environ.get("KYBERN_ETCD", ""), str(CACHE / "usr/bin/etcd"), shutil.which("etcd") or "")
+    for candidate in candidates:
+        if candidate and Path(candidate).exists():
+            shown = subprocess.run(
+                [candidate, "--version"], capture_output=True, text=True, timeout=10, check=True
+            )
+            version = tuple(int(part) for part in shown.stdout.split()[2].split(".")[:2])
+            if version >= (3, 5):
+                return candidate
+    return ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Etcd:
+    """One member; ``stop`` and ``start`` to show what a server does without it."""
+
+    binary: str
+    directory: Path
+    port: int
+    peer: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        peer = f"http://127.0.0.1:{self.peer}"
+        self.process = subprocess.Popen(
+            [
+                self.binary, "--name=test", f"--data-dir={self.directory}/data", "--log-level=error",
+                f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
+                f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=test={peer}", "--unsafe-no-fsync",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError("etcd does not listen")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    binary = etcd_binary()
+    if not binary:
+        pytest.skip("no etcd of at least 3.5: run scripts/fetch-etcd, or set KYBERN_ETCD")
+    member = Etcd(binary, tmp_path_factory.mktemp("etcd"), free_port(), free_port())
+    member.start()
+    yield member
+    member.stop()

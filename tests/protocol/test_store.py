@@ -1,0 +1,154 @@
+"""What holds of a store, on the one in memory and on etcd."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kybern.storage.etcd import EtcdStore
+from kybern.storage.memory import MemoryStore
+from kybern.storage.store import Compacted, Event, EventType, Progress, RevisionMismatch, Store
+
+
+@pytest.fixture(params=["memory", pytest.param("etcd", marks=pytest.mark.etcd)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    member = request.getfixturevalue("etcd")
+    found = EtcdStore([member.endpoint])
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"/registry/{uuid.uuid4()}/"
+
+
+async def following(store: Store, prefix: str, revision: int, count: int) -> list[Event | Progress]:
+    found: list[Event | Progress] = []
+    async with contextlib.aclosing(store.watch(prefix, revision)) as events:  # type: ignore[type-var]
+        async with asyncio.timeout(5):
+            async for event in events:
+                found.append(event)
+                if len(found) == count:
+                    break
+    return found
+
+
+async def test_a_written_key_reads_back_with_its_revision(store: Store, prefix: str) -> None:
+    stored = await store.put(prefix + "a", b"1", 0)
+    found, revision = await store.get(prefix + "a")
+
+    assert found is not None
+    assert (found.value, found.revision, found.created) == (b"1", stored.revision, stored.revision)
+    assert revision >= stored.revision
+
+
+async def test_an_absent_key_reads_as_nothing(store: Store, prefix: str) -> None:
+    found, _ = await store.get(prefix + "a")
+
+    assert found is None
+
+
+async def test_a_write_at_a_wrong_revision_shows_what_is_there(store: Store, prefix: str) -> None:
+    first = await store.put(prefix + "a", b"1", 0)
+
+    with pytest.raises(RevisionMismatch) as again:
+        await store.put(prefix + "a", b"2", 0)
+    with pytest.raises(RevisionMismatch) as absent:
+        await store.put(prefix + "b", b"2", first.revision)
+
+    assert again.value.current is not None
+    assert again.value.current.value == b"1"
+    assert absent.value.current is None
+
+
+async def test_a_removal_is_conditional_too(store: Store, prefix: str) -> None:
+    first = await store.put(prefix + "a", b"1", 0)
+    second = await store.put(prefix + "a", b"2", first.revision)
+
+    with pytest.raises(RevisionMismatch):
+        await store.delete(prefix + "a", first.revision)
+    gone = await store.delete(prefix + "a", second.revision)
+
+    assert gone > second.revision
+    assert (await store.get(prefix + "a"))[0] is None
+
+
+async def test_a_range_comes_in_pages_at_one_revision(store: Store, prefix: str) -> None:
+    for name in "dbac":
+        await store.put(prefix + name, name.encode(), 0)
+    page = await store.range(prefix, limit=3)
+    await store.put(prefix + "e", b"e", 0)
+    rest = await store.range(prefix, page.items[-1].key + "\0", 3, page.revision)
+
+    assert [item.value for item in page.items] == [b"a", b"b", b"c"]
+    assert (page.more, page.remaining) == (True, 1)
+    assert [item.value for item in rest.items] == [b"d"]
+    assert (rest.more, rest.remaining, rest.revision) == (False, 0, page.revision)
+
+
+async def test_a_watch_tells_what_happened_since_a_revision(store: Store, prefix: str) -> None:
+    first = await store.put(prefix + "a", b"1", 0)
+    second = await store.put(prefix + "a", b"2", first.revision)
+    await store.put("/registry/elsewhere/" + prefix, b"x", 0)
+    gone = await store.delete(prefix + "a", second.revision)
+
+    events = await following(store, prefix, first.revision, 2)
+
+    assert [(event.type, event.revision) for event in events if isinstance(event, Event)] == [
+        (EventType.PUT, second.revision),
+        (EventType.DELETE, gone),
+    ]
+
+
+async def test_a_watch_reports_progress_when_asked(store: Store, prefix: str) -> None:
+    stored = await store.put(prefix + "a", b"1", 0)
+    elsewhere = await store.put("/registry/elsewhere" + prefix, b"x", 0)
+    task = asyncio.ensure_future(following(store, prefix, stored.revision, 1))
+    while not task.done():
+        store.request_progress(prefix)
+        await asyncio.sleep(0.02)
+
+    (progress,) = await task
+    assert isinstance(progress, Progress)
+    assert progress.revision >= elsewhere.revision
+
+
+async def test_what_was_compacted_cannot_be_read_or_watched(store: Store, prefix: str) -> None:
+    first = await store.put(prefix + "a", b"1", 0)
+    second = await store.put(prefix + "a", b"2", first.revision)
+    third = await store.put(prefix + "a", b"3", second.revision)
+    await store.compact(third.revision)
+
+    with pytest.raises(Compacted):
+        await store.range(prefix, revision=first.revision)
+    with pytest.raises(Compacted):
+        await following(store, prefix, first.revision - 1, 1)
+
+
+@pytest.mark.etcd
+async def test_keys_lie_below_the_root_that_was_asked_for(etcd: object, prefix: str) -> None:
+    endpoint = etcd.endpoint  # type: ignore[attr-defined]
+    other, plain = EtcdStore([endpoint], root="/other"), EtcdStore([endpoint])
+    await other.put(prefix + "a", b"1", 0)
+
+    assert (await other.range(prefix)).items[0].key == prefix + "a"
+    assert (await plain.range(prefix)).items == ()
+    await other.close()
+    await plain.close()
+
+
+@pytest.mark.etcd
+async def test_a_member_that_is_away_is_left_for_another(etcd: object, prefix: str) -> None:
+    store = EtcdStore(["http://127.0.0.1:1", etcd.endpoint])  # type: ignore[attr-defined]
+
+    stored = await store.put(prefix + "a", b"1", 0, ttl=60)
+
+    assert (await store.get(prefix + "a"))[0] is not None
+    assert stored.revision
+    await store.close()
