@@ -19,7 +19,8 @@ from kybern.machines.recipe import Recipe, tree
 STORE = Path("/var/lib/kybern/images")
 # Debian signs a release with its own key and its predecessor's: a host one release behind verifies it, too.
 KEYRINGS = tuple(
-    Path("/usr/share/keyrings") / name for name in ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
+    Path("/usr/share/keyrings") / name
+    for name in ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 )
 SIZE_NEEDED = 2048  # MiB, while building
 TIMEOUT = 1800
@@ -73,7 +74,8 @@ def sources(suite: str, targets: str, keyring: Path | None) -> list[str]:
 
 def apt_sources(suite: str) -> list[str]:
     targets = run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(ORIGIN)", "Created-By: Packages"], 60
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(ORIGIN)", "Created-By: Packages"],
+        60,
     )
     keyring = next((path for path in KEYRINGS if path.exists()), None)
     if keyring is None:
@@ -121,8 +123,12 @@ def directory(recipe: Recipe, say: Say, store: Path = STORE) -> Path:
             return root
         free = shutil.disk_usage(store).free // 2**20
         if free < SIZE_NEEDED:
-            raise MachineError(f"{store} has {free} MiB free, and an image needs {SIZE_NEEDED}; make room there")
-        say(f"building the machine image {recipe.digest} (Debian {recipe.suite}): this takes a minute or two, once")
+            raise MachineError(
+                f"{store} has {free} MiB free, and an image needs {SIZE_NEEDED}; make room there"
+            )
+        say(
+            f"building the machine image {recipe.digest} (Debian {recipe.suite}): this takes a minute or two, once"
+        )
         building = store / f".building-{recipe.digest}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(mode=0o755)
@@ -132,3 +138,10 @@ def directory(recipe: Recipe, say: Say, store: Path = STORE) -> Path:
         building.rmdir()
         os.sync()
     return root
+
+
+def existing(path: Path) -> Path:
+    """The nearest directory that exists: where a store will be made."""
+    while not path.exists():
+        path = path.parent
+    return path

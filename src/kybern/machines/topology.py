@@ -49,6 +49,7 @@ class Cluster:
     cluster_domain: str = "cluster.local"
     api_port: int = 6443
     driver: str = "lxc"
+    ssh_user: str = "root"
 
     @property
     def masters(self) -> tuple[Machine, ...]:

@@ -1,0 +1,5 @@
+"""The lab of the test suite."""
+
+from kybern.machines.inventory import inventory
+
+masters, workers, etcd = inventory("test")

@@ -1,0 +1,33 @@
+"""``kybern``: the operator's command. Each sub-command is a file beside this one, and one line here."""
+
+import sys
+
+import typer
+
+from kybern.cli import machines
+from kybern.machines.errors import MachineError
+
+app = typer.Typer(
+    name="kybern",
+    help="Highly available Kubernetes clusters out of bare machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(machines.app, name="machines")
+
+
+@app.callback()
+def root() -> None:
+    """Kybern."""
+
+
+def main() -> None:
+    try:
+        app()
+    except MachineError as error:
+        print(f"kybern: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("kybern: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,182 @@
+"""The provider: machines and networks of one hypervisor. The only module that imports libvirt.
+
+Every method brings about a state and does nothing where it is there already, so an interrupted run is run again.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from ipaddress import IPv4Network
+from types import TracebackType
+from typing import Any, Self
+
+import libvirt
+
+from kybern.machines import driver, hypervisor, network, xml
+from kybern.machines.driver import Driver
+from kybern.machines.errors import MachineError
+from kybern.machines.plan import Defined, Wanted
+from kybern.machines.state import File
+from kybern.machines.topology import Cluster
+
+SHUTDOWN = 60.0
+KILL = 20.0
+
+
+def _silent(_context: object, _error: object) -> None:
+    """Libvirt prints every error by default, also those that are an answer."""
+
+
+libvirt.registerErrorHandler(_silent, None)
+
+
+class Libvirt:
+    """A connection to one hypervisor, with the driver for its kind of machines."""
+
+    def __init__(self, kind: Driver, uri: str = "") -> None:
+        self._driver = kind
+        self.uri = uri or kind.uri
+        try:
+            self._connection = libvirt.open(self.uri)
+        except libvirt.libvirtError as error:
+            raise MachineError(f"cannot connect to {self.uri}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def defined(self, cluster: str = "") -> tuple[Defined, ...]:
+        """Our machines, of one cluster or of all."""
+        found = []
+        for domain in self._connection.listAllDomains():
+            try:
+                one = xml.defined(domain.XMLDesc(0), bool(domain.isActive()))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                    continue  # it went away meanwhile
+                raise
+            if one and cluster in ("", one.cluster):
+                found.append(one)
+        return tuple(sorted(found, key=lambda each: each.name))
+
+    def ensure_network(self, cluster: Cluster) -> None:
+        """The cluster's bridge, defined and up. Refuses addresses that something else on this host uses."""
+        name = xml.network_name(cluster.name)
+        found = self._network(name)
+        if found is None or not found.isActive():
+            network.refuse_conflict(cluster.network, xml.bridge_name(cluster.name))
+        if found is not None and not _same_network(found.XMLDesc(0), cluster.network):
+            if self.defined(cluster.name):
+                raise MachineError(
+                    f"cluster {cluster.name} runs in another network than {cluster.network}; "
+                    "run 'kybern machines down' with the topology it was made from first"
+                )
+            self.remove_network(cluster.name)
+            found = None
+        if found is None:
+            definition = xml.network(cluster.name, cluster.network, cluster.gateway)
+            found = self._connection.networkDefineXML(definition)
+        if not found.autostart():
+            found.setAutostart(True)
+        if not found.isActive():
+            found.create()
+
+    def remove_network(self, cluster: str) -> bool:
+        found = self._network(xml.network_name(cluster))
+        if found is None:
+            return False
+        if found.isActive():
+            found.destroy()
+        found.undefine()
+        return True
+
+    def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
+        """Storage first, definition last: a domain that is defined is complete."""
+        self._driver.create(wanted, files)
+        self._connection.defineXML(self._driver.xml(wanted))
+
+    def redefine(self, wanted: Wanted) -> None:
+        """New sizes and roles for a machine; its storage stays."""
+        self._connection.defineXML(self._driver.xml(wanted))
+
+    def start(self, name: str) -> None:
+        domain = self._domain(name)
+        if domain.isActive():
+            return
+        self._driver.before_start(name, self._directory(domain))
+        try:
+            domain.create()
+        except libvirt.libvirtError as error:
+            raise MachineError(f"{name} does not start: {error}") from error
+
+    def stop(self, name: str) -> None:
+        """Shut a machine down in order; pull its plug when it takes too long."""
+        domain = self._domain(name)
+        anchor = self._driver.anchor(name)
+        if domain.isActive():
+            if not self._driver.power_button(name):
+                domain.shutdown()
+            if anchor is None or not hypervisor.wait_gone(anchor, SHUTDOWN):
+                self.kill(name)
+        self._ended(name, domain, anchor)
+
+    def kill(self, name: str) -> None:
+        """Pull the plug, and make sure that nothing of the machine lives on."""
+        domain = self._domain(name)
+        anchor = self._driver.anchor(name)
+        try:
+            if domain.isActive():
+                domain.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise MachineError(f"{name} cannot be stopped: {error}") from error
+        self._ended(name, domain, anchor)
+
+    def undefine(self, name: str) -> None:
+        """Remove a machine with all that was made for it."""
+        domain = self._domain(name)
+        self.kill(name)
+        storage = self._directory(domain)
+        domain.undefine()
+        shutil.rmtree(storage, ignore_errors=True)
+
+    def console(self, name: str) -> list[str]:
+        """The command that attaches to a machine's console."""
+        return ["virsh", "--connect", self.uri, "console", name]
+
+    def _ended(self, name: str, domain: Any, anchor: int | None) -> None:
+        if anchor is not None and not hypervisor.wait_gone(anchor, 0):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(anchor, signal.SIGKILL)
+            if not hypervisor.wait_gone(anchor, KILL):
+                raise MachineError(f"process {anchor}, the init of {name}, does not end; look at it with ps")
+        self._driver.after_stop(name, self._directory(domain))
+
+    def _directory(self, domain: Any) -> Any:
+        one = xml.defined(domain.XMLDesc(0), active=False)
+        if one is None:
+            raise MachineError(f"{domain.name()} is not a machine of kybern's; it is left alone")
+        return driver.directory(one.cluster, one.machine)
+
+    def _domain(self, name: str) -> Any:
+        try:
+            return self._connection.lookupByName(name)
+        except libvirt.libvirtError as error:
+            raise MachineError(
+                f"there is no machine {name} on {self.uri}; see 'kybern machines list'"
+            ) from error
+
+    def _network(self, name: str) -> Any:
+        try:
+            return self._connection.networkLookupByName(name)
+        except libvirt.libvirtError:
+            return None
+
+
+def _same_network(definition: str, cidr: IPv4Network) -> bool:
+    return network.of_xml(definition) == cidr

@@ -1,0 +1,142 @@
+"""Bring a cluster's machines up and down: plan, then do, all machines at once.
+
+Safe after an interrupted run: every step is taken from what libvirt has, never from a memory of what was done before.
+"""
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kybern.machines import driver, state
+from kybern.machines.driver import Provider
+from kybern.machines.errors import MachineError
+from kybern.machines.plan import Action, Define, Resize, Start, Undefine, plan, replaced, wanted
+from kybern.machines.state import State
+from kybern.machines.topology import Cluster, Machine
+
+BOOT = 120.0
+SSH = 22
+
+
+type Report = Callable[[str, str], None]
+"""Called with a machine's name and what is happening to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over the machines of one cluster."""
+
+    provider: Provider
+    cluster: Cluster
+    state: State
+    report: Report
+
+    def up(self, *, replace: bool = False, patience: float = BOOT) -> int:
+        """Machines as wanted, running and answering by SSH. Returns how many changes that took."""
+        targets = wanted(self.cluster)
+        actions = plan(targets, self.provider.defined(self.cluster.name))
+        if (lost := replaced(actions)) and not replace:
+            raise MachineError(
+                f"{', '.join(lost)} would be removed with all data, because the topology no longer has it like that; "
+                "say --replace if that is meant"
+            )
+        state.prepare(self.cluster, self.state)
+        self.provider.ensure_network(self.cluster)
+        by_name = {each.name: each for each in targets}
+        names = {each.name: each.machine.name for each in targets}
+        steps: dict[str, list[Action]] = {name: [] for name in by_name}
+        for action in actions:
+            steps.setdefault(_subject(action), []).append(action)
+
+        def work(name: str) -> None:
+            for action in steps[name]:
+                self._do(action)
+            if name in by_name:
+                machine = by_name[name].machine
+                if steps[name]:
+                    self.report(machine.name, "boots")
+                wait_for_ssh(machine, patience)
+                self.report(machine.name, f"answers at {machine.address}")
+
+        self._each(steps, work, names)
+        return len(actions)
+
+    def down(self) -> int:
+        """Nothing left of the cluster's machines, its network and its storage. Returns how many machines went."""
+        defined = self.provider.defined(self.cluster.name)
+
+        def work(name: str) -> None:
+            self.provider.undefine(name)
+            self.report(machines[name], "removed")
+
+        machines = {each.name: each.machine for each in defined}
+        self._each(machines, work, machines)
+        self.provider.remove_network(self.cluster.name)
+        shutil.rmtree(driver.STORE / self.cluster.name, ignore_errors=True)
+        return len(defined)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Define(wanted=target):
+                self.report(target.machine.name, "is made")
+                machine_id = target.uuid.hex
+                files = state.settings(self.cluster, target.machine, machine_id, self.state)
+                self.provider.define(target, files)
+            case Start(name=name):
+                self.provider.start(name)
+            case Resize(wanted=target, restart=restart):
+                self.report(target.machine.name, "is resized")
+                self.provider.redefine(target)
+                if restart:
+                    self.provider.stop(target.name)
+                    self.provider.start(target.name)
+            case Undefine(defined=defined):
+                self.report(defined.machine, "is removed")
+                self.provider.undefine(defined.name)
+
+    def _each(self, names: Iterable[str], work: Callable[[str], None], labels: dict[str, str]) -> None:
+        """Do the work for all at once; let all end, then raise the first error that came."""
+        names = list(names)
+        if not names:
+            return
+        with ThreadPoolExecutor(len(names)) as pool:
+            futures = {name: pool.submit(work, name) for name in names}
+        errors = {name: error for name, future in futures.items() if (error := future.exception())}
+        for name, error in errors.items():
+            self.report(labels.get(name, name), f"failed: {error}")
+        for error in errors.values():
+            raise error
+
+
+def _subject(action: Action) -> str:
+    match action:
+        case Define(wanted=target) | Resize(wanted=target):
+            return target.name
+        case Start(name=name):
+            return name
+        case Undefine(defined=defined):
+            return defined.name
+
+
+def answers(machine: Machine, timeout: float) -> bool:
+    """An SSH server greets there."""
+    try:
+        with socket.create_connection((str(machine.address), SSH), timeout) as connection:
+            connection.settimeout(timeout)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def wait_for_ssh(machine: Machine, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while not answers(machine, 2.0):
+        if time.monotonic() > deadline:
+            raise MachineError(
+                f"{machine.name} does not answer by SSH at {machine.address} within {patience:.0f} s; "
+                f"look with 'kybern machines console'"
+            )
+        time.sleep(0.2)  # nothing tells when a machine's sshd begins to listen

@@ -1,0 +1,334 @@
+"""Topologies: ``inventories/topology/*.yaml`` read strictly into a Cluster.
+
+Everything that could not work is refused here, with file, line, value and remedy, before anything is touched. Lines come
+from the YAML nodes, so the loader works on nodes and never on plain dictionaries.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kybern.machines.errors import TopologyError
+from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
+
+ROLES = (ETCD, CONTROL_PLANE, WORKER)
+DRIVERS = ("lxc", "qemu", "none")
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
+DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+SIZE = re.compile(r"([0-9]+)(MiB|GiB|TiB)")
+UNITS = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which file."""
+
+    file: Path
+    line: int
+
+    def error(self, message: str) -> TopologyError:
+        return TopologyError(f"{self.file}:{self.line}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A scalar of the file, with its place."""
+
+    text: str
+    at: Place
+
+    def parse[T](self, parser: Callable[[str], T], wanted: str) -> T:
+        try:
+            return parser(self.text)
+        except ValueError as error:
+            raise self.at.error(f'"{self.text}" is not {wanted}') from error
+
+
+class Fields:
+    """A mapping of the file: every key must be taken, so that a misspelt one is told."""
+
+    def __init__(self, file: Path, node: yaml.Node, what: str, known: tuple[str, ...]) -> None:
+        self.at = Place(file, node.start_mark.line + 1)
+        if not isinstance(node, yaml.MappingNode):
+            raise self.at.error(f"{what} must be a mapping with the keys {', '.join(known)}")
+        self._file, self._what = file, what
+        self._nodes: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            place = Place(file, key.start_mark.line + 1)
+            if key.value not in known:
+                raise place.error(f'unknown key "{key.value}" in {what}; it may have {", ".join(known)}')
+            if key.value in self._nodes:
+                raise place.error(f'duplicate key "{key.value}" in {what}; remove one of the two')
+            self._nodes[key.value] = value
+
+    def node(self, key: str) -> yaml.Node | None:
+        return self._nodes.get(key)
+
+    def value(self, key: str) -> Value | None:
+        node = self.node(key)
+        if node is None:
+            return None
+        place = Place(self._file, node.start_mark.line + 1)
+        if not isinstance(node, yaml.ScalarNode) or not node.value:
+            raise place.error(f'"{key}" of {self._what} must be a single value')
+        return Value(node.value, place)
+
+    def required(self, key: str) -> Value:
+        found = self.value(key)
+        if found is None:
+            raise self.at.error(f'{self._what} lacks "{key}"; add it')
+        return found
+
+    def parse[T](self, key: str, parser: Callable[[str], T], wanted: str, default: T) -> T:
+        found = self.value(key)
+        return default if found is None else found.parse(parser, wanted)
+
+    def items(self, key: str) -> Iterator[yaml.Node]:
+        node = self.node(key)
+        if node is None:
+            raise self.at.error(f'{self._what} lacks "{key}"; add a list')
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            raise Place(self._file, node.start_mark.line + 1).error(
+                f'"{key}" must be a list that is not empty'
+            )
+        yield from node.value
+
+
+def size(text: str) -> int:
+    """Mebibytes of "512MiB" or "1GiB"."""
+    match = SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    return int(match[1]) * UNITS[match[2]]
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+MIB = 'a size such as "512MiB" or "10GiB"'
+COUNT = "a number of at least 1"
+LABEL = "a name of small letters, digits and dashes that begins with a letter, at most 32 long"
+CIDR = 'a network such as "10.42.0.0/24" (with no bits set behind the prefix)'
+
+
+def load(path: Path) -> Cluster:
+    """The cluster that a topology file describes."""
+    try:
+        node: Any = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise TopologyError(f"{path}: there is no such topology file") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise TopologyError(f"{path}:{line}: not YAML: {error.problem}") from error
+    if node is None:
+        raise TopologyError(f"{path}:1: the file is empty; see inventories/topology/lab.yaml")
+    return _Reader(path, node).cluster()
+
+
+class _Reader:
+    """One reading of one file."""
+
+    KEYS = (
+        "cluster",
+        "network",
+        "gateway",
+        "vip",
+        "pods",
+        "services",
+        "domain",
+        "api_port",
+        "driver",
+        "ssh_user",
+    )
+    MACHINE = ("name", "address", "roles", "memory", "cpus", "disk")
+
+    def __init__(self, path: Path, node: yaml.Node) -> None:
+        self._path = path
+        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults"))
+
+    def cluster(self) -> Cluster:
+        top = self._top
+        cidr = top.required("network").parse(IPv4Network, CIDR)
+        if cidr.prefixlen > 30:
+            raise top.required("network").at.error(
+                f"{cidr} has no room for machines; use a prefix of /30 or shorter"
+            )
+        gateway = top.parse("gateway", IPv4Address, "an IPv4 address", cidr[1])
+        if gateway not in cidr:
+            raise top.required("gateway").at.error(f"gateway {gateway} is outside the network {cidr}")
+        made = Cluster(
+            name=top.required("cluster").parse(matching(NAME), LABEL),
+            network=cidr,
+            gateway=gateway,
+            vip=top.parse("vip", IPv4Address, "an IPv4 address", None),
+            machines=self._machines(cidr, gateway),
+            pod_cidr=top.parse("pods", IPv4Network, CIDR, PODS),
+            service_cidr=top.parse("services", IPv4Network, CIDR, SERVICES),
+            cluster_domain=top.parse("domain", matching(DOMAIN), "a DNS domain", "cluster.local"),
+            api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
+            driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
+            ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
+        )
+        self._check_overlaps(made)
+        self._check_members(made)
+        self._check_vip(made)
+        return made
+
+    def _at(self, key: str) -> Place:
+        node = self._top.node(key)
+        return self._top.at if node is None else Place(self._path, node.start_mark.line + 1)
+
+    def _machines(self, cidr: IPv4Network, gateway: IPv4Address) -> tuple[Machine, ...]:
+        defaults = self._defaults()
+        names: dict[str, int] = {}
+        addresses: dict[IPv4Address, int] = {gateway: self._at("gateway").line}
+        machines = []
+        for node in self._top.items("machines"):
+            fields = Fields(self._path, node, "a machine", self.MACHINE)
+            machine = self._machine(fields, defaults)
+            name, address = fields.required("name"), fields.required("address")
+            if machine.name in names:
+                raise name.at.error(
+                    f'duplicate name "{machine.name}", first on line {names[machine.name]}; rename one'
+                )
+            if machine.address not in cidr:
+                raise address.at.error(f"address {machine.address} is outside the network {cidr}")
+            if machine.address in (cidr.network_address, cidr.broadcast_address):
+                raise address.at.error(
+                    f"address {machine.address} is no machine's in {cidr}; take one between"
+                )
+            if machine.address == gateway:
+                raise address.at.error(f"address {machine.address} is the gateway's; take another")
+            if machine.address in addresses:
+                first = addresses[machine.address]
+                raise address.at.error(
+                    f"duplicate address {machine.address}, first on line {first}; change one"
+                )
+            names[machine.name], addresses[machine.address] = name.at.line, address.at.line
+            machines.append(machine)
+        return tuple(machines)
+
+    def _defaults(self) -> Machine:
+        node = self._top.node("defaults")
+        blank = Machine("", IPv4Address(0), frozenset())
+        if node is None:
+            return blank
+        return self._sizes(Fields(self._path, node, "defaults", ("memory", "cpus", "disk")), blank)
+
+    def _sizes(self, fields: Fields, defaults: Machine) -> Machine:
+        return Machine(
+            "",
+            IPv4Address(0),
+            frozenset(),
+            memory=fields.parse("memory", size, MIB, defaults.memory),
+            cpus=fields.parse("cpus", positive, COUNT, defaults.cpus),
+            disk=fields.parse("disk", size, MIB, defaults.disk),
+        )
+
+    def _machine(self, fields: Fields, defaults: Machine) -> Machine:
+        sizes = self._sizes(fields, defaults)
+        return Machine(
+            name=fields.required("name").parse(matching(NAME), LABEL),
+            address=fields.required("address").parse(IPv4Address, "an IPv4 address"),
+            roles=self._roles(fields),
+            memory=sizes.memory,
+            cpus=sizes.cpus,
+            disk=sizes.disk,
+        )
+
+    def _roles(self, fields: Fields) -> frozenset[str]:
+        roles: list[str] = []
+        for node in fields.items("roles"):
+            place = Place(self._path, node.start_mark.line + 1)
+            if node.value not in ROLES:
+                raise place.error(f'unknown role "{node.value}"; a machine may have {", ".join(ROLES)}')
+            if node.value in roles:
+                raise place.error(f'duplicate role "{node.value}"; remove one of the two')
+            roles.append(node.value)
+        return frozenset(roles)
+
+    def _check_overlaps(self, cluster: Cluster) -> None:
+        ranges = [
+            ("network", cluster.network),
+            ("pods", cluster.pod_cidr),
+            ("services", cluster.service_cidr),
+        ]
+        for index, (name, cidr) in enumerate(ranges):
+            for other, against in ranges[:index]:
+                if cidr.overlaps(against):
+                    place = self._at(name) if self._top.node(name) is not None else self._at(other)
+                    raise place.error(
+                        f"{name} {cidr} overlaps {other} {against}; choose ranges that do not overlap"
+                    )
+
+    def _check_members(self, cluster: Cluster) -> None:
+        place = self._at("machines")
+        for role, count in ((CONTROL_PLANE, len(cluster.masters)), (ETCD, len(cluster.members))):
+            if not count:
+                raise place.error(f'no machine has the role "{role}"; at least one must')
+        if len(cluster.members) % 2 == 0:
+            count = len(cluster.members)
+            raise place.error(
+                f"{count} etcd members bear no more failures than {count - 1}, and fail more often; "
+                f"give the role etcd to an odd number of machines"
+            )
+
+    def _check_vip(self, cluster: Cluster) -> None:
+        place = self._at("vip") if cluster.vip else self._top.at
+        if cluster.vip is None:
+            if len(cluster.masters) > 1:
+                raise place.error(
+                    f'{len(cluster.masters)} masters need a "vip", an address in front of them; add it'
+                )
+            return
+        if cluster.vip not in cluster.network:
+            raise place.error(
+                f"VIP {cluster.vip} is outside the network {cluster.network}; choose one inside"
+            )
+        if cluster.vip in (
+            cluster.network.network_address,
+            cluster.network.broadcast_address,
+            cluster.gateway,
+        ):
+            raise place.error(
+                f"VIP {cluster.vip} is the network's own or the gateway's address; choose another"
+            )
+        for machine in cluster.machines:
+            if cluster.vip == machine.address:
+                raise place.error(
+                    f"VIP {cluster.vip} is the address of {machine.name}; choose one that is free"
+                )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise ValueError(text)
+    return number

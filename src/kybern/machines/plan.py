@@ -1,0 +1,141 @@
+"""What to do so that the machines defined are the machines wanted. Pure: two sets in, an ordered list of actions out.
+
+A machine is replaced only where it cannot become what is wanted (another address, driver or network): its disk is lost
+then, so ``replaced`` names such machines and the caller asks first. A newer image does not replace a machine.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from kybern.machines.topology import Cluster, Machine
+
+NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:kybern:machine:1")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A machine as it should be, with everything that libvirt must know about it."""
+
+    cluster: str
+    network: IPv4Network
+    gateway: IPv4Address
+    driver: str
+    machine: Machine
+
+    @property
+    def name(self) -> str:
+        """The domain's name: machines of two clusters may bear the same name."""
+        return domain_name(self.cluster, self.machine.name)
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        return uuid.uuid5(NAMESPACE, self.name)
+
+    @property
+    def mac(self) -> str:
+        """A locally administered address that is the same in every life of the machine."""
+        digest = hashlib.sha256(self.name.encode()).digest()
+        return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *digest[:3]))
+
+    @property
+    def identity(self) -> str:
+        """A digest of what cannot change in a machine's life."""
+        fields = (
+            self.cluster,
+            self.driver,
+            self.network,
+            self.gateway,
+            self.machine.name,
+            self.machine.address,
+        )
+        return hashlib.sha256("|".join(map(str, fields)).encode()).hexdigest()[:16]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        return self.machine.memory, self.machine.cpus, self.machine.disk
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """A machine as libvirt has it, from its domain's metadata."""
+
+    cluster: str
+    machine: str
+    address: str
+    roles: frozenset[str]
+    identity: str
+    size: tuple[int, int, int]
+    active: bool
+
+    @property
+    def name(self) -> str:
+        return domain_name(self.cluster, self.machine)
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """New sizes or roles; a machine that runs is restarted when its size changes."""
+
+    wanted: Wanted
+    restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Undefine:
+    defined: Defined
+
+
+type Action = Define | Start | Resize | Undefine
+
+
+def domain_name(cluster: str, machine: str) -> str:
+    return f"{cluster}-{machine}"
+
+
+def wanted(cluster: Cluster) -> tuple[Wanted, ...]:
+    return tuple(
+        Wanted(cluster.name, cluster.network, cluster.gateway, cluster.driver, machine)
+        for machine in cluster.machines
+    )
+
+
+def plan(wanted: Iterable[Wanted], defined: Iterable[Defined]) -> tuple[Action, ...]:
+    """The actions in the order in which they are safe; those of different machines are independent of each other."""
+    wanted = tuple(wanted)
+    has = {each.name: each for each in defined}
+    names = {each.name for each in wanted}
+    actions: list[Action] = [Undefine(each) for name, each in sorted(has.items()) if name not in names]
+    for each in wanted:
+        actions += _one(each, has.get(each.name))
+    return tuple(actions)
+
+
+def replaced(actions: Iterable[Action]) -> tuple[str, ...]:
+    """The machines whose disks a plan would lose."""
+    return tuple(action.defined.name for action in actions if isinstance(action, Undefine))
+
+
+def _one(wanted: Wanted, defined: Defined | None) -> list[Action]:
+    if defined is None:
+        return [Define(wanted), Start(wanted.name)]
+    if defined.identity != wanted.identity:
+        return [Undefine(defined), Define(wanted), Start(wanted.name)]
+    actions: list[Action] = []
+    if defined.size != wanted.size or defined.roles != wanted.machine.roles:
+        actions.append(Resize(wanted, restart=defined.active and defined.size != wanted.size))
+    if not defined.active:
+        actions.append(Start(wanted.name))
+    return actions

@@ -1,0 +1,158 @@
+"""libvirt's XML, written and read. Pure text: nothing here talks to libvirt.
+
+The metadata element tells everything that discovery needs, so no file beside libvirt must be believed.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+from uuid import uuid5
+from xml.etree import ElementTree as ET
+
+from kybern.machines.plan import NAMESPACE, Defined, Wanted
+
+URN = "urn:kybern:machine:1"
+LXC_INIT = "/usr/lib/kybern/container-init"
+
+
+def element(tag: str, attributes: Mapping[str, Any] | None = None, *children: ET.Element | str) -> Any:
+    """One element with its children; a string child is its text."""
+    made = ET.Element(tag, {key: str(value) for key, value in (attributes or {}).items()})
+    for child in children:
+        if isinstance(child, str):
+            made.text = child
+        else:
+            made.append(child)
+    return made
+
+
+def network_name(cluster: str) -> str:
+    return f"kybern-{cluster}"
+
+
+def bridge_name(cluster: str) -> str:
+    """An interface's name has fifteen characters at most, a cluster's may have more."""
+    return "kyb" + hashlib.sha256(cluster.encode()).hexdigest()[:8]
+
+
+def network(cluster: str, cidr: IPv4Network, gateway: IPv4Address) -> str:
+    """A bridge of the cluster's own. The host is the gateway; addresses are static, so there is no DHCP and no DNS."""
+    return ET.tostring(
+        element(
+            "network",
+            None,
+            element("name", None, network_name(cluster)),
+            element("uuid", None, str(uuid5(NAMESPACE, "network/" + cluster))),
+            element("metadata", None, element(f"{{{URN}}}network", {"cluster": cluster})),
+            element("forward", {"mode": "nat"}),
+            element("bridge", {"name": bridge_name(cluster), "stp": "off", "delay": 0}),
+            element("dns", {"enable": "no"}),
+            element("ip", {"address": gateway, "prefix": cidr.prefixlen}),
+        ),
+        encoding="unicode",
+    )
+
+
+def metadata(wanted: Wanted) -> Any:
+    memory, cpus, disk = wanted.size
+    return element(
+        "metadata",
+        None,
+        element(
+            f"{{{URN}}}machine",
+            {
+                "cluster": wanted.cluster,
+                "name": wanted.machine.name,
+                "address": wanted.machine.address,
+                "roles": " ".join(sorted(wanted.machine.roles)),
+                "identity": wanted.identity,
+                "memory": memory,
+                "cpus": cpus,
+                "disk": disk,
+            },
+        ),
+    )
+
+
+def defined(domain: str, active: bool) -> Defined | None:
+    """What a domain's XML says of it; None for a domain that is not ours."""
+    ours = ET.fromstring(domain).find(f"metadata/{{{URN}}}machine")  # noqa: S314  # libvirt's own output
+    if ours is None:
+        return None
+    get = ours.attrib
+    return Defined(
+        cluster=get["cluster"],
+        machine=get["name"],
+        address=get["address"],
+        roles=frozenset(get["roles"].split()),
+        identity=get["identity"],
+        size=(int(get["memory"]), int(get["cpus"]), int(get["disk"])),
+        active=active,
+    )
+
+
+def _head(wanted: Wanted) -> list[Any]:
+    return [
+        element("name", None, wanted.name),
+        element("uuid", None, str(wanted.uuid)),
+        metadata(wanted),
+        element("memory", {"unit": "MiB"}, str(wanted.machine.memory)),
+        element("vcpu", None, str(wanted.machine.cpus)),
+    ]
+
+
+def _interface(wanted: Wanted, *children: Any) -> Any:
+    return element(
+        "interface",
+        {"type": "network"},
+        element("mac", {"address": wanted.mac}),
+        element("source", {"network": network_name(wanted.cluster)}),
+        *children,
+    )
+
+
+def lxc(wanted: Wanted, root: Path, binds: Mapping[str, Path], environment: Mapping[str, str]) -> str:
+    """A container with a root directory, an address on eth0, and host directories bound over paths of it."""
+    filesystems = [
+        element(
+            "filesystem",
+            {"type": "mount", "accessmode": "passthrough"},
+            element("source", {"dir": source}),
+            element("target", {"dir": target}),
+        )
+        for target, source in {"/": root, **binds}.items()
+    ]
+    address = {"address": wanted.machine.address, "family": "ipv4", "prefix": wanted.network.prefixlen}
+    default = {"family": "ipv4", "address": "0.0.0.0", "prefix": 0, "gateway": wanted.gateway}
+    return ET.tostring(
+        element(
+            "domain",
+            {"type": "lxc"},
+            *_head(wanted),
+            element(
+                "os",
+                None,
+                element("type", {"arch": "x86_64"}, "exe"),
+                element("init", None, LXC_INIT),
+                *(element("initenv", {"name": name}, value) for name, value in environment.items()),
+            ),
+            element("features", None, element("privnet"), element("capabilities", {"policy": "allow"})),
+            element("on_poweroff", None, "destroy"),
+            element("on_reboot", None, "restart"),
+            element(
+                "devices",
+                None,
+                *filesystems,
+                _interface(
+                    wanted,
+                    element("ip", address),
+                    element("route", default),
+                    element("guest", {"dev": "eth0"}),
+                ),
+                element("console", {"type": "pty"}),
+            ),
+        ),
+        encoding="unicode",
+    )
