@@ -105,6 +105,19 @@ class Succeeds(FactBase[bool]):
         return "KYBERN yes" in output
 
 
+class Interface(FactBase[str]):
+    """The network interface that has this address. It does not change while a machine is in use."""
+
+    default = str
+
+    def command(self, address: str) -> str:
+        return f"ip -o -4 address show to {address}; true"
+
+    def process(self, output: list[str]) -> str:
+        shown = [line.split() for line in output if " inet " in line]
+        return shown[0][1] if shown else ""
+
+
 class Accounts(FactBase[frozenset[str]]):
     """The users among these names that exist."""
 

@@ -19,9 +19,9 @@ class Groups(NamedTuple):
 
 
 def host(cluster: Cluster, machine: Machine) -> Host:
-    """A machine by its name, with what the connector and the roles need to know."""
+    """A machine for our own SSH connector, which names the host as the machine, with what connector and roles need."""
     state = State.of(cluster.name)
-    return machine.name, {
+    return f"@machine/{machine.name}", {
         "cluster": cluster,
         "machine": machine,
         "ssh_hostname": str(machine.address),

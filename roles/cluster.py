@@ -1,0 +1,60 @@
+"""What every role knows beside the topology: users, ports and places, each named once.
+
+``here`` is the first line of a deploy: the cluster and the machine that pyinfra's current host stands for. A host's own
+name ("@machine/master-1") is the connector's business and appears in no role.
+"""
+
+from pathlib import Path
+
+from pyinfra import host
+
+from kybern.machines.state import State
+from kybern.machines.topology import Cluster, Machine
+
+KUBERNETES = "/etc/kubernetes"
+PKI = f"{KUBERNETES}/pki"
+KUBELET_PKI = "/var/lib/kubelet/pki"
+
+APISERVER_USER = "kube-apiserver"
+CONTROLLER_MANAGER_USER = "kube-controller-manager"
+SCHEDULER_USER = "kube-scheduler"
+ETCD_USER = "etcd"
+
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+ETCD_METRICS_PORT = 2381
+KUBELET_PORT = 10250
+BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
+BALANCER_HEALTH_PORT = 8404
+NODE_PORTS = (30000, 32767)
+
+
+def here() -> tuple[Cluster, Machine]:
+    cluster, machine = host.data.get("cluster"), host.data.get("machine")
+    if not isinstance(cluster, Cluster) or not isinstance(machine, Machine):
+        raise TypeError(
+            f"{host.name} has no cluster and machine in its data: use an inventory of inventories/"
+        )
+    return cluster, machine
+
+
+def state(cluster: Cluster) -> Path:
+    """The operator's own directory for this cluster."""
+    return State.of(cluster.name).directory
+
+
+def has_balancer(cluster: Cluster, machine: Machine) -> bool:
+    """Whether this machine runs haproxy: a lone master has nothing to balance."""
+    return machine.is_node and not (machine.is_master and len(cluster.masters) == 1)
+
+
+def api_endpoint(cluster: Cluster, machine: Machine) -> str:
+    """Where the daemons of this machine find the API: close by, and still there when a master is not."""
+    if not machine.is_master:
+        return f"https://127.0.0.1:{cluster.api_port}"
+    port = BALANCER_PORT if has_balancer(cluster, machine) else cluster.api_port
+    return f"https://127.0.0.1:{port}"
+
+
+def etcd_endpoints(cluster: Cluster) -> str:
+    return ",".join(f"https://{member.address}:{ETCD_CLIENT_PORT}" for member in cluster.members)

@@ -1,0 +1,73 @@
+"""A member of the etcd cluster, as a systemd service.
+
+Needs system, pki. Leaves etcd answering on :2379 with TLS both ways, and every member healthy.
+
+Members are started all at once, since a first one is ready only when others are, and restarted one at a time, each
+healthy before the next. Two guards keep a machine that lost its disk from starting a second, empty cluster:
+
+- A member notes that it has been one, outside of its data. With the note and without data it refuses to start.
+- ``initial-cluster-state`` is "new" only until the members were healthy together once; the operator's state directory
+  remembers that. From then on a machine without data asks the others, who know that it was a member and refuse it.
+
+Compaction is the API server's business. Certificates are read again at each handshake.
+"""
+
+from pathlib import Path
+
+from pyinfra.api import FunctionCommand, deploy, operation
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, ETCD_USER, PKI, state
+from roles.operations import bundle, ready, units
+from roles.templates import render
+from roles.tree import Directory, File, Service
+
+UNIT = "etcd.service"
+DATA = "/var/lib/etcd"
+WAS_MEMBER = "/var/lib/kybern/etcd-was-member"
+BOOTSTRAP = "/etc/kybern/etcd.env"
+HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health"
+
+
+@deploy("etcd")
+def etcd(cluster: Cluster, machine: Machine) -> None:
+    service, note = member(cluster, machine), state(cluster) / "etcd-bootstrapped"
+    bundle(
+        name="Files",
+        files=[Directory(DATA, mode="700", user=ETCD_USER), bootstrap(new=not note.exists()), *service.files],
+    )
+    units(name="Started", services=[service], restart=False)
+    ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=11, _retry_delay=0)
+    units(name="Changed members restarted, one at a time", services=[service], gate=HEALTHY, _serial=True)
+    bundle(name="No second bootstrap", files=[bootstrap(new=False)])
+    if machine == cluster.members[0]:
+        remember(name="Bootstrap remembered", note=note)
+
+
+def member(cluster: Cluster, machine: Machine) -> Service:
+    unit = render(
+        "etcd/etcd.service",
+        cluster=cluster,
+        machine=machine,
+        user=ETCD_USER,
+        data=DATA,
+        pki=f"{PKI}/etcd",
+        bootstrap=BOOTSTRAP,
+        was_member=WAS_MEMBER,
+        client_port=ETCD_CLIENT_PORT,
+        peer_port=ETCD_PEER_PORT,
+        metrics_port=ETCD_METRICS_PORT,
+    )
+    # The members find each other after a start, which may take as long as the slowest of them.
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", unit),), wait=False)
+
+
+def bootstrap(new: bool) -> File:
+    """Read only by a member without data, so that a change of it is no reason to restart."""
+    return File(BOOTSTRAP, f"ETCD_INITIAL_CLUSTER_STATE={'new' if new else 'existing'}\n".encode())
+
+
+@operation()
+def remember(note: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201  # pyinfra's commands have no common type
+    if not note.exists():
+        yield FunctionCommand(note.touch, (), {})

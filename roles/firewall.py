@@ -1,0 +1,70 @@
+"""Who may talk to this machine: iptables rules in a chain of our own.
+
+Needs system. Leaves KYBERN-INPUT, jumped to first from INPUT: what it allows it hands back (RETURN), so that other
+chains still have their say, and what it does not know it drops. Nothing else in the tables is touched.
+
+SSH cannot be locked out: its port is the chain's first rule, established connections the second, the chain is replaced
+in one commit, and the jump to it is made only once it is there.
+
+Machines of the cluster may reach each other on all ports but etcd's, which are for members and masters alone: pods on
+the host's network, and pods' traffic to other machines (which bears the machine's address), use ports nobody knows
+before. Everybody else gets the ports listed here.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import (
+    BALANCER_PORT,
+    ETCD_CLIENT_PORT,
+    ETCD_PEER_PORT,
+    KUBELET_PORT,
+    NODE_PORTS,
+    has_balancer,
+)
+from roles.operations import bundle, units
+from roles.templates import render
+from roles.tree import File, Service
+
+RULES = "/etc/kybern/firewall.rules"
+RULES6 = "/etc/kybern/firewall6.rules"
+LOAD = "/etc/kybern/firewall"
+UNIT = "kybern-firewall.service"
+SSH = 22
+
+
+@deploy("firewall")
+def firewall(cluster: Cluster, machine: Machine, ssh: int = SSH) -> None:
+    service = rules(cluster, machine, ssh)
+    bundle(name="Rules", files=service.files)
+    units(name="In force", services=[service])
+
+
+def rules(cluster: Cluster, machine: Machine, ssh: int = SSH) -> Service:
+    values = {
+        "ssh": ssh,
+        "ports": open_ports(cluster, machine),
+        "node_ports": NODE_PORTS,
+        "etcd_ports": (ETCD_CLIENT_PORT, ETCD_PEER_PORT),
+        "etcd_clients": tuple(peer for peer in cluster.machines if peer.is_etcd or peer.is_master),
+        "cluster": cluster,
+    }
+    return Service(
+        UNIT,
+        (
+            File(RULES, render("firewall/firewall.rules", **values)),
+            File(RULES6, render("firewall/firewall6.rules", ssh=ssh)),
+            File(LOAD, render("firewall/firewall", rules=RULES, rules6=RULES6), mode="755"),
+            File(f"/etc/systemd/system/{UNIT}", render("firewall/kybern-firewall.service", load=LOAD)),
+        ),
+        alive="iptables -w 10 -C INPUT -j KYBERN-INPUT && iptables -w 10 -C KYBERN-INPUT -j DROP",
+    )
+
+
+def open_ports(cluster: Cluster, machine: Machine) -> tuple[int, ...]:
+    ports = [KUBELET_PORT] if machine.is_node else []
+    if machine.is_master:
+        ports.append(cluster.api_port)
+        if has_balancer(cluster, machine):
+            ports.append(BALANCER_PORT)
+    return tuple(sorted(ports))

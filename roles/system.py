@@ -1,0 +1,106 @@
+"""The ground that all other roles stand on: packages, users, kernel settings, names, journal limits.
+
+Needs Debian 13 or Ubuntu 24.04. Leaves the users of the daemons, forwarding, the machines' names in /etc/hosts.
+
+Kernel modules and settings are one unit, which runs at boot and again when they differ: modules first, since some
+settings appear with them. A module that the kernel does not have is no error; neither is a setting of it. A container
+shares settings outside of net/ with its host, which are then the host's business.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import APISERVER_USER, CONTROLLER_MANAGER_USER, ETCD_USER, SCHEDULER_USER, has_balancer
+from roles.operations import accounts, bundle, packages, units
+from roles.templates import render
+from roles.tree import Directory, File, Service
+
+MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_tables", "iptable_nat", "iptable_filter", "vxlan")
+# What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
+NETWORK = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.forwarding": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+KERNEL = {
+    "fs.inotify.max_user_instances": "1024",
+    "fs.inotify.max_user_watches": "524288",
+    "kernel.panic": "10",
+    "vm.overcommit_memory": "1",
+    "vm.panic_on_oom": "0",
+}
+SETTINGS = "/etc/sysctl.d/90-kybern.conf"
+OWN_SETTINGS = "/etc/kybern/sysctl.conf"
+MACHINE = "kybern-machine.service"
+
+
+@deploy("system")
+def system(cluster: Cluster, machine: Machine) -> None:
+    ground, journal = kernel(machine), limits()
+    packages(name="Packages", names=wanted_packages(cluster, machine))
+    if users := wanted_users(machine):
+        accounts(name="Users", users=users)
+    bundle(
+        name="Names and settings",
+        files=[
+            Directory("/etc/kybern"),
+            Directory("/var/lib/kybern"),
+            File("/etc/hosts", render("system/hosts", cluster=cluster)),
+            *ground.files,
+            *journal.files,
+        ],
+    )
+    units(name="Applied", services=[ground, journal])
+
+
+def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
+    names = {"iptables", "iproute2", "procps", "kmod", "curl", "ca-certificates"}
+    if machine.is_etcd:
+        names |= {"etcd-server", "etcd-client"}
+    if machine.is_node:
+        names |= {
+            "containerd",
+            "runc",
+            "containernetworking-plugins",
+            "conntrack",
+            "socat",
+            "ethtool",
+            "python3",
+        }
+    if has_balancer(cluster, machine):
+        names.add("haproxy")
+    if machine.is_master and cluster.vip:
+        names.add("keepalived")
+    return tuple(sorted(names))
+
+
+def wanted_users(machine: Machine) -> tuple[str, ...]:
+    users = [APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER] if machine.is_master else []
+    return (*users, ETCD_USER) if machine.is_etcd else tuple(users)
+
+
+def kernel(machine: Machine) -> Service:
+    unit = render(
+        "system/kybern-machine.service", modules=MODULES, settings=SETTINGS, own_settings=OWN_SETTINGS
+    )
+    # A setting that this kernel does not have is as good as set.
+    is_set = " && ".join(
+        f"v=$(sysctl -n {key} 2>/dev/null || echo {value}) && [ $v = {value} ]"
+        for key, value in NETWORK.items()
+    )
+    return Service(
+        MACHINE,
+        (
+            File(SETTINGS, render("system/sysctl.conf", settings=NETWORK)),
+            File(OWN_SETTINGS, render("system/sysctl.conf", settings=KERNEL)),
+            File("/etc/hostname", f"{machine.name}\n".encode()),
+            File(f"/etc/systemd/system/{MACHINE}", unit),
+        ),
+        alive=f"[ $(uname -n) = {machine.name} ] && {is_set}",
+    )
+
+
+def limits() -> Service:
+    conf = File("/etc/systemd/journald.conf.d/90-kybern.conf", render("system/journald.conf"))
+    return Service("systemd-journald.service", (conf,))

@@ -1,0 +1,127 @@
+"""pyinfra's way to our machines: its own SSH connector, made fast, strict and honest about dead peers.
+
+- TCP_NODELAY: paramiko leaves Nagle's algorithm on, and each command then waits 40 ms for a delayed acknowledgement.
+- Keepalive, and a limit on unacknowledged data: a machine that dies during a command fails the command within
+  ``DEAD_AFTER`` seconds, instead of holding the deploy for ever.
+- Host keys must be known: the machines' provider, or the operator, wrote them down before the first contact.
+- ``disconnect`` closes the connection, which pyinfra's own does not.
+
+``@machine/NAME`` is that for a host of an inventory file, whose data says the rest. ``@libvirt/TOPOLOGY`` (or
+``@libvirt/TOPOLOGY/MACHINE``) finds the running machines of a topology by their libvirt metadata and needs no inventory
+file. Both name the host as the machine, so that ``--limit master-1`` does what it says.
+
+pyinfra loads every connector on every run, so libvirt is imported only when it is asked.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from pyinfra.api.exceptions import InventoryError
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import remove_any_sudo_askpass_file
+
+from kybern.machines import xml
+from kybern.machines.errors import MachineError
+from kybern.machines.inventory import Host, inventory
+
+if TYPE_CHECKING:
+    from paramiko import Transport
+
+KEEPALIVE = 10
+DEAD_AFTER = 40
+
+type Names = Iterator[tuple[str, dict[str, Any], list[str]]]
+
+
+class MachineConnector(SSHConnector):
+    """SSH to a machine of an inventory."""
+
+    handles_execution = True
+
+    @staticmethod
+    def make_names_data(name: str | None) -> Names:
+        if not name:
+            raise InventoryError("@machine lacks the machine's name: write @machine/NAME")
+        yield name, {"ssh_hostname": name, "ssh_strict_host_key_checking": "yes"}, []
+
+    def _connect(self) -> None:
+        super()._connect()
+        assert self.client is not None
+        transport = self.client.get_transport()
+        if transport is not None:
+            tune(transport)
+
+    def disconnect(self) -> None:
+        # pyinfra removes its helper for sudo's password after this, over the connection that is closed here.
+        remove_any_sudo_askpass_file(self.host)
+        super().disconnect()
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+
+class LibvirtConnector(MachineConnector):
+    """The same SSH, to the running machines of a topology."""
+
+    @staticmethod
+    def make_names_data(name: str | None) -> Names:
+        topology, _, only = (name or "").partition("/")
+        if not topology:
+            raise InventoryError("@libvirt lacks the topology's name: write @libvirt/TOPOLOGY")
+        try:
+            groups = inventory(topology)._asdict()
+        except (MachineError, OSError) as error:
+            raise InventoryError(str(error)) from error
+        hosts: dict[str, Host] = {plain(host[0]): host for members in groups.values() for host in members}
+        cluster = next(iter(hosts.values()))[1]["cluster"]
+        uri = os.environ.get("LIBVIRT_DEFAULT_URI") or f"{cluster.driver}:///system"
+        # A call into C stops every greenlet; a thread does not.
+        running = gevent.get_hub().threadpool.apply(discover, (uri, cluster.name))
+        found = [machine for machine in hosts if machine in running and only in ("", machine)]
+        if not found:
+            raise InventoryError(
+                f"no running machine for @libvirt/{name} at {uri}: `kybern machines up {topology}`"
+            )
+        for machine in found:
+            member_of = [group for group, members in groups.items() if hosts[machine] in members]
+            yield (
+                machine,
+                {"ssh_strict_host_key_checking": "yes", **hosts[machine][1]},
+                [*member_of, "@libvirt"],
+            )
+
+
+def discover(uri: str, cluster: str) -> frozenset[str]:
+    """The names of the running machines of a cluster. Only reads."""
+    import libvirt  # noqa: PLC0415  # see the module's docstring
+
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        connection = libvirt.openReadOnly(uri)
+        try:
+            domains = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            texts = [domain.XMLDesc(0) for domain in domains]
+        finally:
+            connection.close()
+    except libvirt.libvirtError as error:
+        raise InventoryError(f"cannot ask {uri} for machines: {error}; is libvirtd running there?") from error
+    ours = (xml.defined(text, active=True) for text in texts)
+    return frozenset(found.machine for found in ours if found is not None and found.cluster == cluster)
+
+
+def plain(host: str) -> str:
+    """A machine's name from what an inventory calls it."""
+    return host.removeprefix("@machine/")
+
+
+def tune(transport: "Transport") -> None:
+    """Make a connection answer at once, and end when nobody is there any more."""
+    transport.set_keepalive(KEEPALIVE)
+    sock = transport.sock
+    # Behind a jump host it is a channel of another connection, which has no such options.
+    if hasattr(sock, "setsockopt"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER * 1000)
