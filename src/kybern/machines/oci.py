@@ -1,0 +1,206 @@
+"""Container images made without a registry: OCI layouts in a tarball, for ``ctr -n k8s.io images import``.
+
+They are made from two static programs of the machine image (Debian's busybox-static and catatonit), so nothing is
+fetched and nothing compiled. The same programs always make the same bytes: times are zero and names are sorted.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kybern.machines.images import STORE, Say, directory, lock, run
+from kybern.machines.recipe import container
+from kybern.machines.state import write
+
+ARCHITECTURE = "amd64"
+MEDIA = "application/vnd.oci.image"
+# catatonit -P does what a pod's sandbox needs: it waits, and reaps the pod's orphans when they share its process space.
+PAUSE = "registry.k8s.io/pause:3.10"
+BUSYBOX = "docker.io/library/busybox"
+BUSYBOX_VERSIONS = ("latest", "1.36")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, a link (``target``) or a directory (neither) of a layer."""
+
+    name: str
+    content: bytes | None = None
+    target: str = ""
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of one layer, under one or more names."""
+
+    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    environment: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def _header(name: str, mode: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mode, info.mtime = mode, 0
+    return info
+
+
+def _add(archive: tarfile.TarFile, entry: Entry) -> None:
+    info = _header(entry.name, entry.mode)
+    if entry.target:
+        info.type, info.linkname = tarfile.SYMTYPE, entry.target
+    elif entry.content is None:
+        info.type = tarfile.DIRTYPE
+    else:
+        info.size = len(entry.content)
+    archive.addfile(info, io.BytesIO(entry.content) if entry.content is not None else None)
+
+
+def layer(entries: Iterable[Entry]) -> bytes:
+    """An uncompressed layer."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for entry in sorted(entries, key=lambda each: each.name):
+            _add(archive, entry)
+    return made.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": f"{MEDIA}.{kind}", "digest": _digest(content), "size": len(content)}
+
+
+def _config(image: Image, content: bytes) -> bytes:
+    config: dict[str, Any] = {"Env": list(image.environment)}
+    for key, value in (("Entrypoint", image.entrypoint), ("Cmd", image.command)):
+        if value:
+            config[key] = list(value)
+    if image.user:
+        config["User"] = image.user
+    if image.labels:
+        config["Labels"] = image.labels
+    return _json(
+        {
+            "architecture": ARCHITECTURE,
+            "os": "linux",
+            "created": "1970-01-01T00:00:00Z",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [_digest(content)]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kybern"}],
+        }
+    )
+
+
+def layout(images: Sequence[Image]) -> bytes:
+    """The tarball of an OCI layout with these images."""
+    blobs: dict[str, bytes] = {}
+    manifests = []
+    for image in images:
+        content = layer(image.entries)
+        packed = gzip.compress(content, compresslevel=6, mtime=0)
+        config = _config(image, content)
+        manifest = _json(
+            {
+                "schemaVersion": 2,
+                "mediaType": f"{MEDIA}.manifest.v1+json",
+                "config": _descriptor("config.v1+json", config),
+                "layers": [_descriptor("layer.v1.tar+gzip", packed)],
+            }
+        )
+        blobs |= {_digest(blob): blob for blob in (packed, config, manifest)}
+        for name in image.names:
+            annotations = {
+                "io.containerd.image.name": name,
+                "org.opencontainers.image.ref.name": name.rpartition(":")[2],
+            }
+            manifests.append(
+                _descriptor("manifest.v1+json", manifest)
+                | {"platform": {"architecture": ARCHITECTURE, "os": "linux"}, "annotations": annotations}
+            )
+    index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": manifests}
+    files = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json(index)}
+    files |= {"blobs/" + digest.replace(":", "/"): blob for digest, blob in blobs.items()}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for directory in ("blobs", "blobs/sha256"):
+            _add(archive, Entry(directory))
+        for name, content in sorted(files.items()):
+            _add(archive, Entry(name, content, mode=0o644))
+    return made.getvalue()
+
+
+ACCOUNTS = (
+    Entry("etc"),
+    Entry(
+        "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", mode=0o644
+    ),
+    Entry("etc/group", b"root:x:0:\nnogroup:x:65534:\n", mode=0o644),
+)
+
+
+def pause(program: bytes) -> Image:
+    """What holds a pod's namespaces."""
+    return Image(
+        (PAUSE,),
+        (Entry("pause", program),),
+        entrypoint=("/pause", "-P"),
+        user="65535:65535",
+        labels={"source": "catatonit"},
+    )
+
+
+def busybox(program: bytes, applets: Iterable[str]) -> Image:
+    """A shell and a few hundred tools, each a link to the one program."""
+    links = [Entry(f"bin/{name}", target="busybox", mode=0o777) for name in applets if name != "busybox"]
+    return Image(
+        tuple(f"{BUSYBOX}:{version}" for version in BUSYBOX_VERSIONS),
+        (
+            *ACCOUNTS,
+            Entry("bin"),
+            Entry("bin/busybox", program),
+            *links,
+            Entry("root", mode=0o700),
+            Entry("tmp", mode=0o1777),
+            Entry("home"),
+            Entry("var"),
+            Entry("var/www"),
+            Entry("usr"),
+            Entry("usr/bin"),
+            Entry("usr/bin/env", target="../../bin/env", mode=0o777),
+            Entry("usr/sbin"),
+            Entry("sbin", target="bin", mode=0o777),
+        ),
+        command=("sh",),
+    )
+
+
+def bundle(say: Say = print, store: Path = STORE) -> Path:
+    """The tarball with all images, made from the programs of the machine image, which is built if it is not there."""
+    root = directory(container(), say, store)
+    programs = [(root / "usr/bin" / name).read_bytes() for name in ("catatonit", "busybox")]
+    recipe = hashlib.sha256(
+        b"".join(hashlib.sha256(part).digest() for part in (*programs, Path(__file__).read_bytes()))
+    )
+    path = store / f"containers-{recipe.hexdigest()[:16]}.tar"
+    with lock(store):
+        if not path.exists():
+            applets = run([str(root / "usr/bin/busybox"), "--list"], 20).split()
+            write(path, layout([pause(programs[0]), busybox(programs[1], applets)]), 0o644)
+    return path
