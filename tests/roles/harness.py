@@ -1,0 +1,214 @@
+"""A machine that exists only as facts, and pyinfra running a role on it: no SSH, no files, some milliseconds.
+
+``plan`` says which operations of a role would change the machine, by name. ``apply`` runs them: the fake machine takes
+the archives that bundles write and the commands that units run, so that a second ``plan`` shows whether a role comes to
+rest. It knows only the commands that our own operations make; anything else is an error of the test.
+"""
+
+import base64
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from pyinfra.api import Config, FileUploadCommand, FunctionCommand, Host, Inventory, State, StringCommand
+from pyinfra.api.deploy import add_deploy
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.connectors.util import CommandOutput
+
+from kybern.machines.topology import Cluster, Machine
+from roles import facts
+from roles.operations import NEW
+from roles.tree import Found
+
+DROP_IN = re.compile(r"/etc/systemd/system/(?P<unit>[^/]+)\.d/kybern\.conf")
+NOTED = re.compile(r"echo (?P<digest>[0-9a-f]{64}) >/run/kybern/")
+
+
+@dataclass
+class FakeMachine:
+    """What a machine is, as far as our facts can see."""
+
+    name: str = "m1"
+    tree: dict[str, Found] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    units: dict[str, facts.UnitState] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+    true: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    commands: list[str] = field(default_factory=list)
+    fails: Callable[[str], bool] = lambda _command: False
+
+    def fact(self, cls: type, *arguments: Any, **_globals: Any) -> Any:
+        answers: dict[type, Callable[..., Any]] = {
+            facts.Tree: self._tree,
+            facts.Units: self._units,
+            facts.Succeeds: lambda probe: probe in self.true,
+            facts.Accounts: lambda names: frozenset(self.users & set(names)),
+            facts.Packages: lambda names: frozenset(self.packages & set(names)),
+            facts.Interface: lambda _address: "eth0",
+            facts.Contents: lambda paths: {
+                path: self.contents[path].decode() for path in paths if path in self.contents
+            },
+        }
+        return answers[cls](*arguments)
+
+    def run(self, command: StringCommand, stdin: str) -> bool:
+        text = command.get_raw_value()
+        self.commands.append(text)
+        if self.fails(text):
+            return False
+        if stdin:
+            self._unpack(stdin)
+        for line in re.split(r"\n|; | && ", text):
+            self._step(line.strip("{} "))
+        return True
+
+    def _tree(self, paths: Iterable[str], prune: Iterable[str] = ()) -> dict[str, Found]:
+        tops = tuple(f"{top}/" for top in prune)
+        asked = set(paths)
+        return {
+            path: found
+            for path, found in self.tree.items()
+            if path in asked or path.startswith(tops or ("\0",))
+        }
+
+    def _units(self, names: Iterable[str], alive: dict[str, str]) -> dict[str, facts.UnitState]:
+        unknown = facts.UnitState()
+        known = {name: self.units.get(name, unknown) for name in names}
+        return {
+            name: facts.UnitState(s.loaded, s.active, s.enabled, s.stale, s.stamp, name not in self.dead)
+            for name, s in known.items()
+        }
+
+    def _unpack(self, stdin: str) -> None:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(stdin))) as archive:
+            for member in archive:
+                path = "/" + member.name.removesuffix(NEW)
+                kind = "d" if member.isdir() else "l" if member.issym() else "f"
+                content = archive.extractfile(member).read() if kind == "f" else b""
+                self.contents[path] = content
+                self.tree[path] = Found(
+                    kind,
+                    f"{member.mode:o}",
+                    member.uname,
+                    member.gname,
+                    member.linkname,
+                    _digest(content, kind),
+                )
+
+    def _step(self, line: str) -> None:
+        words = line.split()
+        match words[:2]:
+            case ["systemctl", "enable"]:
+                for unit in words[3:]:
+                    self._unit(unit, enabled=True)
+            case ["systemctl", "start" | "restart" | "--no-block"]:
+                unit = next(word for word in words if word.endswith((".service", ".timer")))
+                self.dead.discard(unit)
+                self._unit(unit, active=True, loaded=True, stamp=self._noted(unit))
+            case ["useradd", _]:
+                self.users.add(words[-1])
+            case ["rm", "-rf"]:
+                for path in words[3:]:
+                    self.tree.pop(path.strip("'"), None)
+            case ["until", *_]:
+                self.true.add(line.removeprefix("until (").split(") >/dev/null")[0])
+
+    def _unit(self, name: str, **changes: Any) -> None:
+        state = self.units.get(name, facts.UnitState())
+        fields = {slot: getattr(state, slot) for slot in state.__slots__}
+        self.units[name] = facts.UnitState(**{**fields, **changes})
+
+    def _noted(self, unit: str) -> str:
+        text = self.contents.get(f"/etc/systemd/system/{unit}.d/kybern.conf", b"").decode()
+        noted = NOTED.search(text)
+        return noted["digest"] if noted else ""
+
+
+def _digest(content: bytes, kind: str) -> str:
+    from hashlib import sha256
+
+    return sha256(content).hexdigest() if kind == "f" else ""
+
+
+class Run:
+    """One run of a role on fake machines, in pyinfra's own machinery."""
+
+    def __init__(self, machines: Sequence[FakeMachine]) -> None:
+        names = [machine.name for machine in machines]
+        self.state = State(Inventory((names, {})), Config(FAIL_PERCENT=0))
+        self.hosts: list[Host] = [self.state.inventory.get_host(name) for name in names]
+        for host, machine in zip(self.hosts, machines, strict=True):
+            host.connected = True
+            host.get_fact = machine.fact
+            host.connector = SimpleNamespace(run_shell_command=_shell(machine), put_file=_upload(machine))
+            self.state.activate_host(host)
+        self.state.current_stage = StateStage.Prepare
+
+    def prepare(self, role: Callable[..., Any], cluster: Cluster, members: Sequence[Machine | None]) -> None:
+        for host, machine in zip(self.hosts, members, strict=True):
+            arguments = () if machine is None else (cluster, machine)
+            add_deploy(self.state, role, *arguments, host=host)
+
+    def changing(self, host: Host) -> list[str]:
+        """The names of the operations that would change this host, in order."""
+        return [
+            next(iter(self.state.op_meta[op].names))
+            for op in self.state.get_op_order()
+            if op in self.state.ops[host] and self.state.ops[host][op].operation_meta.will_change
+        ]
+
+    def execute(self) -> None:
+        self.state.current_stage = StateStage.Execute
+        run_ops(self.state)
+
+    def changed(self) -> list[str]:
+        return [
+            next(iter(self.state.op_meta[op].names))
+            for op in self.state.get_op_order()
+            if any(
+                self.state.ops[host][op].operation_meta.did_change()
+                for host in self.hosts
+                if op in self.state.ops[host]
+            )
+        ]
+
+
+def plan(
+    role: Callable[..., Any], cluster: Cluster, machine: Machine, fake: FakeMachine | None = None
+) -> list[str]:
+    run = Run([fake or FakeMachine(machine.name)])
+    run.prepare(role, cluster, [machine])
+    return run.changing(run.hosts[0])
+
+
+def apply(role: Callable[..., Any], cluster: Cluster, machine: Machine, fake: FakeMachine) -> list[str]:
+    """Run a role, and say which of its operations did something."""
+    run = Run([fake])
+    run.prepare(role, cluster, [machine])
+    run.execute()
+    return run.changed()
+
+
+def _shell(machine: FakeMachine) -> Callable[..., tuple[bool, CommandOutput]]:
+    def run(command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:
+        return machine.run(command, arguments.get("_stdin") or ""), CommandOutput([])
+
+    return run
+
+
+def _upload(machine: FakeMachine) -> Callable[..., bool]:
+    def put(_source: Any, target: str, **_arguments: Any) -> bool:
+        machine.commands.append(f"upload {target}")
+        return True
+
+    return put
+
+
+__all__ = ["DROP_IN", "FakeMachine", "FileUploadCommand", "FunctionCommand", "Run", "apply", "plan"]

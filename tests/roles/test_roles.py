@@ -1,0 +1,200 @@
+"""Every role: what it does to a new machine, that it then comes to rest, and what a changed setting leads to."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from roles import facts
+from roles.etcd import HEALTHY, etcd
+from roles.firewall import firewall
+from roles.loadbalancer import loadbalancer
+from roles.pki import pki
+from roles.system import system, wanted_packages
+from tests.roles.harness import FakeMachine, Run, apply, plan
+
+ROLES = (system, firewall, pki, etcd, loadbalancer)
+
+
+def prepared(cluster, machine) -> FakeMachine:
+    """A machine with its packages and users, as the image and the system role leave it."""
+    return FakeMachine(machine.name, packages=set(wanted_packages(cluster, machine)))
+
+
+def finished(role, cluster, machine) -> FakeMachine:
+    fake = prepared(cluster, machine)
+    apply(role, cluster, machine, fake)
+    return fake
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_finished_machine_is_left_alone(role, cluster):
+    fake = finished(role, cluster, cluster.masters[0])
+    fake.commands.clear()
+
+    assert plan(role, cluster, cluster.masters[0], fake) == []
+    assert apply(role, cluster, cluster.masters[0], fake) == []
+    assert fake.commands == []
+
+
+@pytest.mark.parametrize("role", [system, firewall, pki, loadbalancer])
+def test_a_finished_worker_is_left_alone(role, cluster, worker):
+    fake = finished(role, cluster, worker)
+
+    assert plan(role, cluster, worker, fake) == []
+
+
+def test_a_new_machine_gets_its_ground(cluster):
+    machine = cluster.masters[0]
+
+    assert plan(system, cluster, machine, prepared(cluster, machine)) == [
+        "system | Users",
+        "system | Names and settings",
+        "system | Applied",
+    ]
+
+
+def test_a_machine_without_packages_gets_them_first(cluster):
+    assert plan(system, cluster, cluster.masters[0])[0] == "system | Packages"
+
+
+def test_a_worker_needs_no_users(cluster, worker):
+    assert "system | Users" not in plan(system, cluster, worker)
+
+
+def test_another_machine_in_the_cluster_changes_names_and_restarts_nothing(cluster):
+    machine = cluster.masters[0]
+    fake = finished(system, cluster, machine)
+    grown = replace(
+        cluster, machines=(*cluster.machines, replace(machine, name="w2", address=IPv4Address("10.1.0.22")))
+    )
+
+    assert plan(system, grown, machine, fake) == ["system | Names and settings"]
+
+
+def test_settings_that_somebody_undid_are_made_again(cluster, worker):
+    fake = finished(system, cluster, worker)
+    fake.dead.add("kybern-machine.service")
+
+    assert apply(system, cluster, worker, fake) == ["system | Applied"]
+    assert plan(system, cluster, worker, fake) == []
+
+
+def test_a_new_firewall_is_shipped_and_then_put_in_force(cluster, worker):
+    assert plan(firewall, cluster, worker) == ["firewall | Rules", "firewall | In force"]
+
+
+def test_a_flushed_firewall_is_put_in_force_again(cluster, worker):
+    fake = finished(firewall, cluster, worker)
+    fake.dead.add("kybern-firewall.service")
+
+    assert plan(firewall, cluster, worker, fake) == ["firewall | In force"]
+
+
+def test_a_new_member_is_started_and_waited_for_but_not_restarted(cluster):
+    fake = prepared(cluster, cluster.masters[0])
+
+    assert apply(etcd, cluster, cluster.masters[0], fake) == [
+        "etcd | Files",
+        "etcd | Started",
+        "etcd | Healthy",
+        "etcd | No second bootstrap",
+        "etcd | Bootstrap remembered",
+    ]
+    assert not [command for command in fake.commands if "systemctl restart" in command]
+
+
+def test_only_the_first_member_remembers_the_bootstrap(cluster):
+    assert "etcd | Bootstrap remembered" not in plan(etcd, cluster, cluster.masters[1])
+
+
+def test_members_start_a_new_cluster_once_and_never_again(cluster, state):
+    fake = finished(etcd, cluster, cluster.masters[0])
+
+    assert fake.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=existing\n"
+    assert (state / "test/etcd-bootstrapped").exists()
+    wiped = prepared(cluster, cluster.masters[1])
+    apply(etcd, cluster, cluster.masters[1], wiped)
+    assert wiped.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=existing\n"
+
+
+def test_a_run_that_died_before_the_members_were_healthy_bootstraps_again(cluster):
+    fake = prepared(cluster, cluster.masters[0])
+    fake.fails = lambda command: "curl" in command and "until" in command
+    run = Run([fake])
+    run.prepare(etcd, cluster, [cluster.masters[0]])
+    with pytest.raises(Exception, match="No hosts remaining"):
+        run.execute()
+
+    assert fake.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=new\n"
+
+
+def test_a_changed_member_is_restarted_behind_a_gate(cluster):
+    machine = cluster.masters[0]
+    fake = finished(etcd, cluster, machine)
+    fake.commands.clear()
+    moved = replace(cluster.masters[1], address=IPv4Address("10.1.0.99"))
+    changed = replace(cluster, machines=(machine, moved, *cluster.machines[2:]))
+
+    names = apply(etcd, changed, machine, fake)
+
+    assert "etcd | Changed members restarted, one at a time" in names
+    restart = next(
+        command
+        for command in fake.commands
+        if "systemctl restart" in command or "--no-block restart" in command
+    )
+    assert HEALTHY in restart
+
+
+def test_a_master_has_both_balancer_and_address_and_a_worker_only_the_balancer(cluster, worker):
+    held = finished(loadbalancer, cluster, cluster.masters[0])
+    node = finished(loadbalancer, cluster, worker)
+
+    assert set(held.units) == {"haproxy.service", "keepalived.service"}
+    assert set(node.units) == {"haproxy.service"}
+
+
+def test_a_lone_master_balances_nothing(single):
+    assert plan(loadbalancer, single, single.masters[0]) == []
+
+
+def test_files_that_changed_without_a_restart_are_caught_up(cluster, worker):
+    """A run that died between shipping and restarting: the next one has nothing to ship, and restarts."""
+    fake = finished(loadbalancer, cluster, worker)
+    state = fake.units["haproxy.service"]
+    fake.units["haproxy.service"] = facts.UnitState(
+        state.loaded, state.active, state.enabled, False, "0" * 64
+    )
+
+    assert apply(loadbalancer, cluster, worker, fake) == ["loadbalancer | Running"]
+
+
+def test_keys_are_readable_by_their_daemon_alone(cluster):
+    fake = finished(pki, cluster, cluster.masters[0])
+
+    keys = {path: found for path, found in fake.tree.items() if path.endswith(".key")}
+    assert len(keys) == 9
+    assert {found.mode for path, found in keys.items() if not path.endswith("/sa.key")} == {"600"}
+    assert fake.tree["/etc/kubernetes/pki/sa.key"].mode == "640"
+    assert keys["/etc/kubernetes/pki/etcd/peer.key"].user == "etcd"
+    assert keys["/etc/kubernetes/pki/apiserver.key"].user == "kube-apiserver"
+
+
+def test_no_authority_s_key_reaches_a_machine(cluster, state):
+    fake = finished(pki, cluster, cluster.masters[0])
+
+    authorities = [path.read_bytes() for path in (state / "test/pki").glob("**/*ca.key")]
+    assert len(authorities) == 3
+    assert not set(authorities) & set(fake.contents.values())
+
+
+def test_a_machine_that_is_no_master_any_more_loses_a_master_s_keys(cluster):
+    machine = cluster.masters[0]
+    fake = finished(pki, cluster, machine)
+    demoted = replace(machine, roles=frozenset({"worker"}))
+
+    apply(pki, cluster, demoted, fake)
+
+    assert "/etc/kubernetes/pki/apiserver.key" not in fake.tree
+    assert "/etc/kubernetes/pki/ca.crt" in fake.tree
