@@ -16,6 +16,7 @@ from kybern.machinery.struct import Object
 
 type Indexer = Callable[[Any], Iterable[str]]
 
+_NEVER = datetime.fromtimestamp(0, UTC)
 OWNER = "owner"
 NAMESPACE = "namespace"
 
@@ -35,7 +36,10 @@ class _Shelf:
         self.items: dict[tuple[str, str], Any] = {}
         self.indexers: dict[str, Indexer] = {OWNER: _owner, NAMESPACE: _namespace}
         self.indexes: dict[str, dict[str, dict[tuple[str, str], Any]]] = {OWNER: {}, NAMESPACE: {}}
+        self.arrived: dict[tuple[str, str], datetime] = {}
         self.synced = asyncio.Event()
+        self.revision = 0
+        self.waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     def add_index(self, name: str, indexer: Indexer) -> None:
         self.indexers[name] = indexer
@@ -43,10 +47,11 @@ class _Shelf:
         for key, item in self.items.items():
             self._enter(name, key, item)
 
-    def put(self, item: Any) -> None:
+    def put(self, item: Any, now: datetime) -> None:
         key = (item.metadata.namespace, item.metadata.name)
         self.drop(key)
         self.items[key] = item
+        self.arrived[key] = now
         for name in self.indexers:
             self._enter(name, key, item)
 
@@ -54,6 +59,7 @@ class _Shelf:
         old = self.items.pop(key, None)
         if old is None:
             return
+        del self.arrived[key]
         for name, indexer in self.indexers.items():
             index = self.indexes[name]
             for value in set(indexer(old)):
@@ -62,6 +68,16 @@ class _Shelf:
                     bucket.pop(key, None)
                     if not bucket:
                         del index[value]
+
+    def saw(self, item: Any) -> None:
+        """Remember how far the watch has come, and wake who waits for that."""
+        version = item.metadata.resource_version
+        self.revision = max(self.revision, int(version) if version.isdecimal() else 0)
+        if self.waiting:
+            for condition, future in self.waiting:
+                if not future.done() and condition():
+                    future.set_result(None)
+            self.waiting = [entry for entry in self.waiting if not entry[1].done()]
 
     def _enter(self, name: str, key: tuple[str, str], item: Any) -> None:
         index = self.indexes[name]
@@ -108,6 +124,15 @@ class Cache:
     def index[T: Object](self, kind: type[T], name: str, value: str) -> Iterator[T]:
         return iter(tuple(self._shelves[kind].indexes[name].get(value, {}).values()))
 
+    def arrived(self, of: Object) -> datetime:
+        """When this version of an object came in; the beginning of time for one that is not here."""
+        metadata: Any = of.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        return self._shelves[type(of)].arrived.get((metadata.namespace, metadata.name), _NEVER)
+
+    def remove(self, kind: type[Object]) -> None:
+        """Forget a kind that is not watched any more."""
+        self._shelves.pop(kind, None)
+
     def has_synced(self, kind: type[Object]) -> bool:
         return self._shelves[kind].synced.is_set()
 
@@ -121,13 +146,49 @@ class Cache:
         match change:
             case Synced(items):
                 shelf = self._shelves[kind or type(items[0])]
+                now = self._clock()
                 for item in items:
-                    shelf.put(item)
+                    shelf.put(item, now)
+                    shelf.saw(item)
                 shelf.synced.set()
             case Added(item) | Modified(item, _):
-                self._shelves[type(item)].put(item)
+                shelf = self._shelves[type(item)]
+                shelf.put(item, self._clock())
+                shelf.saw(item)
             case Deleted(item):
-                self._shelves[type(item)].drop((item.metadata.namespace, item.metadata.name))
+                shelf = self._shelves[type(item)]
+                shelf.drop((item.metadata.namespace, item.metadata.name))
+                shelf.saw(item)
+
+    async def until_written(self, item: Object) -> None:
+        """Wait until the cache is at least as new as what a write answered; at once when the kind is not kept."""
+        version = item.metadata.resource_version  # type: ignore[attr-defined]  # every Object has metadata
+        shelf = self._shelves.get(type(item))
+        if shelf is not None and version.isdecimal():
+            await self._until(shelf, lambda: shelf.revision >= int(version))
+
+    async def until_deleted(self, item: Object) -> None:
+        """Wait until the cache knows that an object is gone or going."""
+        shelf = self._shelves.get(type(item))
+        if shelf is None:
+            return
+        metadata: Any = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+
+        def going() -> bool:
+            found = shelf.items.get((metadata.namespace, metadata.name))
+            return (
+                found is None
+                or found.metadata.uid != metadata.uid
+                or found.metadata.deletion_timestamp is not None
+            )
+
+        await self._until(shelf, going)
+
+    async def _until(self, shelf: _Shelf, condition: Callable[[], bool]) -> None:
+        if not condition():
+            future = asyncio.get_running_loop().create_future()
+            shelf.waiting.append((condition, future))
+            await future
 
     async def feed[T: Object](
         self,

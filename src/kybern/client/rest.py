@@ -121,6 +121,10 @@ class Client(Verbs):
         if self._opened is not None:
             await self._opened.close()
 
+    def authorization(self) -> str:
+        """What goes into the Authorization header; nothing when the certificate says who we are."""
+        return self._identity.authorization()
+
     def _ask(
         self,
         method: str,
@@ -130,7 +134,7 @@ class Client(Verbs):
         data: bytes | None = None,
     ) -> Any:
         assert self._opened is not None, "the client is used inside `async with`"
-        if authorization := self._identity.authorization():
+        if authorization := self.authorization():
             headers["Authorization"] = authorization
         return self._opened.request(
             method,

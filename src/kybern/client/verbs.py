@@ -8,12 +8,13 @@ timeout; every failure is one of ``kybern.machinery.errors``, also those of the 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import msgspec
 
-from kybern.api.meta_v1 import ListMeta, ObjectMeta
+from kybern.api.meta_v1 import ListMeta, OwnerReference
 from kybern.client import paths
 from kybern.client.difference import difference
 from kybern.machinery import errors
@@ -33,10 +34,23 @@ PATCHES: Mapping[str, str] = {
 }
 
 
+class PartialMeta(Struct):
+    """As much of the metadata as ownership and deletion are about; the rest is not worth the memory."""
+
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    finalizers: tuple[str, ...] = ()
+    name: str = ""
+    namespace: str = ""
+    owner_references: tuple[OwnerReference, ...] = ()
+    resource_version: str = ""
+    uid: str = ""
+
+
 class Partial(Object, kw_only=True):
     """The metadata of an object of any kind: what is asked for when nothing else of it matters. See ``discovery``."""
 
-    metadata: ObjectMeta = ObjectMeta()
+    metadata: PartialMeta = PartialMeta()
 
 
 class _Items[T](msgspec.Struct):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from kybern.machinery.errors import ApiError
 from kybern.machinery.struct import Object
 
 
@@ -20,10 +21,25 @@ class Key(NamedTuple):
     name: str
 
 
-class View(Protocol):
-    """What ``observe`` may read: caches of watched kinds and the time. Everything in it is frozen."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong when a key was worked on the last time."""
 
-    now: datetime
+    action: "Action"
+    error: ApiError
+
+
+class View(Protocol):
+    """What ``observe`` may read: caches of watched kinds and the time. Everything in it is frozen.
+
+    ``failure`` is what ended the last round on this key, None when all of it succeeded.
+    """
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def failure(self) -> Failure | None: ...
 
     def get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None: ...
 
@@ -35,6 +51,25 @@ class View(Protocol):
 
     def index[T: Object](self, kind: type[T], name: str, value: str) -> Iterator[T]:
         """Objects found by an index that the controller declared, e.g. pods by node."""
+        ...
+
+    def arrived(self, of: Object) -> datetime:
+        """When the cache got this version of an object, by our own clock: clocks of machines cannot be compared."""
+        ...
+
+    def kinds(self) -> Iterable[type[Object]]:
+        """Every kind that discovery lists and that can be listed, watched and deleted (see Controller.everything)."""
+        ...
+
+    def live[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+        """What the API server has now, whatever the cache says: for decisions that a lagging watch would get wrong.
+
+        The loop asks, and then observes anew; so nothing may be done before it.
+        """
+        ...
+
+    def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
+        """The same, for all objects of a kind in a namespace."""
         ...
 
 
@@ -103,10 +138,13 @@ type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call
 class Controller[S]:
     """One control loop.
 
-    ``name`` is upstream's (``--controllers`` switches by it). ``kind`` is what keys name. ``owns`` are kinds whose controller
-    reference points at it: their changes wake the owner. ``watches`` maps other kinds to a function from an object to the
-    keys it wakes. ``indexes`` maps a kind to named functions from an object to index values. ``diff`` may raise ApiError
-    never: it is pure. ``every`` seconds, if set, wakes all keys.
+    ``name`` is upstream's (``--controllers`` switches by it). ``component`` is the service account in kube-system with
+    whose rights it acts, and the source of its events; empty means the name. ``kind`` is what keys name. ``owns`` are
+    kinds whose controller reference points at it: their changes wake the owner. ``watches`` maps other kinds to a
+    function from an object to the keys it wakes. ``indexes`` maps a kind to named functions from an object to index
+    values; the same name means the same function everywhere. ``diff`` may raise ApiError never: it is pure. ``every``
+    seconds, if set, wakes all keys. ``everything``, if set, has the loop watch the metadata of every kind there is, and
+    maps an object of any kind to the keys it wakes (``kind`` may then be ``Partial``: keys are what that function makes).
     """
 
     name: str
@@ -118,3 +156,5 @@ class Controller[S]:
     indexes: tuple[tuple[type[Object], str, Callable[[Any], Iterable[str]]], ...] = ()
     workers: int = 5
     every: float = 0.0
+    component: str = ""
+    everything: Callable[[Any, View], Iterable[Key]] | None = None

@@ -1,0 +1,90 @@
+"""What one round of a controller sees: the caches, the time, and what the API server was asked for it.
+
+``observe`` is a plain function, yet some decisions need an answer that no watch gives. Where it asks for one that is
+not there yet, ``Wanted`` ends it; the loop asks the API server, keeps the answer for this round, and observes again.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from kybern.client.cache import Cache
+from kybern.client.verbs import Verbs
+from kybern.loop.controller import Failure, Key, View
+from kybern.machinery.errors import NotFound
+from kybern.machinery.struct import Object
+
+
+class Wanted(Exception):
+    """``observe`` needs an answer that is not there yet."""
+
+    def __init__(self, question: tuple[Any, ...]) -> None:
+        super().__init__(question)
+        self.question = question
+
+
+class Glance:
+    """A View for one key at one moment."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        failure: Failure | None,
+        answers: dict[tuple[Any, ...], Any],
+        kinds: Callable[[], Iterable[type[Object]]],
+    ) -> None:
+        self._cache = cache
+        self._answers = answers
+        self._kinds = kinds
+        self.now: datetime = cache.now
+        self.failure = failure
+        self.get = cache.get
+        self.list = cache.list
+        self.owned = cache.owned
+        self.index = cache.index
+        self.arrived = cache.arrived
+
+    def kinds(self) -> Iterable[type[Object]]:
+        return self._kinds()
+
+    def live[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+        found: T | None = self._answer((kind, namespace, name))
+        return found
+
+    def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
+        found: tuple[T, ...] = self._answer((kind, namespace))
+        return found
+
+    def _answer(self, question: tuple[Any, ...]) -> Any:
+        if question not in self._answers:
+            raise Wanted(question)
+        return self._answers[question]
+
+
+async def ask(client: Verbs, question: tuple[Any, ...]) -> Any:
+    """Put a question of ``live`` or ``live_list`` to the API server."""
+    match question:
+        case (kind, namespace, name):
+            try:
+                return await client.get(kind, name, namespace)
+            except NotFound:
+                return None
+        case (kind, namespace):
+            items, _ = await client.list(kind, namespace)
+            return items
+    raise AssertionError(question)
+
+
+async def observed[S](
+    client: Verbs,
+    observe: Callable[[View, Key], S | None],
+    key: Key,
+    glance: Callable[[dict[Any, Any]], Glance],
+) -> S | None:
+    """Observe until nothing more is wanted."""
+    answers: dict[Any, Any] = {}
+    while True:
+        try:
+            return observe(glance(answers), key)
+        except Wanted as wanted:
+            answers[wanted.question] = await ask(client, wanted.question)
