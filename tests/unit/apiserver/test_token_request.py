@@ -113,6 +113,7 @@ async def test_extension_can_be_switched_off_and_lifetimes_cut() -> None:
     ] == 7200
 
 
+TOKEN_REQUEST = "TokenRequest.authentication.k8s.io"
 TWO = "the UID in the bound object reference (zz) does not match the UID in record."
 
 
@@ -125,7 +126,7 @@ TWO = "the UID in the bound object reference (zz) does not match the UID in reco
             {"spec": {"expirationSeconds": 60}},
             422,
             (
-                'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a'
+                f'{TOKEN_REQUEST} "" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a'
                 " duration less than 10 minutes"
             ),
         ),
@@ -134,7 +135,7 @@ TWO = "the UID in the bound object reference (zz) does not match the UID in reco
             {"spec": {"expirationSeconds": 5000000000}},
             422,
             (
-                'TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 5000000000: may not'
+                f'{TOKEN_REQUEST} "" is invalid: spec.expirationSeconds: Invalid value: 5000000000: may not'
                 " specify a duration larger than 2^32 seconds"
             ),
         ),
@@ -143,7 +144,7 @@ TWO = "the UID in the bound object reference (zz) does not match the UID in reco
             {"metadata": {"name": "other"}},
             422,
             (
-                'TokenRequest.authentication.k8s.io "robot" is invalid: metadata.name: Invalid value: "other": must match the'
+                f'{TOKEN_REQUEST} "robot" is invalid: metadata.name: Invalid value: "other": must match the'
                 " service account name if specified"
             ),
         ),
