@@ -1,0 +1,175 @@
+"""What the API says of each container: pure, from the spec, the runs the runtime knows, and probe results.
+
+A container that does not run shows why: the reason that the worker noted when it last tried (ErrImagePull,
+CrashLoopBackOff, CreateContainerConfigError ...), or that its turn has not come (ContainerCreating, PodInitializing).
+``lastState`` is the run before, and the restart count lives in the runtime's annotations, so it survives restarts.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import (
+    Container,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+    ContainerUser,
+    LinuxContainerUser,
+    PodStatus,
+    VolumeMountStatus,
+)
+from kybern.kubelet import plan
+from kybern.kubelet.plan import Facts, Health
+from kybern.kubelet.runtime import Instance, RunState
+
+_LOST = "The container could not be located when the pod was deleted.  The container used to be Running"
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why containers wait, by name: reason and message, noted by the worker. ``runtime`` is the scheme of ids."""
+
+    waiting: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    runtime: str = "containerd"
+    ending: bool = False
+
+
+def statuses(facts: Facts, reasons: Reasons, before: PodStatus) -> tuple[tuple[ContainerStatus, ...], ...]:
+    """Those of init containers and those of all others. ``before`` is what was last told."""
+    spec = facts.pod.spec
+    initialized = _initialized(facts)
+    default = "PodInitializing" if spec.init_containers and not initialized else "ContainerCreating"
+    inits = _each(facts, reasons, before.init_container_statuses, spec.init_containers, "PodInitializing")
+    others = _each(facts, reasons, before.container_statuses, spec.containers, default)
+    return tuple(inits), tuple(others)
+
+
+def _initialized(facts: Facts) -> bool:
+    """Whether init containers are through, as far as waiting reasons go."""
+    for container in facts.pod.spec.init_containers:
+        run = facts.actual.latest(container.name)
+        ended_well = run is not None and run.state is RunState.EXITED and run.exit_code == 0
+        if not ended_well and not (plan.is_sidecar(container) and plan.has_started(facts, container, run)):
+            return False
+    return True
+
+
+def _each(
+    facts: Facts,
+    reasons: Reasons,
+    before: tuple[ContainerStatus, ...],
+    listed: tuple[Container, ...],
+    default: str,
+) -> Iterator[ContainerStatus]:
+    old = {status.name: status for status in before}
+    for container in listed:
+        runs = facts.actual.runs(container.name)
+        if runs:
+            yield _of_runs(facts, reasons, container, runs, old.get(container.name))
+        else:
+            yield _never_ran(facts, reasons, container, default, old.get(container.name))
+
+
+def _never_ran(
+    facts: Facts, reasons: Reasons, container: Container, default: str, old: ContainerStatus | None
+) -> ContainerStatus:
+    reason, message = reasons.waiting.get(container.name, (default, ""))
+    state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
+    last, count = ContainerState(), 0
+    if old is not None:
+        last, count = old.last_state or last, old.restart_count or 0
+        if old.state is not None and old.state.terminated is not None:
+            state = old.state if reasons.ending else state
+            last = last if reasons.ending else old.state
+        elif old.state is not None and old.state.running is not None:
+            lost = ContainerStateTerminated(
+                reason="ContainerStatusUnknown", message=_LOST, exit_code=137, container_id=old.container_id
+            )
+            gone = ContainerState(terminated=lost)
+            final = reasons.ending or plan.policy_of(facts.pod, container) == "Never"
+            state, last = (gone, last) if final else (state, gone)
+            count += 0 if final else 1
+    return ContainerStatus(
+        name=container.name, state=state, last_state=last, ready=False, restart_count=count,
+        image=container.image, image_id="", started=False,
+    )  # fmt: skip
+
+
+def _of_runs(
+    facts: Facts,
+    reasons: Reasons,
+    container: Container,
+    runs: tuple[Instance, ...],
+    old: ContainerStatus | None,
+) -> ContainerStatus:
+    run = runs[0]
+    state = state_of(run, reasons.runtime)
+    last = state_of(runs[1], reasons.runtime) if len(runs) > 1 else _kept(run, old, reasons)
+    if not run.running and not reasons.ending and plan.runs_again(facts.pod, container, run):
+        reason, message = reasons.waiting.get(container.name, ("", ""))
+        if reason:
+            last = state if state.terminated is not None else last
+            state = ContainerState(waiting=ContainerStateWaiting(reason=reason, message=message))
+    started = plan.has_started(facts, container, run)
+    return ContainerStatus(
+        name=container.name, state=state, last_state=last, restart_count=run.attempt,
+        ready=_ready(facts, container, run, started), started=started, image=run.image or container.image,
+        image_id=run.image_id, container_id=f"{reasons.runtime}://{run.id}", user=_user(run),
+        volume_mounts=tuple(_mounts(container)), resources=container.resources,
+        allocated_resources=container.resources.requests if container.resources else {},
+    )  # fmt: skip
+
+
+def _kept(run: Instance, old: ContainerStatus | None, reasons: Reasons) -> ContainerState:
+    """The run before the only one known: collected already, but told before."""
+    if old is None:
+        return ContainerState()
+    if old.container_id == f"{reasons.runtime}://{run.id}":
+        return old.last_state or ContainerState()
+    if old.state is not None and old.state.terminated is not None:
+        return old.state
+    return old.last_state or ContainerState()
+
+
+def _ready(facts: Facts, container: Container, run: Instance, started: bool) -> bool:
+    """Init containers are ready once they ended well; others when they run and their probe says so."""
+    if any(container.name == init.name for init in facts.pod.spec.init_containers) and not plan.is_sidecar(
+        container
+    ):
+        return run.state is RunState.EXITED and run.exit_code == 0
+    if not run.running or not started:
+        return False
+    return container.readiness_probe is None or facts.health.get(run.id, Health()).ready is True
+
+
+def state_of(run: Instance, runtime: str = "containerd") -> ContainerState:
+    """One run as the API says it."""
+    if run.state is RunState.RUNNING:
+        return ContainerState(running=ContainerStateRunning(started_at=run.started_at))
+    if run.state is RunState.EXITED:
+        reason = run.reason or ("Completed" if run.exit_code == 0 else "Error")
+        return ContainerState(
+            terminated=ContainerStateTerminated(
+                exit_code=run.exit_code, reason=reason, message=run.message, started_at=run.started_at,
+                finished_at=run.finished_at, container_id=f"{runtime}://{run.id}",
+            )
+        )  # fmt: skip
+    return ContainerState(waiting=ContainerStateWaiting(reason="ContainerCreating"))
+
+
+def _user(run: Instance) -> ContainerUser | None:
+    if run.user is None:
+        return None
+    uid, gid, groups = run.user
+    return ContainerUser(linux=LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups))
+
+
+def _mounts(container: Container) -> Iterator[VolumeMountStatus]:
+    for mount in container.volume_mounts:
+        recursive = "Disabled" if mount.read_only else ""
+        yield VolumeMountStatus(
+            name=mount.name, mount_path=mount.mount_path, read_only=mount.read_only or None,
+            recursive_read_only=recursive,
+        )  # fmt: skip

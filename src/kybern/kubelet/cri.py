@@ -1,0 +1,310 @@
+"""The container runtime, by the Container Runtime Interface (runtime.v1) on a unix socket.
+
+What holds: every call has a timeout; every failure is a ``RuntimeFailure`` with the runtime's own words; what comes out
+are the frozen facts of ``runtime.py``. A container that ended never changes again, so its status (and its termination
+message) is asked for once and remembered.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from kybern._proto import cri_pb2 as pb
+from kybern._proto import cri_pb2_grpc as rpc
+from kybern.kubelet import labels
+from kybern.kubelet.message import termination_message
+from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 30.0
+# Making a sandbox waits for the CNI plugins; upstream's --runtime-request-timeout is two minutes.
+_LONG = 120.0
+_MESSAGE = 16 * 1024 * 1024
+
+_STATES = {
+    pb.CONTAINER_CREATED: RunState.CREATED,
+    pb.CONTAINER_RUNNING: RunState.RUNNING,
+    pb.CONTAINER_EXITED: RunState.EXITED,
+    pb.CONTAINER_UNKNOWN: RunState.UNKNOWN,
+}
+
+
+class RuntimeFailure(Exception):
+    """What the runtime answered instead of doing it. ``code`` is gRPC's name of the kind of failure."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image on the machine."""
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    size: int
+    pinned: bool
+    uid: int | None = None
+    username: str = ""
+
+
+def moment(nanoseconds: int) -> datetime | None:
+    """A time of the runtime; 0 is none."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).replace(microsecond=0) if nanoseconds > 0 else None
+
+
+def exact(nanoseconds: int) -> datetime:
+    """The same with its fraction, for ordering."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+class Runtime:
+    """One connection; an asynchronous context manager."""
+
+    def __init__(self, endpoint: str, patience: float = _LONG) -> None:
+        self._address = endpoint if "://" in endpoint else f"unix://{endpoint}"
+        self._long = patience
+        self._ended: dict[str, Instance] = {}
+        self._channel: Any = None
+        self._runtime: Any = None
+        self._images: Any = None
+        self.name = "containerd"
+        self.version = ""
+
+    async def __aenter__(self) -> Self:
+        options = [("grpc.max_receive_message_length", _MESSAGE), ("grpc.default_authority", "localhost")]
+        self._channel = grpc.aio.insecure_channel(self._address, options=options)
+        self._runtime = rpc.RuntimeServiceStub(self._channel)
+        self._images = rpc.ImageServiceStub(self._channel)
+        return self
+
+    async def __aexit__(self, *_problem: object) -> None:
+        await self._channel.close()
+
+    async def call(self, method: str, request: Any, timeout: float = _PATIENCE) -> Any:  # noqa: ASYNC109  # gRPC's own
+        """One request to the runtime service."""
+        return await self._called(getattr(self._runtime, method), request, timeout)
+
+    async def call_images(self, method: str, request: Any, timeout: float = _PATIENCE) -> Any:  # noqa: ASYNC109  # gRPC's own
+        """One request to the image service."""
+        return await self._called(getattr(self._images, method), request, timeout)
+
+    async def _called(self, method: Any, request: Any, patience: float) -> Any:
+        try:
+            return await method(request, timeout=patience)
+        except grpc.aio.AioRpcError as problem:
+            name = problem.code().name
+            spoken = "".join(part.capitalize() for part in name.split("_"))
+            raise RuntimeFailure(f"rpc error: code = {spoken} desc = {problem.details()}", name) from problem
+
+    async def greet(self) -> None:
+        """Learn the runtime's name and version; fails when nothing answers."""
+        answer = await self.call("Version", pb.VersionRequest(version="0.1.0"))
+        self.name, self.version = answer.runtime_name, answer.runtime_version
+
+    async def conditions(self) -> Mapping[str, tuple[bool, str, str]]:
+        """RuntimeReady and NetworkReady: whether, reason, message."""
+        answer = await self.call("Status", pb.StatusRequest())
+        return {found.type: (found.status, found.reason, found.message) for found in answer.status.conditions}
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    async def actual(self, uid: str) -> Actual:
+        """All sandboxes and containers of one pod."""
+        selector = {labels.POD_UID: uid}
+        listed = pb.ListPodSandboxRequest(filter=pb.PodSandboxFilter(label_selector=selector))
+        wanted = pb.ListContainersRequest(filter=pb.ContainerFilter(label_selector=selector))
+        sandboxes, containers = await asyncio.gather(
+            self.call("ListPodSandbox", listed), self.call("ListContainers", wanted)
+        )
+        found = [await self._sandbox(item.id) for item in sandboxes.items]
+        runs = [await self._instance(item) for item in containers.containers]
+        known = [item for item in [*sandboxes.items, *containers.containers] if item.labels]
+        tags = known[0].labels if known else {}
+        return Actual(
+            uid=uid,
+            name=tags.get(labels.POD_NAME, ""),
+            namespace=tags.get(labels.POD_NAMESPACE, ""),
+            sandboxes=tuple(sorted(filter(None, found), key=lambda s: s.created_at, reverse=True)),
+            instances=tuple(sorted(filter(None, runs), key=lambda i: i.created_at, reverse=True)),
+        )
+
+    async def _sandbox(self, identity: str) -> Sandbox | None:
+        try:
+            answer = await self.call("PodSandboxStatus", pb.PodSandboxStatusRequest(pod_sandbox_id=identity))
+        except RuntimeFailure as problem:
+            if problem.code == "NOT_FOUND":
+                return None
+            raise
+        status = answer.status
+        addresses = [status.network.ip, *(more.ip for more in status.network.additional_ips)]
+        return Sandbox(
+            id=status.id,
+            ready=status.state == pb.SANDBOX_READY,
+            created_at=exact(status.created_at),
+            attempt=status.metadata.attempt,
+            ips=tuple(filter(None, addresses)),
+            host_network=status.linux.namespaces.options.network == pb.NODE,
+        )
+
+    async def _instance(self, listed: Any) -> Instance | None:
+        known = self._ended.get(listed.id)
+        if known is not None:
+            return known
+        try:
+            answer = await self.call("ContainerStatus", pb.ContainerStatusRequest(container_id=listed.id))
+        except RuntimeFailure as problem:
+            if problem.code == "NOT_FOUND":
+                return None
+            raise
+        found = _instance(answer.status, listed.pod_sandbox_id)
+        if found.state is RunState.EXITED:
+            self._ended[found.id] = found
+        return found
+
+    async def all(self) -> Mapping[str, tuple[frozenset[tuple[str, int]], str, str]]:
+        """Every pod of ours: a mark that changes when anything of it does, its namespace and its name. By uid."""
+        sandboxes, containers = await asyncio.gather(
+            self.call("ListPodSandbox", pb.ListPodSandboxRequest()),
+            self.call("ListContainers", pb.ListContainersRequest()),
+        )
+        marks: dict[str, set[tuple[str, int]]] = {}
+        names: dict[str, tuple[str, str]] = {}
+        alive = set()
+        for item in [*sandboxes.items, *containers.containers]:
+            uid = item.labels.get(labels.POD_UID, "")
+            if uid:
+                marks.setdefault(uid, set()).add((item.id, item.state))
+                names[uid] = (item.labels.get(labels.POD_NAMESPACE, ""), item.labels.get(labels.POD_NAME, ""))
+                alive.add(item.id)
+        self._ended = {key: value for key, value in self._ended.items() if key in alive}
+        return {uid: (frozenset(mark), *names[uid]) for uid, mark in marks.items()}
+
+    async def events(self) -> AsyncIterator[str]:
+        """Uids of pods to which something happened, as it happens; raises RuntimeFailure when the stream ends."""
+        stream = self._runtime.GetContainerEvents(pb.GetEventsRequest())
+        try:
+            async for event in stream:
+                yield event.pod_sandbox_status.metadata.uid
+        except grpc.aio.AioRpcError as problem:
+            raise RuntimeFailure(str(problem.details()), problem.code().name) from problem
+        finally:
+            stream.cancel()
+
+    # -- what is done ----------------------------------------------------------------------------------------------
+
+    async def run_sandbox(self, config: Any, handler: str = "") -> str:
+        request = pb.RunPodSandboxRequest(config=config, runtime_handler=handler)
+        answer = await self.call("RunPodSandbox", request, 2 * self._long)
+        return str(answer.pod_sandbox_id)
+
+    async def stop_sandbox(self, identity: str) -> None:
+        await self.call("StopPodSandbox", pb.StopPodSandboxRequest(pod_sandbox_id=identity), self._long)
+
+    async def remove_sandbox(self, identity: str) -> None:
+        await self.call("RemovePodSandbox", pb.RemovePodSandboxRequest(pod_sandbox_id=identity), self._long)
+
+    async def create_container(self, sandbox: str, config: Any, sandbox_config: Any) -> str:
+        request = pb.CreateContainerRequest(
+            pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config
+        )
+        answer = await self.call("CreateContainer", request, self._long)
+        return str(answer.container_id)
+
+    async def start_container(self, identity: str) -> None:
+        await self.call("StartContainer", pb.StartContainerRequest(container_id=identity), self._long)
+
+    async def stop_container(self, identity: str, grace: int) -> None:
+        """TERM, then KILL after so many seconds; returns when it ended. One that is gone is no error."""
+        request = pb.StopContainerRequest(container_id=identity, timeout=grace)
+        try:
+            await self.call("StopContainer", request, grace + self._long)
+        except RuntimeFailure as problem:
+            if problem.code != "NOT_FOUND":
+                raise
+
+    async def remove_container(self, identity: str) -> None:
+        await self.call("RemoveContainer", pb.RemoveContainerRequest(container_id=identity))
+        self._ended.pop(identity, None)
+
+    async def execute(self, identity: str, command: tuple[str, ...], seconds: float) -> tuple[int, bytes]:
+        """Run a command in a container and give its exit code and output. DEADLINE_EXCEEDED when it takes too long."""
+        request = pb.ExecSyncRequest(container_id=identity, cmd=command, timeout=max(1, int(seconds)))
+        answer = await self.call("ExecSync", request, seconds + 2)
+        return int(answer.exit_code), bytes(answer.stdout + answer.stderr)
+
+    async def reopen_log(self, identity: str) -> None:
+        await self.call("ReopenContainerLog", pb.ReopenContainerLogRequest(container_id=identity))
+
+    # -- images ----------------------------------------------------------------------------------------------------
+
+    async def image(self, name: str) -> Image | None:
+        answer = await self.call_images("ImageStatus", pb.ImageStatusRequest(image=pb.ImageSpec(image=name)))
+        return _image(answer.image) if answer.image.id else None
+
+    async def images(self) -> tuple[Image, ...]:
+        answer = await self.call_images("ListImages", pb.ListImagesRequest())
+        return tuple(_image(found) for found in answer.images)
+
+    async def pull(self, name: str, auth: Any, sandbox_config: Any) -> str:
+        spec = pb.ImageSpec(image=name)
+        request = pb.PullImageRequest(image=spec, auth=auth, sandbox_config=sandbox_config)
+        return str((await self.call_images("PullImage", request, 30 * 60.0)).image_ref)
+
+    async def remove_image(self, identity: str) -> None:
+        await self.call_images("RemoveImage", pb.RemoveImageRequest(image=pb.ImageSpec(image=identity)))
+
+    async def image_directory(self) -> str:
+        """Where the runtime keeps images, for the free space there; empty when it does not say."""
+        answer = await self.call_images("ImageFsInfo", pb.ImageFsInfoRequest())
+        return str(answer.image_filesystems[0].fs_id.mountpoint) if answer.image_filesystems else ""
+
+
+def _image(found: Any) -> Image:
+    uid = found.uid.value if found.HasField("uid") else None
+    return Image(
+        found.id,
+        tuple(found.repo_tags),
+        tuple(found.repo_digests),
+        found.size,
+        found.pinned,
+        uid,
+        found.username,
+    )
+
+
+def _instance(status: Any, sandbox: str) -> Instance:
+    notes = dict(status.annotations)
+    state = _STATES.get(status.state, RunState.UNKNOWN)
+    user = None
+    if status.HasField("user") and status.user.HasField("linux"):
+        linux = status.user.linux
+        user = (linux.uid, linux.gid, tuple(linux.supplemental_groups))
+    return Instance(
+        id=status.id,
+        name=status.metadata.name,
+        sandbox=sandbox,
+        state=state,
+        created_at=exact(status.created_at),
+        attempt=labels.number(notes, labels.RESTART_COUNT, status.metadata.attempt),
+        spec_hash=notes.get(labels.HASH, ""),
+        started_at=moment(status.started_at),
+        finished_at=moment(status.finished_at),
+        exit_code=status.exit_code,
+        reason=status.reason,
+        message=termination_message(status, notes) if state is RunState.EXITED else status.message,
+        image=status.image.image,
+        image_id=status.image_id if "@" in status.image_id else status.image_ref,
+        log_path=status.log_path,
+        user=user,
+        annotations=notes,
+    )

@@ -1,0 +1,247 @@
+"""What to do next for one pod: a pure function from what is wanted and what is there to actions.
+
+What holds:
+- One step at a time: after the actions are done the worker looks again and plans again, so a plan never relies on the
+  outcome of its own actions. When nothing is left to do the plan is empty, or says when to look again.
+- The sandbox comes first; a new one makes all of the pod anew. Then init containers in their order, each waiting for the
+  one before to end well (a sidecar: to have started). Then all other containers at once.
+- A container that ended is run again as its restart policy says, after a delay that grows (``backoff.py``).
+- One that fails its liveness or startup probe, or whose spec changed, is stopped; that it is run again follows from the
+  rule above.
+
+The end of a pod (``Stage``) is decided here too: deleted, finished, evicted or past its deadline.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from kybern.api.core_v1 import Container, Pod
+from kybern.kubelet.backoff import Delay, remaining
+from kybern.kubelet.labels import spec_hash
+from kybern.kubelet.runtime import Actual, Instance, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What probes say of one run of a container; None where a probe has not said anything yet."""
+
+    started: bool | None = None
+    ready: bool | None = None
+    live: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by the name of a container."""
+
+    pod: Pod
+    actual: Actual
+    now: datetime
+    health: Mapping[str, Health] = field(default_factory=dict)
+    delays: Mapping[str, Delay] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StopPod:
+    """Stop whatever runs and all sandboxes, because the sandbox must be another one."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSandbox:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run a container. ``restart``: it ran before, so the delay before the next time grows."""
+
+    container: Container
+    attempt: int
+    init: bool = False
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop one run; ``probe`` names the probe that asked for it (its own grace period may apply)."""
+
+    instance: Instance
+    container: Container
+    message: str
+    probe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A container waits for so many seconds before it is run again: CrashLoopBackOff."""
+
+    container: Container
+    seconds: float
+    delay: float
+
+
+type Action = StopPod | MakeSandbox | Start | Stop | Hold
+
+
+def plan(facts: Facts) -> Iterator[Action]:
+    """The next step for a pod that shall run."""
+    sandbox = facts.actual.sandbox
+    why = _why_another_sandbox(facts)
+    if why is not None:
+        if facts.actual.alive:
+            yield StopPod(why)
+        if _worth_a_sandbox(facts):
+            yield MakeSandbox(0 if sandbox is None else sandbox.attempt + 1)
+        return
+    initialized = yield from _inits(facts)
+    if initialized:
+        for container in facts.pod.spec.containers:
+            yield from _keep(facts, container, init=False)
+
+
+def _why_another_sandbox(facts: Facts) -> str | None:
+    sandbox = facts.actual.sandbox
+    if sandbox is None:
+        return ""
+    ready = sum(1 for found in facts.actual.sandboxes if found.ready)
+    changed = sandbox.host_network != bool(facts.pod.spec.host_network)
+    homeless = not sandbox.host_network and not sandbox.ips
+    if not sandbox.ready or ready > 1 or changed or homeless:
+        return "Pod sandbox changed, it will be killed and re-created."
+    return None
+
+
+def _worth_a_sandbox(facts: Facts) -> bool:
+    """No new sandbox for a pod that has nothing left to run in it."""
+    spec, actual = facts.pod.spec, facts.actual
+    if actual.sandbox is None or not actual.instances:
+        return True
+    if spec.restart_policy == "Never":
+        return False
+    left = [c for c in spec.containers if _runs_again(facts.pod, c, actual.latest(c.name))]
+    return bool(left) or not any(actual.latest(container.name) for container in spec.containers)
+
+
+def is_sidecar(container: Container) -> bool:
+    """An init container that goes on running beside the others."""
+    return container.restart_policy == "Always"
+
+
+def _inits(facts: Facts) -> Generator[Action, None, bool]:
+    """Run init containers; returns whether the other containers may run."""
+    done = any(facts.actual.here(container.name) for container in facts.pod.spec.containers)
+    for container in facts.pod.spec.init_containers:
+        instance = facts.actual.here(container.name)
+        if is_sidecar(container):
+            yield from _keep(facts, container, init=True)
+            if not done and not has_started(facts, container, instance):
+                return False
+        elif done or (instance and instance.state is RunState.EXITED and instance.exit_code == 0):
+            continue
+        else:
+            if instance is None or not instance.running:
+                yield from _keep(facts, container, init=True)
+            return False
+    return True
+
+
+def has_started(facts: Facts, container: Container, instance: Instance | None) -> bool:
+    """Whether a run is past its startup probe."""
+    if instance is None or not instance.running:
+        return False
+    if container.startup_probe is None:
+        return True
+    return facts.health.get(instance.id, Health()).started is True
+
+
+def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]:
+    """Have one container run, or not, as it should."""
+    instance = facts.actual.here(container.name)
+    if instance is not None and instance.running:
+        if (stop := _why_stop(facts, container, instance)) is not None:
+            yield stop
+        return
+    if instance is not None and instance.state is RunState.UNKNOWN:
+        message = f'Container "{container.name}" is in unknown state, try killing it before restart'
+        yield Stop(instance, container, message)
+        return
+    before = facts.actual.latest(container.name)
+    if not _runs_again(facts.pod, container, instance, init=init):
+        return
+    attempt = 0 if before is None else before.attempt + 1
+    if before is None or before.finished_at is None:
+        yield Start(container, attempt, init, restart=False)
+        return
+    delay = facts.delays.get(container.name)
+    seconds = remaining(delay, before.finished_at, facts.now)
+    if seconds > 0 and delay is not None:
+        yield Hold(container, seconds, delay.seconds)
+    else:
+        yield Start(container, attempt, init, restart=True)
+
+
+def _why_stop(facts: Facts, container: Container, instance: Instance) -> Stop | None:
+    health = facts.health.get(instance.id, Health())
+    name, probe = container.name, ""
+    if instance.spec_hash != spec_hash(container):
+        message = f"Container {name} definition changed"
+    elif health.live is False:
+        message, probe = f"Container {name} failed liveness probe", "liveness"
+    elif health.started is False:
+        message, probe = f"Container {name} failed startup probe", "startup"
+    else:
+        return None
+    if policy_of(facts.pod, container) != "Never":
+        message += ", will be restarted"
+    return Stop(instance, container, message, probe)
+
+
+def policy_of(pod: Pod, container: Container) -> str:
+    """Always, OnFailure or Never. Init containers of a pod that always restarts are run again on failure only."""
+    return container.restart_policy or pod.spec.restart_policy or "Always"
+
+
+def _runs_again(pod: Pod, container: Container, instance: Instance | None, *, init: bool = False) -> bool:
+    """Whether a container that does not run shall be run (again)."""
+    if instance is None or instance.state is not RunState.EXITED:
+        return True
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if codes is not None and rule.action == "Restart":
+            listed = instance.exit_code in (codes.values or ())
+            if listed == (codes.operator == "In"):
+                return True
+    policy = policy_of(pod, container)
+    if init and not is_sidecar(container) and policy == "Always":
+        policy = "OnFailure"
+    return policy == "Always" or (policy == "OnFailure" and instance.exit_code != 0)
+
+
+def runs_again(pod: Pod, container: Container, instance: Instance | None) -> bool:
+    """The same for whoever describes the pod."""
+    init = any(container.name == found.name for found in pod.spec.init_containers)
+    return _runs_again(pod, container, instance, init=init)
+
+
+def deadline(pod: Pod, started: datetime | None) -> datetime | None:
+    """When the pod has had its time (activeDeadlineSeconds), if it has a limit."""
+    if pod.spec.active_deadline_seconds is None or started is None:
+        return None
+    return started + timedelta(seconds=pod.spec.active_deadline_seconds)
+
+
+def wake_after(actions: Iterable[Action]) -> float | None:
+    """Seconds after which to look again, when only time has to pass."""
+    holds = [action.seconds for action in actions if isinstance(action, Hold)]
+    return min(holds) if holds else None
+
+
+def containers(pod: Pod) -> Iterator[tuple[Container, bool]]:
+    """All containers of a pod in their order; the second value tells init containers."""
+    for container in pod.spec.init_containers:
+        yield container, True
+    for container in pod.spec.containers:
+        yield container, False

@@ -1,0 +1,240 @@
+"""What the API says of a pod: phase, conditions, addresses. Pure.
+
+What holds: the phase follows from the containers alone and never leaves Succeeded or Failed again; a condition's transition
+time moves only when its status does; conditions of others (readiness gates, the scheduler's) are kept as they are.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import Container, ContainerStatus, HostIP, PodCondition, PodIP, PodStatus
+from kybern.kubelet import plan
+from kybern.kubelet.containers import Reasons, statuses
+from kybern.kubelet.plan import Facts
+from kybern.machinery.struct import replace
+
+FINISHED = ("Succeeded", "Failed")
+READY_TO_START, INITIALIZED, READY = "PodReadyToStartContainers", "Initialized", "Ready"
+CONTAINERS_READY, SCHEDULED = "ContainersReady", "PodScheduled"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the kubelet ends a pod by itself: DeadlineExceeded, Evicted, OutOfcpu ..."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the description of a pod needs beside the facts of its plan."""
+
+    host_ips: tuple[str, ...] = ()
+    reasons: Reasons = field(default_factory=Reasons)
+    verdict: Verdict | None = None
+
+
+def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatus:
+    """The whole status. ``before`` is what was last told of the pod."""
+    inits, others = statuses(facts, situation.reasons, before)
+    computed = phase(facts, inits, others)
+    if situation.verdict is not None:
+        computed = "Failed"
+    elif before.phase in FINISHED:
+        computed = before.phase
+    if situation.reasons.ending and computed in FINISHED and facts.actual.alive:
+        # The API learns of the end when nothing runs any more: until then a replacement could clash with it.
+        computed = before.phase if before.phase not in ("", "Pending") else "Running"
+    ips = _ips(facts, situation, before)
+    status = replace(
+        before,
+        phase=computed,
+        reason=situation.verdict.reason if situation.verdict else before.reason,
+        message=situation.verdict.message if situation.verdict else before.message,
+        init_container_statuses=inits,
+        container_statuses=others,
+        host_ip=situation.host_ips[0] if situation.host_ips else "",
+        host_ips=tuple(HostIP(ip=ip) for ip in situation.host_ips),
+        pod_ip=ips[0] if ips else "",
+        pod_ips=tuple(PodIP(ip=ip) for ip in ips),
+        start_time=before.start_time or facts.now.replace(microsecond=0),
+        observed_generation=facts.pod.metadata.generation,
+    )
+    return replace(status, conditions=tuple(_conditions(facts, status, before)))
+
+
+def _ips(facts: Facts, situation: Situation, before: PodStatus) -> tuple[str, ...]:
+    sandbox = facts.actual.sandbox
+    if facts.pod.spec.host_network:
+        return situation.host_ips if sandbox is not None else ()
+    if sandbox is not None and sandbox.ips:
+        return sandbox.ips
+    return tuple(found.ip for found in before.pod_ips)
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many containers are in which state, as far as the phase cares."""
+
+    waiting: int = 0
+    running: int = 0
+    stopped: int = 0
+    succeeded: int = 0
+    unknown: int = 0
+
+
+def phase(facts: Facts, inits: tuple[ContainerStatus, ...], others: tuple[ContainerStatus, ...]) -> str:
+    """Upstream's getPhase, as rules."""
+    pod = facts.pod
+    if _still_initializing(facts, inits, others):
+        return "Pending"
+    if _init_failed(facts, inits) and not any(_ran(status) for status in others):
+        return "Failed"
+    count = _counted(others)
+    if count.waiting:
+        return "Pending"
+    if count.running and not count.unknown:
+        return "Running"
+    if count.stopped and not count.unknown:
+        return _after_the_end(facts, pod.spec.containers, count)
+    return "Pending"
+
+
+def _counted(others: tuple[ContainerStatus, ...]) -> _Count:
+    count = _Count()
+    for status in others:
+        state = status.state
+        if state is None:
+            count.unknown += 1
+        elif state.running is not None:
+            count.running += 1
+        elif state.terminated is not None:
+            count.stopped += 1
+            count.succeeded += state.terminated.exit_code == 0
+        elif status.last_state is not None and status.last_state.terminated is not None:
+            # Waits for its next run: it ran before, so the pod is not pending any more.
+            count.stopped += 1
+        else:
+            count.waiting += 1
+    return count
+
+
+def _ran(status: ContainerStatus) -> bool:
+    state, last = status.state, status.last_state
+    now = state is not None and (state.running is not None or state.terminated is not None)
+    return now or (last is not None and last.terminated is not None)
+
+
+def _after_the_end(facts: Facts, containers: tuple[Container, ...], count: _Count) -> str:
+    """All containers stopped: whether the pod is over, and how."""
+    latest = [(container, facts.actual.latest(container.name)) for container in containers]
+    if facts.pod.metadata.deletion_timestamp is None and any(
+        run is None or plan.runs_again(facts.pod, container, run) for container, run in latest
+    ):
+        return "Running"
+    return "Succeeded" if count.succeeded == count.stopped else "Failed"
+
+
+def _still_initializing(
+    facts: Facts, inits: tuple[ContainerStatus, ...], others: tuple[ContainerStatus, ...]
+) -> bool:
+    if any(_ran(status) for status in others):
+        return False
+    return bool(_incomplete(facts, inits)) and not _init_failed(facts, inits)
+
+
+def _incomplete(facts: Facts, inits: tuple[ContainerStatus, ...]) -> list[str]:
+    """Names of init containers that hold the others up."""
+    found = []
+    for container, status in zip(facts.pod.spec.init_containers, inits, strict=True):
+        done = status.started if plan.is_sidecar(container) else status.ready
+        if not done:
+            found.append(container.name)
+    return found
+
+
+def _init_failed(facts: Facts, inits: tuple[ContainerStatus, ...]) -> bool:
+    for container, status in zip(facts.pod.spec.init_containers, inits, strict=True):
+        ended = status.state.terminated if status.state is not None else None
+        final = not plan.is_sidecar(container) and plan.policy_of(facts.pod, container) == "Never"
+        if ended is not None and ended.exit_code != 0 and final:
+            return True
+    return False
+
+
+def _conditions(facts: Facts, status: PodStatus, before: PodStatus) -> Iterator[PodCondition]:
+    """Ours in upstream's order, then those of others."""
+    sandbox = facts.actual.ready_sandbox
+    placed = sandbox is not None and (sandbox.host_network or bool(sandbox.ips))
+    containers = _containers_ready(facts, status)
+    made = (
+        PodCondition(type=READY_TO_START, status="True" if placed else "False"),
+        _initialized(facts, status),
+        _pod_ready(facts, status, containers),
+        containers,
+        PodCondition(type=SCHEDULED, status="True"),
+    )
+    old = {condition.type: condition for condition in before.conditions}
+    for condition in made:
+        yield _timed(facts, condition, old.get(condition.type))
+    names = {condition.type for condition in made}
+    yield from (condition for condition in before.conditions if condition.type not in names)
+
+
+def _timed(facts: Facts, new: PodCondition, old: PodCondition | None) -> PodCondition:
+    same = old is not None and old.status == new.status and old.last_transition_time is not None
+    when = old.last_transition_time if same and old is not None else facts.now.replace(microsecond=0)
+    return replace(new, last_transition_time=when, observed_generation=facts.pod.metadata.generation)
+
+
+def _initialized(facts: Facts, status: PodStatus) -> PodCondition:
+    if status.phase == "Succeeded":
+        return PodCondition(type=INITIALIZED, status="True", reason="PodCompleted")
+    missing = _incomplete(facts, status.init_container_statuses)
+    if missing and not any(_ran(found) for found in status.container_statuses):
+        message = f"containers with incomplete status: [{' '.join(missing)}]"
+        return PodCondition(
+            type=INITIALIZED, status="False", reason="ContainersNotInitialized", message=message
+        )
+    return PodCondition(type=INITIALIZED, status="True")
+
+
+def _containers_ready(facts: Facts, status: PodStatus) -> PodCondition:
+    if status.phase in FINISHED:
+        reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
+        return PodCondition(type=CONTAINERS_READY, status="False", reason=reason)
+    unready = list(_unready(facts, status))
+    if unready:
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        return PodCondition(
+            type=CONTAINERS_READY, status="False", reason="ContainersNotReady", message=message
+        )
+    return PodCondition(type=CONTAINERS_READY, status="True")
+
+
+def _unready(facts: Facts, status: PodStatus) -> Iterator[str]:
+    pairs = zip(facts.pod.spec.init_containers, status.init_container_statuses, strict=True)
+    sidecars = [found for container, found in pairs if plan.is_sidecar(container)]
+    yield from (found.name for found in [*sidecars, *status.container_statuses] if not found.ready)
+
+
+def _pod_ready(facts: Facts, status: PodStatus, containers: PodCondition) -> PodCondition:
+    if containers.status != "True":
+        return replace(containers, type=READY)
+    problems = list(_gates(facts, status.conditions))
+    if problems:
+        return PodCondition(
+            type=READY, status="False", reason="ReadinessGatesNotReady", message=", ".join(problems)
+        )
+    return PodCondition(type=READY, status="True")
+
+
+def _gates(facts: Facts, conditions: Iterable[PodCondition]) -> Iterator[str]:
+    known = {condition.type: condition.status for condition in conditions}
+    for gate in facts.pod.spec.readiness_gates:
+        name = gate.condition_type
+        if name not in known:
+            yield f'corresponding condition of pod readiness gate "{name}" does not exist.'
+        elif known[name] != "True":
+            yield f'the status of pod readiness gate "{name}" is not "True", but {known[name]}'
