@@ -1,0 +1,43 @@
+"""The TLS side of a daemon's own port, from the flags that all daemons share.
+
+With ``--tls-cert-file`` the pair is the operator's; without it one is made that lives as long as the process.
+"""
+
+import socket
+import ssl
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from kybern.daemon.run import Fatal
+from kybern.daemon.tls import self_signed, server_context
+
+
+def context(flags: Mapping[str, Any]) -> ssl.SSLContext:
+    """For the values of --tls-cert-file, --tls-private-key-file and --client-ca-file. Raises Fatal."""
+    cert, key = flags["tls-cert-file"], flags["tls-private-key-file"]
+    if bool(cert) != bool(key):
+        raise Fatal("cannot serve: give --tls-cert-file and --tls-private-key-file together, or neither")
+    if cert:
+        return server_context(cert, key, flags["client-ca-file"])
+    with tempfile.TemporaryDirectory(prefix="kybern-serving-") as directory:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(*self_signed((socket.gethostname(), "localhost", "127.0.0.1"), Path(directory)))
+    if flags["client-ca-file"]:
+        made.load_verify_locations(flags["client-ca-file"])
+        made.verify_mode = ssl.CERT_OPTIONAL
+    return made
+
+
+async def only_known_clients(request: web.Request) -> web.Response | None:
+    """A guard for /metrics: only who presents a certificate of the cluster's authority may read it."""
+    transport = request.transport
+    known = transport is not None and transport.get_extra_info("peercert")
+    if known or request.path != "/metrics":
+        return None
+    return web.Response(
+        status=401, text="cannot show metrics: present a client certificate of the cluster's authority\n"
+    )

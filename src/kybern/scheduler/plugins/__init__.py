@@ -1,0 +1,24 @@
+"""The plugins, one file each. The order of PLUGINS is the order in which filters run (upstream's default profile)."""
+
+from kybern.scheduler.framework import Plugin
+from kybern.scheduler.plugins import (
+    balanced_allocation,
+    image_locality,
+    node_affinity,
+    node_name,
+    node_ports,
+    node_resources_fit,
+    node_unschedulable,
+    taint_toleration,
+)
+
+PLUGINS: tuple[Plugin, ...] = (
+    node_unschedulable.PLUGIN,
+    node_name.PLUGIN,
+    taint_toleration.PLUGIN,
+    node_affinity.PLUGIN,
+    node_ports.PLUGIN,
+    node_resources_fit.PLUGIN,
+    balanced_allocation.PLUGIN,
+    image_locality.PLUGIN,
+)

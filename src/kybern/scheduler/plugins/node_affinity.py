@@ -1,0 +1,41 @@
+"""Honour ``nodeSelector`` and node affinity, required and preferred."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kybern.api.core_v1 import NodeSelectorTerm, Pod
+from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled
+from kybern.scheduler.selection import by_term, matches, required, required_terms
+from kybern.scheduler.table import Numbers, PodFacts, Table
+
+REASON = "node(s) didn't match Pod's node affinity/selector"
+
+
+def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+    labels = info.node.metadata.labels
+    selected = all(labels.get(key) == value for key, value in pod.spec.node_selector.items())
+    terms = required_terms(pod)
+    allowed = terms is None or any(matches(term, info.node) for term in terms)
+    return () if selected and allowed else (REASON,)
+
+
+def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
+    if facts.pod.spec.node_selector or required_terms(facts.pod) is not None:
+        yield Refusal(~required(facts.pod, table), REASON)
+
+
+def score(facts: PodFacts, table: Table) -> Numbers | None:
+    """The sum of the weights of the preferred terms that match."""
+    affinity = facts.pod.spec.affinity.node_affinity if facts.pod.spec.affinity else None
+    preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+    if not preferred:
+        return None
+    total: Numbers = np.zeros(table.columns, np.int64)
+    for one in preferred:
+        term: NodeSelectorTerm = one.preference
+        total += by_term(term, table) * (one.weight or 0)
+    return total
+
+
+PLUGIN = Plugin("NodeAffinity", filter=filter_nodes, refuse=refuse, score=score, normalize=scaled, weight=2)

@@ -1,0 +1,25 @@
+"""Keep pods off nodes that are cordoned (``spec.unschedulable``)."""
+
+from collections.abc import Iterator
+
+from kybern.api.core_v1 import Pod, Taint
+from kybern.scheduler.framework import NodeInfo, Plugin, Refusal
+from kybern.scheduler.table import PodFacts, Table
+from kybern.scheduler.tolerations import tolerated
+
+REASON = "node(s) were unschedulable"
+TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+
+
+def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+    if not info.node.spec.unschedulable or tolerated(TAINT, pod.spec.tolerations):
+        return ()
+    return (REASON,)
+
+
+def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
+    if table.unschedulable.any() and not tolerated(TAINT, facts.pod.spec.tolerations):
+        yield Refusal(table.unschedulable, REASON)
+
+
+PLUGIN = Plugin("NodeUnschedulable", filter=filter_nodes, refuse=refuse)

@@ -1,0 +1,42 @@
+"""Keep pods off nodes whose taints they do not bear, and prefer nodes without taints that ask to be avoided."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled_down
+from kybern.scheduler.table import Numbers, PodFacts, Table
+from kybern.scheduler.tolerations import tolerated
+
+REASON = "node(s) had untolerated taint(s)"
+HARD = ("NoSchedule", "NoExecute")
+
+
+def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+    hard = (taint for taint in info.node.spec.taints if taint.effect in HARD)
+    return () if all(tolerated(taint, pod.spec.tolerations) for taint in hard) else (REASON,)
+
+
+def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
+    tolerations = facts.pod.spec.tolerations
+    refused = np.zeros(table.columns, np.bool_)
+    for taint, nodes in table.taints.items():
+        if taint.effect in HARD and not tolerated(taint, tolerations):
+            refused |= nodes
+    yield Refusal(refused, REASON)
+
+
+def score(facts: PodFacts, table: Table) -> Numbers | None:
+    """How many soft taints the pod does not bear; the fewer the better."""
+    soft = [one for one in facts.pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
+    count: Numbers = np.zeros(table.columns, np.int64)
+    for taint, nodes in table.taints.items():
+        if taint.effect == "PreferNoSchedule" and not tolerated(taint, soft):
+            count += nodes
+    return count
+
+
+PLUGIN = Plugin(
+    "TaintToleration", filter=filter_nodes, refuse=refuse, score=score, normalize=scaled_down, weight=3
+)

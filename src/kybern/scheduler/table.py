@@ -1,0 +1,242 @@
+"""All nodes as vectors: one column a node, one row a fact. Pure data: no I/O, no clock.
+
+A filter or a score is then one numpy operation over all nodes (design decision 8). Columns of removed nodes are used again;
+``valid`` says which columns stand for a node. Labels are kept by key as an array of value numbers (0: not there), taints as
+one row of booleans for each distinct taint, since a cluster has few of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.scheduler import requests
+from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
+
+type Mask = NDArray[np.bool_]
+type Numbers = NDArray[np.int64]
+
+FIXED_ROWS = (CPU, MEMORY, EPHEMERAL, PODS)
+ANY_ADDRESS = "0.0.0.0"  # what a host port without an address means
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostPort:
+    protocol: str
+    number: int
+    address: str = ANY_ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What scheduling needs to know of a pod, computed once."""
+
+    pod: Pod
+    asked: Amounts
+    usual: tuple[int, int]
+    ports: tuple[HostPort, ...]
+
+    @classmethod
+    def of(cls, pod: Pod) -> "PodFacts":
+        containers = (
+            *pod.spec.containers,
+            *(one for one in pod.spec.init_containers if one.restart_policy == "Always"),
+        )
+        ports = {
+            HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
+            for one in containers
+            for port in one.ports
+            if port.host_port
+        }
+        return cls(pod, requests.of_pod(pod), requests.usual(pod), tuple(sorted(ports)))
+
+
+@dataclass(slots=True)
+class _Image:
+    size: int
+    columns: set[int] = field(default_factory=set)
+
+
+class Table:
+    """The nodes and what is placed on them. Columns grow by doubling."""
+
+    def __init__(self, columns: int = 64) -> None:
+        self.columns = columns
+        self.names: list[str] = [""] * columns
+        self.index: dict[str, int] = {}
+        self.rows: dict[str, int] = {name: row for row, name in enumerate(FIXED_ROWS)}
+        self.allocatable: Numbers = np.zeros((len(FIXED_ROWS), columns), np.int64)
+        self.requested: Numbers = np.zeros((len(FIXED_ROWS), columns), np.int64)
+        self.usual: Numbers = np.zeros((2, columns), np.int64)
+        self.valid: Mask = np.zeros(columns, np.bool_)
+        self.unschedulable: Mask = np.zeros(columns, np.bool_)
+        self.taints: dict[Taint, Mask] = {}
+        self.labels: dict[str, NDArray[np.int32]] = {}
+        self.values: dict[str, dict[str, int]] = {}
+        self.images: dict[str, _Image] = {}
+        self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._placed: dict[str, tuple[str, PodFacts]] = {}
+        self._free = list(range(columns - 1, -1, -1))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def node(self, name: str) -> Node | None:
+        return self._nodes.get(name)
+
+    def set_node(self, node: Node) -> None:
+        """Add a node, or take in what changed of it."""
+        name = node.metadata.name
+        column = self.index.get(name)
+        if column is None:
+            column = self._take(name)
+        self._nodes[name] = node
+        self.unschedulable[column] = bool(node.spec.unschedulable)
+        self._set_allocatable(column, requests.amounts(node.status.allocatable))
+        self._set_taints(column, node.spec.taints)
+        self._set_labels(column, node.metadata.labels)
+        self._set_images(column, node)
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node. Pods that are still on it are counted again if it comes back."""
+        column = self.index.pop(name, None)
+        if column is None:
+            return
+        del self._nodes[name]
+        self.names[column] = ""
+        self.valid[column] = self.unschedulable[column] = False
+        for rows in (self.allocatable, self.requested, self.usual):
+            rows[:, column] = 0
+        self._set_taints(column, ())
+        self._set_labels(column, {})
+        for image in self.images.values():
+            image.columns.discard(column)
+        for users in self.ports.values():
+            users.pop(column, None)
+        self._free.append(column)
+
+    def place(self, uid: str, node: str, facts: PodFacts) -> None:
+        """Count a pod on a node; a pod that is already counted is moved, or counted anew when it changed."""
+        self.unplace(uid)
+        self._placed[uid] = (node, facts)
+        if node in self.index:
+            self._count(self.index[node], facts, 1)
+
+    def unplace(self, uid: str) -> None:
+        """Take a pod off its node; nothing when it was on none."""
+        node, facts = self._placed.pop(uid, ("", None))
+        if facts is not None and node in self.index:
+            self._count(self.index[node], facts, -1)
+
+    def placed_on(self, uid: str) -> str:
+        """The node that a pod is counted on, "" for none."""
+        return self._placed.get(uid, ("", None))[0]
+
+    def row(self, resource: str) -> int:
+        """The row of a resource; a new one is added at its first use."""
+        found = self.rows.get(resource)
+        if found is None:
+            found = self.rows[resource] = len(self.rows)
+            empty = np.zeros((1, self.columns), np.int64)
+            self.allocatable = np.vstack((self.allocatable, empty))
+            self.requested = np.vstack((self.requested, empty))
+        return found
+
+    def having(self, key: str, values: Iterable[str]) -> Mask:
+        """Nodes whose label ``key`` is one of ``values``."""
+        known = self.values.get(key, {})
+        numbers = [known[value] for value in values if value in known]
+        if not numbers:
+            return np.zeros(self.columns, np.bool_)
+        return np.isin(self.labels[key], numbers)
+
+    def labelled(self, key: str) -> Mask:
+        """Nodes that have the label ``key``."""
+        found = self.labels.get(key)
+        return np.zeros(self.columns, np.bool_) if found is None else found > 0
+
+    def integers(self, key: str) -> tuple[NDArray[np.float64], Mask]:
+        """The label's values as numbers, and where they are some: for Gt and Lt."""
+        numbers = np.zeros(self.columns)
+        isnumber = np.zeros(self.columns, np.bool_)
+        for value, number in self.values.get(key, {}).items():
+            if value.lstrip("-").isdigit():
+                where = self.labels[key] == number
+                numbers[where], isnumber[where] = int(value), True
+        return numbers, isnumber
+
+    def _take(self, name: str) -> int:
+        if not self._free:
+            self._grow()
+        column = self._free.pop()
+        self.index[name] = column
+        self.names[column] = name
+        self.valid[column] = True
+        for node, facts in self._placed.values():
+            if node == name:
+                self._count(column, facts, 1)
+        return column
+
+    def _grow(self) -> None:
+        more = self.columns
+
+        def wider(rows: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate((rows, np.zeros((*rows.shape[:-1], more), rows.dtype)), axis=-1)
+
+        self.allocatable, self.requested, self.usual = (
+            wider(rows) for rows in (self.allocatable, self.requested, self.usual)
+        )
+        self.valid, self.unschedulable = wider(self.valid), wider(self.unschedulable)
+        self.taints = {taint: wider(row) for taint, row in self.taints.items()}
+        self.labels = {key: wider(row) for key, row in self.labels.items()}
+        self.names += [""] * more
+        self._free = list(range(self.columns + more - 1, self.columns - 1, -1))
+        self.columns += more
+
+    def _set_allocatable(self, column: int, found: Amounts) -> None:
+        wanted = {self.row(name): number for name, number in found.items()}
+        self.allocatable[:, column] = 0
+        for row, number in wanted.items():
+            self.allocatable[row, column] = number
+
+    def _set_taints(self, column: int, taints: Iterable[Taint]) -> None:
+        wanted = {Taint(key=one.key, value=one.value, effect=one.effect) for one in taints}
+        for taint in wanted - self.taints.keys():
+            self.taints[taint] = np.zeros(self.columns, np.bool_)
+        for taint, row in self.taints.items():
+            row[column] = taint in wanted
+
+    def _set_labels(self, column: int, labels: Mapping[str, str]) -> None:
+        for key in labels.keys() - self.labels.keys():
+            self.labels[key] = np.zeros(self.columns, np.int32)
+            self.values[key] = {}
+        for key, row in self.labels.items():
+            value = labels.get(key)
+            known = self.values[key]
+            row[column] = 0 if value is None else known.setdefault(value, len(known) + 1)
+
+    def _set_images(self, column: int, node: Node) -> None:
+        for image in self.images.values():
+            image.columns.discard(column)
+        for one in node.status.images:
+            for name in one.names:
+                image = self.images.setdefault(name, _Image(one.size_bytes or 0))
+                image.size = one.size_bytes or 0
+                image.columns.add(column)
+
+    def _count(self, column: int, facts: PodFacts, sign: int) -> None:
+        for name, number in facts.asked.items():
+            row = self.row(name)
+            self.requested[row, column] += sign * number
+        self.usual[0, column] += sign * facts.usual[0]
+        self.usual[1, column] += sign * facts.usual[1]
+        for port in facts.ports:
+            users = self.ports.setdefault((port.protocol, port.number), {}).setdefault(column, [])
+            if sign > 0:
+                users.append(port.address)
+            elif port.address in users:
+                users.remove(port.address)

@@ -1,0 +1,58 @@
+"""Pods and nodes for the scheduler's tests."""
+
+from typing import Any
+
+from kybern.api.core_v1 import (
+    Container,
+    ContainerPort,
+    Node,
+    NodeSpec,
+    NodeStatus,
+    Pod,
+    PodSpec,
+    ResourceRequirements,
+    Taint,
+    Toleration,
+)
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.scheduler.table import Table
+
+
+def node(name: str, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> Node:
+    return Node(
+        metadata=ObjectMeta(name=name, labels={"kubernetes.io/hostname": name} | more.get("labels", {})),
+        spec=NodeSpec(taints=tuple(more.get("taints", ())), unschedulable=more.get("cordoned")),
+        status=NodeStatus(
+            allocatable={"cpu": cpu, "memory": memory, "pods": pods} | more.get("extra", {}),
+            images=tuple(more.get("images", ())),
+        ),
+    )
+
+
+def pod(name: str, cpu: str = "", memory: str = "", ports: tuple[int, ...] = (), **more: Any) -> Pod:
+    requests = {
+        key: value for key, value in {"cpu": cpu, "memory": memory, **more.pop("extra", {})}.items() if value
+    }
+    container = Container(
+        name="c",
+        image="busybox",
+        resources=ResourceRequirements(requests=requests),
+        ports=tuple(ContainerPort(container_port=port, host_port=port, protocol="TCP") for port in ports),
+    )
+    spec = {"containers": (container,), "scheduler_name": "default-scheduler"} | more
+    return Pod(metadata=ObjectMeta(namespace="default", name=name, uid=f"uid-{name}"), spec=PodSpec(**spec))
+
+
+def taint(key: str, effect: str = "NoSchedule", value: str = "") -> Taint:
+    return Taint(key=key, value=value, effect=effect)
+
+
+def bears(key: str = "", operator: str = "Exists", value: str = "", effect: str = "") -> Toleration:
+    return Toleration(key=key, operator=operator, value=value, effect=effect)
+
+
+def table_of(*nodes: Node) -> Table:
+    table = Table(columns=2)
+    for one in nodes:
+        table.set_node(one)
+    return table
