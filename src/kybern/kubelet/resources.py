@@ -43,7 +43,9 @@ def qos(pod: Pod) -> str:
         for name in ("cpu", "memory"):
             burdened = burdened or bool(amount(most, name))
             asked = asked or bool(amount(wanted, name))
-            guaranteed = guaranteed and bool(amount(most, name)) and amount(wanted, name) == amount(most, name)
+            guaranteed = (
+                guaranteed and bool(amount(most, name)) and amount(wanted, name) == amount(most, name)
+            )
     if not asked and not burdened:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
@@ -71,7 +73,9 @@ def oom_score(pod: Pod, container: Container, memory: int) -> int:
     score = 1000 - 1000 * asked // memory if memory else 1000
     if is_sidecar(container):
         lowest = [
-            1000 - 1000 * amount(requests(c), "memory").value() // memory for c in pod.spec.containers if memory
+            1000 - 1000 * amount(requests(c), "memory").value() // memory
+            for c in pod.spec.containers
+            if memory
         ]
         score = min([score, *lowest])
     return min(max(score, 3), 999)

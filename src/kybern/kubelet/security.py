@@ -1,0 +1,137 @@
+"""Who a container runs as and what it may do, from the pod's and the container's security contexts to CRI's. Pure."""
+
+from typing import Any
+
+from kybern._proto import cri_pb2 as pb
+from kybern.api.core_v1 import Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext
+
+_MASKED = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+class Refused(Exception):
+    """The container may not run as what its image says (runAsNonRoot)."""
+
+
+def of_pod(pod: Pod) -> PodSecurityContext:
+    return pod.spec.security_context or PodSecurityContext()
+
+
+def of_container(container: Container) -> SecurityContext:
+    return container.security_context or SecurityContext()
+
+
+def run_as(pod: Pod, container: Container) -> tuple[int | None, int | None]:
+    """User and group, where the container's context wins over the pod's."""
+    own, whole = of_container(container), of_pod(pod)
+    user = own.run_as_user if own.run_as_user is not None else whole.run_as_user
+    group = own.run_as_group if own.run_as_group is not None else whole.run_as_group
+    return user, group
+
+
+def verify_user(pod: Pod, container: Container, image_uid: int | None, image_user: str) -> None:
+    """Raises Refused when the container would run as root but must not, or when that cannot be known."""
+    own, whole = of_container(container), of_pod(pod)
+    must = own.run_as_non_root if own.run_as_non_root is not None else whole.run_as_non_root
+    if not must:
+        return
+    user, _group = run_as(pod, container)
+    shown = f'(pod: "{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})", container: {container.name})'
+    if user is not None:
+        if user == 0:
+            raise Refused(f"container's runAsUser breaks non-root policy {shown}")
+    elif image_user:
+        raise Refused(
+            f"container has runAsNonRoot and image has non-numeric user ({image_user}), cannot verify user is non-root {shown}"
+        )
+    elif not image_uid:
+        raise Refused(f"container has runAsNonRoot and image will run as root {shown}")
+
+
+def namespaces(pod: Pod, *, shared_pid: bool = False) -> Any:
+    """Which namespaces are the node's, the pod's, the container's own."""
+    spec = pod.spec
+    pid = pb.NODE if spec.host_pid else pb.POD if spec.share_process_namespace or shared_pid else pb.CONTAINER
+    return pb.NamespaceOption(
+        network=pb.NODE if spec.host_network else pb.POD, ipc=pb.NODE if spec.host_ipc else pb.POD, pid=pid
+    )
+
+
+def _seccomp(profile: SeccompProfile | None, *, privileged: bool) -> Any:
+    if profile is None or privileged or profile.type == "Unconfined":
+        return pb.SecurityProfile(profile_type=pb.SecurityProfile.Unconfined)
+    if profile.type == "Localhost":
+        reference = f"/var/lib/kubelet/seccomp/{profile.localhost_profile}"
+        return pb.SecurityProfile(profile_type=pb.SecurityProfile.Localhost, localhost_ref=reference)
+    return pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
+
+
+def groups(pod: Pod) -> list[int]:
+    """Supplemental groups; fsGroup is one of them."""
+    context = of_pod(pod)
+    own = [context.fs_group] if context.fs_group is not None else []
+    return [*own, *context.supplemental_groups]
+
+
+def sandbox_context(pod: Pod) -> Any:
+    context = of_pod(pod)
+    made = pb.LinuxSandboxSecurityContext(
+        namespace_options=namespaces(pod),
+        privileged=any(of_container(c).privileged for c in (*pod.spec.init_containers, *pod.spec.containers)),
+        supplemental_groups=groups(pod),
+        seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault),
+    )
+    if context.run_as_user is not None:
+        made.run_as_user.value = context.run_as_user
+        if context.run_as_group is not None:
+            made.run_as_group.value = context.run_as_group
+    _selinux(made, context.se_linux_options)
+    return made
+
+
+def _selinux(made: Any, options: Any) -> None:
+    if options is not None:
+        made.selinux_options.CopyFrom(
+            pb.SELinuxOption(user=options.user, role=options.role, type=options.type, level=options.level)
+        )
+
+
+def container_context(pod: Pod, container: Container, image_uid: int | None, image_user: str) -> Any:
+    """The container's LinuxContainerSecurityContext."""
+    own, whole = of_container(container), of_pod(pod)
+    privileged = bool(own.privileged)
+    profile = own.seccomp_profile or whole.seccomp_profile
+    made = pb.LinuxContainerSecurityContext(
+        namespace_options=namespaces(pod),
+        privileged=privileged,
+        readonly_rootfs=bool(own.read_only_root_filesystem),
+        no_new_privs=own.allow_privilege_escalation is False,
+        supplemental_groups=groups(pod),
+        seccomp=_seccomp(profile, privileged=privileged),
+        supplemental_groups_policy=pb.Strict if whole.supplemental_groups_policy == "Strict" else pb.Merge,
+    )
+    if own.capabilities is not None:
+        made.capabilities.add_capabilities.extend(own.capabilities.add)
+        made.capabilities.drop_capabilities.extend(own.capabilities.drop)
+    if own.proc_mount != "Unmasked":
+        made.masked_paths.extend(_MASKED)
+        made.readonly_paths.extend(_READ_ONLY)
+    _identify(made, pod, container, image_uid, image_user)
+    _selinux(made, own.se_linux_options or whole.se_linux_options)
+    return made
+
+
+def _identify(made: Any, pod: Pod, container: Container, image_uid: int | None, image_user: str) -> None:
+    user, group = run_as(pod, container)
+    if user is not None:
+        made.run_as_user.value = user
+    elif image_uid is not None:
+        made.run_as_user.value = image_uid
+    elif image_user:
+        made.run_as_username = image_user
+    if group is not None:
+        made.run_as_group.value = group

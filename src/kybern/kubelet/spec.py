@@ -1,0 +1,167 @@
+"""What the runtime is asked to make: the CRI configurations of a sandbox and of a container. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kybern._proto import cri_pb2 as pb
+from kybern.api.core_v1 import Container, Pod
+from kybern.kubelet import labels, names, resources, security
+from kybern.kubelet.environment import expand
+
+_PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP, "": pb.TCP}
+_PROPAGATION = {
+    "": pb.PROPAGATION_PRIVATE, "None": pb.PROPAGATION_PRIVATE,
+    "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER, "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
+}  # fmt: skip
+# SIGRTMIN+1 is SIGRTMINPLUS1 in CRI: names there have no signs.
+_SIGNS = str.maketrans({"+": "PLUS", "-": "MINUS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is the same for all pods of a node, as far as configurations show it."""
+
+    node: str = ""
+    memory: int = 0
+    domain: str = "cluster.local"
+    cgroup_root: str = "/kubepods"
+    cgroup_v2: bool = False
+    log_root: str = "/var/log/pods"
+    cpu_period: int = resources.PERIOD
+    cpu_quota: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One mount of a container: a path of the node at a path inside."""
+
+    inside: str
+    outside: str
+    read_only: bool = False
+    propagation: str = ""
+    recursive: bool = False
+
+
+def log_directory(pod: Pod, root: str) -> str:
+    meta = pod.metadata
+    return f"{root}/{meta.namespace}_{meta.name}_{meta.uid}"
+
+
+def sandbox_config(pod: Pod, attempt: int, resolver: names.Resolver, machine: Machine) -> Any:
+    """A PodSandboxConfig."""
+    meta = pod.metadata
+    config = pb.PodSandboxConfig(
+        metadata=pb.PodSandboxMetadata(
+            name=meta.name, namespace=meta.namespace, uid=meta.uid, attempt=attempt
+        ),
+        log_directory=log_directory(pod, machine.log_root),
+        labels=labels.sandbox_labels(pod),
+        annotations=dict(meta.annotations),
+        dns_config=pb.DNSConfig(
+            servers=resolver.servers, searches=resolver.searches, options=resolver.options
+        ),
+        port_mappings=list(_ports(pod)),
+    )
+    if not pod.spec.host_network:
+        config.hostname = names.kernel_hostname(pod, machine.domain, machine.node)
+    whole = resources.total(pod)
+    sysctls = {found.name: found.value for found in security.of_pod(pod).sysctls}
+    config.linux.CopyFrom(
+        pb.LinuxPodSandboxConfig(
+            cgroup_parent=resources.cgroup_of(pod, machine.cgroup_root),
+            security_context=security.sandbox_context(pod),
+            sysctls=sysctls,
+            resources=pb.LinuxContainerResources(
+                cpu_shares=resources.shares(whole.milli_cpu),
+                memory_limit_in_bytes=whole.memory_limit or 0,
+                cpu_period=machine.cpu_period,
+                cpu_quota=resources.quota(whole.cpu_limit or 0, machine.cpu_period),
+            ),
+        )
+    )
+    return config
+
+
+def _ports(pod: Pod) -> Iterable[Any]:
+    if pod.spec.host_network:
+        return
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        for port in container.ports:
+            if port.host_port:
+                yield pb.PortMapping(
+                    protocol=_PROTOCOLS[port.protocol],
+                    container_port=port.container_port or 0,
+                    host_port=port.host_port,
+                    host_ip=port.host_ip,
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was gathered for one container before it is made."""
+
+    image: str
+    attempt: int
+    variables: Mapping[str, str]
+    binds: tuple[Bind, ...] = ()
+    image_uid: int | None = None
+    image_user: str = ""
+    asked_image: str = ""
+
+
+def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
+    """A ContainerConfig."""
+    config = pb.ContainerConfig(
+        metadata=pb.ContainerMetadata(name=container.name, attempt=ready.attempt),
+        image=pb.ImageSpec(image=ready.image, user_specified_image=ready.asked_image or container.image),
+        command=[expand(word, ready.variables) for word in container.command],
+        args=[expand(word, ready.variables) for word in container.args],
+        working_dir=container.working_dir,
+        envs=[pb.KeyValue(key=name, value=value.encode()) for name, value in ready.variables.items()],
+        mounts=[_mount(bind) for bind in ready.binds],
+        labels=labels.container_labels(pod, container),
+        annotations=labels.container_annotations(pod, container, ready.attempt),
+        log_path=f"{container.name}/{ready.attempt}.log",
+        stdin=bool(container.stdin),
+        stdin_once=bool(container.stdin_once),
+        tty=bool(container.tty),
+        linux=pb.LinuxContainerConfig(
+            resources=container_resources(pod, container, machine),
+            security_context=security.container_context(pod, container, ready.image_uid, ready.image_user),
+        ),
+    )
+    if container.lifecycle is not None and container.lifecycle.stop_signal:
+        config.stop_signal = pb.Signal.Value(container.lifecycle.stop_signal.translate(_SIGNS))
+    return config
+
+
+def _mount(bind: Bind) -> Any:
+    return pb.Mount(
+        container_path=bind.inside,
+        host_path=bind.outside,
+        readonly=bind.read_only,
+        propagation=_PROPAGATION[bind.propagation],
+        recursive_read_only=bind.recursive,
+    )
+
+
+def container_resources(pod: Pod, container: Container, machine: Machine) -> Any:
+    """Shares, quota and limits of one container."""
+    wanted, most = resources.requests(container), resources.limits(container)
+    limit = resources.amount(most, "memory").value()
+    cpu = resources.amount(most, "cpu").milli()
+    if not limit and (whole := resources.total(pod).memory_limit):
+        limit = whole
+    made = pb.LinuxContainerResources(
+        cpu_shares=resources.shares(resources.amount(wanted, "cpu").milli()),
+        memory_limit_in_bytes=limit,
+        oom_score_adj=resources.oom_score(pod, container, machine.memory),
+    )
+    if machine.cpu_quota:
+        made.cpu_period, made.cpu_quota = machine.cpu_period, resources.quota(cpu, machine.cpu_period) or -1
+    if machine.cgroup_v2:
+        # All of a container's processes die together when one is out of memory, as upstream sets it.
+        made.unified["memory.oom.group"] = "1"
+        made.memory_swap_limit_in_bytes = limit
+    return made
