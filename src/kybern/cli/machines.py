@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Annotated
 import typer
 
 from kybern.cli.progress import Progress, table
+from kybern.machines import driver as drivers
 from kybern.machines import hypervisor, images, kinds, preflight, recipe
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
 from kybern.machines.load import load
-from kybern.machines.plan import domain_name
+from kybern.machines.plan import Defined, domain_name
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 
@@ -70,16 +71,31 @@ def machine_of(first: str, second: str | None) -> tuple[Cluster, Machine]:
 
 
 @contextmanager
-def provider(cluster: Cluster, uri: str, progress: Progress) -> Iterator[Provider]:
-    """The hypervisor of a cluster. libvirt is imported only here, where it is needed."""
+def provider(kind: str, uri: str, say: images.Say) -> Iterator[Provider]:
+    """The hypervisor for a kind of machines. libvirt is imported only here, where it is needed."""
     from kybern.machines.libvirt import Libvirt  # noqa: PLC0415  # topologies and images need no libvirt
 
-    if cluster.driver == "none":
-        raise MachineError(f'cluster {cluster.name} has "driver: none": its machines are not made here')
+    if kind not in kinds.DRIVERS:
+        raise MachineError("this topology says 'driver: none': its machines are not made here")
     if not uri:
         hypervisor.start()
-    with Libvirt(kinds.of(cluster.driver, progress.say), uri) as found:
+    with Libvirt(kinds.of(kind, say), uri) as found:
         yield found
+
+
+def where(cluster: Cluster, uri: str, say: images.Say) -> list[str]:
+    """The kinds of machines that a cluster has now, whatever its topology says."""
+    if not uri and not hypervisor.answers():
+        return []
+    found = []
+    for kind in kinds.DRIVERS:
+        try:
+            with provider(kind, uri, say) as each:
+                if each.defined(cluster.name):
+                    found.append(kind)
+        except MachineError:
+            continue  # this libvirt has no such driver, so it has no such machines
+    return found
 
 
 @app.command()
@@ -95,78 +111,91 @@ def up(
     cluster = read(topology, driver)
     preflight.check(cluster)
     state = State.of(cluster.name)
-    with Progress(f"Machines of {cluster.name}") as progress, provider(cluster, uri, progress) as hypervisor_:
-        kinds.of(cluster.driver, progress.say).image()
-        changes = Run(hypervisor_, cluster, state, progress.step).up(replace=replace_machines)
-    print(
-        f"{len(cluster.machines)} machines of {cluster.name} run, {changes} changes. Reach one with: "
-        f"ssh -F {state.ssh_config} {cluster.machines[0].name}"
-    )
+    with Progress(f"Machines of {cluster.name}") as progress:
+        others = [kind for kind in where(cluster, uri, progress.say) if kind != cluster.driver]
+        if others:
+            raise MachineError(
+                f"cluster {cluster.name} has machines made with --driver {others[0]}; "
+                f"run 'kybern machines down {topology}' first, or say --driver {others[0]}"
+            )
+        with provider(cluster.driver, uri, progress.say) as found:
+            kind = kinds.of(cluster.driver, progress.say)
+            kind.image()
+            run = Run(found, cluster, state, progress.step)
+            changes = run.up(replace=replace_machines, patience=kind.patience)
+    print(f"{len(cluster.machines)} machines of {cluster.name} run, {changes} changes.")
+    print(f"Reach one with: ssh -F {state.ssh_config} {cluster.machines[0].name}")
 
 
 @app.command()
-def down(topology: Topology = "lab", driver: DriverOption = None, uri: Uri = "") -> None:
+def down(topology: Topology = "lab", uri: Uri = "") -> None:
     """Remove the machines, their disks and their network. Keys and certificates of the cluster go with them."""
-    cluster = read(topology, driver)
+    cluster = read(topology, None)
     preflight.root()
-    state = State.of(cluster.name)
-    with Progress(f"Machines of {cluster.name}") as progress, provider(cluster, uri, progress) as hypervisor_:
-        removed = Run(hypervisor_, cluster, state, progress.step).down()
-        last = not hypervisor_.defined()
+    state, removed = State.of(cluster.name), 0
+    with Progress(f"Machines of {cluster.name}") as progress:
+        # One that was interrupted may have left a network or storage without a machine.
+        for kind in where(cluster, uri, progress.say) or [cluster.driver]:
+            with provider(kind, uri, progress.say) as found:
+                removed += Run(found, cluster, state, progress.step).down()
     state.remove()
-    if last and not uri:
+    if not uri and not any(drivers.STORE.glob("*/*")):
         hypervisor.stop()
     print(f"{removed} machines of {cluster.name} removed.")
 
 
 @app.command("list")
-def list_machines(
-    uri: Uri = "",
-    driver: Annotated[Kind, typer.Option("--driver", help="Containers or virtual machines.")] = Kind.LXC,
-) -> None:
+def list_machines(uri: Uri = "") -> None:
     """The machines of every cluster on this host."""
-    from kybern.machines.libvirt import Libvirt  # noqa: PLC0415  # as above
-
-    if not uri and not hypervisor.answers():
-        print("No machines: no libvirtd runs here.")
+    rows = []
+    for kind in kinds.DRIVERS if uri or hypervisor.answers() else ():
+        with suppress(MachineError), provider(kind, uri, print) as found:
+            rows += [
+                (each.cluster, each.machine, each.address, kind, " ".join(sorted(each.roles)), state_of(each))
+                for each in found.defined()
+            ]
+    if not rows:
+        print("No machines.")
         return
-    with Libvirt(kinds.of(driver.value, print), uri) as found:
-        rows = [
-            (
-                each.cluster,
-                each.machine,
-                each.address,
-                " ".join(sorted(each.roles)),
-                "running" if each.active else "off",
-            )
-            for each in found.defined()
-        ]
-    table(("CLUSTER", "NAME", "ADDRESS", "ROLES", "STATE"), rows)
+    table(("CLUSTER", "NAME", "ADDRESS", "DRIVER", "ROLES", "STATE"), rows)
 
 
-def _one(first: str, second: str | None, uri: str, verb: str) -> None:
+def state_of(machine: Defined) -> str:
+    return "running" if machine.active else "off"
+
+
+@contextmanager
+def one(first: str, second: str | None, uri: str) -> Iterator[tuple[Provider, str]]:
+    """The provider that has a machine, and the machine's domain."""
     cluster, machine = machine_of(first, second)
     preflight.root()
-    with Progress(f"Machines of {cluster.name}") as progress, provider(cluster, uri, progress) as found:
-        getattr(found, verb)(domain_name(cluster.name, machine.name))
+    with Progress(f"Machines of {cluster.name}") as progress:
+        found = where(cluster, uri, progress.say)
+        if not found:
+            raise MachineError(f"cluster {cluster.name} has no machines; run 'kybern machines up' first")
+        with provider(found[0], uri, progress.say) as has:
+            yield has, domain_name(cluster.name, machine.name)
 
 
 @app.command()
 def start(first: TopologyOrName, name: Name = None, uri: Uri = "") -> None:
     """Start a machine that is off."""
-    _one(first, name, uri, "start")
+    with one(first, name, uri) as (found, domain):
+        found.start(domain)
 
 
 @app.command()
 def stop(first: TopologyOrName, name: Name = None, uri: Uri = "") -> None:
     """Shut a machine down in order."""
-    _one(first, name, uri, "stop")
+    with one(first, name, uri) as (found, domain):
+        found.stop(domain)
 
 
 @app.command()
 def kill(first: TopologyOrName, name: Name = None, uri: Uri = "") -> None:
     """Pull a machine's plug. Its disk stays."""
-    _one(first, name, uri, "kill")
+    with one(first, name, uri) as (found, domain):
+        found.kill(domain)
 
 
 @app.command()
@@ -180,9 +209,8 @@ def shell(first: TopologyOrName, name: Name = None) -> None:
 @app.command()
 def console(first: TopologyOrName, name: Name = None, uri: Uri = "") -> None:
     """A machine's console, for when SSH does not answer. Ctrl-] leaves it."""
-    cluster, machine = machine_of(first, name)
-    with Progress("Console") as progress, provider(cluster, uri, progress) as found:
-        command = found.console(domain_name(cluster.name, machine.name))
+    with one(first, name, uri) as (found, domain):
+        command = found.console(domain)
     os.execvp(command[0], command)  # noqa: S606  # it becomes the console
 
 

@@ -14,6 +14,7 @@ class Driver(Protocol):
     """One kind of machine. Every step may be done twice: an interrupted run is simply run again."""
 
     uri: str
+    patience: float  # seconds until a machine must answer after its start
 
     def image(self) -> None:
         """Make sure that the image is there, before several machines want it at once."""

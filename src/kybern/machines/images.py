@@ -88,16 +88,7 @@ def apt_sources(suite: str) -> list[str]:
 def command(recipe: Recipe, root: Path, lines: list[str]) -> list[str]:
     """The whole build, as one call of mmdebstrap."""
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in recipe.excluded]
-    hooks = [
-        'chroot "$1" systemctl --quiet disable ' + " ".join(recipe.disabled) + " 2>/dev/null || true",
-        f'cp -r --preserve=mode {shlex.quote(str(tree()))}/. "$1"/',
-        # Each machine gets keys and an identity of its own.
-        'rm -f "$1"/etc/ssh/ssh_host_* "$1"/var/lib/dbus/machine-id; : >"$1"/etc/machine-id',
-        'rm -rf "$1"/usr/share/locale "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log',
-        'mkdir -p "$1"/var/log/journal',
-    ]
-    if recipe.enabled:
-        hooks.append('chroot "$1" systemctl --quiet enable ' + " ".join(recipe.enabled))
+    copies = [f'cp -r --preserve=mode {shlex.quote(str(tree(name)))}/. "$1"/' for name in recipe.trees]
     return [
         "mmdebstrap",
         "--quiet",
@@ -106,7 +97,8 @@ def command(recipe: Recipe, root: Path, lines: list[str]) -> list[str]:
         "--format=directory",
         "--include=" + ",".join(recipe.packages),
         *excludes,
-        *(f"--customize-hook={hook}" for hook in hooks),
+        *(f"--essential-hook={step}" for step in copies),
+        *(f"--customize-hook={step}" for step in recipe.steps),
         recipe.suite,
         str(root),
         *lines,
@@ -115,29 +107,37 @@ def command(recipe: Recipe, root: Path, lines: list[str]) -> list[str]:
 
 def directory(recipe: Recipe, say: Say, store: Path = STORE) -> Path:
     """The root directory of an image, built if it is not there."""
-    root = store / recipe.digest / "root"
-    if root.exists():
-        return root
+
+    def build(building: Path) -> None:
+        say(
+            f"building the machine image {recipe.digest} (Debian {recipe.suite}): this takes a minute or two, once"
+        )
+        run(command(recipe, building, apt_sources(recipe.suite)))
+
+    return once(store / recipe.digest / "root", build, store)
+
+
+def once(path: Path, build: Callable[[Path], None], store: Path = STORE) -> Path:
+    """A path of the store, made completely by ``build`` at a place beside it and then renamed, if it is not there."""
+    if path.exists():
+        return path
     with lock(store):
-        if root.exists():
-            return root
+        if path.exists():
+            return path
         free = shutil.disk_usage(store).free // 2**20
         if free < SIZE_NEEDED:
             raise MachineError(
                 f"{store} has {free} MiB free, and an image needs {SIZE_NEEDED}; make room there"
             )
-        say(
-            f"building the machine image {recipe.digest} (Debian {recipe.suite}): this takes a minute or two, once"
-        )
-        building = store / f".building-{recipe.digest}"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(mode=0o755)
-        run(command(recipe, building / "root", apt_sources(recipe.suite)))
-        (store / recipe.digest).mkdir(exist_ok=True)
-        building.joinpath("root").rename(root)
-        building.rmdir()
+        path.parent.mkdir(exist_ok=True)
+        building = path.with_name(f".building-{path.name}")
+        if building.is_dir():
+            shutil.rmtree(building)
+        building.unlink(missing_ok=True)
+        build(building)
         os.sync()
-    return root
+        building.rename(path)
+    return path
 
 
 def existing(path: Path) -> Path:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from kybern.machines.driver import Driver
 from kybern.machines.images import Say
 from kybern.machines.lxc import Lxc
+from kybern.machines.qemu import Qemu
 
-DRIVERS: dict[str, Callable[[Say], Driver]] = {"lxc": Lxc}
+DRIVERS: dict[str, Callable[[Say], Driver]] = {"lxc": Lxc, "qemu": Qemu}
 
 
 def of(name: str, say: Say) -> Driver:

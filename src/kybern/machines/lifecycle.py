@@ -6,7 +6,7 @@ Safe after an interrupted run: every step is taken from what libvirt has, never 
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -44,36 +44,21 @@ class Run:
                 "say --replace if that is meant"
             )
         state.prepare(self.cluster, self.state)
+        # Machines that go may hold addresses, or the bridge, that those which come need.
+        self._each({each.defined.machine: [each] for each in actions if isinstance(each, Undefine)})
         self.provider.ensure_network(self.cluster)
-        by_name = {each.name: each for each in targets}
         names = {each.name: each.machine.name for each in targets}
-        steps: dict[str, list[Action]] = {name: [] for name in by_name}
+        steps: dict[str, list[Action]] = {machine.name: [] for machine in self.cluster.machines}
         for action in actions:
-            steps.setdefault(_subject(action), []).append(action)
-
-        def work(name: str) -> None:
-            for action in steps[name]:
-                self._do(action)
-            if name in by_name:
-                machine = by_name[name].machine
-                if steps[name]:
-                    self.report(machine.name, "boots")
-                wait_for_ssh(machine, patience)
-                self.report(machine.name, f"answers at {machine.address}")
-
-        self._each(steps, work, names)
+            if not isinstance(action, Undefine):
+                steps[names[_subject(action)]].append(action)
+        self._each(steps, lambda name: self._wait(name, patience, quiet=not steps[name]))
         return len(actions)
 
     def down(self) -> int:
         """Nothing left of the cluster's machines, its network and its storage. Returns how many machines went."""
         defined = self.provider.defined(self.cluster.name)
-
-        def work(name: str) -> None:
-            self.provider.undefine(name)
-            self.report(machines[name], "removed")
-
-        machines = {each.name: each.machine for each in defined}
-        self._each(machines, work, machines)
+        self._each({each.machine: [Undefine(each)] for each in defined})
         self.provider.remove_network(self.cluster.name)
         shutil.rmtree(driver.STORE / self.cluster.name, ignore_errors=True)
         return len(defined)
@@ -97,28 +82,39 @@ class Run:
                 self.report(defined.machine, "is removed")
                 self.provider.undefine(defined.name)
 
-    def _each(self, names: Iterable[str], work: Callable[[str], None], labels: dict[str, str]) -> None:
-        """Do the work for all at once; let all end, then raise the first error that came."""
-        names = list(names)
-        if not names:
+    def _wait(self, name: str, patience: float, *, quiet: bool) -> None:
+        machine = next(each for each in self.cluster.machines if each.name == name)
+        if not quiet:
+            self.report(name, "boots")
+        wait_for_ssh(machine, patience)
+        self.report(name, f"answers at {machine.address}")
+
+    def _each(self, steps: Mapping[str, list[Action]], after: Callable[[str], None] | None = None) -> None:
+        """The steps of all machines at once. Lets all end, then raises the first error that came."""
+
+        def work(name: str) -> None:
+            for step in steps[name]:
+                self._do(step)
+            if after:
+                after(name)
+
+        if not steps:
             return
-        with ThreadPoolExecutor(len(names)) as pool:
-            futures = {name: pool.submit(work, name) for name in names}
+        with ThreadPoolExecutor(len(steps)) as pool:
+            futures = {name: pool.submit(work, name) for name in steps}
         errors = {name: error for name, future in futures.items() if (error := future.exception())}
         for name, error in errors.items():
-            self.report(labels.get(name, name), f"failed: {error}")
+            self.report(name, f"failed: {error}")
         for error in errors.values():
             raise error
 
 
-def _subject(action: Action) -> str:
+def _subject(action: Define | Start | Resize) -> str:
     match action:
         case Define(wanted=target) | Resize(wanted=target):
             return target.name
         case Start(name=name):
             return name
-        case Undefine(defined=defined):
-            return defined.name
 
 
 def answers(machine: Machine, timeout: float) -> bool:

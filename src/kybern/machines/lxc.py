@@ -39,6 +39,7 @@ class Lxc:
     """The driver for lxc:///."""
 
     uri = "lxc:///system"
+    patience = 60.0
 
     def __init__(self, say: images.Say) -> None:
         self._say = say

@@ -57,26 +57,39 @@ DISABLED = (
 VM_ENABLED = ("kybern-settings.service", "systemd-networkd.service")
 
 
-def tree() -> Path:
-    """The files that lie over the packages."""
-    return Path(str(resources.files("kybern.machines") / "image" / "root"))
+STEPS = (
+    'chroot "$1" systemctl --quiet disable ' + " ".join(DISABLED) + " 2>/dev/null || true",
+    # Each machine gets keys and an identity of its own.
+    'rm -f "$1"/etc/ssh/ssh_host_* "$1"/var/lib/dbus/machine-id; : >"$1"/etc/machine-id',
+    'rm -rf "$1"/usr/share/locale "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log',
+    'mkdir -p "$1"/var/log/journal',
+)
+VM_STEPS = ('chroot "$1" systemctl --quiet enable ' + " ".join(VM_ENABLED),)
+
+
+def tree(name: str) -> Path:
+    """The files that lie over the packages, by the name of their set."""
+    return Path(str(resources.files("kybern.machines") / "image" / name))
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An image: a Debian suite, packages, services off and on, and the digest of the files laid over them."""
+    """An image: a Debian suite, packages, what dpkg leaves out, shell steps in the root at the end, and sets of files.
+
+    The files are there before the packages are configured, so that their scripts see our settings.
+    """
 
     suite: str
     packages: tuple[str, ...]
-    disabled: tuple[str, ...]
-    enabled: tuple[str, ...]
     excluded: tuple[str, ...]
-    files: str
+    steps: tuple[str, ...]
+    trees: tuple[str, ...]
 
     @property
     def digest(self) -> str:
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+        contents = [digest_of(tree(name)) for name in self.trees]
+        return hashlib.sha256(json.dumps([fields, contents], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digest_of(root: Path) -> str:
@@ -91,9 +104,9 @@ def digest_of(root: Path) -> str:
 
 def container() -> Recipe:
     """The image of machines on lxc:///."""
-    return Recipe(SUITE, PACKAGES, DISABLED, (), EXCLUDED, digest_of(tree()))
+    return Recipe(SUITE, PACKAGES, EXCLUDED, STEPS, ("root",))
 
 
 def virtual_machine() -> Recipe:
     """The image of machines on qemu:///: the same, with a kernel."""
-    return Recipe(SUITE, PACKAGES + VM_PACKAGES, DISABLED, VM_ENABLED, EXCLUDED, digest_of(tree()))
+    return Recipe(SUITE, PACKAGES + VM_PACKAGES, EXCLUDED, STEPS + VM_STEPS, ("root", "vm"))

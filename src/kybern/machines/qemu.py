@@ -1,0 +1,190 @@
+"""Machines as virtual machines of qemu:///: the same image with a kernel, started without a boot loader.
+
+A machine's disk is a layer (qcow2) over the image's disk. What makes it itself (keys, addresses, name) is a tar archive
+on a second disk, which the image unpacks at the first boot: no file system has to be mounted to make it.
+
+KVM is used where it works, and /dev/kvm does not say so: some hosts offer it and hang every guest. A kernel that prints
+nothing within a few seconds settles it, once per boot of the host; then machines are emulated.
+"""
+
+import io
+import select
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kybern.machines import driver, hypervisor, images, recipe, xml
+from kybern.machines.plan import Wanted
+from kybern.machines.state import File, write
+
+KVM = Path("/dev/kvm")
+VERDICT = hypervisor.RUN / "accelerator"
+SIGN_OF_LIFE = 10.0
+# Room for what mkfs itself writes; the layer's size is the machine's disk.
+SLACK = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An image as a virtual machine wants it."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+
+
+def build(say: images.Say) -> Disk:
+    """The disk, kernel and initrd of the image, made if they are not there."""
+    root = images.directory(recipe.virtual_machine(), say)
+    store = root.parent
+
+    def disk(building: Path) -> None:
+        say("making a disk of the image")
+        raw = building.with_suffix(".raw")
+        used = int(images.run(["du", "--summarize", "--block-size=1M", str(root)], 120).split()[0])
+        raw.unlink(missing_ok=True)
+        with raw.open("wb") as file:
+            file.truncate(int(used * SLACK + 128) * 2**20)
+        images.run(["mkfs.ext4", "-q", "-L", "kybern", "-d", str(root), str(raw)])
+        images.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(building)])
+        raw.unlink()
+
+    def boot_file(prefix: str) -> Path:
+        source = max((root / "boot").glob(f"{prefix}-*"))
+        return images.once(store / prefix, lambda building: _copy(source, building))
+
+    return Disk(images.once(store / "disk.qcow2", disk), boot_file("vmlinuz"), boot_file("initrd.img"))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+
+
+def accelerator(kernel: Path) -> str:
+    """kvm, or qemu where that does not work here."""
+    if not KVM.exists():
+        return "qemu"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    if VERDICT.exists():
+        known, _, boot = VERDICT.read_text().partition(" ")
+        if boot == boot_id:
+            return known
+    found = "kvm" if _boots(kernel) else "qemu"
+    VERDICT.parent.mkdir(exist_ok=True)
+    write(VERDICT, f"{found} {boot_id}".encode(), 0o644)
+    return found
+
+
+def _boots(kernel: Path) -> bool:
+    """A kernel says something under KVM."""
+    command = [
+        "qemu-system-x86_64",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-m",
+        "256",
+        "-nodefaults",
+        "-display",
+        "none",
+    ]
+    command += ["-kernel", str(kernel), "-append", "console=ttyS0 earlyprintk=serial panic=-1", "-no-reboot"]
+    with subprocess.Popen(
+        [*command, "-serial", "stdio"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            readable, _, _ = select.select([process.stdout], [], [], SIGN_OF_LIFE)
+            return bool(readable and process.stdout.read(1))
+        finally:
+            process.kill()
+
+
+def archive(files: tuple[File, ...]) -> bytes:
+    """The settings, as they lie on the second disk: a tar archive, padded to whole sectors."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as packed:
+        for file in files:
+            parent = Path(file.path).parent
+            if parent.name == ".ssh":
+                secret = tarfile.TarInfo(str(parent))
+                secret.type, secret.mode = tarfile.DIRTYPE, 0o700
+                packed.addfile(secret)
+            info = tarfile.TarInfo(file.path)
+            info.size, info.mode = len(file.content), file.mode
+            packed.addfile(info, io.BytesIO(file.content))
+    return made.getvalue()
+
+
+def link(wanted: Wanted) -> File:
+    """The machine's address, for systemd-networkd."""
+    return File(
+        "etc/systemd/network/10-eth0.network",
+        (
+            f"[Match]\nMACAddress={wanted.mac}\n\n[Network]\n"
+            f"Address={wanted.machine.address}/{wanted.network.prefixlen}\nGateway={wanted.gateway}\n"
+        ).encode(),
+    )
+
+
+class Qemu:
+    """The driver for qemu:///."""
+
+    uri = "qemu:///system"
+    patience = 300.0
+
+    def __init__(self, say: images.Say) -> None:
+        self._say = say
+
+    def image(self) -> None:
+        if accelerator(build(self._say).kernel) == "qemu":
+            self._say(
+                "KVM does not work here: virtual machines are emulated, and boot in a minute instead of seconds"
+            )
+
+    def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
+        base = build(self._say)
+        home = driver.directory(wanted.cluster, wanted.machine.name)
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True, mode=0o711)
+        # A layer refers to its base by path, and the path has the digest: a newer image is another path.
+        images.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base.disk), str(home / "disk.qcow2"),
+             f"{wanted.machine.disk}M"],
+            60,
+        )  # fmt: skip
+        write(home / "settings.tar", archive((*files, link(wanted))), 0o600)
+        (home / "image").write_text(base.disk.parent.name)
+
+    def xml(self, wanted: Wanted) -> str:
+        home = driver.directory(wanted.cluster, wanted.machine.name)
+        image = images.STORE / (home / "image").read_text()
+        words = (
+            "root=/dev/vda rw console=ttyS0 net.ifnames=0 kybern.settings",
+            f"systemd.machine_id={wanted.uuid.hex} systemd.hostname={wanted.machine.name}",
+        )
+        boot = xml.Boot(image / "vmlinuz", image / "initrd.img", " ".join(words))
+        disks = {"vda": (home / "disk.qcow2", "qcow2"), "vdb": (home / "settings.tar", "raw")}
+        return xml.qemu(wanted, accelerator(boot.kernel), boot, disks, home / "console.log")
+
+    def before_start(self, wanted_name: str, directory: Path) -> None:
+        """Everything is on disk already."""
+
+    def power_button(self, name: str) -> bool:
+        return False
+
+    def anchor(self, name: str) -> int | None:
+        try:
+            return int(Path(f"/run/libvirt/qemu/{name}.pid").read_text())
+        except FileNotFoundError:
+            return None
+
+    def after_stop(self, name: str, directory: Path) -> None:
+        """QEMU leaves nothing on the host."""
