@@ -28,6 +28,8 @@ from roles.tree import Found
 DROP_IN = re.compile(r"/etc/systemd/system/(?P<unit>[^/]+)\.d/kybern\.conf")
 NOTED = re.compile(r"echo (?P<digest>[0-9a-f]{64}) >/run/kybern/")
 
+REFUSAL = re.compile(r"echo '[^']*' >&2; exit 1")
+
 
 @dataclass
 class FakeMachine:
@@ -61,7 +63,7 @@ class FakeMachine:
     def run(self, command: StringCommand, stdin: str) -> bool:
         text = command.get_raw_value()
         self.commands.append(text)
-        if self.fails(text):
+        if self.fails(text) or REFUSAL.fullmatch(text):
             return False
         if stdin:
             self._unpack(stdin)
