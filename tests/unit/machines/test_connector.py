@@ -1,0 +1,178 @@
+"""The connector: fast, strict, closed when done, and harmless to runs that do not use it."""
+
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.exceptions import InventoryError
+
+from kybern.machines import connector
+from kybern.machines.connector import LibvirtConnector, MachineConnector, discover, tune
+
+TOPOLOGY = """
+cluster: some
+network: 10.9.0.0/24
+vip: 10.9.0.10
+machines:
+  - {name: m1, address: 10.9.0.11, roles: [etcd, control-plane]}
+  - {name: m2, address: 10.9.0.12, roles: [etcd, control-plane]}
+  - {name: m3, address: 10.9.0.13, roles: [etcd, control-plane]}
+  - {name: w1, address: 10.9.0.21, roles: [worker]}
+"""
+
+
+@pytest.fixture
+def topology(tmp_path, monkeypatch):
+    folder = tmp_path / "inventories" / "topology"
+    folder.mkdir(parents=True)
+    (folder / "some.yaml").write_text(TOPOLOGY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path / "state"))
+    return "some"
+
+
+def running(monkeypatch, *names: str) -> None:
+    monkeypatch.setattr(connector, "discover", lambda _uri, _cluster: frozenset(names))
+
+
+class Transport:
+    """As much of paramiko's as is tuned."""
+
+    def __init__(self, sock: object) -> None:
+        self.sock, self.keepalive = sock, 0
+
+    def set_keepalive(self, seconds: int) -> None:
+        self.keepalive = seconds
+
+
+def test_a_connection_answers_at_once_and_notices_a_dead_peer():
+    with socket.socket() as plain:
+        transport = Transport(plain)
+
+        tune(transport)
+
+        assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == connector.DEAD_AFTER * 1000
+        assert 0 < transport.keepalive < connector.DEAD_AFTER
+
+
+def test_a_connection_through_a_jump_host_is_only_kept_alive():
+    transport = Transport(object())
+
+    tune(transport)
+
+    assert transport.keepalive
+
+
+def test_a_machine_is_named_as_itself_and_its_host_key_must_be_known():
+    [(name, data, groups)] = MachineConnector.make_names_data("master-1")
+
+    assert name == "master-1"
+    assert data["ssh_strict_host_key_checking"] == "yes"
+    assert groups == []
+
+
+def test_the_inventory_s_data_and_groups_reach_the_machine():
+    host = ("@machine/m1", {"ssh_hostname": "10.9.0.11", "machine": "the record"})
+
+    inventory = Inventory(([host], {}), masters=([host], {"colour": "red"}))
+
+    m1 = inventory.get_host("m1")
+    assert m1.connector_cls is MachineConnector
+    assert m1.data.ssh_hostname == "10.9.0.11"
+    assert m1.data.machine == "the record"
+    assert m1.data.colour == "red"
+    assert m1.data.ssh_strict_host_key_checking == "yes"
+
+
+def test_disconnecting_closes_the_connection():
+    state = State(Inventory((["@machine/m1"], {})), Config())
+    host = state.inventory.get_host("m1")
+    closed = []
+    host.connector.client = SimpleNamespace(close=lambda: closed.append(True))
+
+    host.disconnect()
+
+    assert closed == [True]
+    assert host.connector.client is None
+
+
+def test_the_helper_for_sudo_s_password_is_removed_while_the_connection_is_open():
+    state = State(Inventory((["@machine/m1"], {})), Config())
+    host = state.inventory.get_host("m1")
+    host.connector_data["sudo_askpass_path"] = "/tmp/askpass"
+    order = []
+    host.connector.client = SimpleNamespace(close=lambda: order.append("closed"))
+    host.connector.run_shell_command = lambda command, **_: order.append(str(command))
+
+    host.disconnect()
+
+    assert order == ["rm -f /tmp/askpass", "closed"]
+
+
+def test_the_running_machines_of_a_topology_are_found_with_groups_and_addresses(topology, monkeypatch):
+    running(monkeypatch, "m1", "m3", "w1", "stranger")
+
+    found = list(LibvirtConnector.make_names_data(topology))
+
+    assert [name for name, _, _ in found] == ["m1", "m3", "w1"]
+    assert found[0][1]["ssh_hostname"] == "10.9.0.11"
+    assert found[0][1]["machine"].name == "m1"
+    assert found[0][2] == ["masters", "etcd", "@libvirt"]
+    assert found[2][2] == ["workers", "@libvirt"]
+
+
+def test_one_machine_can_be_asked_for(topology, monkeypatch):
+    running(monkeypatch, "m1", "w1")
+
+    assert [name for name, _, _ in LibvirtConnector.make_names_data(f"{topology}/w1")] == ["w1"]
+
+
+@pytest.mark.parametrize("name", ["some", "some/w1"])
+def test_machines_that_do_not_run_are_told_with_the_remedy(topology, monkeypatch, name):
+    running(monkeypatch)
+
+    with pytest.raises(InventoryError, match="kybern machines up some"):
+        list(LibvirtConnector.make_names_data(name))
+
+
+@pytest.mark.parametrize("name", [None, "", "nowhere"])
+def test_a_topology_has_to_be_named_and_there(topology, name):
+    with pytest.raises(InventoryError):
+        list(LibvirtConnector.make_names_data(name))
+
+
+def test_an_unreachable_libvirt_is_told_with_its_address():
+    pytest.importorskip("libvirt")
+
+    with pytest.raises(InventoryError, match=r"cannot ask test:///nowhere\.xml for machines"):
+        discover("test:///nowhere.xml", "some")
+
+
+def test_running_machines_are_known_by_their_metadata(tmp_path):
+    pytest.importorskip("libvirt")
+    ours = (
+        '<metadata><kybern:machine xmlns:kybern="urn:kybern:machine:1" cluster="some" name="m1" address="10.9.0.11" '
+        'roles="etcd" identity="x" memory="1" cpus="1" disk="1"/></metadata>'
+    )
+    other = ours.replace('"some"', '"else"').replace('"m1"', '"m9"')
+    domain = "<domain type='test'><name>{}</name>{}<memory>8192</memory><os><type>hvm</type></os></domain>"
+    texts = domain.format("some-m1", ours) + domain.format("else-m9", other) + domain.format("plain", "")
+    (tmp_path / "node.xml").write_text(f"<node>{texts}</node>")
+
+    assert discover(f"test://{tmp_path}/node.xml", "some") == {"m1"}
+
+
+def test_without_libvirt_every_other_connector_works():
+    """All connectors are loaded on every run: one whose import fails would break them all."""
+    code = "import sys; sys.modules['libvirt'] = None; from pyinfra.api.connectors import get_all_connectors as all_of; "
+    code += "assert {'local', 'machine', 'libvirt'} <= set(all_of())"
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
