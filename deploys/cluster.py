@@ -6,11 +6,20 @@ Each call is a line of its own: pyinfra knows an operation by the lines it was c
 waits for all machines, so what stands above is done everywhere before what stands below begins anywhere.
 """
 
+from roles.apiserver import apiserver
 from roles.cluster import here
+from roles.controller_manager import controller_manager
 from roles.etcd import etcd
 from roles.firewall import firewall
+from roles.kube_proxy import kube_proxy
+from roles.kubeconfig import kubeconfigs
+from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
+from roles.package import package
 from roles.pki import pki
+from roles.pod_network import pod_network
+from roles.runtime import runtime
+from roles.scheduler import scheduler
 from roles.system import system
 
 cluster, machine = here()
@@ -18,7 +27,24 @@ cluster, machine = here()
 system(cluster, machine)
 firewall(cluster, machine)
 pki(cluster, machine)
+kubeconfigs(cluster, machine)
+package()
 if machine.is_etcd:
     etcd(cluster, machine)
+if machine.is_master:
+    apiserver(cluster, machine)
 if machine.is_node:
     loadbalancer(cluster, machine)
+if machine.is_master:
+    controller_manager(cluster)
+if machine.is_master:
+    scheduler(cluster)
+if machine.is_node:
+    runtime(cluster)
+if machine.is_node:
+    kubelet(cluster, machine)
+if machine.is_node:
+    pod_network(machine)
+if machine.is_node:
+    kube_proxy(cluster, machine)
+nodes_ready(cluster, machine)

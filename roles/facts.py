@@ -182,3 +182,18 @@ def _blocks(output: list[str]) -> Iterable[dict[str, str]]:
             block = {}
     if "Id" in block:
         yield block
+
+
+class PythonVersion(FactBase[str]):
+    """The version of the machine's own Python, as "3.13"."""
+
+    default = str
+
+    def command(self) -> str:
+        return "python3 -c 'import sys; print(\"KYBERN %d.%d\" % sys.version_info[:2])'"
+
+    def process(self, output: list[str]) -> str:
+        found = next((line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")), "")
+        if not found:
+            raise FactProcessError("the machine's python3 does not answer: install python3")
+        return found

@@ -1,0 +1,41 @@
+"""kube-apiserver on a master.
+
+Needs etcd, package, pki. Leaves it ready on :6443, restarted one master at a time when something of it changed.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import APISERVER_USER, PKI, etcd_endpoints
+from roles.operations import bundle, ready, units
+from roles.package import here
+from roles.templates import render
+from roles.tree import File, Service
+
+UNIT = "kube-apiserver.service"
+
+
+@deploy("apiserver")
+def apiserver(cluster: Cluster, machine: Machine) -> None:
+    service, probe = unit(cluster, machine, here().programs), is_ready(cluster)
+    bundle(name="Unit", files=service.files)
+    units(name="Started", services=[service], restart=False)
+    ready(name="Ready", probe=probe, log=UNIT, _retries=8, _retry_delay=0)
+    units(name="Changed ones restarted, one at a time", services=[service], gate=probe, _serial=True)
+
+
+def is_ready(cluster: Cluster) -> str:
+    return f"curl -fsS --max-time 3 --cacert {PKI}/ca.crt https://127.0.0.1:{cluster.api_port}/readyz"
+
+
+def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
+    text = render(
+        "apiserver/kube-apiserver.service",
+        cluster=cluster,
+        machine=machine,
+        user=APISERVER_USER,
+        pki=PKI,
+        programs=programs,
+        etcd=etcd_endpoints(cluster),
+    )
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)

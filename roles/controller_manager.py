@@ -1,0 +1,35 @@
+"""kube-controller-manager on a master; one of them leads.
+
+Needs apiserver, kubeconfig. Leaves it running; it takes up its work when it is elected.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster
+from roles.cluster import CONTROLLER_MANAGER_USER, PKI
+from roles.kubeconfig import path
+from roles.operations import bundle, units
+from roles.package import here
+from roles.templates import render
+from roles.tree import File, Service
+
+UNIT = "kube-controller-manager.service"
+
+
+@deploy("controller manager")
+def controller_manager(cluster: Cluster) -> None:
+    service = unit(cluster, here().programs)
+    bundle(name="Unit", files=service.files)
+    units(name="Running", services=[service])
+
+
+def unit(cluster: Cluster, programs: str) -> Service:
+    text = render(
+        "controller_manager/kube-controller-manager.service",
+        cluster=cluster,
+        user=CONTROLLER_MANAGER_USER,
+        pki=PKI,
+        programs=programs,
+        kubeconfig=path("controller-manager"),
+    )
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)

@@ -1,0 +1,54 @@
+"""The kubeconfigs of the daemons on this machine, and the operator's own on this side.
+
+Needs pki. Leaves /etc/kubernetes/NAME.conf, each readable by the user of its daemon alone, pointing at the way to the API
+that is closest to the machine; and admin.conf in the operator's state directory, pointing at the cluster's address.
+"""
+
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pyinfra.api import FunctionCommand, deploy, operation
+
+from kybern.machines.certificates import CLIENTS, CLUSTER_CA, Certificates, Keep, kubeconfig, write_secret
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import CONTROLLER_MANAGER_USER, KUBERNETES, SCHEDULER_USER, api_endpoint, state
+from roles.operations import bundle
+from roles.pki import certificates
+from roles.tree import File
+
+OWNERS = {"controller-manager": CONTROLLER_MANAGER_USER, "scheduler": SCHEDULER_USER}
+NAMES = ("kubelet", "kube-proxy", "controller-manager", "scheduler")
+
+
+def path(name: str) -> str:
+    return f"{KUBERNETES}/{name}.conf"
+
+
+@deploy("kubeconfig")
+def kubeconfigs(cluster: Cluster, machine: Machine) -> None:
+    bundle(name="Of the daemons", files=[*files(cluster, machine, certificates(cluster, machine))])
+    if machine == cluster.masters[0]:
+        kept(name="Of the operator", file=state(cluster) / "admin.conf", content=admin(cluster))
+
+
+def files(cluster: Cluster, machine: Machine, given: Certificates) -> Iterator[File]:
+    server, authority = api_endpoint(cluster, machine), given.authorities[CLUSTER_CA]
+    for name in NAMES:
+        if name in given.pairs:
+            user = f"{CLIENTS[name]}:{machine.name}" if name == "kubelet" else CLIENTS[name]
+            content = kubeconfig(server, authority, given.pairs[name], user, cluster.name)
+            yield File(path(name), content, mode="600", user=OWNERS.get(name, "root"), secret=True)
+
+
+def admin(cluster: Cluster) -> bytes:
+    authority, pair = Keep(state(cluster) / "pki", datetime.now(UTC)).admin()
+    server = f"https://{cluster.api_address}:{cluster.api_port}"
+    return kubeconfig(server, authority, pair, CLIENTS["admin"], cluster.name)
+
+
+@operation()
+def kept(file: Path, content: bytes) -> Generator[FunctionCommand]:
+    """A file on the operator's side, readable by the operator alone."""
+    if not file.exists() or file.read_bytes() != content:
+        yield FunctionCommand(write_secret, (file, content), {})

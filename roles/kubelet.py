@@ -1,0 +1,83 @@
+"""The kubelet: makes the machine a node.
+
+Needs runtime, package, kubeconfig. Leaves it running and healthy, and on masters the node's role label.
+
+Masters are tainted when there are workers; on their own they take pods. The label that shows as ROLES in ``kubectl get
+nodes`` is not the kubelet's to set (NodeRestriction), so a master sets it with its own client certificate.
+"""
+
+import json
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import KUBELET_PKI, PKI
+from roles.kubeconfig import path
+from roles.operations import bundle, once, ready, units
+from roles.package import here
+from roles.templates import render
+from roles.tree import File, Service
+
+UNIT = "kubelet.service"
+CONFIG = "/var/lib/kubelet/config.yaml"
+MASTER = "node-role.kubernetes.io/control-plane"
+HEALTHY = "curl -fsS --max-time 3 http://127.0.0.1:10248/healthz"
+
+
+@deploy("kubelet")
+def kubelet(cluster: Cluster, machine: Machine) -> None:
+    service = unit(cluster, machine, here().programs)
+    bundle(name="Files", files=service.files)
+    units(name="Running", services=[service])
+    ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=5, _retry_delay=0)
+    if machine.is_master:
+        once(name="Role label", probe=is_labelled(cluster, machine), command=label(cluster, machine))
+
+
+@deploy("nodes")
+def nodes_ready(cluster: Cluster, machine: Machine) -> None:
+    """Every node of the topology is Ready, as one master's API server sees it."""
+    if machine == cluster.masters[0]:
+        ready(name="Ready", probe=all_ready(cluster), log=UNIT, _retries=11, _retry_delay=0)
+
+
+def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
+    text = render(
+        "kubelet/kubelet.service",
+        machine=machine,
+        programs=programs,
+        kubeconfig=path("kubelet"),
+        config=CONFIG,
+        taint=f"{MASTER}=:NoSchedule"
+        if machine.is_master and cluster.workers and machine not in cluster.workers
+        else "",
+    )
+    config = render("kubelet/config.yaml", cluster=cluster, pki=PKI, kubelet_pki=KUBELET_PKI)
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(CONFIG, config)), wait=False)
+
+
+def _ask(cluster: Cluster, what: str, more: str = "") -> str:
+    """A request to this master's own API server, as a client that may do everything."""
+    pair = f"--cert {PKI}/apiserver-kubelet-client.crt --key {PKI}/apiserver-kubelet-client.key"
+    return f"curl -fsS --max-time 5 --cacert {PKI}/ca.crt {pair} {more} https://127.0.0.1:{cluster.api_port}{what}"
+
+
+def is_labelled(cluster: Cluster, machine: Machine) -> str:
+    return f"{_ask(cluster, f'/api/v1/nodes/{machine.name}')} | grep -q '\"{MASTER}\"'"
+
+
+def label(cluster: Cluster, machine: Machine) -> str:
+    patch = json.dumps({"metadata": {"labels": {MASTER: ""}}})
+    # The kubelet registers its node a moment after it says that it is healthy.
+    retries = "--retry 20 --retry-delay 1 --retry-all-errors -o /dev/null"
+    more = f"{retries} -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{patch}'"
+    return _ask(cluster, f"/api/v1/nodes/{machine.name}", more)
+
+
+def all_ready(cluster: Cluster) -> str:
+    names = " ".join(machine.name for machine in cluster.machines if machine.is_node)
+    script = (
+        "import json, sys; ready = {n['metadata']['name'] for n in json.load(sys.stdin)['items'] for c in n['status'].get"
+        "('conditions', []) if (c['type'], c['status']) == ('Ready', 'True')}; sys.exit(not ready >= set(sys.argv[1:]))"
+    )
+    return f'{_ask(cluster, "/api/v1/nodes")} | python3 -c "{script}" {names}'
