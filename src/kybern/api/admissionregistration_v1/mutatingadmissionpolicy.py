@@ -24,6 +24,7 @@ KIND = Kind(
     storage="mutatingadmissionpolicies",
     table=simple((Column("Mutations", "integer"), Column("ParamKind")), _cells),
     rules=Rules(default=default_policy),
+    allow_unconditional_update=False,
     storage_version_hash="LYmCf+UMVdg=",
     generation=wish_changed,
 )

@@ -16,6 +16,7 @@ KIND = Kind(
     storage="mutatingadmissionpolicybindings",
     table=BINDING_TABLE,
     rules=Rules(default=default_binding),
+    allow_unconditional_update=False,
     storage_version_hash="90V5FRZZ3Zg=",
     generation=wish_changed,
 )

@@ -24,6 +24,7 @@ KIND = Kind(
     storage="mutatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="Sqi0GUgDaX0=",
     generation=wish_changed,
 )

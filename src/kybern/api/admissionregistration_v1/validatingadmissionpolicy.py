@@ -31,6 +31,7 @@ KIND = Kind(
     subresources=(status("ValidatingAdmissionPolicy", "admissionregistration.k8s.io"),),
     table=simple((Column("Validations", "integer"), Column("ParamKind")), _cells),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="6OxvlMmQ6is=",
     generation=wish_changed,
 )

@@ -16,6 +16,7 @@ KIND = Kind(
     storage="validatingadmissionpolicybindings",
     table=BINDING_TABLE,
     rules=Rules(default=default_binding),
+    allow_unconditional_update=False,
     storage_version_hash="v9715VZqakg=",
     generation=wish_changed,
 )

@@ -22,6 +22,7 @@ KIND = Kind(
     storage="validatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="B0wHjQmsGNk=",
     generation=wish_changed,
 )

@@ -61,6 +61,7 @@ KIND = Kind(
     subresources=(status("CustomResourceDefinition", "apiextensions.k8s.io"),),
     table=CREATED,
     rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
+    allow_unconditional_update=False,
     storage_version_hash="jfWCUB31mvA=",
     generation=wish_changed,
 )

@@ -54,5 +54,6 @@ KIND = Kind(
     subresources=(status("APIService", "apiregistration.k8s.io"),),
     table=simple((Column("Service"), Column("Available")), _who),
     rules=Rules(default=_default, on_create=_on_create),
+    allow_unconditional_update=False,
     storage_version_hash="InPBPD7+PqM=",
 )

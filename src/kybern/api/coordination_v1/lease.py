@@ -29,5 +29,7 @@ KIND = Kind(
         on_create=_without_coordination,
         on_update=lambda new, _old: _without_coordination(new),
     ),
+    allow_create_on_update=True,
+    allow_unconditional_update=False,
     storage_version_hash="gqkMMb/YqFM=",
 )

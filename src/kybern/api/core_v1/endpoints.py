@@ -39,5 +39,6 @@ KIND = Kind(
     storage="services/endpoints",
     table=simple((Column("Endpoints"),), lambda raw: [_addresses(raw)]),
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="fWeeMqaN/OA=",
 )

@@ -83,5 +83,6 @@ KIND = Kind(
     selectable=_SELECTABLE,
     table=Table(COLUMNS, cells),
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="r2yiGXH7wu8=",
 )

@@ -35,5 +35,6 @@ KIND = Kind(
     storage="limitranges",
     table=CREATED,
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="EBKMFVe6cwo=",
 )

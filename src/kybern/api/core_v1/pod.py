@@ -1,9 +1,14 @@
 """Pod: containers that run together on one node."""
 
+from collections.abc import Iterable
+
 from kybern.api.rules import podtable, qos
+from kybern.api.rules.pods.spec import new_pod
+from kybern.api.rules.pods.updates import update
 from kybern.api.rules.podspec import default_pod
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, text
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Kind, Raw, Rules, Subresource, wish_changed
 
 
@@ -52,6 +57,10 @@ def _on_create(raw: Raw) -> None:
     raw["status"] = {"phase": "Pending", "qosClass": qos.class_of(spec)}
     if spec.get("schedulingGates"):
         raw["status"]["conditions"] = [dict(_GATED)]
+
+
+def _validate(new: Raw, old: Raw | None) -> Iterable[Cause]:
+    return new_pod(new) if old is None else update(new, old)
 
 
 KIND = Kind(
@@ -110,7 +119,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=podtable.TABLE,
-    rules=Rules(default=default_pod, on_create=_on_create),
+    rules=Rules(default=default_pod, on_create=_on_create, validate=_validate),
     graceful=_graceful,
     storage_version_hash="xPOwRZ+Yhw8=",
     generation=wish_changed,

@@ -127,5 +127,6 @@ KIND = Kind(
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="0/CO1lhkEBI=",
 )

@@ -61,5 +61,6 @@ KIND = Kind(
     table=Table(event.COLUMNS, lambda raw, now: event.cells(_to_stored(raw), now)),
     conversion=Conversion("", "v1", _to_stored, _from_stored),
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="r2yiGXH7wu8=",
 )

@@ -13,5 +13,7 @@ KIND = Kind(
     singular="runtimeclass",
     storage="runtimeclasses",
     table=simple((Column("Handler"),), lambda raw: [raw.get("handler", "")]),
+    allow_create_on_update=True,
+    allow_unconditional_update=False,
     storage_version_hash="WQTu1GL3T2Q=",
 )

@@ -39,6 +39,7 @@ KIND = Kind(
     subresources=(status("PodDisruptionBudget", "policy"),),
     table=simple(_COLUMNS, _cells),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="EVWiDmWqyJw=",
     generation=wish_changed,
 )

@@ -19,5 +19,6 @@ KIND = Kind(
     storage="roles",
     table=CREATED,
     rules=Rules(default=_default),
+    allow_create_on_update=True,
     storage_version_hash="7FuwZcIIItM=",
 )

@@ -14,5 +14,6 @@ KIND = Kind(
     storage="rolebindings",
     table=bindings.TABLE,
     rules=Rules(default=bindings.default),
+    allow_create_on_update=True,
     storage_version_hash="eGsCzGH6b1g=",
 )

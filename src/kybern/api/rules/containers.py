@@ -72,8 +72,9 @@ def default_container(container: Raw) -> None:
 
 def round_up(resources: Raw) -> None:
     """Amounts are kept to the thousandth, rounded up; quantities come canonical, so finer ones end in n or u."""
-    for values in (resources.get("limits"), resources.get("requests")):
-        for key, text in (values or {}).items():
+    for side in ("limits", "requests"):
+        values: Raw = resources.get(side) or {}
+        for key, text in values.items():
             if text[-1:] in ("n", "u"):
                 values[key] = f"{quantity.parse(text).milli()}m"
 

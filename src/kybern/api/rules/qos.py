@@ -8,6 +8,7 @@ from kybern.machinery import quantity
 from kybern.machinery.kind import Raw
 
 _COUNTED = ("cpu", "memory")
+_ZERO = quantity.parse("0")
 
 
 def _amounts(values: Raw | None) -> dict[str, str]:
@@ -17,7 +18,7 @@ def _amounts(values: Raw | None) -> dict[str, str]:
         text = (values or {}).get(key)
         if text is not None:
             amount = quantity.parse(text)
-            if amount.sign() > 0:
+            if amount > _ZERO:
                 found[key] = str(amount)
     return found
 

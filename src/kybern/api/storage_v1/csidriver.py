@@ -58,5 +58,6 @@ KIND = Kind(
     storage="csidrivers",
     table=simple(_COLUMNS, _cells),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="hL6j/rwBV5w=",
 )

@@ -21,5 +21,6 @@ KIND = Kind(
     storage="csinodes",
     table=simple((Column("Drivers", "integer"),), lambda raw: [len(dig(raw, "spec", "drivers") or ())]),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="Pe62DkZtjuo=",
 )

@@ -13,5 +13,6 @@ KIND = Kind(
     singular="csistoragecapacity",
     storage="csistoragecapacities",
     table=CREATED,
+    allow_unconditional_update=False,
     storage_version_hash="xeVl+2Ly1kE=",
 )

@@ -36,5 +36,6 @@ KIND = Kind(
     subresources=(status("VolumeAttachment", "storage.k8s.io"),),
     table=simple(_COLUMNS, _cells),
     rules=Rules(default=_default),
+    allow_unconditional_update=False,
     storage_version_hash="tJx/ezt6UDU=",
 )
