@@ -112,7 +112,7 @@ def _summed(pod: Pod, name: str, of: object) -> int:
 
 
 def total(pod: Pod) -> Total:
-    every = [c for c in (*pod.spec.init_containers, *pod.spec.containers)]
+    every = (*pod.spec.init_containers, *pod.spec.containers)
     cpu = all(amount(limits(c), "cpu") for c in every)
     memory = all(amount(limits(c), "memory") for c in every)
     return Total(

@@ -46,7 +46,8 @@ def verify_user(pod: Pod, container: Container, image_uid: int | None, image_use
             raise Refused(f"container's runAsUser breaks non-root policy {shown}")
     elif image_user:
         raise Refused(
-            f"container has runAsNonRoot and image has non-numeric user ({image_user}), cannot verify user is non-root {shown}"
+            f"container has runAsNonRoot and image has non-numeric user ({image_user}), "
+            f"cannot verify user is non-root {shown}"
         )
     elif not image_uid:
         raise Refused(f"container has runAsNonRoot and image will run as root {shown}")

@@ -151,8 +151,6 @@ def container_resources(pod: Pod, container: Container, machine: Machine) -> Any
     wanted, most = resources.requests(container), resources.limits(container)
     limit = resources.amount(most, "memory").value()
     cpu = resources.amount(most, "cpu").milli()
-    if not limit and (whole := resources.total(pod).memory_limit):
-        limit = whole
     made = pb.LinuxContainerResources(
         cpu_shares=resources.shares(resources.amount(wanted, "cpu").milli()),
         memory_limit_in_bytes=limit,

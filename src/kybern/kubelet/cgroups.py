@@ -1,0 +1,136 @@
+"""The cgroups above containers: /kubepods, its classes, and one for each pod, with the cgroupfs driver.
+
+What holds on both versions of cgroups: the runtime is given a parent that exists and has the controllers it needs; the
+pod's limits hold for all of its containers together. On version 1 every controller has a tree of its own; on version 2
+controllers must be passed down level by level before anything runs below.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from kybern.api.core_v1 import Pod
+from kybern.kubelet import resources
+
+log = logging.getLogger(__name__)
+
+_ROOT = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "hugetlb", "io")
+_V1 = ("cpu", "memory", "pids")
+
+
+def is_v2(root: Path = _ROOT) -> bool:
+    return (root / "cgroup.controllers").exists()
+
+
+class Cgroups:
+    """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods)."""
+
+    def __init__(self, parent: str = "/kubepods", root: Path = _ROOT, period: int = resources.PERIOD) -> None:
+        self._parent = parent
+        self._root = root
+        self._period = period
+        self.v2 = is_v2(root)
+
+    def prepare(self) -> None:
+        """The cgroups of the classes. What the machine does not let us do is logged: pods run without it."""
+        for name in (self._parent, f"{self._parent}/burstable", f"{self._parent}/besteffort"):
+            self._make(name)
+        for tree in self._trees(f"{self._parent}/besteffort", "cpu"):
+            self._write(tree, {"cpu.shares": "2"}, {"cpu.weight": "1"})
+
+    def make(self, pod: Pod) -> str:
+        """The pod's cgroup with its limits."""
+        name = resources.cgroup_of(pod, self._parent)
+        self._make(name)
+        whole = resources.total(pod)
+        shares = resources.shares(whole.milli_cpu)
+        quota = resources.quota(whole.cpu_limit or 0, self._period)
+        weight = 1 + ((shares - 2) * 9999) // 262142
+        for tree in self._trees(name, "cpu"):
+            limit = f"{quota} {self._period}" if quota else "max"
+            self._write(
+                tree,
+                {
+                    "cpu.shares": str(shares),
+                    "cpu.cfs_period_us": str(self._period),
+                    "cpu.cfs_quota_us": str(quota or -1),
+                },
+                {"cpu.weight": str(weight), "cpu.max": limit},
+            )
+        if whole.memory_limit:
+            for tree in self._trees(name, "memory"):
+                text = str(whole.memory_limit)
+                self._write(tree, {"memory.limit_in_bytes": text}, {"memory.max": text})
+        return name
+
+    def remove(self, name: str) -> None:
+        """Remove a pod's cgroup; one that still has something in it stays."""
+        for tree in self._trees(name):
+            for child in sorted(tree.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
+                with contextlib.suppress(OSError):
+                    child.rmdir()
+            try:
+                tree.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as problem:
+                log.debug("cannot remove cgroup %s: %s", tree, problem)
+
+    def pods(self) -> Iterator[tuple[str, str]]:
+        """Pods that have a cgroup: uid and the cgroup's name."""
+        for middle in ("", "/burstable", "/besteffort"):
+            for tree in self._trees(self._parent + middle, "memory"):
+                for path in tree.glob("pod*"):
+                    yield path.name.removeprefix("pod"), f"{self._parent}{middle}/{path.name}"
+
+    def _trees(self, name: str, controller: str = "") -> Iterator[Path]:
+        if self.v2:
+            yield self._root / name.lstrip("/")
+            return
+        for tree in self._hierarchies():
+            if not controller or controller in tree.name.split(","):
+                yield tree / name.lstrip("/")
+
+    def _hierarchies(self) -> list[Path]:
+        """Of version 1: each mounted hierarchy once, although cpu and cpuacct may be one under two names."""
+        found = {path.resolve() for path in self._root.iterdir() if path.is_dir() and path.name != "unified"}
+        return sorted(found)
+
+    def _make(self, name: str) -> None:
+        for tree in self._trees(name):
+            try:
+                tree.mkdir(parents=True, exist_ok=True)
+                if self.v2:
+                    self._pass_down(tree)
+                elif "cpuset" in tree.parts[len(self._root.parts)]:
+                    self._inherit_cpuset(tree)
+            except OSError as problem:
+                log.warning("cannot make cgroup %s: %s", tree, problem)
+
+    def _pass_down(self, tree: Path) -> None:
+        """Give a new cgroup of version 2 the controllers of the level above, from the top down."""
+        for parent in reversed(tree.parents):
+            if parent == self._root or self._root in parent.parents:
+                known = (parent / "cgroup.controllers").read_text().split()
+                used = (parent / "cgroup.subtree_control").read_text().split()
+                for controller in (name for name in _CONTROLLERS if name in known and name not in used):
+                    with contextlib.suppress(OSError):
+                        (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+
+    def _inherit_cpuset(self, tree: Path) -> None:
+        """An empty cpuset of version 1 takes no process."""
+        for parent in reversed([tree, *tree.parents]):
+            if self._root not in parent.parents or not (parent / "cpuset.cpus").exists():
+                continue
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                if not (parent / name).read_text().strip():
+                    (parent / name).write_text((parent.parent / name).read_text())
+
+    def _write(self, tree: Path, v1: dict[str, str], v2: dict[str, str]) -> None:
+        for name, value in (v2 if self.v2 else v1).items():
+            try:
+                (tree / name).write_text(value)
+            except OSError as problem:
+                log.debug("cannot write %s to %s: %s", value, tree / name, problem)

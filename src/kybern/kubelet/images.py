@@ -1,0 +1,136 @@
+"""Having a container's image on the machine before it is made.
+
+What holds: an image that is pulled by several pods at once is pulled one after the other (upstream's
+serializeImagePulls), so the second finds it there; a pull that failed is tried again after 10 s, doubled to 5 min, and
+until then the container says ImagePullBackOff.
+"""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from kybern._proto import cri_pb2 as pb
+from kybern.api.core_v1 import Container, Pod, Secret
+from kybern.kubelet.backoff import Delay, longer, remaining
+from kybern.kubelet.cri import Image, Runtime, RuntimeFailure
+from kybern.kubelet.registries import logins, with_tag
+from kybern.kubelet.voice import Voice
+
+log = logging.getLogger(__name__)
+
+
+class NoImage(Exception):
+    """The image is not there. ``reason`` is the waiting reason that the container shows."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Images:
+    """The images of the node, for all pods."""
+
+    def __init__(self, runtime: Runtime, voice: Voice, *, serial: bool = True) -> None:
+        self._runtime = runtime
+        self._voice = voice
+        self._turn = asyncio.Semaphore(1 if serial else 8)
+        self._delays: dict[tuple[str, str], Delay] = {}
+        self._why: dict[tuple[str, str], str] = {}
+
+    async def ensure(
+        self, pod: Pod, container: Container, secrets: tuple[Secret, ...], sandbox_config: Any
+    ) -> Image:
+        """The container's image; raises NoImage."""
+        name = with_tag(container.image)
+        try:
+            present = await self._runtime.image(name)
+        except RuntimeFailure as problem:
+            message = f'Failed to inspect image "{container.image}": {problem}'
+            self._voice.container(pod, container, "Warning", "InspectFailed", message)
+            raise NoImage("ImageInspectError", message) from problem
+        policy = container.image_pull_policy or "IfNotPresent"
+        if present is not None and policy != "Always":
+            text = f'Container image "{container.image}" already present on machine and can be accessed by the pod'
+            self._voice.container(pod, container, "Normal", "Pulled", text)
+            return present
+        if policy == "Never":
+            message = f'Container image "{container.image}" is not present with pull policy of Never'
+            self._voice.container(pod, container, "Warning", "ErrImageNeverPull", message)
+            raise NoImage("ErrImageNeverPull", message)
+        return await self._pulled(pod, container, secrets, sandbox_config)
+
+    async def _pulled(
+        self, pod: Pod, container: Container, secrets: tuple[Secret, ...], sandbox_config: Any
+    ) -> Image:
+        key, now = (pod.metadata.uid, container.image), datetime.now(UTC)
+        delay = self._delays.get(key)
+        if delay is not None and remaining(delay, delay.updated, now) > 0:
+            message = f'Back-off pulling image "{container.image}"'
+            self._voice.container(pod, container, "Normal", "BackOff", message)
+            raise NoImage("ImagePullBackOff", f"{message}: {self._why.get(key, '')}")
+        self._voice.container(pod, container, "Normal", "Pulling", f'Pulling image "{container.image}"')
+        asked = time.monotonic()
+        try:
+            async with self._turn:
+                begun = time.monotonic()
+                found = await self._pull(with_tag(container.image), secrets, sandbox_config)
+        except RuntimeFailure as problem:
+            self._delays[key] = longer(delay, datetime.now(UTC))
+            self._why[key] = f"ErrImagePull: {problem}"
+            text = f'Failed to pull image "{container.image}": {problem}'
+            self._voice.container(pod, container, "Warning", "Failed", text)
+            self._voice.container(pod, container, "Warning", "Failed", "Error: ErrImagePull")
+            raise NoImage("ErrImagePull", str(problem)) from problem
+        self._delays.pop(key, None)
+        took, whole = time.monotonic() - begun, time.monotonic() - asked
+        text = (
+            f'Successfully pulled image "{container.image}" in {_shown(took)} ({_shown(whole)} including waiting). '
+            f"Image size: {found.size} bytes."
+        )
+        self._voice.container(pod, container, "Normal", "Pulled", text)
+        return found
+
+    async def _pull(self, name: str, secrets: tuple[Secret, ...], sandbox_config: Any) -> Image:
+        """Pull with each login that fits, or with none."""
+        auths = [
+            pb.AuthConfig(
+                username=login.username, password=login.password, identity_token=login.identity_token,
+                server_address=login.server,
+            )
+            for login in logins(secrets, name)
+        ]  # fmt: skip
+        last: RuntimeFailure | None = None
+        for auth in auths or [None]:
+            try:
+                await self._runtime.pull(name, auth, sandbox_config)
+            except RuntimeFailure as problem:
+                last = problem
+                continue
+            found = await self._runtime.image(name)
+            if found is not None:
+                return found
+        raise last or RuntimeFailure(f'image "{name}" was pulled but is not there')
+
+    def wait(self, uid: str) -> float | None:
+        """Seconds until a pull of this pod may be tried again."""
+        now = datetime.now(UTC)
+        waits = [
+            remaining(delay, delay.updated, now)
+            for (owner, _image), delay in self._delays.items()
+            if owner == uid
+        ]
+        return min(waits, default=None)
+
+    def forget(self, uid: str) -> None:
+        self._delays = {key: value for key, value in self._delays.items() if key[0] != uid}
+        self._why = {key: value for key, value in self._why.items() if key[0] != uid}
+
+
+def _shown(seconds: float) -> str:
+    """As Go prints a duration, to the millisecond."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    minutes, rest = divmod(round(seconds, 3), 60)
+    return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"

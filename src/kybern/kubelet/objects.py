@@ -1,0 +1,112 @@
+"""Config maps, secrets and tokens that pods need, asked of the API server and kept for a short while.
+
+What holds: an object is at most ``FRESH`` seconds old when a container starts or a volume is written, and is asked for once
+however many pods need it. Tokens are asked for again when a fifth of their life is left, or after a day. When the API
+server does not answer, what was last known goes on being used.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kybern.api.authentication_v1 import TokenRequest
+from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection
+from kybern.client import paths
+from kybern.client.verbs import Verbs
+from kybern.kubelet.volumes.plugin import CannotMount
+from kybern.machinery.errors import ApiError, NotFound
+from kybern.machinery.struct import Object, decoder
+
+log = logging.getLogger(__name__)
+
+FRESH = 20.0
+_DAY = 24 * 3600.0
+_HOUR = 3600
+
+
+@dataclass(slots=True)
+class _Kept:
+    value: Any
+    until: float
+
+
+class ApiObjects:
+    """The ``volumes.plugin.Objects`` of a real API server. ``None`` as client: a node without one (static pods only)."""
+
+    def __init__(self, client: Verbs | None) -> None:
+        self._client = client
+        self._known: dict[tuple[type[Object], str, str], _Kept] = {}
+        self._tokens: dict[tuple[Any, ...], tuple[str, float, float]] = {}
+
+    async def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        return await self._get(ConfigMap, namespace, name)
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        return await self._get(Secret, namespace, name)
+
+    async def _get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+        key, now = (kind, namespace, name), time.monotonic()
+        kept = self._known.get(key)
+        if kept is not None and now < kept.until:
+            found: T | None = kept.value
+            return found
+        if self._client is None:
+            raise CannotMount(f'{kind.kind.lower()} "{name}" cannot be had without an API server')
+        try:
+            value: T | None = await self._client.get(kind, name, namespace)
+        except NotFound:
+            value = None
+        except ApiError as problem:
+            if kept is None or kept.value is None:
+                raise CannotMount(f'failed to get {kind.kind.lower()} "{name}": {problem}') from problem
+            log.info("keep the last known %s %s/%s: %s", kind.kind, namespace, name, problem)
+            value = kept.value
+        # What is missing is looked for again at the next try: someone waits for it.
+        self._known[key] = _Kept(value, now + (FRESH if value is not None else 0.0))
+        if len(self._known) > 500:
+            self._known = {k: v for k, v in self._known.items() if now < v.until}
+        return value
+
+    async def token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str:
+        seconds = wanted.expiration_seconds or _HOUR
+        account = pod.spec.service_account_name or "default"
+        key = (pod.metadata.uid, account, wanted.audience, seconds)
+        now = time.time()
+        known = self._tokens.get(key)
+        if known is not None and now < known[1]:
+            return known[0]
+        try:
+            token, expires = await self._ask(pod, account, wanted.audience, seconds)
+        except ApiError as problem:
+            if known is not None and now < known[2]:
+                log.info(
+                    "keep the token of pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, problem
+                )
+                return known[0]
+            raise CannotMount(f"failed to fetch token: {problem}") from problem
+        self._tokens[key] = (token, now + min(_DAY, 0.8 * (expires - now)), expires)
+        return token
+
+    async def _ask(self, pod: Pod, account: str, audience: str, seconds: int) -> tuple[str, float]:
+        if self._client is None:
+            raise CannotMount("a token cannot be had without an API server")
+        meta = pod.metadata
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": meta.name, "uid": meta.uid},
+            },
+        }
+        path = paths.one(ServiceAccount, meta.namespace, account, "token")
+        found = decoder(TokenRequest).decode(await self._client.request("POST", path, body))
+        expires = found.status.expiration_timestamp or datetime.now(UTC)
+        return found.status.token, expires.timestamp()
+
+    def forget(self, uid: str) -> None:
+        """A pod is gone, and so are its tokens."""
+        self._tokens = {key: value for key, value in self._tokens.items() if key[0] != uid}

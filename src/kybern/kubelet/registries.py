@@ -1,0 +1,75 @@
+"""Which credentials of a pod's imagePullSecrets fit an image. Pure."""
+
+import base64
+import binascii
+import fnmatch
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kybern.api.core_v1 import Secret
+
+_HUB = "index.docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Credentials for one registry; they do not show in ``repr``."""
+
+    server: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
+def with_tag(image: str) -> str:
+    """The image with its tag: latest where it names none."""
+    last = image.rsplit("/", 1)[-1]
+    return image if "@" in last or ":" in last else f"{image}:latest"
+
+
+def registry_of(image: str) -> str:
+    """The host of an image, and its path: what credentials are matched with."""
+    first, slash, rest = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return f"{first}/{rest}"
+    return f"{_HUB}/{image if slash else f'library/{image}'}"
+
+
+def logins(secrets: tuple[Secret, ...], image: str) -> tuple[Login, ...]:
+    """All that fit, the longest match first."""
+    wanted = registry_of(image)
+    found = [login for secret in secrets for login in _of_secret(secret) if _matches(login.server, wanted)]
+    return tuple(sorted(found, key=lambda login: len(login.server), reverse=True))
+
+
+def _matches(server: str, wanted: str) -> bool:
+    plain = server.removeprefix("https://").removeprefix("http://").rstrip("/")
+    plain = plain.removesuffix("/v1").removesuffix("/v2")
+    if plain == "docker.io":
+        plain = _HUB
+    host, _, path = plain.partition("/")
+    its_host, _, its_path = wanted.partition("/")
+    return fnmatch.fnmatch(its_host, host) and its_path.startswith(path)
+
+
+def _of_secret(secret: Secret) -> Iterator[Login]:
+    for key, nested in ((".dockerconfigjson", True), (".dockercfg", False)):
+        if key not in secret.data:
+            continue
+        try:
+            raw = json.loads(base64.b64decode(secret.data[key]))
+            entries = (raw.get("auths") or {}) if nested else raw
+            for server, entry in entries.items():
+                yield _login(server, entry)
+        except (ValueError, AttributeError, binascii.Error):
+            # A broken secret is as good as none: the pull itself will tell.
+            continue
+
+
+def _login(server: str, entry: dict[str, Any]) -> Login:
+    username, password = entry.get("username") or "", entry.get("password") or ""
+    if entry.get("auth"):
+        username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+    return Login(server, username, password.rstrip("\0"), entry.get("identitytoken") or "")

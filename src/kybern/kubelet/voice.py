@@ -1,0 +1,41 @@
+"""Events of the kubelet, about pods, their containers and the node."""
+
+from typing import Protocol
+
+from kybern.api.core_v1 import Container, Node, ObjectReference, Pod
+from kybern.kubelet.labels import is_static
+from kybern.machinery.struct import Object
+
+
+class Recorder(Protocol):
+    """``client.events.Recorder``, or its twin in tests."""
+
+    def emit(self, about: Object | ObjectReference, type: str, reason: str, message: str) -> None: ...  # noqa: A002
+
+
+class Voice:
+    """Says things about pods in upstream's form: those of a container name it in ``fieldPath``."""
+
+    def __init__(self, recorder: Recorder, node: str) -> None:
+        self._recorder = recorder
+        self._node = node
+
+    def pod(self, pod: Pod, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+        self._recorder.emit(_reference(pod), type, reason, message)
+
+    def container(self, pod: Pod, container: Container, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+        init = any(container.name == found.name for found in pod.spec.init_containers)
+        path = f"spec.{'initContainers' if init else 'containers'}{{{container.name}}}"
+        self._recorder.emit(_reference(pod, path), type, reason, message)
+
+    def node(self, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+        about = ObjectReference(kind=Node.kind, api_version="v1", name=self._node, uid=self._node)
+        self._recorder.emit(about, type, reason, message)
+
+
+def _reference(pod: Pod, path: str = "") -> ObjectReference:
+    meta = pod.metadata
+    return ObjectReference(
+        api_version="v1", kind="Pod", name=meta.name, namespace=meta.namespace,
+        uid="" if is_static(pod) else meta.uid, resource_version=meta.resource_version, field_path=path,
+    )  # fmt: skip

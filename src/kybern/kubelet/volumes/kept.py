@@ -1,0 +1,99 @@
+"""The volumes of all pods of the node: made before containers start, kept fresh, removed after the pod's end.
+
+What holds: nothing is ever removed below a mount (a directory that still is one stays, and is tried again); the
+directories of pods that no one knows any more, left behind by a kubelet that was killed, are found by ``orphans``.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from kybern.api.core_v1 import Pod, Volume
+from kybern.kubelet.fields import Place
+from kybern.kubelet.volumes import VOLUMES
+from kybern.kubelet.volumes.plugin import CannotMount, Objects, Plugin, Site
+from kybern.kubelet.volumes.tmpfs import unmount
+
+log = logging.getLogger(__name__)
+
+
+class Failed(Exception):
+    """Some volumes could not be set up: name of each, and why."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
+        self.problems = problems
+
+
+def plugin_of(volume: Volume) -> Plugin | None:
+    return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field) is not None), None)
+
+
+class Kept:
+    """Sets volumes up below ``root`` (upstream's --root-dir)."""
+
+    def __init__(self, root: Path, objects: Objects) -> None:
+        self._root = root
+        self._objects = objects
+
+    def home(self, uid: str) -> Path:
+        """The pod's own directory."""
+        return self._root / "pods" / uid
+
+    async def set_up(self, pod: Pod, place: Place) -> Mapping[str, Path]:
+        """All volumes of a pod; the path of each by its name. Raises Failed."""
+        return await self._make(pod, place, pod.spec.volumes)
+
+    async def refresh(self, pod: Pod, place: Place) -> None:
+        """Write those again whose content may have changed. Raises Failed."""
+        changing = [v for v in pod.spec.volumes if (plugin := plugin_of(v)) is not None and plugin.changes]
+        await self._make(pod, place, changing)
+
+    async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
+        found: dict[str, Path] = {}
+        problems: dict[str, str] = {}
+        for volume in volumes:
+            try:
+                found[volume.name] = await self._one(pod, place, volume)
+            except (CannotMount, OSError, ValueError) as problem:
+                problems[volume.name] = str(problem)
+        if problems:
+            raise Failed(problems)
+        return found
+
+    async def _one(self, pod: Pod, place: Place, volume: Volume) -> Path:
+        plugin = plugin_of(volume)
+        if plugin is None:
+            raise CannotMount("no volume plugin matched")
+        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
+        return await plugin.set_up(Site(pod, volume, directory, self._objects, place))
+
+    async def remove(self, uid: str) -> None:
+        """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
+        home = self.home(uid)
+        for mounted in await asyncio.to_thread(_mounts_below, home):
+            await unmount(mounted)
+        await asyncio.to_thread(_remove_tree, home)
+
+    def known(self) -> frozenset[str]:
+        """Uids of the pods that have a directory."""
+        pods = self._root / "pods"
+        return frozenset(path.name for path in pods.iterdir()) if pods.is_dir() else frozenset()
+
+
+def _mounts_below(home: Path) -> list[Path]:
+    """Mount points below a directory, the deepest first."""
+    text = Path("/proc/self/mountinfo").read_text()
+    points = [line.split(" ", 5)[4].replace("\\040", " ") for line in text.splitlines()]
+    below = [Path(point) for point in points if point.startswith(f"{home}/")]
+    return sorted(below, key=lambda path: len(path.parts), reverse=True)
+
+
+def _remove_tree(home: Path) -> None:
+    if not home.exists():
+        return
+    if _mounts_below(home):
+        raise CannotMount(f"cannot remove {home}: something is mounted below it")
+    shutil.rmtree(home)

@@ -1,0 +1,54 @@
+"""What a kind of volume must give, and what it gets."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccountTokenProjection, Volume
+from kybern.kubelet.fields import Place
+
+
+class CannotMount(Exception):
+    """A volume cannot be set up now; the message is shown in an event, and it is tried again."""
+
+
+class Objects(Protocol):
+    """The API server's objects that volumes are made from."""
+
+    async def config_map(self, namespace: str, name: str) -> ConfigMap | None: ...
+
+    async def secret(self, namespace: str, name: str) -> Secret | None: ...
+
+    async def token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One volume of one pod: where it goes, and what it may be made from."""
+
+    pod: Pod
+    volume: Volume
+    directory: Path
+    objects: Objects
+    place: Place
+
+    @property
+    def fs_group(self) -> int | None:
+        context = self.pod.spec.security_context
+        return context.fs_group if context is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A kind of volume. ``field`` names it in a Volume, ``name`` is upstream's directory for it.
+
+    ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
+    ``tear_down`` runs before its directory is removed.
+    """
+
+    name: str
+    field: str
+    set_up: Callable[[Site], Awaitable[Path]]
+    changes: bool = False
+    tear_down: Callable[[Path], Awaitable[None]] | None = None
