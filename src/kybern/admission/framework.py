@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.user import User
 from kybern.machinery.errors import Details, Forbidden
 from kybern.machinery.kind import Kind, Raw
@@ -35,7 +36,7 @@ class Request:
     """A write on its way to storage. ``new`` is None for DELETE, ``old`` None for CREATE; plugins may change ``new``.
 
     ``operation`` is CREATE, UPDATE, DELETE or CONNECT; ``name`` may be empty when generateName is used.
-    ``warnings`` go to the client as Warning headers.
+    ``warnings`` go to the client as Warning headers. ``authorize`` asks what a user may do (signers, for one).
     """
 
     operation: str
@@ -50,6 +51,12 @@ class Request:
     dry_run: bool = False
     options: Raw = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    authorize: Callable[[Attributes], Decision] | None = None
+
+    def concerns(self, group: str, plural: str, subresource: str = "") -> bool:
+        """Whether the write is on this resource."""
+        kind = self.kind
+        return (kind.plural, kind.group, self.subresource) == (plural, group, subresource)
 
 
 type Hook = Callable[[Request], Awaitable[None]]
@@ -57,16 +64,22 @@ type Hook = Callable[[Request], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One admission plugin under upstream's name. ``default`` says whether it is on without a flag."""
+    """One admission plugin under upstream's name. ``default`` says whether it is on without a flag.
+
+    ``resources`` are the (group, plural) that it looks at, so that other writes need not pass it; empty for all.
+    """
 
     name: str
     mutate: Hook | None = None
     validate: Hook | None = None
     default: bool = True
+    resources: frozenset[tuple[str, str]] = frozenset()
 
 
 def refused(request: Request, message: str) -> Forbidden:
-    """The 403 that upstream's admission.NewForbidden makes."""
+    """The 403 that upstream's admission.NewForbidden makes. An object that is to be named is known by its generateName."""
     kind = request.kind
-    details = Details(name=request.name, group=kind.group, kind=kind.plural)
-    return Forbidden(f'{kind.group_resource} "{request.name}" is forbidden: {message}', details)
+    metadata = (request.new or {}).get("metadata") or {}
+    name = request.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
+    details = Details(name=name, group=kind.group, kind=kind.plural)
+    return Forbidden(f'{kind.group_resource} "{name}" is forbidden: {message}', details)
