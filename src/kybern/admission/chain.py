@@ -39,7 +39,7 @@ class Chain:
         resource = (request.kind.group, request.kind.plural)
         found = self._hooks.get(resource)
         if found is None:
-            on = [plugin for plugin in self.plugins if not plugin.resources or resource in plugin.resources]
+            on = [plugin for plugin in self.plugins if plugin.looks_at(request.kind)]
             mutating = tuple(plugin.mutate for plugin in on if plugin.mutate is not None)
             validating = tuple(plugin.validate for plugin in on if plugin.validate is not None)
             found = self._hooks[resource] = mutating, validating

@@ -75,6 +75,10 @@ class Plugin:
     default: bool = True
     resources: frozenset[tuple[str, str]] = frozenset()
 
+    def looks_at(self, kind: Kind) -> bool:
+        """Hooks are called for these kinds only, and rely on it."""
+        return not self.resources or (kind.group, kind.plural) in self.resources
+
 
 def refused(request: Request, message: str) -> Forbidden:
     """The 403 that upstream's admission.NewForbidden makes. An object that is to be named is known by its generateName."""
