@@ -1,0 +1,176 @@
+"""The provider against libvirt's own test driver, and one real container."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+libvirt = pytest.importorskip("libvirt")
+
+from kybern.machines import driver, hypervisor, images, recipe, xml  # noqa: E402
+from kybern.machines.errors import MachineError  # noqa: E402
+from kybern.machines.libvirt import Libvirt  # noqa: E402
+from kybern.machines.lifecycle import Run, answers  # noqa: E402
+from kybern.machines.lxc import Lxc, cgroups_of  # noqa: E402
+from kybern.machines.plan import Wanted, wanted  # noqa: E402
+from kybern.machines.state import File, State  # noqa: E402
+from kybern.machines.topology import CONTROL_PLANE, ETCD, Cluster, Machine  # noqa: E402
+
+pytestmark = pytest.mark.libvirt
+
+CLUSTER = Cluster(
+    name="proto",
+    network=IPv4Network("10.213.77.0/24"),
+    gateway=IPv4Address("10.213.77.1"),
+    vip=None,
+    machines=(Machine("one", IPv4Address("10.213.77.11"), frozenset({ETCD, CONTROL_PLANE}), memory=512),),
+)
+
+
+class Fake:
+    """A driver whose machines exist in libvirt's test driver only; it notes what is asked of it."""
+
+    uri = "test:///default"
+    patience = 1.0
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.seen = home, list[str]()
+
+    def image(self) -> None:
+        self.seen.append("image")
+
+    def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
+        self.seen.append(f"create {wanted.name}")
+
+    def xml(self, wanted: Wanted) -> str:
+        text = xml.lxc(wanted, self.home, {}, {})
+        return text.replace('type="lxc"', 'type="test"').replace("x86_64", "i686").replace(">exe<", ">hvm<")
+
+    def before_start(self, wanted_name: str, directory: Path) -> None:
+        self.seen.append(f"mount {directory.name}")
+
+    def power_button(self, name: str) -> bool:
+        return False
+
+    def anchor(self, name: str) -> int | None:
+        return None
+
+    def after_stop(self, name: str, directory: Path) -> None:
+        self.seen.append(f"clean {directory.name}")
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    monkeypatch.setattr(driver, "STORE", tmp_path)
+    return Fake(tmp_path)
+
+
+@pytest.fixture
+def provider(fake: Fake) -> Iterator[Libvirt]:
+    with Libvirt(fake) as found:
+        yield found
+
+
+def test_only_our_machines_are_found(provider: Libvirt) -> None:
+    (target,) = wanted(CLUSTER)
+
+    assert provider.defined() == ()  # the test driver comes with a domain of its own
+    provider.define(target, ())
+
+    (found,) = provider.defined("proto")
+    assert (found.name, found.identity, found.active) == ("proto-one", target.identity, False)
+    assert provider.defined("other") == ()
+    provider.undefine(target.name)
+    assert provider.defined() == ()
+
+
+def test_every_step_may_be_done_twice(provider: Libvirt, fake: Fake) -> None:
+    (target,) = wanted(CLUSTER)
+    provider.define(target, ())
+
+    for step in (provider.start, provider.start, provider.kill, provider.kill, provider.start):
+        step(target.name)
+    assert [each.active for each in provider.defined()] == [True]
+
+    provider.undefine(target.name)
+    assert fake.seen[:3] == ["create proto-one", "mount one", "clean one"]
+
+
+def test_the_network_is_made_once_and_goes_with_the_cluster(provider: Libvirt) -> None:
+    for _ in range(2):
+        provider.ensure_network(CLUSTER)
+
+    assert provider.remove_network("proto")
+    assert not provider.remove_network("proto")
+
+
+def test_a_machine_that_is_not_there_is_named(provider: Libvirt) -> None:
+    with pytest.raises(MachineError, match="there is no machine proto-none on test:///default"):
+        provider.start("proto-none")
+
+
+def test_a_domain_of_somebody_else_is_left_alone(provider: Libvirt) -> None:
+    with pytest.raises(MachineError, match="test is not a machine of kybern's"):
+        provider.undefine("test")
+
+
+def test_a_hypervisor_that_does_not_answer_is_named(fake: Fake) -> None:
+    with pytest.raises(MachineError, match="cannot connect to test:///no/such/file"):
+        Libvirt(fake, "test:///no/such/file")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    if os.geteuid():
+        pytest.skip("containers are made by root")
+    if not shutil.which("libvirtd") and not hypervisor.answers():
+        pytest.skip("libvirtd is not installed")
+    if not (images.STORE / recipe.container().digest).exists():
+        pytest.skip("the machine image is not built; 'kybern machines image' does it")
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
+    running = hypervisor.answers()
+    hypervisor.start()
+    with Libvirt(Lxc(lambda _text: None)) as found:
+        made = Run(found, CLUSTER, State.of(CLUSTER.name), lambda _name, _text: None)
+        made.down()
+        yield made
+        made.down()
+    if not running and not any(driver.STORE.glob("*/*")):
+        hypervisor.stop()
+
+
+def ssh(run: Run, command: str) -> str:
+    config = ["-F", str(run.state.ssh_config), "-o", "ControlMaster=no", "-o", "ControlPath=none"]
+    done = subprocess.run(
+        ["ssh", *config, "one", command], capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.timeout(120)
+def test_a_container_boots_keeps_its_disk_and_leaves_nothing(run: Run) -> None:
+    assert run.up() == 2
+    machine = CLUSTER.machines[0]
+    assert ssh(run, "hostname; cat /etc/machine-id") == f"one\n{wanted(CLUSTER)[0].uuid.hex}"
+    assert ssh(run, "systemctl is-system-running --wait") == "running"
+    assert ssh(run, "awk '/MemTotal/ {print $2}' /proc/meminfo") == str(512 * 1024)
+    # Its processes are in cgroups of its own: its init is at the top of what it sees.
+    assert {line.rpartition(":")[2] for line in ssh(run, "cat /proc/1/cgroup").split()} <= {
+        "/",
+        "/init.scope",
+    }
+    ssh(run, "echo kept >/root/file; sync")
+
+    run.provider.kill("proto-one")
+    assert not answers(machine, 1.0)
+    assert run.up() == 1
+    assert ssh(run, "cat /root/file") == "kept"
+
+    assert run.down() == 1
+    assert cgroups_of("proto-one") == []
+    assert not driver.directory("proto", "one").exists()
+    assert not (Path("/sys/class/net") / xml.bridge_name("proto")).exists()

@@ -1,0 +1,109 @@
+import tarfile
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from kybern.machines import images, oci, recipe
+from kybern.machines.errors import MachineError
+
+TARGETS = """\
+http://mirror.invalid/debian/|bookworm|Debian
+http://mirror.invalid/debian/|bookworm-updates|Debian
+http://mirror.invalid/debian/|bookworm-backports|Debian
+http://mirror.invalid/security/|bookworm-security|Debian
+http://other.invalid/|stable|Somebody
+"""
+
+
+def test_packages_come_from_where_the_hosts_come_from() -> None:
+    lines = images.sources("trixie", TARGETS, Path("/k.gpg"))
+
+    assert lines == [
+        "deb [signed-by=/k.gpg] http://mirror.invalid/debian/ trixie main",
+        "deb [signed-by=/k.gpg] http://mirror.invalid/debian/ trixie-updates main",
+        "deb [signed-by=/k.gpg] http://mirror.invalid/security/ trixie-security main",
+    ]
+
+
+def test_a_host_of_another_distribution_leaves_the_choice_to_mmdebstrap() -> None:
+    assert images.sources("trixie", "http://x.invalid/|noble|Ubuntu\n", None) == []
+
+
+def test_a_changed_recipe_is_another_image() -> None:
+    made = recipe.container()
+
+    assert made.digest == recipe.container().digest
+    assert replace(made, packages=(*made.packages, "nano")).digest != made.digest
+    assert recipe.virtual_machine().digest != made.digest
+
+
+def test_a_changed_file_is_another_image(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = recipe.digest_of(tmp_path)
+
+    (tmp_path / "a").chmod(0o755)
+    second = recipe.digest_of(tmp_path)
+    (tmp_path / "a").write_text("2")
+
+    assert len({first, second, recipe.digest_of(tmp_path)}) == 3
+
+
+def test_something_of_the_store_is_made_once_and_never_seen_half(tmp_path: Path) -> None:
+    path = tmp_path / "digest" / "root"
+
+    def fail(building: Path) -> None:
+        building.mkdir()
+        raise MachineError("no network")
+
+    def build(building: Path) -> None:
+        assert not building.exists()
+        building.mkdir()
+
+    with pytest.raises(MachineError):
+        images.once(path, fail, tmp_path)
+    assert not path.exists()
+
+    assert images.once(path, build, tmp_path).is_dir()
+    images.once(path, fail, tmp_path)
+
+
+def test_a_command_that_fails_is_told_by_its_last_words() -> None:
+    with pytest.raises(MachineError, match=r"sh -c .* failed with status 3: it is broken"):
+        images.run(["sh", "-c", "echo it is broken >&2; exit 3"])
+    with pytest.raises(MachineError, match="no-such-program is not installed"):
+        images.run(["no-such-program"])
+
+
+def test_the_same_programs_make_the_same_container_images() -> None:
+    def make() -> bytes:
+        return oci.layout([oci.pause(b"P"), oci.busybox(b"B", ["sh", "busybox", "ls"])])
+
+    assert make() == make()
+
+
+def test_a_layout_names_its_images_and_holds_what_it_names() -> None:
+    import gzip
+    import json
+
+    with tarfile.open(fileobj=BytesIO(oci.layout([oci.busybox(b"B", ["sh"])]))) as archive:
+        read = {
+            name: archive.extractfile(name).read()
+            for name in archive.getnames()
+            if archive.getmember(name).isfile()
+        }
+    index = json.loads(read["index.json"])
+
+    def blob(descriptor: dict[str, str]) -> bytes:
+        content = read["blobs/" + descriptor["digest"].replace(":", "/")]
+        assert len(content) == descriptor["size"]
+        return content
+
+    names = [each["annotations"]["io.containerd.image.name"] for each in index["manifests"]]
+    assert names == ["docker.io/library/busybox:latest", "docker.io/library/busybox:1.36"]
+    manifest = json.loads(blob(index["manifests"][0]))
+    assert json.loads(blob(manifest["config"]))["config"]["Cmd"] == ["sh"]
+    with tarfile.open(fileobj=BytesIO(gzip.decompress(blob(manifest["layers"][0])))) as layer:
+        assert layer.getmember("bin/sh").linkname == "busybox"
+        assert layer.extractfile("bin/busybox").read() == b"B"

@@ -1,0 +1,119 @@
+"""A hypervisor of a dictionary, and what a run does to it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from kybern.machines import driver, lifecycle
+from kybern.machines.errors import MachineError
+from kybern.machines.lifecycle import Run
+from kybern.machines.plan import Defined, Wanted
+from kybern.machines.state import File, State
+from kybern.machines.topology import Cluster
+
+
+@dataclass
+class Memory:
+    """What libvirt would keep."""
+
+    machines: dict[str, Defined] = field(default_factory=dict)
+    networks: set[str] = field(default_factory=set)
+    broken: str = ""
+
+    def defined(self, cluster: str = "") -> tuple[Defined, ...]:
+        return tuple(self.machines.values())
+
+    def ensure_network(self, cluster: Cluster) -> None:
+        self.networks.add(cluster.name)
+
+    def remove_network(self, cluster: str) -> bool:
+        self.networks.discard(cluster)
+        return True
+
+    def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
+        assert wanted.cluster in self.networks
+        self.machines[wanted.name] = Defined(
+            wanted.cluster, wanted.machine.name, str(wanted.machine.address), wanted.machine.roles, wanted.identity,
+            wanted.size, active=False,
+        )  # fmt: skip
+
+    def redefine(self, wanted: Wanted) -> None:
+        self.machines[wanted.name] = replace(
+            self.machines[wanted.name], size=wanted.size, roles=wanted.machine.roles
+        )
+
+    def start(self, name: str) -> None:
+        if name == self.broken:
+            raise MachineError(f"{name} does not start: broken")
+        self.machines[name] = replace(self.machines[name], active=True)
+
+    def stop(self, name: str) -> None:
+        self.machines[name] = replace(self.machines[name], active=False)
+
+    kill = stop
+
+    def undefine(self, name: str) -> None:
+        del self.machines[name]
+
+    def console(self, name: str) -> list[str]:
+        return ["true", name]
+
+
+@pytest.fixture
+def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(driver, "STORE", tmp_path / "machines")
+    monkeypatch.setattr(lifecycle, "answers", lambda _machine, _timeout: True)
+    return Run(Memory(), cluster, State(tmp_path / "state"), lambda _name, _text: None)
+
+
+def test_up_makes_and_starts_all_and_then_changes_nothing(run: Run) -> None:
+    assert run.up() == 4
+    assert all(each.active for each in run.provider.defined())
+    assert run.up() == 0
+
+
+def test_a_machine_that_fails_does_not_hold_up_the_others_and_a_rerun_repairs_it(run: Run) -> None:
+    run.provider.broken = "small-master-1"
+
+    with pytest.raises(MachineError, match="small-master-1 does not start"):
+        run.up()
+    assert {each.machine: each.active for each in run.provider.defined()} == {
+        "master-1": False,
+        "worker-1": True,
+    }
+
+    run.provider.broken = ""
+    assert run.up() == 1
+    assert all(each.active for each in run.provider.defined())
+
+
+def test_a_disk_is_lost_only_when_that_is_said(run: Run) -> None:
+    run.up()
+    smaller = replace(run, cluster=replace(run.cluster, machines=run.cluster.machines[:1]))
+
+    with pytest.raises(MachineError, match="small-worker-1 would be removed with all data"):
+        smaller.up()
+    assert len(run.provider.defined()) == 2
+
+    assert smaller.up(replace=True) == 1
+    assert [each.machine for each in run.provider.defined()] == ["master-1"]
+
+
+def test_down_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    run.up()
+    (tmp_path / "machines" / "small" / "master-1").mkdir(parents=True)
+
+    assert run.down() == 2
+
+    assert not run.provider.defined()
+    assert not run.provider.networks
+    assert not (tmp_path / "machines" / "small").exists()
+    assert run.down() == 0
+
+
+def test_a_machine_that_never_answers_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "answers", lambda _machine, _timeout: False)
+
+    with pytest.raises(MachineError, match=r"master-1 does not answer by SSH at 10\.9\.0\.11 within 0 s"):
+        lifecycle.wait_for_ssh(cluster.machines[0], 0)

@@ -1,0 +1,156 @@
+from pathlib import Path
+
+import pytest
+
+from kybern.machines.errors import TopologyError
+from kybern.machines.load import load
+
+TOPOLOGIES = Path(__file__).parents[3] / "inventories" / "topology"
+GOOD = """\
+cluster: good
+network: 10.8.0.0/24
+vip: 10.8.0.10
+defaults: {memory: 2GiB}
+machines:
+  - {name: a, address: 10.8.0.11, roles: [etcd, control-plane]}
+  - {name: b, address: 10.8.0.12, roles: [etcd, control-plane]}
+  - {name: c, address: 10.8.0.13, roles: [etcd, control-plane]}
+  - {name: d, address: 10.8.0.21, roles: [worker], memory: 512MiB, cpus: 4, disk: 1TiB}
+"""
+
+
+def refused(tmp_path: Path, old: str, new: str) -> str:
+    assert old in GOOD
+    path = tmp_path / "x.yaml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(TopologyError) as told:
+        load(path)
+    return str(told.value).removeprefix(f"{path}:")
+
+
+def test_a_topology_becomes_a_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+
+    cluster = load(path)
+
+    assert (cluster.name, str(cluster.vip), str(cluster.gateway)) == ("good", "10.8.0.10", "10.8.0.1")
+    assert [machine.name for machine in cluster.masters] == ["a", "b", "c"]
+    assert cluster.machines[0].memory == 2048
+    worker = cluster.machines[3]
+    assert (worker.memory, worker.cpus, worker.disk) == (512, 4, 1024 * 1024)
+
+
+@pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_topology_that_we_ship_is_sound(path: Path) -> None:
+    assert load(path).members
+
+
+def test_the_lab_and_the_lab_of_the_tests_share_no_address() -> None:
+    lab, test = load(TOPOLOGIES / "lab.yaml"), load(TOPOLOGIES / "test.yaml")
+
+    assert not lab.network.overlaps(test.network)
+    assert lab.name != test.name
+
+
+MISTAKES = [
+    pytest.param(
+        "vip:", "vpi:", '3: unknown key "vpi" in the topology; it may have cluster, network', id="unknown key"
+    ),
+    pytest.param(
+        "cpus: 4", "cpu: 4", '9: unknown key "cpu" in a machine; it may have name', id="unknown machine key"
+    ),
+    pytest.param(
+        "vip: 10.8.0.10", "vip: 10.8.0.10\nvip: 10.8.0.9", '4: duplicate key "vip"', id="duplicate key"
+    ),
+    pytest.param(
+        "name: b", "name: a", '7: duplicate name "a", first on line 6; rename one', id="duplicate name"
+    ),
+    pytest.param(
+        "0.12", "0.11", "7: duplicate address 10.8.0.11, first on line 6; change one", id="duplicate address"
+    ),
+    pytest.param(
+        "[worker]",
+        "[worker, etcd]",
+        "6: 4 etcd members bear no more failures than 3",
+        id="even number of members",
+    ),
+    pytest.param(
+        "10.8.0.10", "10.9.0.10", "3: VIP 10.9.0.10 is outside the network 10.8.0.0/24", id="VIP outside"
+    ),
+    pytest.param(
+        "0.10", "0.21", "3: VIP 10.8.0.21 is the address of d; choose one that is free", id="VIP taken"
+    ),
+    pytest.param(
+        "0.10", "0.1", "3: VIP 10.8.0.1 is the network's own or the gateway's", id="VIP is the gateway"
+    ),
+    pytest.param(
+        "vip: 10.8.0.10", "domain: a.b", '1: 3 masters need a "vip"', id="no VIP for several masters"
+    ),
+    pytest.param(
+        "0.21", "1.21", "9: address 10.8.1.21 is outside the network 10.8.0.0/24", id="address outside"
+    ),
+    pytest.param("0.21", "0.255", "9: address 10.8.0.255 is no machine's", id="broadcast address"),
+    pytest.param("0.21", "0.1", "9: address 10.8.0.1 is the gateway's; take another", id="gateway's address"),
+    pytest.param("0.21", "0.256", '9: "10.8.0.256" is not an IPv4 address', id="no address"),
+    pytest.param("0.0/24", "0.5/24", '2: "10.8.0.5/24" is not a network such as', id="host bits"),
+    pytest.param("0.0/24", "0.0/31", "2: 10.8.0.0/31 has no room for machines", id="tiny network"),
+    pytest.param(
+        "network:",
+        "pods: 10.8.0.0/16\nnetwork:",
+        "2: pods 10.8.0.0/16 overlaps network 10.8.0.0/24",
+        id="pods",
+    ),
+    pytest.param(
+        "vip:", "services: 10.244.1.0/24\nvip:", "3: services 10.244.1.0/24 overlaps pods", id="services"
+    ),
+    pytest.param(
+        "[worker]", "[slave]", '9: unknown role "slave"; a machine may have etcd', id="unknown role"
+    ),
+    pytest.param("[worker]", "[worker, worker]", '9: duplicate role "worker"', id="role twice"),
+    pytest.param("[worker]", "[]", '9: "roles" must be a list that is not empty', id="no roles"),
+    pytest.param("[worker]", "worker", '9: "roles" must be a list', id="roles as a word"),
+    pytest.param("512MiB", "512", '9: "512" is not a size such as', id="size without a unit"),
+    pytest.param("cpus: 4", "cpus: 0", '9: "0" is not a number of at least 1', id="no processor"),
+    pytest.param("name: d", "name: D_1", '9: "D_1" is not a name of small letters', id="bad name"),
+    pytest.param("name: d, ", "", '9: a machine lacks "name"; add it', id="no name"),
+    pytest.param("network: 10.8.0.0/24\n", "", '1: the topology lacks "network"; add it', id="no network"),
+    pytest.param(
+        "cluster: good", "cluster: [good]", '1: "cluster" of the topology must be a single value', id="list"
+    ),
+    pytest.param(
+        "cluster: good", "cluster: good\ndriver: kvm", '2: "kvm" is not one of lxc, qemu, none', id="driver"
+    ),
+    pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
+    pytest.param(
+        "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"
+    ),
+    pytest.param("cluster: good", "cluster: {", "3: not YAML: ", id="not YAML"),
+    pytest.param(
+        "{memory: 2GiB}", "2GiB", "4: defaults must be a mapping with the keys memory, cpus", id="defaults"
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "told"), MISTAKES)
+def test_a_mistake_is_told_with_its_line_and_value(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert refused(tmp_path, old, new).startswith(told)
+
+
+def test_a_cluster_without_masters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "cluster: x\nnetwork: 10.8.0.0/24\nmachines:\n- {name: a, address: 10.8.0.2, roles: [etcd]}\n"
+    )
+
+    with pytest.raises(TopologyError, match=r'4: no machine has the role "control-plane"; at least one must'):
+        load(path)
+
+
+def test_a_file_that_is_not_there_or_empty_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TopologyError, match="there is no such topology file"):
+        load(tmp_path / "none.yaml")
+
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(TopologyError, match=r":1: the file is empty"):
+        load(tmp_path / "empty.yaml")

@@ -1,0 +1,71 @@
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from kybern.machines import network, xml
+from kybern.machines.plan import wanted
+from kybern.machines.topology import Cluster
+
+
+def test_a_container_has_its_address_its_root_and_what_lies_over_it(cluster: Cluster) -> None:
+    target = wanted(cluster)[0]
+
+    made = ET.fromstring(xml.lxc(target, Path("/m/root"), {"/var/lib/etcd": Path("/m/etcd")}, {"A": "b=c"}))
+
+    assert made.findtext("name") == "small-master-1"
+    assert made.findtext("memory") == "2048"
+    sources = [
+        (each.find("source").get("dir"), each.find("target").get("dir")) for each in made.iter("filesystem")
+    ]
+    assert sources == [("/m/root", "/"), ("/m/etcd", "/var/lib/etcd")]
+    assert made.find("devices/interface/ip").attrib == {
+        "address": "10.9.0.11",
+        "family": "ipv4",
+        "prefix": "24",
+    }
+    assert made.find("devices/interface/route").get("gateway") == "10.9.0.1"
+    assert made.find("devices/interface/source").get("network") == "kybern-small"
+    assert (made.find("os/initenv").get("name"), made.findtext("os/initenv")) == ("A", "b=c")
+
+
+def test_discovery_reads_back_what_a_definition_says(cluster: Cluster) -> None:
+    for target in wanted(cluster):
+        found = xml.defined(xml.lxc(target, Path("/r"), {}, {}), active=True)
+
+        assert found is not None
+        assert (found.cluster, found.machine, found.name) == ("small", target.machine.name, target.name)
+        assert (found.identity, found.size, found.roles) == (
+            target.identity,
+            target.size,
+            target.machine.roles,
+        )
+        assert (found.address, found.active) == (str(target.machine.address), True)
+
+
+def test_a_domain_of_somebody_else_is_not_ours() -> None:
+    assert xml.defined("<domain type='kvm'><name>x</name><metadata/></domain>", active=True) is None
+
+
+def test_an_emulated_machine_has_a_processor_that_boots(cluster: Cluster) -> None:
+    boot = xml.Boot(Path("/k"), Path("/i"), "root=/dev/vda")
+    disks = {"vda": (Path("/d"), "qcow2"), "vdb": (Path("/s"), "raw")}
+
+    emulated = ET.fromstring(xml.qemu(wanted(cluster)[0], "qemu", boot, disks, Path("/l")))
+    fast = ET.fromstring(xml.qemu(wanted(cluster)[0], "kvm", boot, disks, Path("/l")))
+
+    assert emulated.get("type") == "qemu"
+    assert emulated.findtext("cpu/model") == "qemu64"
+    assert emulated.find("cpu/feature").attrib == {"policy": "disable", "name": "cx16"}
+    assert fast.find("cpu").get("mode") == "host-passthrough"
+    assert [each.get("dev") for each in emulated.findall("devices/disk/target")] == ["vda", "vdb"]
+    assert emulated.findtext("os/cmdline") == "root=/dev/vda"
+
+
+def test_a_network_is_a_bridge_with_a_short_name_and_the_gateways_address(cluster: Cluster) -> None:
+    definition = xml.network("a-cluster-with-a-rather-long-name", cluster.network, cluster.gateway)
+
+    made = ET.fromstring(definition)
+
+    assert len(made.find("bridge").get("name")) <= 15
+    assert made.find("dns").get("enable") == "no"
+    assert made.find("ip/dhcp") is None
+    assert network.of_xml(definition) == cluster.network
