@@ -26,7 +26,12 @@ UNIT = "etcd.service"
 DATA = "/var/lib/etcd"
 WAS_MEMBER = "/var/lib/kybern/etcd-was-member"
 BOOTSTRAP = "/etc/kybern/etcd.env"
+# Of this member, and through it of a quorum; and of every member.
 HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health"
+ALL_HEALTHY = (
+    f"etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert={PKI}/etcd/ca.crt "
+    f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key endpoint health --cluster"
+)
 
 
 @deploy("etcd")
@@ -37,8 +42,14 @@ def etcd(cluster: Cluster, machine: Machine) -> None:
         files=[Directory(DATA, mode="700", user=ETCD_USER), bootstrap(new=not note.exists()), *service.files],
     )
     units(name="Started", services=[service], restart=False)
-    ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=11, _retry_delay=0)
-    units(name="Changed members restarted, one at a time", services=[service], gate=HEALTHY, _serial=True)
+    ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=3, _retry_delay=0)
+    units(
+        name="Changed members restarted, one at a time",
+        services=[service],
+        guard=ALL_HEALTHY,
+        gate=HEALTHY,
+        _serial=True,
+    )
     bundle(name="No second bootstrap", files=[bootstrap(new=False)])
     if machine == cluster.members[0]:
         remember(name="Bootstrap remembered", note=note)

@@ -53,12 +53,12 @@ def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[s
 
 
 @operation()
-def units(services: Sequence[Service], restart: bool = True, gate: str = "") -> Commands:
+def units(services: Sequence[Service], restart: bool = True, guard: str = "", gate: str = "") -> Commands:
     """These units enabled, running, and started with what is on the machine now.
 
-    ``restart=False`` leaves running units alone. ``gate`` is a probe that has to succeed after a restart; together with
-    ``_serial=True`` it makes one machine wait for the one before. A machine is not touched once another one has failed,
-    which ``_serial`` by itself does not see to.
+    ``restart=False`` leaves running units alone. ``guard`` is a probe that has to succeed before a restart is risked,
+    ``gate`` one that has to succeed after it; together with ``_serial=True`` they make one machine wait for the one
+    before. A machine is not touched once another one has failed, which ``_serial`` by itself does not see to.
     """
     alive = {service.unit: service.alive for service in services if service.alive}
     names = tuple(service.unit for service in services)
@@ -70,19 +70,25 @@ def units(services: Sequence[Service], restart: bool = True, gate: str = "") -> 
     if not changes and not enable:
         host.noop(f"running: {', '.join(names)}")
         return
-    if any(verb == "restart" for _, verb in changes):
+    restarts = any(verb == "restart" for _, verb in changes)
+    if restarts:
         yield from _halt_after_failure()
     steps = ["systemctl daemon-reload"]
+    if guard and restarts:
+        steps.insert(
+            0,
+            f"{{ {_quiet(guard)} || {{ echo 'not restarted, because this fails: {_shown(guard)}' >&2; exit 1; }}; }}",
+        )
     if enable:
         steps.append(f"systemctl enable --quiet {' '.join(enable)}")
     steps += [_started(service, verb) for service, verb in changes]
-    if gate and any(verb == "restart" for _, verb in changes):
+    if gate and restarts:
         steps.append(_waiting(gate, COMMAND_SECONDS // 2))
     yield StringCommand(" && ".join(steps), _timeout=COMMAND_SECONDS)
 
 
 @operation()
-def ready(probe: str, log: str = "", seconds: int = 10) -> Commands:
+def ready(probe: str, log: str = "", seconds: int = 30) -> Commands:
     """Wait until ``probe`` succeeds. Nothing is executed when it does at once.
 
     One attempt polls for ``seconds``; call it with ``_retries`` for as long as it may take. ``log`` is the unit whose
@@ -92,9 +98,7 @@ def ready(probe: str, log: str = "", seconds: int = 10) -> Commands:
         host.noop("it is ready")
         return
     tell = f"; journalctl --no-pager -o cat -n {LOG_LINES} -u {log} >&2" if log else ""
-    waiting = (
-        f"{{ {_waiting(probe, seconds)}; }} || {{ echo 'not ready: {_quoted(probe)}' >&2{tell}; exit 1; }}"
-    )
+    waiting = f"{_waiting(probe, seconds)} || {{ echo 'not ready: {_shown(probe)}' >&2{tell}; exit 1; }}"
     yield StringCommand(waiting, _timeout=seconds + FACT_SECONDS)
 
 
@@ -148,7 +152,8 @@ def _verb(service: Service, state: facts.UnitState, restart: bool) -> str:
 
 
 def _started(service: Service, verb: str) -> str:
-    block = "" if service.wait else "--no-block "
+    # A restart is always waited for: a gate behind it would else find the old process in good health.
+    block = "--no-block " if verb == "start" and not service.wait else ""
     # A unit that systemd gave up on is started all the same.
     reset = f"systemctl reset-failed {service.unit} 2>/dev/null; "
     tell = f"journalctl --no-pager -o cat -n {LOG_LINES} -u {service.unit} >&2"
@@ -166,12 +171,16 @@ def _halt_after_failure() -> Commands:
 def _waiting(probe: str, seconds: int) -> str:
     # By the clock and not by counting: a probe that hangs takes its own time.
     return (
-        f"end=$(($(date +%s) + {seconds})); until ({probe}) >/dev/null 2>&1; "
-        'do [ "$(date +%s)" -lt "$end" ] || exit 1; sleep 0.2; done'
+        f"( end=$(($(date +%s) + {seconds})); until {_quiet(probe)}; "
+        'do [ "$(date +%s)" -lt "$end" ] || exit 1; sleep 0.2; done )'
     )
 
 
-def _quoted(text: str) -> str:
+def _quiet(probe: str) -> str:
+    return f"({probe}) >/dev/null 2>&1"
+
+
+def _shown(text: str) -> str:
     return text.replace("'", '"')
 
 
