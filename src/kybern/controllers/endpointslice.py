@@ -1,0 +1,241 @@
+"""Keep the EndpointSlices of every service with a selector: its pods, at most a hundred to a slice.
+
+Reads Service, Pod, Node (for zones). Writes EndpointSlice, only those that this controller's label marks as its own. A
+change touches as few slices as it can: an endpoint stays in the slice that it is in, new ones fill slices that have room.
+Slices go with their service by garbage collection; they are named SERVICE-xxxxx.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from kybern.api.core_v1 import Node, ObjectReference, Pod, Service
+from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.loop.controller import Action, Controller, Create, Delete, Key, Patch, View
+from kybern.loop.owners import controller_reference
+from kybern.loop.pods import by_node, is_ready
+from kybern.loop.services import (
+    HEADLESS,
+    TRIGGER,
+    candidates,
+    hostname_of,
+    is_headless,
+    port_of,
+    services_of,
+    triggered,
+)
+from kybern.loop.settings import Settings
+from kybern.machinery import times
+from kybern.machinery.struct import replace
+
+SERVICE = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+ZONE = "topology.kubernetes.io/zone"
+
+type Group = tuple[str, tuple[EndpointPort, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    service: Service
+    pods: tuple[Pod, ...]
+    zones: tuple[tuple[str, str], ...]
+    slices: tuple[EndpointSlice, ...]
+    limit: int
+
+
+def by_service(one: EndpointSlice) -> Iterable[str]:
+    """Index: our slices by service."""
+    if one.metadata.labels.get(MANAGED_BY) == MANAGER and SERVICE in one.metadata.labels:
+        yield f"{one.metadata.namespace}/{one.metadata.labels[SERVICE]}"
+
+
+def observing(limit: int) -> Callable[[View, Key], State | None]:
+    def observe(view: View, key: Key) -> State | None:
+        service = view.get(Service, *key)
+        if service is None:
+            return None
+        pods = candidates(service, view, terminating=True)
+        nodes = {pod.spec.node_name: view.get(Node, "", pod.spec.node_name) for pod in pods}
+        zones = (
+            (name, node.metadata.labels.get(ZONE, "")) for name, node in nodes.items() if node is not None
+        )
+        slices = view.index(EndpointSlice, "endpointslice/service", f"{key.namespace}/{key.name}")
+        return State(
+            service, pods, tuple(zones), tuple(sorted(slices, key=lambda one: one.metadata.name)), limit
+        )
+
+    return observe
+
+
+def families(service: Service) -> tuple[str, ...]:
+    return service.spec.ip_families or ("IPv4",)
+
+
+def endpoint_of(pod: Pod, service: Service, family: str, zones: dict[str, str]) -> Endpoint | None:
+    version = 6 if family == "IPv6" else 4
+    ips = [one.ip for one in pod.status.pod_ips] or [pod.status.pod_ip]
+    addresses = tuple(ip for ip in ips if ip_address(ip).version == version)
+    if not addresses:
+        return None
+    serving, terminating = is_ready(pod), pod.metadata.deletion_timestamp is not None
+    ready = bool(service.spec.publish_not_ready_addresses) or (serving and not terminating)
+    return Endpoint(
+        addresses=addresses,
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hostname=hostname_of(pod, service),
+        node_name=pod.spec.node_name,
+        target_ref=ObjectReference(
+            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        ),
+        zone=zones.get(pod.spec.node_name, ""),
+    )
+
+
+def ports_of(pod: Pod, service: Service) -> tuple[EndpointPort, ...]:
+    found = ((port, port_of(pod, port)) for port in service.spec.ports)
+    return tuple(
+        EndpointPort(
+            name=port.name, port=number, protocol=port.protocol or "TCP", app_protocol=port.app_protocol
+        )
+        for port, number in found
+        if number is not None
+    )
+
+
+def wanted(state: State) -> dict[Group, list[Endpoint]]:
+    """Endpoints by address family and ports; a family without any has one empty group, so that it shows as empty."""
+    zones = dict(state.zones)
+    found: defaultdict[Group, list[Endpoint]] = defaultdict(list)
+    for family in families(state.service):
+        for pod in state.pods:
+            endpoint = endpoint_of(pod, state.service, family, zones)
+            if endpoint is not None:
+                found[family, ports_of(pod, state.service)].append(endpoint)
+        if not any(group[0] == family for group in found):
+            found[family, ()] = []
+    return found
+
+
+def labels_of(service: Service) -> dict[str, str]:
+    reserved = {SERVICE, MANAGED_BY, HEADLESS}
+    labels = {key: value for key, value in service.metadata.labels.items() if key not in reserved}
+    if is_headless(service):
+        labels[HEADLESS] = ""
+    return {**labels, SERVICE: service.metadata.name, MANAGED_BY: MANAGER}
+
+
+def _name(service: Service, number: int) -> str:
+    """Five letters that do not repeat while any slice of the service lives."""
+    alphabet = "bcdfghjklmnpqrstvwxz2456789"
+    digest = hashlib.sha256(f"{service.metadata.uid}/{number}".encode()).digest()
+    return f"{service.metadata.name}-{''.join(alphabet[byte % len(alphabet)] for byte in digest[:5])}"
+
+
+def _target(endpoint: Endpoint) -> str:
+    return endpoint.target_ref.uid if endpoint.target_ref is not None else endpoint.addresses[0]
+
+
+def spread(group: list[Endpoint], slices: list[EndpointSlice], limit: int) -> list[tuple[Endpoint, ...]]:
+    """What each slice is to hold, then what fits into none: endpoints stay where they are, new ones fill gaps."""
+    left = {_target(endpoint): endpoint for endpoint in group}
+    kept: list[list[Endpoint]] = []
+    for one in slices:
+        stays = [_target(endpoint) for endpoint in one.endpoints if _target(endpoint) in left][:limit]
+        kept.append([left.pop(target) for target in stays])
+    for content in sorted(kept, key=len, reverse=True):
+        while left and len(content) < limit:
+            content.append(left.pop(next(iter(left))))
+    rest = list(left.values())
+    return [tuple(content) for content in kept] + [
+        tuple(rest[start : start + limit]) for start in range(0, len(rest), limit)
+    ]
+
+
+def diff(state: State) -> Iterable[Action]:
+    service = state.service
+    if (
+        not service.spec.selector
+        or service.spec.type == "ExternalName"
+        or service.metadata.deletion_timestamp is not None
+    ):
+        return
+    existing: defaultdict[Group, list[EndpointSlice]] = defaultdict(list)
+    for one in state.slices:
+        existing[one.address_type, one.ports].append(one)
+    taken = {one.metadata.name for one in state.slices}
+    groups = wanted(state)
+    for group, endpoints in groups.items():
+        contents = spread(endpoints, existing[group], state.limit)
+        yield from _group(state, group, contents, existing[group], taken)
+    for group, slices in existing.items():
+        if group not in groups:
+            yield from (Delete(one) for one in slices)
+
+
+def _group(
+    state: State,
+    group: Group,
+    contents: list[tuple[Endpoint, ...]],
+    slices: list[EndpointSlice],
+    taken: set[str],
+) -> Iterable[Action]:
+    """One group's slices: those that are there are changed or, when empty and not the last one, deleted; others made."""
+    labels, owner = labels_of(state.service), (controller_reference(state.service),)
+    keep_one_empty = not any(contents)
+    for old, content in zip(slices, contents, strict=False):
+        if not content and not keep_one_empty:
+            yield Delete(old)
+            continue
+        keep_one_empty = False
+        metadata = replace(old.metadata, labels=labels, owner_references=owner)
+        new = replace(old, endpoints=content, metadata=metadata)
+        if new != old:
+            yield Patch(old, _stamped(new, state))
+    for content in contents[len(slices) :] or ([()] if keep_one_empty else []):
+        name = next(name for number in range(10000) if (name := _name(state.service, number)) not in taken)
+        taken.add(name)
+        metadata = ObjectMeta(
+            name=name,
+            generate_name=f"{state.service.metadata.name}-",
+            namespace=state.service.metadata.namespace,
+            labels=labels,
+            owner_references=owner,
+        )
+        made = EndpointSlice(metadata=metadata, address_type=group[0], ports=group[1], endpoints=content)
+        yield Create(_stamped(made, state))
+
+
+def _stamped(one: EndpointSlice, state: State) -> EndpointSlice:
+    when = triggered(state.service, state.pods)
+    if when is None:
+        return one
+    annotations = {**one.metadata.annotations, TRIGGER: times.form(when)}
+    return replace(one, metadata=replace(one.metadata, annotations=annotations))
+
+
+def service_of(one: EndpointSlice, _view: View) -> Iterable[Key]:
+    if one.metadata.labels.get(MANAGED_BY) == MANAGER:
+        yield Key(one.metadata.namespace, one.metadata.labels.get(SERVICE, ""))
+
+
+def services_on(node: Node, view: View) -> Iterable[Key]:
+    """A node without a zone changes nothing here, so heartbeats of most clusters wake nobody."""
+    if node.metadata.labels.get(ZONE):
+        for pod in view.index(Pod, "node", node.metadata.name):
+            yield from services_of(pod, view)
+
+
+def controller(settings: Settings) -> Controller[State]:
+    return Controller(
+        "endpointslice-controller",
+        Service,
+        observing(settings.max_endpoints_per_slice),
+        diff,
+        watches=((Pod, services_of), (EndpointSlice, service_of), (Node, services_on)),
+        indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service)),
+    )

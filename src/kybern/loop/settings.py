@@ -1,0 +1,28 @@
+"""What the controllers are told by the command line, as data; defaults are upstream's."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Seconds for all times. Empty certificate paths switch off what needs them."""
+
+    cluster_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
+    service_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
+    allocate_node_cidrs: bool = False
+    node_mask_ipv4: int = 24
+    node_mask_ipv6: int = 64
+    root_ca: str = ""
+    signing_cert: str = ""
+    signing_key: str = ""
+    signing_duration: float = 365 * 86400.0
+    node_monitor_period: float = 5.0
+    node_monitor_grace: float = 50.0
+    node_startup_grace: float = 60.0
+    node_eviction_rate: float = 0.1
+    secondary_eviction_rate: float = 0.01
+    large_cluster: int = 50
+    unhealthy_zone: float = 0.55
+    terminated_pods: int = 12500
+    max_endpoints_per_slice: int = 100
