@@ -12,10 +12,12 @@ healthy before the next. Two guards keep a machine that lost its disk from start
 Compaction is the API server's business. Certificates are read again at each handshake.
 """
 
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pyinfra.api import FunctionCommand, deploy, operation
 
+from kybern.machines.state import write
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, ETCD_USER, PKI, state
 from roles.operations import bundle, ready, units
@@ -25,6 +27,7 @@ from roles.tree import Directory, File, Service
 UNIT = "etcd.service"
 DATA = "/var/lib/etcd"
 WAS_MEMBER = "/var/lib/kybern/etcd-was-member"
+WAS_ONE = File(WAS_MEMBER, b"")
 BOOTSTRAP = "/etc/kybern/etcd.env"
 # Of this member, and through it of a quorum; and of every member.
 HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health"
@@ -37,9 +40,11 @@ ALL_HEALTHY = (
 @deploy("etcd")
 def etcd(cluster: Cluster, machine: Machine) -> None:
     service, note = member(cluster, machine), state(cluster) / "etcd-bootstrapped"
+    known = remembered(note)
+    data = Directory(DATA, mode="700", user=ETCD_USER)
     bundle(
         name="Files",
-        files=[Directory(DATA, mode="700", user=ETCD_USER), bootstrap(new=not note.exists()), *service.files],
+        files=[data, bootstrap(new=not known), *service.files, *([WAS_ONE] if machine.name in known else [])],
     )
     units(name="Started", services=[service], restart=False)
     ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=3, _retry_delay=0)
@@ -50,9 +55,9 @@ def etcd(cluster: Cluster, machine: Machine) -> None:
         gate=HEALTHY,
         _serial=True,
     )
-    bundle(name="No second bootstrap", files=[bootstrap(new=False)])
+    bundle(name="No second bootstrap", files=[bootstrap(new=False), WAS_ONE])
     if machine == cluster.members[0]:
-        remember(name="Bootstrap remembered", note=note)
+        remember(name="Members remembered", note=note, members=tuple(each.name for each in cluster.members))
 
 
 def member(cluster: Cluster, machine: Machine) -> Service:
@@ -78,7 +83,13 @@ def bootstrap(new: bool) -> File:
     return File(BOOTSTRAP, f"ETCD_INITIAL_CLUSTER_STATE={'new' if new else 'existing'}\n".encode())
 
 
+def remembered(note: Path) -> frozenset[str]:
+    """The members that were healthy together; none before the first time."""
+    return frozenset(note.read_text().split()) if note.exists() else frozenset()
+
+
 @operation()
-def remember(note: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201  # pyinfra's commands have no common type
-    if not note.exists():
-        yield FunctionCommand(note.touch, (), {})
+def remember(note: Path, members: Sequence[str]) -> Generator[FunctionCommand]:
+    if not remembered(note) >= set(members):
+        names = sorted(remembered(note) | set(members))
+        yield FunctionCommand(write, (note, "\n".join([*names, ""]).encode()), {})

@@ -99,23 +99,35 @@ def test_a_new_member_is_started_and_waited_for_but_not_restarted(cluster):
         "etcd | Started",
         "etcd | Healthy",
         "etcd | No second bootstrap",
-        "etcd | Bootstrap remembered",
+        "etcd | Members remembered",
     ]
     assert not [command for command in fake.commands if "systemctl restart" in command]
 
 
-def test_only_the_first_member_remembers_the_bootstrap(cluster):
-    assert "etcd | Bootstrap remembered" not in plan(etcd, cluster, cluster.masters[1])
+def test_only_the_first_member_remembers_the_others(cluster):
+    assert "etcd | Members remembered" not in plan(etcd, cluster, cluster.masters[1])
 
 
 def test_members_start_a_new_cluster_once_and_never_again(cluster, state):
     fake = finished(etcd, cluster, cluster.masters[0])
 
     assert fake.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=existing\n"
-    assert (state / "test/etcd-bootstrapped").exists()
+    assert (state / "test/etcd-bootstrapped").read_text() == "m1\nm2\nm3\n"
     wiped = prepared(cluster, cluster.masters[1])
     apply(etcd, cluster, cluster.masters[1], wiped)
     assert wiped.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=existing\n"
+    assert "/var/lib/kybern/etcd-was-member" in wiped.tree
+
+
+def test_a_first_start_does_not_look_like_a_lost_disk(cluster):
+    fake = prepared(cluster, cluster.masters[0])
+    fake.fails = lambda command: "systemctl" in command
+    run = Run([fake])
+    run.prepare(etcd, cluster, [cluster.masters[0]])
+    with pytest.raises(Exception, match="No hosts remaining"):
+        run.execute()
+
+    assert "/var/lib/kybern/etcd-was-member" not in fake.tree
 
 
 def test_a_run_that_died_before_the_members_were_healthy_bootstraps_again(cluster):
