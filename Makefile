@@ -1,0 +1,68 @@
+# Each target is one command that a person would type; what it does is in the script or program that it calls.
+TOPOLOGY ?= lab
+PYTHON = .venv/bin/python
+KYBERN = .venv/bin/kybern
+
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster lint bench docs lock generate clean
+
+help:
+	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
+	@echo "make lab-down    remove exactly what make lab made"
+	@echo "make verify      look at every machine with testinfra"
+	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
+	@echo "make test-unit   the fast tests"
+	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
+	@echo "make bench       measure, and print a table"
+	@echo "make docs        build the documentation"
+	@echo "make lock        compile the lock files anew;  make generate: write generated files anew"
+
+setup:
+	@scripts/setup
+
+setup-develop:
+	@scripts/setup develop
+
+lab: setup
+	@$(KYBERN) lab $(TOPOLOGY)
+
+lab-down: setup
+	@$(KYBERN) machines down $(TOPOLOGY)
+
+verify: setup-develop
+	@$(KYBERN) verify $(TOPOLOGY)
+
+test: lint test-unit test-protocol test-cluster
+
+test-unit: setup-develop
+	$(PYTHON) -m pytest -q tests/unit tests/roles tests/simulation
+
+test-protocol: setup-develop
+	scripts/fetch-test-tools
+	$(PYTHON) -m pytest -q tests/protocol
+
+test-cluster: setup-develop
+	$(PYTHON) -m pytest -q --timeout=900 tests/cluster
+
+lint: setup-develop
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy src roles deploys generate tests
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/codespell src roles deploys docs tests README.md CONTRIBUTING.md
+	shellcheck scripts/* .ci/run
+
+bench: setup-develop
+	$(PYTHON) -m benchmarks
+
+docs: setup-develop
+	$(PYTHON) -m generate.docs
+
+lock: setup
+	scripts/lock
+
+generate: setup-develop
+	$(PYTHON) -m generate.types
+	$(PYTHON) -m generate.protos
+
+clean:
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,178 @@
+"""``kybern lab``, ``kybern deploy``, ``kybern verify``: the steps from nothing to a cluster, each usable by itself.
+
+Deploying is pyinfra's work and verifying testinfra's; here they are started, followed and told about. A step that fails ends
+the run with its own words and a non-zero exit; what was done stays, and the same command goes on from there.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kybern.cli import machines
+from kybern.cli.machines import DriverOption, Kind, Topology
+from kybern.cli.progress import Progress, table
+from kybern.machines.errors import MachineError
+from kybern.machines.state import State
+from kybern.machines.topology import Cluster
+
+OPERATION = re.compile(r"--> Starting operation: (?P<name>.+?)\s*$")
+TOTAL = re.compile(
+    r"\s*Grand total\s+(?P<hosts>\d+|-)\s+(?P<success>\d+|-)\s+(?P<error>\d+|-)\s+(?P<same>\d+|-)"
+)
+BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
+LAST = 25  # lines that are shown of a step that failed
+
+
+class StepFailed(MachineError):
+    """A step ended with an error that it has told already."""
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+def inventory_of(topology: str, cluster: Cluster) -> str:
+    """The inventory file of this name, or the running machines themselves for a topology that has none."""
+    named = Path("inventories") / f"{Path(topology).stem}.py"
+    return str(named) if named.exists() else f"@libvirt/{cluster.name}"
+
+
+def run_deploy(topology: str, cluster: Cluster, more: tuple[str, ...] = ()) -> int:
+    """Run deploys/cluster.py on the machines; gives the number of changes. Raises StepFailed."""
+    command = [
+        sys.executable,
+        "-m",
+        "pyinfra",
+        "-y",
+        inventory_of(topology, cluster),
+        "deploys/cluster.py",
+        *more,
+    ]
+    last: deque[str] = deque(maxlen=LAST)
+    changes = 0
+    with Progress(f"Deploy of {cluster.name}") as progress:
+        running = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYINFRA_PROGRESS": "off"},
+        )
+        assert running.stdout is not None, "a pipe was asked for"
+        for line in running.stdout:
+            if found := OPERATION.match(line):
+                progress.step("deploy", found["name"])
+            elif found := TOTAL.match(line):
+                changes = int(found["success"]) if found["success"].isdigit() else 0
+            elif not BORING.search(line):
+                last.append(line.rstrip())
+        code = running.wait()
+    if code:
+        print("\n".join(last), file=sys.stderr)
+        raise StepFailed(
+            f"the deploy of {cluster.name} failed (above: what the machines said); "
+            "mend what it names and run the same command again"
+        )
+    return changes
+
+
+def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
+    """Run the testinfra tests on every machine. Raises StepFailed."""
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly", "tests/infra", *more]
+    done = subprocess.run(command, check=False, env={**os.environ, "KYBERN_CLUSTER": cluster.name})
+    if done.returncode:
+        raise StepFailed(f"machines of {cluster.name} are not as they should be; see the tests above")
+
+
+def deploy(
+    topology: Topology = "lab",
+    driver: DriverOption = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what would change.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what changes in files; secrets are never shown.")
+    ] = False,
+    limit: Annotated[str, typer.Option("--limit", help="Only these machines or groups.")] = "",
+) -> None:
+    """Deploy the cluster onto its machines. Changes nothing that is as it should be."""
+    cluster = machines.read(topology, driver)
+    more = [flag for flag, wanted in (("--dry", dry), ("--diff", diff)) if wanted]
+    if limit:
+        more += ["--limit", limit]
+    if dry or diff:
+        command = [
+            sys.executable,
+            "-m",
+            "pyinfra",
+            "-y",
+            inventory_of(topology, cluster),
+            "deploys/cluster.py",
+            *more,
+        ]
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    with timed("deployed"):
+        changes = run_deploy(topology, cluster, tuple(more))
+    print(f"{changes} changes on {len(cluster.machines)} machines of {cluster.name}.")
+
+
+def verify(topology: Topology = "lab") -> None:
+    """Look at every machine with testinfra."""
+    run_verify(machines.read(topology, None))
+
+
+def lab(topology: Topology = "lab", driver: DriverOption = None) -> None:
+    """Everything: machines, deploy, verification. A second run finds everything there and changes nothing."""
+    cluster = machines.read(topology, driver)
+    announce(cluster)
+    began = time.monotonic()
+    with timed("machines"):
+        machines.up(topology, Kind(cluster.driver), "", replace_machines=False)
+    with timed("deploy"):
+        changes = run_deploy(topology, cluster)
+    ready = time.monotonic() - began
+    with timed("verification"):
+        run_verify(cluster)
+    summary(cluster, changes, ready)
+
+
+def announce(cluster: Cluster) -> None:
+    memory = sum(machine.memory for machine in cluster.machines) // 1024
+    kind = "containers (libvirt LXC)" if cluster.driver == "lxc" else "virtual machines (libvirt QEMU)"
+    print(
+        f"Cluster {cluster.name}: {len(cluster.masters)} masters and {len(cluster.workers)} workers as {kind},\n"
+        f"  network {cluster.network}, at most {memory} GiB of memory. This makes the machine image if there is none,\n"
+        f"  makes and starts the machines, deploys Kubernetes onto them with pyinfra, and verifies them with testinfra.\n"
+        f"  'make lab-down' removes all of it again.",
+        flush=True,
+    )
+
+
+def summary(cluster: Cluster, changes: int, seconds: float) -> None:
+    config = State.of(cluster.name).directory / "admin.conf"
+    print()
+    table(
+        ("MACHINE", "ADDRESS", "ROLES"),
+        [
+            (machine.name, str(machine.address), " ".join(sorted(machine.roles)))
+            for machine in cluster.machines
+        ],
+    )
+    print(
+        f"\n{cluster.name} is ready after {seconds:.0f} s, with {changes} changes. The API is at "
+        f"https://{cluster.api_address}:{cluster.api_port}\n\n"
+        f"  export KUBECONFIG={config.absolute()}\n\n"
+        "  kubectl get nodes -o wide\n"
+        "  kubectl create deployment web --image=busybox --replicas=4 -- httpd -f -p 8080 -h /etc\n"
+        "  kubectl expose deployment web --port=80 --target-port=8080 --type=NodePort"
+    )
