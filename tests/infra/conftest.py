@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
+from testinfra.host import Host
 
 from kybern.machines.load import load
 from kybern.machines.state import State
