@@ -94,7 +94,7 @@ class Images:
 
     async def _pull(self, name: str, secrets: tuple[Secret, ...], sandbox_config: Any) -> Image:
         """Pull with each login that fits, or with none."""
-        auths = [
+        auths: list[Any] = [
             pb.AuthConfig(
                 username=login.username, password=login.password, identity_token=login.identity_token,
                 server_address=login.server,

@@ -17,6 +17,8 @@ FINISHED = ("Succeeded", "Failed")
 READY_TO_START, INITIALIZED, READY = "PodReadyToStartContainers", "Initialized", "Ready"
 CONTAINERS_READY, SCHEDULED = "ContainersReady", "PodScheduled"
 
+OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED})
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -1,0 +1,241 @@
+"""Which pods this node shall run, and one worker for each.
+
+Pods come from the API server (bound to this node), and from files. A pod that the runtime has but nobody wants any more
+is stopped, once all sources have spoken. Mirror pods are not run: they are the API server's picture of static ones.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.verbs import Verbs
+from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
+from kybern.kubelet import static
+from kybern.kubelet.admit import refuse
+from kybern.kubelet.labels import is_mirror
+from kybern.kubelet.publish import Publisher
+from kybern.kubelet.static import Manifests
+from kybern.kubelet.status import FINISHED
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_LOOK_AT_FILES = 2.0
+
+
+@dataclass(slots=True)
+class Sources:
+    """Who has told all of its pods at least once."""
+
+    api: bool = False
+    files: bool = False
+
+
+@dataclass(slots=True)
+class Self:
+    """This node's own object, as the API server has it."""
+
+    node: Node | None = None
+    changed: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Agent:
+    """Keeps the workers; ``run`` belongs into the daemon's TaskGroup."""
+
+    def __init__(
+        self,
+        here: Surroundings,
+        client: Verbs | None,
+        publisher: Publisher,
+        me: Self,
+        manifests: Manifests | None,
+    ) -> None:
+        self._here = here
+        self._client = client
+        self._publisher = publisher
+        self._me = me
+        self._manifests = manifests
+        self._tasks: asyncio.TaskGroup | None = None
+        self.workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        self._mirrors: dict[tuple[str, str], Pod] = {}
+        self._static: dict[str, Pod] = {}
+        self.sources = Sources(api=client is None, files=manifests is None)
+        self._synced = asyncio.Event()
+        self._mirror_work = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            if self._manifests is not None:
+                tasks.create_task(self._follow_files(self._manifests))
+            if self._client is not None:
+                tasks.create_task(self._follow_api(self._client))
+                tasks.create_task(self._keep_mirrors(self._client))
+            await asyncio.Event().wait()
+
+    def pods(self) -> Iterable[Pod]:
+        """All pods that have a worker."""
+        return [worker.pod for worker, _task in self.workers.values()]
+
+    def find(self, namespace: str, name: str) -> Worker | None:
+        for worker, _task in self.workers.values():
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, name) and not worker.gone:
+                return worker
+        return None
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    async def _follow_api(self, client: Verbs) -> None:
+        async for change in watch(client, Pod, field_selector=f"spec.nodeName={self._here.machine.node}"):
+            self.apply(change)
+
+    def apply(self, change: Synced[Pod] | Change[Pod]) -> None:
+        """Take in what the API server says."""
+        match change:
+            case Synced(items):
+                for item in items:
+                    self._wanted(item)
+                self.sources.api = True
+            case Added(item) | Modified(item, _):
+                self._wanted(item)
+            case Deleted(item):
+                self._unwanted(item)
+
+    def _wanted(self, pod: Pod) -> None:
+        key = (pod.metadata.namespace, pod.metadata.name)
+        if is_mirror(pod):
+            self._mirrors[key] = pod
+            self._mirror_work.set()
+            self._wake_static(key)
+            return
+        known = self.workers.get(pod.metadata.uid)
+        if known is not None:
+            known[0].update(pod)
+            return
+        # A pod that was deleted and made again under its name: what was seen of the old one came to an end.
+        for worker, _task in list(self.workers.values()):
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == key and not worker.gone:
+                worker.remove()
+        self.start(pod)
+
+    def _unwanted(self, pod: Pod) -> None:
+        if is_mirror(pod):
+            key = (pod.metadata.namespace, pod.metadata.name)
+            if key in self._mirrors and self._mirrors[key].metadata.uid == pod.metadata.uid:
+                del self._mirrors[key]
+            self._mirror_work.set()
+            return
+        known = self.workers.get(pod.metadata.uid)
+        if known is not None:
+            known[0].remove()
+
+    async def _follow_files(self, manifests: Manifests) -> None:
+        while True:
+            found = await asyncio.to_thread(manifests.changed)
+            if found is not None:
+                self._take_files(found)
+                self.sources.files = True
+            await asyncio.sleep(_LOOK_AT_FILES)
+
+    def _take_files(self, found: Mapping[str, Pod]) -> None:
+        for uid in self._static.keys() - found.keys():
+            if uid in self.workers:
+                self.workers[uid][0].remove()
+        fresh = [pod for uid, pod in found.items() if uid not in self._static]
+        self._static = dict(found)
+        for pod in fresh:
+            self.start(pod)
+        self._mirror_work.set()
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def start(self, pod: Pod, *, gone: bool = False) -> None:
+        """Give a pod its worker."""
+        assert self._tasks is not None
+        worker = Worker(pod, self._here, self._publisher, self._told)
+        worker.gone = gone
+        fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
+        if fresh and not pod.status.container_statuses and self._me.node is not None:
+            others = [w.pod for w, _task in self.workers.values() if not w.ending]
+            node = self._me.node
+            verdict = refuse(pod, others, node.status.allocatable, node.metadata.labels)
+            if verdict is not None:
+                self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
+                worker.end(verdict)
+        before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
+        task = self._tasks.create_task(self._live(worker, before))
+        self.workers[pod.metadata.uid] = (worker, task)
+
+    async def _live(self, worker: Worker, before: Iterable[asyncio.Task[None]]) -> None:
+        """One worker from its beginning to its end; a static pod waits for the one that it replaces."""
+        uid = worker.pod.metadata.uid
+        try:
+            if worker.static and before:
+                await asyncio.wait(before)
+            await worker.run()
+        except Exception:
+            log.exception("the worker of pod %s failed; it is started again", uid)
+            await asyncio.sleep(5.0)
+            del self.workers[uid]
+            self.start(worker.pod, gone=worker.gone)
+            return
+        del self.workers[uid]
+
+    def _told(self, pod: Pod) -> Pod | None:
+        """Which object of the API server shows a pod."""
+        if pod.metadata.uid not in self._static:
+            return pod
+        return self._mirrors.get((pod.metadata.namespace, pod.metadata.name))
+
+    def _wake_static(self, key: tuple[str, str]) -> None:
+        for worker, _task in self.workers.values():
+            if (worker.pod.metadata.namespace, worker.pod.metadata.name) == key:
+                worker.wake()
+
+    def wake(self, uid: str) -> None:
+        """Something happened to a pod in the runtime."""
+        if uid in self.workers:
+            self.workers[uid][0].wake()
+
+    def seen(self, uid: str, namespace: str, name: str) -> None:
+        """The runtime has a pod: one that nobody wants is stopped and forgotten."""
+        if uid in self.workers or not (self.sources.api and self.sources.files):
+            return
+        log.info("stopping pod %s/%s (%s): nobody wants it any more", namespace, name, uid)
+        self.start(Pod(metadata=ObjectMeta(name=name, namespace=namespace, uid=uid)), gone=True)
+
+    def known(self, uid: str) -> bool:
+        """Whether something of a pod may not be tidied away."""
+        return uid in self.workers or not (self.sources.api and self.sources.files)
+
+    # -- mirrors ---------------------------------------------------------------------------------------------------
+
+    async def _keep_mirrors(self, client: Verbs) -> None:
+        """The API server's pictures follow the static pods."""
+        while True:
+            await self._mirror_work.wait()
+            self._mirror_work.clear()
+            if not self.sources.api or self._me.node is None:
+                await asyncio.sleep(1.0)
+                self._mirror_work.set()
+                continue
+            wanted = {(p.metadata.namespace, p.metadata.name): p for p in self._static.values()}
+            for key, pod in wanted.items():
+                await static.show(pod, self._mirrors.get(key), self._me.node, client)
+            for key, mirror in list(self._mirrors.items()):
+                if key not in wanted:
+                    await static.hide(mirror, client)
+
+
+def _same_name(one: Pod, other: Pod) -> bool:
+    return (one.metadata.namespace, one.metadata.name) == (other.metadata.namespace, other.metadata.name)
+
+
+def finished(pod: Pod) -> bool:
+    return pod.status.phase in FINISHED

@@ -1,0 +1,205 @@
+"""Making sandboxes and starting containers: gathering what the pure specs need, and asking the runtime.
+
+What holds: what a container waits for shows as its waiting reason (``CannotStart.reason``), in upstream's words, and as an
+event. A container whose postStart hook failed is stopped again.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kybern.api.core_v1 import Container, Pod, Secret
+from kybern.kubelet import hooks, names
+from kybern.kubelet.cri import Image, RuntimeFailure
+from kybern.kubelet.environment import Missing, Sources, environment, referred
+from kybern.kubelet.images import NoImage
+from kybern.kubelet.plan import Start
+from kybern.kubelet.runtime import Actual
+from kybern.kubelet.security import Refused, verify_user
+from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory, sandbox_config
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.volumes.binds import binds
+from kybern.kubelet.volumes.plugin import CannotMount
+
+log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """A sandbox or a container did not start. ``reason`` is for the container's waiting state; empty for sandboxes."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _config(pod: Pod, attempt: int, here: Surroundings) -> Any:
+    resolver, warning = names.resolver_of(pod, here.resolver(), here.cluster_dns, here.machine.domain)
+    if warning:
+        here.voice.pod(pod, "Warning", "MissingClusterDNS", f"pod: {_shown(pod)}. {warning}")
+    return sandbox_config(pod, attempt, resolver, here.machine)
+
+
+def _shown(pod: Pod) -> str:
+    return f'"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"'
+
+
+async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
+    """A new sandbox with its network; raises CannotStart."""
+    if not here.network.ready and not pod.spec.host_network:
+        text = f"network is not ready: {here.network.message}"
+        here.voice.pod(pod, "Warning", "NetworkNotReady", text)
+        raise CannotStart("", text)
+    await asyncio.to_thread(_directories, pod, here)
+    try:
+        await here.runtime.run_sandbox(_config(pod, attempt, here))
+    except RuntimeFailure as problem:
+        text = f"Failed to create pod sandbox: {problem}"
+        here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
+        raise CannotStart("", text) from problem
+
+
+def _directories(pod: Pod, here: Surroundings) -> None:
+    Path(log_directory(pod, here.machine.log_root)).mkdir(mode=0o755, parents=True, exist_ok=True)
+    here.cgroups.make(pod)
+
+
+async def pull_secrets(pod: Pod, here: Surroundings) -> tuple[Secret, ...]:
+    """The pod's imagePullSecrets; those that are missing are left out, as upstream does."""
+    found = []
+    for reference in pod.spec.image_pull_secrets:
+        try:
+            secret = await here.objects.secret(pod.metadata.namespace, reference.name)
+        except CannotMount as problem:
+            log.warning("cannot get a pull secret of pod %s: %s", _shown(pod), problem)
+            continue
+        if secret is not None:
+            found.append(secret)
+    return tuple(found)
+
+
+class Starter:
+    """Starts the containers of one pod. ``volumes`` are the paths of its volumes."""
+
+    def __init__(self, pod: Pod, here: Surroundings, volumes: Mapping[str, Path]) -> None:
+        self._pod = pod
+        self._here = here
+        self._volumes = volumes
+
+    async def start(self, action: Start, actual: Actual) -> None:
+        """Start one container, from its image to its postStart hook; raises CannotStart."""
+        container, pod, here = action.container, self._pod, self._here
+        sandbox = actual.sandbox
+        assert sandbox is not None
+        config = _config(pod, sandbox.attempt, here)
+        try:
+            image = await here.images.ensure(pod, container, await pull_secrets(pod, here), config)
+        except NoImage as problem:
+            self._failed(container, f"Error: {problem.reason}", quiet=problem.reason == "ErrImagePull")
+            raise CannotStart(problem.reason, str(problem)) from problem
+        ready = await self._prepared(action, actual, image)
+        made = container_config(pod, container, ready, here.machine)
+        identity = await self._create(container, sandbox.id, made, config)
+        await self._run(container, identity, action.attempt)
+        await self._post_start(container, identity, sandbox.ips[0] if sandbox.ips else "127.0.0.1")
+
+    def _failed(self, container: Container, text: str, *, quiet: bool = False) -> None:
+        if not quiet:
+            self._here.voice.container(self._pod, container, "Warning", "Failed", text)
+
+    async def _prepared(self, action: Start, actual: Actual, image: Image) -> Prepared:
+        pod, container, here = self._pod, action.container, self._here
+        try:
+            variables = environment(pod, container, await self._sources(container, actual))
+            verify_user(pod, container, image.uid, image.username)
+            mounts = await asyncio.to_thread(self._binds, container, actual, variables)
+        except (Missing, Refused, CannotMount, OSError) as problem:
+            self._failed(container, f"Error: {problem}")
+            raise CannotStart("CreateContainerConfigError", str(problem)) from problem
+        directory = Path(log_directory(pod, here.machine.log_root), container.name)
+        await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
+        return Prepared(
+            image.id, action.attempt, variables, tuple(mounts), image.uid, image.username, container.image
+        )
+
+    async def _sources(self, container: Container, actual: Actual) -> Sources:
+        maps, hidden = referred([container])
+        space, objects = self._pod.metadata.namespace, self._here.objects
+        return Sources(
+            config_maps={name: await objects.config_map(space, name) for name in maps},
+            secrets={name: await objects.secret(space, name) for name in hidden},
+            services=self._here.services(),
+            place=self._here.place(self._pod, actual),
+        )
+
+    def _binds(self, container: Container, actual: Actual, variables: Mapping[str, str]) -> list[Bind]:
+        """Volumes, /etc/hosts and the file for the container's last words."""
+        found = list(binds(container, self._volumes, variables))
+        inside = {bind.inside for bind in found}
+        found += (bind for bind in self._own_files(container, actual) if bind.inside not in inside)
+        return found
+
+    def _own_files(self, container: Container, actual: Actual) -> Iterator[Bind]:
+        pod, here = self._pod, self._here
+        home = here.volumes.home(pod.metadata.uid)
+        hosts = home / "etc-hosts"
+        name = names.hostname_of(pod, here.machine.domain, here.machine.node)
+        of_node = Path("/etc/hosts").read_text() if Path("/etc/hosts").exists() else ""
+        ips = here.place(pod, actual).pod_ips
+        home.mkdir(parents=True, exist_ok=True)
+        hosts.write_text(names.hosts_file(pod, ips, name, of_node))
+        hosts.chmod(0o644)
+        yield Bind("/etc/hosts", str(hosts))
+        if container.termination_message_path:
+            directory = home / "containers" / container.name
+            directory.mkdir(parents=True, exist_ok=True)
+            message = directory / secrets.token_hex(4)
+            message.touch()
+            # Any user inside must be able to write its last words.
+            message.chmod(0o666)
+            yield Bind(container.termination_message_path, str(message))
+
+    async def _create(self, container: Container, sandbox: str, config: Any, sandbox_config: Any) -> str:
+        try:
+            identity = await self._here.runtime.create_container(sandbox, config, sandbox_config)
+        except RuntimeFailure as problem:
+            self._failed(container, f"Error: {problem}")
+            raise CannotStart("CreateContainerError", str(problem)) from problem
+        self._here.voice.container(self._pod, container, "Normal", "Created", "Container created")
+        return identity
+
+    async def _run(self, container: Container, identity: str, attempt: int) -> None:
+        try:
+            await self._here.runtime.start_container(identity)
+        except RuntimeFailure as problem:
+            self._failed(container, f"Error: {problem}")
+            raise CannotStart("RunContainerError", str(problem)) from problem
+        self._here.voice.container(self._pod, container, "Normal", "Started", "Container started")
+        await asyncio.to_thread(self._link_log, container, identity, attempt)
+
+    def _link_log(self, container: Container, identity: str, attempt: int) -> None:
+        """The name under which log collectors look for it."""
+        meta, here = self._pod.metadata, self._here
+        file = Path(log_directory(self._pod, here.machine.log_root), container.name, f"{attempt}.log")
+        link = here.container_logs / f"{meta.name}_{meta.namespace}_{container.name}-{identity}.log"
+        try:
+            here.container_logs.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+        except OSError as problem:
+            log.warning("cannot make %s: %s", link, problem)
+
+    async def _post_start(self, container: Container, identity: str, ip: str) -> None:
+        handler = container.lifecycle.post_start if container.lifecycle is not None else None
+        if handler is None:
+            return
+        try:
+            await hooks.run(handler, self._here.runtime, container, identity, ip)
+        except hooks.HookFailed as problem:
+            text = f"PostStartHook failed: {problem}"
+            self._here.voice.container(self._pod, container, "Warning", "FailedPostStartHook", text)
+            grace = self._pod.spec.termination_grace_period_seconds
+            self._here.voice.container(self._pod, container, "Normal", "Killing", "FailedPostStartHook")
+            await self._here.runtime.stop_container(identity, 30 if grace is None else grace)
+            raise CannotStart("PostStartHookError", str(problem)) from problem

@@ -1,0 +1,148 @@
+"""Static pods: manifests in a directory of this node, run without the API server, which only gets a picture of them.
+
+What holds: a manifest gives the pod ``NAME-NODE`` with a uid made from node, file and content, so that another content is
+another pod; defaults are the API's own; a file that cannot be read keeps the others running. The picture (mirror pod)
+carries the hash of what it shows, and is made again when it was deleted or shows something else.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import pod as rules
+from kybern.api.meta_v1 import OwnerReference
+from kybern.client.verbs import Verbs
+from kybern.kubelet import labels
+from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
+from kybern.machinery.struct import replace
+
+log = logging.getLogger(__name__)
+
+_EVERYTHING = {"operator": "Exists", "effect": "NoExecute"}
+
+
+class BadManifest(ValueError):
+    """A file that describes no pod."""
+
+
+def pod_of(text: str, file: str, node: str) -> Pod:
+    """The pod of one manifest; raises BadManifest. Pure."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise BadManifest(f"not YAML: {problem}") from problem
+    if not isinstance(raw, dict) or raw.get("kind") != "Pod" or raw.get("apiVersion") != "v1":
+        raise BadManifest("not a v1 Pod")
+    meta: dict[str, Any] = raw.setdefault("metadata", {})
+    if not meta.get("name"):
+        raise BadManifest("metadata.name: Required value")
+    uid = meta.get("uid") or hashlib.md5(f"{node}{file}{text}".encode(), usedforsecurity=False).hexdigest()
+    meta["uid"] = uid
+    meta["name"] = f"{meta['name']}-{node}".lower()
+    meta.setdefault("namespace", "default")
+    meta["annotations"] = {
+        **(meta.get("annotations") or {}),
+        labels.CONFIG_HASH: uid,
+        labels.SOURCE: "file",
+        labels.SEEN: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    spec: dict[str, Any] = raw.setdefault("spec", {})
+    spec["nodeName"] = node
+    spec["tolerations"] = [*(spec.get("tolerations") or []), _EVERYTHING]
+    raw["status"] = {"phase": "Pending"}
+    rules.KIND.rules.default(raw)
+    try:
+        pod = msgspec.convert(raw, Pod)
+    except msgspec.ValidationError as problem:
+        raise BadManifest(str(problem)) from problem
+    if not pod.spec.containers:
+        raise BadManifest("spec.containers: Required value")
+    return pod
+
+
+@dataclass(slots=True)
+class Manifests:
+    """The directory, read again when a file in it changed."""
+
+    directory: Path
+    node: str
+    _stamp: tuple[tuple[str, int, int], ...] | None = None
+
+    def changed(self) -> Mapping[str, Pod] | None:
+        """All static pods by uid, when something changed since the last look; None otherwise."""
+        stamp = tuple(self._stamps())
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        found: dict[str, Pod] = {}
+        for name, _time, _size in stamp:
+            path = self.directory / name
+            try:
+                pod = pod_of(path.read_text(), str(path), self.node)
+            except (OSError, BadManifest, UnicodeDecodeError) as problem:
+                log.error("cannot use the manifest %s: %s", path, problem)
+                continue
+            found[pod.metadata.uid] = pod
+        return found
+
+    def _stamps(self) -> Iterator[tuple[str, int, int]]:
+        if not self.directory.is_dir():
+            return
+        for path in sorted(self.directory.iterdir()):
+            if not path.name.startswith(".") and path.is_file():
+                status = path.stat()
+                yield path.name, status.st_mtime_ns, status.st_size
+
+
+def mirror_of(pod: Pod, owner: Node | None) -> Pod:
+    """What the API server is shown of a static pod. Pure."""
+    meta = pod.metadata
+    notes = {**meta.annotations, labels.MIRROR: meta.annotations[labels.CONFIG_HASH]}
+    owners = ()
+    if owner is not None and owner.metadata.uid:
+        owners = (
+            OwnerReference(
+                api_version="v1",
+                kind="Node",
+                name=owner.metadata.name,
+                uid=owner.metadata.uid,
+                controller=True,
+            ),
+        )
+    shown = replace(meta, annotations=notes, uid="", owner_references=owners)
+    return replace(pod, metadata=shown, status=Pod().status)
+
+
+async def show(pod: Pod, seen: Pod | None, owner: Node | None, client: Verbs) -> None:
+    """Make sure that the API server has the right picture of a static pod. ``seen`` is the one that it has."""
+    wanted = pod.metadata.annotations[labels.CONFIG_HASH]
+    meta = pod.metadata
+    if seen is not None:
+        stale = seen.metadata.annotations.get(labels.MIRROR) != wanted
+        if not stale and seen.metadata.deletion_timestamp is None:
+            return
+        await hide(seen, client)
+    try:
+        await client.create(mirror_of(pod, owner))
+    except AlreadyExists:
+        return
+    except ApiError as problem:
+        log.warning("cannot show static pod %s/%s: %s", meta.namespace, meta.name, problem)
+
+
+async def hide(mirror: Pod, client: Verbs) -> None:
+    """Take a picture away whose pod is not there any more."""
+    try:
+        await client.delete(mirror, grace_seconds=0)
+    except NotFound:
+        return
+    except ApiError as problem:
+        log.warning("cannot remove the mirror pod %s: %s", mirror.metadata.name, problem)

@@ -1,0 +1,54 @@
+"""What every pod's worker works with: one record, made once by the daemon."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kybern.api.core_v1 import Pod, Service
+from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cri import Runtime
+from kybern.kubelet.fields import Place
+from kybern.kubelet.images import Images
+from kybern.kubelet.names import Resolver
+from kybern.kubelet.objects import ApiObjects
+from kybern.kubelet.runtime import Actual
+from kybern.kubelet.spec import Machine
+from kybern.kubelet.voice import Voice
+from kybern.kubelet.volumes.kept import Kept
+
+
+@dataclass(slots=True)
+class Network:
+    """Whether the runtime's network is ready, kept up to date by the node's own loop."""
+
+    ready: bool = True
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """``services`` gives the services known now; ``resolver`` the node's resolv.conf."""
+
+    runtime: Runtime
+    voice: Voice
+    objects: ApiObjects
+    volumes: Kept
+    images: Images
+    cgroups: Cgroups
+    machine: Machine
+    host_ips: tuple[str, ...]
+    services: Callable[[], tuple[Service, ...]]
+    resolver: Callable[[], Resolver]
+    allocatable: tuple[int, int, int] = (0, 0, 0)
+    cluster_dns: tuple[str, ...] = ()
+    container_logs: Path = Path("/var/log/containers")
+    network: Network = field(default_factory=Network)
+
+    def place(self, pod: Pod, actual: Actual) -> Place:
+        """What the pod may learn of where it runs."""
+        sandbox = actual.sandbox
+        ips = sandbox.ips if sandbox is not None else ()
+        if pod.spec.host_network:
+            ips = self.host_ips
+        cpu, memory, storage = self.allocatable
+        return Place(self.machine.node, self.host_ips, ips, cpu, memory, storage)

@@ -1,0 +1,234 @@
+"""The life of one pod on this node, in one task that nothing else interferes with.
+
+    run: observe ─> describe (status) ─> plan ─> act ─> again, until nothing is left to do; then wait to be woken
+    end: stop everything within the grace period ─> last status ─> volumes and cgroup away ─> out of the API
+
+What holds: a pod that must end (deleted, finished, past its deadline, gone from its source) interrupts whatever its worker
+is doing, a pull or a start. A shorter grace period takes effect at once. The API server is told of the end only when
+nothing of the pod runs any more, and the pod leaves it only after that.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kybern.api.core_v1 import Pod, PodStatus
+from kybern.kubelet import status as describing
+from kybern.kubelet.containers import Reasons
+from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.ending import Ending
+from kybern.kubelet.labels import is_static
+from kybern.kubelet.plan import Facts, Hold, deadline, plan, wake_after
+from kybern.kubelet.probes.prober import Prober
+from kybern.kubelet.publish import Publisher, finished
+from kybern.kubelet.runtime import Actual
+from kybern.kubelet.status import FINISHED, Situation, Verdict, status_of
+from kybern.kubelet.steps import Steps
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.volumes.kept import Failed
+from kybern.machinery.struct import replace
+
+log = logging.getLogger(__name__)
+
+_RETRY = 10.0
+_RETRY_MOUNT = 2.0
+_REFRESH = 60.0
+# More steps than any plan needs; a plan that never comes to rest must not turn into a busy loop.
+_STEPS = 50
+
+
+class Worker:
+    """One pod. ``told`` gives the API's object to tell the status of: the pod, or a static pod's mirror."""
+
+    def __init__(
+        self, pod: Pod, here: Surroundings, publisher: Publisher, told: Callable[[Pod], Pod | None]
+    ) -> None:
+        self.pod = pod
+        self.gone = False
+        self.verdict: Verdict | None = None
+        self.status: PodStatus = pod.status
+        self.actual = Actual(pod.metadata.uid)
+        self.over = pod.status.phase in FINISHED
+        self._here = here
+        self._publisher = publisher
+        self._told = told
+        self._woken = asyncio.Event()
+        self._must_end = asyncio.Event()
+        self._steps = Steps(here)
+        self._volumes: Mapping[str, Path] | None = None
+        self._refresh_at = 0.0
+        self.prober = Prober(here.runtime, here.voice, next(iter(here.host_ips), ""), self.wake)
+
+    # -- what others say -------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something happened: look."""
+        self._woken.set()
+
+    def update(self, pod: Pod) -> None:
+        """The pod's source has another state of it."""
+        self.pod = pod
+        if pod.metadata.deletion_timestamp is not None:
+            self.end()
+        self.wake()
+
+    def remove(self) -> None:
+        """The pod's source does not have it any more."""
+        self.gone = True
+        self.end()
+        self.wake()
+
+    def end(self, verdict: Verdict | None = None) -> None:
+        """The pod must end; the first verdict counts."""
+        self.verdict = self.verdict or verdict
+        self._must_end.set()
+
+    @property
+    def ending(self) -> bool:
+        return self._must_end.is_set() or self.over
+
+    # -- the task --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the pod is gone for good."""
+        try:
+            if self.pod.metadata.deletion_timestamp is not None or self.gone:
+                self.end()
+            while not self.ending:
+                pause = await self._interruptible(self._guarded())
+                if not self.ending:
+                    await self._wait(pause)
+            await Ending(self, self._here, self._publisher).run()
+        finally:
+            await self.prober.close()
+
+    async def wait_for_change(self, seconds: float | None = None) -> None:
+        """Until something happens or time has passed."""
+        await self._wait(seconds)
+
+    async def _wait(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        self._woken.clear()
+
+    async def _interruptible(self, work: Coroutine[Any, Any, float | None]) -> float | None:
+        """Do some work, but no longer than until the pod must end."""
+        task = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(self._must_end.wait())
+        try:
+            await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for each in (task, ending):
+                each.cancel()
+            await asyncio.gather(task, ending, return_exceptions=True)
+
+    async def _guarded(self) -> float | None:
+        try:
+            return await self._sync()
+        except RuntimeFailure as problem:
+            log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, problem)
+            return _RETRY
+
+    async def _sync(self) -> float | None:
+        """As many steps as it takes to come to rest. Seconds after which to look again."""
+        await self.observe()
+        if self._finish():
+            return None
+        problem = await self._mount()
+        if problem is not None:
+            return problem
+        for _step in range(_STEPS):
+            actions = list(plan(self.facts()))
+            done = [action for action in actions if not isinstance(action, Hold)]
+            well = await self._steps.do(self.pod, actions, self.actual, self._volumes or {})
+            await self.observe()
+            if self._finish():
+                return None
+            if not well:
+                return self._here.images.wait(self.pod.metadata.uid) or _RETRY
+            if not done:
+                return self._next(wake_after(actions))
+        log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
+        return _RETRY
+
+    async def observe(self, *, ending: bool = False) -> None:
+        """Look at the runtime, adjust the probes, and tell what there is."""
+        self.actual = await self._here.runtime.actual(self.pod.metadata.uid)
+        self.prober.track(self.pod, self.actual, ending=ending)
+        self.describe(ending=ending)
+
+    def facts(self) -> Facts:
+        return Facts(self.pod, self.actual, datetime.now(UTC), self.prober.health, self._steps.delays)
+
+    def describe(self, *, ending: bool = False, final: bool = False) -> None:
+        """Bring the status up to date and hand it on."""
+        if self.gone:
+            return
+        reasons = Reasons(self._steps.waiting, self._here.runtime.name, ending)
+        situation = Situation(self._here.host_ips, reasons, self.verdict)
+        before = replace(self.status, conditions=self._merged_conditions())
+        self.status = status_of(self.facts(), situation, before)
+        if final:
+            self.status = finished(self.status)
+        mirror = self._told(self.pod)
+        if mirror is not None:
+            self._publisher.tell(mirror, replace(self.status, qos_class=mirror.status.qos_class))
+
+    def _merged_conditions(self) -> tuple[Any, ...]:
+        """Our own as last described; those of others as the API server has them now."""
+        ours = {condition.type for condition in self.status.conditions} & describing.OURS
+        others = [condition for condition in self.pod.status.conditions if condition.type not in ours]
+        return (*(c for c in self.status.conditions if c.type in ours), *others)
+
+    def _finish(self) -> bool:
+        """Whether the pod is over by itself: its containers ended, or its time is up."""
+        limit = deadline(self.pod, self.status.start_time)
+        if limit is not None and datetime.now(UTC) >= limit and self.status.phase not in FINISHED:
+            text = "Pod was active on the node longer than the specified deadline"
+            self._here.voice.pod(self.pod, "Normal", "DeadlineExceeded", text)
+            self.end(Verdict("DeadlineExceeded", text))
+        elif self.status.phase in FINISHED:
+            self.over = True
+        return self.ending
+
+    async def _mount(self) -> float | None:
+        """Volumes first, and again from time to time. Seconds to wait when they cannot be had."""
+        now = asyncio.get_running_loop().time()
+        if self._volumes is not None and now < self._refresh_at:
+            return None
+        place = self._here.place(self.pod, self.actual)
+        try:
+            if self._volumes is None:
+                self._volumes = await self._here.volumes.set_up(self.pod, place)
+            else:
+                await self._here.volumes.refresh(self.pod, place)
+        except Failed as failed:
+            for name, problem in failed.problems.items():
+                text = f'MountVolume.SetUp failed for volume "{name}" : {problem}'
+                self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
+            if self._volumes is None:
+                return _RETRY_MOUNT
+        # Spread, so that the pods of a node do not all ask the API server in the same second.
+        self._refresh_at = now + _REFRESH * random.uniform(1.0, 1.5)  # noqa: S311  # no secret
+        return None
+
+    def _next(self, seconds: float | None) -> float | None:
+        """The earliest of: a delay that ends, volumes to be written again, the deadline."""
+        waits = [seconds] if seconds is not None else []
+        if self.pod.spec.volumes:
+            waits.append(max(1.0, self._refresh_at - asyncio.get_running_loop().time()))
+        limit = deadline(self.pod, self.status.start_time)
+        if limit is not None:
+            waits.append(max(0.1, (limit - datetime.now(UTC)).total_seconds()))
+        return min(waits, default=None)
+
+    @property
+    def static(self) -> bool:
+        return is_static(self.pod)
