@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from kybern.cli.progress import Progress, table
+from kybern.machines import box as boxes
 from kybern.machines import driver as drivers
-from kybern.machines import hypervisor, images, kinds, preflight, recipe
+from kybern.machines import hypervisor, images, kinds, preflight, recipe, state
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
@@ -24,6 +25,11 @@ from kybern.machines.topology import Cluster, Machine
 
 app = typer.Typer(help="Machines of a topology, made with libvirt.", no_args_is_help=True)
 TOPOLOGIES = Path("inventories") / "topology"
+
+
+class Maker(StrEnum):
+    LIBVIRT = "libvirt"
+    VIRTUALBOX = "virtualbox"
 
 
 class Kind(StrEnum):
@@ -110,7 +116,7 @@ def up(
     """Make and start the machines, and wait until they answer by SSH. Changes nothing that is as wanted."""
     cluster = read(topology, driver)
     preflight.check(cluster)
-    state = State.of(cluster.name)
+    kept = State.of(cluster.name)
     with Progress(f"Machines of {cluster.name}") as progress:
         others = [kind for kind in where(cluster, uri, progress.say) if kind != cluster.driver]
         if others:
@@ -121,10 +127,10 @@ def up(
         with provider(cluster.driver, uri, progress.say) as found:
             kind = kinds.of(cluster.driver, progress.say)
             kind.image()
-            run = Run(found, cluster, state, progress.step)
+            run = Run(found, cluster, kept, progress.step)
             changes = run.up(replace=replace_machines, patience=kind.patience)
     print(f"{len(cluster.machines)} machines of {cluster.name} run, {changes} changes.")
-    print(f"Reach one with: ssh -F {state.ssh_config} {cluster.machines[0].name}")
+    print(f"Reach one with: ssh -F {kept.ssh_config} {cluster.machines[0].name}")
 
 
 @app.command()
@@ -132,13 +138,13 @@ def down(topology: Topology = "lab", uri: Uri = "") -> None:
     """Remove the machines, their disks and their network. Keys and certificates of the cluster go with them."""
     cluster = read(topology, None)
     preflight.root()
-    state, removed = State.of(cluster.name), 0
+    kept, removed = State.of(cluster.name), 0
     with Progress(f"Machines of {cluster.name}") as progress:
         # One that was interrupted may have left a network or storage without a machine.
         for kind in where(cluster, uri, progress.say) or [cluster.driver]:
             with provider(kind, uri, progress.say) as found:
-                removed += Run(found, cluster, state, progress.step).down()
-    state.remove()
+                removed += Run(found, cluster, kept, progress.step).down()
+    kept.remove()
     if not uri and not any(drivers.STORE.glob("*/*")):
         hypervisor.stop()
     print(f"{removed} machines of {cluster.name} removed.")
@@ -173,6 +179,7 @@ def one(first: str, second: str | None, uri: str) -> Iterator[tuple[Provider, st
         found = where(cluster, uri, progress.say)
         if not found:
             raise MachineError(f"cluster {cluster.name} has no machines; run 'kybern machines up' first")
+        state.hang_up(State.of(cluster.name), machine.name)
         with provider(found[0], uri, progress.say) as has:
             yield has, domain_name(cluster.name, machine.name)
 
@@ -226,3 +233,25 @@ def image(
         kinds.of(driver.value, progress.say).image()
     made = recipe.container() if driver is Kind.LXC else recipe.virtual_machine()
     sys.stdout.write(f"{images.STORE / made.digest}\n")
+
+
+@app.command()
+def box(
+    provider: Annotated[
+        Maker, typer.Option("--provider", help="Who shall start the box's machines.")
+    ] = Maker.LIBVIRT,
+) -> None:
+    """Make a Vagrant box of the machine image, and print where it is. The Vagrantfile takes it as "kybern"."""
+    preflight.root()
+    with Progress("Box") as progress:
+        made = boxes.build(provider.value, progress.say)
+    print(made)
+
+
+@app.command()
+def keys(topology: Topology = "lab") -> None:
+    """Make the keys of a cluster whose machines are made elsewhere: for ``vagrant up``. What exists is kept."""
+    cluster = read(topology, None)
+    made = State.of(cluster.name)
+    state.prepare(cluster, made)
+    print(made.directory)

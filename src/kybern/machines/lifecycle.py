@@ -76,10 +76,12 @@ class Run:
                 self.report(target.machine.name, "is resized")
                 self.provider.redefine(target)
                 if restart:
+                    state.hang_up(self.state, target.machine.name)
                     self.provider.stop(target.name)
                     self.provider.start(target.name)
             case Undefine(defined=defined):
                 self.report(defined.machine, "is removed")
+                state.hang_up(self.state, defined.machine)
                 self.provider.undefine(defined.name)
 
     def _wait(self, name: str, patience: float, *, quiet: bool) -> None:

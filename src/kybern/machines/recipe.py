@@ -66,6 +66,15 @@ STEPS = (
 )
 VM_STEPS = ('chroot "$1" systemctl --quiet enable ' + " ".join(VM_ENABLED),)
 
+BOX_STEPS = (
+    'chroot "$1" useradd --shell /bin/bash vagrant',
+    'chroot "$1" chown -R vagrant: /home/vagrant',
+    'chmod 700 "$1"/home/vagrant/.ssh; chmod 600 "$1"/home/vagrant/.ssh/authorized_keys',
+    'chmod 440 "$1"/etc/sudoers.d/vagrant',
+    # Vagrant reaches a machine before it has keys of ours.
+    'chroot "$1" systemctl --quiet enable sshd-keygen.service',
+)
+
 
 def tree(name: str) -> Path:
     """The files that lie over the packages, by the name of their set."""
@@ -110,3 +119,9 @@ def container() -> Recipe:
 def virtual_machine() -> Recipe:
     """The image of machines on qemu:///: the same, with a kernel."""
     return Recipe(SUITE, PACKAGES + VM_PACKAGES, EXCLUDED, STEPS + VM_STEPS, ("root", "vm"))
+
+
+def box() -> Recipe:
+    """The image of Vagrant's boxes: a virtual machine that lets Vagrant in."""
+    steps = STEPS + VM_STEPS + BOX_STEPS
+    return Recipe(SUITE, (*PACKAGES, *VM_PACKAGES, "sudo"), EXCLUDED, steps, ("root", "vm", "box"))

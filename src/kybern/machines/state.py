@@ -6,6 +6,7 @@ admin.conf). Keys are made here, so nobody has to trust a host key on first use.
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def ssh_config(cluster: Cluster, state: State, user: str = "root") -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def hang_up(kept: State, machine: str) -> None:
+    """End the connection that ssh keeps to a machine: a machine that stops or starts would leave it hanging."""
+    if kept.ssh_config.exists() and shutil.which("ssh"):
+        quiet = subprocess.DEVNULL
+        command = ["ssh", "-F", str(kept.ssh_config), "-O", "exit", machine]
+        # None was open: that is what was wanted.
+        subprocess.run(command, check=False, stdin=quiet, stdout=quiet, stderr=quiet, timeout=10)
 
 
 def prepare(cluster: Cluster, state: State) -> None:
