@@ -289,7 +289,7 @@ def _bad_padding(text: str, at: int, letters: int) -> int:
         return at
     rest = text[at:].replace("\r", "").replace("\n", "")
     if place == 2 and rest[1:2] != "=":
-        return len(text) if len(rest) == 1 else at + 1
+        return len(text) if len(rest) == 1 else at
     return at + (4 - place)
 
 

@@ -1,0 +1,118 @@
+"""Bodies as bytes to plain values and back: JSON here, YAML in ``yaml``.
+
+JSON is read by msgspec; only when somebody wants to know of duplicate keys (strict field validation) a slower reader
+looks for them.
+"""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from kybern.machinery.errors import BadRequest
+from kybern.machinery.yaml import decode_yaml, encode_yaml
+
+__all__ = ["decode_json", "decode_yaml", "encode_json", "encode_yaml"]
+
+_DECODER = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object that has a key twice, with everything it said."""
+
+
+def encode_json(value: Any) -> bytes:
+    return _ENCODER.encode(value)
+
+
+def decode_json(body: bytes, duplicates: bool = False) -> tuple[Any, list[str]]:
+    """The value, and (if asked for) upstream's complaints about duplicate keys. Raises BadRequest with Go's words."""
+    try:
+        value = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = _leniently(body)
+    return value, _duplicates(body) if duplicates else []
+
+
+def _leniently(body: bytes) -> Any:
+    """What Go reads and msgspec does not: broken UTF-8 and lone surrogates become replacement characters."""
+    text = body.decode("utf-8", "replace")
+
+    def constant(name: str) -> Any:
+        raise json.JSONDecodeError("Expecting value", text, text.index(name))
+
+    try:
+        return _clean(json.loads(text, parse_constant=constant))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(_complaint(text, error)) from error
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    return value
+
+
+def _complaint(text: str, error: Exception) -> str:
+    """Go's words for text that is no JSON, as far as they can be told from where the reader stopped."""
+    at = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    if at >= len(text) or "Unterminated" in str(error):
+        return "unexpected end of JSON input"
+    sign = "'\\''" if text[at] == "'" else "'\"'" if text[at] == '"' else f"'{text[at]}'"
+    return f"invalid character {sign} {_place(str(error))}"
+
+
+def _place(says: str) -> str:
+    for word, place in (
+        ("property name", "looking for beginning of object key string"),
+        ("':'", "after object key"),
+        ("','", "after object key:value pair"),
+        ("Extra data", "after top-level value"),
+        ("control character", "in string literal"),
+        ("escape", "in string escape code"),
+    ):
+        if word in says:
+            return place
+    return "looking for beginning of value"
+
+
+def _duplicates(body: bytes) -> list[str]:
+    twice = False
+
+    def pairs(found: list[tuple[str, Any]]) -> Any:
+        nonlocal twice
+        as_dict = dict(found)
+        if len(as_dict) == len(found):
+            return as_dict
+        twice = True
+        return _Pairs(found)
+
+    value = json.loads(body.decode("utf-8", "replace"), object_pairs_hook=pairs)
+    return list(dict.fromkeys(_told(value, ""))) if twice else []
+
+
+def _told(value: Any, path: str) -> list[str]:
+    """Complaints in the order of the text."""
+    if isinstance(value, _Pairs | dict):
+        items = value if isinstance(value, _Pairs) else list(value.items())
+        seen: set[str] = set()
+        found = []
+        for key, each in items:
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                found.append(f'duplicate field "{here}"')
+            seen.add(key)
+            found += _told(each, here)
+        return found
+    if isinstance(value, list):
+        return [says for at, each in enumerate(value) for says in _told(each, f"{path}[{at}]")]
+    return []

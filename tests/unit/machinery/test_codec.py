@@ -1,0 +1,86 @@
+"""Bodies read and written."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kybern.machinery import codec
+from kybern.machinery.errors import BadRequest
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(codec="utf-8"), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("ab.\ny1~", max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(values)
+def test_json_comes_back(value: Any) -> None:
+    assert codec.decode_json(codec.encode_json(value), duplicates=True) == (value, [])
+
+
+@given(values)
+def test_yaml_comes_back(value: Any) -> None:
+    if repr(value).isprintable() and "\\" not in repr(value):
+        assert codec.decode_yaml(codec.encode_yaml(value), duplicates=True) == (value, [])
+
+
+def test_keys_given_twice_are_named_with_their_path() -> None:
+    body = b'{"a":1,"b":{"c":1,"c":2},"l":[{"x":1,"x":2}],"a":2}'
+    assert codec.decode_json(body, duplicates=True) == (
+        {"a": 2, "b": {"c": 2}, "l": [{"x": 2}]},
+        ['duplicate field "b.c"', 'duplicate field "l[0].x"', 'duplicate field "a"'],
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "unexpected end of JSON input"),
+        (b"{", "unexpected end of JSON input"),
+        (b'{"a":}', "invalid character '}' looking for beginning of value"),
+        (b"{a}", "invalid character 'a' looking for beginning of object key string"),
+        (b"{} x", "invalid character 'x' after top-level value"),
+        (b'{"a":NaN}', "invalid character 'N' looking for beginning of value"),
+    ],
+)
+def test_bad_json_is_refused_in_go_s_words(body: bytes, says: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        codec.decode_json(body)
+    assert caught.value.message == says
+
+
+def test_broken_text_becomes_replacement_characters() -> None:
+    assert codec.decode_json(b'{"a":"\xff","b":"\\ud800"}')[0] == {"a": "\ufffd", "b": "\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("22:22", "22:22"), ("2020-01-01", "2020-01-01"), ("yes", True), ("off", False), ("0777", 511), ("08", 8),
+        ("0x1F", 31),
+        ("1e3", 1000), ("1.5", 1.5), ("2.0", 2), ("~", None), ("1.2.3", "1.2.3"), ("'1'", "1"), ("100m", "100m"), ("-5", -5),
+        (".5", 0.5), ("1_000", 1000),
+    ],
+)  # fmt: skip
+def test_yaml_scalars_mean_what_go_takes_them_for(text: str, value: Any) -> None:
+    assert codec.decode_yaml(f"a: {text}\n".encode())[0] == {"a": value}
+
+
+def test_yaml_keys_become_text_and_doubles_are_named_by_line() -> None:
+    assert codec.decode_yaml(b"1: x\ntrue: z\na: 1\na: 2\n", duplicates=True) == (
+        {"1": "x", "true": "z", "a": 2},
+        ['yaml: unmarshal errors:\n  line 4: key "a" already set in map'],
+    )
+
+
+def test_bad_yaml_is_refused() -> None:
+    with pytest.raises(BadRequest, match="error converting YAML to JSON"):
+        codec.decode_yaml(b"a: [")
