@@ -5,6 +5,7 @@ from typing import Any
 from kybern.api.rules.hooks import default_port
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import condition, dig, simple
+from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
@@ -55,5 +56,6 @@ KIND = Kind(
     table=simple((Column("Service"), Column("Available")), _who),
     rules=Rules(default=_default, on_create=_on_create),
     allow_unconditional_update=False,
+    valid_name=names.path_segment,
     storage_version_hash="InPBPD7+PqM=",
 )

@@ -1,6 +1,10 @@
 """ControllerRevision: what a stateful set or daemon set was, for rolling back. Its data never changes."""
 
+from collections.abc import Iterator
+
+from kybern.api.rules.causes import at_least_zero, required, unchanged
 from kybern.api.rules.tables import NONE, dig, simple
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
@@ -17,6 +21,14 @@ def _default(raw: Raw) -> None:
     raw.setdefault("revision", 0)
 
 
+def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    if new.get("data") is None:
+        yield required("data", "data is mandatory")
+    yield from at_least_zero("revision", new.get("revision"))
+    if old is not None:
+        yield from unchanged("data", new.get("data"), old.get("data"))
+
+
 KIND = Kind(
     group="apps",
     version="v1",
@@ -29,6 +41,6 @@ KIND = Kind(
     table=simple(
         (Column("Controller"), Column("Revision")), lambda raw: [_owner(raw), raw.get("revision", 0)]
     ),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate),
     storage_version_hash="85nkx63pcBU=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import workloads
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, selector, wide
@@ -71,7 +72,7 @@ KIND = Kind(
         status("Deployment", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=workloads.deployment),
     storage_version_hash="8aSe+NMegvE=",
     generation=_generation,
 )

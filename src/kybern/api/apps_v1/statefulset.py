@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from kybern.api.rules import statefulsets
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, name, wide
 from kybern.api.rules.volumes import claim_spec
+from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 
@@ -65,7 +67,8 @@ KIND = Kind(
         status("StatefulSet", "apps"),
     ),
     table=Table((NAME, Column("Ready"), AGE, wide("Containers"), wide("Images")), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=statefulsets.validate),
+    valid_name=names.dns1123_label,
     storage_version_hash="H+vl74LkKdo=",
     generation=wish_changed,
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import jobs
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import (
@@ -145,7 +146,7 @@ KIND = Kind(
     subresources=(status("Job", "batch"),),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create),
+    rules=Rules(default=_default, on_create=_on_create, validate=jobs.job),
     storage_version_hash="mudhfqk/qZY=",
     generation=wish_changed,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
+from kybern.machinery import names
 from kybern.machinery.duration import human
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
@@ -68,5 +69,6 @@ KIND = Kind(
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
     rules=Rules(default=_default),
+    valid_name=names.path_segment,
     storage_version_hash="95fRKMXA+00=",
 )

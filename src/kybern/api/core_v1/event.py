@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules.tables import dig, name, since, text, wide
+from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 COLUMNS = (
@@ -84,5 +85,6 @@ KIND = Kind(
     table=Table(COLUMNS, cells),
     rules=Rules(default=_default),
     allow_create_on_update=True,
+    valid_name=names.path_segment,
     storage_version_hash="r2yiGXH7wu8=",
 )

@@ -1,7 +1,13 @@
 """Namespace: a scope for names, gone only when the namespace controller has emptied it."""
 
+from collections.abc import Iterator
+
+from kybern.api.rules.causes import all_invalid, invalid
+from kybern.api.rules.formats import qualified_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple, text
+from kybern.machinery import names
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource
 
 _SELECTABLE = {
@@ -36,6 +42,18 @@ def _on_update(new: Raw, old: Raw) -> None:
         del new["spec"]["finalizers"]
 
 
+def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    for finalizer in dig(new, "spec", "finalizers") or () if old is None else ():
+        complaints = qualified_name(finalizer)
+        yield from all_invalid("spec.finalizers", finalizer, complaints)
+        if "/" not in finalizer and finalizer not in _FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid("spec.finalizers", finalizer, text)
+
+
+_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -61,6 +79,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=simple((Column("Status"),), lambda raw: [text(dig(raw, "status", "phase"))]),
-    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update, validate=_validate),
+    valid_name=names.dns1123_label,
     storage_version_hash="Q3oi5N2YM8M=",
 )

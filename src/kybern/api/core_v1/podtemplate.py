@@ -1,15 +1,22 @@
 """PodTemplate: a pod that is not there yet, kept on its own."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.pods.spec import template
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.tables import NAME, containers, dig, name, pairs
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 
 def _cells(raw: Raw, _now: float) -> list[Any]:
     template = raw.get("template")
     return [name(raw), *containers(template), pairs(dig(template, "metadata", "labels"))]
+
+
+def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
+    yield from template("template", new.get("template") or {})
 
 
 KIND = Kind(
@@ -22,7 +29,7 @@ KIND = Kind(
     singular="podtemplate",
     storage="podtemplates",
     table=Table((NAME, Column("Containers"), Column("Images"), Column("Pod Labels")), _cells),
-    rules=Rules(default=default_template),
+    rules=Rules(default=default_template, validate=_validate),
     storage_version_hash="LIXB2x4IFpk=",
     generation=wish_changed,
 )

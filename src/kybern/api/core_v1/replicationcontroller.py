@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import workloads
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, wide
@@ -68,7 +69,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=workloads.replication_controller),
     storage_version_hash="Jond2If31h0=",
     generation=wish_changed,
 )

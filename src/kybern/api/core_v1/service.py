@@ -4,6 +4,7 @@ from typing import Any
 
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, dig, name, pairs, text, wide
+from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
 _SELECTABLE = {
@@ -128,5 +129,6 @@ KIND = Kind(
     table=Table(_COLUMNS, _cells),
     rules=Rules(default=_default),
     allow_create_on_update=True,
+    valid_name=names.dns1035_label,
     storage_version_hash="0/CO1lhkEBI=",
 )

@@ -41,7 +41,8 @@ def _default(raw: Raw) -> None:
         exempt.setdefault("nominalConcurrencyShares", 0)
         exempt.setdefault("lendablePercent", 0)
     if limited is not None:
-        limited.setdefault("nominalConcurrencyShares", 30)
+        if limited.get("nominalConcurrencyShares") is None:
+            limited["nominalConcurrencyShares"] = 30
         limited.setdefault("lendablePercent", 0)
         _default_queuing(limited.setdefault("limitResponse", {}).get("queuing"))
     raw.setdefault("status", {})

@@ -1,6 +1,7 @@
 """ClusterRoleBinding: gives a cluster role to subjects, everywhere."""
 
 from kybern.api.rules import bindings
+from kybern.machinery import names
 from kybern.machinery.kind import Kind, Rules
 
 KIND = Kind(
@@ -15,5 +16,6 @@ KIND = Kind(
     table=bindings.TABLE,
     rules=Rules(default=bindings.default),
     allow_create_on_update=True,
+    valid_name=names.path_segment,
     storage_version_hash="48tpQ8gZHFc=",
 )

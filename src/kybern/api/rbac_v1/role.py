@@ -1,11 +1,12 @@
 """Role: rights in one namespace."""
 
 from kybern.api.rules.tables import CREATED
+from kybern.machinery import names
 from kybern.machinery.kind import Kind, Raw, Rules
 
 
 def _default(raw: Raw) -> None:
-    raw.setdefault("rules", None)
+    raw["rules"] = raw.get("rules") or None  # upstream answers null for none
 
 
 KIND = Kind(
@@ -20,5 +21,6 @@ KIND = Kind(
     table=CREATED,
     rules=Rules(default=_default),
     allow_create_on_update=True,
+    valid_name=names.path_segment,
     storage_version_hash="7FuwZcIIItM=",
 )

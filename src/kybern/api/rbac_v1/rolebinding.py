@@ -1,6 +1,7 @@
 """RoleBinding: gives a role or cluster role to subjects, in one namespace."""
 
 from kybern.api.rules import bindings
+from kybern.machinery import names
 from kybern.machinery.kind import Kind, Rules
 
 KIND = Kind(
@@ -15,5 +16,6 @@ KIND = Kind(
     table=bindings.TABLE,
     rules=Rules(default=bindings.default),
     allow_create_on_update=True,
+    valid_name=names.path_segment,
     storage_version_hash="eGsCzGH6b1g=",
 )

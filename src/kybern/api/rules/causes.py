@@ -1,63 +1,40 @@
-"""Upstream's field errors: one function for each way in which a field can be wrong.
+"""Checks that many rules make of one field. A rule yields causes; it never raises."""
 
-A rule yields causes; it never raises. Values are shown as Go shows them: strings quoted, numbers and booleans bare,
-everything else as compact JSON.
-"""
-
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kybern.machinery.causes import (
+    duplicate,
+    forbidden,
+    invalid,
+    not_found,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+)
 from kybern.machinery.errors import Cause
+
+__all__ = [
+    "AT_LEAST_ZERO",
+    "IMMUTABLE",
+    "all_invalid",
+    "at_least_zero",
+    "duplicate",
+    "forbidden",
+    "in_range",
+    "invalid",
+    "not_found",
+    "not_supported",
+    "one_of",
+    "required",
+    "too_long",
+    "too_many",
+    "unchanged",
+]
 
 AT_LEAST_ZERO = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
-
-
-def shown(value: Any) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def required(field: str, detail: str = "") -> Cause:
-    return Cause(field, "FieldValueRequired", f"Required value: {detail}" if detail else "Required value")
-
-
-def invalid(field: str, value: Any, detail: str) -> Cause:
-    return Cause(field, "FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}")
-
-
-def unsupported(field: str, value: Any, supported: Iterable[str]) -> Cause:
-    known = ", ".join(shown(choice) for choice in supported)
-    return Cause(
-        field, "FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {known}"
-    )
-
-
-def forbidden(field: str, detail: str) -> Cause:
-    return Cause(field, "FieldValueForbidden", f"Forbidden: {detail}")
-
-
-def duplicate(field: str, value: Any) -> Cause:
-    return Cause(field, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")
-
-
-def not_found(field: str, value: Any) -> Cause:
-    return Cause(field, "FieldValueNotFound", f"Not found: {shown(value)}")
-
-
-def too_long(field: str, limit: int) -> Cause:
-    return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
-
-
-def too_many(field: str, found: int, limit: int) -> Cause:
-    noun = "item" if limit == 1 else "items"
-    return Cause(field, "FieldValueTooMany", f"Too many: {found}: must have at most {limit} {noun}")
 
 
 def all_invalid(field: str, value: Any, details: Iterable[str]) -> Iterator[Cause]:
@@ -75,7 +52,7 @@ def at_least_zero(field: str, value: Any) -> Iterator[Cause]:
 def one_of(field: str, value: Any, choices: Iterable[str]) -> Iterator[Cause]:
     """One of a few words; an empty one counts as unknown."""
     if value not in (found := tuple(choices)):
-        yield unsupported(field, value if value is not None else "", found)
+        yield not_supported(field, value if value is not None else "", found)
 
 
 def unchanged(field: str, new: Any, old: Any) -> Iterator[Cause]:

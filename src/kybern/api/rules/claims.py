@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kybern.api.rules.amounts import amount
-from kybern.api.rules.causes import all_invalid, forbidden, invalid, one_of, required, unsupported
+from kybern.api.rules.causes import all_invalid, forbidden, invalid, not_supported, one_of, required
 from kybern.api.rules.formats import subdomain
 from kybern.api.rules.labels import selector
 from kybern.machinery.errors import Cause
@@ -16,7 +16,7 @@ _OF_CORE = "must be 'PersistentVolumeClaim' when referencing the default apiGrou
 def modes(field: str, found: list[str]) -> Iterator[Cause]:
     for mode in found:
         if mode not in MODES:
-            yield unsupported(field, mode, MODES)
+            yield not_supported(field, mode, MODES)
     if "ReadWriteOncePod" in found and len(found) > 1:
         yield forbidden(field, "may not use ReadWriteOncePod with other access modes")
 

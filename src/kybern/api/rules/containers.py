@@ -28,7 +28,7 @@ def _probe(probe: Raw) -> None:
     if probe.get("httpGet") is not None:
         _http(probe["httpGet"])
     if probe.get("grpc") is not None:
-        probe["grpc"].setdefault("service", "")
+        probe["grpc"]["service"] = probe["grpc"].get("service") or ""
 
 
 def _lifecycle(lifecycle: Raw) -> None:

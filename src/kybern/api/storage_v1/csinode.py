@@ -6,6 +6,8 @@ from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 def _default(raw: Raw) -> None:
     spec = raw.setdefault("spec", {})
+    for driver in spec.get("drivers") or ():
+        driver["topologyKeys"] = driver.get("topologyKeys") or None
     if not spec.get("drivers"):
         spec["drivers"] = None  # upstream's answers say null here
 

@@ -11,9 +11,9 @@ from kybern.api.rules.causes import (
     in_range,
     invalid,
     not_found,
+    not_supported,
     one_of,
     required,
-    unsupported,
 )
 from kybern.api.rules.formats import label, port_name
 from kybern.api.rules.pods import environment, handlers, mounts, security
@@ -65,7 +65,7 @@ def _ports(field: str, found: list[Raw]) -> Iterator[Cause]:
         if not port.get("protocol"):
             yield required(f"{at}.protocol")
         elif port["protocol"] not in PROTOCOLS:
-            yield unsupported(f"{at}.protocol", port["protocol"], sorted(PROTOCOLS))
+            yield not_supported(f"{at}.protocol", port["protocol"], sorted(PROTOCOLS))
 
 
 def _name_and_image(field: str, raw: Raw) -> Iterator[Cause]:
@@ -88,11 +88,11 @@ def _resize(field: str, found: list[Raw]) -> Iterator[Cause]:
         if not resource:
             yield required(field)
         elif resource not in _RESIZED:
-            yield unsupported(field, resource, _RESIZED)
+            yield not_supported(field, resource, _RESIZED)
         if not restart:
             yield required(field)
         elif restart not in _RESTARTS:
-            yield unsupported(field, restart, _RESTARTS)
+            yield not_supported(field, restart, _RESTARTS)
 
 
 def _every(field: str, raw: Raw, around: Surroundings) -> Iterator[Cause]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from kybern.api.rules.causes import all_invalid, invalid, required, unsupported
+from kybern.api.rules.causes import all_invalid, invalid, not_supported, required
 from kybern.api.rules.formats import (
     data_key,
     environment_name,
@@ -56,7 +56,7 @@ def field_of_pod(field: str, raw: Raw, known: tuple[str, ...]) -> Iterator[Cause
     elif path not in _CONVERTIBLE:
         yield invalid(at, path, f"error converting fieldPath: field label not supported: {path}")
     elif path not in known:
-        yield unsupported(at, path, known)
+        yield not_supported(at, path, known)
 
 
 def _annotation(key: str) -> tuple[str, ...]:
@@ -70,11 +70,11 @@ def resource_of_container(field: str, raw: Raw, *, in_volume: bool) -> Iterator[
     elif not resource:
         yield required(f"{field}.resource")
     elif resource not in _RESOURCES and not resource.startswith(("limits.hugepages-", "requests.hugepages-")):
-        yield unsupported(f"{field}.resource", resource, _RESOURCES)
+        yield not_supported(f"{field}.resource", resource, _RESOURCES)
     divisor = raw.get("divisor", "0")
     known = _CPU_DIVISORS if resource.endswith(".cpu") else _DIVISORS
     if resource and divisor not in ("0", *known):
-        yield unsupported(f"{field}.divisor", divisor, known)
+        yield not_supported(f"{field}.divisor", divisor, known)
 
 
 def environment_field(field: str, raw: Raw) -> Iterator[Cause]:

@@ -8,9 +8,9 @@ from kybern.api.rules.causes import (
     at_least_zero,
     forbidden,
     invalid,
+    not_supported,
     one_of,
     required,
-    unsupported,
 )
 from kybern.api.rules.formats import http_header
 from kybern.machinery.errors import Cause
@@ -116,4 +116,4 @@ def pull_policy(field: str, value: str | None) -> Iterator[Cause]:
     if not value:
         yield required(field)
     elif value not in ("Always", "IfNotPresent", "Never"):
-        yield unsupported(field, value, ("Always", "IfNotPresent", "Never"))
+        yield not_supported(field, value, ("Always", "IfNotPresent", "Never"))

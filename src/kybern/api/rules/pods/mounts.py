@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kybern.api.rules.causes import forbidden, invalid, not_found, required, unsupported
+from kybern.api.rules.causes import forbidden, invalid, not_found, not_supported, required
 from kybern.api.rules.paths import below, no_way_up
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -54,14 +54,14 @@ def _options(field: str, at: str, mount: Raw, container: Raw) -> Iterator[Cause]
 
 def _propagation(field: str, value: str, container: Raw) -> Iterator[Cause]:
     if value not in _PROPAGATIONS:
-        yield unsupported(field, value, _PROPAGATIONS)
+        yield not_supported(field, value, _PROPAGATIONS)
     elif value == "Bidirectional" and not (container.get("securityContext") or {}).get("privileged"):
         yield forbidden(field, _PRIVILEGED)
 
 
 def _recursive(field: str, value: str, mount: Raw) -> Iterator[Cause]:
     if value not in _READ_ONLY:
-        yield unsupported(field, value, _READ_ONLY)
+        yield not_supported(field, value, _READ_ONLY)
     elif value != "Disabled" and not mount.get("readOnly"):
         yield forbidden(field, "may only be specified when readOnly is true")
     elif value != "Disabled" and mount.get("mountPropagation", "None") != "None":

@@ -8,9 +8,9 @@ from kybern.api.rules.causes import (
     duplicate,
     forbidden,
     invalid,
+    not_supported,
     one_of,
     required,
-    unsupported,
 )
 from kybern.api.rules.formats import label, label_value, qualified_name, subdomain
 from kybern.api.rules.labels import selector
@@ -139,7 +139,7 @@ def _toleration(field: str, raw: Raw) -> Iterator[Cause]:
     if operator in ("", "Equal"):
         yield from all_invalid(f"{field}.operator", value, label_value(value))
     elif operator != "Exists":
-        yield unsupported(f"{field}.operator", operator, ("Equal", "Exists"))
+        yield not_supported(f"{field}.operator", operator, ("Equal", "Exists"))
     elif value:
         yield invalid(f"{field}.operator", value, "value must be empty when `operator` is 'Exists'")
     if effect:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from kybern.api.rules.causes import duplicate, forbidden, in_range, invalid, required, unsupported
+from kybern.api.rules.causes import duplicate, forbidden, in_range, invalid, not_supported, required
 from kybern.api.rules.paths import below
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -54,7 +54,7 @@ def _profile(field: str, context: Raw, key: str, what: str) -> Iterator[Cause]:
     if not kind:
         yield required(f"{at}.type", f"type is required when {key} is set")
     elif kind not in _PROFILES:
-        yield unsupported(f"{at}.type", kind, _PROFILES)
+        yield not_supported(f"{at}.type", kind, _PROFILES)
     if kind == "Localhost":
         if not local:
             yield required(f"{at}.localhostProfile", f"must be set when {what} type is Localhost")
@@ -66,7 +66,7 @@ def _profile(field: str, context: Raw, key: str, what: str) -> Iterator[Cause]:
 
 def _choice(field: str, value: str | None, choices: tuple[str, ...]) -> Iterator[Cause]:
     if value is not None and value not in choices:
-        yield unsupported(field, value, choices)
+        yield not_supported(field, value, choices)
 
 
 def pod(field: str, spec: Raw) -> Iterator[Cause]:
@@ -125,7 +125,7 @@ def operating_system(field: str, spec: Raw) -> Iterator[Cause]:
         case "windows":
             yield from _windows(field, spec)
         case name:
-            yield unsupported(f"{field}.os", name, ("linux", "windows"))
+            yield not_supported(f"{field}.os", name, ("linux", "windows"))
 
 
 def _contexts(field: str, spec: Raw) -> Iterator[tuple[str, Raw]]:

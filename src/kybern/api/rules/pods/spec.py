@@ -27,14 +27,13 @@ _MAX_SECONDS = 2147483647
 _TOTAL_ANNOTATIONS = 256 * 1024
 
 
-def spec(field: str, raw: Raw, more_volumes: dict[str, Raw] | None = None) -> Iterator[Cause]:
-    """``more_volumes`` are those that a stateful set adds from its claims."""
+def spec(field: str, raw: Raw) -> Iterator[Cause]:
     flaws: list[Cause] = []
     sound = volumes(f"{field}.volumes", raw.get("volumes") or [], claim_rules.spec, flaws.append)
     yield from flaws
     yield from _resource_claims(f"{field}.resourceClaims", raw.get("resourceClaims") or [])
     named = frozenset(claim["name"] for claim in raw.get("resourceClaims") or () if claim.get("name"))
-    around = containers.Surroundings(raw, {**sound, **(more_volumes or {})}, named)
+    around = containers.Surroundings(raw, sound, named)
     yield from containers.regular(f"{field}.containers", raw.get("containers") or [], around)
     yield from containers.init(f"{field}.initContainers", raw.get("initContainers") or [], around)
     yield from containers.ephemeral(
@@ -167,13 +166,13 @@ def annotations(field: str, values: dict[str, str] | None) -> Iterator[Cause]:
         yield too_long(field, _TOTAL_ANNOTATIONS)
 
 
-def template(field: str, raw: Raw, more_volumes: dict[str, Raw] | None = None) -> Iterator[Cause]:
+def template(field: str, raw: Raw) -> Iterator[Cause]:
     """A pod template. Its labels' path is upstream's: without ``metadata``."""
     metadata = raw.get("metadata") or {}
     yield from labels(f"{field}.labels", metadata.get("labels"))
     yield from annotations(f"{field}.annotations", metadata.get("annotations"))
     found = raw.get("spec") or {}
-    yield from spec(f"{field}.spec", found, more_volumes)
+    yield from spec(f"{field}.spec", found)
     if found.get("ephemeralContainers"):
         yield forbidden(
             f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"
