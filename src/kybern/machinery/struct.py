@@ -41,12 +41,35 @@ def encode(value: Struct) -> bytes:
     return head + (b"," if len(body) > 2 else b"") + body[1:]
 
 
-_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+class Decoder[T]:
+    """Reads one type. A null is what an absent field is, as in Go: servers send null for lists that hold nothing."""
+
+    def __init__(self, of: type[T]) -> None:
+        self._of = of
+        self._decoder = msgspec.json.Decoder(of)
+
+    def decode(self, body: bytes | bytearray | memoryview | msgspec.Raw) -> T:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError:
+            # Only when something does not fit is it worth looking for nulls: they are rare.
+            return msgspec.convert(_without_nulls(msgspec.json.decode(body)), self._of, strict=True)
 
 
-def decoder[T](of: type[T]) -> msgspec.json.Decoder[T]:
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    if isinstance(value, list):
+        return [_without_nulls(part) for part in value]
+    return value
+
+
+_DECODERS: dict[type, Decoder[Any]] = {}
+
+
+def decoder[T](of: type[T]) -> Decoder[T]:
     """A reusable decoder, made at first use: building one resolves all types below it."""
     found = _DECODERS.get(of)
     if found is None:
-        found = _DECODERS[of] = msgspec.json.Decoder(of)
+        found = _DECODERS[of] = Decoder(of)
     return found

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from kybern.machinery.kind import Kind, Raw
@@ -100,6 +100,7 @@ class Cache:
         self._oldest = 0
         self._watchers: set[Watcher] = set()
         self._waiting: dict[asyncio.Future[None], int] = {}
+        self._followers: list[Callable[[], None]] = []
         self.filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -126,6 +127,11 @@ class Cache:
 
     def unsubscribe(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
+
+    def follow(self, start: Callable[[], None]) -> None:
+        """Call ``start`` now, and again whenever the cache had to list anew: it subscribes a watcher of its own."""
+        self._followers.append(start)
+        start()
 
     def request_progress(self) -> None:
         self._store.request_progress(self.prefix)
@@ -185,6 +191,8 @@ class Cache:
         self._oldest = revision
         self.filled.set()
         self._seen(revision)
+        for start in self._followers:
+            start()
 
     def _restart(self) -> None:
         log.info("Listing %s again: the store has forgotten revision %d", self.prefix, self.revision)

@@ -1,0 +1,133 @@
+"""The body of a request as a plain value: JSON, YAML or protobuf, checked against the kind's schema.
+
+Everything that is wrong with a body is told in upstream's words, with the kind that was sent and the kind that was
+expected. What the schema does not know is dropped, and told as the client asked for: not at all, as warnings, or as an
+error (``fieldValidation``).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kybern.api import kinds
+from kybern.apiserver.engine import Call
+from kybern.machinery import codec
+from kybern.machinery.errors import BadRequest, Details, UnsupportedMediaType
+from kybern.machinery.kind import Kind, Raw
+from kybern.machinery.schema import Schema, strict_error, unhandled
+
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+SCHEME = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
+_SCHEMES = {
+    "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:53",
+    "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:33",
+}
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower() or JSON
+
+
+def unsupported() -> UnsupportedMediaType:
+    return UnsupportedMediaType("415: Unsupported Media Type", Details())
+
+
+def parse(data: bytes, content_type: str, *, duplicates: bool = False) -> tuple[Any, list[str]]:
+    """A body as a value, and complaints about fields that it has twice. Raises BadRequest with upstream's reason."""
+    media = media_type(content_type)
+    if media == PROTOBUF:
+        # Its tables are loaded when the first such body comes.
+        from kybern.machinery import protobuf  # noqa: PLC0415
+
+        return protobuf.decode(data), []
+    if media == YAML:
+        return codec.decode_yaml(data, duplicates)
+    if media != JSON:
+        raise unsupported()
+    return codec.decode_json(data, duplicates)
+
+
+def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None, schema: str = "") -> Raw:
+    """The body of a create or update: of the call's kind, defaults filled in."""
+    expected = kind or call.kind
+    try:
+        raw, twice = parse(data, content_type, duplicates=call.options.validation != "Ignore")
+    except UnsupportedMediaType:
+        raise
+    except BadRequest as problem:
+        text = f"couldn't get version/kind; json parse error: {problem.message}"
+        raise unhandled({}, expected.kind, text) from problem
+    if not isinstance(raw, dict):
+        text = f"json: cannot unmarshal {_go_type(raw)} into Go value of type struct"
+        raise unhandled({}, expected.kind, f"couldn't get version/kind; json parse error: {text}")
+    identify(expected, raw)
+    checked(call, expected, raw, twice, schema)
+    if not schema:
+        expected.rules.default(raw)
+    return raw
+
+
+def _go_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return {str: "string", list: "array"}.get(type(value), "number")
+
+
+def identify(kind: Kind, raw: Raw) -> None:
+    """The body is of the expected kind and version; what it does not say is taken as meant. Raises BadRequest."""
+    version = raw.get("apiVersion") or kind.api_version
+    name = raw.get("kind") or kind.kind
+    for key, value in (("apiVersion", version), ("kind", name)):
+        if not isinstance(value, str):
+            text = f"json: cannot unmarshal {_go_type(value)} into Go struct field .{key} of type string"
+            raise BadRequest(f"couldn't get version/kind; json parse error: {text}")
+    raw["apiVersion"], raw["kind"] = version, name
+    if (version, name) == (kind.api_version, kind.kind):
+        return
+    group, _, short = version.rpartition("/")
+    known = kinds.of_kind(group, short, name)
+    if known is not None and name != kind.kind:
+        raise BadRequest(_other(kind, short, name))
+    if known is None:
+        scheme = _SCHEMES.get(kind.group, SCHEME)
+        raise BadRequest(
+            f'{name} in version "{short}" cannot be handled as a {kind.kind}: '
+            f'no kind "{name}" is registered for version "{version}" in scheme "{scheme}"'
+        )
+    raise BadRequest(
+        f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+    )
+
+
+def _other(kind: Kind, version: str, name: str) -> str:
+    return (
+        f'{name} in version "{version}" cannot be handled as a {kind.kind}: '
+        f"converting ({version}.{name}) to ({kind.group or 'core'}.{kind.kind}): unknown conversion"
+    )
+
+
+def checked(call: Call, kind: Kind, raw: Raw, twice: list[str], schema: str = "") -> None:
+    """Hold a value against its schema, in place; tell of what it has too much."""
+    head = {"kind": raw.get("kind"), "apiVersion": raw.get("apiVersion")}
+    found = [
+        *twice,
+        *Schema.load().of(schema or kind.schema).decode(raw, call.options.validation != "Ignore"),
+    ]
+    if not isinstance(raw.get("metadata"), dict):
+        raw["metadata"] = {}
+    if not found:
+        return
+    if call.options.validation == "Strict":
+        raise unhandled(head, kind.kind, strict_error(found))
+    for text in found:
+        call.warn(text)
+
+
+def loose(data: bytes, content_type: str) -> Mapping[str, Any] | None:
+    """The body of a deletion (DeleteOptions), None when there is none. Raises BadRequest."""
+    if not data:
+        return None
+    try:
+        raw, _ = parse(data, content_type)
+    except BadRequest as problem:
+        raise BadRequest(f"couldn't get version/kind; json parse error: {problem.message}") from problem
+    return raw if isinstance(raw, dict) else None

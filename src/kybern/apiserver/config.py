@@ -1,0 +1,214 @@
+"""The server's flags: upstream's names, and what they mean here.
+
+Flags that upstream has and that change nothing here yet are accepted and ignored, so that a unit file written for the
+one starts the other; a flag that nobody knows is an error.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kybern.apiserver.services.addresses import Network
+from kybern.daemon.flags import Flags, Values, commas, duration, pairs
+from kybern.daemon.run import Fatal
+
+
+def ports(text: str) -> tuple[int, int]:
+    """A range of ports, ends included: 30000-32767, or 30000+2768."""
+    first, sign, rest = text.partition("-") if "-" in text else text.partition("+")
+    start = int(first)
+    end = start if not sign else int(rest) if sign == "-" else start + int(rest) - 1
+    if not 0 < start <= end < 65536:
+        raise ValueError(f'"{text}" is no range of ports such as 30000-32767')
+    return start, end
+
+
+FLAGS = (
+    Flags("kube-apiserver", "Serves the API of the cluster from etcd.")
+    .flag(
+        "--etcd-servers", commas, (), "URLs of the members of etcd, comma separated. The first is preferred."
+    )
+    .flag("--etcd-cafile", str, "", "Authority of etcd's certificates.")
+    .flag("--etcd-certfile", str, "", "Client certificate for etcd.")
+    .flag("--etcd-keyfile", str, "", "Key of the client certificate for etcd.")
+    .flag("--etcd-prefix", str, "/registry", "What all keys in etcd start with.")
+    .flag(
+        "--etcd-compaction-interval",
+        duration,
+        300.0,
+        "How often etcd forgets its history. 0 leaves it to others.",
+    )
+    .flag("--event-ttl", duration, 3600.0, "How long events are kept.")
+    .flag("--bind-address", str, "0.0.0.0", "Address to listen on.")
+    .flag("--secure-port", int, 6443, "Port to listen on.")
+    .flag("--advertise-address", str, "", "Address under which the cluster reaches this server.")
+    .flag("--external-hostname", str, "", "Host name for URLs that the server gives out.")
+    .flag(
+        "--cert-dir", str, "/var/run/kubernetes", "Where to put a self-signed certificate when none is given."
+    )
+    .flag("--tls-cert-file", str, "", "Serving certificate. Read again when it changes.")
+    .flag("--tls-private-key-file", str, "", "Key of the serving certificate.")
+    .flag("--tls-min-version", str, "", "VersionTLS12 or VersionTLS13.")
+    .flag("--tls-cipher-suites", commas, (), "Ignored: the library's selection is used.")
+    .flag("--client-ca-file", str, "", "Authorities of client certificates.")
+    .flag("--anonymous-auth", bool, True, "Let requests without an identity in as system:anonymous.")
+    .flag("--enable-bootstrap-token-auth", bool, False, "Accept bootstrap tokens (Secrets in kube-system).")
+    .flag("--requestheader-client-ca-file", str, "", "Authorities of front proxies' certificates.")
+    .flag(
+        "--requestheader-allowed-names",
+        commas,
+        (),
+        "Common names of front proxies. Empty allows all certified ones.",
+    )
+    .flag("--requestheader-username-headers", commas, ("x-remote-user",), "Headers with the user's name.")
+    .flag("--requestheader-uid-headers", commas, ("x-remote-uid",), "Headers with the user's uid.")
+    .flag("--requestheader-group-headers", commas, ("x-remote-group",), "Headers with groups.")
+    .flag(
+        "--requestheader-extra-headers-prefix",
+        commas,
+        ("x-remote-extra-",),
+        "Prefixes of headers with extras.",
+    )
+    .flag(
+        "--service-account-issuer",
+        commas,
+        (),
+        "Issuer of service account tokens. More than one are accepted.",
+    )
+    .flag("--service-account-key-file", commas, (), "Keys that verify service account tokens.")
+    .flag("--service-account-signing-key-file", str, "", "Key that signs service account tokens.")
+    .flag("--service-account-jwks-uri", str, "", "URL of the key set, when it is not this server's.")
+    .flag("--service-account-max-token-expiration", duration, 0.0, "Longest lifetime of a token.")
+    .flag("--service-account-extend-token-expiration", bool, True, "Let pods' tokens live for a year.")
+    .flag("--service-account-lookup", bool, True, "Ignored: tokens are always checked against their objects.")
+    .flag("--api-audiences", commas, (), "Audiences of this API. Default: the issuers.")
+    .flag("--authorization-mode", commas, (), "AlwaysAllow, AlwaysDeny, Node, RBAC; in the order of asking.")
+    .flag("--enable-admission-plugins", commas, (), "Admission plugins to switch on beside the default ones.")
+    .flag("--disable-admission-plugins", commas, (), "Admission plugins to switch off.")
+    .flag("--allow-privileged", bool, False, "Let containers be privileged.")
+    .flag(
+        "--service-cluster-ip-range",
+        commas,
+        ("10.0.0.0/24",),
+        "Networks of Services' addresses, at most two.",
+    )
+    .flag("--service-node-port-range", ports, (30000, 32767), "Ports for Services of type NodePort.")
+    .flag("--kubernetes-service-node-port", int, 0, "Node port of the Service kubernetes. 0: it has none.")
+    .flag("--endpoint-reconciler-type", str, "lease", "lease or none: who keeps the Service's endpoints.")
+    .flag("--apiserver-count", int, 1, "Ignored: leases count the servers.")
+    .flag("--kubelet-client-certificate", str, "", "Client certificate for the kubelets.")
+    .flag("--kubelet-client-key", str, "", "Key of the client certificate for the kubelets.")
+    .flag(
+        "--kubelet-certificate-authority",
+        str,
+        "",
+        "Authority of the kubelets' certificates. Empty: not verified.",
+    )
+    .flag(
+        "--kubelet-preferred-address-types",
+        commas,
+        ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"),
+        "Which of a node's addresses to use, in order.",
+    )
+    .flag("--kubelet-timeout", duration, 5.0, "Ignored.")
+    .flag("--max-requests-inflight", int, 400, "Most reads at once. 0: no limit.")
+    .flag("--max-mutating-requests-inflight", int, 200, "Most writes at once. 0: no limit.")
+    .flag("--min-request-timeout", int, 1800, "Ignored: watches live at least this long.")
+    .flag("--request-timeout", duration, 60.0, "Ignored.")
+    .flag("--runtime-config", pairs, {}, "Ignored: the default API is served.")
+    .flag("--feature-gates", pairs, {}, "Ignored: defaults of v1.36.")
+    .flag("--profiling", bool, True, "Ignored.")
+    .flag("--storage-backend", str, "etcd3", "Only etcd3.")
+    .flag("--storage-media-type", str, "application/json", "Ignored: values are JSON.")
+    .flag("--watch-cache", bool, True, "Ignored: there is always one.")
+    .flag("--default-watch-cache-size", int, 100, "Ignored.")
+    .flag("--enable-priority-and-fairness", bool, True, "Ignored: requests in flight are limited in number.")
+    .flag("--enable-aggregator-routing", bool, False, "Ignored.")
+    .flag("--proxy-client-cert-file", str, "", "Client certificate for aggregated servers. Not used yet.")
+    .flag("--proxy-client-key-file", str, "", "Key of that certificate. Not used yet.")
+    .flag("--audit-log-path", str, "", "Not used yet.")
+    .flag("--audit-policy-file", str, "", "Not used yet.")
+    .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
+    .flag("--etcd-healthcheck-timeout", duration, 2.0, "Ignored.")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the flags come to, where it is more than one flag says."""
+
+    values: Values
+    networks: Sequence[Network]
+    advertise: str
+    modes: tuple[str, ...]
+    issuers: tuple[str, ...]
+    audiences: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> object:
+        return self.values[name]
+
+    @property
+    def address(self) -> str:
+        """How discovery names this server."""
+        host = self.values["external-hostname"] or self.advertise
+        return (
+            f"[{host}]:{self.values['secure-port']}"
+            if ":" in host
+            else f"{host}:{self.values['secure-port']}"
+        )
+
+
+def read(values: Values) -> Config:
+    """Check the flags together. Raises Fatal with one line."""
+    if not values["etcd-servers"]:
+        raise Fatal("kube-apiserver: --etcd-servers must be specified")
+    for first, second in _TOGETHER:
+        if bool(values[first]) != bool(values[second]):
+            raise Fatal(f"kube-apiserver: --{first} and --{second} must be given together")
+    if values["endpoint-reconciler-type"] not in ("lease", "none"):
+        raise Fatal(
+            f"kube-apiserver: --endpoint-reconciler-type {values['endpoint-reconciler-type']!r} is neither lease nor none"
+        )
+    issuers = values["service-account-issuer"]
+    if not issuers or not values["service-account-signing-key-file"]:
+        raise Fatal(
+            "kube-apiserver: --service-account-issuer and --service-account-signing-key-file must be specified"
+        )
+    return Config(
+        values,
+        _networks(values["service-cluster-ip-range"]),
+        values["advertise-address"] or _own_address(values["bind-address"]),
+        values["authorization-mode"] or ("AlwaysAllow",),
+        issuers,
+        values["api-audiences"] or issuers,
+    )
+
+
+_TOGETHER = (
+    ("etcd-certfile", "etcd-keyfile"),
+    ("tls-cert-file", "tls-private-key-file"),
+    ("kubelet-client-certificate", "kubelet-client-key"),
+)
+
+
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        found = tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as problem:
+        raise Fatal(f"kube-apiserver: --service-cluster-ip-range: {problem}") from problem
+    if not found or len({network.version for network in found}) != len(found):
+        raise Fatal("kube-apiserver: --service-cluster-ip-range takes one network, or one of each family")
+    return found
+
+
+def _own_address(bind: str) -> str:
+    """The address that the default route leaves from, when the server listens everywhere."""
+    if bind not in ("0.0.0.0", "::", ""):
+        return bind
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

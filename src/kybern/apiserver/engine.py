@@ -1,0 +1,93 @@
+"""What every verb of the API works with: the store and its caches, the kinds, admission, and what a call is.
+
+Nothing here knows HTTP: the server's own writes (``local.py``) go the same way as a client's.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kybern.admission.chain import Chain
+from kybern.admission.framework import Lookup
+from kybern.apiserver.options import WriteOptions
+from kybern.apiserver.route import Table
+from kybern.auth.user import User
+from kybern.machinery.kind import Kind, Raw
+from kybern.storage.cache import Cache, Caches
+from kybern.storage.store import Store
+from kybern.storage.value import Form
+
+type Step = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a guard does once its write is in the store, or has failed."""
+
+    stored: Step = _nothing
+    failed: Step = _nothing
+
+
+class Guard(Protocol):
+    """What one kind needs beside its rules just before it is written: something that only the server can give or check.
+
+    ``new`` is None on a deletion, ``old`` on a creation; ``new`` may be changed.
+    """
+
+    async def prepare(self, call: "Call", new: Raw | None, old: Raw | None) -> Outcome: ...
+
+
+@dataclass(slots=True)
+class Engine:
+    store: Store
+    caches: Caches
+    table: Table
+    lookup: Lookup
+    chain: Chain = field(default_factory=lambda: Chain(()))
+    guards: Mapping[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
+    event_ttl: int = 3600
+    clock: Callable[[], float] = time.time
+    _forms: dict[str, Form] = field(default_factory=dict)
+
+    def form(self, kind: Kind) -> Form:
+        key = f"{kind.api_version}/{kind.kind}"
+        found = self._forms.get(key)
+        if found is None:
+            found = self._forms[key] = Form(kind)
+        return found
+
+    def cache(self, kind: Kind) -> Cache:
+        """The cache in which a kind's objects are, in their stored form."""
+        return self.caches.of(self.table.stored(kind))
+
+
+@dataclass(slots=True)
+class Call:
+    """One request for objects of one kind. ``warnings`` go to the client."""
+
+    engine: Engine
+    kind: Kind
+    user: User
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    options: WriteOptions = field(default_factory=WriteOptions)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def stored(self) -> Kind:
+        return self.engine.table.stored(self.kind)
+
+    @property
+    def key(self) -> str:
+        return self.kind.key(self.namespace, self.name)
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)

@@ -1,0 +1,192 @@
+"""Read many objects: items are joined as they lie in the cache.
+
+Without a resourceVersion the list shows what the store has now: the cache is asked to catch up first. With one (0: any)
+the cache answers at once when it is that new. Pages after the first, and exact versions, are read from the store at
+their revision, so that a client that pages sees one state.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from kybern.apiserver import options, problems
+from kybern.apiserver.answer import Many
+from kybern.apiserver.engine import Call
+from kybern.apiserver.options import ListOptions, Selection
+from kybern.machinery.errors import BadRequest, Expired
+from kybern.storage.cache import Cache, Entry, Stale
+from kybern.storage.store import Compacted, Stored
+
+CHUNK = 500
+
+
+class Token(msgspec.Struct, omit_defaults=True):
+    """What upstream's continue tokens hold. ``start`` is relative to the list's prefix."""
+
+    v: str = "meta.k8s.io/v1"
+    rv: int = 0
+    start: str = ""
+
+
+def token(revision: int, start: str) -> str:
+    found = msgspec.json.encode(Token(rv=revision, start=start))
+    return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
+
+
+def _token(text: str) -> Token:
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found = msgspec.json.decode(raw, type=Token)
+    except (ValueError, msgspec.DecodeError):
+        raise BadRequest("continue key is not valid: " + "illegal base64 data or JSON") from None
+    if found.v != "meta.k8s.io/v1" or not found.start:
+        raise BadRequest("continue key is not valid: server does not recognize this encoded version")
+    return found
+
+
+def matcher(selection: Selection) -> Callable[[Entry], bool]:
+    """Whether an entry is selected."""
+    labels, fields = selection.labels, selection.fields
+    if labels is None and not fields:
+        return lambda _entry: True
+    if not fields and labels is not None:
+        by_label = labels.matches
+        return lambda entry: by_label(entry.labels)
+
+    def matches(entry: Entry) -> bool:
+        for key, operator, value in fields:
+            if (_field(entry, key) == value) is not (operator == "="):
+                return False
+        return labels is None or labels.matches(entry.labels)
+
+    return matches
+
+
+def _field(entry: Entry, key: str) -> str:
+    if key == "metadata.name":
+        return entry.name
+    if key == "metadata.namespace":
+        return entry.namespace
+    return entry.fields.get(key, "")
+
+
+async def list_(call: Call) -> Many:
+    asked = options.list_options(call.kind, call.query, call.name)
+    return await listing(call, asked)
+
+
+async def listing(call: Call, asked: ListOptions) -> Many:
+    if asked.continued:
+        if asked.version and asked.version != "0":
+            raise BadRequest("specifying resource version is not allowed when using continue")
+        found = _token(asked.continued)
+        prefix = call.kind.prefix(call.namespace)
+        return await _stored(call, asked, found.rv, prefix + found.start)
+    wanted = options.version(asked.version)
+    if asked.match == "Exact" or (wanted and asked.limit and not asked.match):
+        return await _stored(call, asked, wanted, "")
+    cache = await ready(call, asked.version)
+    return _page(call, asked, cache)
+
+
+async def ready(call: Call, version: str) -> Cache:
+    """The cache, as new as the version asks: "" for now, 0 for any. Raises Timeout for a version of the future."""
+    if not version:
+        return await call.engine.caches.current(call.stored)
+    wanted = options.version(version)
+    cache = call.engine.cache(call.kind)
+    try:
+        await cache.reached(wanted)
+    except Stale as stale:
+        raise problems.too_new(wanted, stale.revision) from stale
+    return cache
+
+
+def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
+    prefix = call.kind.prefix(call.namespace)
+    entries: Iterable[Entry] = cache.entries(prefix)
+    if asked.selection:
+        matches = matcher(asked.selection)
+        entries = [entry for entry in entries if matches(entry)]
+    else:
+        entries = list(entries)
+    # Any version will do, so upstream's cache does not cut its answer into pages either.
+    limit = 0 if asked.version == "0" else asked.limit
+    if not limit or len(entries) <= limit:
+        return Many(call.kind, items(call, cache, entries), cache.revision)
+    shown = entries[:limit]
+    following = token(cache.revision, shown[-1].key.removeprefix(prefix) + "\0")
+    remaining = 0 if asked.selection else len(entries) - limit
+    return Many(call.kind, items(call, cache, shown), cache.revision, following, remaining)
+
+
+def items(call: Call, cache: Cache, entries: Sequence[Entry]) -> list[bytes]:
+    """The entries as list items of the call's version."""
+    conversion = call.kind.conversion
+    if conversion is None:
+        return [entry.item for entry in entries]
+    form = cache.form
+    return [converted(call, form.raw_item(entry.item)) for entry in entries]
+
+
+def converted(call: Call, raw: dict[str, object]) -> bytes:
+    """A stored object as a list item of the call's version."""
+    conversion = call.kind.conversion
+    found = dict(conversion.from_stored(raw) if conversion else raw)
+    for key in ("apiVersion", "kind"):
+        found.pop(key, None)
+    return msgspec.json.encode({"metadata": found.pop("metadata"), **found})
+
+
+async def _stored(call: Call, asked: ListOptions, revision: int, start: str) -> Many:
+    """From the store at a revision, a chunk at a time until there is enough."""
+    prefix = call.kind.prefix(call.namespace)
+    cache = call.engine.cache(call.kind)
+    found: list[bytes] = []
+    limit = asked.limit
+    while True:
+        try:
+            page = await call.engine.store.range(
+                prefix, start, max(limit, CHUNK) if asked.selection else limit, revision
+            )
+        except Compacted:
+            raise Expired(_GONE) from None
+        revision = page.revision
+        for position, stored in enumerate(page.items):
+            item = _selected(call, cache, asked.selection, stored)
+            if item is None:
+                continue
+            found.append(item)
+            if limit and len(found) == limit:
+                rest = len(page.items) - position - 1
+                if not rest and not page.more:
+                    break
+                remaining = 0 if asked.selection else rest + page.remaining
+                following = token(revision, stored.key.removeprefix(prefix) + "\0")
+                return Many(call.kind, found, revision, following, remaining)
+        if not page.more:
+            return Many(call.kind, found, revision)
+        start = page.items[-1].key + "\0"
+
+
+_GONE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+def _selected(call: Call, cache: Cache, selection: Selection, stored: Stored) -> bytes | None:
+    """The item, unless the selection leaves it out."""
+    item = cache.form.item(stored.value, stored.revision)
+    if selection or call.kind.conversion is not None:
+        raw = cache.form.raw_item(item)
+        if selection:
+            entry = Entry(stored.key, stored.revision, item, raw, call.stored)
+            if not matcher(selection)(entry):
+                return None
+        if call.kind.conversion is not None:
+            return converted(call, raw)
+    return item

@@ -1,0 +1,72 @@
+"""Change an object by a patch: JSON patch, merge patch or strategic merge patch.
+
+The patch is applied to the present object as clients see it, the result is decoded like a body, and goes the way of an
+update. Without a resourceVersion in the patch the whole is repeated on what others wrote meanwhile.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kybern.apiserver import body
+from kybern.apiserver.answer import One
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import update
+from kybern.apiserver.generic.current import Current
+from kybern.machinery import codec
+from kybern.machinery.errors import BadRequest
+from kybern.machinery.kind import Kind, Raw
+from kybern.machinery.patch import strategic
+from kybern.machinery.patch.json import json_patch
+from kybern.machinery.patch.merge import merge_patch
+from kybern.machinery.schema import Schema
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+type Apply = Callable[[Raw], Raw]
+
+
+def reader(kind: Kind, data: bytes, content_type: str, schema: str = "") -> Apply:
+    """What a patch body does to an object. Raises BadRequest for a body that is no patch."""
+    media = body.media_type(content_type)
+    if media not in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH):
+        raise body.unsupported()
+    parsed = _parsed(data)
+    if media == JSON_PATCH:
+        return lambda old: json_patch(old, parsed)
+    if media == MERGE_PATCH:
+        return lambda old: merge_patch(old, parsed)
+    node = Schema.load().of(schema or kind.schema)
+    return lambda old: strategic.merge(old, parsed, node)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        found, _ = codec.decode_json(data)
+    except BadRequest as problem:
+        raise BadRequest(f"error decoding patch: {problem.message}") from problem
+    return found
+
+
+async def patch_(call: Call, data: bytes, content_type: str) -> One:
+    apply = reader(call.kind, data, content_type)
+
+    async def making(found: Current) -> Raw:
+        return patched(call, apply, found.raw)
+
+    return await update.change(call, making)
+
+
+def patched(call: Call, apply: Apply, old: Raw) -> Raw:
+    """The object that a patch makes, decoded and with defaults."""
+    raw = apply(old)
+    body.identify(call.kind, raw)
+    metadata = raw.setdefault("metadata", {})
+    if metadata is None:
+        metadata = raw["metadata"] = {}
+    body.checked(call, call.kind, raw, [])
+    call.kind.rules.default(raw)
+    raw["metadata"].setdefault("name", call.name)
+    return raw

@@ -1,0 +1,176 @@
+"""What the server does to an object on its way to the store, and whether it may go there.
+
+Upstream's rest.BeforeCreate and rest.BeforeUpdate: fields that are the server's own are put right, the kind's rules run,
+and everything that is wrong is told at once.
+"""
+
+import copy
+import secrets
+import uuid
+from collections.abc import Iterable
+
+from kybern.apiserver import problems
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic.current import Current
+from kybern.machinery import meta, names, times
+from kybern.machinery.causes import invalid
+from kybern.machinery.errors import BadRequest, Cause, Invalid
+from kybern.machinery.kind import Kind, Raw
+
+# No vowels and nothing that looks like another letter: generated names spell no words.
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST = 63
+_DEDUPLICATED = (
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
+    "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+)
+
+
+def generated(prefix: str) -> str:
+    """A name that starts with the prefix, cut so that the whole fits a label."""
+    return prefix[: _LONGEST - 5] + "".join(secrets.choice(_LETTERS) for _ in range(5))
+
+
+def place(call: Call, raw: Raw) -> None:
+    """The object belongs to the namespace of the path. Raises BadRequest."""
+    metadata = raw["metadata"]
+    said = metadata.get("namespace") or ""
+    if not call.kind.namespaced:
+        return
+    if said and said != call.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata["namespace"] = call.namespace
+
+
+def named(call: Call, raw: Raw) -> None:
+    """The body names the object of the path. Raises BadRequest."""
+    said = raw["metadata"].get("name") or ""
+    if not said:
+        raise BadRequest(
+            f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
+        )
+    if said != call.name:
+        raise BadRequest(f"the name of the object ({said}) does not match the name on the URL ({call.name})")
+
+
+def new(call: Call, raw: Raw) -> None:
+    """Fill in what the server says of a new object; run the kind's rules."""
+    kind, metadata = call.kind, raw["metadata"]
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+        metadata.pop(key, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = times.of_unix(call.engine.clock())
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generated(metadata["generateName"])
+    if kind.has_status and not kind.status_on_create:
+        raw.pop("status", None)
+        kind.rules.default(raw)
+    kind.rules.on_create(raw)
+    if kind.generation is not None:
+        metadata["generation"] = 1
+    deduplicated(call, metadata)
+
+
+def deduplicated(call: Call, metadata: Raw, when: str = "") -> None:
+    """Owner references once each, by uid."""
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    found: dict[str, Raw] = {}
+    twice: list[str] = []
+    for owner in owners:
+        uid = owner.get("uid", "")
+        if uid in found and found[uid] == owner:
+            if uid not in twice:
+                twice.append(uid)
+            continue
+        found[uid if uid not in found else f"{uid}/{len(found)}"] = owner
+    if twice:
+        metadata["ownerReferences"] = list(found.values())
+        call.warn(_DEDUPLICATED.format(when=when, uids=", ".join(twice)))
+
+
+def check_new(call: Call, raw: Raw) -> None:
+    """Raises Invalid. Then the kind's warnings are given."""
+    kind, metadata = call.kind, raw["metadata"]
+    causes = list(meta.validate(metadata, kind.namespaced, kind.valid_name or names.dns1123_subdomain))
+    causes += kind.rules.validate(raw, None)
+    _refuse(kind, metadata.get("name") or "", causes)
+    for text in kind.rules.warnings(raw, None):
+        call.warn(text)
+
+
+def _refuse(kind: Kind, name: str, causes: Iterable[Cause]) -> None:
+    found = list(dict.fromkeys(causes))
+    if found:
+        raise Invalid.of(kind.group, kind.kind, name, found)
+
+
+def versioned(call: Call, raw: Raw, current: Current) -> bool:
+    """Whether the write asks for a certain version; raises Conflict when that is not the present one."""
+    kind, metadata = call.kind, raw["metadata"]
+    said = metadata.get("resourceVersion") or ""
+    if not said:
+        if not kind.allow_unconditional_update:
+            cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise Invalid.of(kind.group, kind.kind, call.name, [cause])
+        return False
+    if said == "0" and kind.allow_unconditional_update:
+        return False
+    if said != str(current.revision):
+        raise problems.conflict(kind, call.name)
+    return True
+
+
+def same_object(call: Call, raw: Raw, current: Current) -> None:
+    """An update that names a uid means that very object. Raises Conflict."""
+    said = raw["metadata"].get("uid") or ""
+    if said and said != current.uid:
+        why = f"Precondition failed: UID in precondition: {said}, UID in object meta: {current.uid}"
+        raise problems.conflict(call.kind, call.name, why)
+
+
+def changed(call: Call, raw: Raw, current: Current) -> None:
+    """Put right what an update may not change; run the kind's rules."""
+    kind, old = call.kind, current.raw
+    metadata, was = raw["metadata"], old["metadata"]
+    for key in ("uid", "creationTimestamp", "generation", "deletionGracePeriodSeconds", "deletionTimestamp"):
+        _keep(metadata, was, key)
+    metadata.pop("selfLink", None)
+    metadata["resourceVersion"] = str(current.revision)
+    if call.subresource == "status":
+        _only_status(raw, old)
+        kind.rules.on_status(raw, old)
+    elif not call.subresource:
+        if kind.has_status:
+            _keep(raw, old, "status")
+        kind.rules.on_update(raw, old)
+    if kind.generation is not None and call.subresource != "status" and kind.generation(raw, old):
+        metadata["generation"] = (was.get("generation") or 0) + 1
+    deduplicated(call, metadata)
+
+
+def _keep(new_part: Raw, old_part: Raw, key: str) -> None:
+    if key in old_part:
+        new_part[key] = copy.deepcopy(old_part[key])
+    else:
+        new_part.pop(key, None)
+
+
+def _only_status(raw: Raw, old: Raw) -> None:
+    for key in (raw.keys() | old.keys()) - {"metadata", "status", "apiVersion", "kind"}:
+        _keep(raw, old, key)
+
+
+def check_changed(call: Call, raw: Raw, current: Current) -> None:
+    """Raises Invalid. Then the kind's warnings are given."""
+    kind, old = call.kind, current.raw
+    causes = list(meta.validate_update(raw["metadata"], old["metadata"]))
+    rule = kind.rules.validate_status if call.subresource == "status" else kind.rules.validate
+    causes += rule(raw, old)
+    _refuse(kind, call.name, causes)
+    if not call.subresource:
+        for text in kind.rules.warnings(raw, old):
+            call.warn(text)

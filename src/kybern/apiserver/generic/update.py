@@ -1,0 +1,113 @@
+"""Replace an object, or its status, by what a client sends or a patch makes.
+
+A first try starts from the cached object, since that is nearly always the present one; whatever goes wrong with it is
+tried again from the store before it is told. A write that names a resourceVersion fails when that is not the present
+one; any other is repeated on what others wrote meanwhile. A write that changes nothing is not stored.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from kybern.apiserver import problems
+from kybern.apiserver.answer import One
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import admit, create, current, delete, prepare
+from kybern.apiserver.generic.current import Current
+from kybern.machinery.errors import ApiError, NotFound
+from kybern.machinery.kind import Raw
+from kybern.storage.store import RevisionMismatch
+
+type Change = Callable[[Current], Awaitable[Raw]]
+
+_TRIES = 6
+
+
+async def update(call: Call, raw: Raw) -> One:
+    """Replace by a decoded and defaulted body; made anew where the kind allows it."""
+    prepare.place(call, raw)
+    prepare.named(call, raw)
+    body = _Body(raw)
+    try:
+        return await change(call, body)
+    except NotFound:
+        if call.subresource or not call.kind.allow_create_on_update:
+            raise
+    return await create.create(call, body.fresh())
+
+
+class _Body:
+    """A client's object; each try starts from it unspoilt."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+
+    def fresh(self) -> Raw:
+        return _copied(self._raw)
+
+    async def __call__(self, _current: Current) -> Raw:
+        return self.fresh()
+
+
+def _copied(value: Raw) -> Raw:
+    return {key: _copy(part) for key, part in value.items()}
+
+
+def _copy[T](value: T) -> T:
+    if isinstance(value, dict):
+        return {key: _copy(part) for key, part in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [_copy(part) for part in value]  # type: ignore[return-value]
+    return value
+
+
+async def change(call: Call, making: Change) -> One:
+    """Replace the object by what ``making`` makes of it."""
+    fresh = False
+    for _ in range(_TRIES):
+        found = await current.read(call, fresh=fresh)
+        warned = len(call.warnings)
+        try:
+            return await _changed(call, found, making)
+        except (ApiError, RevisionMismatch) as problem:
+            if isinstance(problem, ApiError) and not found.cached:
+                raise
+            del call.warnings[warned:]
+        fresh = True
+    raise problems.conflict(call.kind, call.name)
+
+
+async def _changed(call: Call, found: Current, making: Change) -> One:
+    raw = await making(found)
+    prepare.same_object(call, raw, found)
+    asks = prepare.versioned(call, raw, found)
+    asked = admit.request(call, "UPDATE", raw, found.raw)
+    await admit.mutate(call, asked)
+    prepare.changed(call, raw, found)
+    prepare.check_changed(call, raw, found)
+    await admit.validate(call, asked)
+    value = current.value_of(call, raw)
+    if value == current.value_of(call, found.raw):
+        return One(call.kind, current.served(call, value, found.revision))
+    outcome = await create.guarded(call.engine, call, raw, found.raw)
+    try:
+        one = await _written(call, raw, found)
+    except RevisionMismatch:
+        await outcome.failed()
+        if asks and not found.cached:
+            raise problems.conflict(call.kind, call.name) from None
+        raise
+    except BaseException:
+        await outcome.failed()
+        raise
+    await outcome.stored()
+    return one
+
+
+async def _written(call: Call, raw: Raw, found: Current) -> One:
+    value = current.value_of(call, raw)
+    if call.options.dry_run:
+        return One(call.kind, current.served(call, value, found.revision))
+    if delete.finished(call, raw, found.raw):
+        await call.engine.store.delete(call.key, found.revision)
+        return One(call.kind, current.served(call, value, found.revision))
+    revision = await current.write(call, value, found.revision)
+    return One(call.kind, current.served(call, value, revision))

@@ -1,0 +1,222 @@
+"""Changes as they happen, from the cache to any number of clients.
+
+A stream takes each change in the same step in which the cache applies it, and hands the encoded frame to the transport
+at once: no task and no queue per client. All streams that want the same form of a change share its bytes. A client that
+does not read is left when its transport holds more than ``MOST_UNSENT``: it will list and watch again.
+
+While the first events are being written, which may take several steps, later changes wait in a list.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from kybern.apiserver import options, problems
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import list as listing
+from kybern.apiserver.negotiate import JSON, Form
+from kybern.apiserver.options import ListOptions
+from kybern.apiserver.render import Renderer, event
+from kybern.machinery.errors import ApiError
+from kybern.machinery.kind import Raw
+from kybern.storage.cache import Cache, Change, Entry, Expired
+from kybern.storage.value import encoded
+
+MOST_UNSENT = 4 << 20
+SHORTEST = 1800
+INITIAL_END = "k8s.io/initial-events-end"
+_VERSION = len(b'{"metadata":{"resourceVersion":"')
+_JOINED = 256 * 1024
+
+
+def at_version(item: bytes, revision: int) -> bytes:
+    """An item as of another revision: a removed object bears that of its removal."""
+    return b"%b%d%b" % (item[:_VERSION], revision, item[item.index(b'"', _VERSION) :])
+
+
+class Stream:
+    """One client's watch. ``write`` takes bytes and must not wait; ``unsent`` tells how many are still on their way."""
+
+    def __init__(self, call: Call, cache: Cache, asked: ListOptions, form: Form, include: str = "") -> None:
+        self.cache = cache
+        self.bookmarks = asked.bookmarks
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.write: Callable[[bytes], None] = lambda _frame: None
+        self.unsent: Callable[[], int] = lambda: 0
+        self.sent = 0
+        self._call = call
+        self._form = form
+        self._key = (call.kind.api_version, form.shape, form.version, include)
+        self._renderer = Renderer(form, 0.0, include)
+        self._matches = listing.matcher(asked.selection)
+        self._prefix = call.kind.prefix(call.namespace)
+        self._all = not asked.selection
+        self._headers = form.shape == "Table"
+        self._waiting: list[Change] | None = []
+        self._since = 0
+
+    def start(self, since: int, *, initial: bool) -> list[bytes]:
+        """Frames of the beginning: all that is there, or what happened since a revision. Raises Expired."""
+        self._since = since
+        if not initial:
+            past = self.cache.subscribe(self, since)
+            return [frame for change in past if (frame := self._frame(change))]
+        revision = self.cache.revision
+        self.cache.subscribe(self, revision)
+        self._since = revision
+        entries = [entry for entry in self.cache.entries(self._prefix) if self._all or self._matches(entry)]
+        return [self._render("ADDED", entry, entry.item) for entry in entries]
+
+    def flow(self) -> None:
+        """The beginning is written: send what happened meanwhile, and everything from now on."""
+        waiting, self._waiting = self._waiting or [], None
+        for change in waiting:
+            self.offer(change)
+
+    def offer(self, change: Change) -> None:
+        if self._waiting is not None:
+            self._waiting.append(change)
+            return
+        if change.revision <= self._since:
+            return
+        frame = self._frame(change)
+        if frame:
+            self._send(frame)
+        self.sent = change.revision
+
+    def _send(self, frame: bytes) -> None:
+        if self.closed.done():
+            return
+        if self.unsent() > MOST_UNSENT:
+            self.end()
+            return
+        self.write(frame)
+
+    def end(self) -> None:
+        self.cache.unsubscribe(self)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _wanted(self, entry: Entry | None) -> bool:
+        if entry is None or not entry.key.startswith(self._prefix):
+            return False
+        return self._all or self._matches(entry)
+
+    def _frame(self, change: Change) -> bytes:
+        now, before = change.now, change.before
+        if self._wanted(now):
+            assert now is not None
+            kind = "MODIFIED" if self._wanted(before) else "ADDED"
+            return self._shared(change, kind, now, now.item)
+        if before is not None and self._wanted(before):
+            return self._shared(change, "DELETED", before, at_version(before.item, change.revision))
+        return b""
+
+    def _shared(self, change: Change, kind: str, entry: Entry, item: bytes) -> bytes:
+        if self._form.shape == "Table":
+            return self._render(kind, entry, item)
+        key = (kind, self._key)
+        frame = change.frames.get(key)
+        if frame is None:
+            frame = change.frames[key] = self._render(kind, entry, item)
+        return frame
+
+    def _render(self, kind: str, entry: Entry, item: bytes) -> bytes:
+        conversion = self._call.kind.conversion
+        form = self._call.engine.form(self._call.kind)
+        if conversion is not None:
+            item = listing.converted(self._call, self.cache.form.raw_item(item))
+        full = form.full(item)
+        if not self._form.shape:
+            return event(kind, full)
+        raw = form.raw_item(item)
+        if self._form.shape != "Table":
+            partial = {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": f"meta.k8s.io/{self._form.version}",
+                "metadata": raw["metadata"],
+            }
+            return event(kind, encoded(partial))
+        self._renderer.now = self._call.engine.clock()
+        metadata = {"resourceVersion": raw["metadata"].get("resourceVersion", "")}
+        table = self._renderer.table(self._call.kind, [raw], metadata, headers=self._headers)
+        self._headers = False
+        return event(kind, encoded(table))
+
+    def bookmark(self, *, initial: bool = False) -> bytes:
+        """A frame that says up to where the client has seen everything."""
+        metadata: Raw = {"resourceVersion": str(self.cache.revision)}
+        if initial:
+            metadata["annotations"] = {INITIAL_END: "true"}
+        self.sent = self.cache.revision
+        kind = self._call.kind
+        if self._form.shape == "Table":
+            metadata_of = {"resourceVersion": metadata["resourceVersion"]}
+            raw = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+            found = self._renderer.table(kind, [raw], metadata_of, headers=self._headers)
+            self._headers = False
+            return event("BOOKMARK", encoded(found))
+        if self._form.shape:
+            head = {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self._form.version}"}
+        else:
+            head = {"kind": kind.kind, "apiVersion": kind.api_version}
+        return event("BOOKMARK", encoded({**head, "metadata": metadata}))
+
+    def mark(self) -> None:
+        """Send a bookmark when there is something new to say, and the client takes them."""
+        if self.bookmarks and self._waiting is None and self.cache.revision > max(self.sent, self._since):
+            self._send(self.bookmark())
+
+
+def error(problem: ApiError) -> bytes:
+    return event("ERROR", encoded(problem.status()))
+
+
+def seconds(asked: ListOptions) -> float:
+    """How long a watch lives: as asked, else some time that spreads clients out."""
+    if asked.timeout:
+        return float(asked.timeout)
+    return SHORTEST * (1 + random.random())  # noqa: S311  # spreads load, guards nothing
+
+
+async def begin(call: Call, form: Form, include: str = "") -> tuple[Stream, list[bytes]]:
+    """A stream and its first frames. A problem with the revision is a frame, too, and ends the stream."""
+    asked = options.list_options(call.kind, {**call.query, "watch": "1"}, call.name)
+    wanted = options.version(asked.version)
+    initial = asked.initial if asked.initial is not None else wanted == 0
+    if form.media != JSON:
+        form = Form(JSON, form.shape, form.version)
+    cache = await _cache(call, asked, initial=initial)
+    stream = Stream(call, cache, asked, form, include)
+    since = wanted or cache.revision
+    try:
+        frames = stream.start(since, initial=initial)
+    except Expired as expired:
+        stream.end()
+        return stream, [error(problems.expired(wanted, expired.oldest))]
+    if initial and asked.initial and asked.bookmarks:
+        frames.append(stream.bookmark(initial=True))
+    return stream, frames
+
+
+async def _cache(call: Call, asked: ListOptions, *, initial: bool) -> Cache:
+    """The cache, new enough to begin with: what is there now when the client says nothing of versions."""
+    if not asked.version:
+        return await listing.ready(call, "")
+    return await listing.ready(call, asked.version if initial else "0")
+
+
+def joined(frames: list[bytes]) -> list[bytes]:
+    """The frames in parts that are worth a write each."""
+    found: list[bytes] = []
+    part: list[bytes] = []
+    size = 0
+    for frame in frames:
+        part.append(frame)
+        size += len(frame)
+        if size >= _JOINED:
+            found.append(b"".join(part))
+            part, size = [], 0
+    if part:
+        found.append(b"".join(part))
+    return found

@@ -1,0 +1,358 @@
+"""Requests in, answers out: the one place where HTTP and the API meet, and where an ApiError becomes a Status.
+
+The order of questions is upstream's: who asks, how many ask already, whether they may, and only then whether there is
+such a thing. The way of a plain read is short on purpose: no middlewares, one route table, bytes handed through.
+"""
+
+import asyncio
+import gzip
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from kybern.apiserver import metrics, negotiate, options, problems, verbs
+from kybern.apiserver.answer import Answer, Plain
+from kybern.apiserver.authentication import Authenticator
+from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.engine import Call, Engine
+from kybern.apiserver.generic import watch
+from kybern.apiserver.negotiate import Form
+from kybern.apiserver.paths import Asked, Given, Paths
+from kybern.apiserver.render import Renderer
+from kybern.apiserver.route import Target
+from kybern.auth.attributes import Attributes
+from kybern.auth.user import MASTERS, User
+from kybern.machinery.errors import (
+    ApiError,
+    InternalError,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+from kybern.storage.store import Full, Unavailable
+
+log = logging.getLogger(__name__)
+
+MOST_BODY = 3 << 20
+COMPRESSED_FROM = 128 * 1024
+_METHODS = {"GET": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete", "HEAD": "head"}
+type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+
+
+class Limits:
+    """How many requests may be on their way at once; watches do not count."""
+
+    def __init__(self, reads: int, writes: int) -> None:
+        self._limits = (reads, writes)
+        self._now = [0, 0]
+
+    def enter(self, *, writing: bool) -> None:
+        at = int(writing)
+        limit = self._limits[at]
+        if limit and self._now[at] >= limit:
+            metrics.rejected.labels("mutating" if writing else "readOnly").inc()
+            raise TooManyRequests("Too many requests, please try again later.")
+        self._now[at] += 1
+
+    def leave(self, *, writing: bool) -> None:
+        self._now[int(writing)] -= 1
+
+
+class Sent:
+    """The body of a request; see ``verbs.Sent``."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+        self.content_type = request.headers.get("Content-Type", "")
+
+    async def read(self) -> bytes:
+        request = self._request
+        if not request.body_exists:
+            return b""
+        length = request.content_length
+        if length is not None and length > MOST_BODY:
+            raise _too_large()
+        data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
+        if len(data) > MOST_BODY:
+            raise _too_large()
+        if request.headers.get("Content-Encoding") == "gzip" and data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data
+
+
+def _too_large() -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"Request entity too large: limit is {MOST_BODY}")
+
+
+class Server:
+    """Answers requests; ``handle`` is aiohttp's handler."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        authenticator: Authenticator,
+        authorization: Authorization,
+        paths: Paths,
+        limits: Limits,
+    ) -> None:
+        self.engine = engine
+        self.authenticator = authenticator
+        self.authorization = authorization
+        self.paths = paths
+        self.limits = limits
+        self.streams: set[watch.Stream] = set()
+        self.streaming: dict[str, Streaming] = {}
+        self._transports: dict[watch.Stream, asyncio.Transport] = {}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = time.perf_counter()
+        path = request.path
+        target: Target | None = None
+        resource = path.startswith(("/api/", "/apis/"))
+        query: Mapping[str, str] = request.query if request.query_string else {}
+        try:
+            if resource:
+                target = self.engine.table.target(request.method, path, watching=options.flag(query, "watch"))
+            response = await self._answered(request, path, query, target)
+        except ApiError as problem:
+            response = self._refused(request, problem)
+        except Exception as problem:
+            response = self._failed(request, problem)
+        metrics.observe(_labels(request, target, query), response.status, time.perf_counter() - started)
+        return response
+
+    async def _answered(
+        self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
+    ) -> web.StreamResponse:
+        asked = self._attributes(await self._user(request), request.method, path, query, target)
+        asked = self.authorization.acting(asked, request.headers)
+        if target is not None and target.verb == "watch":
+            self.authorization.check(asked)
+            return await self._watch(request, target, asked.user, query)
+        writing = request.method not in ("GET", "HEAD")
+        exempt = MASTERS in asked.user.groups
+        if not exempt:
+            self.limits.enter(writing=writing)
+        try:
+            self.authorization.check(asked)
+            if target is None:
+                return await self._page(request, path, query)
+            return await self._resource(request, target, asked.user, query)
+        finally:
+            if not exempt:
+                self.limits.leave(writing=writing)
+
+    async def _user(self, request: web.BaseRequest) -> User:
+        peer = None
+        transport = request.transport
+        if transport is not None:
+            tls = transport.get_extra_info("ssl_object")
+            if tls is not None:
+                peer = tls.getpeercert(binary_form=True)
+        return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
+
+    def _attributes(
+        self, user: User, method: str, path: str, query: Mapping[str, str], target: Target | None
+    ) -> Attributes:
+        if target is None:
+            return Attributes(user, _METHODS.get(method, method.lower()), path=path)
+        fields: tuple[tuple[str, str, str], ...] = ()
+        if query and target.kind is not None and target.verb in ("list", "watch", "deletecollection"):
+            fields = _fields(target, query)
+        return Attributes(
+            user,
+            target.verb,
+            target.group,
+            target.version,
+            target.plural,
+            target.subresource,
+            target.namespace,
+            target.name,
+            field_selector=fields,
+        )
+
+    async def _page(
+        self, request: web.BaseRequest, path: str, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        found = await self.paths.answer(
+            Asked(request.method, path, query, request.headers.get("Accept", ""), request.headers)
+        )
+        if found.code == 200 and request.method not in ("GET", "HEAD") and path != "/apis":
+            raise problems.not_allowed()
+        return self._sent(request, found)
+
+    async def _resource(
+        self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        call = self._call(target, user, query)
+        if request.method == "HEAD":
+            raise problems.not_allowed()
+        if target.subresource in self.streaming:
+            return await self.streaming[target.subresource](call, request, target)
+        verb = verbs.verb_of(call, target.verb)
+        form = negotiate.negotiate(request.headers.get("Accept", ""), streams=target.verb == "list")
+        answer = await verb(call, Sent(request))
+        return self._rendered(request, call, answer, form)
+
+    def _call(self, target: Target, user: User, query: Mapping[str, str]) -> Call:
+        if target.kind is None:
+            raise problems.no_such_resource()
+        namespace = target.namespace if target.kind.namespaced else ""
+        return Call(self.engine, target.kind, user, namespace, target.name, target.subresource, query)
+
+    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> web.Response:
+        if form is not negotiate.PLAIN or call.query.get("pretty"):
+            pretty = options.flag(call.query, "pretty") or form.pretty
+            form = Form(form.media, form.shape, form.version, pretty)
+        renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
+        body, content_type = renderer.body(answer)
+        code = getattr(answer, "code", 200)
+        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
+        return self._response(request, body, content_type, code, headers)
+
+    def _sent(self, request: web.BaseRequest, given: Given) -> web.Response:
+        return self._response(
+            request, given.body, given.content_type, given.code, list(given.headers.items())
+        )
+
+    def _response(
+        self,
+        request: web.BaseRequest,
+        body: bytes,
+        content_type: str,
+        code: int,
+        headers: list[tuple[str, str]],
+    ) -> web.Response:
+        fields: Any = [("Content-Type", content_type), ("Cache-Control", "no-cache, private"), *headers]
+        if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, 1)
+            fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        return web.Response(body=body, status=code, headers=fields)
+
+    def _refused(self, request: web.BaseRequest, problem: ApiError) -> web.Response:
+        try:
+            form = negotiate.negotiate(request.headers.get("Accept", ""), shapes=False)
+        except ApiError:
+            accept = request.headers.get("Accept", "")
+            form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
+        status = problem.status()
+        body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
+        headers = []
+        seconds = (problem.details.retry_after_seconds if problem.details else 0) or (
+            1 if isinstance(problem, TooManyRequests) else 0
+        )
+        if seconds:
+            headers.append(("Retry-After", str(seconds)))
+        return self._response(
+            request, b"" if request.method == "HEAD" else body, content_type, problem.code, headers
+        )
+
+    def _failed(self, request: web.BaseRequest, problem: Exception) -> web.Response:
+        if isinstance(problem, Unavailable):
+            return self._refused(request, ServiceUnavailable(str(problem)))
+        if isinstance(problem, Full):
+            return self._refused(request, InternalError(str(problem)))
+        log.error("%s %s failed", request.method, request.path, exc_info=problem)
+        return self._refused(request, InternalError(f"Internal error occurred: {type(problem).__name__}"))
+
+    async def _watch(
+        self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        call = self._call(target, user, query)
+        if "watch" not in call.kind.verbs:
+            raise problems.not_allowed()
+        form = negotiate.negotiate(request.headers.get("Accept", ""), streams=True)
+        if form.media == negotiate.YAML:
+            raise negotiate.unknown_form(negotiate.STREAMS)
+        stream, frames = await watch.begin(call, form, query.get("includeObject", ""))
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
+        gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
+        gauge.inc()
+        try:
+            await response.prepare(request)
+            async with asyncio.timeout(
+                watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
+            ):
+                await self._stream(request, response, stream, frames)
+        except TimeoutError:
+            stream.mark()
+        finally:
+            stream.end()
+            self.streams.discard(stream)
+            self._transports.pop(stream, None)
+            gauge.dec()
+        return response
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        stream: watch.Stream,
+        frames: list[bytes],
+    ) -> None:
+        transport = request.transport
+        if transport is None or not isinstance(transport, asyncio.Transport):
+            return
+        for part in watch.joined(frames):
+            await response.write(part)
+        stream.write = _chunked(transport)
+        stream.unsent = transport.get_write_buffer_size
+        self.streams.add(stream)
+        self._transports[stream] = transport
+        stream.flow()
+        await stream.closed
+
+    async def tend(self) -> None:
+        """Once a second: drop streams whose client is gone; once a minute tell the others how far they are."""
+        count = 0
+        while True:
+            await asyncio.sleep(1)
+            count += 1
+            for stream, transport in tuple(self._transports.items()):
+                if transport.is_closing():
+                    stream.end()
+            if count % 60 == 50:
+                for cache in {stream.cache for stream in self.streams if stream.bookmarks}:
+                    cache.request_progress()
+            if count % 60 == 0:
+                for stream in tuple(self.streams):
+                    stream.mark()
+
+
+def _chunked(transport: asyncio.Transport) -> Callable[[bytes], None]:
+    """Writes a frame as a chunk of HTTP/1.1, past the layers that would make it wait."""
+
+    def write(frame: bytes) -> None:
+        if not transport.is_closing():
+            transport.write(b"%x\r\n%b\r\n" % (len(frame), frame))
+
+    return write
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+
+
+def _fields(target: Target, query: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    assert target.kind is not None
+    try:
+        return options.selection(
+            target.kind, {"fieldSelector": query.get("fieldSelector", "")}, target.name
+        ).fields
+    except ApiError:
+        return ()
+
+
+def _labels(request: web.BaseRequest, target: Target | None, query: Mapping[str, str]) -> metrics.Labels:
+    verb = request.method
+    if target is None:
+        return (verb, "", "", "", "", "", "")
+    verb = {"list": "LIST", "watch": "WATCH", "deletecollection": "DELETECOLLECTION"}.get(target.verb, verb)
+    scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
+    plural = target.plural if target.kind is not None else ""
+    return (verb, query.get("dryRun", ""), target.group, target.version, plural, target.subresource, scope)

@@ -1,0 +1,260 @@
+"""The options of a request, from its query and (for deletions) its body, with upstream's checks and words."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kybern.machinery import selectors
+from kybern.machinery.errors import BadRequest, Cause, Details, Invalid
+from kybern.machinery.kind import Kind, Raw
+
+_NUMBER = re.compile(r"[0-9]+")
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A query parameter as Go's client sends booleans; present without a value means true."""
+    value = query.get(name)
+    return value is not None and (value in _TRUE or value == "")
+
+
+def number(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def version(text: str) -> int:
+    """A resource version as a number; "" is 0."""
+    if not text:
+        return 0
+    if not _NUMBER.fullmatch(text):
+        problem = (
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+        raise BadRequest(f"invalid resource version: {problem}")
+    return int(text)
+
+
+@dataclass(slots=True)
+class Selection:
+    """Label and field selectors; what is not given selects everything."""
+
+    labels: selectors.LabelSelector | None = None
+    fields: tuple[tuple[str, str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.labels is not None or bool(self.fields)
+
+
+@dataclass(slots=True)
+class ListOptions:
+    selection: Selection = field(default_factory=Selection)
+    limit: int = 0
+    continued: str = ""
+    version: str = ""
+    match: str = ""
+    timeout: int | None = None
+    watch: bool = False
+    bookmarks: bool = False
+    initial: bool | None = None
+
+
+def selection(kind: Kind, query: Mapping[str, str], name: str = "") -> Selection:
+    """The selectors of a query; a name in the path selects by metadata.name, too."""
+    labels = query.get("labelSelector", "")
+    fields = query.get("fieldSelector", "")
+    found = Selection(selectors.parse_labels(labels) if labels else None)
+    required: list[tuple[str, str, str]] = []
+    if fields:
+        known = {"metadata.name", *kind.selectable} | ({"metadata.namespace"} if kind.namespaced else set())
+        for requirement in selectors.parse_fields(fields).requirements:
+            key, operator, value = requirement.key, requirement.op, requirement.value
+            if key not in known:
+                raise BadRequest(_unsupported(kind, key))
+            required.append((key, "!=" if operator == "!=" else "=", value))
+    if name:
+        required.append(("metadata.name", "=", name))
+    found.fields = tuple(required)
+    return found
+
+
+def _unsupported(kind: Kind, key: str) -> str:
+    if kind.selectable or kind.group == "":
+        return f"field label not supported: {key}"
+    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def list_options(kind: Kind, query: Mapping[str, str], name: str = "") -> ListOptions:
+    if not query and not name:
+        return ListOptions()
+    found = ListOptions(
+        selection(kind, query, name),
+        max(0, number(query, "limit") or 0),
+        query.get("continue", ""),
+        query.get("resourceVersion", ""),
+        query.get("resourceVersionMatch", ""),
+        number(query, "timeoutSeconds"),
+        flag(query, "watch"),
+        flag(query, "allowWatchBookmarks"),
+        flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
+    )
+    _check(found)
+    return found
+
+
+def _refused(causes: list[Cause]) -> Invalid:
+    return Invalid.of("meta.k8s.io", "ListOptions", "", causes)
+
+
+def _check(options: ListOptions) -> None:
+    """Upstream's ValidateListOptions."""
+    causes: list[Cause] = []
+    match, watching = options.match, options.watch
+    if watching and options.initial is not None and match != "NotOlderThan":
+        text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        causes.append(Cause("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: {text}"))
+    elif watching and match and options.initial is None:
+        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        causes.append(Cause("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: {text}"))
+    elif not watching and options.initial is not None:
+        text = "sendInitialEvents is forbidden for list"
+        causes.append(Cause("sendInitialEvents", "FieldValueForbidden", f"Forbidden: {text}"))
+    elif match and not watching:
+        causes.extend(_check_match(options))
+    if causes:
+        raise _refused(causes)
+
+
+def _check_match(options: ListOptions) -> list[Cause]:
+    match, at = options.match, "resourceVersionMatch"
+    if options.continued:
+        return [
+            Cause(
+                at,
+                "FieldValueForbidden",
+                "Forbidden: resourceVersionMatch is forbidden when continue is provided",
+            )
+        ]
+    if match not in ("Exact", "NotOlderThan"):
+        text = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+        return [Cause(at, "FieldValueNotSupported", text)]
+    if not options.version:
+        text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        return [Cause(at, "FieldValueForbidden", text)]
+    if match == "Exact" and options.version == "0":
+        text = 'Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+        return [Cause(at, "FieldValueForbidden", text)]
+    return []
+
+
+@dataclass(slots=True)
+class WriteOptions:
+    """Of create, update and patch."""
+
+    dry_run: bool = False
+    validation: str = "Warn"
+    manager: str = ""
+    force: bool = False
+
+
+def write_options(query: Mapping[str, str], what: str) -> WriteOptions:
+    """``what`` is CreateOptions, UpdateOptions or PatchOptions."""
+    if not query:
+        return WriteOptions()
+    causes: list[Cause] = []
+    dry = query.get("dryRun", "")
+    if "dryRun" in query and dry != "All":
+        causes.append(
+            Cause(
+                "dryRun",
+                "FieldValueNotSupported",
+                f'Unsupported value: {_listed(dry)}: supported values: "All"',
+            )
+        )
+    validation = query.get("fieldValidation", "") or "Warn"
+    if validation not in ("Ignore", "Warn", "Strict"):
+        text = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
+        causes.append(Cause("fieldValidation", "FieldValueNotSupported", text))
+    if causes:
+        raise Invalid.of("meta.k8s.io", what, "", causes)
+    return WriteOptions(dry == "All", validation, query.get("fieldManager", ""), flag(query, "force"))
+
+
+def _listed(text: str) -> str:
+    return f'["{text}"]'
+
+
+@dataclass(slots=True)
+class DeleteOptions:
+    grace: int | None = None
+    uid: str = ""
+    version: str = ""
+    propagation: str = ""
+    orphan: bool | None = None
+    dry_run: bool = False
+    raw: Raw = field(default_factory=dict)
+
+
+_POLICIES = ("Orphan", "Background", "Foreground")
+
+
+def delete_options(query: Mapping[str, str], body: Raw | None) -> DeleteOptions:
+    """Of the body when there is one, else of the query."""
+    raw: Raw = dict(body) if body else _from_query(query)
+    preconditions = raw.get("preconditions") or {}
+    found = DeleteOptions(
+        raw.get("gracePeriodSeconds"),
+        preconditions.get("uid") or "",
+        preconditions.get("resourceVersion") or "",
+        raw.get("propagationPolicy") or "",
+        raw.get("orphanDependents"),
+        bool(raw.get("dryRun")),
+        raw,
+    )
+    causes = _check_deletion(found)
+    if causes:
+        raise Invalid.of("meta.k8s.io", "DeleteOptions", "", causes)
+    return found
+
+
+def _from_query(query: Mapping[str, str]) -> Raw:
+    raw: Raw = {}
+    grace = number(query, "gracePeriodSeconds")
+    if grace is not None:
+        raw["gracePeriodSeconds"] = grace
+    if "propagationPolicy" in query:
+        raw["propagationPolicy"] = query["propagationPolicy"]
+    if "orphanDependents" in query:
+        raw["orphanDependents"] = flag(query, "orphanDependents")
+    if "dryRun" in query:
+        raw["dryRun"] = [query["dryRun"]]
+    return raw
+
+
+def _check_deletion(options: DeleteOptions) -> list[Cause]:
+    causes: list[Cause] = []
+    if options.propagation and options.orphan is not None:
+        text = f'Invalid value: "{options.propagation}": orphanDependents and deletionPropagation cannot be both set'
+        causes.append(Cause("propagationPolicy", "FieldValueInvalid", text))
+    if options.propagation and options.propagation not in _POLICIES:
+        supported = '"Background", "Foreground", "Orphan", ""'
+        text = f'Unsupported value: "{options.propagation}": supported values: {supported}'
+        causes.append(Cause("propagationPolicy", "FieldValueNotSupported", text))
+    dry = options.raw.get("dryRun") or []
+    if dry and list(dry) != ["All"]:
+        shown = ", ".join(f'"{one}"' for one in dry)
+        causes.append(
+            Cause(
+                "dryRun", "FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"'
+            )
+        )
+    return causes
+
+
+def undeterminable(kind: Kind) -> BadRequest:
+    return BadRequest("name must be provided", Details(kind=kind.plural, group=kind.group))

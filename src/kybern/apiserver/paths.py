@@ -1,0 +1,229 @@
+"""Paths that are no resources: discovery, version, health, metrics, OpenAPI, and the list of them all."""
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+
+from kybern.apiserver import discovery, negotiate
+from kybern.apiserver.answer import Plain
+from kybern.apiserver.negotiate import Form
+from kybern.apiserver.render import Renderer
+from kybern.apiserver.route import Table
+from kybern.daemon.version import VERSION
+from kybern.machinery.errors import ApiError, NotAcceptable
+from kybern.machinery.kind import Raw
+
+TEXT = "text/plain; charset=utf-8"
+MISSING = b"404 page not found\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for a plain path."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    accept: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A body that is ready to send."""
+
+    body: bytes
+    content_type: str = "application/json"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+type Check = Callable[[], Awaitable[None]]
+type Page = Callable[[Asked], Given]
+
+
+def not_found() -> Given:
+    return Given(MISSING, TEXT, 404)
+
+
+def _version() -> Raw:
+    return {
+        "major": "1",
+        "minor": "36",
+        "emulationMajor": "1",
+        "emulationMinor": "36",
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "35",
+        "gitVersion": VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation(),
+        "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
+    }
+
+
+class Health:
+    """Named checks of /healthz, /livez and /readyz. A check raises when something is wrong."""
+
+    def __init__(self) -> None:
+        self.checks: dict[str, dict[str, Check]] = {"healthz": {}, "livez": {}, "readyz": {}}
+        for name in ("ping", "log"):
+            self.add(name, _fine)
+
+    def add(self, name: str, check: Check, *endpoints: str) -> None:
+        for endpoint in endpoints or tuple(self.checks):
+            self.checks[endpoint][name] = check
+
+    async def answer(self, asked: Asked) -> Given | None:
+        endpoint, _, name = asked.path.strip("/").partition("/")
+        checks = self.checks.get(endpoint)
+        if checks is None:
+            return None
+        if name:
+            return await self._single(checks, name)
+        return await self._all(endpoint, checks, asked)
+
+    async def _single(self, checks: Mapping[str, Check], name: str) -> Given:
+        check = checks.get(name)
+        if check is None:
+            return not_found()
+        reason = await _failure(check)
+        if reason:
+            return Given(f"internal server error: {reason}\n".encode(), TEXT, 500)
+        return Given(b"ok", TEXT)
+
+    async def _all(self, endpoint: str, checks: Mapping[str, Check], asked: Asked) -> Given:
+        excluded = asked.query.get("exclude", "").split(",")
+        lines, failed = [], False
+        for name, check in checks.items():
+            if name in excluded:
+                lines.append(f"[+]{name} excluded: ok")
+            elif await _failure(check):
+                failed = True
+                lines.append(f"[-]{name} failed: reason withheld")
+            else:
+                lines.append(f"[+]{name} ok")
+        if failed:
+            return Given("\n".join([*lines, f"{endpoint} check failed", ""]).encode(), TEXT, 500)
+        if "verbose" in asked.query:
+            return Given("\n".join([*lines, f"{endpoint} check passed", ""]).encode(), TEXT)
+        return Given(b"ok", TEXT)
+
+
+async def _fine() -> None:
+    return
+
+
+async def _failure(check: Check) -> str:
+    try:
+        async with asyncio.timeout(4):
+            await check()
+    except Exception as problem:  # a check says what is wrong by raising, whatever it is
+        return str(problem) or type(problem).__name__
+    return ""
+
+
+@dataclass(slots=True)
+class Paths:
+    """Answers them. ``pages`` are those that others add: OpenAPI, keys of service accounts."""
+
+    table: Table
+    address: str
+    health: Health = field(default_factory=Health)
+    pages: dict[str, Page] = field(default_factory=dict)
+    prefixes: dict[str, Page] = field(default_factory=dict)
+
+    async def answer(self, asked: Asked) -> Given:
+        path = asked.path.rstrip("/") or "/"
+        found = await self.health.answer(asked)
+        if found is not None:
+            return found
+        page = self.pages.get(path) or next(
+            (page for start, page in self.prefixes.items() if path.startswith(start)), None
+        )
+        if page is not None:
+            return page(asked)
+        return self._own(path, asked)
+
+    def _own(self, path: str, asked: Asked) -> Given:
+        if path in ("/api", "/apis"):
+            return self._root(path, asked)
+        if path == "/":
+            return self._document({"paths": self.known()}, asked)
+        if path == "/version":
+            return self._version(asked)
+        if path == "/metrics":
+            encode, content_type = choose_encoder(asked.accept)
+            return Given(encode(REGISTRY), content_type)
+        return self._discovered(path, asked)
+
+    def _version(self, asked: Asked) -> Given:
+        if not any(kind in asked.accept for kind in ("json", "*/*")) and asked.accept:
+            raise negotiate.unknown_media(("application/json",))
+        return self._document(_version(), asked)
+
+    def _root(self, path: str, asked: Asked) -> Given:
+        form = _discovery_form(asked.accept)
+        if form is None:
+            raw = discovery.aggregated(path == "/apis", self.table)
+            body, _ = Renderer(negotiate.PLAIN, 0.0).body(Plain(raw))
+            return Given(body, discovery.AGGREGATED)
+        raw = discovery.api_versions(self.address) if path == "/api" else discovery.group_list(self.table)
+        return _rendered(raw, form)
+
+    def _discovered(self, path: str, asked: Asked) -> Given:
+        parts = path.strip("/").split("/")
+        raw: Raw | None = None
+        if parts[0] == "api" and len(parts) == 2:
+            raw = self._resources("", parts[1])
+        elif parts[0] == "apis" and len(parts) == 2:
+            raw = discovery.group(self.table, parts[1])
+        elif parts[0] == "apis" and len(parts) == 3:
+            raw = self._resources(parts[1], parts[2])
+        if raw is None:
+            return not_found()
+        return self._document(raw, asked)
+
+    def _resources(self, group: str, version: str) -> Raw | None:
+        found = self.table.versions.get((group, version))
+        return discovery.resource_list(found) if found else None
+
+    def _document(self, raw: Raw, asked: Asked) -> Given:
+        try:
+            form = negotiate.negotiate(asked.accept, shapes=False)
+        except NotAcceptable:
+            raise negotiate.unknown_form(negotiate.KNOWN) from None
+        return _rendered(raw, form)
+
+    def known(self) -> list[str]:
+        """All paths, for the list at /."""
+        found = {"/api", "/apis", "/metrics", "/version", *self.pages}
+        for group, version in self.table.versions:
+            found |= {f"/apis/{group}", f"/apis/{group}/{version}"} if group else {f"/api/{version}"}
+        for endpoint, checks in self.health.checks.items():
+            found |= {f"/{endpoint}", *(f"/{endpoint}/{name}" for name in checks)}
+        return sorted(found)
+
+
+def _rendered(raw: Raw, form: Form) -> Given:
+    body, content_type = Renderer(form, 0.0).body(Plain(raw))
+    return Given(body, content_type)
+
+
+def _discovery_form(accept: str) -> Form | None:
+    """How /api and /apis are wanted; None for the aggregated form."""
+    for clause in (part.strip() for part in accept.split(",")):
+        if "as=APIGroupDiscoveryList" not in clause:
+            break
+        if "v=v2" in clause.split(";") and "g=apidiscovery.k8s.io" in clause:
+            return None
+    try:
+        return negotiate.negotiate(accept, shapes=False)
+    except ApiError:
+        raise negotiate.unknown_form(negotiate.KNOWN) from None

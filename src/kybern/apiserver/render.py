@@ -1,0 +1,186 @@
+"""An answer in the form that the client accepts: JSON, YAML, protobuf; whole, as metadata only, or as a table."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from kybern.apiserver.answer import Answer, Many, One, Plain
+from kybern.apiserver.negotiate import JSON, PROTOBUF, Form
+from kybern.machinery.errors import NotAcceptable
+from kybern.machinery.kind import Column, Kind, Raw, Table
+from kybern.storage.value import decoded, encoded
+
+try:
+    from yaml import CSafeDumper as _Dumper
+except ImportError:  # the C library is missing: slower, the same text
+    from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
+
+NAME = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"  # noqa: E501
+CREATED = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"  # noqa: E501
+
+
+def _created(raw: Raw, _now: float) -> list[Any]:
+    metadata = raw["metadata"]
+    return [metadata.get("name", ""), metadata.get("creationTimestamp", "<unknown>")]
+
+
+DEFAULT = Table((Column("Name", "string", "name", NAME), Column("Created At", "date", "", CREATED)), _created)
+
+
+class Renderer:
+    """Makes bodies of one request. ``include`` is what a table's rows hold of the object: None, Metadata or Object."""
+
+    def __init__(self, form: Form, now: float, include: str = "") -> None:
+        self.form = form
+        self.now = now
+        self.include = include or "Metadata"
+
+    def body(self, answer: Answer) -> tuple[bytes, str]:
+        """The bytes and their content type."""
+        form = self.form
+        if form.media == JSON and not form.pretty and not (form.shape and not isinstance(answer, Plain)):
+            return plain(answer), JSON
+        value = self.value(answer)
+        if form.media == PROTOBUF:
+            # Its tables are loaded when the first client asks for this form.
+            from kybern.machinery import protobuf  # noqa: PLC0415
+
+            return protobuf.encode(value), PROTOBUF
+        if form.media == JSON:
+            return _json(value, pretty=form.pretty), JSON
+        return yaml_of(value), form.media
+
+    def value(self, answer: Answer) -> Raw:
+        if isinstance(answer, Plain):
+            return answer.raw
+        if not self.form.shape:
+            return decoded(plain(answer))
+        _check_shape(self.form.shape, answer)
+        if self.form.shape == "Table":
+            return self._table(answer)
+        return self._partial(answer)
+
+    def _partial(self, answer: One | Many) -> Raw:
+        version = f"meta.k8s.io/{self.form.version}"
+        if isinstance(answer, One):
+            return _metadata(decoded(answer.body), version)
+        return {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": version,
+            "metadata": list_metadata(answer),
+            "items": [_metadata(decoded(item), version) for item in answer.items],
+        }
+
+    def _table(self, answer: One | Many) -> Raw:
+        if isinstance(answer, One):
+            raw = decoded(answer.body)
+            version = raw["metadata"].get("resourceVersion", "")
+            metadata: Raw = {"resourceVersion": version} if version else {}
+            return self.table(answer.kind, [raw], metadata)
+        start = answer.kind.api_version, answer.kind.kind
+        rows = ({"apiVersion": start[0], "kind": start[1], **decoded(item)} for item in answer.items)
+        return self.table(answer.kind, rows, list_metadata(answer))
+
+    def table(self, kind: Kind, objects: Iterable[Raw], metadata: Raw, *, headers: bool = True) -> Raw:
+        """A table of objects that have apiVersion and kind."""
+        table = kind.table or DEFAULT
+        columns = [_column(column) for column in table.columns] if headers else None
+        return {
+            "kind": "Table",
+            "apiVersion": f"meta.k8s.io/{self.form.version}",
+            "metadata": metadata,
+            "columnDefinitions": columns,
+            "rows": [self._row(table, raw) for raw in objects],
+        }
+
+    def _row(self, table: Table, raw: Raw) -> Raw:
+        row: Raw = {"cells": table.cells(raw, self.now)}
+        conditions = table.conditions(raw) if table.conditions else None
+        if conditions:
+            row["conditions"] = conditions
+        if self.include == "None":
+            row["object"] = None
+        elif self.include == "Object":
+            row["object"] = raw
+        else:
+            row["object"] = _metadata(raw, f"meta.k8s.io/{self.form.version}")
+        return row
+
+
+def _check_shape(shape: str, answer: One | Many) -> None:
+    many = isinstance(answer, Many)
+    group = answer.kind.group.partition(".")[0] or "core"
+    if shape == "PartialObjectMetadata" and many:
+        kind = f"*{group}.{answer.kind.kind}List"
+        raise NotAcceptable(
+            f"you requested PartialObjectMetadata, but the requested object is a list ({kind})"
+        )
+    if shape == "PartialObjectMetadataList" and not many:
+        kind = f"*{group}.{answer.kind.kind}"
+        raise NotAcceptable(
+            f"you requested PartialObjectMetadataList, but the requested object is not a list ({kind})"
+        )
+
+
+def _metadata(raw: Raw, version: str) -> Raw:
+    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": raw["metadata"]}
+
+
+def _column(column: Column) -> Raw:
+    return {
+        "name": column.name,
+        "type": column.type,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    }
+
+
+def list_metadata(answer: Many) -> Raw:
+    found: Raw = {"resourceVersion": str(answer.revision)}
+    if answer.continued:
+        found["continue"] = answer.continued
+    if answer.remaining:
+        found["remainingItemCount"] = answer.remaining
+    return found
+
+
+def plain(answer: Answer) -> bytes:
+    """JSON without a detour: objects and items lie there encoded."""
+    if isinstance(answer, One):
+        return answer.body
+    if isinstance(answer, Plain):
+        return encoded(answer.raw)
+    head = {
+        "kind": f"{answer.kind.kind}List",
+        "apiVersion": answer.kind.api_version,
+        "metadata": list_metadata(answer),
+    }
+    return b'%b,"items":[%b]}' % (encoded(head)[:-1], b",".join(answer.items))
+
+
+def _json(value: Raw, *, pretty: bool) -> bytes:
+    if pretty:
+        return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+    return encoded(value)
+
+
+def yaml_of(value: Any) -> bytes:
+    """As Go's YAML library writes it: keys sorted, lists not indented."""
+    text: bytes = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=False,
+        allow_unicode=True,
+        encoding="utf-8",
+        width=80,
+        sort_keys=True,
+    )
+    return text
+
+
+def event(kind: str, body: bytes) -> bytes:
+    """A frame of a watch."""
+    return b'{"type":"%b","object":%b}\n' % (kind.encode(), body)

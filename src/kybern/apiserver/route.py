@@ -1,0 +1,107 @@
+"""Which kind, object and verb a path means (upstream's RequestInfo), from a table that follows from the kinds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kybern.machinery.kind import Kind
+
+_WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_READS = ("GET", "HEAD")
+_OWN_OF_NAMESPACES = ("status", "finalize")
+
+
+@dataclass(slots=True)
+class Target:
+    """What a resource path names. ``tail`` is what follows a subresource, with its slash (proxies).
+
+    ``kind`` is None when the group and version have no such resource; ``plural`` then is what was asked for.
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: Kind | None
+    verb: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One group version and its kinds by plural."""
+
+    group: str
+    version: str
+    kinds: Mapping[str, Kind]
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+@dataclass(slots=True)
+class Table:
+    """All that is served. ``stored`` gives the kind as which another one is kept."""
+
+    versions: dict[tuple[str, str], Version] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kinds: Iterable[Kind]) -> "Table":
+        found: dict[tuple[str, str], dict[str, Kind]] = {}
+        for kind in kinds:
+            found.setdefault((kind.group, kind.version), {})[kind.plural] = kind
+        return cls({key: Version(*key, kinds) for key, kinds in found.items()})
+
+    def kind(self, group: str, plural: str) -> Kind | None:
+        """The kind of a group's resource, in its first version."""
+        for version in self.versions.values():
+            if version.group == group and plural in version.kinds:
+                return version.kinds[plural]
+        return None
+
+    def stored(self, kind: Kind) -> Kind:
+        conversion = kind.conversion
+        if conversion is None:
+            return kind
+        return self.versions[conversion.group, conversion.version].kinds[kind.plural]
+
+    def target(self, method: str, path: str, *, watching: bool) -> Target | None:
+        """What a path below /api or /apis names; None for one that names no served group version, or no resource."""
+        parts = path.split("/")
+        if parts[1] == "api":
+            group, version, rest = "", parts[2] if len(parts) > 2 else "", parts[3:]
+        else:
+            group, version, rest = (*parts[2:4], parts[4:]) if len(parts) > 3 else ("", "", [])
+        found = self.versions.get((group, version))
+        if rest and rest[-1] == "":
+            rest = rest[:-1]
+        if found is None or not rest:
+            return None
+        watching_path = rest[0] == "watch" and len(rest) > 1
+        return _target(found, method, rest[1:] if watching_path else rest, watching=watching or watching_path)
+
+
+def _target(version: Version, method: str, rest: list[str], *, watching: bool) -> Target:
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in _OWN_OF_NAMESPACES:
+            rest = rest[2:]
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    tail = "/" + "/".join(rest[3:]) if len(rest) > 3 else ""
+    kind = version.kinds.get(rest[0])
+    verb = _verb(method, name, watching=watching and not subresource)
+    return Target(version.group, version.version, rest[0], kind, verb, namespace, name, subresource, tail)
+
+
+def _verb(method: str, name: str, *, watching: bool) -> str:
+    if method in _READS:
+        if watching:
+            return "watch"
+        return "get" if name else "list"
+    if method == "DELETE" and not name:
+        return "deletecollection"
+    return _WRITES.get(method, method.lower())

@@ -1,0 +1,328 @@
+"""Puts the server together and runs it: store, caches, identity, rights, admission, listener, and its own upkeep."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from cryptography import x509
+
+from kybern.admission.chain import Chain, chain
+from kybern.api import rbac_v1
+from kybern.api.kinds import KINDS
+from kybern.apiserver import answers, bootstrap, compaction, negotiate, verbs
+from kybern.apiserver.authentication import Authenticator, Tokens
+from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.config import Config
+from kybern.apiserver.engine import Call, Engine, Outcome
+from kybern.apiserver.http import Limits, Server
+from kybern.apiserver.local import SERVER, Local
+from kybern.apiserver.lookup import CacheLookup, Informers
+from kybern.apiserver.paths import Asked, Given, Health, Paths
+from kybern.apiserver.reviews import Reviews
+from kybern.apiserver.route import Table
+from kybern.apiserver.services.addresses import Addresses
+from kybern.apiserver.services.guard import ServiceGuard
+from kybern.apiserver.services.masters import Master, Masters
+from kybern.apiserver.services.ports import Ports
+from kybern.apiserver.services.repair import Repair
+from kybern.apiserver.subresources.log import Kubelets, Logs
+from kybern.apiserver.token_request import Issuer
+from kybern.auth import keys, tokens
+from kybern.auth.certificates import Certificates, ProxyHeaders
+from kybern.daemon import tls
+from kybern.daemon.run import Fatal, ready
+from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
+from kybern.machinery.kind import Raw
+from kybern.storage.cache import Caches
+from kybern.storage.etcd import Credentials, EtcdStore
+from kybern.storage.store import Unavailable
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+_BACKLOG = 1024
+
+
+async def serve(config: Config) -> None:
+    """Run until cancelled."""
+    async with contextlib.AsyncExitStack() as stack:
+        values = config.values
+        store = EtcdStore(
+            values["etcd-servers"],
+            Credentials(values["etcd-cafile"], values["etcd-certfile"], values["etcd-keyfile"]),
+            values["etcd-prefix"].rstrip("/"),
+        )
+        stack.push_async_callback(store.close)
+        kubelets = await stack.enter_async_context(_kubelets(config))
+        async with asyncio.TaskGroup() as tasks:
+            parts = Parts(config, store, tasks, kubelets)
+            await parts.run()
+
+
+@contextlib.asynccontextmanager
+async def _kubelets(config: Config) -> AsyncIterator[Kubelets]:
+    values = config.values
+    ca = values["kubelet-certificate-authority"]
+    context = tls.client_context(
+        Path(ca).read_bytes() if ca else b"",
+        values["kubelet-client-certificate"],
+        values["kubelet-client-key"],
+        verify=bool(ca),
+    )
+    connector = aiohttp.TCPConnector(ssl=context, limit=0)
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        yield Kubelets(session, values["kubelet-preferred-address-types"])
+
+
+def _certificates(path: str) -> tuple[x509.Certificate, ...]:
+    return tuple(x509.load_pem_x509_certificates(Path(path).read_bytes())) if path else ()
+
+
+class Parts:
+    """The server's parts, wired."""
+
+    def __init__(
+        self, config: Config, store: EtcdStore, tasks: asyncio.TaskGroup, kubelets: Kubelets
+    ) -> None:
+        values = config.values
+        self.config = config
+        self.tasks = tasks
+        self.caches = Caches(store, tasks)
+        table = Table.of(KINDS)
+        self.engine = Engine(store, self.caches, table, CacheLookup(store, self.caches, table))
+        self.engine.event_ttl = int(values["event-ttl"])
+        self.local = Local(self.engine)
+        self.addresses = Addresses(self.local, config.networks)
+        self.ports = Ports(store, *values["service-node-port-range"])
+        self.authorization = Authorization(config.modes)
+        self.informers = Informers(self.caches, table)
+        self.tokens, self.issuer, self.jwks = self._identity()
+        self.paths = Paths(table, config.address, self._health())
+        self._pages()
+        self.server = Server(
+            self.engine,
+            Authenticator(self._client_certificates(), self.tokens, values["anonymous-auth"]),
+            self.authorization,
+            self.paths,
+            Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
+        )
+        self._answers(kubelets)
+        self.synced = False
+        self.made = False
+
+    def _identity(self) -> tuple[Tokens, Issuer, list[keys.VerifyingKey]]:
+        config, values = self.config, self.config.values
+        signing = keys.SigningKey.load(Path(values["service-account-signing-key-file"]).read_bytes())
+        files = values["service-account-key-file"] or (values["service-account-signing-key-file"],)
+        known = [key for path in files for key in keys.load_verifying(Path(path).read_bytes())]
+        verifier = tokens.Verifier(config.issuers, config.audiences, tuple(known))
+        lookup = self.engine.lookup
+        issuer = Issuer(
+            config.issuers[0],
+            config.audiences,
+            signing,
+            lookup,
+            lambda: str(uuid.uuid4()),
+            time.time,
+            int(values["service-account-max-token-expiration"]),
+            values["service-account-extend-token-expiration"],
+        )
+        return Tokens(verifier, lookup, values["enable-bootstrap-token-auth"]), issuer, known
+
+    def _client_certificates(self) -> Certificates:
+        values = self.config.values
+        headers = ProxyHeaders(
+            values["requestheader-allowed-names"],
+            _lower(values["requestheader-username-headers"]),
+            _lower(values["requestheader-uid-headers"]),
+            _lower(values["requestheader-group-headers"]),
+            _lower(values["requestheader-extra-headers-prefix"]),
+        )
+        clients = _certificates(values["client-ca-file"])
+        return Certificates(clients, _certificates(values["requestheader-client-ca-file"]), headers)
+
+    def _health(self) -> Health:
+        health = Health()
+        health.add("etcd", self._etcd, "healthz", "livez")
+        health.add("informer-sync", self._informers_synced, "readyz")
+        health.add("poststarthook/rbac/bootstrap-roles", self._bootstrapped)
+        return health
+
+    async def _etcd(self) -> None:
+        await self.engine.store.revision()
+
+    async def _informers_synced(self) -> None:
+        if not self.synced:
+            raise Fatal("the authorizers' caches are not filled yet")
+
+    async def _bootstrapped(self) -> None:
+        if not self.made:
+            raise Fatal("the default objects are not made yet")
+
+    def _pages(self) -> None:
+        values, issuers = self.config.values, self.config.issuers
+        uri = values["service-account-jwks-uri"] or f"https://{self.config.address}/openid/v1/jwks"
+        well_known = _json(keys.discovery(issuers[0], uri, self.jwks))
+        key_set = _json(keys.key_set(self.jwks))
+        self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
+        self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
+
+    def _answers(self, kubelets: Kubelets) -> None:
+        reviews = Reviews(self.authorization, self.tokens, time.time)
+        for kind in KINDS:
+            if reviews.knows(kind.group, kind.plural):
+                verbs.UNSTORED[kind.plural, "create"] = answers.review(reviews)
+        verbs.SUBRESOURCES["token", "create"] = answers.token(self.issuer)
+        components = answers.Components({"etcd-0": self._etcd})
+        verbs.UNSTORED["componentstatuses", "get"] = components.get
+        verbs.UNSTORED["componentstatuses", "list"] = components.list
+        self.server.streaming["log"] = Logs(kubelets)
+        escalation = Escalation(self.authorization)
+        roles = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+        self.engine.guards = {
+            ("", "services"): (ServiceGuard(self.addresses, self.ports),),
+            **{(bootstrap.RBAC, plural): (escalation,) for plural in roles},
+        }
+
+    async def run(self) -> None:
+        await self._listen()
+        self.tasks.create_task(self.server.tend(), name="watches")
+        self.authorization.follow(self.informers)
+        await self.informers.follow()
+        self.synced = True
+        await self._make()
+        values = self.config.values
+        self.engine.chain = self._chain()
+        self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
+        self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
+        self.made = True
+        ready()
+        log.info("Serving on %s", self.config.address)
+
+    def _chain(self) -> Chain:
+        values = self.config.values
+        try:
+            return chain(values["enable-admission-plugins"], values["disable-admission-plugins"])
+        except ValueError as problem:
+            raise Fatal(f"kube-apiserver: {problem}") from problem
+
+    async def _make(self) -> None:
+        """Make the objects that every cluster has; again and again while the store cannot take them."""
+        values = self.config.values
+        master = Master(
+            self.config.advertise,
+            values["secure-port"],
+            self.config.networks,
+            node_port=values["kubernetes-service-node-port"],
+        )
+        masters = Masters(self.local, master, lease=values["endpoint-reconciler-type"] == "lease")
+        pending = list(bootstrap.wanted())
+        while True:
+            try:
+                while pending:
+                    await self._step(pending[0])
+                    pending.pop(0)
+                await masters.ensure_service()
+                break
+            except (Unavailable, ApiError) as problem:
+                log.warning("Cannot make the default objects yet: %s", problem)
+                await asyncio.sleep(_RETRY_SECONDS)
+        self.tasks.create_task(masters.run(), name="endpoints")
+
+    async def _step(self, want: bootstrap.Wanted) -> None:
+        found = await self.local.get(want.group, want.plural, want.namespace, want.name)
+        write = bootstrap.step(want, found)
+        if write is None:
+            return
+        if write.verb is bootstrap.Verb.UPDATE:
+            await self.local.update(want.group, want.plural, write.object)
+            return
+        if write.verb is bootstrap.Verb.RECREATE:
+            with contextlib.suppress(NotFound):
+                await self.local.delete(want.group, want.plural, want.namespace, want.name)
+        with contextlib.suppress(AlreadyExists):
+            await self.local.create(
+                want.group, want.plural, msgspec.json.decode(msgspec.json.encode(write.object))
+            )
+
+    async def _listen(self) -> None:
+        values = self.config.values
+        cert, key = values["tls-cert-file"], values["tls-private-key-file"]
+        if not cert:
+            names = (self.config.advertise, "localhost", "127.0.0.1", "kubernetes.default.svc")
+            cert, key = tls.self_signed(names, Path(values["cert-dir"]))
+        try:
+            context = tls.server_context(
+                cert, key, self._trusted(), minimum=tls.minimum_version(values["tls-min-version"])
+            )
+        except (ssl.SSLError, ValueError) as problem:
+            raise Fatal(f"kube-apiserver: cannot use {cert}: {problem}") from problem
+        factory = web.Server(self.server.handle, access_log=None, keepalive_timeout=300.0)
+        loop = asyncio.get_running_loop()
+        await loop.create_server(
+            factory,
+            values["bind-address"],
+            values["secure-port"],
+            ssl=context,
+            backlog=_BACKLOG,
+            reuse_address=True,
+        )
+
+    def _trusted(self) -> str:
+        """The file of authorities for TLS; clients' and front proxies' ones in one when both are given."""
+        values = self.config.values
+        paths = [path for path in (values["client-ca-file"], values["requestheader-client-ca-file"]) if path]
+        if len(paths) < 2 or paths[0] == paths[1]:
+            return paths[0] if paths else ""
+        joined = Path(values["cert-dir"]) / "client-authorities.crt"
+        joined.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = joined.with_suffix(".new")
+        fresh.write_bytes(b"\n".join(Path(path).read_bytes() for path in paths))
+        fresh.replace(joined)
+        return str(joined)
+
+
+class Escalation:
+    """Nobody gives away rights that he does not hold; see ``engine.Guard``."""
+
+    def __init__(self, authorization: Authorization) -> None:
+        self._authorization = authorization
+
+    async def prepare(self, call: Call, new: Raw | None, old: Raw | None) -> Outcome:
+        if new is None or call.user is SERVER:
+            return Outcome()
+        if old is not None and all(
+            new.get(key) == old.get(key) for key in ("rules", "subjects", "roleRef", "aggregationRule")
+        ):
+            return Outcome()
+        self._authorization.check_escalation(_typed(new), call.user)
+        return Outcome()
+
+
+def _typed(raw: Raw) -> Any:
+    return msgspec.convert(raw, getattr(rbac_v1, raw["kind"]))
+
+
+def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
+
+
+def _json(value: Raw) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _jwks(asked: Asked, body: bytes) -> Given:
+    media = "application/jwk-set+json"
+    accept = asked.accept
+    if accept and "*/*" not in accept and media not in accept:
+        raise negotiate.unknown_media((media,))
+    return Given(body, media)

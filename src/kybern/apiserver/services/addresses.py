@@ -1,0 +1,130 @@
+"""Cluster IPs, each given to one Service by the IPAddress object of its name.
+
+Making that object is one conditional write, so any number of API servers can give out addresses at the same time, and
+no two give the same. Addresses nobody asked for come from the upper part of the range at random; the lower part is left
+to those who choose their own, as upstream does.
+"""
+
+import ipaddress
+import random
+from collections.abc import Sequence
+
+from kybern.apiserver.local import Local
+from kybern.machinery.errors import AlreadyExists, NotFound
+from kybern.machinery.kind import Raw
+
+GROUP, PLURAL = "networking.k8s.io", "ipaddresses"
+MANAGER = "ipallocator.k8s.io"
+_TRIES = 64
+
+type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Exhausted(Exception):
+    """No address of the range is free."""
+
+
+class Taken(Exception):
+    """The address has an owner already."""
+
+
+class OutOfRange(Exception):
+    """The address is of no range of this cluster."""
+
+
+def family(network: Network) -> str:
+    return f"IPv{network.version}"
+
+
+def static_share(network: Network) -> int:
+    """How many addresses at the start of a range are not given out by chance: between 16 and 256, a sixteenth."""
+    size = min(network.num_addresses - 2, 1 << 16)
+    return min(max(16, size // 16), 256) if size > 16 else 0
+
+
+class Addresses:
+    """The ranges of one cluster."""
+
+    def __init__(self, local: Local, networks: Sequence[Network]) -> None:
+        self.networks = tuple(networks)
+        self._local = local
+
+    def range_of(self, wanted: str) -> Network | None:
+        return next((network for network in self.networks if family(network) == wanted), None)
+
+    async def take(self, address: str, namespace: str, name: str, *, dry_run: bool = False) -> None:
+        """Give a certain address to a Service. Raises Taken, OutOfRange."""
+        parsed = ipaddress.ip_address(address)
+        network = next((found for found in self.networks if parsed in found), None)
+        if network is None or parsed in (network.network_address, _last(network)):
+            raise OutOfRange(address)
+        if dry_run:
+            if await self._local.get(GROUP, PLURAL, "", str(parsed)) is not None:
+                raise Taken(address)
+            return
+        try:
+            await self._local.create(GROUP, PLURAL, _object(parsed, namespace, name))
+        except AlreadyExists as exists:
+            raise Taken(address) from exists
+
+    async def take_any(self, network: Network, namespace: str, name: str, *, dry_run: bool = False) -> str:
+        """Give some free address of a range to a Service. Raises Exhausted."""
+        taken = {found["metadata"]["name"] for found in await self._local.engine.lookup.list(GROUP, PLURAL)}
+        for candidate in _candidates(network, taken):
+            try:
+                await self.take(candidate, namespace, name, dry_run=dry_run)
+            except Taken:
+                continue
+            return candidate
+        raise Exhausted(str(network))
+
+    async def release(self, address: str, namespace: str, name: str) -> None:
+        """Take an address back, if it is this Service's."""
+        canonical = str(ipaddress.ip_address(address))
+        found = await self._local.get(GROUP, PLURAL, "", canonical)
+        if found is None or _owner(found) != (namespace, name):
+            return
+        try:
+            await self._local.delete(GROUP, PLURAL, "", canonical)
+        except NotFound:
+            return
+
+
+def _last(network: Network) -> Address | None:
+    """An IPv4 range's broadcast address is not given out."""
+    return network.broadcast_address if network.version == 4 else None
+
+
+def _candidates(network: Network, taken: set[str]) -> list[str]:
+    """Free addresses to try: by chance first, in order when the range is nearly full."""
+    size = network.num_addresses - (2 if network.version == 4 else 1)
+    start = static_share(network)
+    found: list[str] = []
+    chance = random.SystemRandom()
+    if size > start:
+        found = [str(network[1 + start + chance.randrange(size - start)]) for _ in range(_TRIES)]
+    free = [address for address in dict.fromkeys(found) if address not in taken]
+    if free:
+        return free
+    orders = (*range(start, min(size, 1 << 16)), *range(min(start, size)))
+    return [address for at in orders if (address := str(network[1 + at])) not in taken][:_TRIES]
+
+
+def _owner(found: Raw) -> tuple[str, str]:
+    parent = (found.get("spec") or {}).get("parentRef") or {}
+    return parent.get("namespace", ""), parent.get("name", "")
+
+
+def _object(address: Address, namespace: str, name: str) -> Raw:
+    labels = {
+        "ipaddress.kubernetes.io/ip-family": f"IPv{address.version}",
+        "ipaddress.kubernetes.io/managed-by": MANAGER,
+    }
+    parent = {"group": "", "resource": "services", "namespace": namespace, "name": name}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IPAddress",
+        "metadata": {"name": str(address), "labels": labels},
+        "spec": {"parentRef": parent},
+    }

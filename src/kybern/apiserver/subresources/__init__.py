@@ -1,0 +1,1 @@
+"""Paths below an object that are more than a part of it."""

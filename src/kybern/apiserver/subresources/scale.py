@@ -1,0 +1,100 @@
+"""The size of a workload, and nothing else of it: autoscaling/v1 Scale."""
+
+from kybern.apiserver import body
+from kybern.apiserver.answer import Plain
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import current, patch, prepare, update
+from kybern.apiserver.generic.current import Current
+from kybern.machinery import selectors
+from kybern.machinery.causes import invalid
+from kybern.machinery.errors import BadRequest, Invalid
+from kybern.machinery.kind import Kind, Raw
+from kybern.storage.value import decoded
+
+SCHEMA = "io.k8s.api.autoscaling.v1.Scale"
+KIND = Kind("autoscaling", "v1", "Scale", "scales", namespaced=True, schema=SCHEMA)
+
+
+def scale_of(raw: Raw) -> Raw:
+    """The Scale of a workload."""
+    metadata = raw["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    found: Raw = {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
+        "status": {"replicas": status.get("replicas") or 0},
+    }
+    text = _selector(raw)
+    if text:
+        found["status"]["selector"] = text
+    return found
+
+
+def _selector(raw: Raw) -> str:
+    selector = (raw.get("spec") or {}).get("selector")
+    if raw["kind"] == "ReplicationController":
+        return ",".join(f"{key}={value}" for key, value in sorted((selector or {}).items()))
+    return str(selectors.of_selector(selector)) if selector else ""
+
+
+async def get(call: Call) -> Plain:
+    return Plain(scale_of((await current.read(call)).raw))
+
+
+async def put(call: Call, data: bytes, content_type: str) -> Plain:
+    scale = body.decode(call, data, content_type, KIND, SCHEMA)
+    return await _set(call, lambda _old: scale)
+
+
+async def patch_(call: Call, data: bytes, content_type: str) -> Plain:
+    apply = patch.reader(KIND, data, content_type, SCHEMA)
+
+    def patched(old: Raw) -> Raw:
+        scale = apply(old)
+        body.identify(KIND, scale)
+        body.checked(call, KIND, scale, [], SCHEMA)
+        return scale
+
+    return await _set(call, patched)
+
+
+async def _set(call: Call, wanted: patch.Apply) -> Plain:
+    async def making(found: Current) -> Raw:
+        scale = wanted(scale_of(found.raw))
+        _check(call, scale, found)
+        raw = {**found.raw, "metadata": {**found.raw["metadata"]}}
+        raw["spec"] = {**(raw.get("spec") or {}), "replicas": (scale.get("spec") or {}).get("replicas") or 0}
+        if scale["metadata"].get("resourceVersion"):
+            raw["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"]
+        else:
+            raw["metadata"].pop("resourceVersion", None)
+        return raw
+
+    as_parent = Call(
+        call.engine,
+        call.kind,
+        call.user,
+        call.namespace,
+        call.name,
+        "scale",
+        call.query,
+        call.options,
+        call.warnings,
+    )
+    one = await update.change(as_parent, making)
+    return Plain(scale_of(decoded(one.body)))
+
+
+def _check(call: Call, scale: Raw, found: Current) -> None:
+    metadata = scale.setdefault("metadata", {})
+    name = metadata.get("name") or ""
+    if name and name != call.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+    prepare.same_object(call, scale, found)
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if replicas < 0:
+        cause = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise Invalid.of("autoscaling", "Scale", call.name, [cause])

@@ -1,0 +1,15 @@
+"""kube-apiserver: the API of the cluster, over etcd."""
+
+import sys
+
+from kybern.apiserver.config import FLAGS, read
+from kybern.apiserver.serve import serve
+from kybern.daemon import logs
+from kybern.daemon.run import run
+
+
+def main() -> None:
+    values = FLAGS.parse(sys.argv[1:])
+    logs.setup(values["v"])
+    config = read(values)
+    run(lambda: serve(config))
