@@ -135,7 +135,8 @@ class Election:
         if not mine:
             transitions = (old.lease_transitions or 0) + 1
             spec = replace(spec, acquire_time=now, lease_transitions=transitions)
-        self._observe(await self._client.patch(lease, replace(lease, spec=spec)))
+        # Upstream's roles let candidates update their lease, not patch it.
+        self._observe(await self._client.update(replace(lease, spec=spec)))
         return True
 
     def _observe(self, lease: Lease) -> None:
@@ -164,7 +165,7 @@ class Election:
         )
         try:
             async with asyncio.timeout(2.0):
-                await self._client.patch(lease, replace(lease, spec=freed))
+                await self._client.update(replace(lease, spec=freed))
         except (ApiError, TimeoutError) as problem:
             log.info("cannot give lease %s/%s back: %s", self._namespace, self._name, problem)
         self.holder = ""

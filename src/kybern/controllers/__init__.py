@@ -1,1 +1,42 @@
 """The control loops of kube-controller-manager, one file each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kybern.controllers import (
+    certificate_approving,
+    certificate_signing,
+    clusterrole_aggregation,
+    deployment,
+    endpoints,
+    endpointslice,
+    garbage_collector,
+    namespace,
+    node_ipam,
+    node_lifecycle,
+    pod_garbage_collector,
+    replicaset,
+    root_ca_certificate_publisher,
+    serviceaccount,
+    taint_eviction,
+)
+from kybern.loop.controller import Controller
+from kybern.loop.settings import Settings
+
+CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
+    certificate_approving.controller,
+    certificate_signing.controller,
+    clusterrole_aggregation.controller,
+    deployment.controller,
+    endpoints.controller,
+    endpointslice.controller,
+    garbage_collector.controller,
+    namespace.controller,
+    node_ipam.controller,
+    node_lifecycle.controller,
+    pod_garbage_collector.controller,
+    replicaset.controller,
+    root_ca_certificate_publisher.controller,
+    serviceaccount.controller,
+    taint_eviction.controller,
+)

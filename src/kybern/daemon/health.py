@@ -76,6 +76,14 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
 
+async def certificate_required(request: web.Request) -> web.Response | None:
+    """A guard: only who presented a client certificate (which TLS has then verified) may pass."""
+    transport = request.transport
+    if transport is not None and transport.get_extra_info("peercert"):
+        return None
+    return web.Response(status=401, text="Unauthorized\n")
+
+
 def application(checks: Mapping[str, Check], guard: Guard | None = None) -> web.Application:
     """The routes. ``guard`` is asked for all but health paths, and answers who may not pass (None: may)."""
 

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from kybern.api.core_v1 import Node, Pod
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
-from kybern.client.verbs import Verbs
+from kybern.client.verbs import Partial, Verbs
 from kybern.loop.controller import Action, Again, Call, Create, Delete, Emit, Failure, Patch, PatchStatus
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.struct import Object
@@ -66,9 +67,9 @@ class Actor:
             case Create(item):
                 await self._create(item, done)
             case Patch(old, new):
-                done.written.append(await self._client.patch(old, new))
+                await self._change(old, new, "", done)
             case PatchStatus(old, new):
-                done.written.append(await self._client.patch(old, new, "status"))
+                await self._change(old, new, "status", done)
             case Delete():
                 await self._delete(action, done)
             case Emit(about, kind, reason, message):
@@ -77,6 +78,16 @@ class Actor:
                 done.again.append(seconds)
             case Call(method, path, body):
                 await self._client.request(method, path, body, timeout=30.0)
+
+    async def _change(self, old: Object, new: Object, subresource: str, done: Round) -> None:
+        if old == new:
+            return
+        # Upstream's default roles let controllers patch these and update all others; either names the version.
+        patched = isinstance(old, Pod | Node | Partial)
+        change = (
+            self._client.patch(old, new, subresource) if patched else self._client.update(new, subresource)
+        )
+        done.written.append(await change)
 
     async def _create(self, item: Object, done: Round) -> None:
         try:

@@ -68,6 +68,10 @@ class View(Protocol):
         """
         ...
 
+    def review[T: Object](self, question: T) -> T:
+        """The API server's answer to a review, such as a SubjectAccessReview."""
+        ...
+
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
         """The same, for all objects of a kind in a namespace."""
         ...
@@ -82,7 +86,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change what differs between ``old`` and ``new`` (a merge patch that names old's resourceVersion)."""
+    """Change what differs between ``old`` and ``new``; a Conflict when the object is not at old's version any more."""
 
     old: Object
     new: Object

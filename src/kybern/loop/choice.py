@@ -1,0 +1,37 @@
+"""Which controllers run: upstream's ``--controllers``."""
+
+from collections.abc import Iterable, Mapping
+
+# Upstream still takes the names that its controllers had before v1.28.
+OLD_NAMES: Mapping[str, str] = {
+    "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrsigning": "certificatesigningrequest-signing-controller",
+    "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "deployment": "deployment-controller",
+    "endpoint": "endpoints-controller",
+    "endpointslice": "endpointslice-controller",
+    "garbagecollector": "garbage-collector-controller",
+    "namespace": "namespace-controller",
+    "nodeipam": "node-ipam-controller",
+    "nodelifecycle": "node-lifecycle-controller",
+    "podgc": "pod-garbage-collector-controller",
+    "replicaset": "replicaset-controller",
+    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
+    "serviceaccount": "serviceaccount-controller",
+}
+
+
+def unknown(wanted: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """What is asked for and does not exist."""
+    known = {*names, *OLD_NAMES, "*"}
+    return tuple(one for one in wanted if one.removeprefix("-") not in known)
+
+
+def is_enabled(name: str, wanted: Iterable[str]) -> bool:
+    """The first that names it decides: ``foo``, ``-foo``; then ``*``."""
+    star = False
+    for one in wanted:
+        if OLD_NAMES.get(one.removeprefix("-"), one.removeprefix("-")) == name:
+            return not one.startswith("-")
+        star = star or one == "*"
+    return star
