@@ -204,6 +204,7 @@ class Loop:
         def tell(change: Synced[Any] | Change[Any]) -> None:
             self._told(kind, change)
 
+        self.cache.add(kind)
         self._feeds[kind] = tasks.create_task(self.cache.feed(self._client, kind, tell=tell))
 
     def _told(self, kind: type[Object], change: Synced[Any] | Change[Any]) -> None:

@@ -1,0 +1,272 @@
+"""An API server in a dict, behind the same verbs as the real one: as much of it as control loops can tell apart.
+
+Keeps versions, uids, finalizers, deletion with propagation, status and finalize subresources, merge patches with
+preconditions, generation, watches and discovery. Knows no validation and few defaults.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, override
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
+from kybern.machinery.struct import Object, encode
+
+type Raw = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+
+def resource_of(kind: type[Object]) -> Resource:
+    return Resource(kind.api_version, kind.kind, kind.plural, kind.namespaced)
+
+
+class FakeApi(Verbs):
+    """``refuse`` may raise an ApiError for a request (method, path), to see what a loop makes of it."""
+
+    def __init__(self, *kinds: type[Object], clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.resources = {self._root(kind.api_version) + "/" + kind.plural: resource_of(kind) for kind in kinds}
+        self.objects: dict[tuple[str, str, str], Raw] = {}
+        self.revision = 0
+        self.log: list[tuple[int, str, str, Raw]] = []
+        self.requests: list[tuple[str, str]] = []
+        self.refuse: Callable[[str, str], None] = lambda _method, _path: None
+        self.clock = clock
+        self._news = asyncio.Condition()
+
+    @staticmethod
+    def _root(api_version: str) -> str:
+        return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+    def _where(self, path: str) -> tuple[Resource, str, str, str, str]:
+        parts = path.strip("/").split("/")
+        head = 3 if parts[0] == "apis" else 2
+        root, rest = "/" + "/".join(parts[:head]), parts[head:]
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2 and f"{root}/{rest[2]}" in self.resources:
+            namespace, rest = rest[1], rest[2:]
+        resource = self.resources.get(f"{root}/{rest[0]}")
+        if resource is None:
+            raise NotFound("the server could not find the requested resource")
+        name = rest[1] if len(rest) > 1 else ""
+        return resource, f"{root}/{rest[0]}", namespace, name, rest[2] if len(rest) > 2 else ""
+
+    @override
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout: float = PATIENCE,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> bytes:
+        await asyncio.sleep(0)
+        parts = urlsplit(path)
+        if method != "GET":
+            self.requests.append((method, parts.path))
+        self.refuse(method, parts.path)
+        if parts.path == "/apis" or parts.path.count("/") < 4 and parts.path in self._roots():
+            return json.dumps(self._discovery(parts.path)).encode()
+        given = json.loads(body) if isinstance(body, bytes) else deepcopy(body)
+        resource, collection, namespace, name, subresource = self._where(parts.path)
+        key = (collection, namespace, name)
+        answer = getattr(self, f"_{method.lower()}")(resource, key, subresource, given)
+        async with self._news:
+            self._news.notify_all()
+        return json.dumps(answer).encode()
+
+    def _roots(self) -> set[str]:
+        return {self._root(one.api_version) for one in self.resources.values()}
+
+    def _discovery(self, path: str) -> Raw:
+        if path == "/apis":
+            groups = {one.api_version.split("/")[0]: one.api_version for one in self.resources.values() if "/" in one.api_version}
+            return {
+                "groups": [
+                    {
+                        "name": name,
+                        "versions": [{"groupVersion": version, "version": version.split("/")[1]}],
+                        "preferredVersion": {"groupVersion": version, "version": version.split("/")[1]},
+                    }
+                    for name, version in groups.items()
+                ]
+            }
+        verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+        found = [one for one in self.resources.values() if self._root(one.api_version) == path]
+        return {
+            "groupVersion": path.removeprefix("/apis/").removeprefix("/api/"),
+            "resources": [{"name": one.plural, "kind": one.kind, "namespaced": one.namespaced, "verbs": verbs} for one in found],
+        }
+
+    def _get(self, resource: Resource, key: tuple[str, str, str], _sub: str, _body: Any) -> Raw:
+        if key[2]:
+            return self._known(resource, key)
+        items = [item for (kind, namespace, _), item in self.objects.items() if kind == key[0] and key[1] in ("", namespace)]
+        return {"kind": "List", "metadata": {"resourceVersion": str(self.revision)}, "items": items}
+
+    def _known(self, resource: Resource, key: tuple[str, str, str]) -> Raw:
+        if key not in self.objects:
+            raise NotFound(f'{resource.plural} "{key[2]}" not found')
+        return self.objects[key]
+
+    def _post(self, resource: Resource, key: tuple[str, str, str], _sub: str, body: Raw) -> Raw:
+        metadata = body.setdefault("metadata", {})
+        if not metadata.get("name"):
+            metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
+        where = (key[0], key[1], metadata["name"])
+        if where in self.objects:
+            raise AlreadyExists(f'{resource.plural} "{metadata["name"]}" already exists')
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = self._now()
+        metadata["generation"] = 1
+        body |= {"apiVersion": resource.api_version, "kind": resource.kind}
+        body.pop("status", None)
+        if resource.kind == "Namespace":
+            body["spec"] = {"finalizers": ["kubernetes"]}
+        return self._write("ADDED", where, body)
+
+    def _now(self) -> str:
+        return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _write(self, kind: str, key: tuple[str, str, str], body: Raw) -> Raw:
+        self.revision += 1
+        body["metadata"]["resourceVersion"] = str(self.revision)
+        if kind == "DELETED":
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = body
+        self.log.append((self.revision, kind, key[0], deepcopy(body)))
+        return body
+
+    def _patch(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Raw) -> Raw:
+        return self._change(resource, key, sub, lambda old: _merged(old, body), body)
+
+    def _put(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Raw) -> Raw:
+        return self._change(resource, key, sub, lambda _old: body, body)
+
+    def _change(
+        self, resource: Resource, key: tuple[str, str, str], sub: str, change: Callable[[Raw], Raw], body: Raw
+    ) -> Raw:
+        old = self._known(resource, key)
+        asked = body.get("metadata", {}).get("resourceVersion")
+        if asked and asked != old["metadata"]["resourceVersion"]:
+            raise Conflict(f'{resource.plural} "{key[2]}": the object has been modified')
+        new = change(deepcopy(old))
+        if sub in ("status", "approval"):
+            new = {**deepcopy(old), "status": new.get("status", {})}
+        elif "status" in old:
+            new["status"] = old["status"]
+        new["metadata"] = {**new["metadata"], **{name: old["metadata"][name] for name in _KEPT if name in old["metadata"]}}
+        if sub == "" and {**new, "metadata": 0} != {**old, "metadata": 0}:
+            new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
+        if new == old:
+            return old
+        return self._settled(key, new)
+
+    def _settled(self, key: tuple[str, str, str], body: Raw) -> Raw:
+        """Gone when it was to be deleted and nothing holds it any more."""
+        metadata = body["metadata"]
+        held = metadata.get("finalizers") or (body.get("spec") or {}).get("finalizers") or metadata.get("held")
+        if metadata.get("deletionTimestamp") and not held:
+            return self._write("DELETED", key, body)
+        return self._write("MODIFIED", key, body)
+
+    def _delete(self, resource: Resource, key: tuple[str, str, str], _sub: str, options: Raw | None) -> Raw:
+        if not key[2]:
+            for one in [one for one in self.objects if one[0] == key[0] and one[1] == key[1]]:
+                self._delete(resource, one, "", options)
+            return {"kind": "Status", "status": "Success"}
+        body = deepcopy(self._known(resource, key))
+        options = options or {}
+        uid = options.get("preconditions", {}).get("uid")
+        metadata = body["metadata"]
+        if uid and uid != metadata["uid"]:
+            raise Conflict("Precondition failed: UID in precondition")
+        finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.get("propagationPolicy", ""))
+        if finalizer and finalizer not in metadata.get("finalizers", []):
+            metadata["finalizers"] = [*metadata.get("finalizers", []), finalizer]
+        # A pod on a node goes when its kubelet says so: with grace it is only marked.
+        if resource.kind == "Pod" and body.get("spec", {}).get("nodeName"):
+            metadata["held"] = options.get("gracePeriodSeconds") != 0
+        if resource.kind == "Namespace":
+            body["status"] = {**body.get("status", {}), "phase": "Terminating"}
+        if metadata.get("deletionTimestamp") and not finalizer and options.get("gracePeriodSeconds") != 0:
+            return body
+        metadata.setdefault("deletionTimestamp", self._now())
+        return self._settled(key, body)
+
+    @override
+    @asynccontextmanager
+    async def stream(self, path: str, *, accept: str = JSON, silence: float = 90.0) -> AsyncIterator[AsyncIterator[bytes]]:
+        parts = urlsplit(path)
+        _, collection, namespace, _, _ = self._where(parts.path)
+        seen = int(parse_qs(parts.query)["resourceVersion"][0])
+        yield self._changes(collection, namespace, seen)
+
+    async def _changes(self, collection: str, namespace: str, seen: int) -> AsyncIterator[bytes]:
+        at = 0
+        while True:
+            for revision, kind, where, body in self.log[at:]:
+                if revision > seen and where == collection and namespace in ("", body["metadata"].get("namespace", "")):
+                    yield json.dumps({"type": kind, "object": body}).encode() + b"\n"
+            at = len(self.log)
+            async with self._news:
+                await self._news.wait_for(lambda at=at: len(self.log) > at)
+
+    # What tests use besides.
+
+    def all[T: Object](self, kind: type[T], namespace: str = "") -> list[T]:
+        collection = self._root(kind.api_version) + "/" + kind.plural
+        found = [item for (where, at, _), item in self.objects.items() if where == collection and namespace in ("", at)]
+        return [msgspec.convert(item, kind) for item in found]
+
+    def one[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+        return next((item for item in self.all(kind, namespace) if item.metadata.name == name), None)
+
+    async def set_status(self, item: Object, **status: Any) -> None:
+        metadata = item.metadata
+        old = self.objects[self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name]
+        await self.request("PATCH", _path(item) + "/status", {"status": {**old.get("status", {}), **status}})
+
+    async def forget(self, item: Object) -> None:
+        """What a kubelet does at the end of a pod."""
+        await self.request("DELETE", _path(item), {"gracePeriodSeconds": 0})
+
+
+def _path(item: Object) -> str:
+    middle = f"/namespaces/{item.metadata.namespace}" if item.namespaced else ""
+    return f"{FakeApi._root(item.api_version)}{middle}/{item.plural}/{item.metadata.name}"
+
+
+def _merged(old: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "name", "namespace", "held", "generation")
+
+__all__ = ["ApiError", "FakeApi", "Iterable", "encode"]

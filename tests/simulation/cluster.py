@@ -1,0 +1,76 @@
+"""A control plane in one process: the fake API server, the real loop and controllers, and kubelets that obey."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from kybern.api.apps_v1 import Deployment, ReplicaSet
+from kybern.api.certificates_v1 import CertificateSigningRequest
+from kybern.api.coordination_v1 import Lease
+from kybern.api.core_v1 import ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.rbac_v1 import ClusterRole
+from kybern.controllers import CONTROLLERS
+from kybern.loop.run import Loop
+from kybern.loop.settings import Settings
+from tests.simulation.api import FakeApi
+
+KINDS = (
+    Pod, Node, Namespace, Service, Endpoints, ConfigMap, Secret, ServiceAccount, Event, Deployment, ReplicaSet,
+    EndpointSlice, Lease, CertificateSigningRequest, ClusterRole,
+)  # fmt: skip
+
+
+class Simulation:
+    def __init__(self, api: FakeApi, loop: Loop) -> None:
+        self.api = api
+        self.loop = loop
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> None:
+        """Wait for what must come true; the assertion shows what was asked for."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def rest(self) -> None:
+        """Wait until no controller has anything to do, and see that none starts again by itself."""
+        quiet = 0
+        async with asyncio.timeout(10):
+            while quiet < 10:
+                before = self.api.revision
+                await asyncio.sleep(0.01)
+                quiet = quiet + 1 if self.loop.idle and self.api.revision == before else 0
+
+    async def kubelets(self) -> None:
+        """Start what is new, end what is to end; every pod is placed on node n1."""
+        number = 0
+        while True:
+            for pod in self.api.all(Pod):
+                if pod.metadata.deletion_timestamp is not None:
+                    await self.api.forget(pod)
+                elif pod.status.phase != "Running" and not pod.metadata.labels.get("broken"):
+                    number += 1
+                    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
+                    ip = f"10.244.0.{number}"
+                    await self.api.set_status(pod, phase="Running", podIP=ip, podIPs=[{"ip": ip}], conditions=[ready])
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(names: Sequence[str] = (), settings: Settings | None = None) -> AsyncIterator[Simulation]:
+    """The controllers of these names (all, when none is named) at work."""
+    api = FakeApi(*KINDS)
+    made = [make(settings or Settings()) for make in CONTROLLERS]
+    loop = Loop(api, [one for one in made if not names or one.name in names])
+    simulation = Simulation(api, loop)
+    task = asyncio.create_task(loop.run())
+    try:
+        yield simulation
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception()
