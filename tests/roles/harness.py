@@ -42,6 +42,7 @@ class FakeMachine:
     packages: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
     true: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     fails: Callable[[str], bool] = lambda _command: False
@@ -50,7 +51,7 @@ class FakeMachine:
         answers: dict[type, Callable[..., Any]] = {
             facts.Tree: self._tree,
             facts.Units: self._units,
-            facts.Succeeds: lambda probe: probe in self.true,
+            facts.Succeeds: self._succeeds,
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
             facts.Interface: lambda _address: "eth0",
@@ -87,6 +88,10 @@ class FakeMachine:
             name: facts.UnitState(s.loaded, s.active, s.enabled, s.stale, s.stamp, name not in self.dead)
             for name, s in known.items()
         }
+
+    def _succeeds(self, probe: str) -> bool:
+        self.asked.add(probe)
+        return probe in self.true
 
     def _unpack(self, stdin: str) -> None:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(stdin))) as archive:

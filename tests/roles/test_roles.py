@@ -1,18 +1,24 @@
 """Every role: what it does to a new machine, that it then comes to rest, and what a changed setting leads to."""
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
+from kybern.cni import conflist
+from kybern.cni import plan as cni_plan
 from roles import facts
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
 from roles.pki import pki
+from roles.reset import ABOVE, BELOW, LINKS, ROUTES, reset
 from roles.system import system, wanted_packages
 from tests.roles.harness import FakeMachine, Run, apply, plan
 
+ROOT = Path(__file__).parents[2]
 ROLES = (system, firewall, pki, etcd, loadbalancer)
 
 
@@ -210,3 +216,42 @@ def test_a_machine_that_is_no_master_any_more_loses_a_master_s_keys(cluster):
 
     assert "/etc/kubernetes/pki/apiserver.key" not in fake.tree
     assert "/etc/kubernetes/pki/ca.crt" in fake.tree
+
+
+def test_a_reset_machine_is_reset_once(cluster):
+    fake = FakeMachine("m1")
+
+    assert plan(reset, cluster, cluster.masters[0], fake) == ["reset | Everything of the cluster"]
+    fake.true.update(fake.asked)
+    assert plan(reset, cluster, cluster.masters[0], fake) == []
+
+
+def test_a_reset_of_all_members_forgets_them_and_one_of_a_part_does_not(cluster, state):
+    note = state / "test/etcd-bootstrapped"
+    note.write_text("m1\nm2\nm3\n")
+    members = cluster.masters
+    run = Run([FakeMachine(member.name) for member in members])
+    run.state.active_hosts.discard(run.hosts[2])
+    run.prepare(reset, cluster, members)
+    run.execute()
+    assert note.exists()
+
+    run = Run([FakeMachine(member.name) for member in members])
+    run.prepare(reset, cluster, members)
+    run.execute()
+    assert not note.exists()
+
+
+def test_reset_knows_every_unit_that_a_role_makes():
+    made = {
+        name
+        for path in (ROOT / "roles").glob("*.py")
+        for name in re.findall(r'"([a-z-]+\.service)"', path.read_text())
+    }
+
+    assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
+
+
+def test_reset_knows_the_pod_network_s_links_and_routes():
+    assert {conflist.BRIDGE, cni_plan.DEVICE} == set(LINKS)
+    assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()

@@ -1,0 +1,84 @@
+"""Take a cluster off its machines: daemons, containers, data, certificates, network. SSH and packages stay.
+
+Leaves a machine that ``deploys/cluster.py`` treats as a new one. Only what Kybern has made goes: its units and
+directories, its containers, the iptables chains and links that bear its or Kubernetes' names.
+
+Safe to run again, also after it was interrupted. The operator's certificates stay. That the members of etcd have once
+been healthy is forgotten only when every one of them is reset in the same run, since a part of them must not start a
+cluster of its own.
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, deploy, operation
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import state
+from roles.operations import once
+from roles.templates import render
+
+# What starts containers or talks to the API is stopped first; then the containers go; then what they stood on.
+ABOVE = (
+    "kubelet.service",
+    "kube-proxy.service",
+    "kybern-pod-network.service",
+    "kube-scheduler.service",
+    "kube-controller-manager.service",
+    "kube-apiserver.service",
+    "keepalived.service",
+    "haproxy.service",
+)
+BELOW = (
+    "containerd.service",
+    "etcd.service",
+    "kybern-firewall.service",
+    "kybern-machine.service",
+)
+DIRECTORIES = (
+    "/etc/kubernetes",
+    "/etc/kybern",
+    "/etc/cni/net.d",
+    "/opt/kybern",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/var/lib/kybern",
+    "/var/log/containers",
+    "/var/log/pods",
+)
+# These may be mounted, so they stay and are emptied.
+EMPTIED = ("/var/lib/etcd", "/var/lib/containerd")
+FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
+LINKS = ("cni0", "kybern-vxlan")
+ROUTES = 75  # the protocol number of the pod network's routes
+CHAINS = "KUBE|KYBERN|CNI"
+
+
+@deploy("reset")
+def reset(cluster: Cluster, machine: Machine) -> None:
+    gone = " && ".join(
+        f"[ ! -e {path} ]"
+        for path in ("/etc/kybern", "/etc/kubernetes", "/opt/kybern", "/var/lib/etcd/member")
+    )
+    script = render(
+        "reset/reset.sh",
+        above=ABOVE,
+        below=BELOW,
+        directories=DIRECTORIES,
+        emptied=EMPTIED,
+        files=FILES,
+        links=LINKS,
+        chains=CHAINS,
+        protocol=ROUTES,
+    )
+    once(name="Everything of the cluster", probe=gone, command=script.decode())
+    if machine == cluster.members[0]:
+        forget(name="Its members forgotten", note=state(cluster) / "etcd-bootstrapped")
+
+
+@operation()
+def forget(note: Path) -> Generator[FunctionCommand]:
+    everybody = set(host.inventory) == host.state.active_hosts
+    if note.exists() and everybody:
+        yield FunctionCommand(note.unlink, (), {})
