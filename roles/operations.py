@@ -73,14 +73,13 @@ def units(services: Sequence[Service], restart: bool = True, guard: str = "", ga
     restarts = any(verb == "restart" for _, verb in changes)
     if restarts:
         yield from _halt_after_failure()
-    steps = ["systemctl daemon-reload"]
+    # Enabling reads the units again by itself.
+    steps = [f"systemctl enable --quiet {' '.join(enable)}" if enable else "systemctl daemon-reload"]
     if guard and restarts:
         steps.insert(
             0,
             f"{{ {_quiet(guard)} || {{ echo 'not restarted, because this fails: {_shown(guard)}' >&2; exit 1; }}; }}",
         )
-    if enable:
-        steps.append(f"systemctl enable --quiet {' '.join(enable)}")
     steps += [_started(service, verb) for service, verb in changes]
     if gate and restarts:
         steps.append(_waiting(gate, COMMAND_SECONDS // 2))
