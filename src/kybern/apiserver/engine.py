@@ -12,6 +12,7 @@ from kybern.admission.chain import Chain
 from kybern.admission.framework import Lookup
 from kybern.apiserver.options import WriteOptions
 from kybern.apiserver.route import Table
+from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.user import User
 from kybern.machinery.kind import Kind, Raw
 from kybern.storage.cache import Cache, Caches
@@ -50,6 +51,7 @@ class Engine:
     lookup: Lookup
     chain: Chain = field(default_factory=lambda: Chain(()))
     guards: Mapping[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
+    authorize: Callable[[Attributes], Decision] | None = None
     event_ttl: int = 3600
     clock: Callable[[], float] = time.time
     _forms: dict[str, Form] = field(default_factory=dict)

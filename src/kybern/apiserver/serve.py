@@ -104,6 +104,7 @@ class Parts:
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
         self.authorization = Authorization(config.modes)
+        self.engine.authorize = self.authorization.allow
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()
         self.paths = Paths(table, config.address, self._health())
@@ -194,6 +195,7 @@ class Parts:
         }
 
     async def run(self) -> None:
+        self.engine.chain = self._chain()
         await self._listen()
         self.tasks.create_task(self.server.tend(), name="watches")
         self.authorization.follow(self.informers)
@@ -201,7 +203,6 @@ class Parts:
         self.synced = True
         await self._make()
         values = self.config.values
-        self.engine.chain = self._chain()
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
         self.made = True

@@ -21,6 +21,7 @@ def request(
         dry_run=call.options.dry_run,
         options=options or {},
         warnings=call.warnings,
+        authorize=call.engine.authorize,
     )
 
 
