@@ -6,7 +6,6 @@ certificates in files are read again when they change; new connections then use 
 again after the server may have closed it, so that a write does not fail on one that was idle.
 """
 
-import asyncio
 import base64
 import contextlib
 import socket
@@ -186,9 +185,11 @@ class Client(Verbs):
 
 
 def _unreachable(server: str, problem: BaseException) -> ServiceUnavailable | Timeout:
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        return ServiceUnavailable(f"cannot trust {server}: {problem.certificate_error}")
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return ServiceUnavailable(f"cannot reach {server}: {problem.strerror or problem.os_error}")
     text = str(problem) or type(problem).__name__
-    if isinstance(problem, TimeoutError | asyncio.TimeoutError) and not isinstance(
-        problem, aiohttp.ClientConnectorError
-    ):
+    if isinstance(problem, TimeoutError):
         return Timeout(f"no answer from {server} in time: {text}")
     return ServiceUnavailable(f"cannot reach {server}: {text}")

@@ -86,6 +86,11 @@ class Backoff:
     def reset(self) -> None:
         self._next = _FIRST_DELAY
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing has failed since the last success: worth telling, the tenth time in a row is not."""
+        return self._next == _FIRST_DELAY
+
     async def wait(self) -> None:
         delay = self._next * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
         self._next = min(self._next * 2, _LAST_DELAY)
@@ -212,6 +217,11 @@ async def watch[T: Object](
             log.warning("cannot read what the watch of %s sent: %s", kind.plural, problem)
             state.revision = ""
         except ApiError as problem:
-            log.warning("cannot watch %s: %s", kind.plural, problem)
+            log.log(
+                logging.WARNING if backoff.fresh else logging.DEBUG,
+                "cannot watch %s: %s",
+                kind.plural,
+                problem,
+            )
         # Also after an ordinary end: a server that closes at once, again and again, must not be asked without a pause.
         await backoff.wait()

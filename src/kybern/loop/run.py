@@ -86,7 +86,8 @@ class _Running:
         for seconds in done.again:
             self.queue.add_after(key, seconds)
         if done.failure is not None:
-            self._failures[key] = done.failure
+            if not _is_terminating(done.failure.error):
+                self._failures[key] = done.failure
             self._failed(key, done.failure.error)
             return
         self.queue.forget(key)
@@ -95,6 +96,10 @@ class _Running:
             self.queue.add(key)
 
     def _failed(self, key: Key, problem: ApiError) -> None:
+        if _is_terminating(problem):
+            # It will be refused until the namespace is gone, and everything in it with it.
+            self.queue.forget(key)
+            return
         if isinstance(problem, _SERVERS_FAULT):
             delay = self.queue.retry(key, at_least=1.0, at_most=5.0)
         else:
@@ -103,6 +108,11 @@ class _Running:
         log.log(
             level, "%s: %s failed, again in %.3f s: %s", self.controller.name, _shown(key), delay, problem
         )
+
+
+def _is_terminating(problem: ApiError) -> bool:
+    causes = problem.details.causes if problem.details is not None else ()
+    return any(cause.reason == "NamespaceTerminating" for cause in causes)
 
 
 def _shown(key: Key) -> str:
