@@ -18,7 +18,6 @@ from kybern.kubelet.admit import refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.static import Manifests
-from kybern.kubelet.status import FINISHED
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 
@@ -235,7 +234,3 @@ class Agent:
 
 def _same_name(one: Pod, other: Pod) -> bool:
     return (one.metadata.namespace, one.metadata.name) == (other.metadata.namespace, other.metadata.name)
-
-
-def finished(pod: Pod) -> bool:
-    return pod.status.phase in FINISHED

@@ -36,9 +36,9 @@ def patch_of(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | None:
 
 
 class Publisher:
-    """Sends statuses; ``run`` belongs into the daemon's TaskGroup."""
+    """Sends statuses; ``run`` belongs into the daemon's TaskGroup. Without an API server nothing is told to anybody."""
 
-    def __init__(self, client: Verbs) -> None:
+    def __init__(self, client: Verbs | None) -> None:
         self._client = client
         self._waiting: dict[str, tuple[Pod, PodStatus]] = {}
         self._something = asyncio.Event()
@@ -48,6 +48,8 @@ class Publisher:
     def tell(self, pod: Pod, status: PodStatus) -> None:
         """Send this when there is time. ``pod`` is the API server's own (for a static pod, its mirror)."""
         uid = pod.metadata.uid
+        if self._client is None:
+            return
         if uid in self._waiting or status != self._told.get(uid, pod.status):
             self._waiting[uid] = (pod, status)
             self._something.set()
@@ -68,7 +70,8 @@ class Publisher:
 
     async def delete(self, pod: Pod) -> None:
         """Take exactly this pod out of the API server; nothing of it runs any more."""
-        await self._client.delete(pod, grace_seconds=0)
+        if self._client is not None:
+            await self._client.delete(pod, grace_seconds=0)
 
     async def run(self) -> None:
         while True:
@@ -87,7 +90,7 @@ class Publisher:
         pod, status = self._waiting[uid]
         body = patch_of(uid, self._told.get(uid, pod.status), status)
         try:
-            if body is not None:
+            if body is not None and self._client is not None:
                 meta = pod.metadata
                 await self._client.patch_raw(Pod, meta.namespace, meta.name, body, "strategic", "status")
             self._told[uid] = status

@@ -88,7 +88,7 @@ class Manifests:
             try:
                 pod = pod_of(path.read_text(), str(path), self.node)
             except (OSError, BadManifest, UnicodeDecodeError) as problem:
-                log.error("cannot use the manifest %s: %s", path, problem)
+                log.warning("cannot use the manifest %s: %s", path, problem)
                 continue
             found[pod.metadata.uid] = pod
         return found
@@ -106,7 +106,7 @@ def mirror_of(pod: Pod, owner: Node | None) -> Pod:
     """What the API server is shown of a static pod. Pure."""
     meta = pod.metadata
     notes = {**meta.annotations, labels.MIRROR: meta.annotations[labels.CONFIG_HASH]}
-    owners = ()
+    owners: tuple[OwnerReference, ...] = ()
     if owner is not None and owner.metadata.uid:
         owners = (
             OwnerReference(

@@ -35,12 +35,12 @@ class Kept:
     """Sets volumes up below ``root`` (upstream's --root-dir)."""
 
     def __init__(self, root: Path, objects: Objects) -> None:
-        self._root = root
+        self.root = root
         self._objects = objects
 
     def home(self, uid: str) -> Path:
         """The pod's own directory."""
-        return self._root / "pods" / uid
+        return self.root / "pods" / uid
 
     async def set_up(self, pod: Pod, place: Place) -> Mapping[str, Path]:
         """All volumes of a pod; the path of each by its name. Raises Failed."""
@@ -79,7 +79,7 @@ class Kept:
 
     def known(self) -> frozenset[str]:
         """Uids of the pods that have a directory."""
-        pods = self._root / "pods"
+        pods = self.root / "pods"
         return frozenset(path.name for path in pods.iterdir()) if pods.is_dir() else frozenset()
 
 

@@ -1,0 +1,172 @@
+"""The kubelet's own identity: a kubeconfig that it was given, or a certificate that it asks for.
+
+Without a kubeconfig, but with a bootstrap one (whose token may do no more than that), it makes a key, asks for a
+certificate for ``system:node:NAME`` and waits until it is approved and signed. What it got is written as upstream has it:
+CERT-DIR/kubelet-client-current.pem (certificate and key in one file, a link to the newest) and the kubeconfig that names
+it. While it runs, it asks for another one before two thirds to nine tenths of its time are over; the client notices the
+new file by itself.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestSpec
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import kubeconfig
+from kybern.client.kubeconfig import Config
+from kybern.client.rest import Client
+from kybern.daemon.run import Fatal
+from kybern.kubelet.node import own_hostname
+from kybern.kubelet.settings import Settings
+from kybern.machinery.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
+_POLL = 1.0
+_PATIENCE = 15 * 60.0
+_LOOK = 600.0
+
+
+def request_of(node: str) -> tuple[bytes, bytes]:
+    """A signing request and its key in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}"),
+        ]
+    )
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM), secret
+
+
+def due(certificate: bytes, part: float) -> datetime:
+    """When to ask for another: after this part of its time. Pure."""
+    found = x509.load_pem_x509_certificate(certificate)
+    begin, end = found.not_valid_before_utc, found.not_valid_after_utc
+    return begin + (end - begin) * part
+
+
+async def certificate(client: Client, node: str) -> tuple[bytes, bytes]:
+    """Ask and wait: certificate and key. Raises Fatal when it is denied or not signed in time."""
+    csr, key = request_of(node)
+    spec = CertificateSigningRequestSpec(
+        request=base64.b64encode(csr).decode(),
+        signer_name=_SIGNER,
+        usages=("digital signature", "client auth"),
+    )
+    made = await client.create(
+        CertificateSigningRequest(metadata=ObjectMeta(generate_name="csr-"), spec=spec)
+    )
+    log.info("Waiting for certificate signing request %s to be approved", made.metadata.name)
+    limit = asyncio.get_running_loop().time() + _PATIENCE
+    while asyncio.get_running_loop().time() < limit:
+        for condition in made.status.conditions:
+            if condition.type in ("Denied", "Failed"):
+                raise Fatal(
+                    f"certificate signing request {made.metadata.name} is {condition.type}: {condition.message}"
+                )
+        if made.status.certificate:
+            return base64.b64decode(made.status.certificate), key
+        await asyncio.sleep(_POLL)
+        made = await client.get(CertificateSigningRequest, made.metadata.name)
+    raise Fatal(f"certificate signing request {made.metadata.name} was not signed in time")
+
+
+def store(directory: Path, cert: bytes, key: bytes) -> Path:
+    """Write a pair and let the link point at it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d-%H-%M-%S")
+    path = directory / f"kubelet-client-{stamp}.pem"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(cert + key)
+    current = directory / "kubelet-client-current.pem"
+    fresh = directory / "kubelet-client-current.pem.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(path.name)
+    fresh.replace(current)
+    return current
+
+
+async def _first(settings: Settings, node: str) -> None:
+    """Ask with the bootstrap identity, until there is an answer, and write the kubeconfig."""
+    weak = kubeconfig.load(settings.bootstrap_kubeconfig)
+    async with Client(weak) as client:
+        while True:
+            try:
+                cert, key = await certificate(client, node)
+                break
+            except ApiError as problem:
+                log.warning("cannot ask for a certificate: %s", problem)
+                await asyncio.sleep(_POLL * 5)
+    current = store(Path(settings.cert_dir), cert, key)
+    strong = Config(
+        server=weak.server, ca_data=weak.ca_data, ca_file=weak.ca_file, insecure=weak.insecure,
+        server_name=weak.server_name, cert_file=str(current), key_file=str(current),
+    )  # fmt: skip
+    target = Path(settings.kubeconfig)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(kubeconfig.dump(strong, name="default"))
+    fresh.replace(target)
+
+
+async def _rotate(settings: Settings, config: Config, node: str) -> None:
+    """Replace the certificate in time, for as long as the kubelet runs."""
+    part = random.uniform(0.7, 0.9)  # noqa: S311  # no secret: so that nodes do not ask all at once
+    current = Path(config.cert_file)
+    async with Client(config) as client:
+        while True:
+            try:
+                when = due(await asyncio.to_thread(current.read_bytes), part)
+                if datetime.now(UTC) >= when:
+                    cert, key = await certificate(client, node)
+                    store(current.parent, cert, key)
+                    log.info("Rotated the client certificate")
+                    continue
+            except (ApiError, Fatal, OSError, ValueError) as problem:
+                log.warning("cannot rotate the client certificate: %s", problem)
+            await asyncio.sleep(_LOOK)
+
+
+@contextlib.asynccontextmanager
+async def identity(settings: Settings) -> AsyncIterator[Config | None]:
+    """Who the kubelet is to the API server; None without one. Its own certificate is rotated meanwhile."""
+    if not settings.kubeconfig and not settings.bootstrap_kubeconfig:
+        yield None
+        return
+    node = (settings.hostname_override or own_hostname()).lower()
+    exists = await asyncio.to_thread(Path(settings.kubeconfig or "/nonexistent").exists)
+    if not exists and settings.bootstrap_kubeconfig:
+        if not settings.kubeconfig:
+            raise Fatal("--bootstrap-kubeconfig needs --kubeconfig, where to write the identity")
+        await _first(settings, node)
+    config = kubeconfig.load(settings.kubeconfig)
+    own = config.cert_file.endswith("kubelet-client-current.pem")
+    if not own or not settings.rotate_certificates:
+        yield config
+        return
+    async with asyncio.TaskGroup() as tasks:
+        rotating = tasks.create_task(_rotate(settings, config, node))
+        try:
+            yield config
+        finally:
+            rotating.cancel()

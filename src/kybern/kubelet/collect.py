@@ -1,0 +1,164 @@
+"""Tidying up: dead containers and sandboxes, directories and cgroups of pods that are gone, images when the disk is full.
+
+What holds: of each container the newest dead run stays (its logs and its exit code are still asked for); nothing of a pod
+that some source still wants is touched but that; an image in use stays. ``surplus_*`` decide and are pure.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from kybern.kubelet import machine
+from kybern.kubelet.agent import Agent
+from kybern.kubelet.cri import Image, RuntimeFailure
+from kybern.kubelet.plan import containers
+from kybern.kubelet.registries import with_tag
+from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
+from kybern.kubelet.settings import Settings
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.volumes.plugin import CannotMount
+
+log = logging.getLogger(__name__)
+
+_EVERY = 60.0
+_IMAGES_EVERY = 300.0
+_KEPT = 1
+
+
+def surplus_runs(actual: Actual) -> list[Instance]:
+    """Dead runs beyond the newest of each container; none that is the newest run of all."""
+    found = []
+    for name in {instance.name for instance in actual.instances}:
+        dead = [run for run in actual.runs(name) if run.state in (RunState.EXITED, RunState.CREATED)]
+        running = any(run.running for run in actual.runs(name))
+        # A run that goes on has one dead one before it (lastState); a dead one has one before it, too.
+        found += dead[_KEPT + (0 if running else 1) :]
+    return found
+
+
+def surplus_sandboxes(actual: Actual) -> list[Sandbox]:
+    """Dead sandboxes but the newest, once nothing is left in them."""
+    used = {instance.sandbox for instance in actual.instances}
+    return [s for s in actual.sandboxes[1:] if not s.ready and s.id not in used]
+
+
+def surplus_images(
+    images: Iterable[Image], used: frozenset[str], last_used: Mapping[str, float], before: float, excess: int
+) -> list[Image]:
+    """Images to remove until so many bytes are free: not in use, old enough, the longest unused first."""
+    free = [image for image in images if image.id not in used and not image.pinned]
+    old = sorted(
+        (image for image in free if last_used.get(image.id, 0.0) < before),
+        key=lambda i: last_used.get(i.id, 0),
+    )
+    found: list[Image] = []
+    for image in old:
+        if excess <= 0:
+            break
+        found.append(image)
+        excess -= image.size
+    return found
+
+
+class Collector:
+    """``run`` belongs into the daemon's TaskGroup."""
+
+    def __init__(self, agent: Agent, here: Surroundings, settings: Settings) -> None:
+        self._agent = agent
+        self._here = here
+        self._settings = settings
+        self._last_used: dict[str, float] = {}
+        self._images_at = 0.0
+        self._image_directory = ""
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self.look()
+            except (RuntimeFailure, OSError) as problem:
+                log.warning("cannot tidy up: %s", problem)
+
+    async def look(self) -> None:
+        """Tidy up once."""
+        for worker, _task in list(self._agent.workers.values()):
+            await self._dead(worker.actual)
+        await self._orphans()
+        if time.monotonic() - self._images_at > _IMAGES_EVERY:
+            self._images_at = time.monotonic()
+            await self._images()
+
+    async def _dead(self, actual: Actual) -> None:
+        runtime = self._here.runtime
+        for instance in surplus_runs(actual):
+            await runtime.remove_container(instance.id)
+            _unlink(instance.log_path)
+        for sandbox in surplus_sandboxes(actual):
+            await runtime.remove_sandbox(sandbox.id)
+
+    async def _orphans(self) -> None:
+        """What a kubelet that was killed left behind."""
+        for uid in self._here.volumes.known():
+            if not self._agent.known(uid):
+                try:
+                    await self._here.volumes.remove(uid)
+                    log.info("Removed the directory of pod %s, which is gone", uid)
+                except (CannotMount, OSError) as problem:
+                    log.warning("cannot remove the directory of pod %s: %s", uid, problem)
+        for uid, name in await asyncio.to_thread(lambda: list(self._here.cgroups.pods())):
+            if not self._agent.known(uid):
+                await asyncio.to_thread(self._here.cgroups.remove, name)
+
+    async def _images(self) -> None:
+        """Remove images when the disk that holds them is fuller than it may be."""
+        runtime, settings = self._here.runtime, self._settings
+        images = await runtime.images()
+        now = time.monotonic()
+        used = self._used(images)
+        for image in images:
+            if image.id in used or image.id not in self._last_used:
+                self._last_used[image.id] = now
+        self._image_directory = self._image_directory or await runtime.image_directory()
+        directory = Path(self._image_directory or self._settings.root_dir)
+        disk = machine.pressure(
+            directory if await asyncio.to_thread(directory.exists) else self._here.volumes.root
+        )
+        full = disk.disk_total - disk.disk_available
+        if full * 100 < disk.disk_total * settings.image_high:
+            return
+        excess = full - disk.disk_total * settings.image_low // 100
+        log.info(
+            "The disk of the images is %d %% full: freeing %d bytes", full * 100 // disk.disk_total, excess
+        )
+        freed = 0
+        for image in surplus_images(images, used, self._last_used, now - settings.image_min_age, excess):
+            await runtime.remove_image(image.id)
+            freed += image.size
+        if freed < excess:
+            text = (
+                f"Failed to garbage collect required amount of images. Attempted to free {excess} bytes, "
+                f"but only found {freed} bytes eligible to free."
+            )
+            self._here.voice.node("Warning", "FreeDiskSpaceFailed", text)
+
+    def _used(self, images: Iterable[Image]) -> frozenset[str]:
+        wanted = {with_tag(c.image) for pod in self._agent.pods() for c, _init in containers(pod)}
+        running = {i.image for w, _task in self._agent.workers.values() for i in w.actual.instances}
+        running |= {i.image_id for w, _task in self._agent.workers.values() for i in w.actual.instances}
+        names = wanted | running
+        return frozenset(
+            image.id
+            for image in images
+            if image.id in names
+            or any(tag in names or tag.removeprefix("docker.io/library/") in names for tag in image.tags)
+            or any(digest in names for digest in image.digests)
+        )
+
+
+def _unlink(path: str) -> None:
+    """A run's log and what was set aside of it."""
+    if path:
+        for found in Path(path).parent.glob(f"{Path(path).name}*"):
+            found.unlink(missing_ok=True)

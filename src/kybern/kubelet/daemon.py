@@ -1,0 +1,216 @@
+"""The kubelet as a whole: its parts made from its settings, and one TaskGroup."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kybern.api.core_v1 import Service
+from kybern.client.cache import Cache
+from kybern.client.events import Recorder
+from kybern.client.kubeconfig import Config
+from kybern.client.rest import Client
+from kybern.client.verbs import Verbs
+from kybern.daemon import health, tls
+from kybern.daemon.run import Fatal, ready
+from kybern.kubelet import machine, node_status, voice
+from kybern.kubelet.access import Access
+from kybern.kubelet.agent import Agent, Self
+from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.collect import Collector
+from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.images import Images
+from kybern.kubelet.names import Resolver, read_resolv_conf
+from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
+from kybern.kubelet.node_status import Reserved
+from kybern.kubelet.objects import ApiObjects
+from kybern.kubelet.pleg import Watcher
+from kybern.kubelet.publish import Publisher
+from kybern.kubelet.rotation import Rotator
+from kybern.kubelet.server import Server
+from kybern.kubelet.settings import Settings
+from kybern.kubelet.spec import Machine
+from kybern.kubelet.static import Manifests
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.voice import Voice
+from kybern.kubelet.volumes.kept import Kept
+from kybern.machinery.quantity import parse
+
+log = logging.getLogger(__name__)
+
+_RUNTIME_PATIENCE = 120.0
+
+
+class _Silent:
+    """Takes events of a node without an API server."""
+
+    def emit(self, about: object, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+        log.info("%s %s: %s", type, reason, message)
+
+
+def node_name(settings: Settings) -> str:
+    return (settings.hostname_override or own_hostname()).strip().lower()
+
+
+def _addresses(settings: Settings) -> tuple[str, ...]:
+    for text in settings.node_ip:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError as problem:
+            raise Fatal(f'--node-ip "{text}" is no IP address') from problem
+    return settings.node_ip or own_addresses()
+
+
+def _resolver(path: str) -> Resolver:
+    if not path:
+        return Resolver()
+    try:
+        return read_resolv_conf(Path(path).read_text())
+    except OSError as problem:
+        log.warning("cannot read %s: %s", path, problem.strerror)
+        return Resolver()
+
+
+async def _runtime_answers(runtime: Runtime) -> None:
+    """Wait for the runtime: it may be started at the same time as we are."""
+    limit = asyncio.get_running_loop().time() + _RUNTIME_PATIENCE
+    while True:
+        try:
+            await runtime.greet()
+        except RuntimeFailure as problem:
+            if asyncio.get_running_loop().time() > limit:
+                raise Fatal(f"the container runtime does not answer: {problem}") from problem
+            log.warning("waiting for the container runtime: %s", problem)
+            await asyncio.sleep(1.0)
+        else:
+            return
+
+
+def _services(cache: Cache | None) -> tuple[Service, ...]:
+    return tuple(cache.list(Service)) if cache is not None else ()
+
+
+class Kubelet:
+    """Everything that runs, from settings and an API server (or none)."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, client: Verbs | None, host: str = "") -> None:
+        self.settings = settings
+        self._client = client
+        self._runtime = runtime
+        node = host or node_name(settings)
+        addresses = _addresses(settings)
+        root = Path(settings.root_dir)
+        root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        hardware = machine.hardware(root)
+        reserved = Reserved(
+            (settings.kube_reserved, settings.system_reserved), settings.eviction_hard, settings.max_pods
+        )
+        left = node_status.allocatable(hardware, reserved)
+        cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
+        period = int(settings.cpu_cfs_period * 1_000_000)
+        cgroups = Cgroups(cgroup_root, period=period)
+        self._recorder: voice.Recorder = (
+            Recorder(client, "kubelet", node) if client is not None else _Silent()
+        )
+        speaker = Voice(self._recorder, node)
+        objects = ApiObjects(client)
+        self.cache = Cache() if client is not None else None
+        if self.cache is not None:
+            self.cache.add(Service)
+        self.here = Surroundings(
+            runtime=runtime,
+            voice=speaker,
+            objects=objects,
+            volumes=Kept(root, objects),
+            images=Images(runtime, speaker, serial=settings.serialize_pulls),
+            cgroups=cgroups,
+            machine=Machine(
+                node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
+                cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
+                cpu_quota=settings.cpu_cfs_quota,
+            ),
+            host_ips=addresses,
+            services=lambda: _services(self.cache),
+            resolver=lambda: _resolver(settings.resolv_conf),
+            allocatable=(
+                parse(left["cpu"]).milli(), parse(left["memory"]).value(), parse(left["ephemeral-storage"]).value()
+            ),
+            cluster_dns=settings.cluster_dns,
+            container_logs=Path(settings.container_logs),
+        )  # fmt: skip
+        self.me = Self()
+        self.publisher = Publisher(client)
+        directory = Path(settings.static_pod_path) if settings.static_pod_path else None
+        manifests = Manifests(directory, node) if directory is not None else None
+        self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
+        self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
+        self._wishes = Wishes(
+            hostname=settings.hostname_override or own_hostname(), addresses=addresses, root=root,
+            port=settings.port, labels=settings.node_labels, taints=settings.taints,
+            register=settings.register_node, reserved=reserved, status_every=settings.status_every,
+            lease_seconds=settings.lease_seconds, provider_id=settings.provider_id,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.to_thread(self.here.cgroups.prepare)
+        async with asyncio.TaskGroup() as tasks:
+            if self._client is not None:
+                await self._with_api(tasks, self._client)
+            tasks.create_task(self.agent.run())
+            tasks.create_task(self.watcher.run())
+            tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
+            keeper = None
+            if self._client is not None:
+                keeper = NodeKeeper(
+                    self._wishes, self.here, self._client, self.me, lambda: self.watcher.problem
+                )
+                tasks.create_task(keeper.run())
+            tasks.create_task(Collector(self.agent, self.here, self.settings).run())
+            for serving in self._servers():
+                tasks.create_task(serving)
+            ready()
+
+    async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
+        assert self.cache is not None
+        assert isinstance(self._recorder, Recorder)
+        tasks.create_task(self._recorder.run())
+        tasks.create_task(self.publisher.run())
+        tasks.create_task(self.cache.feed(client, Service))
+
+    def _servers(self) -> Iterator[Coroutine[Any, Any, None]]:
+        settings = self.settings
+        checks: Mapping[str, health.Check] = {"syncloop": self._check}
+        yield health.serve(settings.healthz_address, settings.healthz_port, checks)
+        if not settings.port:
+            return
+        cert, key = settings.tls_cert, settings.tls_key
+        if not cert:
+            names = (self.here.machine.node, *self.here.host_ips)
+            cert, key = tls.self_signed(names, Path(settings.cert_dir))
+        context = tls.server_context(
+            cert, key, settings.client_ca, minimum=tls.minimum_version(settings.tls_minimum)
+        )
+        access = Access(
+            self._client, self.here.machine.node, webhook=settings.authorization == "Webhook",
+            tokens=settings.webhook_authentication, anonymous=settings.anonymous,
+        )  # fmt: skip
+        app = Server(self.agent, self.here, access, checks).application()
+        yield health.serve_application(app, settings.address, settings.port, context)
+
+    def _check(self) -> None:
+        if self.watcher.problem:
+            raise Fatal(self.watcher.problem)
+
+
+async def main(settings: Settings, config: Config | None) -> None:
+    """The daemon. ``config`` None: a node without an API server, that runs its static pods."""
+    async with Runtime(settings.endpoint, settings.request_timeout) as runtime:
+        await _runtime_answers(runtime)
+        if config is None:
+            await Kubelet(settings, runtime, None).run()
+            return
+        async with Client(config) as client:
+            await Kubelet(settings, runtime, client).run()

@@ -1,0 +1,53 @@
+"""The table of the kubelet's flags, with upstream's names and defaults."""
+
+from kybern.daemon.flags import Flags, commas, duration, pairs
+from kybern.kubelet.settings import taint, thresholds
+
+
+def _taints(text: str) -> tuple[object, ...]:
+    return tuple(taint(part) for part in commas(text))
+
+
+FLAGS = (
+    Flags("kubelet", "The agent of a node: runs its pods by way of a container runtime.")
+    .flag("--config", str, "", "Path of a KubeletConfiguration file. Flags win over it.")
+    .flag("--kubeconfig", str, "", "Path of a kubeconfig; without one only static pods run.")
+    .flag("--bootstrap-kubeconfig", str, "", "Identity with which a certificate is asked for when --kubeconfig has none.")
+    .flag("--hostname-override", str, "", "Name of this node, when it is not the host's name.")
+    .flag("--node-ip", commas, (), "Address of the node, or one of each family.")
+    .flag("--node-labels", pairs, {}, "Labels to register the node with.")
+    .flag("--register-node", bool, True, "Register the node with the API server.")
+    .flag("--register-with-taints", _taints, (), "Taints to register with: key=value:effect, with commas.")
+    .flag("--root-dir", str, "/var/lib/kubelet", "Directory of the pods' volumes and more.")
+    .flag("--cert-dir", str, "/var/lib/kubelet/pki", "Directory of the kubelet's own certificates.")
+    .flag("--container-runtime-endpoint", str, "unix:///run/containerd/containerd.sock", "The CRI socket.")
+    .flag("--pod-manifest-path", str, "", "Directory of static pods' manifests.")
+    .flag("--address", str, "0.0.0.0", "Address to serve on.")
+    .flag("--port", int, 10250, "Port to serve on.")
+    .flag("--tls-cert-file", str, "", "Serving certificate; made by itself when not given.")
+    .flag("--tls-private-key-file", str, "", "Its key.")
+    .flag("--tls-min-version", str, "", "VersionTLS12 or VersionTLS13.")
+    .flag("--client-ca-file", str, "", "Authorities whose clients are believed.")
+    .flag("--anonymous-auth", bool, False, "Let requests without an identity go on to authorization.")
+    .flag("--authentication-token-webhook", bool, True, "Ask the API server whose a bearer token is.")
+    .flag("--authorization-mode", str, "Webhook", "AlwaysAllow or Webhook.")
+    .flag("--healthz-bind-address", str, "127.0.0.1", "Address of /healthz.")
+    .flag("--healthz-port", int, 10248, "Port of /healthz; 0 switches it off.")
+    .flag("--cluster-dns", commas, (), "Addresses of the cluster's DNS.")
+    .flag("--cluster-domain", str, "", "Domain of the cluster.")
+    .flag("--resolv-conf", str, "/etc/resolv.conf", "The node's resolver configuration.")
+    .flag("--max-pods", int, 110, "How many pods the node takes.")
+    .flag("--cgroup-root", str, "/", "The cgroup below which pods run.")
+    .flag("--cgroup-driver", str, "cgroupfs", "Only cgroupfs.")
+    .flag("--kube-reserved", pairs, {}, "What is kept for Kubernetes' own daemons, such as cpu=100m,memory=256Mi.")
+    .flag("--system-reserved", pairs, {}, "What is kept for the system.")
+    .flag("--eviction-hard", thresholds, {}, "When the node is short, such as memory.available<100Mi.")
+    .flag("--runtime-request-timeout", duration, 120.0, "How long the runtime may take for long requests.")
+    .flag("--node-status-update-frequency", duration, 10.0, "How often the node looks at itself.")
+    .flag("--rotate-certificates", bool, True, "Ask for another client certificate before the old one ends.")
+    .flag("--provider-id", str, "", "The machine's name with its provider.")
+    .flag("--fail-swap-on", bool, True, "Refuse to run on a machine with swap.")
+    .flag("--pod-logs-dir", str, "/var/log/pods", "Directory of the containers' logs.")
+    .flag("--container-logs-dir", str, "/var/log/containers", "Directory of links to them.")
+    .flag("--pod-infra-container-image", str, "", "Not used: the runtime knows its sandbox image.")
+)  # fmt: skip

@@ -1,0 +1,278 @@
+"""This node's own object: registered, described, and kept alive by a lease.
+
+What holds: the status is written when something in it changed, and every five minutes; in between the lease says that the
+node lives (renewed every 10 s, valid for 40 s). Until the node is ready for the first time it looks twice a second, so that
+a fresh cluster does not wait for it.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kybern.api.coordination_v1 import Lease, LeaseSpec
+from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
+from kybern.api.meta_v1 import ObjectMeta, OwnerReference
+from kybern.client.difference import difference
+from kybern.client.lease import micro
+from kybern.client.verbs import Verbs
+from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.kubelet import machine, node_status
+from kybern.kubelet.agent import Self
+from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.node_status import Reserved, Seen
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.thresholds import crossed
+from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
+from kybern.machinery.struct import encode, replace
+
+log = logging.getLogger(__name__)
+
+_EVERY = 10.0
+_SOON = 0.5
+_HEARTBEAT = 300.0
+_IMAGES_EVERY = 30.0
+_LEASE_SECONDS = 40
+_LEASE_NAMESPACE = "kube-node-lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the node is to be registered."""
+
+    hostname: str
+    addresses: tuple[str, ...]
+    root: Path
+    port: int = 10250
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+    register: bool = True
+    reserved: Reserved = field(default_factory=Reserved)
+    status_every: float = _EVERY
+    lease_seconds: int = _LEASE_SECONDS
+    provider_id: str = ""
+
+
+class NodeKeeper:
+    """Keeps the node's object; ``run`` belongs into the daemon's TaskGroup."""
+
+    def __init__(
+        self, wishes: Wishes, here: Surroundings, client: Verbs, me: Self, problem: Callable[[], str]
+    ) -> None:
+        self._wishes = wishes
+        self._here = here
+        self._client = client
+        self._me = me
+        self._problem = problem
+        self._identity = machine.identity()
+        self._sent_at = 0.0
+        self._ready = False
+        self._images_at = -_IMAGES_EVERY
+        self._images: tuple[Any, ...] = ()
+        self.short: frozenset[str] = frozenset()
+
+    @property
+    def _name(self) -> str:
+        return self._here.machine.node
+
+    async def run(self) -> None:
+        self._here.voice.node("Normal", "Starting", "Starting kubelet.")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep())
+            tasks.create_task(self._follow())
+            tasks.create_task(self._renew())
+
+    async def _follow(self) -> None:
+        async for change in watch(self._client, Node, field_selector=f"metadata.name={self._name}"):
+            match change:
+                case Synced(items):
+                    self._me.node = items[0] if items else self._me.node
+                case Added(item) | Modified(item, _):
+                    self._me.node = item
+                case Deleted(_):
+                    # Someone removed the node: it registers anew at the next look.
+                    self._me.node = None
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except (ApiError, RuntimeFailure, OSError) as problem:
+                log.warning("cannot keep node %s: %s", self._name, problem)
+            await asyncio.sleep(self._wishes.status_every if self._ready else _SOON)
+
+    async def look(self) -> None:
+        """Look at the machine once, and tell what changed."""
+        seen = await self._seen()
+        node = self._me.node
+        if node is None:
+            node = await self._register(seen)
+            self._me.node = node
+        status = node_status.status(seen, node.status)
+        self._ready = not seen.problems
+        now = asyncio.get_running_loop().time()
+        if node_status.heartbeat_only(node.status, status) and now - self._sent_at < _HEARTBEAT:
+            return
+        for reason in node_status.changed_events(node, status):
+            self._here.voice.node("Normal", reason, f"Node {self._name} status is now: {reason}")
+        self._me.node = await self._tell(node, status)
+        self._sent_at = now
+
+    async def _tell(self, node: Node, status: NodeStatus) -> Node:
+        changed = difference(msgspec.json.decode(encode(node.status)), msgspec.json.decode(encode(status)))
+        if isinstance(changed.get("addresses"), list):
+            changed["addresses"] = [{"$patch": "replace"}, *changed["addresses"]]
+        try:
+            return await self._client.patch_raw(
+                Node, "", self._name, {"status": changed}, "strategic", "status"
+            )
+        except NotFound:
+            self._me.node = None
+            raise
+
+    async def _seen(self) -> Seen:
+        problems = await self._problems()
+        root = self._wishes.root
+        pressure = await asyncio.to_thread(machine.pressure, root)
+        self.short = crossed(pressure, self._wishes.reserved.thresholds)
+        now = asyncio.get_running_loop().time()
+        if now - self._images_at > _IMAGES_EVERY and not problems:
+            self._images, self._images_at = await self._here.runtime.images(), now
+        runtime = self._here.runtime
+        return Seen(
+            now=datetime.now(UTC).replace(microsecond=0),
+            hardware=machine.hardware(root),
+            identity=self._identity,
+            addresses=self._wishes.addresses,
+            hostname=self._wishes.hostname,
+            runtime=f"{runtime.name}://{runtime.version}",
+            images=self._images,
+            short=self.short,
+            problems=problems,
+            port=self._wishes.port,
+            reserved=self._wishes.reserved,
+        )
+
+    async def _problems(self) -> tuple[str, ...]:
+        """Why the node is not ready; keeps the network's state for the pods too."""
+        found = [self._problem()]
+        try:
+            conditions = await self._here.runtime.conditions()
+        except RuntimeFailure as problem:
+            return (f"container runtime is down: {problem}",)
+        ready, reason, message = conditions.get("RuntimeReady", (False, "", "no answer"))
+        if not ready:
+            found.append(f"container runtime not ready: RuntimeReady=false reason:{reason} message:{message}")
+        ready, reason, message = conditions.get("NetworkReady", (True, "", ""))
+        network = self._here.network
+        text = f"container runtime network not ready: NetworkReady=false reason:{reason} message:{message}"
+        network.ready, network.message = ready, "" if ready else text
+        found.append(network.message)
+        return tuple(filter(None, found))
+
+    async def _register(self, seen: Seen) -> Node:
+        """Make the node's object, or take the one that is there and give it the labels that it must have."""
+        wishes = self._wishes
+        try:
+            found = await self._client.get(Node, self._name)
+        except NotFound:
+            if not wishes.register:
+                raise
+        else:
+            return await self._relabel(found)
+        wanted = node_status.labels(wishes.hostname, self._identity.architecture, wishes.labels)
+        notes = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+        spec = NodeSpec(
+            taints=wishes.taints,
+            unschedulable=wishes.unschedulable or None,
+            provider_id=wishes.provider_id,
+        )
+        made = Node(
+            metadata=ObjectMeta(name=self._name, labels=wanted, annotations=notes),
+            spec=spec,
+            status=node_status.status(seen, NodeStatus()),
+        )
+        try:
+            node = await self._client.create(made)
+        except AlreadyExists:
+            return await self._relabel(await self._client.get(Node, self._name))
+        log.info("Registered node %s", self._name)
+        return node
+
+    async def _relabel(self, node: Node) -> Node:
+        """Labels that describe the machine follow it; those of an administrator stay."""
+        wishes = self._wishes
+        wanted = node_status.labels(wishes.hostname, self._identity.architecture, wishes.labels)
+        merged = {**node.metadata.labels, **wanted}
+        if merged == node.metadata.labels:
+            return node
+        new = replace(node, metadata=replace(node.metadata, labels=merged))
+        return await self._client.patch(node, new)
+
+    # -- the lease -------------------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        every = self._wishes.lease_seconds / 4
+        lease: Lease | None = None
+        while True:
+            try:
+                async with asyncio.timeout(every):
+                    lease = await self._renewed(lease)
+            except (ApiError, TimeoutError) as problem:
+                lease = None
+                log.warning("cannot renew the lease of node %s: %s", self._name, problem)
+            settled = lease is not None and lease.metadata.owner_references
+            # A little spread, so that the nodes of a cluster do not all come in the same moment.
+            await asyncio.sleep(every * random.uniform(0.96, 1.0) if settled else 1.0)  # noqa: S311  # no secret
+
+    async def _renewed(self, lease: Lease | None) -> Lease:
+        spec = LeaseSpec(
+            holder_identity=self._name,
+            lease_duration_seconds=self._wishes.lease_seconds,
+            renew_time=micro(datetime.now(UTC)),
+        )
+        if lease is None:
+            try:
+                lease = await self._client.get(Lease, self._name, _LEASE_NAMESPACE)
+            except NotFound:
+                meta = ObjectMeta(name=self._name, namespace=_LEASE_NAMESPACE, owner_references=self._owner())
+                return await self._client.create(Lease(metadata=meta, spec=spec))
+        meta = lease.metadata
+        if not meta.owner_references:
+            meta = replace(meta, owner_references=self._owner())
+        try:
+            return await self._client.patch(lease, replace(lease, metadata=meta, spec=spec))
+        except (Conflict, NotFound):
+            return await self._renewed(None)
+
+    def _owner(self) -> tuple[OwnerReference, ...]:
+        node = self._me.node
+        if node is None:
+            return ()
+        uid = node.metadata.uid
+        return (OwnerReference(api_version="v1", kind="Node", name=self._name, uid=uid),)
+
+
+def own_addresses() -> tuple[str, ...]:
+    """The address by which the machine reaches others, when --node-ip names none."""
+    import socket  # noqa: PLC0415  # only where nobody told
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: it only asks the kernel for its route.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ("127.0.0.1",)
+        return (str(probe.getsockname()[0]),)
+
+
+def own_hostname() -> str:
+    return os.uname().nodename.strip().lower()

@@ -1,0 +1,212 @@
+"""What the API says of this node. Pure; the words are upstream's."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kybern.api.core_v1 import (
+    ContainerImage,
+    DaemonEndpoint,
+    Node,
+    NodeAddress,
+    NodeCondition,
+    NodeDaemonEndpoints,
+    NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures,
+    NodeStatus,
+    NodeSwapStatus,
+    NodeSystemInfo,
+)
+from kybern.daemon.version import VERSION
+from kybern.kubelet.cri import Image
+from kybern.kubelet.machine import Hardware, Identity
+from kybern.kubelet.thresholds import DEFAULT, limit
+from kybern.machinery.quantity import Format, Quantity, parse
+from kybern.machinery.struct import replace
+
+_IMAGES = 50
+_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What pods may not have: amounts by resource, and eviction thresholds by signal."""
+
+    amounts: tuple[Mapping[str, str], ...] = ()
+    thresholds: Mapping[str, str] = field(default_factory=lambda: DEFAULT)
+    max_pods: int = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found out about the node just now."""
+
+    now: datetime
+    hardware: Hardware
+    identity: Identity
+    addresses: tuple[str, ...]
+    hostname: str
+    runtime: str
+    images: tuple[Image, ...] = ()
+    short: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+    port: int = 10250
+    reserved: Reserved = field(default_factory=Reserved)
+
+
+def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
+    found = {
+        "cpu": str(hardware.cpus),
+        "ephemeral-storage": f"{hardware.storage // 1024}Ki",
+        "memory": f"{hardware.memory // 1024}Ki",
+        "pods": str(max_pods),
+    }
+    return found | {
+        name: f"{size // 1048576}Mi" if size else "0" for name, size in hardware.huge_pages.items()
+    }
+
+
+def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
+    """What is left of the capacity for pods."""
+    found = capacity(hardware, reserved.max_pods)
+    thresholds = reserved.thresholds
+    held: dict[str, Quantity] = {
+        "memory": Quantity(limit(thresholds.get("memory.available", "0"), hardware.memory) * 10**9),
+        "ephemeral-storage": Quantity(
+            limit(thresholds.get("nodefs.available", "0"), hardware.storage) * 10**9
+        ),
+    }
+    for amounts in reserved.amounts:
+        for name, text in amounts.items():
+            held[name] = held.get(name, Quantity(0)) + parse(text)
+    for name, amount in held.items():
+        if name in found and amount:
+            left = max(parse(found[name]).nano - amount.nano, 0)
+            found[name] = _spelled(name, left)
+    return found
+
+
+def _spelled(name: str, nano: int) -> str:
+    if name == "memory":
+        return f"{nano // 10**9 // 1024}Ki"
+    return str(Quantity(nano, Format.DECIMAL))
+
+
+def status(seen: Seen, before: NodeStatus) -> NodeStatus:
+    """The whole status. ``before`` is what the API has."""
+    return replace(
+        before,
+        capacity=capacity(seen.hardware, seen.reserved.max_pods),
+        allocatable=allocatable(seen.hardware, seen.reserved),
+        addresses=(
+            *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
+            NodeAddress(type="Hostname", address=seen.hostname),
+        ),
+        daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
+        node_info=_info(seen),
+        images=tuple(_images(seen.images)),
+        conditions=tuple(_conditions(seen, before.conditions)),
+        runtime_handlers=(NodeRuntimeHandler(name="", features=NodeRuntimeHandlerFeatures()),),
+    )
+
+
+def _info(seen: Seen) -> NodeSystemInfo:
+    found = seen.identity
+    return NodeSystemInfo(
+        architecture=found.architecture,
+        boot_id=found.boot_id,
+        container_runtime_version=seen.runtime,
+        kernel_version=found.kernel,
+        kubelet_version=VERSION,
+        machine_id=found.machine_id,
+        operating_system="linux",
+        os_image=found.os_image,
+        system_uuid=found.system_uuid,
+        swap=NodeSwapStatus(capacity=seen.hardware.swap) if seen.hardware.swap else None,
+    )
+
+
+def _images(images: Iterable[Image]) -> Iterator[ContainerImage]:
+    for image in sorted(images, key=lambda found: found.size, reverse=True)[:_IMAGES]:
+        names = (*image.digests, *image.tags)[:_NAMES]
+        if names:
+            yield ContainerImage(names=names, size_bytes=image.size)
+
+
+def _pressure(seen: Seen, prefixes: tuple[str, ...]) -> bool:
+    return any(signal.startswith(prefixes) for signal in seen.short)
+
+
+def _conditions(seen: Seen, before: Iterable[NodeCondition]) -> Iterator[NodeCondition]:
+    old = {condition.type: condition for condition in before}
+    made = (
+        _either(
+            "MemoryPressure", _pressure(seen, ("memory.",)),
+            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
+        _either(
+            "DiskPressure", _pressure(seen, ("nodefs.", "imagefs.")),
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
+        _either(
+            "PIDPressure", _pressure(seen, ("pid.",)),
+            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
+        _ready(seen),
+    )  # fmt: skip
+    for condition in made:
+        known = old.pop(condition.type, None)
+        same = known is not None and known.status == condition.status
+        when = known.last_transition_time if same and known is not None else seen.now
+        yield replace(condition, last_heartbeat_time=seen.now, last_transition_time=when)
+    yield from old.values()
+
+
+def _either(kind: str, bad: bool, yes: tuple[str, str], no: tuple[str, str]) -> NodeCondition:
+    reason, message = yes if bad else no
+    return NodeCondition(type=kind, status="True" if bad else "False", reason=reason, message=message)
+
+
+def _ready(seen: Seen) -> NodeCondition:
+    if seen.problems:
+        text = ", ".join(seen.problems)
+        text = f"[{text}]" if len(seen.problems) > 1 else text
+        return NodeCondition(type="Ready", status="False", reason="KubeletNotReady", message=text)
+    message = "kubelet is posting ready status"
+    return NodeCondition(type="Ready", status="True", reason="KubeletReady", message=message)
+
+
+def heartbeat_only(old: NodeStatus, new: NodeStatus) -> bool:
+    """Whether nothing changed but the time."""
+    return replace(old, conditions=_timeless(old)) == replace(new, conditions=_timeless(new))
+
+
+def _timeless(found: NodeStatus) -> tuple[NodeCondition, ...]:
+    return tuple(replace(condition, last_heartbeat_time=None) for condition in found.conditions)
+
+
+def labels(hostname: str, architecture: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """Those that every node has, and those of --node-labels."""
+    own = {
+        "beta.kubernetes.io/arch": architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture,
+        "kubernetes.io/hostname": hostname,
+        "kubernetes.io/os": "linux",
+    }
+    return {**own, **extra}
+
+
+def changed_events(old: Node | None, new: NodeStatus) -> Iterator[str]:
+    """Reasons of the events that tell what changed."""
+    before = {condition.type: condition.status for condition in old.status.conditions} if old else {}
+    for condition in new.conditions:
+        if before.get(condition.type) == condition.status:
+            continue
+        if condition.type == "Ready":
+            yield "NodeReady" if condition.status == "True" else "NodeNotReady"
+        else:
+            yield condition.reason.replace("Kubelet", "Node", 1)

@@ -1,0 +1,88 @@
+"""Keeping the logs of containers from filling the disk: a file that grew too large is set aside, and the oldest go.
+
+The runtime is told to open its file again after the rename, so nothing is lost. Files set aside are compressed, except the
+newest, which readers may still have open (upstream's ContainerLogManager).
+"""
+
+import asyncio
+import gzip
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kybern.kubelet.agent import Agent
+from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.settings import Settings
+from kybern.kubelet.surroundings import Surroundings
+from kybern.machinery.quantity import parse
+
+log = logging.getLogger(__name__)
+
+_EVERY = 10.0
+
+
+def surplus(files: list[Path], keep: int) -> list[Path]:
+    """Which of the files set aside must go so that so many stay, the oldest first. Names sort by time. Pure."""
+    return sorted(files)[: max(0, len(files) - keep)]
+
+
+class Rotator:
+    """``run`` belongs into the daemon's TaskGroup."""
+
+    def __init__(self, agent: Agent, here: Surroundings, settings: Settings) -> None:
+        self._agent = agent
+        self._here = here
+        self._most = parse(settings.log_max_size).value()
+        self._files = settings.log_max_files
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at the logs of all that runs once."""
+        for worker, _task in list(self._agent.workers.values()):
+            for instance in worker.actual.instances:
+                path = Path(instance.log_path)
+                if not instance.running or not instance.log_path or _size(path) < self._most:
+                    continue
+                try:
+                    await self._rotate(path, instance.id)
+                except (OSError, RuntimeFailure) as problem:
+                    log.warning("cannot rotate %s: %s", path, problem)
+
+    async def _rotate(self, path: Path, identity: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        aside = path.with_name(f"{path.name}.{stamp}")
+        older = [found for found in path.parent.glob(f"{path.name}.*") if found.suffix != ".tmp"]
+        # One place is for the file itself and one for what is set aside now.
+        for found in surplus(older, self._files - 2):
+            found.unlink(missing_ok=True)
+            older.remove(found)
+        for found in older:
+            if found.suffix != ".gz":
+                await asyncio.to_thread(_compress, found)
+        await asyncio.to_thread(path.rename, aside)
+        try:
+            await self._here.runtime.reopen_log(identity)
+        except RuntimeFailure:
+            await asyncio.to_thread(aside.rename, path)
+            raise
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _compress(path: Path) -> None:
+    packed = path.with_name(f"{path.name}.gz")
+    temporary = path.with_name(f"{path.name}.tmp")
+    with path.open("rb") as source, gzip.open(temporary, "wb") as target:
+        shutil.copyfileobj(source, target)
+    temporary.replace(packed)
+    path.unlink()
