@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import policychecks
 from kybern.api.rules.hooks import default_policy
 from kybern.api.rules.policies import param_kind
 from kybern.api.rules.tables import dig, simple
@@ -23,7 +24,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="mutatingadmissionpolicies",
     table=simple((Column("Mutations", "integer"), Column("ParamKind")), _cells),
-    rules=Rules(default=default_policy),
+    rules=Rules(default=default_policy, validate=policychecks.mutating),
     allow_unconditional_update=False,
     storage_version_hash="LYmCf+UMVdg=",
     generation=wish_changed,

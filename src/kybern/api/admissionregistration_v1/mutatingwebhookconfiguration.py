@@ -1,6 +1,6 @@
 """MutatingWebhookConfiguration: whom to ask for changes to a request."""
 
-from kybern.api.rules import hooks
+from kybern.api.rules import hookchecks, hooks
 from kybern.api.rules.tables import simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -23,7 +23,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="mutatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=hookchecks.webhooks),
     allow_unconditional_update=False,
     storage_version_hash="Sqi0GUgDaX0=",
     generation=wish_changed,

@@ -1,6 +1,6 @@
 """ValidatingWebhookConfiguration: whom to ask whether a request may pass."""
 
-from kybern.api.rules import hooks
+from kybern.api.rules import hookchecks, hooks
 from kybern.api.rules.tables import simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -21,7 +21,7 @@ KIND = Kind(
     categories=("api-extensions",),
     storage="validatingwebhookconfigurations",
     table=simple((Column("Webhooks", "integer"),), lambda raw: [len(raw.get("webhooks") or ())]),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=hookchecks.webhooks),
     allow_unconditional_update=False,
     storage_version_hash="B0wHjQmsGNk=",
     generation=wish_changed,

@@ -1,5 +1,6 @@
 """CustomResourceDefinition: a kind that users bring."""
 
+from kybern.api.rules import definitions
 from kybern.api.rules.hooks import default_port
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import CREATED, dig
@@ -60,7 +61,7 @@ KIND = Kind(
     storage="apiextensions.k8s.io/customresourcedefinitions",
     subresources=(status("CustomResourceDefinition", "apiextensions.k8s.io"),),
     table=CREATED,
-    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update, validate=definitions.validate),
     allow_unconditional_update=False,
     storage_version_hash="jfWCUB31mvA=",
     generation=wish_changed,

@@ -3,12 +3,17 @@
 Who asks is written into the spec by the server from the request's user, never taken from the body.
 """
 
+import base64
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.causes import all_invalid, invalid, required
+from kybern.api.rules.formats import domain_path
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
 from kybern.machinery import names
 from kybern.machinery.duration import human
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
 
 _SELECTABLE = {
@@ -52,6 +57,38 @@ def _default(raw: Raw) -> None:
     raw.setdefault("status", {})
 
 
+def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    spec = new.get("spec") or {}
+    if not spec.get("request"):
+        yield required("spec.request")
+    elif not _is_request(spec["request"]):
+        yield invalid("spec.request", spec["request"], "PEM block type must be CERTIFICATE REQUEST")
+    if not spec.get("usages"):
+        yield required("spec.usages", "usages are required")
+    signer = spec.get("signerName", "")
+    if not signer:
+        yield required("spec.signerName")
+    else:
+        yield from all_invalid("spec.signerName", signer, domain_path(signer))
+    lasting = spec.get("expirationSeconds")
+    if lasting is not None and lasting < 600:
+        yield invalid(
+            "spec.expirationSeconds", lasting, "may not specify a duration less than 600 seconds (10 minutes)"
+        )
+
+
+def _is_request(encoded: str) -> bool:
+    try:
+        return b"-----BEGIN CERTIFICATE REQUEST-----" in base64.b64decode(encoded)
+    except ValueError:
+        return False
+
+
+def _on_update(new: Raw, old: Raw) -> None:
+    """What was asked for never changes."""
+    new["spec"] = old.get("spec") or {}
+
+
 KIND = Kind(
     group="certificates.k8s.io",
     version="v1",
@@ -68,7 +105,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate, on_update=_on_update),
     valid_name=names.path_segment,
     storage_version_hash="95fRKMXA+00=",
 )

@@ -1,6 +1,10 @@
 """Lease: who holds something, and since when; heartbeats and elections."""
 
+from collections.abc import Iterator
+
+from kybern.api.rules.causes import at_least_zero, invalid
 from kybern.api.rules.tables import dig, simple, text
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 
@@ -12,6 +16,14 @@ def _without_coordination(raw: Raw) -> None:
     """Fields of coordinated leader election, which is off in v1.36 by default."""
     for key in ("strategy", "preferredHolder"):
         raw["spec"].pop(key, None)
+
+
+def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
+    spec = new.get("spec") or {}
+    seconds = spec.get("leaseDurationSeconds")
+    if seconds is not None and seconds <= 0:
+        yield invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
+    yield from at_least_zero("spec.leaseTransitions", spec.get("leaseTransitions"))
 
 
 KIND = Kind(
@@ -28,6 +40,7 @@ KIND = Kind(
         default=_default,
         on_create=_without_coordination,
         on_update=lambda new, _old: _without_coordination(new),
+        validate=_validate,
     ),
     allow_create_on_update=True,
     allow_unconditional_update=False,

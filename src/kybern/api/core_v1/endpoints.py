@@ -1,5 +1,6 @@
 """Endpoints: the addresses behind a service, in the old form; slices replace it."""
 
+from kybern.api.rules import addresses
 from kybern.api.rules.tables import NONE, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
@@ -38,7 +39,7 @@ KIND = Kind(
     short_names=("ep",),
     storage="services/endpoints",
     table=simple((Column("Endpoints"),), lambda raw: [_addresses(raw)]),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=addresses.endpoints),
     allow_create_on_update=True,
     storage_version_hash="fWeeMqaN/OA=",
 )

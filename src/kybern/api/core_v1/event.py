@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import happenings
 from kybern.api.rules.tables import dig, name, since, text, wide
 from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
@@ -83,7 +84,7 @@ KIND = Kind(
     storage="events",
     selectable=_SELECTABLE,
     table=Table(COLUMNS, cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=happenings.core),
     allow_create_on_update=True,
     valid_name=names.path_segment,
     storage_version_hash="r2yiGXH7wu8=",

@@ -1,5 +1,6 @@
 """LimitRange: bounds and defaults for what pods of a namespace may ask."""
 
+from kybern.api.rules import limits
 from kybern.api.rules.tables import CREATED
 from kybern.machinery.kind import Kind, Raw, Rules
 
@@ -34,7 +35,7 @@ KIND = Kind(
     short_names=("limits",),
     storage="limitranges",
     table=CREATED,
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=limits.limit_range),
     allow_create_on_update=True,
     storage_version_hash="EBKMFVe6cwo=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import nodes
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, condition, dig, name, wide
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Subresource, Table
@@ -125,7 +126,7 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=nodes.validate),
     status_on_create=True,
     storage_version_hash="XwShjMxG9Fs=",
 )

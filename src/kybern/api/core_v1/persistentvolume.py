@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import persistent
 from kybern.api.rules.storage import access_modes, class_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, UNSET, age, deleting, dig, name, text, wide
@@ -71,6 +72,6 @@ KIND = Kind(
     storage="persistentvolumes",
     subresources=(status("PersistentVolume"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create),
+    rules=Rules(default=_default, on_create=_on_create, validate=persistent.volume),
     storage_version_hash="HN/zwEC+JgM=",
 )

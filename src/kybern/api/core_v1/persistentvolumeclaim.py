@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import persistent
 from kybern.api.rules.storage import access_modes, class_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, UNSET, age, deleting, dig, name, text, wide
@@ -90,6 +91,6 @@ KIND = Kind(
     storage="persistentvolumeclaims",
     subresources=(status("PersistentVolumeClaim"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update),
+    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update, validate=persistent.claim),
     storage_version_hash="QWTyNDq0dC4=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import limits
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules
@@ -32,6 +33,6 @@ KIND = Kind(
     storage="resourcequotas",
     subresources=(status("ResourceQuota"),),
     table=simple((Column("Request"), Column("Limit")), _shares),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=limits.quota),
     storage_version_hash="8uhSgffRX6w=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import addresses
 from kybern.api.rules.tables import UNSET, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -43,7 +44,7 @@ KIND = Kind(
     singular="endpointslice",
     storage="endpointslices",
     table=simple((Column("AddressType"), Column("Ports"), Column("Endpoints")), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=addresses.endpoint_slice),
     storage_version_hash="qgS0xkrxYAI=",
     generation=wish_changed,
 )

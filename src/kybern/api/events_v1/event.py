@@ -1,6 +1,7 @@
 """Event in its newer form. Stored as core/v1 Event; the two views are of one object."""
 
 from kybern.api.core_v1 import event
+from kybern.api.rules import happenings
 from kybern.api.rules.tables import dig, text
 from kybern.machinery.kind import Conversion, Kind, Raw, Rules, Table
 
@@ -60,7 +61,7 @@ KIND = Kind(
     selectable=_SELECTABLE,
     table=Table(event.COLUMNS, lambda raw, now: event.cells(_to_stored(raw), now)),
     conversion=Conversion("", "v1", _to_stored, _from_stored),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=happenings.newer),
     allow_create_on_update=True,
     storage_version_hash="r2yiGXH7wu8=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import flows
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, condition, dig, name, text
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
@@ -46,7 +47,7 @@ KIND = Kind(
     storage="flowschemas",
     subresources=(status("FlowSchema", "flowcontrol.apiserver.k8s.io"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=flows.schema),
     storage_version_hash="GJVAJZSZBIw=",
     generation=wish_changed,
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import flows
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import NONE, dig, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
@@ -66,7 +67,7 @@ KIND = Kind(
     storage="prioritylevelconfigurations",
     subresources=(status("PriorityLevelConfiguration", "flowcontrol.apiserver.k8s.io"),),
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=flows.level),
     storage_version_hash="Kir5PVfvNeI=",
     generation=wish_changed,
 )

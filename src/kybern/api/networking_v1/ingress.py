@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import ingresses
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import NONE, dig, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
@@ -37,7 +38,7 @@ KIND = Kind(
     storage="ingress",
     subresources=(status("Ingress", "networking.k8s.io"),),
     table=simple((Column("Class"), Column("Hosts"), Column("Address"), Column("Ports")), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=ingresses.ingress),
     storage_version_hash="39NQlfNR+bo=",
     generation=wish_changed,
 )

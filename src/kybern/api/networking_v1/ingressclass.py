@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import ingresses
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
@@ -41,7 +42,7 @@ KIND = Kind(
     singular="ingressclass",
     storage="ingressclasses",
     table=Table((NAME, Column("Controller"), Column("Parameters"), AGE), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=ingresses.ingress_class),
     storage_version_hash="l/iqIbDgFyQ=",
     generation=wish_changed,
 )

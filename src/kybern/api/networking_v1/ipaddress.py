@@ -1,14 +1,19 @@
 """IPAddress: an address that a service has; its name is the address."""
 
+import ipaddress
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.causes import all_invalid, required, unchanged
+from kybern.api.rules.formats import ip, path_segment
 from kybern.api.rules.tables import NAME, NONE, age, dig, name
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
 
 def _parent(raw: Raw) -> str:
     parent = dig(raw, "spec", "parentRef")
-    if not parent:
+    if parent is None:
         return NONE
     parts = [parent.get("resource", ""), parent.get("namespace", ""), parent.get("name", "")]
     if parent.get("group"):
@@ -25,6 +30,29 @@ def _default(raw: Raw) -> None:
     raw.setdefault("spec", {})
 
 
+def _named(name: str) -> Iterator[str]:
+    """The name is an address in its one canonical form."""
+    complaints = ip(name)
+    yield from complaints
+    if not complaints and str(ipaddress.ip_address(name)) != name:
+        yield f"must be in canonical form ({ipaddress.ip_address(name)})"
+
+
+def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    parent = dig(new, "spec", "parentRef")
+    if not parent:
+        yield required("spec.parentRef")
+    else:
+        for key in ("resource", "name"):
+            if not parent.get(key):
+                yield required(f"spec.parentRef.{key}")
+            else:
+                at = f"spec.parentRef.{key}"
+                yield from all_invalid(at, parent[key], path_segment(parent[key]))
+    if old is not None:
+        yield from unchanged("spec.parentRef", parent, dig(old, "spec", "parentRef"))
+
+
 KIND = Kind(
     group="networking.k8s.io",
     version="v1",
@@ -36,6 +64,7 @@ KIND = Kind(
     short_names=("ip",),
     storage="ipaddresses",
     table=Table((NAME, Column("ParentRef")), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate),
+    valid_name=_named,
     storage_version_hash="3f/plJFChNE=",
 )

@@ -1,5 +1,6 @@
 """NetworkPolicy: who may talk to the selected pods, and to whom they may talk."""
 
+from kybern.api.rules import netpolicies
 from kybern.api.rules.tables import dig, selector, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -26,7 +27,7 @@ KIND = Kind(
     short_names=("netpol",),
     storage="networkpolicies",
     table=simple((Column("Pod-Selector"),), lambda raw: [selector(dig(raw, "spec", "podSelector"))]),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=netpolicies.validate),
     storage_version_hash="YpfwF18m1G8=",
     generation=wish_changed,
 )

@@ -1,9 +1,14 @@
 """PodDisruptionBudget: how many of some pods must stay when others are moved on purpose."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules import ports
+from kybern.api.rules.causes import invalid, one_of
+from kybern.api.rules.labels import selector
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 _COLUMNS = (Column("Min Available"), Column("Max Unavailable"), Column("Allowed Disruptions", "integer"))
@@ -26,6 +31,20 @@ def _default(raw: Raw) -> None:
         status_.setdefault(key, 0)
 
 
+def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
+    spec = new.get("spec") or {}
+    least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
+    if least is not None and most is not None:
+        yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+    for key, value in (("minAvailable", least), ("maxUnavailable", most)):
+        yield from ports.amount_or_percent(f"spec.{key}", value)
+        yield from ports.not_over_all(f"spec.{key}", value)
+    yield from selector("spec.selector", spec.get("selector"))
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None:
+        yield from one_of("spec.unhealthyPodEvictionPolicy", policy, ("AlwaysAllow", "IfHealthyBudget"))
+
+
 KIND = Kind(
     group="policy",
     version="v1",
@@ -38,7 +57,7 @@ KIND = Kind(
     storage="poddisruptionbudgets",
     subresources=(status("PodDisruptionBudget", "policy"),),
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate),
     allow_unconditional_update=False,
     storage_version_hash="EVWiDmWqyJw=",
     generation=wish_changed,

@@ -1,5 +1,6 @@
 """ClusterRole: rights on anything, or the sum of other cluster roles by label."""
 
+from kybern.api.rules import roles
 from kybern.api.rules.tables import CREATED
 from kybern.machinery import names
 from kybern.machinery.kind import Kind, Raw, Rules
@@ -19,7 +20,7 @@ KIND = Kind(
     singular="clusterrole",
     storage="clusterroles",
     table=CREATED,
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=roles.cluster_role),
     allow_create_on_update=True,
     valid_name=names.path_segment,
     storage_version_hash="bYE5ZWDrJ44=",

@@ -1,6 +1,6 @@
 """ClusterRoleBinding: gives a cluster role to subjects, everywhere."""
 
-from kybern.api.rules import bindings
+from kybern.api.rules import bindings, roles
 from kybern.machinery import names
 from kybern.machinery.kind import Kind, Rules
 
@@ -14,7 +14,7 @@ KIND = Kind(
     singular="clusterrolebinding",
     storage="clusterrolebindings",
     table=bindings.TABLE,
-    rules=Rules(default=bindings.default),
+    rules=Rules(default=bindings.default, validate=roles.cluster_role_binding),
     allow_create_on_update=True,
     valid_name=names.path_segment,
     storage_version_hash="48tpQ8gZHFc=",

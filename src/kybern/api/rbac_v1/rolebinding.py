@@ -1,6 +1,6 @@
 """RoleBinding: gives a role or cluster role to subjects, in one namespace."""
 
-from kybern.api.rules import bindings
+from kybern.api.rules import bindings, roles
 from kybern.machinery import names
 from kybern.machinery.kind import Kind, Rules
 
@@ -14,7 +14,7 @@ KIND = Kind(
     singular="rolebinding",
     storage="rolebindings",
     table=bindings.TABLE,
-    rules=Rules(default=bindings.default),
+    rules=Rules(default=bindings.default, validate=roles.role_binding),
     allow_create_on_update=True,
     valid_name=names.path_segment,
     storage_version_hash="eGsCzGH6b1g=",

@@ -1,5 +1,6 @@
 """DeviceClass: a choice of devices that claims can name."""
 
+from kybern.api.rules import devicechecks
 from kybern.api.rules.tables import AGED
 from kybern.machinery.kind import Kind, Raw, Rules, wish_changed
 
@@ -18,7 +19,7 @@ KIND = Kind(
     singular="deviceclass",
     storage="deviceclasses",
     table=AGED,
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=devicechecks.device_class),
     storage_version_hash="Yk2PTc1Ybxk=",
     generation=wish_changed,
 )

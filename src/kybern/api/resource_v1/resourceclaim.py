@@ -1,5 +1,6 @@
 """ResourceClaim: a wish for devices, and those that it got."""
 
+from kybern.api.rules import devicechecks
 from kybern.api.rules.devices import default_claim_spec
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import deleting, dig, simple
@@ -32,6 +33,6 @@ KIND = Kind(
     storage="resourceclaims",
     subresources=(status("ResourceClaim", "resource.k8s.io"),),
     table=simple((Column("State"),), lambda raw: [_state(raw)]),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=devicechecks.claim),
     storage_version_hash="wgAZaHcZxUg=",
 )

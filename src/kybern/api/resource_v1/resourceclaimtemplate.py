@@ -1,5 +1,6 @@
 """ResourceClaimTemplate: from which claims for pods are made."""
 
+from kybern.api.rules import devicechecks
 from kybern.api.rules.devices import default_claim_spec
 from kybern.api.rules.tables import AGED
 from kybern.machinery.kind import Kind, Raw, Rules
@@ -21,6 +22,6 @@ KIND = Kind(
     singular="resourceclaimtemplate",
     storage="resourceclaimtemplates",
     table=AGED,
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=devicechecks.template),
     storage_version_hash="TuzjC49aUfM=",
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import devicechecks
 from kybern.api.rules.tables import dig, simple, text
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -31,7 +32,7 @@ KIND = Kind(
     storage="resourceslices",
     selectable=_SELECTABLE,
     table=simple((Column("Node"), Column("Driver"), Column("Pool")), _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=devicechecks.device_slice),
     storage_version_hash="KsC072WgaEY=",
     generation=wish_changed,
 )

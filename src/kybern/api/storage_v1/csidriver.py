@@ -1,8 +1,12 @@
 """CSIDriver: what Kubernetes has to know of a storage driver."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.causes import invalid, one_of
+from kybern.api.rules.sources import driver_name
 from kybern.api.rules.tables import NONE, UNSET, simple
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 _COLUMNS = (
@@ -47,6 +51,23 @@ def _default(raw: Raw) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
+_POLICIES = ("ReadWriteOnceWithFSType", "File", "None")
+
+
+def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
+    yield from driver_name("metadata.name", new["metadata"].get("name", ""))
+    spec = new.get("spec") or {}
+    for i, token in enumerate(spec.get("tokenRequests") or ()):
+        seconds = token.get("expirationSeconds")
+        if seconds is not None and seconds < 600:
+            at = f"spec.tokenRequests[{i}].expirationSeconds"
+            yield invalid(at, seconds, "may not specify a duration less than 10 minutes")
+    for mode in spec.get("volumeLifecycleModes") or ():
+        yield from one_of("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+    if spec.get("fsGroupPolicy"):
+        yield from one_of("spec.fsGroupPolicy", spec["fsGroupPolicy"], _POLICIES)
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -57,7 +78,7 @@ KIND = Kind(
     singular="csidriver",
     storage="csidrivers",
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate),
     allow_unconditional_update=False,
     storage_version_hash="hL6j/rwBV5w=",
 )

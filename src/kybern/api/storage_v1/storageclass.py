@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api.rules import persistent
 from kybern.api.rules.tables import AGE, NAME, age, dig, name
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
@@ -47,6 +48,6 @@ KIND = Kind(
     short_names=("sc",),
     storage="storageclasses",
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=persistent.storage_class),
     storage_version_hash="K+m6uJwbjGY=",
 )

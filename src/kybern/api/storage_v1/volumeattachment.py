@@ -1,10 +1,15 @@
 """VolumeAttachment: a wish to attach a volume to a node, and whether it is."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.causes import all_invalid, required, unchanged
+from kybern.api.rules.formats import subdomain
+from kybern.api.rules.sources import driver_name
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple, text
 from kybern.api.rules.volumes import default_source
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 _COLUMNS = (Column("Attacher", format="name"), Column("PV"), Column("Node"), Column("Attached", "boolean"))
@@ -24,6 +29,22 @@ def _default(raw: Raw) -> None:
     raw.setdefault("status", {}).setdefault("attached", False)
 
 
+def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    spec = new.get("spec") or {}
+    yield from driver_name("spec.attacher", spec.get("attacher", ""))
+    source = spec.get("source") or {}
+    volume, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
+    if (volume is None) == (inline is None):
+        text_ = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+        yield required("spec.source", text_)
+    elif volume is not None:
+        yield from all_invalid("spec.source.persistentVolumeName", volume, subdomain(volume))
+    node = spec.get("nodeName", "")
+    yield from all_invalid("spec.nodeName", node, subdomain(node))
+    if old is not None:
+        yield from unchanged("spec", spec, old.get("spec") or {})
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -35,7 +56,7 @@ KIND = Kind(
     storage="volumeattachments",
     subresources=(status("VolumeAttachment", "storage.k8s.io"),),
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default),
+    rules=Rules(default=_default, validate=_validate),
     allow_unconditional_update=False,
     storage_version_hash="tJx/ezt6UDU=",
 )
