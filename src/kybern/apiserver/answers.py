@@ -22,7 +22,6 @@ TOKEN = Kind(
     namespaced=True,
     schema="io.k8s.api.authentication.v1.TokenRequest",
 )
-DEPRECATED = "v1 ComponentStatus is deprecated in v1.19+"
 type Check = Callable[[], Awaitable[None]]
 
 
@@ -71,13 +70,11 @@ class Components:
         return {"metadata": {"name": name}, "conditions": [condition]}
 
     async def get(self, call: Call, _sent: Sent) -> Answer:
-        call.warn(DEPRECATED)
         if call.name not in self._checks:
             text = f'componentstatus "{call.name}" not found'
             raise NotFound(text, Details(name=call.name, kind="componentstatus"))
         return One(call.kind, current.whole(call.engine.form(call.kind), await self._state(call.name)))
 
     async def list(self, call: Call, _sent: Sent) -> Answer:
-        call.warn(DEPRECATED)
         states = await asyncio.gather(*(self._state(name) for name in self._checks))
         return Many(call.kind, [converted(call, state) for state in states], 0)

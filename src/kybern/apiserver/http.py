@@ -9,7 +9,7 @@ import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 
 MOST_BODY = 3 << 20
 COMPRESSED_FROM = 128 * 1024
+_DEPRECATED = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 _METHODS = {"GET": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete", "HEAD": "head"}
 type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
@@ -138,7 +142,7 @@ class Server:
             self.limits.enter(writing=writing)
         try:
             self.authorization.check(asked)
-            if target is None:
+            if target is None or (target.group, target.version) not in self.engine.table.versions:
                 return await self._page(request, path, query)
             return await self._resource(request, target, asked.user, query)
         finally:
@@ -188,12 +192,15 @@ class Server:
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
     ) -> web.StreamResponse:
         call = self._call(target, user, query)
+        request["warnings"] = call.warnings
         if request.method == "HEAD":
             raise problems.not_allowed()
         if target.subresource in self.streaming:
             return await self.streaming[target.subresource](call, request, target)
         verb = verbs.verb_of(call, target.verb)
-        form = negotiate.negotiate(request.headers.get("Accept", ""), streams=target.verb == "list")
+        form = negotiate.negotiate(
+            request.headers.get("Accept", ""), streams=target.verb == "list", shapes=call.kind.storage != ""
+        )
         answer = await verb(call, Sent(request))
         return self._rendered(request, call, answer, form)
 
@@ -201,7 +208,9 @@ class Server:
         if target.kind is None:
             raise problems.no_such_resource()
         namespace = target.namespace if target.kind.namespaced else ""
-        return Call(self.engine, target.kind, user, namespace, target.name, target.subresource, query)
+        deprecated = _DEPRECATED.get((target.group, target.plural))
+        warnings = [deprecated] if deprecated else []
+        return Call(self.engine, target.kind, user, namespace, target.name, target.subresource, query, warnings=warnings)
 
     def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> web.Response:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
@@ -240,7 +249,7 @@ class Server:
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
         body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
-        headers = []
+        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
         seconds = (problem.details.retry_after_seconds if problem.details else 0) or (
             1 if isinstance(problem, TooManyRequests) else 0
         )
@@ -295,8 +304,9 @@ class Server:
         stream: watch.Stream,
         frames: list[bytes],
     ) -> None:
-        transport = request.transport
-        if transport is None or not isinstance(transport, asyncio.Transport):
+        # uvloop's transports are none of asyncio's by inheritance.
+        transport = cast("asyncio.Transport | None", request.transport)
+        if transport is None:
             return
         for part in watch.joined(frames):
             await response.write(part)

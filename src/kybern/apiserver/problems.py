@@ -2,6 +2,7 @@
 
 from kybern.machinery.errors import (
     AlreadyExists,
+    ApiError,
     Cause,
     Conflict,
     Details,
@@ -13,6 +14,12 @@ from kybern.machinery.errors import (
 from kybern.machinery.kind import Kind
 
 CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+class Unexpected(ApiError):
+    """An error that upstream has no class for, either: 500 without a reason."""
+
+    code, reason = 500, ""
 
 
 def _details(kind: Kind, name: str, uid: str = "") -> Details:

@@ -68,40 +68,40 @@ class Table:
         return self.versions[conversion.group, conversion.version].kinds[kind.plural]
 
     def target(self, method: str, path: str, *, watching: bool) -> Target | None:
-        """What a path below /api or /apis names; None for one that names no served group version, or no resource."""
-        parts = path.split("/")
+        """What a path below /api or /apis names, served or not; None for one that is too short to name a resource."""
+        parts = path.rstrip("/").split("/")
         if parts[1] == "api":
             group, version, rest = "", parts[2] if len(parts) > 2 else "", parts[3:]
+        elif len(parts) > 3:
+            group, version, rest = parts[2], parts[3], parts[4:]
         else:
-            group, version, rest = (*parts[2:4], parts[4:]) if len(parts) > 3 else ("", "", [])
-        found = self.versions.get((group, version))
-        if rest and rest[-1] == "":
-            rest = rest[:-1]
-        if found is None or not rest:
             return None
-        watching_path = rest[0] == "watch" and len(rest) > 1
-        return _target(found, method, rest[1:] if watching_path else rest, watching=watching or watching_path)
+        if not rest:
+            return None
+        if rest[0] == "watch" and len(rest) > 1:
+            return self._target((group, version), "WATCH", rest[1:], watching=True)
+        return self._target((group, version), method, rest, watching=watching)
 
-
-def _target(version: Version, method: str, rest: list[str], *, watching: bool) -> Target:
-    namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 1:
-        namespace = rest[1]
-        if len(rest) > 2 and rest[2] not in _OWN_OF_NAMESPACES:
-            rest = rest[2:]
-    name = rest[1] if len(rest) > 1 else ""
-    subresource = rest[2] if len(rest) > 2 else ""
-    tail = "/" + "/".join(rest[3:]) if len(rest) > 3 else ""
-    kind = version.kinds.get(rest[0])
-    verb = _verb(method, name, watching=watching and not subresource)
-    return Target(version.group, version.version, rest[0], kind, verb, namespace, name, subresource, tail)
+    def _target(self, at: tuple[str, str], method: str, rest: list[str], *, watching: bool) -> Target:
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 1:
+            namespace = rest[1]
+            if len(rest) > 2 and rest[2] not in _OWN_OF_NAMESPACES:
+                rest = rest[2:]
+        name = rest[1] if len(rest) > 1 else ""
+        subresource = rest[2] if len(rest) > 2 else ""
+        tail = "/" + "/".join(rest[3:]) if len(rest) > 3 else ""
+        version = self.versions.get(at)
+        kind = version.kinds.get(rest[0]) if version is not None else None
+        verb = _verb(method, name, watching=watching)
+        return Target(*at, rest[0], kind, verb, namespace, name, subresource, tail)
 
 
 def _verb(method: str, name: str, *, watching: bool) -> str:
+    if method == "WATCH":
+        return "watch"
     if method in _READS:
-        if watching:
-            return "watch"
-        return "get" if name else "list"
+        return "get" if name else "watch" if watching else "list"
     if method == "DELETE" and not name:
         return "deletecollection"
     return _WRITES.get(method, method.lower())

@@ -18,7 +18,7 @@ from cryptography import x509
 from kybern.admission.chain import Chain, chain
 from kybern.api import rbac_v1
 from kybern.api.kinds import KINDS
-from kybern.apiserver import answers, bootstrap, compaction, negotiate, verbs
+from kybern.apiserver import answers, bootstrap, compaction, negotiate, reviews, verbs
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
@@ -42,6 +42,7 @@ from kybern.daemon import tls
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.kind import Raw
+from kybern.machinery.struct import decoder
 from kybern.storage.cache import Caches
 from kybern.storage.etcd import Credentials, EtcdStore
 from kybern.storage.store import Unavailable
@@ -178,10 +179,10 @@ class Parts:
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
     def _answers(self, kubelets: Kubelets) -> None:
-        reviews = Reviews(self.authorization, self.tokens, time.time)
+        review = Reviews(self.authorization, self.tokens, time.time)
         for kind in KINDS:
-            if reviews.knows(kind.group, kind.plural):
-                verbs.UNSTORED[kind.plural, "create"] = answers.review(reviews)
+            if review.knows(kind.group, kind.plural):
+                verbs.UNSTORED[kind.plural, "create"] = answers.review(review)
         verbs.SUBRESOURCES["token", "create"] = answers.token(self.issuer)
         components = answers.Components({"etcd-0": self._etcd})
         verbs.UNSTORED["componentstatuses", "get"] = components.get
@@ -191,6 +192,7 @@ class Parts:
         roles = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
         self.engine.guards = {
             ("", "services"): (ServiceGuard(self.addresses, self.ports),),
+            ("certificates.k8s.io", "certificatesigningrequests"): (Requester(),),
             **{(bootstrap.RBAC, plural): (escalation,) for plural in roles},
         }
 
@@ -309,8 +311,21 @@ class Escalation:
         return Outcome()
 
 
+class Requester:
+    """A certificate signing request says who made it; see ``engine.Guard``."""
+
+    async def prepare(self, call: Call, new: Raw | None, old: Raw | None) -> Outcome:
+        if new is not None:
+            user = reviews.user_info(call.user) if old is None else old["spec"]
+            for key in ("username", "uid", "groups", "extra"):
+                new["spec"].pop(key, None)
+                if user.get(key):
+                    new["spec"][key] = user[key]
+        return Outcome()
+
+
 def _typed(raw: Raw) -> Any:
-    return msgspec.convert(raw, getattr(rbac_v1, raw["kind"]))
+    return decoder(getattr(rbac_v1, raw["kind"])).decode(msgspec.json.encode(raw))
 
 
 def _lower(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from kybern.apiserver.subresources import binding, eviction, namespace, scale
 from kybern.machinery.errors import BadRequest
 from kybern.machinery.kind import Kind, Raw
 
-OWN = ("status", "resize", "ephemeralcontainers")
+OWN = ("status", "resize", "ephemeralcontainers", "approval")
 """Subresources through which the object itself is read and written."""
 
 

@@ -137,7 +137,7 @@ class Invalid(ApiError):
     def of(cls, group: str, kind: str, name: str, causes: Iterable[Cause]) -> "Invalid":
         """An object that breaks rules; one cause a rule. Words as in upstream's errors.NewInvalid."""
         found = tuple(causes)
-        lines = [cause.line() for cause in found]
+        lines = list(dict.fromkeys(cause.line() for cause in found))
         text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
         shown = f"{kind}.{group}" if group else kind
         details = Details(name=name, group=group, kind=kind, causes=found)

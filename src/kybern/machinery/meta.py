@@ -37,6 +37,7 @@ def validate(
     yield from annotations(metadata.get("annotations"), f"{path}.annotations")
     yield from owners(metadata.get("ownerReferences"), f"{path}.ownerReferences")
     yield from finalizers(metadata.get("finalizers"), f"{path}.finalizers")
+    yield from qualified_finalizers(metadata.get("finalizers"), f"{path}.finalizers")
     yield from managed_fields(metadata.get("managedFields"), f"{path}.managedFields")
 
 
@@ -115,8 +116,8 @@ def annotations(values: Mapping[str, str] | None, path: str) -> Iterable[Cause]:
 def owners(references: Iterable[Mapping[str, Any]] | None, path: str) -> Iterable[Cause]:
     found = list(references or ())
     controller = ""
-    for at, reference in enumerate(found):
-        yield from _owner(reference, f"{path}[{at}]")
+    for reference in found:
+        yield from _owner(reference, path)
         if not reference.get("controller"):
             continue
         this = f"{reference.get('kind', '')}/{reference.get('name', '')}"
@@ -135,17 +136,27 @@ def _in_order(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _owner(reference: Mapping[str, Any], path: str) -> Iterable[Cause]:
+    """Upstream gives the path of the list, not of the one reference."""
     version = reference.get("apiVersion") or ""
-    if not version:
-        yield required(f"{path}.apiVersion", "must not be empty")
-    elif version.count("/") > 1 or version.endswith("/"):
-        yield invalid(f"{path}.apiVersion", version, "must be <group>/<version> or <version>")
+    if not version or version.count("/") > 1 or version.endswith("/"):
+        yield invalid(f"{path}.apiVersion", version, "version must not be empty")
     for key in ("kind", "name", "uid"):
         if not reference.get(key):
-            yield required(f"{path}.{key}", "must not be empty")
+            yield invalid(f"{path}.{key}", reference.get(key) or "", "must not be empty")
     if version == "v1" and reference.get("kind") == "Event":
         says = "/v1, Kind=Event is disallowed from being an owner"
         yield invalid(path, _in_order(reference), says)
+
+
+STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
+
+
+def qualified_finalizers(values: Iterable[str] | None, path: str) -> Iterable[Cause]:
+    """On creation of upstream's own kinds: a finalizer is a standard one, or has a domain."""
+    for at, value in enumerate(values or ()):
+        if "/" not in value and value not in STANDARD_FINALIZERS:
+            says = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"{path}[{at}]", value, says)
 
 
 def finalizers(values: Iterable[str] | None, path: str) -> Iterable[Cause]:

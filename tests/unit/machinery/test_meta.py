@@ -35,7 +35,7 @@ def test_good_metadata_is_accepted() -> None:
         ({"labels": {"a": "b c"}}, 'metadata.labels: Invalid value: "b c": a valid label must be an empty'),
         ({"annotations": {"/a": ""}}, 'metadata.annotations: Invalid value: "/a": prefix part must be non-empty'),
         ({"annotations": {"a": "x" * 262144}}, "metadata.annotations: Too long: may not be more than 262144 bytes"),
-        ({"ownerReferences": [{}]}, "metadata.ownerReferences[0].apiVersion: Required value: must not be empty"),
+        ({"ownerReferences": [{}]}, 'metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty'),
         ({"finalizers": ["orphan", "foregroundDeletion"]}, 'metadata.finalizers: Invalid value: ["orphan","fore'),
         (
             {"managedFields": [{"operation": "X"}]},

@@ -14,6 +14,8 @@ async def create(call: Call, raw: Raw) -> One:
     """Store a decoded and defaulted body. A generated name that is taken is generated again."""
     prepare.place(call, raw)
     call.name = raw["metadata"].get("name") or ""
+    if raw["metadata"].get("resourceVersion", "0") != "0" and not call.options.dry_run:
+        raise problems.Unexpected("resourceVersion should not be set on objects to be created")
     asked = admit.request(call, "CREATE", raw, None)
     await admit.mutate(call, asked)
     given = raw["metadata"].get("name") or ""
@@ -37,9 +39,7 @@ async def _stored(call: Call, raw: Raw) -> One:
     try:
         value = current.value_of(call, raw)
         if call.options.dry_run:
-            if (await call.engine.store.get(call.key))[0] is not None:
-                raise RevisionMismatch(call.key, None)
-            await outcome.failed()
+            await _absent(call)
             return One(call.kind, current.whole(call.engine.form(call.kind), raw), 201)
         revision = await current.write(call, value, 0)
     except BaseException:
@@ -47,6 +47,11 @@ async def _stored(call: Call, raw: Raw) -> One:
         raise
     await outcome.stored()
     return One(call.kind, current.served(call, value, revision), 201)
+
+
+async def _absent(call: Call) -> None:
+    if (await call.engine.store.get(call.key))[0] is not None:
+        raise RevisionMismatch(call.key, None)
 
 
 async def guarded(engine: Engine, call: Call, new: Raw | None, old: Raw | None) -> Outcome:

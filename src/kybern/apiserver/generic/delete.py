@@ -14,6 +14,7 @@ from kybern.apiserver.generic import admit, create, current
 from kybern.apiserver.generic.current import Current
 from kybern.apiserver.options import DeleteOptions
 from kybern.machinery import times
+from kybern.machinery.errors import Conflict, Details
 from kybern.machinery.kind import Kind, Raw
 from kybern.storage.store import RevisionMismatch
 
@@ -32,7 +33,15 @@ RETURNED = frozenset({
 _ORPHANING = frozenset({("", "replicationcontrollers"), ("batch", "jobs")})
 
 
+_JOBS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+
+
 async def delete(call: Call, options: DeleteOptions) -> Answer:
+    if (call.kind.group, call.kind.plural) == ("batch", "jobs") and not options.propagation and options.orphan is None:
+        call.warn(_JOBS)
     for _ in range(_TRIES):
         found = await current.read(call)
         _preconditions(call, options, found)
@@ -48,15 +57,25 @@ async def delete(call: Call, options: DeleteOptions) -> Answer:
 
 
 def _preconditions(call: Call, options: DeleteOptions, found: Current) -> None:
+    """Raises Conflict; upstream names the kind here, not the resource."""
     if options.uid and options.uid != found.uid:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {found.uid}"
-        raise problems.conflict(call.kind, call.name, why)
+        raise _unmet(call, "UID", options.uid, found.uid, "deleted and then recreated")
     if options.version and options.version != str(found.revision):
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.version}, "
-            f"ResourceVersion in object meta: {found.revision}"
-        )
-        raise problems.conflict(call.kind, call.name, why)
+        raise _unmet(call, "ResourceVersion", options.version, str(found.revision), "modified")
+
+
+def _unmet(call: Call, what: str, wanted: str, is_: str, happened: str) -> Conflict:
+    kind = call.stored
+    if (kind.group, kind.plural) == ("", "namespaces"):
+        why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is_}"
+        return problems.conflict(kind, call.name, why)
+    group = "" if kind.storage == "events" else kind.group
+    shown = f"{kind.kind}.{group}" if group else kind.kind
+    text = (
+        f'Operation cannot be fulfilled on {shown} "{call.name}": the {what} in the precondition ({wanted}) does not '
+        f"match the {what} in record ({is_}). The object might have been {happened}"
+    )
+    return Conflict(text, Details(name=call.name, group=group, kind=kind.kind))
 
 
 @dataclass(frozen=True, slots=True)

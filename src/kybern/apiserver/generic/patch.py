@@ -10,10 +10,11 @@ from typing import Any
 from kybern.apiserver import body
 from kybern.apiserver.answer import One
 from kybern.apiserver.engine import Call
-from kybern.apiserver.generic import update
+from kybern.apiserver.generic import prepare, update
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import codec
-from kybern.machinery.errors import BadRequest
+from kybern.machinery.causes import invalid
+from kybern.machinery.errors import BadRequest, Invalid
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.patch import strategic
 from kybern.machinery.patch.json import json_patch
@@ -60,13 +61,18 @@ async def patch_(call: Call, data: bytes, content_type: str) -> One:
 
 
 def patched(call: Call, apply: Apply, old: Raw) -> Raw:
-    """The object that a patch makes, decoded and with defaults."""
+    """The object that a patch makes, decoded and with defaults. Raises Invalid when it is none."""
     raw = apply(old)
-    body.identify(call.kind, raw)
-    metadata = raw.setdefault("metadata", {})
-    if metadata is None:
-        metadata = raw["metadata"] = {}
-    body.checked(call, call.kind, raw, [])
+    before = codec.encode_json(raw)
+    try:
+        body.identify(call.kind, raw)
+        body.checked(call, call.kind, raw, [])
+    except BadRequest as problem:
+        if call.options.validation == "Strict" and "strict decoding error" in problem.message:
+            raise
+        says = problem.message.partition(" cannot be handled as ")[2].partition(": ")[2] or problem.message
+        raise Invalid.of("", "", "", [invalid("patch", before.decode(), says)]) from problem
+    prepare.named(call, raw)
+    prepare.place(call, raw)
     call.kind.rules.default(raw)
-    raw["metadata"].setdefault("name", call.name)
     return raw

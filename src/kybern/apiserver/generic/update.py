@@ -25,7 +25,7 @@ async def update(call: Call, raw: Raw) -> One:
     """Replace by a decoded and defaulted body; made anew where the kind allows it."""
     prepare.place(call, raw)
     prepare.named(call, raw)
-    body = _Body(raw)
+    body = _Body(call, raw)
     try:
         return await change(call, body)
     except NotFound:
@@ -37,13 +37,15 @@ async def update(call: Call, raw: Raw) -> One:
 class _Body:
     """A client's object; each try starts from it unspoilt."""
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, call: Call, raw: Raw) -> None:
+        self._call = call
         self._raw = raw
 
     def fresh(self) -> Raw:
         return _copied(self._raw)
 
-    async def __call__(self, _current: Current) -> Raw:
+    async def __call__(self, found: Current) -> Raw:
+        prepare.same_object(self._call, self._raw, found)
         return self.fresh()
 
 
@@ -77,7 +79,6 @@ async def change(call: Call, making: Change) -> One:
 
 async def _changed(call: Call, found: Current, making: Change) -> One:
     raw = await making(found)
-    prepare.same_object(call, raw, found)
     asks = prepare.versioned(call, raw, found)
     asked = admit.request(call, "UPDATE", raw, found.raw)
     await admit.mutate(call, asked)

@@ -194,7 +194,7 @@ async def begin(call: Call, form: Form, include: str = "") -> tuple[Stream, list
     except Expired as expired:
         stream.end()
         return stream, [error(problems.expired(wanted, expired.oldest))]
-    if initial and asked.initial and asked.bookmarks:
+    if initial and asked.bookmarks and (asked.initial or not asked.version):
         frames.append(stream.bookmark(initial=True))
     return stream, frames
 

@@ -113,4 +113,4 @@ class Ports:
 
     def _object(self, bits: int) -> Raw:
         data = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "big")).decode()
-        return {"metadata": {}, "range": self.range, "data": data}
+        return {"metadata": {"name": "servicenodeports"}, "range": self.range, "data": data}

@@ -7,7 +7,7 @@ from kybern.apiserver.generic import admit, update
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import times
 from kybern.machinery.causes import invalid, not_supported, required
-from kybern.machinery.errors import Invalid
+from kybern.machinery.errors import Conflict, Details, Invalid
 from kybern.machinery.kind import Raw
 
 _COPIED = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
@@ -42,7 +42,8 @@ def _check(call: Call, binding: Raw) -> None:
     if not target.get("name"):
         causes.append(required("target.name"))
     if causes:
-        raise Invalid.of("", "Binding", call.name, causes)
+        lines = [cause.line() for cause in causes]
+        raise problems.Unexpected(lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]")
     name = binding["metadata"].get("name") or call.name
     if name != call.name:
         cause = invalid("metadata.name", name, "must match the name of the pod")
@@ -55,13 +56,13 @@ def _bound(call: Call, found: Current, binding: Raw, node: Raw | None) -> Raw:
     _met(call, found, said)
     if metadata.get("deletionTimestamp"):
         why = f"pod {call.name} is being deleted, cannot be assigned to a host"
-        raise problems.conflict(call.kind, call.name, why)
+        raise _conflict(call, why)
     node_name = raw["spec"].get("nodeName")
     if node_name:
         why = f'pod {call.name} is already assigned to node "{node_name}"'
-        raise problems.conflict(call.kind, call.name, why)
+        raise _conflict(call, why)
     if raw["spec"].get("schedulingGates"):
-        raise problems.conflict(call.kind, call.name, f"pod {call.name} has non-empty .spec.schedulingGates")
+        raise _conflict(call, f"pod {call.name} has non-empty .spec.schedulingGates")
     raw["spec"]["nodeName"] = binding["target"]["name"]
     if said.get("annotations"):
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **said["annotations"]}
@@ -78,14 +79,19 @@ def _bound(call: Call, found: Current, binding: Raw, node: Raw | None) -> Raw:
 def _met(call: Call, found: Current, said: Raw) -> None:
     if said.get("uid") and said["uid"] != found.uid:
         why = f"Precondition failed: UID in precondition: {said['uid']}, UID in object meta: {found.uid}"
-        raise problems.conflict(call.kind, call.name, why)
+        raise _conflict(call, why)
     version = said.get("resourceVersion")
     if version and version != str(found.revision):
         why = (
             f"Precondition failed: ResourceVersion in precondition: {version}, "
             f"ResourceVersion in object meta: {found.revision}"
         )
-        raise problems.conflict(call.kind, call.name, why)
+        raise _conflict(call, why)
+
+
+def _conflict(call: Call, why: str) -> Conflict:
+    text = f'Operation cannot be fulfilled on pods/binding "{call.name}": {why}'
+    return Conflict(text, Details(name=call.name, kind="pods/binding"))
 
 
 def _scheduled(call: Call, conditions: list[Raw]) -> list[Raw]:
