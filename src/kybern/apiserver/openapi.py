@@ -1,0 +1,147 @@
+"""OpenAPI as it is served: an index, a document a group and version (v3), and everything in one (v2).
+
+Documents follow from the kinds and the schemas. Each is made when it is first asked for and kept as bytes with its
+hash; the index has the hashes in its URLs, so clients may keep what they have read for ever.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kybern.apiserver import openapi_gnostic, openapi_v2, openapi_v3
+from kybern.apiserver.openapi_operations import META, Path, group_id, paths, prefix_of, simple, tag_of
+from kybern.apiserver.paths import Asked, Given, not_found
+from kybern.machinery import codec
+from kybern.machinery.kind import Kind
+
+JSON = "application/json"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+V2_PROTOBUF_OLD = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+FOREVER = {"Cache-Control": "public, immutable", "Expires": "Thu, 31 Dec 2099 23:59:59 GMT"}
+NO_CACHE = {"Cache-Control": "no-cache, private"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Bytes and what identifies them."""
+
+    body: bytes
+    media: str = JSON
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha512(self.body).hexdigest()[:128].upper()
+
+
+class Documents:
+    """All documents of one set of kinds."""
+
+    def __init__(self, kinds: Iterable[Kind], definitions: Mapping[str, Any]) -> None:
+        self.kinds = tuple(kinds)
+        self.definitions = definitions
+        self._made: dict[str, Document] = {}
+
+    @cached_property
+    def sources(self) -> Mapping[str, Mapping[str, Path]]:
+        """What each v3 document describes, by its name in the index."""
+        found: dict[str, Mapping[str, Path]] = {
+            ".well-known/openid-configuration": simple(
+                "/.well-known/openid-configuration/",
+                "getServiceAccountIssuerOpenIDConfiguration",
+                "WellKnown",
+                "",
+            ),
+            "api": simple("/api/", "getCoreAPIVersions", "core", f"{META}.APIVersions"),
+            "apis": simple("/apis/", "getAPIVersions", "apis", f"{META}.APIGroupList"),
+            "openid/v1/jwks": simple("/openid/v1/jwks/", "getServiceAccountIssuerOpenIDKeyset", "openid", ""),
+            "version": simple(
+                "/version/", "getCodeVersion", "version", "io.k8s.apimachinery.pkg.version.Info"
+            ),
+        }
+        for kind in self.kinds:
+            if kind.group:
+                name = f"apis/{kind.group}"
+                group = group_id(kind.group)
+                found[name] = simple(
+                    f"/{name}/", f"get{group}APIGroup", tag_of(kind.group), f"{META}.APIGroup"
+                )
+            prefix = prefix_of(kind.group, kind.version)
+            resources = simple(
+                f"{prefix}/",
+                f"get{group_id(kind.group, kind.version)}APIResources",
+                tag_of(kind.group, kind.version),
+                f"{META}.APIResourceList",
+            )
+            own = found.get(prefix[1:], resources)
+            found[prefix[1:]] = {**own, **paths(kind, self.definitions)}
+        return dict(sorted(found.items()))
+
+    def v3(self, name: str) -> Document | None:
+        """The document of ``api/v1``, ``apis/apps/v1`` and so on."""
+        made = self._made.get(name)
+        if made is None and (source := self.sources.get(name)) is not None:
+            names = (f"{META}.{kind}" for kind in ("WatchEvent", "Status")) if len(source) > 1 else ()
+            document = openapi_v3.document(source, self.definitions, names)
+            made = self._made[name] = Document(codec.encode_json(document))
+        return made
+
+    @cached_property
+    def index(self) -> Document:
+        """Where each v3 document is. Its hashes stand for what is served, so the documents need not be made for it."""
+        facts = sorted(
+            f"{kind.api_version}/{kind.kind}/{kind.subresources}/{kind.verbs}" for kind in self.kinds
+        )
+        served = hashlib.sha512("\n".join(facts).encode())
+        paths = {}
+        for name in self.sources:
+            own = served.copy()
+            own.update(name.encode())
+            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={own.hexdigest().upper()}"}
+        return Document(codec.encode_json({"paths": paths}), "text/plain; charset=utf-8")
+
+    @cached_property
+    def _v2(self) -> dict[str, Any]:
+        every = {path: item for source in self.sources.values() for path, item in source.items()}
+        return openapi_v2.document(every, self.definitions, ())
+
+    def v2(self, *, protobuf: bool = False) -> Document:
+        """Everything, as JSON or as gnostic's protobuf."""
+        media = V2_PROTOBUF if protobuf else JSON
+        made = self._made.get(media)
+        if made is None:
+            body = openapi_gnostic.encode(self._v2) if protobuf else codec.encode_json(self._v2)
+            made = self._made[media] = Document(body, media)
+        return made
+
+    def page(self, asked: Asked) -> Given:
+        """What to answer for a path below /openapi/."""
+        path, known = asked.path, asked.headers.get("If-None-Match", "")
+        if path == "/openapi/v2":
+            return self._page_v2(asked.accept, known)
+        if path in {"/openapi/v3", "/openapi/v3/"}:
+            return _reply(self.index, known, NO_CACHE)
+        if not path.startswith("/openapi/v3/"):
+            return not_found()
+        found = self.v3(path.removeprefix("/openapi/v3/"))
+        if found is None:
+            return Given(b"", "", 404)
+        return _reply(found, known, FOREVER if asked.query.get("hash") else NO_CACHE)
+
+    def _page_v2(self, accept: str, known: str) -> Given:
+        for wanted in accept.split(",") if accept else [JSON]:
+            media = wanted.partition(";")[0].strip()
+            if media in {V2_PROTOBUF, V2_PROTOBUF_OLD}:
+                return _reply(self.v2(protobuf=True), known, NO_CACHE)
+            if media in {JSON, "application/*", "*/*"}:
+                return _reply(self.v2(), known, NO_CACHE)
+        return Given(b"", "", 406)
+
+
+def _reply(document: Document, known: str, caching: Mapping[str, str]) -> Given:
+    tag = f'"{document.hash}"'
+    headers = {"Etag": tag, "Vary": "Accept", **caching}
+    if known == tag:
+        return Given(b"", document.media, 304, headers)
+    return Given(document.body, document.media, headers=headers)
