@@ -22,7 +22,11 @@ NAMESPACE = "namespace"
 
 
 def _owner(item: Any) -> Iterable[str]:
-    return (reference.uid for reference in item.metadata.owner_references if reference.controller)
+    return (reference.uid for reference in item.metadata.owner_references)
+
+
+def _controls(uid: str, item: Any) -> bool:
+    return any(reference.controller and reference.uid == uid for reference in item.metadata.owner_references)
 
 
 def _namespace(item: Any) -> Iterable[str]:
@@ -119,7 +123,9 @@ class Cache:
         return iter(tuple(self._shelves[kind].items.values()))
 
     def owned[T: Object](self, kind: type[T], owner: Object) -> Iterator[T]:
-        return self.index(kind, OWNER, owner.metadata.uid)  # type: ignore[attr-defined]  # every Object has metadata
+        """Those that ``owner`` controls; the index knows all owners, also those that do not control."""
+        uid = owner.metadata.uid  # type: ignore[attr-defined]  # every Object has metadata
+        return (one for one in self.index(kind, OWNER, uid) if _controls(uid, one))
 
     def index[T: Object](self, kind: type[T], name: str, value: str) -> Iterator[T]:
         return iter(tuple(self._shelves[kind].indexes[name].get(value, {}).values()))

@@ -1,0 +1,57 @@
+"""Certificates that change while a server runs."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from kybern.daemon import tls
+
+
+def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes | None:
+    """A whole handshake in memory; gives the certificate that the client was shown."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    left = server.wrap_bio(to_server, to_client, server_side=True)
+    right = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+    for _ in range(5):
+        for side in (right, left):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    return right.getpeercert(binary_form=True)
+
+
+def test_new_certificate_is_presented_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "_LOOK_EVERY", 0.0)
+    cert, key = tls.self_signed(("localhost",), tmp_path)
+    server = tls.server_context(cert, key)
+    before = shake(server, tls.client_context(Path(cert).read_bytes()))
+
+    tls.self_signed(("localhost",), tmp_path)
+    after = shake(server, tls.client_context(Path(cert).read_bytes()))
+
+    assert before is not None
+    assert after not in (before, None)
+
+
+def test_broken_files_leave_the_old_certificate_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "_LOOK_EVERY", 0.0)
+    cert, key = tls.self_signed(("localhost",), tmp_path)
+    trusted = Path(cert).read_bytes()
+    server = tls.server_context(cert, key)
+
+    Path(cert).write_text("half a certif")
+
+    assert shake(server, tls.client_context(trusted)) is not None
+
+
+def test_key_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
+    _, key = tls.self_signed(("localhost",), tmp_path)
+
+    assert Path(key).stat().st_mode & 0o777 == 0o600
+
+
+def test_unknown_minimum_version_is_an_error() -> None:
+    with pytest.raises(ValueError, match="VersionTLS11"):
+        tls.minimum_version("VersionTLS11")
