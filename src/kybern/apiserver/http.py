@@ -174,7 +174,9 @@ class Server:
             target.plural,
             target.subresource,
             target.namespace,
-            target.name,
+            # A list or watch of one name is about that object, and authorizers see it so (upstream's RequestInfo).
+            target.name
+            or next((value for key, sign, value in fields if (key, sign) == ("metadata.name", "=")), ""),
             field_selector=fields,
         )
 
@@ -210,7 +212,16 @@ class Server:
         namespace = target.namespace if target.kind.namespaced else ""
         deprecated = _DEPRECATED.get((target.group, target.plural))
         warnings = [deprecated] if deprecated else []
-        return Call(self.engine, target.kind, user, namespace, target.name, target.subresource, query, warnings=warnings)
+        return Call(
+            self.engine,
+            target.kind,
+            user,
+            namespace,
+            target.name,
+            target.subresource,
+            query,
+            warnings=warnings,
+        )
 
     def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> web.Response:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
