@@ -64,16 +64,13 @@ def observing(settings: Settings) -> Callable[[View, Key], State | None]:
         node = view.get(Node, "", key.name)
         if node is None or node.metadata.deletion_timestamp is not None:
             return None
-        lease = view.get(Lease, LEASES, key.name)
-        ready = condition(node, "Ready")
-        seen = view.arrived(lease) if lease is not None else None
-        posted = ready.last_heartbeat_time if ready is not None else None
-        heartbeat = seen or posted or node.metadata.creation_timestamp or view.now
+        beats = tuple(_heartbeats(view, node))
+        heartbeat = max(beats, default=node.metadata.creation_timestamp or view.now)
         pods = tuple(view.index(Pod, "node", key.name))
         return State(
             node,
             heartbeat,
-            lease is not None or posted is not None,
+            bool(beats),
             pods,
             _zone(view, node),
             view.now,
@@ -81,6 +78,20 @@ def observing(settings: Settings) -> Callable[[View, Key], State | None]:
         )
 
     return observe
+
+
+def _heartbeats(view: View, node: Node) -> Iterable[datetime]:
+    """When the node's lease was renewed, and when it posted its status, as far as we saw it ourselves.
+
+    What a node posts bears its own clock, and the node object is written by others as well: the earlier of the two
+    counts, so that neither a wrong clock nor somebody's annotation passes for a sign of life.
+    """
+    lease = view.get(Lease, LEASES, node.metadata.name)
+    if lease is not None:
+        yield view.arrived(lease)
+    ready = condition(node, "Ready")
+    if ready is not None and ready.last_heartbeat_time is not None:
+        yield min(view.arrived(node), ready.last_heartbeat_time)
 
 
 def condition(node: Node, kind: str) -> NodeCondition | None:

@@ -1,7 +1,7 @@
 """End pods on nodes with NoExecute taints that they do not tolerate, or do not tolerate any longer.
 
-Reads Pod, Node. Writes Pod (condition DisruptionTarget, deletion). A toleration with seconds holds from the moment the
-taint was put on the node; the shortest of those that apply counts; a taint that goes away in time saves the pod.
+Reads Pod, Node. Writes Pod (condition DisruptionTarget, deletion). A toleration with seconds holds from the moment when
+the pod and the taint met on the node; the shortest of those that apply counts; a taint that goes away in time saves the pod.
 """
 
 from collections.abc import Iterable
@@ -51,9 +51,16 @@ def remaining(state: State) -> float | None:
             return 0.0
         limits = [one.toleration_seconds for one in found if one.toleration_seconds is not None]
         if limits:
-            since = (state.now - (taint.time_added or state.now)).total_seconds()
+            since = (state.now - max(taint.time_added or state.now, _placed(state))).total_seconds()
             left.append(max(min(limits) - since, 0.0))
     return min(left, default=None)
+
+
+def _placed(state: State) -> datetime:
+    """Since when the pod is on its node."""
+    found = condition(state.pod, "PodScheduled")
+    when = found.last_transition_time if found is not None else None
+    return when or state.pod.metadata.creation_timestamp or state.now
 
 
 def diff(state: State) -> Iterable[Action]:
