@@ -36,7 +36,8 @@ class Request:
     """A write on its way to storage. ``new`` is None for DELETE, ``old`` None for CREATE; plugins may change ``new``.
 
     ``operation`` is CREATE, UPDATE, DELETE or CONNECT; ``name`` may be empty when generateName is used.
-    ``warnings`` go to the client as Warning headers. ``authorize`` asks what a user may do (signers, for one).
+    ``warnings`` go to the client as Warning headers. ``authorize`` asks what a user may do (signers, for one);
+    ``charge`` stores the status of a ResourceQuota, and raises Conflict when it is not the newest.
     """
 
     operation: str
@@ -52,6 +53,7 @@ class Request:
     options: Raw = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     authorize: Callable[[Attributes], Decision] | None = None
+    charge: Callable[[Raw], Awaitable[None]] | None = None
 
     def concerns(self, group: str, plural: str, subresource: str = "") -> bool:
         """Whether the write is on this resource."""

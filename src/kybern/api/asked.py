@@ -1,4 +1,4 @@
-"""What a pod asks of a node, added up as the scheduler does it, for plugins that limit it."""
+"""What a pod asks of a node, added up as the scheduler does it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -52,6 +52,7 @@ class Engine:
     chain: Chain = field(default_factory=lambda: Chain(()))
     guards: Mapping[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
     authorize: Callable[[Attributes], Decision] | None = None
+    charge: Callable[[Raw], Awaitable[None]] | None = None
     event_ttl: int = 3600
     clock: Callable[[], float] = time.time
     _forms: dict[str, Form] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from kybern.apiserver.engine import Call, Engine, Outcome
 from kybern.apiserver.http import Limits, Server
 from kybern.apiserver.local import SERVER, Local
 from kybern.apiserver.lookup import CacheLookup, Informers
+from kybern.apiserver.openapi import Documents
 from kybern.apiserver.paths import Asked, Given, Health, Paths
 from kybern.apiserver.reviews import Reviews
 from kybern.apiserver.route import Table
@@ -42,6 +43,7 @@ from kybern.daemon import tls
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.kind import Raw
+from kybern.machinery.schema import Schema
 from kybern.machinery.struct import decoder
 from kybern.storage.cache import Caches
 from kybern.storage.etcd import Credentials, EtcdStore
@@ -102,6 +104,7 @@ class Parts:
         self.engine = Engine(store, self.caches, table, CacheLookup(store, self.caches, table))
         self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
+        self.engine.charge = self._charge
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
         self.authorization = Authorization(config.modes)
@@ -120,6 +123,9 @@ class Parts:
         self._answers(kubelets)
         self.synced = False
         self.made = False
+
+    async def _charge(self, quota: Raw) -> None:
+        await self.local.update("", "resourcequotas", quota, "status")
 
     def _identity(self) -> tuple[Tokens, Issuer, list[keys.VerifyingKey]]:
         config, values = self.config, self.config.values
@@ -176,6 +182,8 @@ class Parts:
         well_known = _json(keys.discovery(issuers[0], uri, self.jwks))
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
+        documents = Documents(KINDS, Schema.load().definitions)
+        self.paths.prefixes["/openapi/v"] = documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
     def _answers(self, kubelets: Kubelets) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kybern.admission.plugins import limit_ranger, pod_resize_validator, runtime_class
-from kybern.admission.resources import of_pod, with_overhead
+from kybern.api.asked import of_pod, with_overhead
 from kybern.machinery.kind import Raw
 from tests.unit.admission.writes import Objects, admitted, named, stored, write
 

@@ -16,6 +16,7 @@ from kybern.admission.plugins import (
     pod_security,
     pod_topology_labels,
     priority,
+    resource_quota,
     runtime_class,
     service_account,
     storage_object_in_use_protection,
@@ -41,4 +42,5 @@ PLUGINS: tuple[Plugin, ...] = (
     default_ingress_class.PLUGIN,
     pod_topology_labels.PLUGIN,
     pod_resize_validator.PLUGIN,
+    resource_quota.PLUGIN,
 )

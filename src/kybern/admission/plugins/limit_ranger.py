@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.admission.framework import Plugin, Request, refused
-from kybern.admission.resources import Amounts, amounts, of_pod
+from kybern.api.asked import Amounts, amounts, of_pod
 from kybern.machinery.kind import Raw
 from kybern.machinery.quantity import Quantity
 

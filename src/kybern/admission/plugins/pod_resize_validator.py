@@ -1,7 +1,7 @@
 """A pod that runs may be resized only to what its node could carry at all."""
 
 from kybern.admission.framework import Plugin, Request, refused
-from kybern.admission.resources import amounts, of_pod
+from kybern.api.asked import amounts, of_pod
 from kybern.machinery.errors import Cause, Details, Forbidden
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kybern.admission.framework import Plugin, Request, refused
-from kybern.admission.resources import amounts
+from kybern.api.asked import amounts
 from kybern.machinery.kind import Raw
 
 GROUP = "node.k8s.io"

@@ -22,6 +22,7 @@ def request(
         options=options or {},
         warnings=call.warnings,
         authorize=call.engine.authorize,
+        charge=call.engine.charge,
     )
 
 
