@@ -5,7 +5,6 @@ expected. What the schema does not know is dropped, and told as the client asked
 error (``fieldValidation``).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from kybern.api import kinds
@@ -69,7 +68,9 @@ def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None,
 def _go_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {str: "string", list: "array"}.get(type(value), "number")
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "number"
 
 
 def identify(kind: Kind, raw: Raw) -> None:
@@ -122,7 +123,7 @@ def checked(call: Call, kind: Kind, raw: Raw, twice: list[str], schema: str = ""
         call.warn(text)
 
 
-def loose(data: bytes, content_type: str) -> Mapping[str, Any] | None:
+def loose(data: bytes, content_type: str) -> Raw | None:
     """The body of a deletion (DeleteOptions), None when there is none. Raises BadRequest."""
     if not data:
         return None

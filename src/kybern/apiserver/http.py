@@ -9,7 +9,7 @@ import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -246,7 +246,9 @@ class Server:
         code: int,
         headers: list[tuple[str, str]],
     ) -> web.Response:
-        fields: Any = [("Content-Type", content_type), ("Cache-Control", "no-cache, private"), *headers]
+        fields: Any = [("Content-Type", content_type), *headers]
+        if not any(name == "Cache-Control" for name, _ in headers):
+            fields.append(("Cache-Control", "no-cache, private"))
         if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, 1)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
@@ -315,8 +317,7 @@ class Server:
         stream: watch.Stream,
         frames: list[bytes],
     ) -> None:
-        # uvloop's transports are none of asyncio's by inheritance.
-        transport = cast("asyncio.Transport | None", request.transport)
+        transport = request.transport
         if transport is None:
             return
         for part in watch.joined(frames):

@@ -71,13 +71,10 @@ class Table:
         """What a path below /api or /apis names, served or not; None for one that is too short to name a resource."""
         parts = path.rstrip("/").split("/")
         if parts[1] == "api":
-            group, version, rest = "", parts[2] if len(parts) > 2 else "", parts[3:]
-        elif len(parts) > 3:
-            group, version, rest = parts[2], parts[3], parts[4:]
-        else:
+            parts.insert(2, "")
+        if len(parts) < 5:
             return None
-        if not rest:
-            return None
+        group, version, rest = parts[2], parts[3], parts[4:]
         if rest[0] == "watch" and len(rest) > 1:
             return self._target((group, version), "WATCH", rest[1:], watching=True)
         return self._target((group, version), method, rest, watching=watching)

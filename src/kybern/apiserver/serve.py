@@ -40,6 +40,7 @@ from kybern.apiserver.token_request import Issuer
 from kybern.auth import keys, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.daemon import tls
+from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.kind import Raw
@@ -74,16 +75,19 @@ async def serve(config: Config) -> None:
 @contextlib.asynccontextmanager
 async def _kubelets(config: Config) -> AsyncIterator[Kubelets]:
     values = config.values
+    connector = aiohttp.TCPConnector(ssl=_kubelet_context(values), limit=0)
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        yield Kubelets(session, values["kubelet-preferred-address-types"])
+
+
+def _kubelet_context(values: Values) -> ssl.SSLContext:
     ca = values["kubelet-certificate-authority"]
-    context = tls.client_context(
+    return tls.client_context(
         Path(ca).read_bytes() if ca else b"",
         values["kubelet-client-certificate"],
         values["kubelet-client-key"],
         verify=bool(ca),
     )
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield Kubelets(session, values["kubelet-preferred-address-types"])
 
 
 def _certificates(path: str) -> tuple[x509.Certificate, ...]:

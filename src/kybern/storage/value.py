@@ -50,8 +50,7 @@ class Form:
 
     def item(self, value: bytes, revision: int) -> bytes:
         """The object as it stands in a list."""
-        value = self.known(value)
-        return b'{"metadata":{"resourceVersion":"%d",%b' % (revision, value[len(self.head) :])
+        return b'{"metadata":{%b' % self._versioned(value, revision)
 
     def full(self, item: bytes) -> bytes:
         """The object as it is answered alone."""
@@ -59,8 +58,13 @@ class Form:
 
     def served(self, value: bytes, revision: int) -> bytes:
         """The object as it is answered alone, from its value."""
-        value = self.known(value)
-        return b'%b"resourceVersion":"%d",%b' % (self.head, revision, value[len(self.head) :])
+        return self.head + self._versioned(value, revision)
+
+    def _versioned(self, value: bytes, revision: int) -> bytes:
+        """What follows the head, with the version first."""
+        rest = self.known(value)[len(self.head) :]
+        comma = b"" if rest.startswith(b"}") else b","
+        return b'"resourceVersion":"%d"%b%b' % (revision, comma, rest)
 
     def raw(self, value: bytes, revision: int) -> Raw:
         """The object as plain values, with apiVersion, kind and resourceVersion."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kybern.api.rules import services
+from kybern.api.rules import servicechanges, services
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, dig, name, pairs, text, wide
 from kybern.machinery import names
@@ -128,7 +128,13 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=services.validate, validate_status=services.validate_status),
+    rules=Rules(
+        default=_default,
+        on_create=servicechanges.on_create,
+        on_update=servicechanges.on_update,
+        validate=services.validate,
+        validate_status=services.validate_status,
+    ),
     allow_create_on_update=True,
     valid_name=names.dns1035_label,
     storage_version_hash="0/CO1lhkEBI=",

@@ -5,7 +5,7 @@ policy asks for. What cannot go yet is marked with a deletionTimestamp, and goes
 last finalizer (``finished``).
 """
 
-from dataclasses import dataclass
+from enum import Enum
 
 from kybern.apiserver import problems
 from kybern.apiserver.answer import Answer, One, success
@@ -40,7 +40,11 @@ _JOBS = (
 
 
 async def delete(call: Call, options: DeleteOptions) -> Answer:
-    if (call.kind.group, call.kind.plural) == ("batch", "jobs") and not options.propagation and options.orphan is None:
+    if (
+        (call.kind.group, call.kind.plural) == ("batch", "jobs")
+        and not options.propagation
+        and options.orphan is None
+    ):
         call.warn(_JOBS)
     for _ in range(_TRIES):
         found = await current.read(call)
@@ -78,29 +82,41 @@ def _unmet(call: Call, what: str, wanted: str, is_: str, happened: str) -> Confl
     return Conflict(text, Details(name=call.name, group=group, kind=kind.kind))
 
 
-@dataclass(frozen=True, slots=True)
-class _Fate:
-    """``grace`` is None when there is nothing to wait for. ``pending``: already on its way, nothing to change."""
+class _Grace(Enum):
+    """``NONE``: the kind knows no grace. ``PENDING``: it is on its way already. ``GIVEN``: the object was marked."""
 
-    grace: int | None
-    pending: bool = False
+    NONE = "none"
+    PENDING = "pending"
+    GIVEN = "given"
 
 
-def _fate(call: Call, options: DeleteOptions, raw: Raw) -> _Fate:
-    """Upstream's rest.BeforeDelete."""
-    metadata = raw["metadata"]
-    if options.grace is not None and options.grace < 0:
-        options.grace = 1
-    graceful = call.kind.graceful
-    left = metadata.get("deletionGracePeriodSeconds")
+def _grace(call: Call, options: DeleteOptions, raw: Raw) -> _Grace:
+    """Upstream's rest.BeforeDelete: mark the object with its grace period, which later calls may only shorten."""
+    graceful, metadata = call.kind.graceful, raw["metadata"]
+    if graceful is None:
+        return _Grace.NONE
+    asked = 1 if options.grace is not None and options.grace < 0 else options.grace
     if metadata.get("deletionTimestamp"):
-        if left == 0:
-            return _Fate(None)
-        asked = graceful(raw, options.grace) if graceful else options.grace
-        if options.grace is None or asked is None or left is None or asked >= left:
-            return _Fate(None if graceful is None else left, pending=left is not None)
-        return _Fate(asked)
-    return _Fate(graceful(raw, options.grace) if graceful else None)
+        left = metadata.get("deletionGracePeriodSeconds") or 0
+        if asked is None or asked >= left:
+            return _Grace.PENDING
+        began = times.to_unix(metadata["deletionTimestamp"]) - left
+        metadata["deletionTimestamp"] = times.of_unix(began + asked)
+        metadata["deletionGracePeriodSeconds"] = asked
+        return _Grace.GIVEN
+    seconds = graceful(raw, asked)
+    if seconds is None:
+        return _Grace.NONE
+    metadata["deletionTimestamp"] = times.of_unix(call.engine.clock() + seconds)
+    metadata["deletionGracePeriodSeconds"] = seconds
+    _count(metadata)
+    return _Grace.GIVEN
+
+
+def _count(metadata: Raw) -> None:
+    """Being marked counts as a change of what is wished."""
+    if metadata.get("generation"):
+        metadata["generation"] += 1
 
 
 def finalizers_of(call: Call, options: DeleteOptions, raw: Raw) -> list[str]:
@@ -123,46 +139,42 @@ def finalizers_of(call: Call, options: DeleteOptions, raw: Raw) -> list[str]:
 
 async def _deleted(call: Call, options: DeleteOptions, found: Current) -> Answer:
     raw, metadata = found.raw, found.raw["metadata"]
-    fate = _fate(call, options, raw)
-    finalizers = finalizers_of(call, options, raw)
-    waits = bool(finalizers) or _kept_by_kind(call.kind, raw)
-    graceful = fate.grace is not None and fate.grace > 0
-    if fate.pending and finalizers == (metadata.get("finalizers") or []):
-        return One(call.kind, current.served(call, current.value_of(call, raw), found.revision))
-    if not waits and not graceful:
-        return await _gone(call, options, found)
     before = current.value_of(call, raw)
-    _mark(call, raw, fate, finalizers, graceful=graceful)
-    return await _marked(call, options, found, before)
-
-
-def _kept_by_kind(kind: Kind, raw: Raw) -> bool:
-    """Namespaces have finalizers of their own, in their spec."""
-    return (
-        kind.plural == "namespaces" and kind.group == "" and bool((raw.get("spec") or {}).get("finalizers"))
-    )
-
-
-def _mark(call: Call, raw: Raw, fate: _Fate, finalizers: list[str], *, graceful: bool) -> None:
-    metadata = raw["metadata"]
-    now = call.engine.clock()
+    grace = _grace(call, options, raw)
+    if grace is _Grace.PENDING:
+        return One(call.kind, current.served(call, before, found.revision))
+    finalizers = finalizers_of(call, options, raw)
     if finalizers:
         metadata["finalizers"] = finalizers
     else:
         metadata.pop("finalizers", None)
-    namespace = call.kind.plural == "namespaces" and call.kind.group == ""
-    if namespace:
+    waits = bool(finalizers) or _kept_by_kind(call.kind, raw)
+    if waits and grace is _Grace.NONE:
+        _mark(call, raw)
+    if waits or (grace is _Grace.GIVEN and metadata["deletionGracePeriodSeconds"] > 0):
+        return await _marked(call, options, found, before)
+    return await _gone(call, options, found)
+
+
+def _kept_by_kind(kind: Kind, raw: Raw) -> bool:
+    """Namespaces have finalizers of their own, in their spec."""
+    return _is_namespace(kind) and bool((raw.get("spec") or {}).get("finalizers"))
+
+
+def _is_namespace(kind: Kind) -> bool:
+    return kind.plural == "namespaces" and kind.group == ""
+
+
+def _mark(call: Call, raw: Raw) -> None:
+    """What waits for finalizers is on its way from now on."""
+    metadata = raw["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        metadata["deletionTimestamp"] = times.of_unix(call.engine.clock())
+        _count(metadata)
+    if _is_namespace(call.kind):
         raw.setdefault("status", {})["phase"] = "Terminating"
-    if not fate.pending:
-        seconds = fate.grace if graceful and fate.grace is not None else 0
-        was = metadata.get("deletionTimestamp")
-        if not was or graceful:
-            metadata["deletionTimestamp"] = times.of_unix(now + seconds)
-        if not namespace:
-            metadata["deletionGracePeriodSeconds"] = seconds
-    if call.kind.generation is not None and metadata.get("generation"):
-        # Being marked counts as a change of what is wished.
-        metadata["generation"] += 1
+    else:
+        metadata["deletionGracePeriodSeconds"] = 0
 
 
 async def _marked(call: Call, options: DeleteOptions, found: Current, before: bytes) -> One:
@@ -183,8 +195,6 @@ async def _gone(call: Call, options: DeleteOptions, found: Current) -> Answer:
             raise
         await outcome.stored()
     if (call.kind.group, call.kind.plural) in RETURNED:
-        if call.kind.graceful is not None and not found.raw["metadata"].get("deletionTimestamp"):
-            _mark(call, found.raw, _Fate(0), [], graceful=False)
         value = current.value_of(call, found.raw)
         return One(call.kind, current.served(call, value, found.revision))
     return success(call.kind, call.name, found.uid)
@@ -197,7 +207,7 @@ def finished(call: Call, new: Raw, old: Raw) -> bool:
         return False
     if _kept_by_kind(call.kind, new):
         return False
-    if call.kind.plural == "namespaces" and call.kind.group == "":
+    if _is_namespace(call.kind):
         return True
     if metadata.get("deletionGracePeriodSeconds"):
         return False

@@ -54,7 +54,6 @@ def _with_resources(container: Raw, wanted: Raw | None) -> Raw:
     return found
 
 
-
 def _approval(new: Raw, old: Raw) -> Raw:
     status = {**(old.get("status") or {})}
     conditions = (new.get("status") or {}).get("conditions")

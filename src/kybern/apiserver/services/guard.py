@@ -79,12 +79,7 @@ class ServiceGuard:
         if call.subresource == "status":
             return
         spec = new["spec"]
-        if old is not None:
-            _carry_over(spec, old["spec"])
-        if spec.get("type") == "ExternalName":
-            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-                spec.pop(key, None)
-        else:
+        if spec.get("type") != "ExternalName":
             self._families(call, spec)
             await self._give_addresses(call, spec, addresses_of(old), held)
         await self._give_ports(call, spec, ports_of(old), held)
@@ -136,8 +131,7 @@ class ServiceGuard:
             if wanted:
                 await self._addresses.take(wanted, call.namespace, call.name, dry_run=dry)
                 return wanted
-            if network is None:
-                raise addresses.Exhausted(family)
+            assert network is not None  # families were held against the ranges before
             return await self._addresses.take_any(network, call.namespace, call.name, dry_run=dry)
         except addresses.Taken:
             text = f"failed to allocate IP {wanted}: provided IP is already allocated"
@@ -200,34 +194,3 @@ def _said_by_addresses(spec: Raw) -> list[str]:
 
 def _wants_health_check(spec: Raw) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
-def _carry_over(spec: Raw, old: Raw) -> None:
-    """What an update does not say stays: addresses, and node ports of ports that are still there."""
-    if "ExternalName" in (old.get("type"), spec.get("type")):
-        return
-    if not spec.get("clusterIP") and not spec.get("clusterIPs"):
-        for key in ("clusterIP", "clusterIPs"):
-            if key in old:
-                spec[key] = old[key]
-    elif (
-        spec.get("clusterIP") == old.get("clusterIP") and not spec.get("clusterIPs") and old.get("clusterIPs")
-    ):
-        spec["clusterIPs"] = old["clusterIPs"]
-    if not spec.get("ipFamilyPolicy") and old.get("ipFamilyPolicy"):
-        spec["ipFamilyPolicy"] = old["ipFamilyPolicy"]
-    if not spec.get("ipFamilies") and old.get("ipFamilies"):
-        spec["ipFamilies"] = list(old["ipFamilies"])
-    if spec.get("type") not in _WITH_PORTS:
-        for port in spec.get("ports") or ():
-            if port.get("nodePort") in ports_of({"spec": old}):
-                port.pop("nodePort", None)
-        return
-    was = {(port.get("protocol"), port.get("port")): port.get("nodePort") for port in old.get("ports") or ()}
-    used = {port.get("nodePort") for port in spec.get("ports") or ()}
-    for port in spec.get("ports") or ():
-        number = was.get((port.get("protocol"), port.get("port")))
-        if not port.get("nodePort") and number and number not in used:
-            port["nodePort"] = number
-    if _wants_health_check(spec) and not spec.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
-        spec["healthCheckNodePort"] = old["healthCheckNodePort"]
