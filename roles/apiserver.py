@@ -20,7 +20,7 @@ def apiserver(cluster: Cluster, machine: Machine) -> None:
     service, probe = unit(cluster, machine, here().programs), is_ready(cluster)
     bundle(name="Unit", files=service.files)
     units(name="Started", services=[service], restart=False)
-    ready(name="Ready", probe=probe, log=UNIT, _retries=8, _retry_delay=0)
+    ready(name="Ready", probe=probe, log=UNIT, _retries=4, _retry_delay=0)
     units(name="Changed ones restarted, one at a time", services=[service], gate=probe, _serial=True)
 
 

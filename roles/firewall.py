@@ -3,7 +3,7 @@
 Needs system. Leaves KYBERN-INPUT, jumped to first from INPUT: what it allows it hands back (RETURN), so that other
 chains still have their say, and what it does not know it drops. Nothing else in the tables is touched.
 
-SSH cannot be locked out: its port is the chain's first rule, established connections the second, the chain is replaced
+SSH cannot be locked out: its ports are the chain's first rules, established connections the next; the chain is replaced
 in one commit, and the jump to it is made only once it is there.
 
 Machines of the cluster may reach each other on all ports but etcd's, which are for members and masters alone: pods on
@@ -11,6 +11,7 @@ the host's network, and pods' traffic to other machines (which bears the machine
 before. Everybody else gets the ports listed here.
 """
 
+from pyinfra import host
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
@@ -34,13 +35,15 @@ SSH = 22
 
 
 @deploy("firewall")
-def firewall(cluster: Cluster, machine: Machine, ssh: int = SSH) -> None:
-    service = rules(cluster, machine, ssh)
+def firewall(cluster: Cluster, machine: Machine) -> None:
+    # The usual port, and the one that this very connection uses.
+    ports = {SSH, int(host.data.get("ssh_port") or SSH)}
+    service = rules(cluster, machine, tuple(sorted(ports)))
     bundle(name="Rules", files=service.files)
     units(name="In force", services=[service])
 
 
-def rules(cluster: Cluster, machine: Machine, ssh: int = SSH) -> Service:
+def rules(cluster: Cluster, machine: Machine, ssh: tuple[int, ...]) -> Service:
     values = {
         "ssh": ssh,
         "ports": open_ports(cluster, machine),

@@ -27,8 +27,11 @@ def package() -> None:
 
 
 def here() -> Release:
-    """The release for this machine's Python."""
-    return release(host.get_fact(PythonVersion, _timeout=FACT_SECONDS))
+    """The release for this machine's Python, which is asked for once: every daemon's role wants to know."""
+    known = host.connector_data
+    if "kybern_python" not in known:
+        known["kybern_python"] = host.get_fact(PythonVersion, _timeout=FACT_SECONDS)
+    return release(known["kybern_python"])
 
 
 @operation()

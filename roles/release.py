@@ -19,9 +19,9 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 from kybern.machines.state import home
 
@@ -58,9 +58,20 @@ class Release:
         return f"{self.package.target}/bin"
 
 
-@cache
+# pyinfra prepares all hosts at once: each asks for the release, one makes it, and all get the same.
+_making = Lock()
+_made: dict[str, Release] = {}
+
+
 def release(python: str) -> Release:
-    """The release for machines with this Python ("3.13"); made if it is not there yet."""
+    """The release for machines with this Python ("3.13"); made if it is not there yet, and the same for a whole run."""
+    with _making:
+        if python not in _made:
+            _made[python] = _release(python)
+        return _made[python]
+
+
+def _release(python: str) -> Release:
     store = home() / "release"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     dependencies = _archive(
