@@ -107,6 +107,8 @@ class Compiler:
 
     def zero_of(self, kind: str, target: str) -> Maker:
         """What a null in a list or a map becomes."""
+        if gotypes.underlying(kind) == "[]uint8":
+            return str
         field = GoField(kind.removeprefix("*"), kind.startswith("*"), "")
         return self.empty(field, target)
 

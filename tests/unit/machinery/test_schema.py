@@ -45,6 +45,13 @@ def test_nulls_are_dropped_or_become_what_go_answers() -> None:
     assert found["spec"] == {"containers": [{"name": "c", "resources": {}}], "tolerations": [{}]}
 
 
+def test_a_null_in_a_map_is_the_empty_value_of_its_type() -> None:
+    found, _ = decoded(
+        {"kind": "ConfigMap", "data": {"a": None}, "binaryData": {"b": None}}, f"{POD[:-3]}ConfigMap"
+    )
+    assert (found["data"], found["binaryData"]) == ({"a": ""}, {"b": ""})
+
+
 def test_values_are_normalised() -> None:
     limits = {"cpu": 0.5, "memory": "1024Mi", "x/y": 3}
     found, _ = decoded(spec(containers=[{"name": "c", "resources": {"limits": limits}}]))
