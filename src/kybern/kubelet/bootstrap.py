@@ -9,11 +9,9 @@ new file by itself.
 
 import asyncio
 import base64
-import contextlib
 import logging
 import os
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +26,6 @@ from kybern.client import kubeconfig
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.daemon.run import Fatal
-from kybern.kubelet.node import own_hostname
 from kybern.kubelet.settings import Settings
 from kybern.machinery.errors import ApiError
 
@@ -105,7 +102,7 @@ def store(directory: Path, cert: bytes, key: bytes) -> Path:
     return current
 
 
-async def _first(settings: Settings, node: str) -> None:
+async def first(settings: Settings, node: str) -> None:
     """Ask with the bootstrap identity, until there is an answer, and write the kubeconfig."""
     weak = kubeconfig.load(settings.bootstrap_kubeconfig)
     async with Client(weak) as client:
@@ -129,7 +126,7 @@ async def _first(settings: Settings, node: str) -> None:
     fresh.replace(target)
 
 
-async def _rotate(settings: Settings, config: Config, node: str) -> None:
+async def rotate(settings: Settings, config: Config, node: str) -> None:
     """Replace the certificate in time, for as long as the kubelet runs."""
     part = random.uniform(0.7, 0.9)  # noqa: S311  # no secret: so that nodes do not ask all at once
     current = Path(config.cert_file)
@@ -145,28 +142,3 @@ async def _rotate(settings: Settings, config: Config, node: str) -> None:
             except (ApiError, Fatal, OSError, ValueError) as problem:
                 log.warning("cannot rotate the client certificate: %s", problem)
             await asyncio.sleep(_LOOK)
-
-
-@contextlib.asynccontextmanager
-async def identity(settings: Settings) -> AsyncIterator[Config | None]:
-    """Who the kubelet is to the API server; None without one. Its own certificate is rotated meanwhile."""
-    if not settings.kubeconfig and not settings.bootstrap_kubeconfig:
-        yield None
-        return
-    node = (settings.hostname_override or own_hostname()).lower()
-    exists = await asyncio.to_thread(Path(settings.kubeconfig or "/nonexistent").exists)
-    if not exists and settings.bootstrap_kubeconfig:
-        if not settings.kubeconfig:
-            raise Fatal("--bootstrap-kubeconfig needs --kubeconfig, where to write the identity")
-        await _first(settings, node)
-    config = kubeconfig.load(settings.kubeconfig)
-    own = config.cert_file.endswith("kubelet-client-current.pem")
-    if not own or not settings.rotate_certificates:
-        yield config
-        return
-    async with asyncio.TaskGroup() as tasks:
-        rotating = tasks.create_task(_rotate(settings, config, node))
-        try:
-            yield config
-        finally:
-            rotating.cancel()

@@ -95,8 +95,7 @@ class Cgroups:
 
     def _hierarchies(self) -> list[Path]:
         """Of version 1: each mounted hierarchy once, although cpu and cpuacct may be one under two names."""
-        found = {path.resolve() for path in self._root.iterdir() if path.is_dir() and path.name != "unified"}
-        return sorted(found)
+        return sorted({path.resolve() for path in self._root.iterdir() if path.is_dir()})
 
     def _make(self, name: str) -> None:
         for tree in self._trees(name):

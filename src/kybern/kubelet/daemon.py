@@ -88,8 +88,11 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
-def _services(cache: Cache | None) -> tuple[Service, ...]:
-    return tuple(cache.list(Service)) if cache is not None else ()
+async def _services(cache: Cache | None) -> tuple[Service, ...]:
+    if cache is None:
+        return ()
+    await cache.synced(Service)
+    return tuple(cache.list(Service))
 
 
 class Kubelet:

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kybern.api.core_v1 import Container, Pod, Secret
+from kybern.api.core_v1 import Container, Pod, Secret, Service
 from kybern.kubelet import hooks, names
 from kybern.kubelet.cri import Image, RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images import NoImage
+from kybern.kubelet.labels import is_static
 from kybern.kubelet.plan import Start
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.security import Refused, verify_user
@@ -25,6 +26,8 @@ from kybern.kubelet.volumes.binds import binds
 from kybern.kubelet.volumes.plugin import CannotMount
 
 log = logging.getLogger(__name__)
+
+_SERVICES = 10.0
 
 
 class CannotStart(Exception):
@@ -130,9 +133,20 @@ class Starter:
         return Sources(
             config_maps={name: await objects.config_map(space, name) for name in maps},
             secrets={name: await objects.secret(space, name) for name in hidden},
-            services=self._here.services(),
+            services=await self._services(),
             place=self._here.place(self._pod, actual),
         )
+
+    async def _services(self) -> tuple[Service, ...]:
+        if is_static(self._pod):
+            # They run before there is an API server, and it may be one of them.
+            return ()
+        try:
+            async with asyncio.timeout(_SERVICES):
+                return await self._here.services()
+        except TimeoutError as problem:
+            text = "services have not yet been read at least once, cannot construct envvars"
+            raise Missing(text) from problem
 
     def _binds(self, container: Container, actual: Actual, variables: Mapping[str, str]) -> list[Bind]:
         """Volumes, /etc/hosts and the file for the container's last words."""

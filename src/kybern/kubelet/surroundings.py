@@ -1,6 +1,6 @@
 """What every pod's worker works with: one record, made once by the daemon."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """``services`` gives the services known now; ``resolver`` the node's resolv.conf."""
+    """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf."""
 
     runtime: Runtime
     voice: Voice
@@ -37,7 +37,7 @@ class Surroundings:
     cgroups: Cgroups
     machine: Machine
     host_ips: tuple[str, ...]
-    services: Callable[[], tuple[Service, ...]]
+    services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]
     allocatable: tuple[int, int, int] = (0, 0, 0)
     cluster_dns: tuple[str, ...] = ()

@@ -72,10 +72,11 @@ class Worker:
 
     def update(self, pod: Pod) -> None:
         """The pod's source has another state of it."""
-        self.pod = pod
+        before, self.pod = self.pod, pod
         if pod.metadata.deletion_timestamp is not None:
             self.end()
-        self.wake()
+        if _others_part(before) != _others_part(pod):
+            self.wake()
 
     def remove(self) -> None:
         """The pod's source does not have it any more."""
@@ -232,3 +233,11 @@ class Worker:
     @property
     def static(self) -> bool:
         return is_static(self.pod)
+
+
+def _others_part(pod: Pod) -> tuple[Any, ...]:
+    """What others say of a pod; the rest of its status are our own words coming back."""
+    meta = pod.metadata
+    foreign = tuple(found for found in pod.status.conditions if found.type not in describing.OURS)
+    grace = (meta.deletion_timestamp, meta.deletion_grace_period_seconds)
+    return pod.spec, meta.labels, meta.annotations, meta.generation, grace, foreign, meta.finalizers

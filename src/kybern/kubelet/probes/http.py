@@ -1,5 +1,6 @@
 """An HTTP GET: well when the status is 200 to 399. Certificates are not verified, redirects only followed on the host."""
 
+import os
 import ssl
 from urllib.parse import urljoin, urlsplit
 
@@ -58,7 +59,8 @@ async def probe(action: HTTPGetAction, target: Target) -> Outcome:
         return Outcome(False, f'Get "{url}": context deadline exceeded')
     except aiohttp.ClientConnectorError as problem:
         where = within(action.host or target.ip, port_of(target.container, action.port))
-        reason = (problem.os_error.strerror or str(problem)).lower()
+        number = problem.os_error.errno
+        reason = os.strerror(number).lower() if number and number > 0 else str(problem)
         return Outcome(False, f'Get "{url_of(action, target)}": dial tcp {where}: connect: {reason}')
     except (aiohttp.ClientError, OSError, ValueError) as problem:
         if isinstance(problem, NoPort):

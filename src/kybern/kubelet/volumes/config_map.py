@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kybern.kubelet.volumes import atomic, payload
+from kybern.kubelet.volumes.ownership import own
 from kybern.kubelet.volumes.plugin import CannotMount, Plugin, Site
 
 
@@ -17,6 +18,7 @@ async def _set_up(site: Site) -> Path:
     files = payload.chosen(data, source.items, source.default_mode, optional=optional or found is None)
     site.directory.mkdir(parents=True, exist_ok=True)
     atomic.write(site.directory, files, site.fs_group)
+    own(site.directory, site.fs_group)
     return site.directory
 
 

@@ -6,6 +6,7 @@ from kybern.api.core_v1 import ConfigMapProjection, SecretProjection, VolumeProj
 from kybern.kubelet.security import run_as
 from kybern.kubelet.volumes import atomic, payload, tmpfs
 from kybern.kubelet.volumes.atomic import File
+from kybern.kubelet.volumes.ownership import own
 from kybern.kubelet.volumes.plugin import CannotMount, Plugin, Site
 
 
@@ -17,6 +18,7 @@ async def _set_up(site: Site) -> Path:
         files.update(await _part(site, part, source.default_mode))
     await tmpfs.mount(site.directory)
     atomic.write(site.directory, files, site.fs_group)
+    own(site.directory, site.fs_group)
     return site.directory
 
 

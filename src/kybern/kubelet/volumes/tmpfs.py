@@ -35,7 +35,7 @@ def _unmount(directory: Path) -> None:
         _checked(_libc().umount2(os.fsencode(directory), 0), f"unmount of {directory}")
 
 
-async def mount(directory: Path, size: int = 0, mode: int = 0o777) -> None:
+async def mount(directory: Path, size: int = 0, mode: int = 0o1777) -> None:
     """Have a tmpfs there; one that is mounted already is left as it is."""
     await asyncio.to_thread(_mount, directory, f"mode={mode:o}" + (f",size={size}" if size else ""))
 
