@@ -8,26 +8,32 @@ rest. It knows only the commands that our own operations make; anything else is 
 import base64
 import io
 import re
+import runpy
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from pyinfra.api import Config, FileUploadCommand, FunctionCommand, Host, Inventory, State, StringCommand
+import pyinfra
+from pyinfra.api import Config, Host, Inventory, State, StringCommand
 from pyinfra.api.deploy import add_deploy
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.util import CommandOutput
+from pyinfra.context import ctx_host, ctx_state
 
 from kybern.machines.topology import Cluster, Machine
 from roles import facts
 from roles.operations import NEW
 from roles.tree import Found
 
-DROP_IN = re.compile(r"/etc/systemd/system/(?P<unit>[^/]+)\.d/kybern\.conf")
 NOTED = re.compile(r"echo (?P<digest>[0-9a-f]{64}) >/run/kybern/")
 
+UPLOADED = re.compile(
+    r"echo '(?P<digest>[0-9a-f]{64})  (?P<path>\S+)\.kybern-new' .*\n"
+    r"chown (?P<user>\w+):(?P<group>\w+) .*; chmod (?P<mode>\d+) "
+)
 REFUSAL = re.compile(r"echo '[^']*' >&2; exit 1")
 
 
@@ -42,12 +48,16 @@ class FakeMachine:
     packages: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
     true: set[str] = field(default_factory=set)
+    probe: str = ""
+    questions: int = 0
     asked: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     fails: Callable[[str], bool] = lambda _command: False
 
     def fact(self, cls: type, *arguments: Any, **_globals: Any) -> Any:
+        self.probe = ""
+        self.questions += 1
         answers: dict[type, Callable[..., Any]] = {
             facts.Tree: self._tree,
             facts.Units: self._units,
@@ -55,6 +65,7 @@ class FakeMachine:
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
             facts.Interface: lambda _address: "eth0",
+            facts.PythonVersion: lambda: "3.13",
             facts.Contents: lambda paths: {
                 path: self.contents[path].decode() for path in paths if path in self.contents
             },
@@ -68,6 +79,12 @@ class FakeMachine:
             return False
         if stdin:
             self._unpack(stdin)
+        # What a probe asked for is what the command after it brings about.
+        self.true |= {self.probe} - {""}
+        for sent in UPLOADED.finditer(text):
+            self.tree[sent["path"]] = Found(
+                "f", sent["mode"], sent["user"], sent["group"], digest=sent["digest"]
+            )
         for line in re.split(r"\n|; | && ", text):
             self._step(line.strip("{} "))
         return True
@@ -91,6 +108,7 @@ class FakeMachine:
 
     def _succeeds(self, probe: str) -> bool:
         self.asked.add(probe)
+        self.probe = probe
         return probe in self.true
 
     def _unpack(self, stdin: str) -> None:
@@ -124,8 +142,6 @@ class FakeMachine:
             case ["rm", "-rf"]:
                 for path in words[3:]:
                     self.tree.pop(path.strip("'"), None)
-            case ["until", *_]:
-                self.true.add(line.removeprefix("until (").split(") >/dev/null")[0])
 
     def _unit(self, name: str, **changes: Any) -> None:
         state = self.units.get(name, facts.UnitState())
@@ -147,9 +163,10 @@ def _digest(content: bytes, kind: str) -> str:
 class Run:
     """One run of a role on fake machines, in pyinfra's own machinery."""
 
-    def __init__(self, machines: Sequence[FakeMachine]) -> None:
+    def __init__(self, machines: Sequence[FakeMachine], data: Sequence[dict[str, Any]] = ()) -> None:
         names = [machine.name for machine in machines]
-        self.state = State(Inventory((names, {})), Config(FAIL_PERCENT=0))
+        hosts = [*zip(names, data, strict=True)] if data else names
+        self.state = State(Inventory((hosts, {})), Config(FAIL_PERCENT=0))
         self.hosts: list[Host] = [self.state.inventory.get_host(name) for name in names]
         for host, machine in zip(self.hosts, machines, strict=True):
             host.connected = True
@@ -203,6 +220,34 @@ def apply(role: Callable[..., Any], cluster: Cluster, machine: Machine, fake: Fa
     return run.changed()
 
 
+def deploy(
+    cluster: Cluster, fakes: Sequence[FakeMachine], file: str = "deploys/cluster.py"
+) -> dict[str, list[str]]:
+    """Run a deploy file on all machines of a cluster; what changed, by operation."""
+    run = Run(fakes, [{"cluster": cluster, "machine": machine} for machine in cluster.machines])
+    # As its command line does it: an operation is known by the lines it was called from.
+    run.state.current_deploy_filename = file
+    run.state.check_for_changes = False
+    pyinfra.is_cli = True
+    try:
+        for host in run.hosts:
+            with ctx_state.use(run.state), ctx_host.use(host):
+                runpy.run_path(file)
+    finally:
+        pyinfra.is_cli = False
+    run.execute()
+    changes: dict[str, list[str]] = {}
+    for op in run.state.get_op_order():
+        changed = [host.name for host in run.hosts if op in run.state.ops[host] and _changed(run, host, op)]
+        if changed:
+            changes[next(iter(run.state.op_meta[op].names))] = changed
+    return changes
+
+
+def _changed(run: Run, host: Host, op: str) -> bool:
+    return bool(run.state.ops[host][op].operation_meta.did_change())
+
+
 def _shell(machine: FakeMachine) -> Callable[..., tuple[bool, CommandOutput]]:
     def run(command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:
         return machine.run(command, arguments.get("_stdin") or ""), CommandOutput([])
@@ -216,6 +261,3 @@ def _upload(machine: FakeMachine) -> Callable[..., bool]:
         return True
 
     return put
-
-
-__all__ = ["DROP_IN", "FakeMachine", "FileUploadCommand", "FunctionCommand", "Run", "apply", "plan"]

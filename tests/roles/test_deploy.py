@@ -1,0 +1,107 @@
+"""The whole deploy on a fake cluster: it comes to rest, and a change reaches what it has to and nothing else."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from kybern.machines import oci
+from kybern.machines.topology import Machine
+from roles import package
+from roles.release import Archive, Release
+from roles.system import wanted_packages
+from tests.roles.harness import FakeMachine, deploy
+
+ROOT = Path(__file__).parents[2]
+
+
+def made(folder: Path, digest: str) -> Release:
+    archives = [
+        Archive(folder / f"{kind}.tar.gz", f"/opt/kybern/{kind}-{digest}")
+        for kind in ("dependencies", "package")
+    ]
+    for archive in archives:
+        archive.source.write_bytes(b"an archive")
+    return Release(*archives)
+
+
+@pytest.fixture(autouse=True)
+def release(tmp_path, monkeypatch):
+    """What takes minutes to make is not made here."""
+    monkeypatch.chdir(ROOT)
+    images = tmp_path / "images.tar"
+    images.write_bytes(b"images")
+    monkeypatch.setattr(package, "release", lambda _python: made(tmp_path, "one"))
+    monkeypatch.setattr(oci, "bundle", lambda: images)
+
+
+def machines(cluster) -> list[FakeMachine]:
+    return [FakeMachine(one.name, packages=set(wanted_packages(cluster, one))) for one in cluster.machines]
+
+
+def test_a_second_run_changes_nothing_and_executes_nothing(cluster):
+    fakes = machines(cluster)
+    first = deploy(cluster, fakes)
+    for fake in fakes:
+        fake.commands.clear()
+
+    assert "apiserver | Started" in first
+    assert deploy(cluster, fakes) == {}
+    assert [fake.commands for fake in fakes] == [[], [], [], []]
+
+
+def test_one_machine_that_is_everything_comes_to_rest(single):
+    fakes = machines(single)
+    deploy(single, fakes)
+
+    assert deploy(single, fakes) == {}
+
+
+def test_all_members_of_etcd_are_healthy_before_any_api_server_starts(cluster):
+    names = list(deploy(cluster, machines(cluster)))
+
+    assert names.index("etcd | Healthy") < names.index("apiserver | Started")
+
+
+def test_a_new_release_restarts_the_daemons_and_neither_etcd_nor_the_balancers(
+    cluster, tmp_path, monkeypatch
+):
+    fakes = machines(cluster)
+    deploy(cluster, fakes)
+    monkeypatch.setattr(package, "release", lambda _python: made(tmp_path, "two"))
+
+    changed = deploy(cluster, fakes)
+
+    assert "apiserver | Changed ones restarted, one at a time" in changed
+    assert "kubelet | Running" in changed
+    assert not [
+        name for name in changed if name.startswith(("etcd", "loadbalancer", "system", "firewall", "pki"))
+    ]
+    assert deploy(cluster, fakes) == {}
+
+
+def test_another_worker_restarts_nothing_on_the_machines_that_are_there(cluster):
+    fakes = machines(cluster)
+    deploy(cluster, fakes)
+    added = Machine("w2", IPv4Address("10.1.0.22"), frozenset({"worker"}))
+    grown = replace(cluster, machines=(*cluster.machines, added))
+    for fake in fakes:
+        fake.commands.clear()
+
+    deploy(grown, [*fakes, FakeMachine("w2", packages=set(wanted_packages(grown, added)))])
+
+    restarted = {line for fake in fakes for line in fake.commands if "systemctl restart" in line}
+    assert all("kybern-firewall.service" in line for line in restarted)
+
+
+def test_no_round_trip_is_wasted_on_a_machine_that_is_finished(cluster):
+    """The budget of a no-op run: what each machine is asked, in all."""
+    fakes = machines(cluster)
+    deploy(cluster, fakes)
+    for fake in fakes:
+        fake.questions = 0
+
+    deploy(cluster, fakes)
+
+    assert max(fake.questions for fake in fakes) <= 44
