@@ -32,7 +32,7 @@ def decode_json(body: bytes, duplicates: bool = False) -> tuple[Any, list[str]]:
     """The value, and (if asked for) upstream's complaints about duplicate keys. Raises BadRequest with Go's words."""
     try:
         value = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _leniently(body)
     return value, _duplicates(body) if duplicates else []
 
@@ -62,6 +62,8 @@ def _clean(value: Any) -> Any:
 
 def _complaint(text: str, error: Exception) -> str:
     """Go's words for text that is no JSON, as far as they can be told from where the reader stopped."""
+    if isinstance(error, RecursionError):
+        return "exceeded max depth"
     at = error.pos if isinstance(error, json.JSONDecodeError) else 0
     while at < len(text) and text[at] in " \t\r\n":
         at += 1

@@ -21,6 +21,7 @@ DECIMAL_SUFFIX = {power: suffix for suffix, power in DECIMAL.items()}
 BINARY_SUFFIX = {0: ""} | {power: suffix for suffix, power in BINARY.items()}
 # Beyond these powers of ten no amount is meaningful, and exact integers would only eat memory.
 EXPONENT_LIMIT = 1000
+LONGEST = 1000
 
 WRONG_FORMAT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 WRONG_SUFFIX = "unable to parse quantity's suffix"
@@ -115,7 +116,7 @@ def _canonical(nano: int, form: Format) -> str:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Quantity:
     """Read a quantity; raises QuantityError."""
-    found = SPELLING.fullmatch(text) if text else None
+    found = SPELLING.fullmatch(text) if 0 < len(text) <= LONGEST else None
     if found is None:
         raise QuantityError(WRONG_FORMAT)
     sign, whole, fraction, suffix = found.groups()

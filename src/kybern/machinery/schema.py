@@ -58,6 +58,8 @@ class Node:
             found = self._walker(raw, state)
         except Undecodable as error:
             raise unhandled(raw, self.kind, error.says) from error
+        except RecursionError as error:
+            raise unhandled(raw, self.kind, "exceeded max depth") from error
         if state.wrong is not None:
             raise unhandled(raw, self.kind, state.wrong)
         raw.clear()

@@ -57,7 +57,7 @@ class Requirement:
 
 
 def _number(text: str) -> int | None:
-    if not INTEGER.fullmatch(text):
+    if len(text) > 64 or not INTEGER.fullmatch(text):
         return None
     number = int(text)
     return number if -(2**63) <= number < 2**63 else None

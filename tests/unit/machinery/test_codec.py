@@ -48,6 +48,7 @@ def test_keys_given_twice_are_named_with_their_path() -> None:
         (b'{"a":}', "invalid character '}' looking for beginning of value"),
         (b"{a}", "invalid character 'a' looking for beginning of object key string"),
         (b"{} x", "invalid character 'x' after top-level value"),
+        (b"[" * 100_000, "exceeded max depth"),
         (b'{"a":NaN}', "invalid character 'N' looking for beginning of value"),
     ],
 )

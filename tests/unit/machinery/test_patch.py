@@ -43,6 +43,7 @@ def test_an_operation_does_what_the_rfc_says(operation: dict[str, Any], path: st
         {"op": "replace", "path": "/nosuch", "value": 1},
         {"op": "add", "path": "/l/7", "value": 1},
         {"op": "add", "path": "/l/01", "value": 1},
+        {"op": "add", "path": "/l/" + "1" * 5000, "value": 1},
         {"op": "add", "path": "/nosuch/x", "value": 1},
         {"op": "bogus", "path": "/a"},
         {"op": "add", "path": "a", "value": 1},

@@ -144,6 +144,15 @@ def test_a_schema_or_a_boolean_may_stand_in_a_custom_resource_s_schema() -> None
         decoded({"additionalProperties": 1}, definition)
 
 
+def test_endless_nesting_is_refused() -> None:
+    definition = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+    body: dict[str, Any] = {}
+    for _ in range(5000):
+        body = {"not": body}
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        Schema.load().of(definition).decode(body)
+
+
 fields = st.fixed_dictionaries(
     {},
     optional={

@@ -68,7 +68,7 @@ def _pointer(path: str) -> list[str]:
 
 def _index(part: str, size: int) -> int:
     digits = part.removeprefix("-")
-    if not digits.isdecimal() or (len(digits) > 1 and digits[0] == "0"):
+    if not digits.isdecimal() or len(digits) > 9 or (len(digits) > 1 and digits[0] == "0"):
         raise NotApplicable("not an index")
     number = int(part)
     if not -size <= number < size:
