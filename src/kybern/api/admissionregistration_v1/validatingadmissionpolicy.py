@@ -4,6 +4,7 @@ from typing import Any
 
 from kybern.api.rules import hooks, policychecks
 from kybern.api.rules.policies import param_kind
+from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
@@ -30,7 +31,7 @@ KIND = Kind(
     storage="validatingadmissionpolicies",
     subresources=(status("ValidatingAdmissionPolicy", "admissionregistration.k8s.io"),),
     table=simple((Column("Validations", "integer"), Column("ParamKind")), _cells),
-    rules=Rules(default=_default, validate=policychecks.validating),
+    rules=Rules(default=_default, validate=policychecks.validating, on_status=keep_metadata),
     allow_unconditional_update=False,
     storage_version_hash="6OxvlMmQ6is=",
     generation=wish_changed,

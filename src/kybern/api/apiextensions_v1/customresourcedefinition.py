@@ -2,6 +2,7 @@
 
 from kybern.api.rules import definitions
 from kybern.api.rules.hooks import default_port
+from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import CREATED, dig
 from kybern.machinery.kind import Kind, Raw, Rules, wish_changed
@@ -61,7 +62,13 @@ KIND = Kind(
     storage="apiextensions.k8s.io/customresourcedefinitions",
     subresources=(status("CustomResourceDefinition", "apiextensions.k8s.io"),),
     table=CREATED,
-    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update, validate=definitions.validate),
+    rules=Rules(
+        default=_default,
+        on_create=_on_create,
+        on_update=_on_update,
+        validate=definitions.validate,
+        on_status=keep_metadata,
+    ),
     allow_unconditional_update=False,
     storage_version_hash="jfWCUB31mvA=",
     generation=wish_changed,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import workloads
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, selector, wide
@@ -98,7 +99,13 @@ KIND = Kind(
     storage="daemonsets",
     subresources=(status("DaemonSet", "apps"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create, on_update=_on_update, validate=workloads.daemon_set),
+    rules=Rules(
+        default=_default,
+        on_create=_on_create,
+        on_update=_on_update,
+        validate=workloads.daemon_set,
+        warnings=warnings.workload,
+    ),
     storage_version_hash="dd7pWHUlMKQ=",
     generation=wish_changed,
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import workloads
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, selector, wide
@@ -72,7 +73,7 @@ KIND = Kind(
         status("Deployment", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=workloads.deployment),
+    rules=Rules(default=_default, validate=workloads.deployment, warnings=warnings.named_workload),
     storage_version_hash="8aSe+NMegvE=",
     generation=_generation,
 )

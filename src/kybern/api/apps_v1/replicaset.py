@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import workloads
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, name, selector, wide
@@ -57,7 +58,7 @@ KIND = Kind(
         status("ReplicaSet", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=workloads.replica_set),
+    rules=Rules(default=_default, validate=workloads.replica_set, warnings=warnings.named_workload),
     storage_version_hash="P1RzHs8/mWQ=",
     generation=wish_changed,
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import statefulsets
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, name, wide
@@ -67,7 +68,7 @@ KIND = Kind(
         status("StatefulSet", "apps"),
     ),
     table=Table((NAME, Column("Ready"), AGE, wide("Containers"), wide("Images")), _cells),
-    rules=Rules(default=_default, validate=statefulsets.validate),
+    rules=Rules(default=_default, validate=statefulsets.validate, warnings=warnings.workload),
     valid_name=names.dns1123_label,
     storage_version_hash="H+vl74LkKdo=",
     generation=wish_changed,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import jobs
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNSET, age, containers, dig, name, selector, since, wide
@@ -65,7 +66,7 @@ KIND = Kind(
     storage="cronjobs",
     subresources=(status("CronJob", "batch"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=jobs.cron_job),
+    rules=Rules(default=_default, validate=jobs.cron_job, warnings=warnings.cron_job),
     storage_version_hash="sd5LIXh4Fjs=",
     generation=wish_changed,
 )

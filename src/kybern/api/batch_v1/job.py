@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import jobs
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import (
@@ -146,7 +147,7 @@ KIND = Kind(
     subresources=(status("Job", "batch"),),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create, validate=jobs.job),
+    rules=Rules(default=_default, on_create=_on_create, validate=jobs.job, warnings=warnings.named_workload),
     storage_version_hash="mudhfqk/qZY=",
     generation=wish_changed,
 )

@@ -1,5 +1,7 @@
 """Endpoints: the addresses behind a service, in the old form; slices replace it."""
 
+from collections.abc import Iterator
+
 from kybern.api.rules import addresses
 from kybern.api.rules.tables import NONE, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules
@@ -28,6 +30,10 @@ def _default(raw: Raw) -> None:
                 port["protocol"] = "TCP"
 
 
+def _warnings(_new: Raw, _old: Raw | None) -> Iterator[str]:
+    yield "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -39,7 +45,7 @@ KIND = Kind(
     short_names=("ep",),
     storage="services/endpoints",
     table=simple((Column("Endpoints"),), lambda raw: [_addresses(raw)]),
-    rules=Rules(default=_default, validate=addresses.endpoints),
+    rules=Rules(default=_default, validate=addresses.endpoints, warnings=_warnings),
     allow_create_on_update=True,
     storage_version_hash="fWeeMqaN/OA=",
 )

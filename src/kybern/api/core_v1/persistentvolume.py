@@ -1,5 +1,6 @@
 """PersistentVolume: a piece of storage, with the claim that it is bound to."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.rules import persistent
@@ -60,6 +61,17 @@ def _on_create(raw: Raw) -> None:
     }
 
 
+_RECYCLE = (
+    "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach "
+    "is to use dynamic provisioning."
+)
+
+
+def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    if dig(new, "spec", "persistentVolumeReclaimPolicy") == "Recycle":
+        yield _RECYCLE
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -72,6 +84,6 @@ KIND = Kind(
     storage="persistentvolumes",
     subresources=(status("PersistentVolume"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create, validate=persistent.volume),
+    rules=Rules(default=_default, on_create=_on_create, validate=persistent.volume, warnings=_warnings),
     storage_version_hash="HN/zwEC+JgM=",
 )

@@ -75,8 +75,8 @@ def _on_create(raw: Raw) -> None:
 
 
 def _on_update(new: Raw, old: Raw) -> None:
-    if dig(old, "spec", "dataSourceRef") is None:
-        _normalise(new["spec"])
+    _normalise(new["spec"])
+    _normalise(old["spec"])
 
 
 KIND = Kind(

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from kybern.api.rules import podtable, qos
+from kybern.api.rules import apparmor, podstatus, podtable, qos
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.pods.spec import new_pod
 from kybern.api.rules.pods.updates import update
 from kybern.api.rules.podspec import default_pod
@@ -52,11 +53,24 @@ _GATED = {
 
 def _on_create(raw: Raw) -> None:
     spec = raw["spec"]
+    apparmor.from_annotations(raw)
     if spec["terminationGracePeriodSeconds"] < 0:
         spec["terminationGracePeriodSeconds"] = 1
     raw["status"] = {"phase": "Pending", "qosClass": qos.class_of(spec)}
     if spec.get("schedulingGates"):
-        raw["status"]["conditions"] = [dict(_GATED)]
+        now = raw["metadata"].get("creationTimestamp")
+        raw["status"]["conditions"] = [{**_GATED, "lastTransitionTime": now}]
+
+
+def _on_status(new: Raw, old: Raw) -> None:
+    """The class never changes, owners do not come through status, and addresses have two names each."""
+    status_ = new.setdefault("status", {})
+    status_.setdefault("qosClass", dig(old, "status", "qosClass") or qos.class_of(old["spec"]))
+    podstatus.pair_addresses(status_)
+    owners = dig(old, "metadata", "ownerReferences")
+    new["metadata"].pop("ownerReferences", None)
+    if owners:
+        new["metadata"]["ownerReferences"] = owners
 
 
 def _validate(new: Raw, old: Raw | None) -> Iterable[Cause]:
@@ -119,7 +133,13 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=podtable.TABLE,
-    rules=Rules(default=default_pod, on_create=_on_create, validate=_validate),
+    rules=Rules(
+        default=default_pod,
+        on_create=_on_create,
+        validate=_validate,
+        warnings=warnings.pod,
+        on_status=_on_status,
+    ),
     graceful=_graceful,
     storage_version_hash="xPOwRZ+Yhw8=",
     generation=wish_changed,

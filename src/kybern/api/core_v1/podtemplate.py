@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.pods.spec import template
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.tables import NAME, containers, dig, name, pairs
@@ -19,6 +20,10 @@ def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     yield from template("template", new.get("template") or {})
 
 
+def _warnings(new: Raw, old: Raw | None) -> Iterator[str]:
+    return warnings.template("template", new.get("template"), (old or {}).get("template"))
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -29,7 +34,7 @@ KIND = Kind(
     singular="podtemplate",
     storage="podtemplates",
     table=Table((NAME, Column("Containers"), Column("Images"), Column("Pod Labels")), _cells),
-    rules=Rules(default=default_template, validate=_validate),
+    rules=Rules(default=default_template, validate=_validate, warnings=_warnings),
     storage_version_hash="LIXB2x4IFpk=",
     generation=wish_changed,
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import workloads
+from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, wide
@@ -69,7 +70,9 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=workloads.replication_controller),
+    rules=Rules(
+        default=_default, validate=workloads.replication_controller, warnings=warnings.named_workload
+    ),
     storage_version_hash="Jond2If31h0=",
     generation=wish_changed,
 )

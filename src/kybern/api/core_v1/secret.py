@@ -57,6 +57,15 @@ def _of_type(kind: str, raw: Raw, data: dict[str, str]) -> Iterator[Cause]:
         yield required(f"metadata.annotations[{_ACCOUNT}]")
 
 
+def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    """A pair that a TLS server could not load."""
+    certificate = (new.get("data") or {}).get("tls.crt")
+    if new.get("type") != "kubernetes.io/tls" or certificate is None:
+        return
+    if b"-----BEGIN" not in base64.b64decode(certificate):
+        yield "tls: failed to find any PEM data in certificate input"
+
+
 KIND = Kind(
     group="",
     version="v1",
@@ -70,6 +79,6 @@ KIND = Kind(
     table=simple(
         (Column("Type"), Column("Data")), lambda raw: [raw.get("type", ""), len(raw.get("data") or ())]
     ),
-    rules=Rules(default=_default, validate=_validate),
+    rules=Rules(default=_default, validate=_validate, warnings=_warnings),
     storage_version_hash="S6u1pOWzb84=",
 )

@@ -1,7 +1,18 @@
 """ServiceAccount: who a pod is."""
 
-from kybern.api.rules.tables import AGED
-from kybern.machinery.kind import Kind, Subresource
+from collections.abc import Iterator
+
+from kybern.api.rules.tables import AGED, dig
+from kybern.machinery.kind import Kind, Raw, Rules, Subresource
+
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+
+
+def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    if _MOUNTABLE in (dig(new, "metadata", "annotations") or {}):
+        text = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        yield f"metadata.annotations[{_MOUNTABLE}]: {text}"
+
 
 KIND = Kind(
     group="",
@@ -15,5 +26,6 @@ KIND = Kind(
     storage="serviceaccounts",
     subresources=(Subresource("token", "TokenRequest", "authentication.k8s.io", verbs=("create",)),),
     table=AGED,
+    rules=Rules(warnings=_warnings),
     storage_version_hash="pbx9ZvyFpBE=",
 )

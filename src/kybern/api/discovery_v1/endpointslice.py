@@ -1,9 +1,10 @@
 """EndpointSlice: some of the addresses behind a service."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.rules import addresses
-from kybern.api.rules.tables import UNSET, first, simple
+from kybern.api.rules.tables import UNSET, dig, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
 
@@ -34,6 +35,17 @@ def _default(raw: Raw) -> None:
         raw["ports"] = None
 
 
+def _warnings(new: Raw, old: Raw | None) -> Iterator[str]:
+    if new.get("addressType") == "FQDN" and old is None:
+        yield "spec.addressType: FQDN endpoints are deprecated"
+
+
+def _generation(new: Raw, old: Raw) -> bool:
+    """Labels count, too: they say to which service a slice belongs."""
+    labels = [dig(raw, "metadata", "labels") or {} for raw in (new, old)]
+    return labels[0] != labels[1] or wish_changed(new, old)
+
+
 KIND = Kind(
     group="discovery.k8s.io",
     version="v1",
@@ -44,7 +56,7 @@ KIND = Kind(
     singular="endpointslice",
     storage="endpointslices",
     table=simple((Column("AddressType"), Column("Ports"), Column("Endpoints")), _cells),
-    rules=Rules(default=_default, validate=addresses.endpoint_slice),
+    rules=Rules(default=_default, validate=addresses.endpoint_slice, warnings=_warnings),
     storage_version_hash="qgS0xkrxYAI=",
-    generation=wish_changed,
+    generation=_generation,
 )

@@ -1,5 +1,6 @@
 """Ingress: hosts and paths of HTTP, and the services behind them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.rules import ingresses
@@ -26,6 +27,14 @@ def _default(raw: Raw) -> None:
     raw.setdefault("status", {}).setdefault("loadBalancer", {})
 
 
+_CLASS = "kubernetes.io/ingress.class"
+
+
+def _warnings(new: Raw, old: Raw | None) -> Iterator[str]:
+    if old is None and _CLASS in (dig(new, "metadata", "annotations") or {}):
+        yield f"annotation \"{_CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"
+
+
 KIND = Kind(
     group="networking.k8s.io",
     version="v1",
@@ -38,7 +47,7 @@ KIND = Kind(
     storage="ingress",
     subresources=(status("Ingress", "networking.k8s.io"),),
     table=simple((Column("Class"), Column("Hosts"), Column("Address"), Column("Ports")), _cells),
-    rules=Rules(default=_default, validate=ingresses.ingress),
+    rules=Rules(default=_default, validate=ingresses.ingress, warnings=_warnings),
     storage_version_hash="39NQlfNR+bo=",
     generation=wish_changed,
 )

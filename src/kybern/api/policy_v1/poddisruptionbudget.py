@@ -8,6 +8,7 @@ from kybern.api.rules.causes import invalid, one_of
 from kybern.api.rules.labels import selector
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple
+from kybern.machinery import names
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -59,6 +60,7 @@ KIND = Kind(
     table=simple(_COLUMNS, _cells),
     rules=Rules(default=_default, validate=_validate),
     allow_unconditional_update=False,
+    valid_name=names.path_segment,
     storage_version_hash="EVWiDmWqyJw=",
     generation=wish_changed,
 )

@@ -116,9 +116,11 @@ def _slice_address(field: str, i: int, text: str, kind: str) -> Iterator[Cause]:
     if kind == "FQDN":
         yield from all_invalid(at, text, subdomain(text))
         return
+    if kind not in ("IPv4", "IPv6"):
+        return
     complaints = ip(text)
     yield from all_invalid(at, text, complaints)
-    if complaints or kind not in ("IPv4", "IPv6"):
+    if complaints:
         return
     if f"IPv{ipaddress.ip_address(text).version}" != kind:
         article = "an IPv4" if kind == "IPv4" else "an IPv6"

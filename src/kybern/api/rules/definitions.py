@@ -24,7 +24,7 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
     names, group, versions = spec.get("names") or {}, spec.get("group", ""), spec.get("versions") or []
     name = (new.get("metadata") or {}).get("name", "")
-    if name != f"{names.get('plural', '')}.{group}":
+    if name and name != f"{names.get('plural', '')}.{group}":
         yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     yield from _group(group)
     if not spec.get("scope"):

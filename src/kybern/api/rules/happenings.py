@@ -34,10 +34,11 @@ def core(new: Raw, old: Raw | None) -> Iterator[Cause]:
 def newer(new: Raw, old: Raw | None) -> Iterator[Cause]:
     renamed = {_OLDER.get(key, key): value for key, value in new.items()}
     yield from _namespace(renamed)
-    if renamed.get("eventTime") is None:
-        yield required("eventTime")
-    yield from _whole(renamed)
-    if old is not None:
+    if old is None:
+        if renamed.get("eventTime") is None:
+            yield required("eventTime")
+        yield from _whole(renamed)
+    else:
         was = {_OLDER.get(key, key): value for key, value in old.items()}
         yield from _update(renamed, was)
 

@@ -199,7 +199,7 @@ def api_service(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     """A group and version, and who answers for it."""
     spec, name = new.get("spec") or {}, (new.get("metadata") or {}).get("name", "")
     group, version = spec.get("group", ""), spec.get("version", "")
-    if name != f"{version}.{group}":
+    if name and name != f"{version}.{group}":
         yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: "{version}.{group}"')
     if not group and version != "v1":
         yield required("spec.group", "only v1 may have an empty group and it better be legacy kube")

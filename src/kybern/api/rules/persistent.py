@@ -213,7 +213,7 @@ def _topologies(field: str, found: list[Raw]) -> Iterator[Cause]:
                     f"{at}[{j}].key", "FieldValueDuplicate", f'Duplicate value: "{expression.get("key", "")}"'
                 )
             keys.add(expression.get("key", ""))
-        if term in found[:i]:
+        if term in found[:i] or not keys:
             yield Cause(at, "FieldValueDuplicate", 'Duplicate value: ""')
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.rules.causes import invalid, one_of
-from kybern.api.rules.sources import driver_name
+from kybern.api.rules.causes import invalid, one_of, too_long
 from kybern.api.rules.tables import NONE, UNSET, simple
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Column, Kind, Raw, Rules
@@ -55,7 +54,8 @@ _POLICIES = ("ReadWriteOnceWithFSType", "File", "None")
 
 
 def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
-    yield from driver_name("metadata.name", new["metadata"].get("name", ""))
+    if len(new["metadata"].get("name", "")) > 63:
+        yield too_long("metadata.name", 63)
     spec = new.get("spec") or {}
     for i, token in enumerate(spec.get("tokenRequests") or ()):
         seconds = token.get("expirationSeconds")
@@ -68,6 +68,18 @@ def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
         yield from one_of("spec.fsGroupPolicy", spec["fsGroupPolicy"], _POLICIES)
 
 
+_TOKENS = (
+    "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible "
+    "logging of tokens in volume attributes"
+)
+
+
+def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    spec = new.get("spec") or {}
+    if spec.get("tokenRequests") and spec.get("serviceAccountTokenInSecrets") is None:
+        yield _TOKENS
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -78,7 +90,7 @@ KIND = Kind(
     singular="csidriver",
     storage="csidrivers",
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=_validate),
+    rules=Rules(default=_default, validate=_validate, warnings=_warnings),
     allow_unconditional_update=False,
     storage_version_hash="hL6j/rwBV5w=",
 )

@@ -1,8 +1,10 @@
 """StorageClass: how volumes are made for claims."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.rules import persistent
+from kybern.api.rules.pods.warnings import deprecated_label
 from kybern.api.rules.tables import AGE, NAME, age, dig, name
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table
 
@@ -37,6 +39,13 @@ def _default(raw: Raw) -> None:
             raw[key] = value
 
 
+def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    for i, term in enumerate(new.get("allowedTopologies") or ()):
+        for j, expression in enumerate(term.get("matchLabelExpressions") or ()):
+            at = f"allowedTopologies[{i}].matchLabelExpressions[{j}].key"
+            yield from deprecated_label(at, expression.get("key", ""))
+
+
 KIND = Kind(
     group="storage.k8s.io",
     version="v1",
@@ -48,6 +57,6 @@ KIND = Kind(
     short_names=("sc",),
     storage="storageclasses",
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=persistent.storage_class),
+    rules=Rules(default=_default, validate=persistent.storage_class, warnings=_warnings),
     storage_version_hash="K+m6uJwbjGY=",
 )

@@ -6,6 +6,7 @@ from typing import Any
 from kybern.api.rules.causes import all_invalid, required, unchanged
 from kybern.api.rules.formats import subdomain
 from kybern.api.rules.sources import driver_name
+from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import dig, simple, text
 from kybern.api.rules.volumes import default_source
@@ -56,7 +57,7 @@ KIND = Kind(
     storage="volumeattachments",
     subresources=(status("VolumeAttachment", "storage.k8s.io"),),
     table=simple(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=_validate),
+    rules=Rules(default=_default, validate=_validate, on_status=keep_metadata),
     allow_unconditional_update=False,
     storage_version_hash="tJx/ezt6UDU=",
 )
