@@ -77,7 +77,12 @@ def plain(schema: Any) -> Any:
         return [plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: plain(value) for key, value in schema.items() if key not in ("$schema", "$id")}
+    # A schema's own $schema and $id are text; a field of that name (JSONSchemaProps has one) is a schema.
+    found = {
+        key: plain(value)
+        for key, value in schema.items()
+        if key not in ("$schema", "$id") or not isinstance(value, str)
+    }
     if isinstance(found.get("type"), list):
         found["type"] = next(kind for kind in found["type"] if kind != "null")
     if isinstance(found.get("$ref"), str):

@@ -131,6 +131,7 @@ class ExternalDocumentation(Struct):
 
 class JSONSchemaProps(Struct):
     dollar_ref: str = msgspec.field(name="$ref", default="")
+    dollar_schema: str = msgspec.field(name="$schema", default="")
     additional_items: Any = None
     additional_properties: Any = None
     all_of: tuple[JSONSchemaProps, ...] = ()
