@@ -63,7 +63,8 @@ def _ask(cluster: Cluster, what: str, more: str = "") -> str:
 
 
 def is_labelled(cluster: Cluster, machine: Machine) -> str:
-    return f"{_ask(cluster, f'/api/v1/nodes/{machine.name}')} | grep -q '\"{MASTER}\"'"
+    # As a label, which has a value; the taint of the same name is a key without one.
+    return f"{_ask(cluster, f'/api/v1/nodes/{machine.name}')} | grep -q '\"{MASTER}\":'"
 
 
 def label(cluster: Cluster, machine: Machine) -> str:
