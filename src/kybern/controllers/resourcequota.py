@@ -2,10 +2,14 @@
 
 Reads ResourceQuota and what they can count. Writes ResourceQuota.status. The API server charges every write at once; this
 takes away what is gone, and starts the count of a new quota: until then the server refuses what the quota bounds.
+
+The server charges before it stores, so a count may be below the charge only because an object is on its way. ``Excess``
+therefore remembers by how much a charge was too high at the least in the last seconds; only so much is taken away.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -25,9 +29,9 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.networking_v1 import Ingress
 from kybern.api.quota import in_scopes, usage
-from kybern.loop.controller import Action, Controller, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View
 from kybern.loop.settings import Settings
-from kybern.machinery.quantity import parse
+from kybern.machinery.quantity import Quantity, parse
 from kybern.machinery.struct import Object, replace
 
 COUNTED: tuple[type[Object], ...] = (
@@ -35,15 +39,47 @@ COUNTED: tuple[type[Object], ...] = (
     StatefulSet, DaemonSet, Job, CronJob, Ingress,
 )  # fmt: skip
 RESYNC = 300.0
+SETTLED = timedelta(seconds=3)
+"""Longer than a write takes between its charge and its coming here."""
 ZERO = parse("0")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``held`` are the namespace's objects of the kinds that this quota bounds."""
+    """A quota and what it should say: ``counted`` is what there is, ``gone`` what may be taken from the charges."""
 
     quota: ResourceQuota
-    held: tuple[Object, ...]
+    counted: Amounts
+    gone: Amounts
+    waiting: bool
+
+
+@dataclass(slots=True)
+class Excess:
+    """By how much charges were above counts at the least, since when; by quota and resource."""
+
+    _least: dict[tuple[Key, str], tuple[datetime, Quantity]] = field(default_factory=dict)
+
+    def settle(self, key: Key, quota: ResourceQuota, counted: Amounts, now: datetime) -> tuple[Amounts, bool]:
+        """What may be taken away by now, and whether there is more to wait for."""
+        gone: Amounts = {}
+        waiting = False
+        for name in quota.spec.hard:
+            above = parse(quota.status.used.get(name, "0")) - counted.get(name, ZERO)
+            if above <= ZERO:
+                self._least.pop((key, name), None)
+                continue
+            since, least = self._least.get((key, name), (now, above))
+            least = min(least, above)
+            if now - since >= SETTLED:
+                gone[name] = least
+                since, least = now, above - least
+            self._least[key, name] = since, least
+            waiting = waiting or least > ZERO
+        return gone, waiting
+
+    def forget(self, key: Key) -> None:
+        self._least = {known: value for known, value in self._least.items() if known[0] != key}
 
 
 def group_of(kind: type[Object]) -> str:
@@ -69,37 +105,49 @@ def _is_of_others(name: str) -> bool:
     return name.startswith(others) or "storageclass" in name or name == "requests.storage"
 
 
-def observe(view: View, key: Key) -> State | None:
-    quota = view.get(ResourceQuota, key.namespace, key.name)
-    if quota is None:
-        return None
-    kinds = [kind for kind in COUNTED if bounds(kind, quota.spec.hard)]
-    return State(quota, tuple(one for kind in kinds for one in view.list(kind, key.namespace)))
+def observing() -> Callable[[View, Key], State | None]:
+    excess = Excess()
+
+    def observe(view: View, key: Key) -> State | None:
+        quota = view.get(ResourceQuota, key.namespace, key.name)
+        if quota is None:
+            excess.forget(key)
+            return None
+        kinds = [kind for kind in COUNTED if bounds(kind, quota.spec.hard)]
+        counted = count(quota, (one for kind in kinds for one in view.list(kind, key.namespace)))
+        gone, waiting = excess.settle(key, quota, counted, view.now)
+        return State(quota, counted, gone, waiting)
+
+    return observe
+
+
+def count(quota: ResourceQuota, held: Iterable[Object]) -> Amounts:
+    """What objects count for. What cannot be counted here, such as custom objects, stays as it was charged."""
+    total: Amounts = {}
+    for name in quota.spec.hard:
+        known = any(bounds(kind, {name: ""}) for kind in COUNTED)
+        total[name] = ZERO if known else parse(quota.status.used.get(name, "0"))
+    spec: dict[str, Any] = msgspec.to_builtins(quota.spec)
+    for one in held:
+        group, raw = group_of(type(one)), msgspec.to_builtins(one)
+        if in_scopes(spec, group, one.plural, raw):
+            for name, amount in usage(group, one.plural, raw).items():
+                if name in total:
+                    total[name] += amount
+    return total
 
 
 def diff(state: State) -> Iterable[Action]:
-    """What is bounded and cannot be counted here, such as custom objects, keeps its count, from zero on."""
     quota = state.quota
-    known = {name for name in quota.spec.hard if any(bounds(kind, {name: ""}) for kind in COUNTED)}
-    counted = _counted(state)
-    used = {
-        name: str(counted.get(name, ZERO)) if name in known else quota.status.used.get(name, "0")
-        for name in quota.spec.hard
-    }
+    used = {}
+    for name in quota.spec.hard:
+        charged = parse(quota.status.used.get(name, "0")) - state.gone.get(name, ZERO)
+        used[name] = str(max(charged, state.counted.get(name, ZERO)))
     status = ResourceQuotaStatus(hard=dict(quota.spec.hard), used=used)
     if not _same(status.hard, quota.status.hard) or not _same(status.used, quota.status.used):
         yield PatchStatus(quota, replace(quota, status=status))
-
-
-def _counted(state: State) -> Amounts:
-    scopes: dict[str, Any] = msgspec.to_builtins(state.quota.spec)
-    total: Amounts = {}
-    for one in state.held:
-        group, raw = group_of(type(one)), msgspec.to_builtins(one)
-        if in_scopes(scopes, group, one.plural, raw):
-            for name, amount in usage(group, one.plural, raw).items():
-                total[name] = total[name] + amount if name in total else amount
-    return total
+    if state.waiting:
+        yield Again(SETTLED.total_seconds())
 
 
 def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -122,7 +170,7 @@ def controller(_settings: Settings) -> Controller[State]:
     return Controller(
         "resourcequota-controller",
         ResourceQuota,
-        observe,
+        observing(),
         diff,
         watches=tuple((kind, quotas_of(kind)) for kind in COUNTED),
         every=RESYNC,

@@ -1,5 +1,7 @@
 """Counting what namespaces hold."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from kybern.api.apps_v1 import Deployment
@@ -15,8 +17,8 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.controllers.resourcequota import State, bounds, diff
-from kybern.loop.controller import PatchStatus
+from kybern.controllers.resourcequota import SETTLED, Excess, State, bounds, count, diff
+from kybern.loop.controller import Action, Again, Key, PatchStatus
 from kybern.machinery.struct import Object, replace
 
 
@@ -30,8 +32,20 @@ def quota(used: dict[str, str] | None = None, scopes: tuple[str, ...] = (), **ha
     )
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = Key("x", "q")
+
+
+def settled(wanted: ResourceQuota, *held: Object) -> list[Action]:
+    """What the controller does when nothing has changed for long."""
+    excess, counts = Excess(), count(wanted, held)
+    excess.settle(KEY, wanted, counts, NOW)
+    gone, _ = excess.settle(KEY, wanted, counts, NOW + SETTLED)
+    return list(diff(State(wanted, counts, gone, waiting=False)))
+
+
 def counted(wanted: ResourceQuota, *held: Object) -> dict[str, str]:
-    (action,) = diff(State(wanted, held))
+    (action,) = settled(wanted, *held)
     assert isinstance(action, PatchStatus)
     assert isinstance(action.new, ResourceQuota)
     assert action.new.status.hard == wanted.spec.hard
@@ -58,7 +72,7 @@ def test_scopes_choose_the_pods() -> None:
 
 
 def test_a_count_that_is_right_is_left_alone() -> None:
-    assert list(diff(State(quota({"pods": "1"}, pods="5"), (RUNNING,)))) == []
+    assert settled(quota({"pods": "1"}, pods="5"), RUNNING) == []
 
 
 def test_the_status_follows_the_bounds() -> None:
@@ -73,6 +87,50 @@ def test_what_cannot_be_counted_here_keeps_the_servers_count() -> None:
         "count/x.example.com": "3",
         "pods": "0",
     }
+
+
+def test_what_is_gone_is_taken_away() -> None:
+    assert counted(quota({"pods": "3"}, pods="5"), RUNNING) == {"pods": "1"}
+
+
+def after(seconds: float, excess: Excess, charged: str, *held: Object) -> tuple[str, bool]:
+    """What the controller lets the charge be at a time, and whether it looks again."""
+    wanted = quota({"pods": charged}, pods="9")
+    counts = count(wanted, held)
+    gone, waiting = excess.settle(KEY, wanted, counts, NOW + timedelta(seconds=seconds))
+    actions = list(diff(State(wanted, counts, gone, waiting)))
+    patches = [one.new for one in actions if isinstance(one, PatchStatus)]
+    used = patches[0].status.used["pods"] if patches and isinstance(patches[0], ResourceQuota) else charged
+    return used, Again(3.0) in actions
+
+
+def test_a_charge_whose_object_is_on_its_way_is_not_taken_away() -> None:
+    excess = Excess()
+
+    seen = [
+        after(0, excess, "2", RUNNING),
+        after(1, excess, "2", RUNNING, RUNNING),
+        after(4, excess, "2", RUNNING, RUNNING),
+    ]
+
+    assert seen == [("2", True), ("2", False), ("2", False)]
+
+
+def test_under_load_only_what_was_too_much_all_the_time_is_taken_away() -> None:
+    excess = Excess()
+
+    seen = [
+        after(0, excess, "4", RUNNING),
+        after(1, excess, "5", RUNNING, RUNNING, RUNNING),
+        after(3, excess, "7", RUNNING, RUNNING, RUNNING),
+        after(4, excess, "5", RUNNING, RUNNING, RUNNING, RUNNING, RUNNING),
+    ]
+
+    assert seen == [("4", True), ("5", True), ("5", True), ("5", False)]
+
+
+def test_what_was_never_charged_counts_at_once() -> None:
+    assert after(0, Excess(), "1", RUNNING, RUNNING) == ("2", False)
 
 
 @pytest.mark.parametrize(
