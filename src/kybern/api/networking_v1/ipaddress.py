@@ -40,7 +40,7 @@ def _named(name: str) -> Iterator[str]:
 
 def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     parent = dig(new, "spec", "parentRef")
-    if not parent:
+    if parent is None:
         yield required("spec.parentRef")
     else:
         for key in ("resource", "name"):

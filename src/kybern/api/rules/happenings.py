@@ -77,5 +77,8 @@ def _series(field: str, series: Raw) -> Iterator[Cause]:
 
 def _update(raw: Raw, old: Raw) -> Iterator[Cause]:
     for key in _FIXED:
+        if key == "reason" and raw.get(key) != old.get(key):
+            # upstream compares the reason twice
+            yield from unchanged(key, raw.get(key) or "", None)
         if (raw.get(key) or None) != (old.get(key) or None):
             yield from unchanged(_NEWER.get(key, key), raw.get(key) or "", None)

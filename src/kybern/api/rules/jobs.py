@@ -35,10 +35,17 @@ def job(new: Raw, old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
     if old is None:
         yield from _generated(new, spec)
+        yield from _whole(spec)
+        return
+    # upstream checks a changed job as a job, and once more as a change
+    yield from _whole(spec)
+    yield from _whole(spec)
+    yield from _update(spec, old.get("spec") or {})
+
+
+def _whole(spec: Raw) -> Iterator[Cause]:
     yield from _spec("spec", spec)
     yield from _selecting(spec)
-    if old is not None:
-        yield from _update(spec, old.get("spec") or {})
 
 
 def _generated(new: Raw, spec: Raw) -> Iterator[Cause]:

@@ -147,8 +147,8 @@ def _fixed(spec: Raw, old: Raw, *, bound: bool) -> dict[str, Any]:
         found.pop("volumeName", None)
     if old.get("storageClassName") is None:
         found.pop("storageClassName", None)
-    found.pop("volumeAttributesClassName", None)
     if bound:
+        found.pop("volumeAttributesClassName", None)
         found["resources"] = {
             key: value for key, value in (found.get("resources") or {}).items() if key != "requests"
         }

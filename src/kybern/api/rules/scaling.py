@@ -80,6 +80,8 @@ def _metric(field: str, raw: Raw) -> Iterator[Cause]:
         yield required(f"{field}.type", "must specify a metric source type")
         return
     if kind not in _SOURCES:
+        # said twice, as upstream says it: once of the word, once for want of a source
+        yield not_supported(f"{field}.type", kind, _SOURCES)
         yield not_supported(f"{field}.type", kind, _SOURCES)
     given = [name for name in _SOURCES if raw.get(_KEYS[name]) is not None]
     for name in given:

@@ -96,6 +96,7 @@ def _give_up(spec: Raw, was: Raw) -> None:
     if _addressed(was) and not _addressed(spec):
         _drop_same(spec, was, "clusterIP", "clusterIPs")
         _drop_same(spec, was, "ipFamilyPolicy", "ipFamilies")
+        _drop_same(spec, was, "internalTrafficPolicy")
     if _with_ports(was) and not _with_ports(spec) and _node_ports(spec) == _node_ports(was):
         for port in spec.get("ports") or ():
             port.pop("nodePort", None)

@@ -188,7 +188,8 @@ def ephemeral(field: str, found: list[Raw], around: Surroundings) -> Iterator[Ca
 
 def _bare(field: str, raw: Raw) -> Iterator[Cause]:
     for key in _NOT_EPHEMERAL:
-        if raw.get(key):
+        # an empty handler is one, while a container without resources has an empty set of them
+        if raw.get(key) or (key in _HANDLERS and raw.get(key) is not None):
             yield forbidden(f"{field}.{key}", "cannot be set for an Ephemeral Container")
     for j, mount in enumerate(raw.get("volumeMounts") or ()):
         for key in ("subPath", "subPathExpr"):

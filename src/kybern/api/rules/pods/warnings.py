@@ -77,7 +77,7 @@ def _volumes(field: str, spec: Raw) -> Iterator[str]:
         for kind, text in _VOLUMES.items():
             if volume.get(kind) is not None:
                 yield f"{field}.volumes[{i}].{kind}: {text}"
-        if volume.get("projected") is not None and not volume["projected"].get("sources"):
+        if not all((volume.get("projected") or {}).get("sources") or ()):
             yield f'volume "{volume.get("name", "")}" (Projected) has no sources provided'
 
 
