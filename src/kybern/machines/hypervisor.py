@@ -9,8 +9,10 @@ Only what ``start`` has started is stopped by ``stop``: each process is known by
 
 import os
 import select
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from kybern.machines.errors import MachineError
@@ -19,6 +21,7 @@ from kybern.machines.images import run
 RUN = Path("/run/kybern")
 SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtlxcd-sock")
 BUS = Path("/run/dbus/system_bus_socket")
+QEMU = Path("/etc/libvirt/qemu.conf")
 UNIFIED = Path("/sys/fs/cgroup/unified")
 PATIENCE = 20.0
 
@@ -105,6 +108,9 @@ def start() -> bool:
     """Make sure that a libvirtd answers. True when it is one of ours."""
     if answers():
         return pid_of("libvirtd") is not None
+    if not shutil.which("dnsmasq"):
+        # libvirtd needs it for nothing here, but dies without it when it comes back to a network that is up.
+        raise MachineError("dnsmasq is not installed; run 'make setup', or install the package dnsmasq-base")
     if os.geteuid():
         raise MachineError("no libvirtd runs, and only root can start one; run this with sudo")
     if not alive(str(BUS)):
@@ -115,9 +121,16 @@ def start() -> bool:
     Path("/var/lib/libvirt/dnsmasq").mkdir(parents=True, exist_ok=True)
     if not alive("/run/libvirt/virtlogd-sock"):
         _daemonize("virtlogd", ["virtlogd"], "/run/libvirt/virtlogd-sock")
-    hide = f"if mountpoint -q {UNIFIED}; then umount {UNIFIED}; fi; exec libvirtd"
+    steps = [f"if mountpoint -q {UNIFIED}; then umount {UNIFIED}; fi"]
+    if QEMU.exists():
+        # libvirt's private /dev for a QEMU cannot be made where ``hide`` has put a mount.
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        (RUN / QEMU.name).write_text(QEMU.read_text() + "\nnamespaces = []\n")
+        steps.append(f"mount --bind {RUN / QEMU.name} {QEMU}")
+    steps.append('exec "$@"')
+    program = [sys.executable, "-m", "kybern.machines.reaper", "libvirtd"]
     Path("/run/libvirtd.pid").unlink(missing_ok=True)
-    _daemonize("libvirtd", ["unshare", "--mount", "sh", "-c", hide], SOCKETS[0])
+    _daemonize("libvirtd", ["unshare", "--mount", "sh", "-c", "; ".join(steps), "sh", *program], SOCKETS[0])
     return True
 
 
@@ -131,6 +144,24 @@ def stop() -> None:
                 wait_gone(pid, PATIENCE)
         (RUN / f"{name}.pid").unlink(missing_ok=True)
         (RUN / f"{name}.log").unlink(missing_ok=True)
+    for name in ("empty", QEMU.name):
+        (RUN / name).unlink(missing_ok=True)
+
+
+def hide(device: Path) -> None:
+    """Take a device away from our own libvirtd: it asks QEMU again and again about a KVM that does not work.
+
+    An empty file on a read-only mount is one that not even root may open for writing.
+    """
+    if (
+        not pid_of("libvirtd")
+        or not subprocess.run(inside("mountpoint", "-q", str(device)), check=False).returncode
+    ):
+        return
+    empty = RUN / "empty"
+    empty.touch()
+    mount_inside("--bind", str(empty), str(device))
+    mount_inside("-o", "remount,bind,ro", str(device))
 
 
 def mount_inside(*arguments: str) -> None:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import shutil
 import signal
+from collections.abc import Callable
+from functools import wraps
 from ipaddress import IPv4Network
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +33,19 @@ def _silent(_context: object, _error: object) -> None:
 libvirt.registerErrorHandler(_silent, None)
 
 
+def told[**P, R](method: Callable[P, R]) -> Callable[P, R]:
+    """What libvirt refuses is told in its words, as one line; everything but what the method itself expects."""
+
+    @wraps(method)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return method(*arguments, **named)
+        except libvirt.libvirtError as error:
+            raise MachineError(f"libvirt refuses: {error}") from error
+
+    return call
+
+
 class Libvirt:
     """A connection to one hypervisor, with the driver for its kind of machines."""
 
@@ -50,6 +65,7 @@ class Libvirt:
     ) -> None:
         self._connection.close()
 
+    @told
     def defined(self, cluster: str = "") -> tuple[Defined, ...]:
         """Our machines, of one cluster or of all."""
         found = []
@@ -64,6 +80,7 @@ class Libvirt:
                 found.append(one)
         return tuple(sorted(found, key=lambda each: each.name))
 
+    @told
     def ensure_network(self, cluster: Cluster) -> None:
         """The cluster's bridge, defined and up. Refuses addresses that something else on this host uses."""
         name = xml.network_name(cluster.name)
@@ -84,26 +101,32 @@ class Libvirt:
         if not found.autostart():
             found.setAutostart(True)
         if not found.isActive():
+            self._remove_stale_bridge(cluster.name)
             found.create()
 
+    @told
     def remove_network(self, cluster: str) -> bool:
         found = self._network(xml.network_name(cluster))
         if found is None:
+            self._remove_stale_bridge(cluster)
             return False
         if found.isActive():
             found.destroy()
         found.undefine()
         return True
 
+    @told
     def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         """Storage first, definition last: a domain that is defined is complete."""
         self._driver.create(wanted, files)
         self._connection.defineXML(self._driver.xml(wanted))
 
+    @told
     def redefine(self, wanted: Wanted) -> None:
         """New sizes and roles for a machine; its storage stays."""
         self._connection.defineXML(self._driver.xml(wanted))
 
+    @told
     def start(self, name: str) -> None:
         domain = self._domain(name)
         if domain.isActive():
@@ -114,6 +137,7 @@ class Libvirt:
         except libvirt.libvirtError as error:
             raise MachineError(f"{name} does not start: {error}") from error
 
+    @told
     def stop(self, name: str) -> None:
         """Shut a machine down in order; pull its plug when it takes too long."""
         domain = self._domain(name)
@@ -125,6 +149,7 @@ class Libvirt:
                 self.kill(name)
         self._ended(name, domain, anchor)
 
+    @told
     def kill(self, name: str) -> None:
         """Pull the plug, and make sure that nothing of the machine lives on."""
         domain = self._domain(name)
@@ -137,6 +162,7 @@ class Libvirt:
                 raise MachineError(f"{name} cannot be stopped: {error}") from error
         self._ended(name, domain, anchor)
 
+    @told
     def undefine(self, name: str) -> None:
         """Remove a machine with all that was made for it."""
         domain = self._domain(name)
@@ -170,6 +196,10 @@ class Libvirt:
             raise MachineError(
                 f"there is no machine {name} on {self.uri}; see 'kybern machines list'"
             ) from error
+
+    def _remove_stale_bridge(self, cluster: str) -> None:
+        if self.uri == self._driver.uri:  # else the hypervisor is another host
+            network.remove_stale(xml.bridge_name(cluster))
 
     def _network(self, name: str) -> Any:
         try:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -28,6 +29,13 @@ def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
             f"network {cidr} is in use on this host ({found['dst']} on {found.get('dev', 'no device')}); "
             "choose another 'network' in the topology"
         )
+
+
+def remove_stale(bridge: str) -> None:
+    """A bridge of ours that libvirt knows no more, as after its death by power loss: it stands in the way of a new one."""
+    path = Path("/sys/class/net") / bridge
+    if path.exists() and not any((path / "brif").iterdir()):
+        run(["ip", "link", "delete", bridge], 20)
 
 
 def of_xml(definition: str) -> IPv4Network | None:

@@ -145,6 +145,7 @@ class Qemu:
 
     def image(self) -> None:
         if accelerator(build(self._say).kernel) == "qemu":
+            hypervisor.hide(KVM)
             self._say(
                 "KVM does not work here: virtual machines are emulated, and boot in a minute instead of seconds"
             )
