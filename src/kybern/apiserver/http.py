@@ -32,6 +32,7 @@ from kybern.machinery.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
+from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
 
 log = logging.getLogger(__name__)
@@ -275,6 +276,8 @@ class Server:
     def _failed(self, request: web.BaseRequest, problem: Exception) -> web.Response:
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
+        if isinstance(problem, Stale):
+            return self._refused(request, ServiceUnavailable("the server's cache is not filled yet"))
         if isinstance(problem, Full):
             return self._refused(request, InternalError(str(problem)))
         log.error("%s %s failed", request.method, request.path, exc_info=problem)

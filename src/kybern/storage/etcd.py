@@ -326,4 +326,4 @@ def _explained(error: grpc.aio.AioRpcError) -> str:
         raise error
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "etcdserver: request timed out"
-    return text
+    return text if text.startswith("etcdserver:") else f"etcdserver: no answer: {text}"

@@ -87,6 +87,9 @@ async def _changed(call: Call, found: Current, making: Change) -> One:
     await admit.validate(call, asked)
     value = current.value_of(call, raw)
     if value == current.value_of(call, found.raw):
+        if found.cached:
+            # The cache may be behind, and what was there a moment ago may be what is asked for now.
+            raise RevisionMismatch(call.key, None)
         return One(call.kind, current.served(call, value, found.revision))
     outcome = await create.guarded(call.engine, call, raw, found.raw)
     try:

@@ -1,0 +1,145 @@
+"""Addresses and node ports: given once, given back, never twice."""
+
+import asyncio
+import ipaddress
+from typing import Any
+
+import pytest
+
+from kybern.apiserver.generic import delete, patch
+from kybern.apiserver.generic.patch import MERGE_PATCH
+from kybern.apiserver.local import Local
+from kybern.apiserver.options import DeleteOptions
+from kybern.apiserver.services.addresses import Addresses
+from kybern.apiserver.services.guard import ServiceGuard
+from kybern.apiserver.services.masters import Master, Masters
+from kybern.apiserver.services.ports import Exhausted, Ports, Taken
+from kybern.apiserver.services.repair import Repair
+from kybern.machinery.errors import Invalid, NotFound
+from kybern.storage.value import decoded
+
+NETWORK = ipaddress.ip_network("10.96.0.0/28")
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+@pytest.fixture
+def parts(engine: Any, store: Any) -> tuple[Addresses, Ports]:
+    addresses, ports = Addresses(Local(engine), [NETWORK]), Ports(store, 30000, 30003)
+    engine.guards = {("", "services"): (ServiceGuard(addresses, ports),)}
+    return addresses, ports
+
+
+async def test_a_service_gets_an_address_of_its_own(make: Any, parts: Any) -> None:
+    first, second = await make("services", service("a")), await make("services", service("b"))
+
+    assert first["spec"]["clusterIP"] != second["spec"]["clusterIP"]
+    assert first["spec"]["clusterIPs"] == [first["spec"]["clusterIP"]]
+    assert ipaddress.ip_address(first["spec"]["clusterIP"]) in NETWORK
+
+
+async def test_an_address_that_is_taken_is_refused(make: Any, parts: Any) -> None:
+    taken = (await make("services", service("a")))["spec"]["clusterIP"]
+
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        await make("services", service("b", clusterIP=taken))
+    with pytest.raises(Invalid, match="not in the valid range"):
+        await make("services", service("c", clusterIP="192.0.2.1"))
+
+
+async def test_two_servers_never_give_the_same_address(make: Any, parts: Any) -> None:
+    made = await asyncio.gather(*(make("services", service(f"s{at}")) for at in range(14)))
+
+    assert len({found["spec"]["clusterIP"] for found in made}) == 14
+
+
+async def test_a_service_that_goes_gives_back_what_it_had(make: Any, call: Any, parts: Any) -> None:
+    _, ports = parts
+    made = await make("services", service("a", type="NodePort"))
+    await delete.delete(call("services", "a"), DeleteOptions())
+    again = await make("services", service("b", clusterIP=made["spec"]["clusterIP"]))
+
+    assert again["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    assert await ports.taken() == frozenset()
+
+
+async def test_a_service_that_is_refused_keeps_nothing(make: Any, parts: Any) -> None:
+    _, ports = parts
+    await make("services", service("a", type="NodePort"))
+    before = await ports.taken()
+
+    with pytest.raises(Exception, match="already exists"):
+        await make("services", service("a", type="NodePort"))
+
+    assert await ports.taken() == before
+
+
+async def test_a_headless_service_has_no_address(make: Any, parts: Any) -> None:
+    made = await make("services", service("a", clusterIP="None"))
+
+    assert (made["spec"]["clusterIP"], made["spec"]["clusterIPs"]) == ("None", ["None"])
+
+
+async def test_the_type_decides_on_node_ports(make: Any, call: Any, parts: Any) -> None:
+    _, ports = parts
+    await make("services", service("a"))
+    opened = decoded(
+        (await patch.patch_(call("services", "a"), b'{"spec":{"type":"NodePort"}}', MERGE_PATCH)).body
+    )
+    closed = decoded(
+        (await patch.patch_(call("services", "a"), b'{"spec":{"type":"ClusterIP"}}', MERGE_PATCH)).body
+    )
+
+    assert 30000 <= opened["spec"]["ports"][0]["nodePort"] <= 30003
+    assert "nodePort" not in closed["spec"]["ports"][0]
+    assert closed["spec"]["clusterIP"] == opened["spec"]["clusterIP"]
+    assert await ports.taken() == frozenset()
+
+
+async def test_ports_are_given_once_and_run_out(store: Any) -> None:
+    ports = Ports(store, 30000, 30003)
+    given = await asyncio.gather(*(ports.take((), 1) for _ in range(3)))
+
+    assert len({port for each in given for port in each}) == 3
+    with pytest.raises(Taken):
+        await ports.take((given[0][0],), 0)
+    with pytest.raises(Exhausted):
+        await ports.take((), 2)
+
+
+async def test_what_no_service_holds_is_given_back_at_the_second_look(engine: Any, parts: Any) -> None:
+    addresses, ports = parts
+    await addresses.take("10.96.0.9", "default", "lost")
+    await ports.take((30001,), 0)
+    repair = Repair(engine, addresses, ports)
+
+    await repair.look()
+    assert await ports.taken() == {30001}
+    await repair.look()
+    assert await ports.taken() == frozenset()
+    assert await Local(engine).get("networking.k8s.io", "ipaddresses", "", "10.96.0.9") is None
+
+
+async def test_the_endpoints_are_those_servers_that_hold_a_lease(engine: Any, store: Any, parts: Any) -> None:
+    local = Local(engine)
+    masters = [Masters(local, Master(f"192.0.2.{at}", 6443, [NETWORK]), lease=True) for at in (1, 2)]
+    for master in masters:
+        await master.ensure_service()
+        await master._renew()
+        await master._publish()
+
+    both: Any = await local.get("", "endpoints", "default", "kubernetes")
+    await masters[0]._leave()
+    one: Any = await local.get("discovery.k8s.io", "endpointslices", "default", "kubernetes")
+    service_of_all: Any = await local.get("", "services", "default", "kubernetes")
+
+    assert [address["ip"] for address in both["subsets"][0]["addresses"]] == ["192.0.2.1", "192.0.2.2"]
+    assert [endpoint["addresses"] for endpoint in one["endpoints"]] == [["192.0.2.2"]]
+    assert service_of_all["spec"]["clusterIP"] == "10.96.0.1"
+
+
+async def test_an_absent_service_is_not_found(call: Any) -> None:
+    with pytest.raises(NotFound):
+        await delete.delete(call("services", "a"), DeleteOptions())

@@ -1,0 +1,142 @@
+"""Watches: frames in, frames out, without a network."""
+
+import asyncio
+import json
+from typing import Any
+
+from kybern.apiserver.generic import delete, patch, watch
+from kybern.apiserver.generic import list as listing
+from kybern.apiserver.generic.patch import MERGE_PATCH
+from kybern.apiserver.negotiate import Form
+from kybern.apiserver.options import DeleteOptions
+
+
+def told(frames: list[bytes]) -> list[tuple[str, str]]:
+    events = [json.loads(line) for frame in frames for line in frame.splitlines()]
+    return [(event["type"], event["object"].get("metadata", {}).get("name", "")) for event in events]
+
+
+_PLAIN = Form()
+
+
+class Client:
+    """Reads a stream into a list."""
+
+    def __init__(self, stream: watch.Stream) -> None:
+        self.frames: list[bytes] = []
+        stream.write = self.frames.append
+        stream.flow()
+
+
+async def opened(
+    call: Any, form: Form | None = None, **query: str
+) -> tuple[watch.Stream, list[bytes], Client]:
+    stream, frames = await watch.begin(call("configmaps", **query), form)
+    return stream, frames, Client(stream)
+
+
+def config_map(name: str, **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+async def relabel(call: Any, name: str, value: str) -> None:
+    body = json.dumps({"metadata": {"labels": {"l": value}}}).encode()
+    await patch.patch_(call("configmaps", name), body, MERGE_PATCH)
+
+
+async def test_without_a_version_it_begins_with_what_is_there(make: Any, call: Any) -> None:
+    await make("configmaps", config_map("a"))
+    _, frames, client = await opened(call)
+    await make("configmaps", config_map("b"))
+    await delete.delete(call("configmaps", "a"), DeleteOptions())
+    await listing.list_(call("configmaps"))
+
+    assert told(frames) == [("ADDED", "a")]
+    assert told(client.frames) == [("ADDED", "b"), ("DELETED", "a")]
+
+
+async def test_from_a_version_it_tells_what_happened_since(make: Any, call: Any) -> None:
+    since = (await listing.list_(call("configmaps"))).revision
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+    _, frames, _ = await opened(call, resourceVersion=str(since or 1))
+
+    assert told(frames) == [("ADDED", "a")]
+
+
+async def test_what_enters_or_leaves_a_selection_is_added_or_deleted(make: Any, call: Any) -> None:
+    await make("configmaps", config_map("a", l="1"))
+    _, frames, client = await opened(call, labelSelector="l=1")
+    await relabel(call, "a", "2")
+    await relabel(call, "a", "1")
+    await listing.list_(call("configmaps"))
+
+    assert told(frames) == [("ADDED", "a")]
+    assert told(client.frames) == [("DELETED", "a"), ("ADDED", "a")]
+    assert json.loads(client.frames[0])["object"]["metadata"]["labels"] == {"l": "1"}
+
+
+async def test_a_version_from_before_is_answered_with_an_error_event(
+    make: Any, call: Any, store: Any
+) -> None:
+    for name in "abc":
+        await make("configmaps", config_map(name))
+    await listing.list_(call("configmaps"))
+    _, frames, _ = await opened(call, resourceVersion="1")
+
+    event = json.loads(frames[0])
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
+async def test_a_bookmark_ends_the_initial_events(make: Any, call: Any) -> None:
+    await make("configmaps", config_map("a"))
+    query = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
+    _, frames, _ = await opened(call, **query)
+
+    assert told(frames)[0] == ("ADDED", "a")
+    bookmark = json.loads(frames[-1])
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_changes_during_the_beginning_come_after_it(make: Any, call: Any) -> None:
+    stream, frames = await watch.begin(call("configmaps"), Form())
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+    client = Client(stream)
+
+    assert frames == []
+    assert told(client.frames) == [("ADDED", "a")]
+
+
+async def test_clients_of_one_form_share_a_frame(make: Any, call: Any) -> None:
+    _, _, first = await opened(call)
+    _, _, second = await opened(call)
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+
+    assert first.frames[0] is second.frames[0]
+
+
+async def test_a_client_that_does_not_read_is_left(make: Any, call: Any) -> None:
+    stream, _, _ = await opened(call)
+    stream.unsent = lambda: watch.MOST_UNSENT + 1
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+
+    assert stream.closed.done()
+    await asyncio.sleep(0)
+
+
+async def test_a_table_has_its_columns_once(make: Any, call: Any) -> None:
+    await make("configmaps", config_map("a"))
+    await make("configmaps", config_map("b"))
+    _, frames, _ = await opened(call, Form(shape="Table"))
+
+    first, second = (json.loads(frame)["object"] for frame in frames)
+    assert first["columnDefinitions"][0]["name"] == "Name"
+    assert second["columnDefinitions"] is None
+    assert second["rows"][0]["cells"][0] == "b"
