@@ -5,21 +5,18 @@ structs and lists are built anew. Walkers for definitions are made at first use 
 schema is large and a server meets a small part of it.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kybern.machinery import gotypes, quantity, times
+from kybern.machinery import gotypes, times, walkleaves
 from kybern.machinery.gotypes import GoField
 from kybern.machinery.walk import MapKey, Undecodable, Walk
+from kybern.machinery.walkleaves import Walker
 
-type Walker = Callable[[Any, Walk], Any]
 type Maker = Callable[[], Any]
 # The class of values that need no walking (None: all do), whether an empty one is kept, and the walker for the others.
 type Entry = tuple[type | None, bool, Walker]
 
-LIMITS = {"int32": 2**31, "int64": 2**63}
 REF = "#/components/schemas/"
 
 
@@ -83,9 +80,9 @@ class Compiler:
             return self.opaque(opaque, owner, target)
         below = gotypes.underlying(kind)
         if below in gotypes.SCALARS:
-            return _scalar(below, kind, owner)
+            return walkleaves.scalar(below, kind, owner)
         if below == "[]uint8":
-            return _bytes(kind, owner)
+            return walkleaves.binary(kind, owner)
         if below.startswith("[]"):
             return self.items(below[2:], kind, owner, target)
         if below.startswith("map["):
@@ -164,12 +161,12 @@ class Compiler:
         if what.startswith("props-or-"):
             return self.props_or(what, owner, target)
         return {
-            "time": _time(owner, times.normal),
-            "micro": _time(owner, times.normal_micro),
-            "quantity": _quantity,
-            "int-or-string": _int_or_string(owner),
-            "raw": _any,
-            "any": _any,
+            "time": walkleaves.moment(owner, times.normal),
+            "micro": walkleaves.moment(owner, times.normal_micro),
+            "quantity": walkleaves.amount,
+            "int-or-string": walkleaves.int_or_string(owner),
+            "raw": walkleaves.anything,
+            "any": walkleaves.anything,
         }[what]
 
     def props_or(self, what: str, owner: str, target: str) -> Walker:
@@ -233,98 +230,3 @@ def _open(owner: str) -> Walker:
         return value
 
     return walk
-
-
-def _scalar(below: str, kind: str, owner: str) -> Walker:
-    limit = LIMITS.get(below)
-
-    def whole(value: Any, state: Walk) -> Any:
-        assert limit is not None
-        if value.__class__ is not int or not -limit <= value < limit:
-            return state.mismatch(value, owner, kind)
-        return value
-
-    def floating(value: Any, state: Walk) -> Any:
-        return value if value.__class__ in {int, float} else state.mismatch(value, owner, kind)
-
-    expected = gotypes.SCALARS[below]
-
-    def simple(value: Any, state: Walk) -> Any:
-        return value if value.__class__ is expected else state.mismatch(value, owner, kind)
-
-    return whole if limit else floating if below == "float64" else simple
-
-
-def _bytes(kind: str, owner: str) -> Walker:
-    def walk(value: Any, state: Walk) -> Any:
-        if value.__class__ is not str:
-            return state.mismatch(value, owner, kind)
-        text = value.replace("\n", "").replace("\r", "") if "\n" in value or "\r" in value else value
-        try:
-            binary = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            if state.wrong is None:
-                state.wrong = f"illegal base64 data at input byte {_bad_byte(value)}"
-            return None
-        return text if len(text) == (len(binary) + 2) // 3 * 4 else base64.b64encode(binary).decode()
-
-    return walk
-
-
-def _bad_byte(text: str) -> int:
-    """Where Go's decoder stops: the first sign that is not of the alphabet, or the end of a group that is not whole."""
-    letters = 0
-    for at, sign in enumerate(text):
-        if sign in "\r\n":
-            continue
-        if sign == "=":
-            return _bad_padding(text, at, letters)
-        if not (sign.isascii() and (sign.isalnum() or sign in "+/")):
-            return at
-        letters += 1
-    return len(text.rstrip("\r\n")) - letters % 4 if letters % 4 else len(text)
-
-
-def _bad_padding(text: str, at: int, letters: int) -> int:
-    place = letters % 4
-    if place < 2:
-        return at
-    rest = text[at:].replace("\r", "").replace("\n", "")
-    if place == 2 and rest[1:2] != "=":
-        return len(text) if len(rest) == 1 else at
-    return at + (4 - place)
-
-
-def _time(owner: str, normal: Callable[[str], str]) -> Walker:
-    def walk(value: Any, state: Walk) -> Any:
-        if value.__class__ is not str:
-            raise Undecodable(state.complaint(value, owner, "string"))
-        try:
-            return normal(value)
-        except times.TimeError as error:
-            raise Undecodable(str(error)) from error
-
-    return walk
-
-
-def _quantity(value: Any, _state: Walk) -> Any:
-    if value.__class__ is float and value.is_integer():
-        value = int(value)
-    text = value.strip() if value.__class__ is str else repr(value)
-    try:
-        return quantity.canonical(text)
-    except quantity.QuantityError as error:
-        raise Undecodable(str(error)) from error
-
-
-def _int_or_string(owner: str) -> Walker:
-    def walk(value: Any, state: Walk) -> Any:
-        if value.__class__ is str or (value.__class__ is int and -(2**31) <= value < 2**31):
-            return value
-        raise Undecodable(state.complaint(value, owner, "int32"))
-
-    return walk
-
-
-def _any(value: Any, _state: Walk) -> Any:
-    return value
