@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
-from kybern.kubelet.cri import Image, RuntimeFailure
+from kybern.kubelet.convert import Image
+from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.plan import containers
 from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox

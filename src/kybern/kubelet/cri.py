@@ -8,8 +8,6 @@ message) is asked for once and remembered.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
 import grpc
@@ -18,7 +16,7 @@ import grpc.aio
 from kybern._proto import cri_pb2 as pb
 from kybern._proto import cri_pb2_grpc as rpc
 from kybern.kubelet import labels
-from kybern.kubelet.message import termination_message
+from kybern.kubelet.convert import Image, exact, image_of, instance_of
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 
 log = logging.getLogger(__name__)
@@ -28,13 +26,6 @@ _PATIENCE = 30.0
 _LONG = 120.0
 _MESSAGE = 16 * 1024 * 1024
 
-_STATES = {
-    pb.CONTAINER_CREATED: RunState.CREATED,
-    pb.CONTAINER_RUNNING: RunState.RUNNING,
-    pb.CONTAINER_EXITED: RunState.EXITED,
-    pb.CONTAINER_UNKNOWN: RunState.UNKNOWN,
-}
-
 
 class RuntimeFailure(Exception):
     """What the runtime answered instead of doing it. ``code`` is gRPC's name of the kind of failure."""
@@ -42,29 +33,6 @@ class RuntimeFailure(Exception):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image on the machine."""
-
-    id: str
-    tags: tuple[str, ...]
-    digests: tuple[str, ...]
-    size: int
-    pinned: bool
-    uid: int | None = None
-    username: str = ""
-
-
-def moment(nanoseconds: int) -> datetime | None:
-    """A time of the runtime; 0 is none."""
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).replace(microsecond=0) if nanoseconds > 0 else None
-
-
-def exact(nanoseconds: int) -> datetime:
-    """The same with its fraction, for ordering."""
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
 
 
 class Runtime:
@@ -166,7 +134,7 @@ class Runtime:
             if problem.code == "NOT_FOUND":
                 return None
             raise
-        found = _instance(answer.status, listed.pod_sandbox_id)
+        found = instance_of(answer.status, listed.pod_sandbox_id)
         if found.state is RunState.EXITED:
             self._ended[found.id] = found
         return found
@@ -249,11 +217,11 @@ class Runtime:
 
     async def image(self, name: str) -> Image | None:
         answer = await self.call_images("ImageStatus", pb.ImageStatusRequest(image=pb.ImageSpec(image=name)))
-        return _image(answer.image) if answer.image.id else None
+        return image_of(answer.image) if answer.image.id else None
 
     async def images(self) -> tuple[Image, ...]:
         answer = await self.call_images("ListImages", pb.ListImagesRequest())
-        return tuple(_image(found) for found in answer.images)
+        return tuple(image_of(found) for found in answer.images)
 
     async def pull(self, name: str, auth: Any, sandbox_config: Any) -> str:
         spec = pb.ImageSpec(image=name)
@@ -267,44 +235,3 @@ class Runtime:
         """Where the runtime keeps images, for the free space there; empty when it does not say."""
         answer = await self.call_images("ImageFsInfo", pb.ImageFsInfoRequest())
         return str(answer.image_filesystems[0].fs_id.mountpoint) if answer.image_filesystems else ""
-
-
-def _image(found: Any) -> Image:
-    uid = found.uid.value if found.HasField("uid") else None
-    return Image(
-        found.id,
-        tuple(found.repo_tags),
-        tuple(found.repo_digests),
-        found.size,
-        found.pinned,
-        uid,
-        found.username,
-    )
-
-
-def _instance(status: Any, sandbox: str) -> Instance:
-    notes = dict(status.annotations)
-    state = _STATES.get(status.state, RunState.UNKNOWN)
-    user = None
-    if status.HasField("user") and status.user.HasField("linux"):
-        linux = status.user.linux
-        user = (linux.uid, linux.gid, tuple(linux.supplemental_groups))
-    return Instance(
-        id=status.id,
-        name=status.metadata.name,
-        sandbox=sandbox,
-        state=state,
-        created_at=exact(status.created_at),
-        attempt=labels.number(notes, labels.RESTART_COUNT, status.metadata.attempt),
-        spec_hash=notes.get(labels.HASH, ""),
-        started_at=moment(status.started_at),
-        finished_at=moment(status.finished_at),
-        exit_code=status.exit_code,
-        reason=status.reason,
-        message=termination_message(status, notes) if state is RunState.EXITED else status.message,
-        image=status.image.image,
-        image_id=status.image_id if "@" in status.image_id else status.image_ref,
-        log_path=status.log_path,
-        user=user,
-        annotations=notes,
-    )

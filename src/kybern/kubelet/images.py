@@ -14,7 +14,8 @@ from typing import Any
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod, Secret
 from kybern.kubelet.backoff import Delay, longer, remaining
-from kybern.kubelet.cri import Image, Runtime, RuntimeFailure
+from kybern.kubelet.convert import Image
+from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.registries import logins, with_tag
 from kybern.kubelet.voice import Voice
 

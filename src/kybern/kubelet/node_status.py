@@ -18,7 +18,7 @@ from kybern.api.core_v1 import (
     NodeSystemInfo,
 )
 from kybern.daemon.version import VERSION
-from kybern.kubelet.cri import Image
+from kybern.kubelet.convert import Image
 from kybern.kubelet.machine import Hardware, Identity
 from kybern.kubelet.thresholds import DEFAULT, limit
 from kybern.machinery.quantity import Format, Quantity, parse

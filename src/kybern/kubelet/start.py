@@ -13,7 +13,8 @@ from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
 from kybern.kubelet import hooks, names
-from kybern.kubelet.cri import Image, RuntimeFailure
+from kybern.kubelet.convert import Image
+from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images import NoImage
 from kybern.kubelet.labels import is_static

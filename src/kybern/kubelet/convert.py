@@ -1,0 +1,81 @@
+"""From CRI's messages to the frozen facts of ``runtime.py``."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kybern._proto import cri_pb2 as pb
+from kybern.kubelet import labels
+from kybern.kubelet.message import termination_message
+from kybern.kubelet.runtime import Instance, RunState
+
+_STATES = {
+    pb.CONTAINER_CREATED: RunState.CREATED,
+    pb.CONTAINER_RUNNING: RunState.RUNNING,
+    pb.CONTAINER_EXITED: RunState.EXITED,
+    pb.CONTAINER_UNKNOWN: RunState.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image on the machine."""
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    size: int
+    pinned: bool
+    uid: int | None = None
+    username: str = ""
+
+
+def moment(nanoseconds: int) -> datetime | None:
+    """A time of the runtime; 0 is none."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).replace(microsecond=0) if nanoseconds > 0 else None
+
+
+def exact(nanoseconds: int) -> datetime:
+    """The same with its fraction, for ordering."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def image_of(found: Any) -> Image:
+    uid = found.uid.value if found.HasField("uid") else None
+    return Image(
+        found.id,
+        tuple(found.repo_tags),
+        tuple(found.repo_digests),
+        found.size,
+        found.pinned,
+        uid,
+        found.username,
+    )
+
+
+def instance_of(status: Any, sandbox: str) -> Instance:
+    notes = dict(status.annotations)
+    state = _STATES.get(status.state, RunState.UNKNOWN)
+    user = None
+    if status.HasField("user") and status.user.HasField("linux"):
+        linux = status.user.linux
+        user = (linux.uid, linux.gid, tuple(linux.supplemental_groups))
+    return Instance(
+        id=status.id,
+        name=status.metadata.name,
+        sandbox=sandbox,
+        state=state,
+        created_at=exact(status.created_at),
+        attempt=labels.number(notes, labels.RESTART_COUNT, status.metadata.attempt),
+        spec_hash=notes.get(labels.HASH, ""),
+        started_at=moment(status.started_at),
+        finished_at=moment(status.finished_at),
+        exit_code=status.exit_code,
+        reason=status.reason,
+        message=termination_message(status, notes) if state is RunState.EXITED else status.message,
+        image=status.image.image,
+        image_id=status.image_id if "@" in status.image_id else status.image_ref,
+        log_path=status.log_path,
+        user=user,
+        annotations=notes,
+    )

@@ -1,0 +1,152 @@
+"""What the node is and has becomes its status."""
+
+from typing import Any
+
+import pytest
+
+from kybern.api.core_v1 import Node, NodeStatus
+from kybern.kubelet.convert import Image
+from kybern.kubelet.machine import Hardware, Identity, Pressure, meminfo, os_release
+from kybern.kubelet.node_status import (
+    Reserved,
+    Seen,
+    allocatable,
+    capacity,
+    changed_events,
+    heartbeat_only,
+    labels,
+    status,
+)
+from kybern.kubelet.thresholds import DEFAULT, crossed, limit
+from kybern.machinery.struct import replace
+from tests.unit.kubelet.making import NOW, ago
+
+GIB = 1024**3
+HARDWARE = Hardware(cpus=4, memory=8 * GIB, storage=100 * GIB)
+IDENTITY = Identity("m", "s", "b", "6.1", "Debian", "amd64")
+
+
+def seen(**more: Any) -> Seen:
+    given: dict[str, Any] = {
+        "now": NOW, "hardware": HARDWARE, "identity": IDENTITY, "addresses": ("10.0.0.1",), "hostname": "n1",
+        "runtime": "containerd://1.7",
+    }  # fmt: skip
+    return Seen(**(given | more))
+
+
+def conditions(found: NodeStatus) -> dict[str, tuple[str, str]]:
+    return {condition.type: (condition.status, condition.reason) for condition in found.conditions}
+
+
+def test_capacity_is_all_there_is() -> None:
+    assert capacity(HARDWARE, 110) == {
+        "cpu": "4", "memory": "8388608Ki", "ephemeral-storage": "104857600Ki", "pods": "110"
+    }  # fmt: skip
+
+
+def test_pods_may_have_what_is_not_kept_back() -> None:
+    reserved = Reserved(({"cpu": "100m", "memory": "1Gi"}, {"cpu": "400m"}), DEFAULT)
+
+    found = allocatable(HARDWARE, reserved)
+
+    assert found["cpu"] == "3500m"
+    assert found["memory"] == f"{7 * 1024 * 1024 - 100 * 1024}Ki"
+    assert found["ephemeral-storage"] == str(90 * GIB)
+
+
+def test_a_healthy_node_is_ready() -> None:
+    found = status(seen(), NodeStatus())
+
+    assert conditions(found) == {
+        "MemoryPressure": ("False", "KubeletHasSufficientMemory"),
+        "DiskPressure": ("False", "KubeletHasNoDiskPressure"),
+        "PIDPressure": ("False", "KubeletHasSufficientPID"),
+        "Ready": ("True", "KubeletReady"),
+    }
+    assert [(a.type, a.address) for a in found.addresses] == [("InternalIP", "10.0.0.1"), ("Hostname", "n1")]
+    assert found.daemon_endpoints.kubelet_endpoint.port == 10250
+    assert found.node_info.container_runtime_version == "containerd://1.7"
+
+
+def test_a_node_says_what_it_is_short_of() -> None:
+    found = status(
+        seen(short=frozenset({"memory.available", "imagefs.available"}), problems=("no network",)),
+        NodeStatus(),
+    )
+
+    assert conditions(found)["MemoryPressure"] == ("True", "KubeletHasInsufficientMemory")
+    assert conditions(found)["DiskPressure"] == ("True", "KubeletHasDiskPressure")
+    assert conditions(found)["Ready"] == ("False", "KubeletNotReady")
+    assert found.conditions[-1].message == "no network"
+
+
+def test_a_heartbeat_alone_is_no_change() -> None:
+    first = status(seen(now=ago(60)), NodeStatus())
+
+    assert heartbeat_only(first, status(seen(), first))
+    assert not heartbeat_only(first, status(seen(problems=("x",)), first))
+    assert status(seen(), first).conditions[-1].last_transition_time == ago(60)
+
+
+def test_changes_become_events() -> None:
+    first = status(seen(problems=("x",)), NodeStatus())
+    node = Node(status=first)
+
+    assert list(changed_events(node, status(seen(), first))) == ["NodeReady"]
+    assert "NodeHasSufficientMemory" in list(changed_events(None, first))
+
+
+def test_large_images_are_named_first() -> None:
+    images = (
+        Image("a", ("small:1",), (), 1, pinned=False),
+        Image("b", ("big:1",), ("big@sha256:1",), 9, pinned=False),
+    )
+
+    found = status(seen(images=images), NodeStatus()).images
+
+    assert [image.names for image in found] == [("big@sha256:1", "big:1"), ("small:1",)]
+
+
+def test_nodes_have_upstreams_labels() -> None:
+    found = labels("n1", "amd64", {"x": "1"})
+
+    assert found["kubernetes.io/hostname"] == "n1"
+    assert found["beta.kubernetes.io/arch"] == "amd64"
+    assert found["x"] == "1"
+
+
+PRESSURE = Pressure(200 * 1024**2, GIB, 20 * GIB, 100 * GIB, 50, 100, 1000, 32768)
+
+
+@pytest.mark.parametrize(
+    ("changed", "signals"),
+    [
+        ({}, set()),
+        ({"memory_available": 50 * 1024**2}, {"memory.available"}),
+        ({"disk_available": 12 * GIB}, {"imagefs.available"}),
+        ({"disk_available": 5 * GIB}, {"imagefs.available", "nodefs.available"}),
+        ({"inodes_free": 0, "inodes_total": 0}, set()),
+    ],
+)
+def test_thresholds_are_crossed(changed: dict[str, int], signals: set[str]) -> None:
+    from dataclasses import replace as with_
+
+    assert crossed(with_(PRESSURE, **changed), DEFAULT) == signals
+
+
+def test_a_threshold_is_an_amount_or_a_part() -> None:
+    assert limit("100Mi", GIB) == 100 * 1024**2
+    assert limit("10%", GIB) == GIB // 10
+
+
+def test_pseudo_files_are_read() -> None:
+    assert meminfo("MemTotal:  16 kB\nHugePages_Total: 3\n") == {"MemTotal": 16384, "HugePages_Total": 3}
+    assert os_release('PRETTY_NAME="Debian 13"\nID=debian\n')["PRETTY_NAME"] == "Debian 13"
+
+
+def test_foreign_conditions_of_a_node_stay() -> None:
+    from kybern.api.core_v1 import NodeCondition
+
+    other = NodeCondition(type="NetworkUnavailable", status="False")
+
+    assert other in status(seen(), replace(NodeStatus(), conditions=(other,))).conditions
