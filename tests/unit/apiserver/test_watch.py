@@ -28,9 +28,7 @@ class Client:
         stream.flow()
 
 
-async def opened(
-    call: Any, form: Form | None = None, **query: str
-) -> tuple[watch.Stream, list[bytes], Client]:
+async def opened(call: Any, form: Form = _PLAIN, **query: Any) -> tuple[watch.Stream, list[bytes], Client]:
     stream, frames = await watch.begin(call("configmaps", **query), form)
     return stream, frames, Client(stream)
 
@@ -90,7 +88,7 @@ async def test_a_version_from_before_is_answered_with_an_error_event(
 
 async def test_a_bookmark_ends_the_initial_events(make: Any, call: Any) -> None:
     await make("configmaps", config_map("a"))
-    query = {
+    query: Any = {
         "sendInitialEvents": "true",
         "resourceVersionMatch": "NotOlderThan",
         "allowWatchBookmarks": "true",

@@ -1,0 +1,274 @@
+"""kube-apiserver as a process: flags, TLS, etcd, kubectl; what it does without etcd, and several of them at once."""
+
+import asyncio
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kybern.auth.x509 import Authority, signing_key
+
+pytestmark = pytest.mark.etcd
+
+
+@dataclass
+class Lab:
+    """Certificates of one cluster, and the servers that were started for it."""
+
+    directory: Path
+    etcd: Any
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        authority = Authority.create("test", datetime.now(UTC))
+        self.write("ca.crt", authority.cert_pem)
+        for name, pair in {
+            "server": authority.issue("kube-apiserver", ips=("127.0.0.1",), server=True, client=False),
+            "admin": authority.issue("admin", ("system:masters",)),
+            "nobody": authority.issue("nobody"),
+            "sa": signing_key(),
+        }.items():
+            self.write(f"{name}.crt", pair.cert_pem)
+            self.write(f"{name}.key", pair.key_pem)
+
+    def write(self, name: str, content: bytes) -> None:
+        (self.directory / name).write_bytes(content)
+
+    def flags(self, port: int, *more: str) -> list[str]:
+        at = self.directory
+        return [
+            f"--etcd-servers={self.etcd.endpoint}", f"--secure-port={port}", "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1", f"--tls-cert-file={at}/server.crt",
+            f"--tls-private-key-file={at}/server.key", f"--client-ca-file={at}/ca.crt",
+            "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={at}/sa.key",
+            f"--service-account-signing-key-file={at}/sa.key", "--service-cluster-ip-range=10.96.0.0/16",
+            "--authorization-mode=Node,RBAC", *more,
+        ]  # fmt: skip
+
+    def start(self, port: int, *more: str) -> "Server":
+        program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
+        with (self.directory / f"{port}.log").open("wb") as log:
+            process = subprocess.Popen([*program, *self.flags(port, *more)], stdout=log, stderr=log)
+        self.started.append(process)
+        server = Server(self.directory, port, process)
+        server.wait()
+        return server
+
+
+@dataclass
+class Server:
+    directory: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def context(self, identity: str = "admin") -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
+        context.load_cert_chain(self.directory / f"{identity}.crt", self.directory / f"{identity}.key")
+        return context
+
+    def ask(self, method: str, path: str, body: Any = None, identity: str = "admin") -> tuple[int, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=self.context(identity)) as answer:
+                return answer.status, _value(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, _value(refused.read())
+
+    def wait(self, path: str = "/readyz", wanted: int = 200, seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self.ask("GET", path)[0] == wanted:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError((self.directory / f"{self.port}.log").read_text())
+
+
+def _value(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode()
+
+
+@pytest.fixture(scope="module")
+def lab(etcd: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    found = Lab(tmp_path_factory.mktemp("apiserver"), etcd)
+    yield found
+    for process in found.started:
+        process.terminate()
+    for process in found.started:
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab, free_ports: Any) -> Server:
+    return lab.start(free_ports(), "--advertise-address=192.0.2.1")
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def test_what_every_cluster_has_is_there(server: Server) -> None:
+    names = {item["metadata"]["name"] for item in server.ask("GET", "/api/v1/namespaces")[1]["items"]}
+    service = server.ask("GET", "/api/v1/namespaces/default/services/kubernetes")[1]
+
+    assert names >= {"default", "kube-system", "kube-public", "kube-node-lease"}
+    assert service["spec"]["clusterIP"] == "10.96.0.1"
+    assert server.ask("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")[0] == 200
+    assert server.ask("GET", "/version")[1]["major"] == "1"
+
+
+def test_an_object_lives_from_create_to_delete(server: Server) -> None:
+    made = server.ask("POST", CONFIG_MAPS, config_map("life", a="1"))
+    read = server.ask("GET", f"{CONFIG_MAPS}/life")
+    changed = server.ask("PUT", f"{CONFIG_MAPS}/life", {**made[1], "data": {"a": "2"}})
+    late = server.ask("PUT", f"{CONFIG_MAPS}/life", {**made[1], "data": {"a": "3"}})
+    gone = server.ask("DELETE", f"{CONFIG_MAPS}/life")
+
+    assert (made[0], read, changed[0], late[0]) == (201, (200, made[1]), 200, 409)
+    assert gone[1]["status"] == "Success"
+    assert server.ask("GET", f"{CONFIG_MAPS}/life")[0] == 404
+
+
+def test_who_has_no_right_is_told_so(server: Server) -> None:
+    status, answer = server.ask("GET", CONFIG_MAPS, identity="nobody")
+
+    assert status == 403
+    assert 'User "nobody" cannot list resource "configmaps"' in answer["message"]
+
+
+async def test_watchers_see_each_change_as_it_happens(server: Server) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=server.context())) as session:
+        parameters = {"watch": "1", "fieldSelector": "metadata.name=watched", "timeoutSeconds": "10"}
+        async with session.get(server.url + CONFIG_MAPS, params=parameters) as answer:
+            await asyncio.to_thread(server.ask, "POST", CONFIG_MAPS, config_map("watched"))
+            await asyncio.to_thread(server.ask, "DELETE", f"{CONFIG_MAPS}/watched")
+            async for line in answer.content:
+                event = json.loads(line)
+                seen.append((event["type"], event["object"]["metadata"]["name"]))
+                if len(seen) == 2:
+                    break
+
+    assert seen == [("ADDED", "watched"), ("DELETED", "watched")]
+
+
+def test_two_servers_are_one_api(lab: Lab, server: Server, free_ports: Any) -> None:
+    other = lab.start(free_ports(), "--advertise-address=192.0.2.2")
+    server.ask("POST", CONFIG_MAPS, config_map("shared"))
+
+    names = {item["metadata"]["name"] for item in other.ask("GET", CONFIG_MAPS)[1]["items"]}
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and _addresses(server) != ["192.0.2.1", "192.0.2.2"]:
+        time.sleep(0.2)
+    both = _addresses(server)
+    other.process.terminate()
+    code = other.process.wait(10)
+
+    assert "shared" in names
+    assert both == ["192.0.2.1", "192.0.2.2"]
+    assert code == 0
+    assert _addresses(server) == ["192.0.2.1"]
+
+
+def _addresses(server: Server) -> list[str]:
+    _, found = server.ask("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+    return [address["ip"] for subset in found.get("subsets", ()) for address in subset["addresses"]]
+
+
+def test_without_etcd_writes_fail_soon_and_cached_reads_go_on(server: Server, etcd: Any) -> None:
+    server.ask("POST", CONFIG_MAPS, config_map("before"))
+    server.ask("GET", CONFIG_MAPS)
+    etcd.stop()
+    try:
+        began = time.monotonic()
+        write = server.ask("POST", CONFIG_MAPS, config_map("during"))
+        consistent = server.ask("GET", CONFIG_MAPS)
+        took = time.monotonic() - began
+        cached = server.ask("GET", CONFIG_MAPS + "?resourceVersion=0")
+        live = server.ask("GET", "/livez/etcd")
+    finally:
+        etcd.start()
+
+    assert (write[0], consistent[0], cached[0], live[0]) == (503, 503, 200, 500)
+    assert write[1]["message"].startswith("etcdserver:")
+    assert took < 10
+    assert "before" in {item["metadata"]["name"] for item in cached[1]["items"]}
+    server.wait("/livez/etcd")
+    assert server.ask("POST", CONFIG_MAPS, config_map("after"))[0] == 201
+    assert "after" in {item["metadata"]["name"] for item in server.ask("GET", CONFIG_MAPS)[1]["items"]}
+
+
+@pytest.mark.kubectl
+def test_kubectl_works(server: Server, tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl")
+    command = [
+        kubectl, f"--server={server.url}", f"--certificate-authority={server.directory}/ca.crt",
+        f"--client-certificate={server.directory}/admin.crt", f"--client-key={server.directory}/admin.key",
+    ]  # fmt: skip
+
+    def run(*arguments: str) -> str:
+        environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": ""}
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=30, env=environment, check=False
+        )
+        return done.stdout + done.stderr
+
+    assert run("create", "deployment", "web", "--image=nginx") == "deployment.apps/web created\n"
+    assert run("scale", "deployment", "web", "--replicas=3") == "deployment.apps/web scaled\n"
+    assert run("get", "deployment", "web").splitlines()[0].split() == [
+        "NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE",
+    ]  # fmt: skip
+    assert "0/3" in run("get", "deployment", "web")
+    assert run("delete", "deployment", "web").startswith('deployment.apps "web" deleted')
+    assert "spec" in run("explain", "pod")
+
+
+def test_a_flag_that_nobody_knows_is_named() -> None:
+    program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
+    done = subprocess.run(
+        [*program, "--no-such-flag=1"], capture_output=True, text=True, timeout=20, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "kube-apiserver: unknown flag: --no-such-flag\n"
+
+
+def test_a_file_that_is_not_there_is_named(lab: Lab, free_ports: Any) -> None:
+    program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
+    flags = lab.flags(free_ports(), "--tls-cert-file=/no/such/file")
+    done = subprocess.run([*program, *flags], capture_output=True, text=True, timeout=20, check=False)
+
+    assert done.returncode == 1
+    assert "/no/such/file" in done.stderr.splitlines()[-1]
