@@ -39,8 +39,12 @@ def resource_of(kind: type[Object]) -> Resource:
 class FakeApi(Verbs):
     """``refuse`` may raise an ApiError for a request (method, path), to see what a loop makes of it."""
 
-    def __init__(self, *kinds: type[Object], clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.resources = {self._root(kind.api_version) + "/" + kind.plural: resource_of(kind) for kind in kinds}
+    def __init__(
+        self, *kinds: type[Object], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.resources = {
+            self._root(kind.api_version) + "/" + kind.plural: resource_of(kind) for kind in kinds
+        }
         self.objects: dict[tuple[str, str, str], Raw] = {}
         self.revision = 0
         self.log: list[tuple[int, str, str, Raw]] = []
@@ -82,9 +86,9 @@ class FakeApi(Verbs):
         if method != "GET":
             self.requests.append((method, parts.path))
         self.refuse(method, parts.path)
-        if parts.path == "/apis" or parts.path.count("/") < 4 and parts.path in self._roots():
+        if parts.path == "/apis" or (parts.path.count("/") < 4 and parts.path in self._roots()):
             return json.dumps(self._discovery(parts.path)).encode()
-        given = json.loads(body) if isinstance(body, bytes) else deepcopy(body)
+        given = json.loads(body if isinstance(body, bytes) else msgspec.json.encode(body))
         resource, collection, namespace, name, subresource = self._where(parts.path)
         key = (collection, namespace, name)
         answer = getattr(self, f"_{method.lower()}")(resource, key, subresource, given)
@@ -97,7 +101,11 @@ class FakeApi(Verbs):
 
     def _discovery(self, path: str) -> Raw:
         if path == "/apis":
-            groups = {one.api_version.split("/")[0]: one.api_version for one in self.resources.values() if "/" in one.api_version}
+            groups = {
+                one.api_version.split("/")[0]: one.api_version
+                for one in self.resources.values()
+                if "/" in one.api_version
+            }
             return {
                 "groups": [
                     {
@@ -112,13 +120,20 @@ class FakeApi(Verbs):
         found = [one for one in self.resources.values() if self._root(one.api_version) == path]
         return {
             "groupVersion": path.removeprefix("/apis/").removeprefix("/api/"),
-            "resources": [{"name": one.plural, "kind": one.kind, "namespaced": one.namespaced, "verbs": verbs} for one in found],
+            "resources": [
+                {"name": one.plural, "kind": one.kind, "namespaced": one.namespaced, "verbs": verbs}
+                for one in found
+            ],
         }
 
     def _get(self, resource: Resource, key: tuple[str, str, str], _sub: str, _body: Any) -> Raw:
         if key[2]:
             return self._known(resource, key)
-        items = [item for (kind, namespace, _), item in self.objects.items() if kind == key[0] and key[1] in ("", namespace)]
+        items = [
+            item
+            for (kind, namespace, _), item in self.objects.items()
+            if kind == key[0] and key[1] in ("", namespace)
+        ]
         return {"kind": "List", "metadata": {"resourceVersion": str(self.revision)}, "items": items}
 
     def _known(self, resource: Resource, key: tuple[str, str, str]) -> Raw:
@@ -173,7 +188,10 @@ class FakeApi(Verbs):
             new = {**deepcopy(old), "status": new.get("status", {})}
         elif "status" in old:
             new["status"] = old["status"]
-        new["metadata"] = {**new["metadata"], **{name: old["metadata"][name] for name in _KEPT if name in old["metadata"]}}
+        new["metadata"] = {
+            **new["metadata"],
+            **{name: old["metadata"][name] for name in _KEPT if name in old["metadata"]},
+        }
         if sub == "" and {**new, "metadata": 0} != {**old, "metadata": 0}:
             new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
         if new == old:
@@ -183,7 +201,9 @@ class FakeApi(Verbs):
     def _settled(self, key: tuple[str, str, str], body: Raw) -> Raw:
         """Gone when it was to be deleted and nothing holds it any more."""
         metadata = body["metadata"]
-        held = metadata.get("finalizers") or (body.get("spec") or {}).get("finalizers") or metadata.get("held")
+        held = (
+            metadata.get("finalizers") or (body.get("spec") or {}).get("finalizers") or metadata.get("held")
+        )
         if metadata.get("deletionTimestamp") and not held:
             return self._write("DELETED", key, body)
         return self._write("MODIFIED", key, body)
@@ -199,7 +219,9 @@ class FakeApi(Verbs):
         metadata = body["metadata"]
         if uid and uid != metadata["uid"]:
             raise Conflict("Precondition failed: UID in precondition")
-        finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.get("propagationPolicy", ""))
+        finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(
+            options.get("propagationPolicy", "")
+        )
         if finalizer and finalizer not in metadata.get("finalizers", []):
             metadata["finalizers"] = [*metadata.get("finalizers", []), finalizer]
         # A pod on a node goes when its kubelet says so: with grace it is only marked.
@@ -214,7 +236,9 @@ class FakeApi(Verbs):
 
     @override
     @asynccontextmanager
-    async def stream(self, path: str, *, accept: str = JSON, silence: float = 90.0) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, *, accept: str = JSON, silence: float = 90.0
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         parts = urlsplit(path)
         _, collection, namespace, _, _ = self._where(parts.path)
         seen = int(parse_qs(parts.query)["resourceVersion"][0])
@@ -224,25 +248,37 @@ class FakeApi(Verbs):
         at = 0
         while True:
             for revision, kind, where, body in self.log[at:]:
-                if revision > seen and where == collection and namespace in ("", body["metadata"].get("namespace", "")):
+                if (
+                    revision > seen
+                    and where == collection
+                    and namespace in ("", body["metadata"].get("namespace", ""))
+                ):
                     yield json.dumps({"type": kind, "object": body}).encode() + b"\n"
             at = len(self.log)
             async with self._news:
-                await self._news.wait_for(lambda at=at: len(self.log) > at)
+                while len(self.log) <= at:
+                    await self._news.wait()
 
     # What tests use besides.
 
     def all[T: Object](self, kind: type[T], namespace: str = "") -> list[T]:
         collection = self._root(kind.api_version) + "/" + kind.plural
-        found = [item for (where, at, _), item in self.objects.items() if where == collection and namespace in ("", at)]
+        found = [
+            item
+            for (where, at, _), item in self.objects.items()
+            if where == collection and namespace in ("", at)
+        ]
         return [msgspec.convert(item, kind) for item in found]
 
     def one[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
-        return next((item for item in self.all(kind, namespace) if item.metadata.name == name), None)
+        found = self.objects.get((self._root(kind.api_version) + "/" + kind.plural, namespace, name))
+        return msgspec.convert(found, kind) if found is not None else None
 
-    async def set_status(self, item: Object, **status: Any) -> None:
+    async def set_status(self, item: Any, **status: Any) -> None:
         metadata = item.metadata
-        old = self.objects[self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name]
+        old = self.objects[
+            self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name
+        ]
         await self.request("PATCH", _path(item) + "/status", {"status": {**old.get("status", {}), **status}})
 
     async def forget(self, item: Object) -> None:
@@ -250,7 +286,7 @@ class FakeApi(Verbs):
         await self.request("DELETE", _path(item), {"gracePeriodSeconds": 0})
 
 
-def _path(item: Object) -> str:
+def _path(item: Any) -> str:
     middle = f"/namespaces/{item.metadata.namespace}" if item.namespaced else ""
     return f"{FakeApi._root(item.api_version)}{middle}/{item.plural}/{item.metadata.name}"
 

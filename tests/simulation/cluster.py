@@ -6,21 +6,27 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from kybern.api.apps_v1 import Deployment, ReplicaSet
-from kybern.api.certificates_v1 import CertificateSigningRequest
-from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount
-from kybern.api.discovery_v1 import EndpointSlice
-from kybern.api.rbac_v1 import ClusterRole
+from kybern.api.core_v1 import Event, Pod, Secret
+from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
+from kybern.loop.controller import Controller
 from kybern.loop.run import Loop
 from kybern.loop.settings import Settings
+from kybern.machinery.struct import Object
 from tests.simulation.api import FakeApi
 
-KINDS = (
-    Pod, Node, Namespace, Service, Endpoints, ConfigMap, Secret, ServiceAccount, Event, Deployment, ReplicaSet,
-    EndpointSlice, Lease, CertificateSigningRequest, ClusterRole,
-)  # fmt: skip
+
+def kinds_of(controllers: Sequence[Controller[Any]]) -> set[type[Object]]:
+    """All that controllers read, and two kinds that only the garbage collector knows."""
+    found: set[type[Object]] = {Event, Secret}
+    for one in controllers:
+        found |= {
+            one.kind,
+            *one.owns,
+            *(kind for kind, _ in one.watches),
+            *(kind for kind, *_ in one.indexes),
+        }
+    return found - {Partial}
 
 
 class Simulation:
@@ -55,15 +61,17 @@ class Simulation:
                     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                     ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
                     ip = f"10.244.0.{number}"
-                    await self.api.set_status(pod, phase="Running", podIP=ip, podIPs=[{"ip": ip}], conditions=[ready])
+                    await self.api.set_status(
+                        pod, phase="Running", podIP=ip, podIPs=[{"ip": ip}], conditions=[ready]
+                    )
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
 async def running(names: Sequence[str] = (), settings: Settings | None = None) -> AsyncIterator[Simulation]:
     """The controllers of these names (all, when none is named) at work."""
-    api = FakeApi(*KINDS)
     made = [make(settings or Settings()) for make in CONTROLLERS]
+    api = FakeApi(*kinds_of(made))
     loop = Loop(api, [one for one in made if not names or one.name in names])
     simulation = Simulation(api, loop)
     task = asyncio.create_task(loop.run())
@@ -72,5 +80,6 @@ async def running(names: Sequence[str] = (), settings: Settings | None = None) -
     finally:
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled() and task.exception() is not None:
-            raise task.exception()
+        problem = None if task.cancelled() else task.exception()
+        if problem is not None:
+            raise problem

@@ -33,12 +33,16 @@ def test_data_inside_is_decoded(tmp_path: Path) -> None:
 
     found = load(file)
 
-    assert found == Config(server="https://a:1", ca_data=b"CA", cert_data=b"CERT", key_data=b"KEY", namespace="n")
+    assert found == Config(
+        server="https://a:1", ca_data=b"CA", cert_data=b"CERT", key_data=b"KEY", namespace="n"
+    )
 
 
 def test_files_beside_it_are_relative_to_it(tmp_path: Path) -> None:
     file = write(
-        tmp_path / "config", {"server": "https://a", "certificate-authority": "pki/ca.crt"}, {"tokenFile": "/run/token"}
+        tmp_path / "config",
+        {"server": "https://a", "certificate-authority": "pki/ca.crt"},
+        {"tokenFile": "/run/token"},
     )
 
     found = load(file)

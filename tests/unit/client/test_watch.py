@@ -23,17 +23,27 @@ def event(kind: str, item: dict[str, Any]) -> bytes:
 
 
 BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "50"}})
-EXPIRED = event("ERROR", {"kind": "Status", "reason": "Expired", "code": 410, "message": "too old resource version"})
+EXPIRED = event(
+    "ERROR", {"kind": "Status", "reason": "Expired", "code": 410, "message": "too old resource version"}
+)
 
 
 class Scripted(Verbs):
     """Answers lists and watches from a script, and remembers what was asked."""
 
     def __init__(self, lists: list[Any], streams: list[Any]) -> None:
-        self.lists, self.streams, self.asked = lists, streams, []
+        self.lists, self.streams = lists, streams
+        self.asked: list[str] = []
 
     async def request(
-        self, method: str, path: str, body: Any = None, timeout: float = PATIENCE, *, content_type: str = JSON, accept: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout: float = PATIENCE,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> bytes:
         self.asked.append(path)
         answer = self.lists.pop(0)
@@ -42,7 +52,9 @@ class Scripted(Verbs):
         return json.dumps(answer).encode()
 
     @asynccontextmanager
-    async def stream(self, path: str, *, accept: str = JSON, silence: float = 90.0) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, *, accept: str = JSON, silence: float = 90.0
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         self.asked.append(path)
         answer = self.streams.pop(0)
         if isinstance(answer, ApiError):
@@ -65,7 +77,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def seen(server: Scripted, count: int) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
-    async with aclosing(watch(server, Pod)) as changes:
+    # What is a generator is typed as an iterator: only its reader must close it.
+    changing: Any = watch(server, Pod)
+    async with aclosing(changing) as changes:
         async for change in changes:
             match change:
                 case Synced(items):
@@ -73,7 +87,9 @@ async def seen(server: Scripted, count: int) -> list[tuple[str, Any]]:
                 case Added(item) | Deleted(item):
                     found.append((type(change).__name__, item.metadata.name))
                 case Modified(item, old):
-                    found.append(("Modified", (old.metadata.resource_version, item.metadata.resource_version)))
+                    found.append(
+                        ("Modified", (old.metadata.resource_version, item.metadata.resource_version))
+                    )
             if len(found) == count:
                 return found
     return found
@@ -107,7 +123,10 @@ async def test_a_stream_that_ends_goes_on_from_the_last_bookmark() -> None:
 @pytest.mark.parametrize("ends", [Gone("compacted"), [EXPIRED]])
 async def test_expired_versions_make_a_new_list_that_shows_as_changes(ends: Any) -> None:
     server = Scripted(
-        [listed(5, raw("same", 1), raw("gone", 2), raw("changed", 3)), listed(9, raw("same", 1), raw("changed", 8), raw("new", 9))],
+        [
+            listed(5, raw("same", 1), raw("gone", 2), raw("changed", 3)),
+            listed(9, raw("same", 1), raw("changed", 8), raw("new", 9)),
+        ],
         [ends, []],
     )
 

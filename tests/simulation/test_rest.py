@@ -1,0 +1,92 @@
+"""Every controller comes to rest: on what it brought about, it has nothing more to do."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kybern.api.coordination_v1 import Lease
+from kybern.api.core_v1 import Namespace, Node
+from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
+from kybern.client.verbs import Partial
+from kybern.controllers import CONTROLLERS
+from kybern.controllers.garbage_collector import key_of
+from kybern.loop.controller import Again, Key
+from kybern.loop.settings import Settings
+from kybern.loop.view import Glance, observed
+from tests.simulation.cluster import Simulation, running
+from tests.simulation.test_workloads import SERVICE, finished, web
+
+SETTINGS = Settings(root_ca="CA")
+NAMES = [make(SETTINGS).name for make in CONTROLLERS]
+
+
+async def populate(cluster: Simulation) -> None:
+    """Some of everything that controllers look at."""
+    api = cluster.api
+    await api.create(Namespace(metadata=ObjectMeta(name="a")))
+    await api.create(Namespace(metadata=ObjectMeta(name="kube-node-lease")))
+    for name in ("n1", "n2"):
+        await api.create(Node(metadata=ObjectMeta(name=name)))
+        await api.create(Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease")))
+    node = api.one(Node, "", "n1")
+    assert node is not None
+    await api.set_status(
+        node, conditions=[{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]
+    )
+    await api.create(
+        ClusterRole(
+            metadata=ObjectMeta(name="part", labels={"to": "sum"}), rules=(PolicyRule(verbs=("get",)),)
+        )
+    )
+    rule = AggregationRule(cluster_role_selectors=(LabelSelector(match_labels={"to": "sum"}),))
+    await api.create(ClusterRole(metadata=ObjectMeta(name="sum"), aggregation_rule=rule))
+    await api.create(web(3))
+    await api.create(SERVICE)
+    await cluster.until(lambda: finished(cluster, 3))
+
+
+async def left_to_do(cluster: Simulation, name: str) -> list[Any]:
+    """What a second look at every object would still do."""
+    controller = next(made for make in CONTROLLERS if (made := make(SETTINGS)).name == name)
+    cache = cluster.loop.cache
+    kinds = tuple(kind for kind in cache.kinds() if cache.has_synced(kind))
+    every: list[Any] = [item for kind in kinds for item in cache.list(kind)]
+    found = []
+    for item in every:
+        if controller.kind is Partial:
+            key = key_of(item)
+        elif type(item) is controller.kind:
+            key = Key(item.metadata.namespace, item.metadata.name)
+        else:
+            continue
+        state = await observed(
+            cluster.api, controller.observe, key, lambda answers: Glance(cache, None, answers, lambda: kinds)
+        )
+        found += (
+            [action for action in controller.diff(state) if not isinstance(action, Again)]
+            if state is not None
+            else []
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def settled() -> dict[str, list[Any]]:
+    """One cluster for all of them: populated, at rest, looked at again by each."""
+
+    async def see() -> dict[str, list[Any]]:
+        async with running(settings=SETTINGS) as cluster:
+            kubelets = asyncio.create_task(cluster.kubelets())
+            await populate(cluster)
+            await cluster.rest()
+            kubelets.cancel()
+            return {name: await left_to_do(cluster, name) for name in NAMES}
+
+    return asyncio.run(see())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_left_to_do_once_it_is_done(settled: dict[str, list[Any]], name: str) -> None:
+    assert settled[name] == []

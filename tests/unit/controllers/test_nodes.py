@@ -1,0 +1,324 @@
+"""Nodes that fall silent, their taints, their pods, and their ranges of addresses."""
+
+from datetime import datetime
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod, Taint, Toleration
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.controllers import node_ipam, node_lifecycle, pod_garbage_collector, taint_eviction
+from kybern.controllers.node_lifecycle import NOT_READY, UNREACHABLE, State, Zone
+from kybern.loop.controller import Again, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.settings import Settings
+from kybern.machinery.struct import replace
+from tests.unit.controllers.making import NOW, ago, every, only, pod, view
+
+SETTINGS = Settings()
+CALM = Zone(cluster_is_down=False, size=5, unready=1, last_tainted=None)
+
+
+def node(
+    ready: str = "True",
+    *taints: Taint,
+    name: str = "n1",
+    cidr: str = "",
+    unschedulable: bool | None = None,
+    **conditions: str,
+) -> Node:
+    found = {
+        "Ready": ready,
+        "MemoryPressure": "False",
+        "DiskPressure": "False",
+        "PIDPressure": "False",
+        **conditions,
+    }
+    return Node(
+        metadata=ObjectMeta(name=name, creation_timestamp=ago(1000)),
+        spec=NodeSpec(
+            taints=taints, pod_cidr=cidr, pod_cidrs=(cidr,) if cidr else (), unschedulable=unschedulable
+        ),
+        status=NodeStatus(
+            conditions=tuple(
+                NodeCondition(type=kind, status=status, last_heartbeat_time=ago(60))
+                for kind, status in found.items()
+            )
+        ),
+    )
+
+
+def state(of: Node, *pods: Pod, silent: float = 0, zone: Zone = CALM, ever: bool = True) -> State:
+    return State(of, ago(silent), ever, pods, zone, NOW, SETTINGS)
+
+
+def taints(actions: Any) -> set[tuple[str, str]]:
+    return {(taint.key, taint.effect) for action in only(actions, Patch) for taint in action.new.spec.taints}
+
+
+def taint(key: str, effect: str, added: datetime | None = None) -> Taint:
+    return Taint(key=key, effect=effect, time_added=added)
+
+
+def test_a_node_that_speaks_is_only_looked_at_again() -> None:
+    assert every(node_lifecycle.diff(state(node(), silent=10))) == [Again(40.1)]
+
+
+def test_a_silent_node_becomes_unknown_and_this_is_told() -> None:
+    actions = every(node_lifecycle.diff(state(node(), silent=51)))
+
+    assert {one.status for one in actions[0].new.status.conditions} == {"Unknown"}
+    assert {one.message for one in actions[0].new.status.conditions} == {
+        "Kubelet stopped posting node status."
+    }
+    assert actions[1] == Emit(node(), "Normal", "NodeNotReady", "Node n1 status is now: NodeNotReady")
+
+
+def test_a_node_that_never_spoke_has_longer_to_do_so() -> None:
+    fresh = replace(node(), status=NodeStatus())
+
+    assert not [
+        one
+        for one in node_lifecycle.diff(state(fresh, silent=55, ever=False))
+        if isinstance(one, PatchStatus)
+    ]
+    actions = every(node_lifecycle.diff(state(fresh, silent=61, ever=False)))
+    assert {one.reason for one in actions[0].new.status.conditions} == {"NodeStatusNeverUpdated"}
+
+
+def test_pods_of_a_node_that_is_not_ready_are_not_ready() -> None:
+    serving = pod("serving", ready=True, node="n1")
+    actions = every(node_lifecycle.diff(state(node("False"), serving)))
+
+    assert actions[0] == PatchStatus(serving, actions[0].new)
+    assert [one.status for one in actions[0].new.status.conditions] == ["False"]
+
+
+@pytest.mark.parametrize(("ready", "key"), [("False", NOT_READY), ("Unknown", UNREACHABLE)])
+def test_trouble_taints_against_scheduling_and_running(ready: str, key: str) -> None:
+    assert taints(node_lifecycle.diff(state(node(ready)))) == {(key, "NoSchedule"), (key, "NoExecute")}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "key"),
+    [
+        ({"MemoryPressure": "True"}, "node.kubernetes.io/memory-pressure"),
+        ({"DiskPressure": "True"}, "node.kubernetes.io/disk-pressure"),
+        ({"PIDPressure": "True"}, "node.kubernetes.io/pid-pressure"),
+        ({"NetworkUnavailable": "True"}, "node.kubernetes.io/network-unavailable"),
+        ({"unschedulable": True}, "node.kubernetes.io/unschedulable"),
+    ],
+)
+def test_pressure_and_cordon_taint_against_scheduling(conditions: dict[str, Any], key: str) -> None:
+    assert taints(node_lifecycle.diff(state(node("True", **conditions)))) == {(key, "NoSchedule")}
+
+
+def test_taints_of_others_stay_and_ours_go_with_their_reason() -> None:
+    own = Taint(key="team", value="a", effect="NoSchedule")
+    back = node("True", own, taint(UNREACHABLE, "NoSchedule", NOW), taint(UNREACHABLE, "NoExecute", NOW))
+
+    actions = every(node_lifecycle.diff(state(back)))
+
+    assert only(actions, Patch)[0].new.spec.taints == (own,)
+
+
+def test_a_taint_keeps_the_time_at_which_it_was_added() -> None:
+    held = node(
+        "Unknown", taint(UNREACHABLE, "NoSchedule", ago(99)), taint(UNREACHABLE, "NoExecute", ago(99))
+    )
+
+    assert not taints(node_lifecycle.diff(state(held)))
+
+
+def test_one_node_of_a_zone_in_ten_seconds() -> None:
+    busy = replace_zone(last_tainted=ago(4))
+    actions = every(node_lifecycle.diff(state(node("Unknown"), zone=busy)))
+
+    assert taints(actions) == {(UNREACHABLE, "NoSchedule")}
+    assert Again(6.0) in actions
+    later = replace_zone(last_tainted=ago(11))
+    assert (UNREACHABLE, "NoExecute") in taints(node_lifecycle.diff(state(node("Unknown"), zone=later)))
+
+
+def replace_zone(**fields: Any) -> Zone:
+    return Zone(**{**{name: getattr(CALM, name) for name in Zone.__slots__}, **fields})
+
+
+def test_when_no_node_is_ready_nobody_is_evicted_and_what_was_begun_is_taken_back() -> None:
+    down = replace_zone(cluster_is_down=True)
+    tainted = node("Unknown", taint(UNREACHABLE, "NoSchedule", NOW), taint(UNREACHABLE, "NoExecute", NOW))
+
+    assert taints(node_lifecycle.diff(state(tainted, zone=down))) == {(UNREACHABLE, "NoSchedule")}
+
+
+@pytest.mark.parametrize(("size", "evicts"), [(10, False), (100, True)])
+def test_in_an_unhealthy_zone_only_large_ones_evict(size: int, evicts: bool) -> None:
+    zone = replace_zone(size=size, unready=int(size * 0.6))
+
+    assert (
+        (UNREACHABLE, "NoExecute") in taints(node_lifecycle.diff(state(node("Unknown"), zone=zone)))
+    ) is evicts
+
+
+# Eviction by taints.
+
+
+def evicting(one: Pod, *found: Taint) -> list[Any]:
+    return list(taint_eviction.diff(taint_eviction.State(one, found, NOW)))
+
+
+STRONG = Taint(key=UNREACHABLE, effect="NoExecute", time_added=ago(20))
+
+
+def tolerant(seconds: int | None, **fields: str) -> Pod:
+    found = Toleration(
+        **{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", **fields},
+        toleration_seconds=seconds,
+    )
+    return pod("p", node="n1", tolerations=(found,))
+
+
+def test_a_pod_that_tolerates_nothing_goes_at_once_and_says_why() -> None:
+    actions = evicting(pod("p", node="n1"), STRONG)
+
+    condition = actions[0].new.status.conditions[-1]
+    assert (condition.type, condition.reason) == ("DisruptionTarget", "DeletionByTaintManager")
+    assert actions[1].reason == "TaintManagerEviction"
+    assert isinstance(actions[2], Delete)
+
+
+def test_a_pod_that_tolerates_for_ever_stays() -> None:
+    assert evicting(tolerant(None), STRONG) == []
+
+
+def test_a_pod_that_tolerates_for_a_while_stays_for_a_while() -> None:
+    assert evicting(tolerant(300), STRONG) == [Again(280.05)]
+    assert isinstance(evicting(tolerant(20), STRONG)[-1], Delete)
+
+
+def test_a_pod_that_came_after_the_taint_has_its_time_from_then() -> None:
+    late = tolerant(300)
+    late = replace(late, metadata=replace(late.metadata, creation_timestamp=ago(5)))
+
+    assert evicting(late, STRONG) == [Again(295.05)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "result"),
+    [
+        ({"key": "other"}, False),
+        ({"effect": "NoSchedule"}, False),
+        ({"effect": ""}, True),
+        ({"key": "", "operator": "Exists"}, True),
+        ({"operator": "Equal", "value": "x"}, False),
+        ({"operator": "Equal", "value": ""}, True),
+        ({"operator": ""}, True),
+    ],
+)
+def test_what_a_toleration_tolerates(fields: dict[str, Any], result: bool) -> None:
+    found = Toleration(**{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", **fields})
+
+    assert taint_eviction.tolerates(found, STRONG) is result
+
+
+# Pods without a future.
+
+PODGC = pod_garbage_collector.controller(SETTINGS)
+
+
+def collected(
+    one: Pod, *nodes: Node, live: Node | None = None, key: Key | None = None, controller: Any = PODGC
+) -> list[Any]:
+    found = controller.observe(
+        view(controller, one, *nodes, kinds=(Node,), live=lambda _question: live),
+        key or Key("a", one.metadata.name),
+    )
+    return [] if found is None else list(controller.diff(found))
+
+
+def test_pods_of_a_node_that_is_gone_fail_and_go_without_grace() -> None:
+    lost = pod("p", ready=True, node="n1")
+    actions = collected(lost)
+
+    assert actions[0].new.status.phase == "Failed"
+    assert actions[0].new.status.conditions[-1].message == "PodGC: node no longer exists"
+    assert actions[1] == Delete(lost, grace_seconds=0)
+
+
+def test_a_node_that_only_the_server_knows_yet_is_there() -> None:
+    assert collected(pod("p", ready=True, node="n1"), live=node()) == []
+
+
+def test_pods_that_were_deleted_before_they_were_placed_go() -> None:
+    waiting = pod("p")
+    assert collected(waiting) == []
+    going = replace(waiting, metadata=replace(waiting.metadata, deletion_timestamp=NOW))
+    assert collected(going) == [Delete(going, grace_seconds=0)]
+
+
+def test_too_many_finished_pods_go_oldest_first() -> None:
+    def finished(name: str, age: float) -> Pod:
+        one = pod(name, ready=False, node="n1")
+        return replace(
+            one,
+            status=replace(one.status, phase="Failed"),
+            metadata=replace(one.metadata, creation_timestamp=ago(age)),
+        )
+
+    pods = [finished("young", 1), finished("old", 100), finished("middle", 50)]
+
+    assert [one.metadata.name for one in pod_garbage_collector.surplus(pods, 1)] == ["old", "middle"]
+    assert pod_garbage_collector.surplus(pods, 0) == ()
+
+
+def test_terminating_pods_of_a_node_out_of_service_go() -> None:
+    going = pod("p", ready=True, node="n1")
+    going = replace(going, metadata=replace(going.metadata, deletion_timestamp=NOW))
+
+    assert collected(going, node("Unknown")) == []
+    assert collected(
+        going, node("Unknown", Taint(key="node.kubernetes.io/out-of-service", effect="NoExecute"))
+    )
+
+
+# Ranges of pod addresses.
+
+
+def given(*nodes: Node, pods: str = "10.244.0.0/16", services: str = "") -> list[Any]:
+    settings = Settings(
+        cluster_cidrs=tuple(ip_network(one) for one in pods.split(",")),
+        service_cidrs=tuple(ip_network(one) for one in services.split(",") if one),
+    )
+    controller = node_ipam.controller(settings)
+    found = controller.observe(view(controller, *nodes), Key("", "n1"))
+    return [] if found is None else list(controller.diff(found))
+
+
+def test_a_node_gets_the_first_range_that_is_free() -> None:
+    actions = given(node(), node(name="n2", cidr="10.244.0.0/24"), node(name="n3", cidr="10.244.2.0/24"))
+
+    assert (actions[0].new.spec.pod_cidr, actions[0].new.spec.pod_cidrs) == (
+        "10.244.1.0/24",
+        ("10.244.1.0/24",),
+    )
+
+
+def test_a_node_keeps_its_range() -> None:
+    assert given(node(cidr="10.244.7.0/24")) == []
+
+
+def test_service_addresses_are_not_given_to_pods() -> None:
+    assert given(node(), services="10.244.0.0/20")[0].new.spec.pod_cidr == "10.244.16.0/24"
+
+
+def test_two_families_give_two_ranges() -> None:
+    assert given(node(), pods="10.244.0.0/16,fd00::/48")[0].new.spec.pod_cidrs == (
+        "10.244.0.0/24",
+        "fd00::/64",
+    )
+
+
+def test_a_cluster_that_is_full_says_so() -> None:
+    actions = given(node(), node(name="n2", cidr="10.244.0.0/24"), pods="10.244.0.0/24")
+
+    assert [action.reason for action in actions] == ["CIDRNotAvailable"]
