@@ -86,7 +86,7 @@ def _is_request(encoded: str) -> bool:
 
 def _on_update(new: Raw, old: Raw) -> None:
     """What was asked for never changes."""
-    new["spec"] = old.get("spec") or {}
+    new["spec"] = dict(old.get("spec") or {})
 
 
 KIND = Kind(
