@@ -49,7 +49,8 @@ def _port(field: str, raw: Raw) -> Iterator[Cause]:
             yield invalid(f"{field}.endPort", end, "may not be specified when `port` is non-numeric")
         elif end is not None:
             if end < port:
-                yield invalid(f"{field}.endPort", end, "must be greater than or equal to `port`")
+                # upstream shows the port here, not the end
+                yield invalid(f"{field}.endPort", port, "must be greater than or equal to `port`")
             yield from ports.number(f"{field}.endPort", end)
     elif end is not None:
         yield invalid(f"{field}.endPort", end, "may not be specified when `port` is not specified")
