@@ -55,10 +55,11 @@ async def left_to_do(cluster: Simulation, name: str) -> list[Any]:
     every: list[Any] = [item for kind in kinds for item in cache.list(kind)]
     found = []
     for item in every:
+        metadata = item.metadata
         if controller.kind is Partial:
             key = key_of(item)
         elif type(item) is controller.kind:
-            key = Key(item.metadata.namespace, item.metadata.name)
+            key = Key(metadata.namespace, metadata.name)
         else:
             continue
         state = await observed(

@@ -22,7 +22,9 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes | None:
     return right.getpeercert(binary_form=True)
 
 
-def test_new_certificate_is_presented_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_certificate_is_presented_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tls, "_LOOK_EVERY", 0.0)
     cert, key = tls.self_signed(("localhost",), tmp_path)
     server = tls.server_context(cert, key)
@@ -35,7 +37,9 @@ def test_new_certificate_is_presented_without_a_restart(tmp_path: Path, monkeypa
     assert after not in (before, None)
 
 
-def test_broken_files_leave_the_old_certificate_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_files_leave_the_old_certificate_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tls, "_LOOK_EVERY", 0.0)
     cert, key = tls.self_signed(("localhost",), tmp_path)
     trusted = Path(cert).read_bytes()

@@ -39,7 +39,9 @@ def test_a_change_of_size_is_shared_in_proportion(
     shares: list[Share], wanted: int, surge: int, result: list[int]
 ) -> None:
     assert sum(proportions(shares, wanted, surge)) == wanted + surge
-    assert all(abs(one - other) <= 1 for one, other in zip(proportions(shares, wanted, surge), result, strict=True))
+    assert all(
+        abs(one - other) <= 1 for one, other in zip(proportions(shares, wanted, surge), result, strict=True)
+    )
 
 
 SHARES = st.lists(st.builds(Share, st.integers(1, 50), st.integers(1, 200)), min_size=1, max_size=5)

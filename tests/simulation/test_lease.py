@@ -1,0 +1,109 @@
+"""Who leads."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from kybern.api.coordination_v1 import Lease
+from kybern.client.lease import Election, Lost, Timing
+from kybern.machinery.errors import ServiceUnavailable
+from tests.simulation.api import FakeApi
+
+QUICK = Timing(lease_duration=1.0, renew_deadline=0.3, retry_period=0.02)
+
+
+class Candidate:
+    def __init__(self, api: FakeApi, name: str) -> None:
+        self.election = Election(api, "controller", name, timing=QUICK)
+        self.began = asyncio.Event()
+
+    async def work(self) -> None:
+        self.began.set()
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(candidate: Candidate) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(candidate.election.run(candidate.work))
+    yield task
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def holder(api: FakeApi) -> str:
+    found = api.one(Lease, "kube-system", "controller")
+    assert found is not None
+    return found.spec.holder_identity
+
+
+async def test_the_first_one_leads_and_the_second_waits() -> None:
+    api = FakeApi(Lease)
+    one, two = Candidate(api, "one"), Candidate(api, "two")
+    async with running(one):
+        await one.began.wait()
+        async with running(two):
+            await asyncio.sleep(0.2)
+
+            assert holder(api) == "one"
+            assert not two.began.is_set()
+            assert two.election.holder == "one"
+
+
+async def test_who_ends_in_peace_is_followed_at_once() -> None:
+    api = FakeApi(Lease)
+    one, two = Candidate(api, "one"), Candidate(api, "two")
+    async with running(one):
+        await one.began.wait()
+    assert holder(api) == ""
+
+    async with running(two):
+        await asyncio.wait_for(two.began.wait(), 0.3)
+        found = api.one(Lease, "kube-system", "controller")
+
+    assert found is not None
+    assert found.spec.lease_transitions == 1
+
+
+async def test_who_vanishes_is_followed_when_the_lease_is_over() -> None:
+    api = FakeApi(Lease)
+    gone, two = Candidate(api, "gone"), Candidate(api, "two")
+    await gone.election.acquire()
+
+    async with running(two):
+        await asyncio.wait_for(two.began.wait(), 3)
+
+    assert api.log[-2][3]["spec"]["holderIdentity"] == "two"
+
+
+async def test_who_cannot_renew_stops_leading_before_the_lease_is_over() -> None:
+    api = FakeApi(Lease)
+    one = Candidate(api, "one")
+    async with running(one) as task:
+        await one.began.wait()
+
+        def down(_method: str, _path: str) -> None:
+            raise ServiceUnavailable("down")
+
+        api.refuse = down
+        with pytest.raises(Lost, match="kube-system/controller"):
+            await asyncio.wait_for(task, QUICK.lease_duration)
+
+
+async def test_short_trouble_does_not_end_leading() -> None:
+    api = FakeApi(Lease)
+    one = Candidate(api, "one")
+    async with running(one) as task:
+        await one.began.wait()
+
+        def down(_method: str, _path: str) -> None:
+            raise ServiceUnavailable("down")
+
+        api.refuse = down
+        await asyncio.sleep(0.1)
+        api.refuse = lambda _method, _path: None
+        await asyncio.sleep(0.4)
+
+        assert not task.done()
+        assert holder(api) == "one"

@@ -1,0 +1,126 @@
+"""Doing what a diff asked for."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from kybern.api.core_v1 import ConfigMap, Pod
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.cache import Cache
+from kybern.client.events import Recorder
+from kybern.loop.act import Actor, batches
+from kybern.loop.controller import Again, Call, Create, Delete, Emit, Patch, PatchStatus
+from kybern.machinery.errors import Forbidden
+from kybern.machinery.struct import replace
+from tests.simulation.api import FakeApi
+
+
+def named(name: str, kind: Any = Pod, **metadata: Any) -> Any:
+    return kind(metadata=ObjectMeta(name=name, namespace="a", **metadata))
+
+
+def actor(api: FakeApi) -> Actor:
+    return Actor(api, Cache(), Recorder(api, "test"))
+
+
+def sizes(actions: Iterable[Any]) -> list[int]:
+    return [len(batch) for batch in batches(actions)]
+
+
+def test_creates_start_slowly_and_deletes_do_not() -> None:
+    assert sizes(Create(named(str(number))) for number in range(20)) == [1, 2, 4, 8, 5]
+    assert sizes(Delete(named(str(number))) for number in range(20)) == [16, 4]
+
+
+def test_order_is_kept_between_different_actions() -> None:
+    one, two = named("one"), named("two")
+    actions: list[Any] = [Create(one), Create(two), Again(1), Create(one), Delete(two)]
+
+    assert [action for batch in batches(actions) for action in batch] == actions
+    assert sizes(actions) == [1, 1, 1, 1, 1]
+
+
+async def test_the_first_failure_ends_the_round() -> None:
+    api = FakeApi(Pod)
+
+    def refuse(method: str, path: str) -> None:
+        if method == "POST":
+            raise Forbidden("no")
+
+    api.refuse = refuse
+    done = await actor(api).act([*(Create(named(str(number))) for number in range(100)), Again(1)])
+
+    assert done.failure is not None
+    assert isinstance(done.failure.error, Forbidden)
+    assert len(api.requests) == 1
+    assert done.again == []
+
+
+async def test_what_is_there_already_and_what_is_gone_already_is_no_failure() -> None:
+    api = FakeApi(Pod)
+    made = await api.create(named("one"))
+
+    done = await actor(api).act([Create(named("one")), Delete(made), Delete(made)])
+
+    assert done.failure is None
+    assert api.all(Pod) == []
+
+
+async def test_another_object_of_the_same_name_is_not_deleted() -> None:
+    api = FakeApi(Pod)
+    old = await api.create(named("one"))
+    await api.delete(old)
+    new = await api.create(named("one"))
+
+    await actor(api).act([Delete(old)])
+
+    assert [one.metadata.uid for one in api.all(Pod)] == [new.metadata.uid]
+
+
+@pytest.mark.parametrize("kind", [Pod, ConfigMap])
+async def test_changes_name_the_version_that_they_are_of(kind: Any) -> None:
+    api = FakeApi(kind)
+    old = await api.create(named("one", kind))
+    newer = replace(old, metadata=replace(old.metadata, labels={"by": "another"}))
+    await api.patch(old, newer)
+
+    done = await actor(api).act(
+        [Patch(old, replace(old, metadata=replace(old.metadata, labels={"by": "us"})))]
+    )
+
+    assert done.failure is not None
+    assert done.failure.error.code == 409
+    assert api.all(kind)[0].metadata.labels == {"by": "another"}
+
+
+async def test_status_is_written_apart() -> None:
+    api = FakeApi(Pod)
+    old = await api.create(named("one"))
+
+    done = await actor(api).act([PatchStatus(old, replace(old, status=replace(old.status, phase="Failed")))])
+
+    assert done.failure is None
+    assert api.requests[-1] == ("PATCH", "/api/v1/namespaces/a/pods/one/status")
+    assert api.all(Pod)[0].status.phase == "Failed"
+
+
+async def test_what_does_not_differ_is_not_sent() -> None:
+    api = FakeApi(Pod)
+    old = await api.create(named("one"))
+    before = len(api.requests)
+
+    await actor(api).act([Patch(old, old), PatchStatus(old, old)])
+
+    assert len(api.requests) == before
+
+
+async def test_calls_and_wishes() -> None:
+    api = FakeApi(Pod)
+
+    done = await actor(api).act(
+        [Call("DELETE", "/api/v1/namespaces/a/pods"), Again(5), Emit(named("one"), "Normal", "A", "b")]
+    )
+
+    assert (done.failure, done.again) == (None, [5])
+    assert api.requests == [("DELETE", "/api/v1/namespaces/a/pods")]

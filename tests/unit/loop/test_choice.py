@@ -1,0 +1,37 @@
+"""Which controllers run."""
+
+import pytest
+
+from kybern.controllers import CONTROLLERS
+from kybern.loop.choice import OLD_NAMES, is_enabled, unknown
+from kybern.loop.settings import Settings
+
+NAMES = [make(Settings()).name for make in CONTROLLERS]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "result"),
+    [
+        (("*",), True),
+        (("*", "-deployment-controller"), False),
+        (("*", "-deployment"), False),
+        (("deployment",), True),
+        (("namespace",), False),
+        ((), False),
+        (("deployment-controller", "-deployment-controller"), True),
+    ],
+)
+def test_the_first_that_names_it_decides_and_then_the_star(wanted: tuple[str, ...], result: bool) -> None:
+    assert is_enabled("deployment-controller", wanted) is result
+
+
+def test_what_does_not_exist_is_named() -> None:
+    assert unknown(("*", "-deployment", "-nope", "what"), NAMES) == ("-nope", "what")
+
+
+def test_names_are_unique() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_old_names_are_different_from_new_ones() -> None:
+    assert not OLD_NAMES.keys() & set(NAMES)
