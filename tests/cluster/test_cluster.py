@@ -125,8 +125,8 @@ def test_logs_describe_and_events_read_as_upstream(lab: Lab, namespace: str) -> 
     text = lab.kubectl("describe", "pod", pod, "-n", namespace)
     for words in (
         f"Successfully assigned {namespace}/{pod} to",
-        "Created container",
-        "Started container web",
+        "Container created",
+        "Container started",
         "Ready:          True",
     ):
         assert words in text
