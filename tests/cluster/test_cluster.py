@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from functools import partial
 
 from tests.cluster.conftest import TOPOLOGY, Lab
 
@@ -60,11 +61,11 @@ def test_a_service_answers_from_every_node_and_from_pods(lab: Lab, namespace: st
     names = {pod["metadata"]["name"] for pod in lab.running(namespace, "app=web")}
     assert len(names) == 4
 
+    asked = f"for i in $(seq 20); do curl -fsS --max-time 3 http://{address}; done"
     for machine in lab.cluster.machines:
-        asked = f"for i in $(seq 20); do curl -fsS --max-time 3 http://{address}; done"
         seen = set(
             lab.eventually(
-                f"the cluster IP from {machine.name}", lambda: lab.ssh(machine.name, asked)
+                f"the cluster IP from {machine.name}", partial(lab.ssh, machine.name, asked)
             ).split()
         )
         assert seen <= names

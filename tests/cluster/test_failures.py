@@ -1,4 +1,4 @@
-"""What a cluster survives: a master without power, a worker without power, etcd without a majority, a mistake of its operator.
+"""What a cluster survives: a master or a worker without power, etcd without a majority, a mistake of its operator.
 
 In this order, each test ends with everything back.
 """
