@@ -108,12 +108,10 @@ def application(checks: Mapping[str, Check], guard: Guard | None = None) -> web.
 
 async def serve_application(app: web.Application, bind: str, port: int, tls: ssl.SSLContext | None) -> None:
     """Serve until cancelled."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(
-            runner, bind or None, port, ssl_context=tls, shutdown_timeout=1.0, reuse_address=True
-        ).start()
+        await web.TCPSite(runner, bind or None, port, ssl_context=tls, reuse_address=True).start()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
