@@ -1,6 +1,6 @@
 """A cluster for the tests, made by the same commands that users run, and removed again at the end.
 
-Its topology is ``test``: other names and addresses than ``lab``, so that both can be there. ``KYBERN_KEEP=1`` leaves it for a look.
+Its topology is ``test``: other names and addresses than ``lab``, so that both can be there. ``KYBERN_KEEP=1`` leaves it.
 """
 
 import json
