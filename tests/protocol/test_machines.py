@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from kybern.machines.libvirt import Libvirt  # noqa: E402
 from kybern.machines.lifecycle import Run, answers  # noqa: E402
 from kybern.machines.lxc import Lxc, cgroups_of  # noqa: E402
 from kybern.machines.plan import Wanted, wanted  # noqa: E402
+from kybern.machines.qemu import Qemu  # noqa: E402
 from kybern.machines.state import File, State  # noqa: E402
 from kybern.machines.topology import CONTROL_PLANE, ETCD, Cluster, Machine  # noqa: E402
 
@@ -123,24 +126,38 @@ def test_a_hypervisor_that_does_not_answer_is_named(fake: Fake) -> None:
         Libvirt(fake, "test:///no/such/file")
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def needs(image: recipe.Recipe) -> None:
     if os.geteuid():
-        pytest.skip("containers are made by root")
+        pytest.skip("machines are made by root")
     if not shutil.which("libvirtd") and not hypervisor.answers():
         pytest.skip("libvirtd is not installed")
-    if not (images.STORE / recipe.container().digest).exists():
+    if not (images.STORE / image.digest).exists():
         pytest.skip("the machine image is not built; 'kybern machines image' does it")
-    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
-    running = hypervisor.answers()
+
+
+@contextmanager
+def running(kind: Lxc | Qemu, cluster: Cluster) -> Iterator[Run]:
+    """A run over a cluster that is not there before, and not after."""
+    ours = not hypervisor.answers()
     hypervisor.start()
-    with Libvirt(Lxc(lambda _text: None)) as found:
-        made = Run(found, CLUSTER, State.of(CLUSTER.name), lambda _name, _text: None)
+    kind.image()
+    with Libvirt(kind) as found:
+        made = Run(found, cluster, State.of(cluster.name), lambda _name, _text: None)
         made.down()
-        yield made
-        made.down()
-    if not running and not any(driver.STORE.glob("*/*")):
+        try:
+            yield made
+        finally:
+            made.down()
+    if ours and not any(driver.STORE.glob("*/*")):
         hypervisor.stop()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    needs(recipe.container())
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
+    with running(Lxc(lambda _text: None), CLUSTER) as made:
+        yield made
 
 
 def ssh(run: Run, command: str) -> str:
@@ -174,3 +191,23 @@ def test_a_container_boots_keeps_its_disk_and_leaves_nothing(run: Run) -> None:
     assert cgroups_of("proto-one") == []
     assert not driver.directory("proto", "one").exists()
     assert not (Path("/sys/class/net") / xml.bridge_name("proto")).exists()
+
+
+@pytest.mark.vm
+@pytest.mark.timeout(600)
+def test_a_virtual_machine_boots_with_its_own_kernel_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(recipe.virtual_machine())
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
+    cluster = replace(CLUSTER, name="protovm", driver="qemu")
+    kind = Qemu(lambda _text: None)
+
+    with running(kind, cluster) as run:
+        assert run.up(patience=500) == 2
+        assert ssh(run, "hostname; cat /etc/machine-id") == f"one\n{wanted(cluster)[0].uuid.hex}"
+        assert ssh(run, "uname -r").endswith("-amd64")
+        assert ssh(run, "stat --file-system --format=%T /sys/fs/cgroup") == "cgroup2fs"
+        assert run.down() == 1
+
+    assert not driver.directory("protovm", "one").exists()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -43,7 +44,7 @@ Name = Annotated[str | None, typer.Argument(metavar="", show_default=False)]
 DriverOption = Annotated[
     Kind | None, typer.Option("--driver", help="Containers or virtual machines; as the topology says.")
 ]
-Uri = Annotated[str, typer.Option("--uri", help="Another hypervisor, as a libvirt URI.")]
+Uri = Annotated[str, typer.Option("--uri", help="Another libvirt of this host, as its URI.")]
 
 
 def topology_path(given: str) -> Path:
@@ -83,6 +84,8 @@ def provider(kind: str, uri: str, say: images.Say) -> Iterator[Provider]:
 
     if kind not in kinds.DRIVERS:
         raise MachineError("this topology says 'driver: none': its machines are not made here")
+    if urlsplit(uri).netloc:
+        raise MachineError(f"{uri} is on another host, and images lie on this one; run kybern on that host")
     if not uri:
         hypervisor.start()
     with Libvirt(kinds.of(kind, say), uri) as found:

@@ -1,0 +1,46 @@
+"""Bytes that a virtual machine reads before it is one."""
+
+import struct
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from kybern.machines import box, qemu
+from kybern.machines.plan import wanted
+from kybern.machines.state import File
+from kybern.machines.topology import Cluster
+
+
+def test_settings_are_an_archive_of_whole_sectors_with_their_modes() -> None:
+    made = qemu.archive((File("etc/hostname", b"a\n"), File("root/.ssh/authorized_keys", b"k\n", 0o600)))
+
+    assert len(made) % 512 == 0
+    with tarfile.open(fileobj=BytesIO(made)) as archive:
+        modes = {member.name: member.mode for member in archive}
+    assert modes == {"etc/hostname": 0o644, "root/.ssh": 0o700, "root/.ssh/authorized_keys": 0o600}
+
+
+def test_a_machine_finds_its_interface_by_its_hardware_address(cluster: Cluster) -> None:
+    target = wanted(cluster)[0]
+
+    text = qemu.link(target).content.decode()
+
+    assert f"MACAddress={target.mac}\n" in text
+    assert "Address=10.9.0.11/24\nGateway=10.9.0.1\n" in text
+
+
+def test_a_boxs_partitions_follow_each_other_and_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mbr.bin").write_bytes(b"\xfa" * 440)
+    monkeypatch.setattr(box, "BOOT_RECORDS", (tmp_path / "mbr.bin",))
+
+    sector = box.partitions()
+
+    assert (len(sector), sector[:440], sector[510:]) == (512, b"\xfa" * 440, b"\x55\xaa")
+    boot, root = (struct.unpack("<B3xB3xII", sector[start : start + 16]) for start in (446, 462))
+    assert (boot[0], boot[1], root[1]) == (0x80, 0x0C, 0x83)
+    assert boot[2] + boot[3] == root[2]
+    assert root[2] + root[3] == box.SIZE * 2048
