@@ -50,7 +50,7 @@ class Engine:
     table: Table
     lookup: Lookup
     chain: Chain = field(default_factory=lambda: Chain(()))
-    guards: Mapping[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
+    guards: dict[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
     authorize: Callable[[Attributes], Decision] | None = None
     charge: Callable[[Raw], Awaitable[None]] | None = None
     event_ttl: int = 3600

@@ -18,7 +18,7 @@ from cryptography import x509
 from kybern.admission.chain import Chain, chain
 from kybern.api import rbac_v1
 from kybern.api.kinds import KINDS
-from kybern.apiserver import answers, bootstrap, compaction, negotiate, reviews, verbs
+from kybern.apiserver import answers, bootstrap, compaction, negotiate, privileged, reviews, verbs
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
@@ -207,6 +207,8 @@ class Parts:
             ("certificates.k8s.io", "certificatesigningrequests"): (Requester(),),
             **{(bootstrap.RBAC, plural): (escalation,) for plural in roles},
         }
+        if not self.config.values["allow-privileged"]:
+            self.engine.guards |= dict.fromkeys(privileged.TEMPLATES, (privileged.Unprivileged(),))
 
     async def run(self) -> None:
         self.engine.chain = self._chain()
@@ -323,16 +325,18 @@ class Escalation:
         return Outcome()
 
 
+_WHO = ("username", "uid", "groups", "extra")
+
+
 class Requester:
     """A certificate signing request says who made it; see ``engine.Guard``."""
 
     async def prepare(self, call: Call, new: Raw | None, old: Raw | None) -> Outcome:
         if new is not None:
-            user = reviews.user_info(call.user) if old is None else old["spec"]
-            for key in ("username", "uid", "groups", "extra"):
-                new["spec"].pop(key, None)
-                if user.get(key):
-                    new["spec"][key] = user[key]
+            who = reviews.user_info(call.user) if old is None else old["spec"]
+            kept = {key: who[key] for key in _WHO if who.get(key)}
+            asked = {key: value for key, value in new["spec"].items() if key not in _WHO}
+            new["spec"] = {**asked, **kept}
         return Outcome()
 
 

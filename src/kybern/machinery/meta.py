@@ -37,7 +37,6 @@ def validate(
     yield from annotations(metadata.get("annotations"), f"{path}.annotations")
     yield from owners(metadata.get("ownerReferences"), f"{path}.ownerReferences")
     yield from finalizers(metadata.get("finalizers"), f"{path}.finalizers")
-    yield from qualified_finalizers(metadata.get("finalizers"), f"{path}.finalizers")
     yield from managed_fields(metadata.get("managedFields"), f"{path}.managedFields")
 
 

@@ -21,6 +21,13 @@ from kybern.machinery.kind import Kind, Raw
 # No vowels and nothing that looks like another letter: generated names spell no words.
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST = 63
+# Writes that change no wish: what they set was decided before.
+_UNCOUNTED = ("status", "binding")
+# Kinds whose finalizers need no domain, since upstream checks their metadata by rules of its own.
+_PLAIN_FINALIZERS = (
+    ("policy", "poddisruptionbudgets"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+)
 _DEDUPLICATED = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
@@ -98,6 +105,8 @@ def check_new(call: Call, raw: Raw) -> None:
     """Raises Invalid. Then the kind's warnings are given."""
     kind, metadata = call.kind, raw["metadata"]
     causes = list(meta.validate(metadata, kind.namespaced, kind.valid_name or names.dns1123_subdomain))
+    if (kind.group, kind.plural) not in _PLAIN_FINALIZERS:
+        causes += meta.qualified_finalizers(metadata.get("finalizers"), "metadata.finalizers")
     causes += kind.rules.validate(raw, None)
     _refuse(kind, metadata.get("name") or "", causes)
     for text in kind.rules.warnings(raw, None):
@@ -152,7 +161,7 @@ def changed(call: Call, raw: Raw, current: Current) -> None:
         if kind.has_status:
             _keep(raw, old, "status")
         kind.rules.on_update(raw, old)
-    if kind.generation is not None and call.subresource != "status" and kind.generation(raw, old):
+    if kind.generation is not None and call.subresource not in _UNCOUNTED and kind.generation(raw, old):
         metadata["generation"] = (was.get("generation") or 0) + 1
     deduplicated(call, metadata, " after mutating admission happens")
 
@@ -168,12 +177,13 @@ def _take_part(call: Call, raw: Raw, old: Raw) -> None:
 
 def _owned(metadata: Raw, was: Raw) -> None:
     """What the server says of an object: what is left out stays, a deletion can't be taken back."""
-    for key in ("uid", "creationTimestamp", "deletionGracePeriodSeconds"):
+    for key in ("uid", "deletionGracePeriodSeconds"):
         if not metadata.get(key) and key in was:
             metadata[key] = was[key]
     if was.get("deletionTimestamp"):
         metadata["deletionTimestamp"] = was["deletionTimestamp"]
-    _keep(metadata, was, "generation")
+    for key in ("generation", "creationTimestamp"):
+        _keep(metadata, was, key)
     metadata.pop("selfLink", None)
 
 

@@ -29,7 +29,7 @@ async def bind(call: Call, binding: Raw) -> Plain:
         call.engine, call.kind, call.user, call.namespace, call.name, "binding", options=call.options
     )
     await update.change(as_pod, making)
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
     return Plain(status, 201)
 
 

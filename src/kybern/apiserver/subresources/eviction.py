@@ -6,7 +6,7 @@ from kybern.apiserver.generic import current, delete
 from kybern.apiserver.local import Local
 from kybern.apiserver.options import DeleteOptions, delete_options
 from kybern.machinery import selectors, times
-from kybern.machinery.errors import Cause, Conflict, Details, InternalError, TooManyRequests
+from kybern.machinery.errors import BadRequest, Cause, Conflict, Details, InternalError, TooManyRequests
 from kybern.machinery.kind import Raw
 
 _FREE = ("Succeeded", "Failed", "Pending")
@@ -14,6 +14,8 @@ _TRIES = 5
 
 
 async def evict(call: Call, eviction: Raw) -> Plain:
+    if (eviction["metadata"].get("name") or call.name) != call.name:
+        raise BadRequest("name in URL does not match name in Eviction object")
     found = await current.read(call)
     options = delete_options({}, eviction.get("deleteOptions") or None)
     if call.options.dry_run:
@@ -23,7 +25,9 @@ async def evict(call: Call, eviction: Raw) -> Plain:
         await _disrupt(call, found.raw, options)
     as_pod = Call(call.engine, call.kind, call.user, call.namespace, call.name, options=call.options)
     await delete.delete(as_pod, options)
-    return Plain({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
+    return Plain(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+    )
 
 
 async def _disrupt(call: Call, pod: Raw, options: DeleteOptions) -> None:
