@@ -54,7 +54,7 @@ class Ending:
                 await worker.observe(ending=True)
                 if not worker.actual.alive:
                     return
-                await self._stop_within(max(1, grace_of(worker.pod)))
+                await self._stop_within(max(1, grace_of(worker.pod, worker.actual)))
             except (CannotStop, RuntimeFailure) as problem:
                 text = f"error killing pod: {problem}"
                 self._here.voice.pod(worker.pod, "Warning", "FailedKillPod", text)
@@ -69,7 +69,7 @@ class Ending:
                 await asyncio.wait({stopping, woken}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 await asyncio.gather(woken, return_exceptions=True)
-                if not stopping.done() and max(1, grace_of(worker.pod)) < grace:
+                if not stopping.done() and max(1, grace_of(worker.pod, worker.actual)) < grace:
                     return
             stopping.result()
         finally:

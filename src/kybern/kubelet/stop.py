@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet import hooks
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.labels import GRACE, number
 from kybern.kubelet.plan import containers, is_sidecar
 from kybern.kubelet.runtime import Actual, Instance, RunState
 from kybern.kubelet.surroundings import Surroundings
@@ -26,10 +27,13 @@ class CannotStop(Exception):
     """The runtime refused; it is tried again."""
 
 
-def grace_of(pod: Pod, override: int | None = None) -> int:
-    """How long a pod may take to stop: what was asked when it was deleted, or what it asks for itself."""
-    if override is not None:
-        return override
+def grace_of(pod: Pod, actual: Actual | None = None) -> int:
+    """How long a pod may take to stop: what was asked when it was deleted, or what it asks for itself.
+
+    Of a pod that is only known by what runs of it, the containers remember (``actual``).
+    """
+    if not pod.spec.containers and actual is not None:
+        return max((number(run.annotations, GRACE, 30) for run in actual.instances), default=30)
     if pod.metadata.deletion_grace_period_seconds is not None:
         return pod.metadata.deletion_grace_period_seconds
     own = pod.spec.termination_grace_period_seconds

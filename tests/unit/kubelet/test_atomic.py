@@ -13,7 +13,7 @@ NAMES = st.sampled_from(["a", "b", "dir/c", "dir/d", "deep/er/e"])
 
 def seen(directory: Path) -> dict[str, bytes]:
     """What a user of the volume finds."""
-    found = {}
+    found: dict[str, bytes] = {}
     for path in directory.iterdir():
         if not path.name.startswith(".."):
             below = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]

@@ -55,7 +55,7 @@ def test_pods_may_have_what_is_not_kept_back() -> None:
 
 
 def test_a_healthy_node_is_ready() -> None:
-    found = status(seen(), NodeStatus())
+    found: Any = status(seen(), NodeStatus())
 
     assert conditions(found) == {
         "MemoryPressure": ("False", "KubeletHasSufficientMemory"),

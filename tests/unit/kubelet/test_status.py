@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kybern.api.core_v1 import ContainerStatus, PodCondition, PodReadinessGate, PodStatus, Probe
+from kybern.api.core_v1 import PodCondition, PodReadinessGate, PodStatus, Probe
 from kybern.kubelet.containers import Reasons
 from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.status import Situation, Verdict, status_of
@@ -18,7 +18,7 @@ def condition(status: PodStatus, kind: str) -> PodCondition:
     return next(found for found in status.conditions if found.type == kind)
 
 
-def only(status: PodStatus) -> ContainerStatus:
+def only(status: PodStatus) -> Any:
     (found,) = status.container_statuses
     return found
 

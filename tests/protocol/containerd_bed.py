@@ -1,0 +1,262 @@
+"""A containerd of the tests' own, with an image and a network, and a kubelet on it in this process.
+
+Everything lies in one directory and one cgroup, and is gone afterwards: the network is a pair of interfaces for each pod
+(CNI's ptp), which go with the pod.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kybern.api.coordination_v1 import Lease
+from kybern.api.core_v1 import ConfigMap, Event, Node, Pod, Secret, Service
+from kybern.kubelet.cri import Runtime
+from kybern.kubelet.daemon import Kubelet
+from kybern.kubelet.settings import Settings
+from kybern.machines import oci
+from tests.simulation.api import FakeApi, Resource, _merged
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kybern"
+NODE = "n1"
+
+CONFIG = """
+version = 2
+root = "{at}/root"
+state = "{at}/state"
+[grpc]
+  address = "{at}/ctd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  disable_tcp_service = true
+  stream_server_address = "127.0.0.1"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{programs}/usr/lib/cni"
+    conf_dir = "{at}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "{runc}"
+"""
+NETWORK = """{{"cniVersion": "0.4.0", "name": "bed", "plugins": [
+  {{"type": "ptp", "ipMasq": false, "ipam": {{"type": "host-local", "dataDir": "{at}/ipam",
+    "ranges": [[{{"subnet": "10.213.0.0/24"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
+  {{"type": "portmap", "capabilities": {{"portMappings": true}}}}]}}
+"""
+
+
+def programs() -> Path | None:
+    """Where containerd and the rest lie: installed, or fetched by scripts/fetch-containerd."""
+    for root in (Path(os.environ.get("KYBERN_CONTAINERD", "/nonexistent")), CACHE, Path("/")):
+        if (root / "usr/bin/containerd").exists() and (root / "usr/lib/cni/ptp").exists():
+            return root
+    return None
+
+
+@dataclass
+class Bed:
+    """A running containerd. ``at`` is its directory, which ends up short enough for a socket's path."""
+
+    at: Path
+    programs: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"unix://{self.at}/ctd.sock"
+
+    @property
+    def cgroup(self) -> str:
+        return f"/kybern-test-{os.getpid()}"
+
+    def start(self) -> None:
+        runc = next(
+            p for p in (self.programs / "usr/sbin/runc", self.programs / "usr/bin/runc") if p.exists()
+        )
+        (self.at / "cni").mkdir()
+        (self.at / "cni/10-bed.conflist").write_text(NETWORK.format(at=self.at))
+        config = self.at / "config.toml"
+        config.write_text(CONFIG.format(at=self.at, pause=oci.PAUSE, programs=self.programs, runc=runc))
+        path = f"{self.programs}/usr/bin:{os.environ['PATH']}"
+        with (self.at / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [self.programs / "usr/bin/containerd", "-c", config],
+                stdout=log, stderr=log, env={**os.environ, "PATH": path},
+            )  # fmt: skip
+        self._load()
+
+    def _load(self) -> None:
+        """The images, made here."""
+        find = [Path("/usr/bin"), self.programs / "usr/bin"]
+        static = next(p / "busybox" for p in reversed(find) if (p / "busybox").exists())
+        holder = next(p / "catatonit" for p in reversed(find) if (p / "catatonit").exists())
+        applets = subprocess.run([static, "--list"], capture_output=True, text=True, check=True, timeout=10)
+        images = (oci.pause(holder.read_bytes()), oci.busybox(static.read_bytes(), applets.stdout.split()))
+        tarball = self.at / "images.tar"
+        tarball.write_bytes(oci.layout(images))
+        deadline = time.monotonic() + 20
+        while True:
+            done = subprocess.run(
+                [self.programs / "usr/bin/ctr", "-a", self.at / "ctd.sock", "-n", "k8s.io", "images", "import", tarball],
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"containerd does not answer: {done.stderr}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+        for tree in Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"):
+            for below in sorted(tree.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
+                below.rmdir()
+            tree.rmdir()
+        shutil.rmtree(self.at, ignore_errors=True)
+
+
+class Api(FakeApi):
+    """The fake API server, as far as a kubelet can tell it from the real one: strategic merge of its own patches."""
+
+    def _patch(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Any) -> Any:
+        return self._change(resource, key, sub, lambda old: _strategic(old, body), body)
+
+
+def _strategic(old: Any, body: Any) -> Any:
+    new = _merged(old, body)
+    status = new.get("status", {})
+    before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
+    if "conditions" in status:
+        status["conditions"] = list(
+            (before | {found["type"]: found for found in status["conditions"]}).values()
+        )
+    for name, value in status.items():
+        if isinstance(value, list):
+            status[name] = [found for found in value if "$patch" not in found]
+    return new
+
+
+def settings(bed: Bed, **more: Any) -> Settings:
+    given: dict[str, Any] = {
+        "hostname_override": NODE, "node_ip": ("127.0.0.1",), "root_dir": f"{bed.at}/kubelet",
+        "endpoint": bed.endpoint, "authorization": "AlwaysAllow", "anonymous": True, "port": 0, "healthz_port": 0,
+        "cgroup_root": bed.cgroup, "pod_logs": f"{bed.at}/logs", "container_logs": f"{bed.at}/containers",
+        "cert_dir": f"{bed.at}/pki", "cluster_domain": "cluster.local", "cluster_dns": ("10.96.0.10",),
+        "eviction_hard": {},
+    }  # fmt: skip
+    return Settings(**(given | more))
+
+
+@dataclass
+class OneNode:
+    """A kubelet and the API server that it talks to."""
+
+    bed: Bed
+    api: Api
+    kubelet: Kubelet
+    runtime: Runtime
+    tidy: list[str] = field(default_factory=list)
+
+    async def add(self, name: str, *containers: dict[str, Any], **spec: Any) -> Pod:
+        usual = {"image": "busybox:1.36", "terminationMessagePath": "/dev/termination-log"}
+        raw = {
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "nodeName": NODE,
+                "containers": [usual | container for container in containers],
+                "terminationGracePeriodSeconds": 1,
+                "automountServiceAccountToken": False,
+            }
+            | spec,
+        }
+        await self.api.request("POST", "/api/v1/namespaces/default/pods", raw)
+        found = self.api.one(Pod, "default", name)
+        assert found is not None
+        return found
+
+    def pod(self, name: str) -> Pod | None:
+        return self.api.one(Pod, "default", name)
+
+    async def until(self, name: str, check: Callable[[Pod], Any], seconds: float = 30.0) -> Pod:
+        """Wait until the API server says so of a pod."""
+        limit = time.monotonic() + seconds
+        while True:
+            found = self.pod(name)
+            if found is not None and check(found):
+                return found
+            assert time.monotonic() < limit, f"{name} did not get there: {found.status if found else None}"
+            await asyncio.sleep(0.05)
+
+    async def gone(self, name: str, seconds: float = 30.0) -> None:
+        limit = time.monotonic() + seconds
+        while self.pod(name) is not None:
+            assert time.monotonic() < limit, f"{name} is still there"
+            await asyncio.sleep(0.05)
+
+    async def delete(self, name: str) -> None:
+        found = self.pod(name)
+        assert found is not None
+        await self.api.delete(found)
+
+    async def execute(self, name: str, *command: str) -> str:
+        """What a command prints inside the first container of a pod."""
+        found = self.pod(name)
+        assert found is not None
+        identity = found.status.container_statuses[0].container_id.partition("://")[2]
+        _code, output = await self.runtime.execute(identity, command, 10)
+        return output.decode().strip()
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        found = [event for event in self.api.all(Event) if event.involved_object.name == name]
+        return [(event.reason, event.message) for event in found]
+
+
+KINDS = (Pod, Node, Service, ConfigMap, Secret, Event, Lease)
+
+
+@asynccontextmanager
+async def one_node(bed: Bed, api: Api | None = None, **more: Any) -> AsyncIterator[OneNode]:
+    """A kubelet that runs while the block does, as a process would: what runs on it stays when it ends."""
+    api = api or Api(*KINDS)
+    async with Runtime(bed.endpoint) as runtime:
+        await runtime.greet()
+        kubelet = Kubelet(settings(bed, **more), runtime, api, NODE)
+        task = asyncio.create_task(kubelet.run())
+        try:
+            yield OneNode(bed, api, kubelet, runtime)
+        finally:
+            if task.done():
+                # It must not end by itself; why it did is worth more than what the test missed.
+                task.result()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def clean(bed: Bed) -> None:
+    """Nothing of any pod is left behind: a kubelet without pods stops what it finds."""
+    async with one_node(bed) as node:
+        limit = time.monotonic() + 40
+        while await node.runtime.all():
+            assert time.monotonic() < limit, "pods are left behind"
+            await asyncio.sleep(0.1)
+
+
+def needed() -> Path:
+    """The programs; skips where there are none."""
+    found = programs()
+    if os.geteuid() != 0:
+        pytest.skip("containerd needs root")
+    if found is None:
+        pytest.skip("no containerd: run scripts/fetch-containerd, or install containerd")
+    return found
