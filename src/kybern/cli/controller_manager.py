@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kybern.client.account import Account, without_identity
@@ -17,7 +16,7 @@ from kybern.client.lease import Election, Lost, Timing
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.controllers import CONTROLLERS
-from kybern.daemon import health, logs, tls
+from kybern.daemon import health, logs, serving, tls
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.loop import metrics
@@ -96,7 +95,7 @@ def _serving(found: Flags) -> None:
         "--tls-min-version", tls.minimum_version, tls.minimum_version(""), "VersionTLS12 or VersionTLS13."
     )
     found.flag("--tls-cipher-suites", commas, (), "Accepted ciphers, as OpenSSL names them.")
-    found.flag("--cert-dir", str, "", "Where to keep the certificate that is made.")
+    found.flag("--cert-dir", str, "", "Accepted; a certificate that is made is kept in memory only.")
     found.flag(
         "--client-ca-file", str, "", "Who presents a client certificate of this authority may read metrics."
     )
@@ -211,34 +210,17 @@ async def manage(values: Values) -> None:
             def account(name: str) -> Verbs:
                 return Account(shared, client, name)
 
-        directory = values["cert-dir"] or stack.enter_context(TemporaryDirectory(prefix=f"{NAME}-"))
         async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(_serve(values, directory))
+            health_port = tasks.create_task(_serve(values))
             ready()
             await _lead(values, client, lambda: Loop(client, controllers, account).run())
-            serving.cancel()
+            health_port.cancel()
 
 
-async def _serve(values: Values, directory: str) -> None:
-    cert, key = values["tls-cert-file"], values["tls-private-key-file"]
-    if values["secure-port"] and not cert:
-        cert, key = tls.self_signed((socket.gethostname(), "localhost", "127.0.0.1"), Path(directory))
-    context = None
-    if values["secure-port"]:
-        context = tls.server_context(
-            cert,
-            key,
-            values["client-ca-file"],
-            minimum=values["tls-min-version"],
-            ciphers=":".join(values["tls-cipher-suites"]),
-        )
-    await health.serve(
-        values["bind-address"], values["secure-port"], {}, context, _guard(values["client-ca-file"])
-    )
-
-
-def _guard(client_ca: str) -> health.Guard | None:
-    return health.certificate_required if client_ca else None
+async def _serve(values: Values) -> None:
+    context = serving.context(values) if values["secure-port"] else None
+    address = values["bind-address"], values["secure-port"]
+    await health.serve(*address, {}, context, serving.only_known_clients)
 
 
 async def _lead(values: Values, client: Verbs, work: Callable[[], Any]) -> None:

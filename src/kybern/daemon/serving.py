@@ -13,18 +13,26 @@ from typing import Any
 from aiohttp import web
 
 from kybern.daemon.run import Fatal
-from kybern.daemon.tls import self_signed, server_context
+from kybern.daemon.tls import minimum_version, self_signed, server_context
 
 
 def context(flags: Mapping[str, Any]) -> ssl.SSLContext:
-    """For the values of --tls-cert-file, --tls-private-key-file and --client-ca-file. Raises Fatal."""
+    """For the values of --tls-cert-file, --tls-private-key-file and --client-ca-file. Raises Fatal.
+
+    A daemon that has --tls-min-version and --tls-cipher-suites gets those as well.
+    """
+    minimum = flags.get("tls-min-version") or minimum_version("")
+    ciphers = ":".join(flags.get("tls-cipher-suites") or ())
     cert, key = flags["tls-cert-file"], flags["tls-private-key-file"]
     if bool(cert) != bool(key):
         raise Fatal("cannot serve: give --tls-cert-file and --tls-private-key-file together, or neither")
     if cert:
-        return server_context(cert, key, flags["client-ca-file"])
+        return server_context(cert, key, flags["client-ca-file"], minimum=minimum, ciphers=ciphers)
     with tempfile.TemporaryDirectory(prefix="kybern-serving-") as directory:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.minimum_version = minimum
+        if ciphers:
+            made.set_ciphers(ciphers)
         made.load_cert_chain(*self_signed((socket.gethostname(), "localhost", "127.0.0.1"), Path(directory)))
     if flags["client-ca-file"]:
         made.load_verify_locations(flags["client-ca-file"])

@@ -25,7 +25,7 @@ from kybern.loop.act import Actor
 from kybern.loop.controller import Controller, Failure, Key, View
 from kybern.loop.queue import Queue
 from kybern.loop.view import Glance, observed
-from kybern.machinery.errors import ApiError, Conflict, InternalError, ServiceUnavailable, Timeout
+from kybern.machinery.errors import ApiError, Conflict, InternalError, NotFound, ServiceUnavailable, Timeout
 from kybern.machinery.struct import Object
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class _Running:
             delay = self.queue.retry(key, at_least=1.0, at_most=5.0)
         else:
             delay = self.queue.retry(key)
-        level = logging.DEBUG if isinstance(problem, Conflict) else logging.INFO
+        level = logging.DEBUG if isinstance(problem, Conflict | NotFound) else logging.INFO
         log.log(
             level, "%s: %s failed, again in %.3f s: %s", self.controller.name, _shown(key), delay, problem
         )
