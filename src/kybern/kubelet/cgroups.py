@@ -94,8 +94,11 @@ class Cgroups:
                 yield tree / name.lstrip("/")
 
     def _hierarchies(self) -> list[Path]:
-        """Of version 1: each mounted hierarchy once, although cpu and cpuacct may be one under two names."""
-        return sorted({path.resolve() for path in self._root.iterdir() if path.is_dir()})
+        """Of version 1: each mounted hierarchy once, although cpu and cpuacct may be one under two names.
+
+        A directory without processes of its own is a name that nothing was mounted at.
+        """
+        return sorted({path.resolve() for path in self._root.iterdir() if (path / "cgroup.procs").exists()})
 
     def _make(self, name: str) -> None:
         for tree in self._trees(name):
