@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules.pods import security
 from kybern.apiserver.engine import Call, Outcome
-from kybern.machinery.causes import forbidden
 from kybern.machinery.errors import Cause, Invalid
 from kybern.machinery.kind import Raw
 
-_KINDS = ("initContainers", "containers", "ephemeralContainers")
 TEMPLATES = {
     ("", "pods"): ("spec",),
     ("", "podtemplates"): ("template", "spec"),
@@ -27,11 +26,7 @@ def causes(raw: Raw, path: tuple[str, ...]) -> Iterator[Cause]:
     spec: Any = raw
     for part in path:
         spec = (spec or {}).get(part)
-    for kind in _KINDS:
-        for at, container in enumerate((spec or {}).get(kind) or ()):
-            if (container.get("securityContext") or {}).get("privileged"):
-                field = f"{'.'.join(path)}.{kind}[{at}].securityContext.privileged"
-                yield forbidden(field, "disallowed by cluster policy")
+    yield from security.privileged(".".join(path), spec or {})
 
 
 class Unprivileged:

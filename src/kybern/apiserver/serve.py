@@ -8,23 +8,22 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
-from aiohttp import web
 from cryptography import x509
 
 from kybern.admission.chain import Chain, chain
-from kybern.api import rbac_v1
 from kybern.api.kinds import KINDS
-from kybern.apiserver import answers, bootstrap, compaction, negotiate, privileged, reviews, verbs
+from kybern.apiserver import answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
-from kybern.apiserver.engine import Call, Engine, Outcome
+from kybern.apiserver.engine import Engine
+from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.http import Limits, Server
-from kybern.apiserver.local import SERVER, Local
+from kybern.apiserver.listen import Listener
+from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup, Informers
 from kybern.apiserver.openapi import Documents
 from kybern.apiserver.paths import Asked, Given, Health, Paths
@@ -42,18 +41,12 @@ from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.daemon import tls
 from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal, ready
-from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.kind import Raw
 from kybern.machinery.schema import Schema
-from kybern.machinery.struct import decoder
 from kybern.storage.cache import Caches
 from kybern.storage.etcd import Credentials, EtcdStore
-from kybern.storage.store import Unavailable
 
 log = logging.getLogger(__name__)
-
-_RETRY_SECONDS = 1.0
-_BACKLOG = 1024
 
 
 async def serve(config: Config) -> None:
@@ -69,7 +62,11 @@ async def serve(config: Config) -> None:
         kubelets = await stack.enter_async_context(_kubelets(config))
         async with asyncio.TaskGroup() as tasks:
             parts = Parts(config, store, tasks, kubelets)
-            await parts.run()
+            try:
+                await parts.run()
+                await asyncio.Event().wait()
+            finally:
+                await parts.close()
 
 
 @contextlib.asynccontextmanager
@@ -125,8 +122,10 @@ class Parts:
             Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
         )
         self._answers(kubelets)
+        self.listener = Listener(config, self.server.handle)
         self.synced = False
         self.made = False
+        self.stopping = False
 
     async def _charge(self, quota: Raw) -> None:
         await self.local.update("", "resourcequotas", quota, "status")
@@ -166,6 +165,7 @@ class Parts:
         health = Health()
         health.add("etcd", self._etcd, "healthz", "livez")
         health.add("informer-sync", self._informers_synced, "readyz")
+        health.add("shutdown", self._not_stopping, "readyz")
         health.add("poststarthook/rbac/bootstrap-roles", self._bootstrapped)
         return health
 
@@ -179,6 +179,10 @@ class Parts:
     async def _bootstrapped(self) -> None:
         if not self.made:
             raise Fatal("the default objects are not made yet")
+
+    async def _not_stopping(self) -> None:
+        if self.stopping:
+            raise Fatal("the server is being stopped")
 
     def _pages(self) -> None:
         values, issuers = self.config.values, self.config.issuers
@@ -212,12 +216,14 @@ class Parts:
 
     async def run(self) -> None:
         self.engine.chain = self._chain()
-        await self._listen()
+        await self.listener.start()
         self.tasks.create_task(self.server.tend(), name="watches")
         self.authorization.follow(self.informers)
         await self.informers.follow()
         self.synced = True
-        await self._make()
+        masters = self._masters()
+        await defaults.make(self.local, masters)
+        self.tasks.create_task(masters.run(), name="endpoints")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
@@ -232,8 +238,7 @@ class Parts:
         except ValueError as problem:
             raise Fatal(f"kube-apiserver: {problem}") from problem
 
-    async def _make(self) -> None:
-        """Make the objects that every cluster has; again and again while the store cannot take them."""
+    def _masters(self) -> Masters:
         values = self.config.values
         master = Master(
             self.config.advertise,
@@ -241,107 +246,16 @@ class Parts:
             self.config.networks,
             node_port=values["kubernetes-service-node-port"],
         )
-        masters = Masters(self.local, master, lease=values["endpoint-reconciler-type"] == "lease")
-        pending = list(bootstrap.wanted())
-        while True:
-            try:
-                while pending:
-                    await self._step(pending[0])
-                    pending.pop(0)
-                await masters.ensure_service()
-                break
-            except (Unavailable, ApiError) as problem:
-                log.warning("Cannot make the default objects yet: %s", problem)
-                await asyncio.sleep(_RETRY_SECONDS)
-        self.tasks.create_task(masters.run(), name="endpoints")
+        return Masters(self.local, master, lease=values["endpoint-reconciler-type"] == "lease")
 
-    async def _step(self, want: bootstrap.Wanted) -> None:
-        found = await self.local.get(want.group, want.plural, want.namespace, want.name)
-        write = bootstrap.step(want, found)
-        if write is None:
-            return
-        if write.verb is bootstrap.Verb.UPDATE:
-            await self.local.update(want.group, want.plural, write.object)
-            return
-        if write.verb is bootstrap.Verb.RECREATE:
-            with contextlib.suppress(NotFound):
-                await self.local.delete(want.group, want.plural, want.namespace, want.name)
-        with contextlib.suppress(AlreadyExists):
-            await self.local.create(
-                want.group, want.plural, msgspec.json.decode(msgspec.json.encode(write.object))
-            )
-
-    async def _listen(self) -> None:
-        values = self.config.values
-        cert, key = values["tls-cert-file"], values["tls-private-key-file"]
-        if not cert:
-            names = (self.config.advertise, "localhost", "127.0.0.1", "kubernetes.default.svc")
-            cert, key = tls.self_signed(names, Path(values["cert-dir"]))
-        try:
-            context = tls.server_context(
-                cert, key, self._trusted(), minimum=tls.minimum_version(values["tls-min-version"])
-            )
-        except (ssl.SSLError, ValueError) as problem:
-            raise Fatal(f"kube-apiserver: cannot use {cert}: {problem}") from problem
-        factory = web.Server(self.server.handle, access_log=None, keepalive_timeout=300.0)
-        loop = asyncio.get_running_loop()
-        await loop.create_server(
-            factory,
-            values["bind-address"],
-            values["secure-port"],
-            ssl=context,
-            backlog=_BACKLOG,
-            reuse_address=True,
-        )
-
-    def _trusted(self) -> str:
-        """The file of authorities for TLS; clients' and front proxies' ones in one when both are given."""
-        values = self.config.values
-        paths = [path for path in (values["client-ca-file"], values["requestheader-client-ca-file"]) if path]
-        if len(paths) < 2 or paths[0] == paths[1]:
-            return paths[0] if paths else ""
-        joined = Path(values["cert-dir"]) / "client-authorities.crt"
-        joined.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = joined.with_suffix(".new")
-        fresh.write_bytes(b"\n".join(Path(path).read_bytes() for path in paths))
-        fresh.replace(joined)
-        return str(joined)
-
-
-class Escalation:
-    """Nobody gives away rights that he does not hold; see ``engine.Guard``."""
-
-    def __init__(self, authorization: Authorization) -> None:
-        self._authorization = authorization
-
-    async def prepare(self, call: Call, new: Raw | None, old: Raw | None) -> Outcome:
-        if new is None or call.user is SERVER:
-            return Outcome()
-        if old is not None and all(
-            new.get(key) == old.get(key) for key in ("rules", "subjects", "roleRef", "aggregationRule")
-        ):
-            return Outcome()
-        self._authorization.check_escalation(_typed(new), call.user)
-        return Outcome()
-
-
-_WHO = ("username", "uid", "groups", "extra")
-
-
-class Requester:
-    """A certificate signing request says who made it; see ``engine.Guard``."""
-
-    async def prepare(self, call: Call, new: Raw | None, old: Raw | None) -> Outcome:
-        if new is not None:
-            who = reviews.user_info(call.user) if old is None else old["spec"]
-            kept = {key: who[key] for key in _WHO if who.get(key)}
-            asked = {key: value for key, value in new["spec"].items() if key not in _WHO}
-            new["spec"] = {**asked, **kept}
-        return Outcome()
-
-
-def _typed(raw: Raw) -> Any:
-    return decoder(getattr(rbac_v1, raw["kind"])).decode(msgspec.json.encode(raw))
+    async def close(self) -> None:
+        """Say that the server goes, wait until those in front of it know, and let requests finish."""
+        self.stopping = True
+        if self.made:
+            await asyncio.sleep(self.config.values["shutdown-delay-duration"])
+        for stream in tuple(self.server.streams):
+            stream.end()
+        await self.listener.close()
 
 
 def _lower(names: tuple[str, ...]) -> tuple[str, ...]:
