@@ -113,7 +113,8 @@ async def first(settings: Settings, node: str) -> None:
             except ApiError as problem:
                 log.warning("cannot ask for a certificate: %s", problem)
                 await asyncio.sleep(_POLL * 5)
-    current = store(Path(settings.cert_dir), cert, key)
+    directory = await asyncio.to_thread(Path(settings.cert_dir).absolute)
+    current = store(directory, cert, key)
     strong = Config(
         server=weak.server, ca_data=weak.ca_data, ca_file=weak.ca_file, insecure=weak.insecure,
         server_name=weak.server_name, cert_file=str(current), key_file=str(current),

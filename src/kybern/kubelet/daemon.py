@@ -107,6 +107,10 @@ class Kubelet:
         root = Path(settings.root_dir)
         root.mkdir(mode=0o750, parents=True, exist_ok=True)
         hardware = machine.hardware(root)
+        if hardware.swap and settings.fail_swap_on:
+            raise Fatal(
+                "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
+            )
         reserved = Reserved(
             (settings.kube_reserved, settings.system_reserved), settings.eviction_hard, settings.max_pods
         )

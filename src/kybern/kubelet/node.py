@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _EVERY = 10.0
 _SOON = 0.5
+_AGAIN = 2.0
 _HEARTBEAT = 300.0
 _IMAGES_EVERY = 30.0
 _LEASE_SECONDS = 40
@@ -75,6 +76,7 @@ class NodeKeeper:
         self._identity = machine.identity()
         self._sent_at = 0.0
         self._ready = False
+        self._last_complaint = ""
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
         self.short: frozenset[str] = frozenset()
@@ -106,8 +108,16 @@ class NodeKeeper:
             try:
                 await self.look()
             except (ApiError, RuntimeFailure, OSError) as problem:
-                log.warning("cannot keep node %s: %s", self._name, problem)
+                self._complain(f"cannot keep node {self._name}: {problem}")
+                await asyncio.sleep(_AGAIN)
+                continue
+            self._last_complaint = ""
             await asyncio.sleep(self._wishes.status_every if self._ready else _SOON)
+
+    def _complain(self, text: str) -> None:
+        """Once for as long as it stays the same."""
+        log.log(logging.DEBUG if text == self._last_complaint else logging.WARNING, "%s", text)
+        self._last_complaint = text
 
     async def look(self) -> None:
         """Look at the machine once, and tell what changed."""
@@ -228,10 +238,10 @@ class NodeKeeper:
                     lease = await self._renewed(lease)
             except (ApiError, TimeoutError) as problem:
                 lease = None
-                log.warning("cannot renew the lease of node %s: %s", self._name, problem)
+                self._complain(f"cannot renew the lease of node {self._name}: {problem}")
             settled = lease is not None and lease.metadata.owner_references
             # A little spread, so that the nodes of a cluster do not all come in the same moment.
-            await asyncio.sleep(every * random.uniform(0.96, 1.0) if settled else 1.0)  # noqa: S311  # no secret
+            await asyncio.sleep(every * random.uniform(0.96, 1.0) if settled else _AGAIN)  # noqa: S311  # no secret
 
     async def _renewed(self, lease: Lease | None) -> Lease:
         spec = LeaseSpec(

@@ -14,7 +14,7 @@ import msgspec
 from kybern.api.core_v1 import Pod, PodStatus
 from kybern.client.difference import difference
 from kybern.client.verbs import Verbs
-from kybern.machinery.errors import ApiError, Conflict, Invalid, NotFound
+from kybern.machinery.errors import ApiError, Conflict, Invalid, NotFound, ServiceUnavailable, Timeout
 from kybern.machinery.struct import encode, replace
 
 log = logging.getLogger(__name__)
@@ -77,14 +77,17 @@ class Publisher:
         while True:
             await self._something.wait()
             self._something.clear()
-            for uid in list(self._waiting):
-                if not await self._send(uid):
-                    self._something.set()
-                    await asyncio.sleep(_RETRY)
-                    break
+            try:
+                well = [await self._send(uid) for uid in list(self._waiting)]
+            except (ServiceUnavailable, Timeout) as problem:
+                log.warning("cannot tell the status of pods: %s", problem)
+                well = [False]
+            if not all(well):
+                await asyncio.sleep(_RETRY)
+                self._something.set()
 
     async def _send(self, uid: str) -> bool:
-        """Send one; False when the API server does not answer, so that it is of no use to go on."""
+        """Send one; False when it is to be tried again. No answer at all is raised: it is of no use to go on then."""
         if uid not in self._waiting:
             return True
         pod, status = self._waiting[uid]
@@ -96,6 +99,8 @@ class Publisher:
             self._told[uid] = status
         except (NotFound, Conflict, Invalid) as problem:
             log.info("cannot tell the status of pod %s: %s", uid, problem)
+        except (ServiceUnavailable, Timeout):
+            raise
         except ApiError as problem:
             log.warning("cannot tell the status of pod %s: %s", uid, problem)
             return False
