@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import subprocess
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kybern.storage.etcd import EtcdStore
+from kybern.auth.x509 import Authority
+from kybern.storage.etcd import Credentials, EtcdStore
 from kybern.storage.memory import MemoryStore
-from kybern.storage.store import Compacted, Event, EventType, Progress, RevisionMismatch, Store
+from kybern.storage.store import Compacted, Event, EventType, Progress, RevisionMismatch, Store, Unavailable
 
 
 @pytest.fixture(params=["memory", pytest.param("etcd", marks=pytest.mark.etcd)])
@@ -152,3 +157,43 @@ async def test_a_member_that_is_away_is_left_for_another(etcd: object, prefix: s
     assert (await store.get(prefix + "a"))[0] is not None
     assert stored.revision
     await store.close()
+
+
+@pytest.mark.etcd
+async def test_a_member_is_reached_by_tls_with_a_client_certificate(
+    tmp_path: Path, prefix: str, etcd: Any, free_ports: Callable[[], int]
+) -> None:
+    authority = Authority.create("etcd", datetime.now(UTC))
+    (tmp_path / "ca.crt").write_bytes(authority.cert_pem)
+    for name, pair in {
+        "server": authority.issue("etcd", ips=("127.0.0.1",), server=True),
+        "client": authority.issue("kube-apiserver"),
+    }.items():
+        (tmp_path / f"{name}.crt").write_bytes(pair.cert_pem)
+        (tmp_path / f"{name}.key").write_bytes(pair.key_pem)
+    port, peer = free_ports(), free_ports()
+    url = f"https://127.0.0.1:{port}"
+    process = subprocess.Popen([
+        etcd.binary, f"--data-dir={tmp_path}/data", "--log-level=error", f"--listen-client-urls={url}",
+        f"--advertise-client-urls={url}", f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        f"--cert-file={tmp_path}/server.crt", f"--key-file={tmp_path}/server.key", "--client-cert-auth",
+        f"--trusted-ca-file={tmp_path}/ca.crt",
+    ])  # fmt: skip
+    known = EtcdStore(
+        [url], Credentials(f"{tmp_path}/ca.crt", f"{tmp_path}/client.crt", f"{tmp_path}/client.key")
+    )
+    unknown = EtcdStore([url], Credentials(f"{tmp_path}/ca.crt"))
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await known.put(prefix + "a", b"1", 0)
+                    break
+        with pytest.raises(Unavailable):
+            await unknown.get(prefix + "a")
+        assert (await known.get(prefix + "a"))[0] is not None
+    finally:
+        await known.close()
+        await unknown.close()
+        process.kill()
+        process.wait(10)
