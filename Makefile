@@ -63,6 +63,9 @@ lock: setup
 generate: setup-develop
 	$(PYTHON) -m generate.types
 	$(PYTHON) -m generate.protos
+	$(PYTHON) -m generate.defaults
+	$(PYTHON) -m generate.data
+	$(PYTHON) -m generate.docs
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -134,6 +134,10 @@ class Flags:
             self._short[short] = found
         return self
 
+    def __iter__(self) -> Iterator[Flag]:
+        """The flags by name."""
+        return iter(sorted(self._flags.values(), key=lambda flag: flag.name))
+
     def parse(self, argv: Sequence[str]) -> Values:
         """Read a command line (without the program's name); exits on --help, --version, and on what is wrong."""
         try:
@@ -184,7 +188,7 @@ class Flags:
         return flag, rest.pop(0)
 
     def usage(self) -> str:
-        flags = "\n".join(flag.line() for flag in sorted(self._flags.values(), key=lambda flag: flag.name))
+        flags = "\n".join(flag.line() for flag in self)
         return f"{self.description}\n\nUsage:\n  {self.name} [flags]\n\nFlags:\n{flags}"
 
     def _quit(self, code: int, text: str) -> NoReturn:

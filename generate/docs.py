@@ -1,0 +1,188 @@
+"""Write the reference pages that follow from the program: flags, kinds, controllers.
+
+Run ``python -m generate.docs``. The pages are committed, so that they can be read where the sources are; a test compares.
+"""
+
+import enum
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kybern.api.kinds import KINDS
+from kybern.apiserver.config import FLAGS as APISERVER
+from kybern.cli.controller_manager import flags as controller_manager
+from kybern.cli.pod_network import FLAGS as POD_NETWORK
+from kybern.cli.proxy import FLAGS as PROXY
+from kybern.cli.scheduler import FLAGS as SCHEDULER
+from kybern.controllers import CONTROLLERS
+from kybern.daemon.flags import Flag, Flags
+from kybern.kubelet.flags import FLAGS as KUBELET
+from kybern.loop.controller import Controller
+from kybern.loop.settings import Settings
+from kybern.machinery.kind import Kind
+
+OUT = Path(__file__).parent.parent / "docs/reference"
+HEADER = "<!-- Written by generate/docs.py. Do not edit. -->\n"
+DAEMONS = (APISERVER, controller_manager(), SCHEDULER, KUBELET, PROXY, POD_NETWORK)
+TYPES = {
+    "boolean": "bool",
+    "commas": "list",
+    "pairs": "map",
+    "str": "text",
+    "float": "number",
+    "int": "number",
+}
+WRITES = re.compile(r"\b[Ww]rites (.+?)[.;](?= |$)")
+
+
+def table(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def page(*parts: Iterable[str]) -> str:
+    return HEADER + "\n".join(line for part in parts for line in part) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """As upstream writes it: 5m0s, 1h0m0s, 10s."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{rest:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def default(flag: Flag) -> str:
+    value: Any = flag.default
+    match value:
+        case bool():
+            shown = "true" if value else "false"
+        case "" | None | () | {}:
+            return ""
+        case float() if flag.read.__name__ == "duration":
+            shown = duration(value)
+        case enum.Enum():
+            shown = value.name
+        case (int(first), int(last)):
+            shown = f"{first}-{last}"
+        case tuple():
+            shown = ",".join(map(str, value))
+        case Mapping():
+            shown = ",".join(f"{key}={content}" for key, content in value.items())
+        case _:
+            shown = str(value)
+    return f"`{shown}`"
+
+
+def flags(daemons: Iterable[Flags]) -> str:
+    head = [
+        "# Flags",
+        "",
+        "What each daemon takes on its command line, with the names that upstream's daemons have.",
+        "Any other flag is an error. `kybern --help` tells of the operator's commands.",
+    ]
+    parts: list[Iterable[str]] = [head]
+    for daemon in daemons:
+        rows = (
+            (f"`--{flag.name}`", TYPES.get(flag.read.__name__, flag.read.__name__.strip("_")), default(flag), flag.help)
+            for flag in daemon
+        )  # fmt: skip
+        parts.append(["", f"## {daemon.name}", "", daemon.description, ""])
+        parts.append(table(("flag", "type", "default", "meaning"), rows))
+    return page(*parts)
+
+
+def kinds(listed: Iterable[Kind]) -> str:
+    head = [
+        "# Kinds",
+        "",
+        "Every kind that the API serves, in the order of discovery. An object's key in etcd is",
+        "`/registry/STORAGE/[NAMESPACE/]NAME`.",
+        "Kinds without storage are answered and never kept, or are served as another version is stored.",
+        "",
+    ]
+    columns = (
+        "kind",
+        "version",
+        "resource",
+        "short names",
+        "namespaced",
+        "storage",
+        "subresources",
+        "field selectors",
+    )
+    return page(head, table(columns, map(kind_row, listed)))
+
+
+def kind_row(kind: Kind) -> tuple[str, ...]:
+    return (
+        kind.kind,
+        kind.api_version,
+        kind.plural,
+        ", ".join(kind.short_names),
+        "yes" if kind.namespaced else "",
+        f"`{kind.storage}`" if kind.storage else "",
+        ", ".join(sub.name for sub in kind.subresources),
+        ", ".join(kind.selectable),
+    )
+
+
+def controllers(listed: Iterable[Controller[Any]]) -> str:
+    head = [
+        "# Controllers",
+        "",
+        "The control loops of kube-controller-manager: what wakes each of them beside what it is about, and what it",
+        "writes. `--controllers` takes the names. Acting as: the service account in kube-system with whose rights it",
+        "writes, with `--use-service-account-credentials`.",
+        "",
+    ]
+    columns = ("name", "what it does", "about", "woken by", "writes", "acting as")
+    rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
+    return page(head, table(columns, rows))
+
+
+def controller_row(one: Controller[Any]) -> tuple[str, ...]:
+    module = inspect.getmodule(one.diff)
+    text = (
+        " ".join((inspect.getdoc(sys.modules[package_of(module.__name__)]) or "").split()) if module else ""
+    )
+    written = WRITES.search(text)
+    watched = [kind.__name__ for kind in (*one.owns, *(kind for kind, _ in one.watches))]
+    return (
+        f"`{one.name}`",
+        text.partition(". ")[0] + ".",
+        "anything" if one.everything else one.kind.__name__,
+        ", ".join(dict.fromkeys(watched)) if not one.everything else "every kind that discovery lists",
+        written[1] if written else "",
+        f"`{one.component or one.name}`",
+    )
+
+
+def package_of(module: str) -> str:
+    """The controller that a module belongs to: kybern.controllers.NAME, whichever part of it that is."""
+    return ".".join(module.split(".")[:3])
+
+
+def generate() -> dict[str, str]:
+    """Every page by its file's name."""
+    return {
+        "flags.md": flags(DAEMONS),
+        "kinds.md": kinds(KINDS),
+        "controllers.md": controllers(make(Settings()) for make in CONTROLLERS),
+    }
+
+
+def main() -> None:
+    for name, text in generate().items():
+        (OUT / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
