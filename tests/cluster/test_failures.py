@@ -121,8 +121,8 @@ def test_without_a_majority_writes_fail_and_pods_go_on(lab: Lab, namespace: str)
         lambda: lab.kubectl("create", "configmap", "after", "-n", namespace),
         seconds=120,
     )
-    # What was acknowledged is there. The write that failed may have been kept by the one member that was left, and count after
-    # all: its Status promised nothing. It must not be there half.
+    # What was acknowledged is there. The write that failed may have been kept by the member that was left, and count
+    # after all: its Status promised nothing. It must not be there half.
     assert lab.kubectl("get", "configmap", "before", "-n", namespace)
     lost = lab.kubectl("get", "configmap", "lost", "-n", namespace, "-o", "name", check=False)
     assert "NotFound" in lost or lost == "configmap/lost\n"
