@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,47 @@ async def test_a_member_is_reached_by_tls_with_a_client_certificate(
         await unknown.close()
         process.kill()
         process.wait(10)
+
+
+@pytest.mark.etcd
+async def test_a_watch_leaves_a_member_that_no_longer_answers(
+    tmp_path: Path, prefix: str, etcd: Any, free_ports: Callable[[], int]
+) -> None:
+    ports = [(free_ports(), free_ports()) for _ in range(3)]
+    cluster = ",".join(f"m{at}=http://127.0.0.1:{peer}" for at, (_, peer) in enumerate(ports))
+    members = [
+        subprocess.Popen([
+            etcd.binary, f"--name=m{at}", f"--data-dir={tmp_path}/{at}", "--log-level=error", "--unsafe-no-fsync",
+            f"--listen-client-urls=http://127.0.0.1:{port}", f"--advertise-client-urls=http://127.0.0.1:{port}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+            f"--initial-cluster={cluster}",
+        ])
+        for at, (port, peer) in enumerate(ports)
+    ]  # fmt: skip
+    store = EtcdStore([f"http://127.0.0.1:{port}" for port, _ in ports])
+    try:
+        first = await eventually(lambda: store.put(prefix + "a", b"1", 0))
+        following_on = asyncio.ensure_future(following(store, prefix, first.revision, 1))
+        await asyncio.sleep(0.5)
+        members[0].send_signal(signal.SIGSTOP)
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: store.put(prefix + "b", b"2", 0))
+        with pytest.raises(Unavailable):
+            await following_on
+
+        assert asyncio.get_running_loop().time() - began < 8
+        assert len(await following(store, prefix, first.revision, 1)) == 1
+    finally:
+        await store.close()
+        for member in members:
+            member.kill()
+            member.wait(10)
+
+
+async def eventually[T](act: Callable[[], Awaitable[T]]) -> T:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await act()
+            except Unavailable:
+                await asyncio.sleep(0.05)

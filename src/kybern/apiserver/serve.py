@@ -53,8 +53,10 @@ async def serve(config: Config) -> None:
     """Run until cancelled."""
     async with contextlib.AsyncExitStack() as stack:
         values = config.values
+        # The member on this machine first: it is near, and the servers share the load.
+        members = sorted(values["etcd-servers"], key=lambda member: f"//{config.advertise}:" not in member)
         store = EtcdStore(
-            values["etcd-servers"],
+            members,
             Credentials(values["etcd-cafile"], values["etcd-certfile"], values["etcd-keyfile"]),
             values["etcd-prefix"].rstrip("/"),
         )

@@ -13,7 +13,7 @@ Watches run on a stream each (gRPC multiplexes them over one connection), so tha
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ _LEADER = (("hasleader", "true"),)
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -82,6 +82,7 @@ class _Member:
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         scheme, _, address = endpoint.rpartition("://")
         self.endpoint = endpoint
+        self.streams: set[Any] = set()
         self.channel = (
             grpc.aio.secure_channel(address, credentials.channel(), options=_OPTIONS)
             if scheme == "https"
@@ -143,6 +144,10 @@ class EtcdStore:
         if self._members[self._current] is not member:
             return
         self._current = (self._current + 1) % len(self._members)
+        if len(self._members) > 1:
+            # A member that answers no question tells of no changes either, and TCP may take long to find out.
+            for call in tuple(member.streams):
+                call.cancel()
         if self._credentials.stamp() != self._stamp:
             self._stamp = self._credentials.stamp()
             self._members = self._connected()
@@ -278,24 +283,35 @@ class EtcdStore:
         )
         call = member.watches.Watch(_requests(asked), metadata=_LEADER)
         self._streams[prefix] = asked
+        member.streams.add(call)
         try:
             async for answer in call:
-                if answer.canceled:
-                    raise _cancelled(answer)
-                for event in answer.events:
-                    yield self._event(event)
-                if not answer.events and not answer.created:
-                    yield Progress(answer.header.revision)
+                for event in self._told(answer):
+                    yield event
         except grpc.aio.AioRpcError as error:
             self._leave(member)
             raise Unavailable(_explained(error)) from error
+        except asyncio.CancelledError:
+            # grpc tells of a stream that was ended here as if the task had been.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise Unavailable(f"{member.endpoint} was left") from None
         finally:
+            member.streams.discard(call)
             if self._streams.get(prefix) is asked:
                 del self._streams[prefix]
             asked.put_nowait(None)
             call.cancel()
         self._leave(member)
         raise Unavailable("the watch ended")
+
+    def _told(self, answer: Any) -> Iterator[Event | Progress]:
+        if answer.canceled:
+            raise _cancelled(answer)
+        for event in answer.events:
+            yield self._event(event)
+        if not answer.events and not answer.created:
+            yield Progress(answer.header.revision)
 
     def _event(self, event: Any) -> Event:
         stored = self._out(event.kv)
