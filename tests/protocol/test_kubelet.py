@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.kubelet.collect import Collector
+from kybern.kubelet.rotation import Rotator
 from tests.protocol.containerd_bed import KINDS, Api, Bed, OneNode, clean, needed, one_node
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
@@ -322,3 +324,39 @@ async def test_logs_are_served(bed: Bed, unused_tcp_port: int) -> None:
         async with client.get(f"{base}x", ssl=insecure) as answer:
             assert answer.status in (400, 404)
     await clean(bed)
+
+
+async def test_a_log_that_grew_too_large_is_set_aside(bed: Bed) -> None:
+    async with one_node(bed, log_max_size="1Ki", log_max_files=3) as node:
+        script = "while true; do echo 0123456789012345678901234567890123456789; sleep 0.01; done"
+        pod = await node.add("chatty", {"name": "c", "command": ["sh", "-c", script]})
+        await node.until("chatty", running)
+        directory = bed.at / "logs" / f"default_chatty_{pod.metadata.uid}" / "c"
+        rotator = Rotator(node.kubelet.agent, node.kubelet.here, node.kubelet.settings)
+
+        for _round in range(4):
+            await asyncio.sleep(1.1)
+            await rotator.look()
+
+        names = sorted(path.name for path in directory.iterdir())
+        assert len(names) == 3, names
+        assert names[0] == "0.log"
+        assert names[1].endswith(".gz")
+        await asyncio.sleep(0.5)
+        assert (directory / "0.log").stat().st_size > 0
+    await clean(bed)
+
+
+async def test_dead_runs_beyond_the_last_two_are_removed(node: OneNode) -> None:
+    pod = await node.add("loops", {"name": "c", "command": ["true"]}, restartPolicy="Always")
+    await node.until("loops", lambda p: bool(p.status.container_statuses) and first(p).restart_count >= 1)
+    (worker, _task) = node.kubelet.agent.workers[pod.metadata.uid]
+    worker._steps.delays.clear()
+    worker.wake()
+    await node.until("loops", lambda p: first(p).restart_count >= 2)
+
+    await Collector(node.kubelet.agent, node.kubelet.here, node.kubelet.settings).look()
+
+    left = (await node.runtime.actual(pod.metadata.uid)).instances
+    assert len(left) == 2
+    assert [run.attempt for run in left] == [2, 1]

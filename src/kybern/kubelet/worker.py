@@ -36,7 +36,7 @@ from kybern.machinery.struct import replace
 log = logging.getLogger(__name__)
 
 _RETRY = 10.0
-_RETRY_MOUNT = 2.0
+_FIRST_MOUNT, _LAST_MOUNT = 0.5, 122.0
 _REFRESH = 60.0
 # More steps than any plan needs; a plan that never comes to rest must not turn into a busy loop.
 _STEPS = 50
@@ -62,6 +62,7 @@ class Worker:
         self._steps = Steps(here)
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
+        self._mount_delay = _FIRST_MOUNT
         self.prober = Prober(here.runtime, here.voice, next(iter(here.host_ips), ""), self.wake)
 
     # -- what others say -------------------------------------------------------------------------------------------
@@ -215,7 +216,8 @@ class Worker:
                 text = f'MountVolume.SetUp failed for volume "{name}" : {problem}'
                 self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
             if self._volumes is None:
-                return _RETRY_MOUNT
+                self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)
+                return self._mount_delay
         # Spread, so that the pods of a node do not all ask the API server in the same second.
         self._refresh_at = now + _REFRESH * random.uniform(1.0, 1.5)  # noqa: S311  # no secret
         return None
