@@ -220,7 +220,7 @@ async def test_a_watch_leaves_a_member_that_no_longer_answers(
         first = await eventually(lambda: store.put(prefix + "a", b"1", 0))
         following_on = asyncio.ensure_future(following(store, prefix, first.revision, 1))
         await asyncio.sleep(0.5)
-        members[0].send_signal(signal.SIGSTOP)
+        members[store._current].send_signal(signal.SIGSTOP)
         began = asyncio.get_running_loop().time()
         await eventually(lambda: store.put(prefix + "b", b"2", 0))
         with pytest.raises(Unavailable):
