@@ -14,6 +14,7 @@ from kybern.apiserver.options import WriteOptions
 from kybern.apiserver.route import Table
 from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.user import User
+from kybern.machinery.apply.shape import Shape
 from kybern.machinery.kind import Kind, Raw
 from kybern.storage.cache import Cache, Caches
 from kybern.storage.store import Store
@@ -55,6 +56,7 @@ class Engine:
     charge: Callable[[Raw], Awaitable[None]] | None = None
     event_ttl: int = 3600
     clock: Callable[[], float] = time.time
+    shapes: dict[tuple[str, str, str], Shape] = field(default_factory=dict)
     _forms: dict[str, Form] = field(default_factory=dict)
 
     def form(self, kind: Kind) -> Form:
@@ -71,7 +73,7 @@ class Engine:
 
 @dataclass(slots=True)
 class Call:
-    """One request for objects of one kind. ``warnings`` go to the client."""
+    """One request for objects of one kind. ``warnings`` go to the client; ``agent`` is what it calls itself."""
 
     engine: Engine
     kind: Kind
@@ -82,6 +84,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     options: WriteOptions = field(default_factory=WriteOptions)
     warnings: list[str] = field(default_factory=list)
+    agent: str = "kube-apiserver"
 
     @property
     def stored(self) -> Kind:

@@ -195,6 +195,7 @@ class Server:
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
     ) -> web.StreamResponse:
         call = self._call(target, user, query)
+        call.agent = request.headers.get("User-Agent", "")
         request["warnings"] = call.warnings
         if request.method == "HEAD":
             raise problems.not_allowed()

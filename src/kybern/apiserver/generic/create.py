@@ -3,19 +3,24 @@
 from kybern.apiserver import problems
 from kybern.apiserver.answer import One
 from kybern.apiserver.engine import Call, Engine, Outcome
-from kybern.apiserver.generic import admit, current, prepare
+from kybern.apiserver.generic import admit, current, owners, prepare
 from kybern.machinery.kind import Raw
 from kybern.storage.store import RevisionMismatch
 
 _TRIES = 8
 
 
-async def create(call: Call, raw: Raw) -> One:
-    """Store a decoded and defaulted body. A generated name that is taken is generated again."""
+async def create(call: Call, raw: Raw, *, owned: bool = False) -> One:
+    """Store a decoded and defaulted body. A generated name that is taken is generated again.
+
+    ``owned``: the body says already who manages which fields.
+    """
     prepare.place(call, raw)
     call.name = raw["metadata"].get("name") or ""
     if raw["metadata"].get("resourceVersion", "0") != "0" and not call.options.dry_run:
         raise problems.Unexpected("resourceVersion should not be set on objects to be created")
+    if not owned:
+        owners.record_new(call, raw)
     asked = admit.request(call, "CREATE", raw, None)
     await admit.mutate(call, asked)
     given = raw["metadata"].get("name") or ""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from kybern.apiserver import problems
 from kybern.apiserver.answer import One
 from kybern.apiserver.engine import Call
-from kybern.apiserver.generic import admit, create, current, delete, prepare
+from kybern.apiserver.generic import admit, create, current, delete, owners, prepare
 from kybern.apiserver.generic.current import Current
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machinery.kind import Raw
@@ -61,14 +61,17 @@ def _copy[T](value: T) -> T:
     return value
 
 
-async def change(call: Call, making: Change) -> One:
-    """Replace the object by what ``making`` makes of it."""
+async def change(call: Call, making: Change, *, owned: bool = False) -> One:
+    """Replace the object by what ``making`` makes of it.
+
+    ``owned``: that says already who manages which fields.
+    """
     fresh = False
     for _ in range(_TRIES):
         found = await current.read(call, fresh=fresh)
         warned = len(call.warnings)
         try:
-            return await _changed(call, found, making)
+            return await _changed(call, found, making, owned=owned)
         except (ApiError, RevisionMismatch) as problem:
             if isinstance(problem, ApiError) and not found.cached:
                 raise
@@ -77,20 +80,21 @@ async def change(call: Call, making: Change) -> One:
     raise problems.conflict(call.kind, call.name)
 
 
-async def _changed(call: Call, found: Current, making: Change) -> One:
+async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -> One:
     raw = await making(found)
     asks = prepare.versioned(call, raw, found)
+    if not owned:
+        owners.record_changed(call, raw, found)
     asked = admit.request(call, "UPDATE", raw, found.raw)
     await admit.mutate(call, asked)
     prepare.changed(call, raw, found)
     prepare.check_changed(call, raw, found)
     await admit.validate(call, asked)
-    value = current.value_of(call, raw)
-    if value == current.value_of(call, found.raw):
+    if _same(call, raw, found):
         if found.cached:
             # The cache may be behind, and what was there a moment ago may be what is asked for now.
             raise RevisionMismatch(call.key, None)
-        return One(call.kind, current.served(call, value, found.revision))
+        return One(call.kind, current.served(call, current.value_of(call, found.raw), found.revision))
     outcome = await create.guarded(call.engine, call, raw, found.raw)
     try:
         one = await _written(call, raw, found)
@@ -104,6 +108,13 @@ async def _changed(call: Call, found: Current, making: Change) -> One:
         raise
     await outcome.stored()
     return one
+
+
+def _same(call: Call, raw: Raw, found: Current) -> bool:
+    """Whether nothing differs, or only the times at which somebody changed something."""
+    type_meta = {"apiVersion": call.kind.api_version, "kind": call.kind.kind}
+    new, was = {**raw, **type_meta}, {**found.raw, **type_meta}
+    return new == was or owners.timeless(new, found) == was
 
 
 async def _written(call: Call, raw: Raw, found: Current) -> One:

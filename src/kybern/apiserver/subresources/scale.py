@@ -83,6 +83,7 @@ async def _set(call: Call, wanted: patch.Apply) -> Plain:
         call.query,
         call.options,
         call.warnings,
+        call.agent,
     )
     one = await update.change(as_parent, making)
     return Plain(scale_of(decoded(one.body)))
