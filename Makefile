@@ -37,7 +37,8 @@ test-unit: setup-develop
 	$(PYTHON) -m pytest -q tests/unit tests/roles tests/simulation
 
 test-protocol: setup-develop
-	scripts/fetch-test-tools
+	scripts/fetch-etcd >/dev/null
+	scripts/fetch-containerd >/dev/null
 	$(PYTHON) -m pytest -q tests/protocol
 
 test-cluster: setup-develop
