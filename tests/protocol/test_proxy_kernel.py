@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,9 @@ def network() -> Iterator[None]:
         sh(f"ip -n {NODE} link set cni0 up")
         link(CLIENT, "192.0.2.2/24", "192.0.2.1", "outside")
         sh(f"ip -n {NODE} addr add 192.0.2.1/24 dev outside")
-        sh(f"ip -n {NODE} route add default via 192.0.2.2")  # a service IP must have a way out to be looked at at all
+        sh(
+            f"ip -n {NODE} route add default via 192.0.2.2"
+        )  # a service IP must have a way out to be looked at at all
         for name, address, peer in ((POD, "10.244.1.2", "pod1"), (OTHER, "10.244.1.3", "pod2")):
             link(name, f"{address}/24", "10.244.1.1", peer)
             sh(f"ip -n {NODE} link set {peer} master cni0")
@@ -125,7 +128,7 @@ class InNode:
     def remove(self) -> None:
         self._inside(self.kernel.remove())
 
-    def _inside(self, work):
+    def _inside[T](self, work: Coroutine[Any, Any, T]) -> T:
         before = os.open("/proc/self/ns/net", os.O_RDONLY)
         inside = os.open(f"/run/netns/{NODE}", os.O_RDONLY)
         try:

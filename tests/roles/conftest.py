@@ -1,6 +1,7 @@
 """A cluster of three masters and a worker, and a state directory that lasts as long as a test."""
 
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def worker() -> Machine:
 
 
 @pytest.fixture
-def cluster(worker) -> Cluster:
+def cluster(worker: Machine) -> Cluster:
     return Cluster(
         name="test",
         network=IPv4Network("10.1.0.0/24"),
@@ -37,7 +38,7 @@ def single() -> Cluster:
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch):
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
     pki.certificates.cache_clear()
     (tmp_path / "test").mkdir()

@@ -116,7 +116,8 @@ class FakeMachine:
             for member in archive:
                 path = "/" + member.name.removesuffix(NEW)
                 kind = "d" if member.isdir() else "l" if member.issym() else "f"
-                content = archive.extractfile(member).read() if kind == "f" else b""
+                stream = archive.extractfile(member) if kind == "f" else None
+                content = stream.read() if stream else b""
                 self.contents[path] = content
                 self.tree[path] = Found(
                     kind,
@@ -169,9 +170,10 @@ class Run:
         self.state = State(Inventory((hosts, {})), Config(FAIL_PERCENT=0))
         self.hosts: list[Host] = [self.state.inventory.get_host(name) for name in names]
         for host, machine in zip(self.hosts, machines, strict=True):
-            host.connected = True
-            host.get_fact = machine.fact
-            host.connector = SimpleNamespace(run_shell_command=_shell(machine), put_file=_upload(machine))
+            replaced: Any = host
+            replaced.connected = True
+            replaced.get_fact = machine.fact
+            replaced.connector = SimpleNamespace(run_shell_command=_shell(machine), put_file=_upload(machine))
             self.state.activate_host(host)
         self.state.current_stage = StateStage.Prepare
 

@@ -16,12 +16,12 @@ OWN = {"operations.py", "facts.py"}
 LASTING = {"Interface", "PythonVersion"}
 
 
-def nodes(path: Path, kind: type) -> list:
+def nodes[T: ast.AST](path: Path, kind: type[T]) -> list[T]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kind)]
 
 
 @pytest.mark.parametrize("path", DEPLOYS, ids=lambda path: path.name)
-def test_a_deploy_calls_each_role_on_a_line_of_its_own_and_in_no_loop(path):
+def test_a_deploy_calls_each_role_on_a_line_of_its_own_and_in_no_loop(path: Path) -> None:
     """An operation's identity is the line it was called from: a loop merges different ones of different machines."""
     assert nodes(path, ast.For) + nodes(path, ast.While) + nodes(path, ast.Lambda) == []
     calls = [statement.lineno for statement in nodes(path, ast.Expr) if isinstance(statement.value, ast.Call)]
@@ -29,7 +29,7 @@ def test_a_deploy_calls_each_role_on_a_line_of_its_own_and_in_no_loop(path):
 
 
 @pytest.mark.parametrize("path", ROLES, ids=lambda path: path.name)
-def test_a_role_calls_no_operation_in_a_loop(path):
+def test_a_role_calls_no_operation_in_a_loop(path: Path) -> None:
     if path.name in OWN:
         return
     names = {"bundle", "units", "ready", "once", "accounts", "packages"}
@@ -43,7 +43,7 @@ def test_a_role_calls_no_operation_in_a_loop(path):
 
 
 @pytest.mark.parametrize("path", ROLES + DEPLOYS, ids=lambda path: path.name)
-def test_nothing_decides_by_change_or_runs_on_whichever_host_comes_first(path):
+def test_nothing_decides_by_change_or_runs_on_whichever_host_comes_first(path: Path) -> None:
     text = path.read_text()
 
     assert "_run_once" not in text
@@ -65,7 +65,7 @@ def outside_of_operations(path: Path) -> list[ast.stmt]:
 
 
 @pytest.mark.parametrize("path", [path for path in ROLES if path.name not in OWN], ids=lambda path: path.name)
-def test_a_role_asks_only_lasting_facts_while_it_is_prepared(path):
+def test_a_role_asks_only_lasting_facts_while_it_is_prepared(path: Path) -> None:
     asked = [
         ast.unparse(node.args[0])
         for statement in outside_of_operations(path)
@@ -78,7 +78,7 @@ def test_a_role_asks_only_lasting_facts_while_it_is_prepared(path):
 
 
 @pytest.mark.parametrize("path", ROLES, ids=lambda path: path.name)
-def test_every_operation_has_a_name(path):
+def test_every_operation_has_a_name(path: Path) -> None:
     operations = {"bundle", "units", "ready", "once", "accounts", "packages"}
     calls = [
         node
@@ -88,7 +88,7 @@ def test_every_operation_has_a_name(path):
     assert [call.lineno for call in calls if "name" not in {keyword.arg for keyword in call.keywords}] == []
 
 
-def pyinfra(folder: Path, deploy: str, *flags: str) -> subprocess.CompletedProcess:
+def pyinfra(folder: Path, deploy: str, *flags: str) -> subprocess.CompletedProcess[str]:
     (folder / "inventory.py").write_text(
         'hosts = ["@fake/m1", "@fake/m2", "@fake/m3", "@fake/w1", "@fake/w2"]\n'
     )
@@ -111,7 +111,7 @@ server.shell(name="Each", commands=["true"], _serial=True)
 """
 
 
-def test_serial_takes_the_inventory_s_order(tmp_path):
+def test_serial_takes_the_inventory_s_order(tmp_path: Path) -> None:
     """Of a set of hosts each run makes another order."""
     result = pyinfra(tmp_path, SERIAL)
 
@@ -134,12 +134,12 @@ server.shell(name="After", commands=["true"])
 """
 
 
-def test_one_failed_machine_stops_the_run_with_an_error(tmp_path):
+def test_one_failed_machine_stops_the_run_with_an_error(tmp_path: Path) -> None:
     result = pyinfra(tmp_path, FAILING)
 
     assert result.returncode != 0
     assert "Starting operation: After" not in result.stderr
 
 
-def test_an_older_pyinfra_is_refused():
+def test_an_older_pyinfra_is_refused() -> None:
     assert 'REQUIRE_PYINFRA_VERSION = ">=3.10' in (ROOT / "config.py").read_text()

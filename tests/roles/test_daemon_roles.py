@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ from tests.roles.harness import FakeMachine, Run, apply, plan
 
 ROOT = Path(__file__).parents[2]
 
-type Role = Callable[[Cluster, Machine], object]
+type Role = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ class Daemon:
     programs: bool = True
 
 
+def of_cluster(role: Role) -> Role:
+    """A role that asks only for the cluster."""
+    return lambda cluster, _machine: role(cluster)
+
+
+def of_machine(role: Role) -> Role:
+    return lambda _cluster, machine: role(machine)
+
+
 DAEMONS = (
     Daemon(
         "apiserver",
@@ -52,19 +62,19 @@ DAEMONS = (
     ),
     Daemon(
         "controller manager",
-        lambda cluster, _machine: controller_manager(cluster),
+        of_cluster(controller_manager),
         "kube-controller-manager.service",
         ("controller manager | Unit", "controller manager | Running"),
     ),
     Daemon(
         "scheduler",
-        lambda cluster, _machine: scheduler(cluster),
+        of_cluster(scheduler),
         "kube-scheduler.service",
         ("scheduler | Unit", "scheduler | Running"),
     ),
     Daemon(
         "runtime",
-        lambda cluster, _machine: runtime(cluster),
+        of_cluster(runtime),
         "containerd.service",
         ("runtime | Files", "runtime | Running", "runtime | Images loaded"),
         programs=False,
@@ -78,7 +88,7 @@ DAEMONS = (
     Daemon("kube-proxy", kube_proxy, "kube-proxy.service", ("kube-proxy | Unit", "kube-proxy | Running")),
     Daemon(
         "pod network",
-        lambda _cluster, machine: pod_network(machine),
+        of_machine(pod_network),
         "kybern-pod-network.service",
         ("pod network | Unit", "pod network | Running"),
     ),
@@ -108,7 +118,7 @@ def made(folder: Path, digest: str) -> Release:
 
 
 @pytest.fixture(autouse=True)
-def small(tmp_path, monkeypatch):
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files for what takes minutes to make: the release, and the archive of images."""
     monkeypatch.chdir(ROOT)
     images = tmp_path / "images.tar"
@@ -117,7 +127,7 @@ def small(tmp_path, monkeypatch):
     use(tmp_path, monkeypatch, "one")
 
 
-def use(folder, monkeypatch, digest: str) -> Release:
+def use(folder: Path, monkeypatch: pytest.MonkeyPatch, digest: str) -> Release:
     found = made(folder, digest)
     monkeypatch.setattr(package_role, "release", lambda _python: found)
     return found
@@ -135,7 +145,7 @@ def restarts(fake: FakeMachine) -> list[str]:
 
 
 @pytest.mark.parametrize("daemon", DAEMONS, ids=named)
-def test_a_new_master_gets_its_daemon(daemon, cluster):
+def test_a_new_master_gets_its_daemon(daemon: Daemon, cluster: Cluster) -> None:
     fake = FakeMachine("m1")
     planned = plan(daemon.role, cluster, cluster.masters[0], fake)
 
@@ -148,7 +158,7 @@ def test_a_new_master_gets_its_daemon(daemon, cluster):
 
 
 @pytest.mark.parametrize("daemon", DAEMONS, ids=named)
-def test_a_finished_master_is_left_alone(daemon, cluster):
+def test_a_finished_master_is_left_alone(daemon: Daemon, cluster: Cluster) -> None:
     fake = finished(daemon.role, cluster, cluster.masters[0])
 
     assert plan(daemon.role, cluster, cluster.masters[0], fake) == []
@@ -157,7 +167,7 @@ def test_a_finished_master_is_left_alone(daemon, cluster):
 
 
 @pytest.mark.parametrize("daemon", ON_NODES, ids=named)
-def test_a_finished_worker_is_left_alone(daemon, cluster, worker):
+def test_a_finished_worker_is_left_alone(daemon: Daemon, cluster: Cluster, worker: Machine) -> None:
     fake = finished(daemon.role, cluster, worker)
 
     assert daemon.unit in fake.units
@@ -165,7 +175,7 @@ def test_a_finished_worker_is_left_alone(daemon, cluster, worker):
 
 
 @pytest.mark.parametrize("daemon", DAEMONS, ids=named)
-def test_a_daemon_that_stopped_is_started_again(daemon, cluster):
+def test_a_daemon_that_stopped_is_started_again(daemon: Daemon, cluster: Cluster) -> None:
     fake = finished(daemon.role, cluster, cluster.masters[0])
     fake.units[daemon.unit] = replace(fake.units[daemon.unit], active=False)
 
@@ -177,8 +187,8 @@ def test_a_daemon_that_stopped_is_started_again(daemon, cluster):
 
 @pytest.mark.parametrize("daemon", OURS, ids=named)
 def test_a_new_release_restarts_a_daemon_of_ours_and_runs_its_programs(
-    daemon, cluster, tmp_path, monkeypatch
-):
+    daemon: Daemon, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = finished(daemon.role, cluster, cluster.masters[0])
     use(tmp_path, monkeypatch, "two")
 
@@ -189,7 +199,9 @@ def test_a_new_release_restarts_a_daemon_of_ours_and_runs_its_programs(
     assert plan(daemon.role, cluster, cluster.masters[0], fake) == []
 
 
-def test_a_new_release_does_not_touch_containerd(cluster, tmp_path, monkeypatch):
+def test_a_new_release_does_not_touch_containerd(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (daemon,) = [daemon for daemon in DAEMONS if not daemon.programs]
     fake = finished(daemon.role, cluster, cluster.masters[0])
     use(tmp_path, monkeypatch, "two")
@@ -207,7 +219,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGES, ids=[name for name, _ in CHANGES])
-def test_a_changed_setting_restarts_the_daemon_that_reads_it(name, change, cluster):
+def test_a_changed_setting_restarts_the_daemon_that_reads_it(
+    name: str, change: dict[str, Any], cluster: Cluster
+) -> None:
     (daemon,) = [one for one in DAEMONS if one.name == name]
     machine = cluster.masters[0]
     fake = finished(daemon.role, cluster, machine)
@@ -218,7 +232,7 @@ def test_a_changed_setting_restarts_the_daemon_that_reads_it(name, change, clust
     assert daemon.unit in restarts(fake)[0]
 
 
-def test_api_servers_restart_one_at_a_time_and_each_waits_until_it_is_ready(cluster):
+def test_api_servers_restart_one_at_a_time_and_each_waits_until_it_is_ready(cluster: Cluster) -> None:
     masters = cluster.masters
     fakes = [finished(apiserver, cluster, master) for master in masters]
     run = Run(fakes)
@@ -232,14 +246,16 @@ def test_api_servers_restart_one_at_a_time_and_each_waits_until_it_is_ready(clus
     assert ["/readyz" in line for fake in fakes for line in restarts(fake)] == [True] * 3
 
 
-def test_the_second_api_server_stays_as_it_is_when_the_first_did_not_come_back(cluster):
+def test_the_second_api_server_stays_as_it_is_when_the_first_did_not_come_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     masters = cluster.masters
     fakes = [finished(apiserver, cluster, master) for master in masters]
     fakes[0].fails = lambda command: "restart kube-apiserver" in command
     run = Run(fakes)
     run.prepare(apiserver, replace(cluster, cluster_domain="example.local"), masters)
     # As config.py has it: in the inventory's order.
-    run.state.inventory.get_active_hosts = lambda: run.hosts
+    monkeypatch.setattr(run.state.inventory, "get_active_hosts", lambda: run.hosts)
     with pytest.raises(PyinfraError):
         run.execute()
 
@@ -254,11 +270,11 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
 
 @pytest.mark.parametrize(("daemon", "user"), [("apiserver", "kube-apiserver"), ("scheduler", "kube-scheduler"),
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
-def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon, user, cluster):
+def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
 
 
-def test_masters_take_no_ordinary_pods_when_there_are_workers(cluster, single):
+def test_masters_take_no_ordinary_pods_when_there_are_workers(cluster: Cluster, single: Cluster) -> None:
     taint = "--register-with-taints=node-role.kubernetes.io/control-plane=:NoSchedule"
 
     assert taint in unit_of("kubelet", cluster, cluster.masters[0])
@@ -266,7 +282,7 @@ def test_masters_take_no_ordinary_pods_when_there_are_workers(cluster, single):
     assert "register-with-taints" not in unit_of("kubelet", single, single.masters[0])
 
 
-def test_only_masters_are_labelled_as_such(cluster, worker):
+def test_only_masters_are_labelled_as_such(cluster: Cluster, worker: Machine) -> None:
     fake = FakeMachine(worker.name)
     apply(kubelet, cluster, worker, fake)
 
@@ -274,7 +290,7 @@ def test_only_masters_are_labelled_as_such(cluster, worker):
     assert not [line for line in fake.commands if "control-plane" in line]
 
 
-def test_one_master_waits_until_all_nodes_are_ready(cluster, worker):
+def test_one_master_waits_until_all_nodes_are_ready(cluster: Cluster, worker: Machine) -> None:
     fake = FakeMachine("m1")
 
     assert apply(nodes_ready, cluster, cluster.masters[0], fake) == ["nodes | Ready"]
@@ -282,7 +298,7 @@ def test_one_master_waits_until_all_nodes_are_ready(cluster, worker):
     assert plan(nodes_ready, cluster, cluster.masters[1]) == plan(nodes_ready, cluster, worker) == []
 
 
-def test_images_that_somebody_removed_are_loaded_again(cluster, worker):
+def test_images_that_somebody_removed_are_loaded_again(cluster: Cluster, worker: Machine) -> None:
     role = next(daemon.role for daemon in DAEMONS if daemon.name == "runtime")
     fake = finished(role, cluster, worker)
     fake.true.clear()
@@ -290,14 +306,14 @@ def test_images_that_somebody_removed_are_loaded_again(cluster, worker):
     assert apply(role, cluster, worker, fake) == ["runtime | Images loaded"]
 
 
-def test_containerd_starts_pods_with_the_image_that_was_loaded(cluster):
+def test_containerd_starts_pods_with_the_image_that_was_loaded(cluster: Cluster) -> None:
     config = runtime_role.containerd(cluster).inputs[0].content.decode()
 
     assert f'sandbox_image = "{oci.PAUSE}"' in config
     assert oci.PAUSE in runtime_role.names()
 
 
-def test_a_container_host_keeps_scores_that_it_may_not_set(cluster):
+def test_a_container_host_keeps_scores_that_it_may_not_set(cluster: Cluster) -> None:
     lxc, qemu = (
         runtime_role.containerd(replace(cluster, driver=driver)).inputs[0].content.decode()
         for driver in ("lxc", "qemu")
@@ -307,7 +323,9 @@ def test_a_container_host_keeps_scores_that_it_may_not_set(cluster):
     assert "restrict_oom_score_adj = false" in qemu
 
 
-def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of_a_node(cluster, worker):
+def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of_a_node(
+    cluster: Cluster, worker: Machine
+) -> None:
     held, node = FakeMachine("m1"), FakeMachine(worker.name)
 
     assert apply(kubeconfigs, cluster, cluster.masters[0], held) == [
@@ -331,8 +349,8 @@ def paths(names: set[str]) -> set[str]:
 
 
 def test_a_daemon_asks_the_nearest_api_server_and_the_operator_the_cluster_s_address(
-    cluster, worker, single, state
-):
+    cluster: Cluster, worker: Machine, single: Cluster, state: Path
+) -> None:
     near = [conf(cluster, worker), conf(cluster, cluster.masters[0]), conf(single, single.masters[0])]
 
     assert near == [
@@ -354,7 +372,7 @@ def server(content: bytes) -> str:
     return str(yaml.safe_load(content)["clusters"][0]["cluster"]["server"])
 
 
-def test_the_operator_s_kubeconfig_is_made_again_when_it_is_lost(cluster, state):
+def test_the_operator_s_kubeconfig_is_made_again_when_it_is_lost(cluster: Cluster, state: Path) -> None:
     machine = cluster.masters[0]
     fake = finished(kubeconfigs, cluster, machine)
     (state / "test/admin.conf").unlink()
@@ -363,12 +381,14 @@ def test_the_operator_s_kubeconfig_is_made_again_when_it_is_lost(cluster, state)
     assert fake.commands == []
 
 
-def test_no_other_machine_than_the_first_master_writes_the_operator_s_kubeconfig(cluster, worker):
+def test_no_other_machine_than_the_first_master_writes_the_operator_s_kubeconfig(
+    cluster: Cluster, worker: Machine
+) -> None:
     for machine in (cluster.masters[1], worker):
         assert plan(kubeconfigs, cluster, machine) == ["kubeconfig | Of the daemons"]
 
 
-def test_a_renewed_certificate_reaches_the_kubeconfig(cluster, worker, state):
+def test_a_renewed_certificate_reaches_the_kubeconfig(cluster: Cluster, worker: Machine, state: Path) -> None:
     fake = finished(kubeconfigs, cluster, worker)
     for file in (state / "test/pki").rglob("*kubelet*"):
         file.unlink()
@@ -377,7 +397,9 @@ def test_a_renewed_certificate_reaches_the_kubeconfig(cluster, worker, state):
     assert apply(kubeconfigs, cluster, worker, fake) == ["kubeconfig | Of the daemons"]
 
 
-def test_a_release_is_unpacked_beside_its_place_and_then_taken_into_use(cluster, worker):
+def test_a_release_is_unpacked_beside_its_place_and_then_taken_into_use(
+    cluster: Cluster, worker: Machine
+) -> None:
     fake = FakeMachine(worker.name)
 
     assert apply(only_package, cluster, worker, fake) == [
@@ -398,7 +420,9 @@ def test_a_release_is_unpacked_beside_its_place_and_then_taken_into_use(cluster,
     assert plan(only_package, cluster, worker, fake) == []
 
 
-def test_a_new_package_with_the_same_dependencies_sends_only_itself(cluster, worker, tmp_path, monkeypatch):
+def test_a_new_package_with_the_same_dependencies_sends_only_itself(
+    cluster: Cluster, worker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = finished(only_package, cluster, worker)
     first, second = made(tmp_path, "one"), made(tmp_path, "two")
     mixed = Release(first.dependencies, second.package)
@@ -407,7 +431,7 @@ def test_a_new_package_with_the_same_dependencies_sends_only_itself(cluster, wor
     assert apply(only_package, cluster, worker, fake) == ["package | Daemons", "package | In use"]
 
 
-def test_releases_that_nobody_uses_go_away(cluster, worker):
+def test_releases_that_nobody_uses_go_away(cluster: Cluster, worker: Machine) -> None:
     fake = finished(only_package, cluster, worker)
     (probe,) = [asked for asked in fake.asked if asked.startswith("find /opt/kybern")]
     fake.true.add(probe)
@@ -418,10 +442,17 @@ def test_releases_that_nobody_uses_go_away(cluster, worker):
     assert "! -path /opt/kybern/dependencies-one ! -path /opt/kybern/package-one" in removal
 
 
-def test_a_machine_is_asked_once_for_its_python(cluster, monkeypatch):
+def test_a_machine_is_asked_once_for_its_python(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[str] = []
-    found = package_role.release("3.13")
-    monkeypatch.setattr(package_role, "release", lambda python: asked.append(python) or found)
+    found = made(tmp_path, "one")
+
+    def release(python: str) -> Release:
+        asked.append(python)
+        return found
+
+    monkeypatch.setattr(package_role, "release", release)
     fake = FakeMachine("m1")
     run = Run([fake])
     for role in (only_package, kube_proxy, kubelet):

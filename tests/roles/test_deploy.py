@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kybern.machines import oci
-from kybern.machines.topology import Machine
+from kybern.machines.topology import Cluster, Machine
 from roles import package
 from roles.release import Archive, Release
 from roles.system import wanted_packages
@@ -27,7 +27,7 @@ def made(folder: Path, digest: str) -> Release:
 
 
 @pytest.fixture(autouse=True)
-def release(tmp_path, monkeypatch):
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes to make is not made here."""
     monkeypatch.chdir(ROOT)
     images = tmp_path / "images.tar"
@@ -36,11 +36,11 @@ def release(tmp_path, monkeypatch):
     monkeypatch.setattr(oci, "bundle", lambda: images)
 
 
-def machines(cluster) -> list[FakeMachine]:
+def machines(cluster: Cluster) -> list[FakeMachine]:
     return [FakeMachine(one.name, packages=set(wanted_packages(cluster, one))) for one in cluster.machines]
 
 
-def test_a_second_run_changes_nothing_and_executes_nothing(cluster):
+def test_a_second_run_changes_nothing_and_executes_nothing(cluster: Cluster) -> None:
     fakes = machines(cluster)
     first = deploy(cluster, fakes)
     for fake in fakes:
@@ -51,22 +51,22 @@ def test_a_second_run_changes_nothing_and_executes_nothing(cluster):
     assert [fake.commands for fake in fakes] == [[], [], [], []]
 
 
-def test_one_machine_that_is_everything_comes_to_rest(single):
+def test_one_machine_that_is_everything_comes_to_rest(single: Cluster) -> None:
     fakes = machines(single)
     deploy(single, fakes)
 
     assert deploy(single, fakes) == {}
 
 
-def test_all_members_of_etcd_are_healthy_before_any_api_server_starts(cluster):
+def test_all_members_of_etcd_are_healthy_before_any_api_server_starts(cluster: Cluster) -> None:
     names = list(deploy(cluster, machines(cluster)))
 
     assert names.index("etcd | Healthy") < names.index("apiserver | Started")
 
 
 def test_a_new_release_restarts_the_daemons_and_neither_etcd_nor_the_balancers(
-    cluster, tmp_path, monkeypatch
-):
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fakes = machines(cluster)
     deploy(cluster, fakes)
     monkeypatch.setattr(package, "release", lambda _python: made(tmp_path, "two"))
@@ -81,7 +81,7 @@ def test_a_new_release_restarts_the_daemons_and_neither_etcd_nor_the_balancers(
     assert deploy(cluster, fakes) == {}
 
 
-def test_another_worker_restarts_nothing_on_the_machines_that_are_there(cluster):
+def test_another_worker_restarts_nothing_on_the_machines_that_are_there(cluster: Cluster) -> None:
     fakes = machines(cluster)
     deploy(cluster, fakes)
     added = Machine("w2", IPv4Address("10.1.0.22"), frozenset({"worker"}))
@@ -95,7 +95,7 @@ def test_another_worker_restarts_nothing_on_the_machines_that_are_there(cluster)
     assert all("kybern-firewall.service" in line for line in restarted)
 
 
-def test_no_round_trip_is_wasted_on_a_machine_that_is_finished(cluster):
+def test_no_round_trip_is_wasted_on_a_machine_that_is_finished(cluster: Cluster) -> None:
     """The budget of a no-op run: what each machine is asked, in all."""
     fakes = machines(cluster)
     deploy(cluster, fakes)

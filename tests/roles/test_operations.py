@@ -4,7 +4,9 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyinfra.api import Config, Inventory, State
@@ -16,14 +18,14 @@ from pyinfra.api.state import StateStage
 
 from roles.facts import LONGEST, Tree, Units
 from roles.operations import bundle, once, ready, units
-from roles.tree import Directory, File, Link, Service, Upload
+from roles.tree import Directory, Entry, File, Link, Service, Upload
 from tests.roles.harness import FakeMachine, Run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to root")
 pytestmark = needs_root
 
 
-def run(operation, diff=False, verbose=False, **arguments) -> bool:
+def run(operation: Any, diff: bool = False, verbose: bool = False, **arguments: Any) -> bool:
     """One operation on this computer, as pyinfra runs it; whether it changed something."""
     state = State(Inventory((["@local"], {})), Config(FAIL_PERCENT=0, DIFF=diff))
     state.print_input = state.print_fact_input = verbose
@@ -39,7 +41,7 @@ def run(operation, diff=False, verbose=False, **arguments) -> bool:
         disconnect_all(state)
 
 
-def tree(folder: Path) -> list:
+def tree(folder: Path) -> list[Entry]:
     return [
         Directory(f"{folder}/conf", mode="750"),
         File(f"{folder}/conf/a.txt", b"one\n", mode="0640"),
@@ -48,7 +50,7 @@ def tree(folder: Path) -> list:
     ]
 
 
-def test_a_tree_arrives_with_content_modes_and_links(tmp_path):
+def test_a_tree_arrives_with_content_modes_and_links(tmp_path: Path) -> None:
     assert run(bundle, files=tree(tmp_path))
 
     assert (tmp_path / "conf/a.txt").read_bytes() == b"one\n"
@@ -63,7 +65,7 @@ def test_a_tree_arrives_with_content_modes_and_links(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.name.endswith(".kybern-new")] == []
 
 
-def test_the_same_tree_again_executes_nothing(tmp_path):
+def test_the_same_tree_again_executes_nothing(tmp_path: Path) -> None:
     run(bundle, files=tree(tmp_path))
 
     assert not run(bundle, files=tree(tmp_path))
@@ -81,7 +83,7 @@ def test_the_same_tree_again_executes_nothing(tmp_path):
         lambda folder: ((folder / "conf/a.txt").unlink(), (folder / "conf/a.txt").symlink_to("deep/b.key")),
     ],
 )
-def test_whatever_differs_is_put_right(tmp_path, undo):
+def test_whatever_differs_is_put_right(tmp_path: Path, undo: Callable[[Path], object]) -> None:
     run(bundle, files=tree(tmp_path))
     undo(tmp_path)
 
@@ -90,7 +92,7 @@ def test_whatever_differs_is_put_right(tmp_path, undo):
     assert (tmp_path / "conf/deep/b.key").read_bytes() == b"k\x00ey"
 
 
-def test_pruning_removes_what_is_not_listed_and_nothing_else(tmp_path):
+def test_pruning_removes_what_is_not_listed_and_nothing_else(tmp_path: Path) -> None:
     run(bundle, files=tree(tmp_path))
     (tmp_path / "conf/old dir").mkdir()
     (tmp_path / "conf/old dir/it's here").write_text("x")
@@ -103,7 +105,7 @@ def test_pruning_removes_what_is_not_listed_and_nothing_else(tmp_path):
     assert not run(bundle, files=tree(tmp_path), prune=(f"{tmp_path}/conf",))
 
 
-def test_what_is_to_be_absent_is_removed_once(tmp_path):
+def test_what_is_to_be_absent_is_removed_once(tmp_path: Path) -> None:
     (tmp_path / "gone").write_text("x")
 
     assert run(bundle, files=[], absent=(f"{tmp_path}/gone", f"{tmp_path}/never"))
@@ -111,7 +113,7 @@ def test_what_is_to_be_absent_is_removed_once(tmp_path):
     assert not run(bundle, files=[], absent=(f"{tmp_path}/gone", f"{tmp_path}/never"))
 
 
-def test_a_failure_leaves_the_old_files_and_no_rest(tmp_path):
+def test_a_failure_leaves_the_old_files_and_no_rest(tmp_path: Path) -> None:
     run(bundle, files=tree(tmp_path))
     changed = [
         File(f"{tmp_path}/conf/a.txt", b"new\n"),
@@ -125,7 +127,7 @@ def test_a_failure_leaves_the_old_files_and_no_rest(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.name.endswith(".kybern-new")] == []
 
 
-def test_a_full_disk_leaves_the_old_files_and_no_rest(tmp_path):
+def test_a_full_disk_leaves_the_old_files_and_no_rest(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if os.system(f"mount -t tmpfs -o size=64k tmpfs {disk}") != 0:
@@ -140,7 +142,7 @@ def test_a_full_disk_leaves_the_old_files_and_no_rest(tmp_path):
         os.system(f"umount {disk}")
 
 
-def test_a_replaced_file_is_younger_so_that_systemd_sees_it(tmp_path):
+def test_a_replaced_file_is_younger_so_that_systemd_sees_it(tmp_path: Path) -> None:
     path = tmp_path / "a.service"
     run(bundle, files=[File(str(path), b"1")])
     os.utime(path, (1, 1))
@@ -150,7 +152,9 @@ def test_a_replaced_file_is_younger_so_that_systemd_sees_it(tmp_path):
     assert abs(path.stat().st_mtime - time.time()) < 60
 
 
-def test_a_secret_is_shown_neither_by_diff_nor_in_commands_nor_as_text(tmp_path, caplog, capfd):
+def test_a_secret_is_shown_neither_by_diff_nor_in_commands_nor_as_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     secret = File(f"{tmp_path}/key", b"hidden-from-everybody", mode="600", secret=True)
     caplog.set_level("DEBUG")
 
@@ -164,7 +168,7 @@ def test_a_secret_is_shown_neither_by_diff_nor_in_commands_nor_as_text(tmp_path,
     assert (tmp_path / "key").read_bytes() == b"hidden-from-everybody"
 
 
-def test_a_diff_shows_the_lines_that_change(tmp_path, caplog):
+def test_a_diff_shows_the_lines_that_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(bundle, files=[File(f"{tmp_path}/a", b"same\nold\n")])
     caplog.set_level("INFO")
 
@@ -176,12 +180,12 @@ def test_a_diff_shows_the_lines_that_change(tmp_path, caplog):
 
 
 @pytest.mark.skipif(not shutil.which("sudo"), reason="no sudo here")
-def test_it_works_with_sudo(tmp_path):
+def test_it_works_with_sudo(tmp_path: Path) -> None:
     assert run(bundle, files=tree(tmp_path), _sudo=True)
     assert not run(bundle, files=tree(tmp_path), _sudo=True)
 
 
-def test_a_big_file_is_sent_from_the_disk_and_checked(tmp_path):
+def test_a_big_file_is_sent_from_the_disk_and_checked(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20))
 
@@ -191,22 +195,22 @@ def test_a_big_file_is_sent_from_the_disk_and_checked(tmp_path):
     assert not run(bundle, files=[Upload(f"{tmp_path}/target", source, mode="600")])
 
 
-def test_an_empty_bundle_does_nothing():
+def test_an_empty_bundle_does_nothing() -> None:
     assert not run(bundle, files=[])
 
 
-def test_ready_executes_nothing_when_it_is_so():
+def test_ready_executes_nothing_when_it_is_so() -> None:
     assert not run(ready, probe="true")
 
 
-def test_ready_waits_by_retries(tmp_path):
+def test_ready_waits_by_retries(tmp_path: Path) -> None:
     probe = f"mkdir {tmp_path}/once && false || test -d {tmp_path}/once/twice || {{ mkdir {tmp_path}/once/twice; false; }}"
 
     assert run(ready, probe=probe, seconds=1, _retries=3, _retry_delay=0) in (True, False)
     assert (tmp_path / "once/twice").exists()
 
 
-def test_ready_gives_up_with_an_error():
+def test_ready_gives_up_with_an_error() -> None:
     begin = time.monotonic()
 
     with pytest.raises(PyinfraError):
@@ -215,17 +219,17 @@ def test_ready_gives_up_with_an_error():
     assert time.monotonic() - begin < 10
 
 
-def test_once_is_done_once(tmp_path):
+def test_once_is_done_once(tmp_path: Path) -> None:
     assert run(once, probe=f"test -e {tmp_path}/x", command=f"touch {tmp_path}/x")
     assert not run(once, probe=f"test -e {tmp_path}/x", command=f"touch {tmp_path}/x")
 
 
-def test_too_many_paths_for_one_command_are_refused_and_not_cut():
+def test_too_many_paths_for_one_command_are_refused_and_not_cut() -> None:
     with pytest.raises(ValueError, match="too many for one command"):
         Tree().command([f"/a/{'x' * 100}{number}" for number in range(LONGEST // 100)])
 
 
-def test_a_banner_in_the_answer_is_passed_over():
+def test_a_banner_in_the_answer_is_passed_over() -> None:
     assert Tree().process(["Welcome to the machine", "KYBERN d 755 root root /etc "]).keys() == {"/etc"}
     assert (
         Units().process(["Last login: today", "Id=a.service", "ActiveState=active", ""])["a.service"].active
@@ -246,17 +250,17 @@ def started(fakes: list[FakeMachine]) -> list[FakeMachine]:
     return fakes
 
 
-def only(fake: FakeMachine, operation, **arguments) -> None:
+def only(fake: FakeMachine, operation: Any, **arguments: Any) -> None:
     several([fake], operation, **arguments)
 
 
-def several(fakes: list[FakeMachine], operation, **arguments) -> None:
+def several(fakes: list[FakeMachine], operation: Any, **arguments: Any) -> None:
     each = Run(fakes)
     add_op(each.state, operation, name="Test", **arguments)
     each.execute()
 
 
-def test_changed_inputs_restart_a_running_unit():
+def test_changed_inputs_restart_a_running_unit() -> None:
     [fake] = started([FakeMachine("a")])
 
     only(fake, units, services=[service("2")])
@@ -265,7 +269,7 @@ def test_changed_inputs_restart_a_running_unit():
     assert [("restart x.service" in command) for command in fake.commands] == [True]
 
 
-def test_a_unit_that_crashed_or_rebooted_meanwhile_needs_no_restart():
+def test_a_unit_that_crashed_or_rebooted_meanwhile_needs_no_restart() -> None:
     """Whoever starts the unit, it notes what it started with."""
     [fake] = started([FakeMachine("a")])
     fake._unit("x.service", stamp=fake._noted("x.service"))
@@ -275,7 +279,7 @@ def test_a_unit_that_crashed_or_rebooted_meanwhile_needs_no_restart():
     assert fake.commands == []
 
 
-def test_restart_false_leaves_a_running_unit_alone():
+def test_restart_false_leaves_a_running_unit_alone() -> None:
     [fake] = started([FakeMachine("a")])
 
     only(fake, units, services=[service("2")], restart=False)
@@ -283,12 +287,12 @@ def test_restart_false_leaves_a_running_unit_alone():
     assert fake.commands == []
 
 
-def test_after_a_failure_no_other_machine_is_restarted():
+def test_after_a_failure_no_other_machine_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     """With _serial pyinfra goes on with the remaining machines, and looks at failures at the end."""
     fakes = started([FakeMachine("a"), FakeMachine("b"), FakeMachine("c")])
     fakes[0].fails = lambda command: "restart x.service" in command
     each = Run(fakes)
-    each.state.inventory.get_active_hosts = lambda: [each.hosts[number] for number in range(3)]
+    monkeypatch.setattr(each.state.inventory, "get_active_hosts", lambda: each.hosts)
     add_op(each.state, units, name="Test", services=[service("2")], _serial=True)
 
     with pytest.raises(PyinfraError):
@@ -299,7 +303,7 @@ def test_after_a_failure_no_other_machine_is_restarted():
     assert all(fake.units["x.service"].stamp != service("2").digest for fake in fakes)
 
 
-def test_the_note_of_a_unit_is_written_by_a_plain_shell(tmp_path):
+def test_the_note_of_a_unit_is_written_by_a_plain_shell(tmp_path: Path) -> None:
     drop_in = service().files[-1].content.decode()
     command = drop_in.split("'")[1].replace("/run/kybern", f"{tmp_path}/run")
 

@@ -1,8 +1,11 @@
 """The release: its digests follow what goes into it, and the same content is the same archive. Nothing is downloaded."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from roles import release
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path: Path) -> Path:
     root = tmp_path / "root"
     (root / "kybern").mkdir(parents=True)
     (root / "kybern/__init__.py").write_text("x = 1\n")
@@ -21,7 +24,7 @@ def tree(tmp_path):
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A source tree with a lock file, in which nothing is really built."""
     root = tmp_path / "repository"
     (root / "src/kybern/__pycache__").mkdir(parents=True)
@@ -36,12 +39,12 @@ def repository(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def built(monkeypatch):
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of what was really made, in order."""
     names: list[str] = []
 
-    def fill(name):
-        def write(to, *_rest):
+    def fill(name: str) -> Callable[..., None]:
+        def write(to: Path, *_rest: str) -> None:
             names.append(name)
             (to / "file").write_text(name)
 
@@ -52,7 +55,7 @@ def built(monkeypatch):
     return names
 
 
-def test_the_same_tree_gives_the_same_bytes_whenever_and_by_whomever_it_is_packed(tree):
+def test_the_same_tree_gives_the_same_bytes_whenever_and_by_whomever_it_is_packed(tree: Path) -> None:
     first = release._packed(tree)
     (tree / "kybern/__init__.py").touch()
     (tree / "kybern/__init__.py").chmod(0o600)
@@ -60,14 +63,14 @@ def test_the_same_tree_gives_the_same_bytes_whenever_and_by_whomever_it_is_packe
     assert release._packed(tree) == first
 
 
-def test_another_content_gives_other_bytes(tree):
+def test_another_content_gives_other_bytes(tree: Path) -> None:
     first = release._packed(tree)
     (tree / "kybern/__init__.py").write_text("x = 2\n")
 
     assert release._packed(tree) != first
 
 
-def test_an_archive_belongs_to_root_and_keeps_what_can_be_executed(tree, tmp_path):
+def test_an_archive_belongs_to_root_and_keeps_what_can_be_executed(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(release._packed(tree))
     with tarfile.open(tmp_path / "a.tar.gz") as archive:
         members = {member.name: member for member in archive}
@@ -78,7 +81,9 @@ def test_an_archive_belongs_to_root_and_keeps_what_can_be_executed(tree, tmp_pat
     assert members["kybern"].isdir()
 
 
-def test_a_change_of_a_source_is_another_package_with_the_same_dependencies(repository, built, monkeypatch):
+def test_a_change_of_a_source_is_another_package_with_the_same_dependencies(
+    repository: Path, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = release.release("3.13")
     (repository / "src/kybern/a.py").write_text("a = 2\n")
     monkeypatch.setattr(release, "_made", {})
@@ -90,7 +95,9 @@ def test_a_change_of_a_source_is_another_package_with_the_same_dependencies(repo
     assert built == ["dependencies", "package", "package"]
 
 
-def test_a_change_of_the_lock_file_is_another_release_altogether(repository, built, monkeypatch):
+def test_a_change_of_the_lock_file_is_another_release_altogether(
+    repository: Path, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = release.release("3.13")
     (repository / "requirements/machine.lock").write_text("one==2\n")
     monkeypatch.setattr(release, "_made", {})
@@ -101,7 +108,9 @@ def test_a_change_of_the_lock_file_is_another_release_altogether(repository, bui
     assert second.package.target != first.package.target
 
 
-def test_compiled_files_of_the_sources_do_not_count(repository, built, monkeypatch):
+def test_compiled_files_of_the_sources_do_not_count(
+    repository: Path, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = release.release("3.13")
     (repository / "src/kybern/__pycache__/a.pyc").write_bytes(b"compiled")
     monkeypatch.setattr(release, "_made", {})
@@ -110,11 +119,13 @@ def test_compiled_files_of_the_sources_do_not_count(repository, built, monkeypat
     assert built == ["dependencies", "package"]
 
 
-def test_each_python_has_a_release_of_its_own(repository, built):
+def test_each_python_has_a_release_of_its_own(repository: Path, built: list[str]) -> None:
     assert release.release("3.12") != release.release("3.13")
 
 
-def test_a_whole_run_uses_one_release_even_when_a_source_changes_under_it(repository, built):
+def test_a_whole_run_uses_one_release_even_when_a_source_changes_under_it(
+    repository: Path, built: list[str]
+) -> None:
     first = release.release("3.13")
     (repository / "src/kybern/a.py").write_text("a = 2\n")
 
@@ -122,9 +133,9 @@ def test_a_whole_run_uses_one_release_even_when_a_source_changes_under_it(reposi
 
 
 def test_a_release_that_could_not_be_made_leaves_nothing_that_looks_made(
-    repository, built, monkeypatch, state
-):
-    def fail(_to, *_rest):
+    repository: Path, built: list[str], monkeypatch: pytest.MonkeyPatch, state: Path
+) -> None:
+    def fail(_to: Path, *_rest: str) -> None:
         raise release.CannotBuild("no network")
 
     monkeypatch.setattr(release, "_package", fail)
@@ -134,7 +145,7 @@ def test_a_release_that_could_not_be_made_leaves_nothing_that_looks_made(
     assert not [path for path in state.rglob("*") if path.name.startswith(("package", ".build"))]
 
 
-def test_a_program_finds_our_package_beside_it_and_the_dependencies_where_they_are(tmp_path):
+def test_a_program_finds_our_package_beside_it_and_the_dependencies_where_they_are(tmp_path: Path) -> None:
     for folder, module in (("package", "ours"), ("dependencies", "theirs")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{module}.py").write_text(
@@ -158,8 +169,8 @@ def test_a_program_finds_our_package_beside_it_and_the_dependencies_where_they_a
     assert done.stdout == "theirs\n", done.stderr
 
 
-def test_an_operator_without_uv_is_told_what_to_run(monkeypatch):
-    monkeypatch.setattr(release.shutil, "which", lambda _name: None)
+def test_an_operator_without_uv_is_told_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
 
     with pytest.raises(release.CannotBuild, match="uv is not installed; run scripts/setup"):
         release._uv("build")

@@ -1,14 +1,17 @@
 """Every role: what it does to a new machine, that it then comes to rest, and what a changed setting leads to."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kybern.cni import conflist
 from kybern.cni import plan as cni_plan
+from kybern.machines.topology import Cluster, Machine
 from roles import facts
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
@@ -22,19 +25,19 @@ ROOT = Path(__file__).parents[2]
 ROLES = (system, firewall, pki, etcd, loadbalancer)
 
 
-def prepared(cluster, machine) -> FakeMachine:
+def prepared(cluster: Cluster, machine: Machine) -> FakeMachine:
     """A machine with its packages and users, as the image and the system role leave it."""
     return FakeMachine(machine.name, packages=set(wanted_packages(cluster, machine)))
 
 
-def finished(role, cluster, machine) -> FakeMachine:
+def finished(role: Callable[..., Any], cluster: Cluster, machine: Machine) -> FakeMachine:
     fake = prepared(cluster, machine)
     apply(role, cluster, machine, fake)
     return fake
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_finished_machine_is_left_alone(role, cluster):
+def test_a_finished_machine_is_left_alone(role: Callable[..., Any], cluster: Cluster) -> None:
     fake = finished(role, cluster, cluster.masters[0])
     fake.commands.clear()
 
@@ -44,13 +47,13 @@ def test_a_finished_machine_is_left_alone(role, cluster):
 
 
 @pytest.mark.parametrize("role", [system, firewall, pki, loadbalancer])
-def test_a_finished_worker_is_left_alone(role, cluster, worker):
+def test_a_finished_worker_is_left_alone(role: Callable[..., Any], cluster: Cluster, worker: Machine) -> None:
     fake = finished(role, cluster, worker)
 
     assert plan(role, cluster, worker, fake) == []
 
 
-def test_a_new_machine_gets_its_ground(cluster):
+def test_a_new_machine_gets_its_ground(cluster: Cluster) -> None:
     machine = cluster.masters[0]
 
     assert plan(system, cluster, machine, prepared(cluster, machine)) == [
@@ -60,15 +63,15 @@ def test_a_new_machine_gets_its_ground(cluster):
     ]
 
 
-def test_a_machine_without_packages_gets_them_first(cluster):
+def test_a_machine_without_packages_gets_them_first(cluster: Cluster) -> None:
     assert plan(system, cluster, cluster.masters[0])[0] == "system | Packages"
 
 
-def test_a_worker_needs_no_users(cluster, worker):
+def test_a_worker_needs_no_users(cluster: Cluster, worker: Machine) -> None:
     assert "system | Users" not in plan(system, cluster, worker)
 
 
-def test_another_machine_in_the_cluster_changes_names_and_restarts_nothing(cluster):
+def test_another_machine_in_the_cluster_changes_names_and_restarts_nothing(cluster: Cluster) -> None:
     machine = cluster.masters[0]
     fake = finished(system, cluster, machine)
     grown = replace(
@@ -78,7 +81,7 @@ def test_another_machine_in_the_cluster_changes_names_and_restarts_nothing(clust
     assert plan(system, grown, machine, fake) == ["system | Names and settings"]
 
 
-def test_settings_that_somebody_undid_are_made_again(cluster, worker):
+def test_settings_that_somebody_undid_are_made_again(cluster: Cluster, worker: Machine) -> None:
     fake = finished(system, cluster, worker)
     fake.dead.add("kybern-machine.service")
 
@@ -86,18 +89,18 @@ def test_settings_that_somebody_undid_are_made_again(cluster, worker):
     assert plan(system, cluster, worker, fake) == []
 
 
-def test_a_new_firewall_is_shipped_and_then_put_in_force(cluster, worker):
+def test_a_new_firewall_is_shipped_and_then_put_in_force(cluster: Cluster, worker: Machine) -> None:
     assert plan(firewall, cluster, worker) == ["firewall | Rules", "firewall | In force"]
 
 
-def test_a_flushed_firewall_is_put_in_force_again(cluster, worker):
+def test_a_flushed_firewall_is_put_in_force_again(cluster: Cluster, worker: Machine) -> None:
     fake = finished(firewall, cluster, worker)
     fake.dead.add("kybern-firewall.service")
 
     assert plan(firewall, cluster, worker, fake) == ["firewall | In force"]
 
 
-def test_a_new_member_is_started_and_waited_for_but_not_restarted(cluster):
+def test_a_new_member_is_started_and_waited_for_but_not_restarted(cluster: Cluster) -> None:
     fake = prepared(cluster, cluster.masters[0])
 
     assert apply(etcd, cluster, cluster.masters[0], fake) == [
@@ -110,11 +113,11 @@ def test_a_new_member_is_started_and_waited_for_but_not_restarted(cluster):
     assert not [command for command in fake.commands if "systemctl restart" in command]
 
 
-def test_only_the_first_member_remembers_the_others(cluster):
+def test_only_the_first_member_remembers_the_others(cluster: Cluster) -> None:
     assert "etcd | Members remembered" not in plan(etcd, cluster, cluster.masters[1])
 
 
-def test_members_start_a_new_cluster_once_and_never_again(cluster, state):
+def test_members_start_a_new_cluster_once_and_never_again(cluster: Cluster, state: Path) -> None:
     fake = finished(etcd, cluster, cluster.masters[0])
 
     assert fake.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=existing\n"
@@ -125,7 +128,7 @@ def test_members_start_a_new_cluster_once_and_never_again(cluster, state):
     assert "/var/lib/kybern/etcd-was-member" in wiped.tree
 
 
-def test_a_first_start_does_not_look_like_a_lost_disk(cluster):
+def test_a_first_start_does_not_look_like_a_lost_disk(cluster: Cluster) -> None:
     fake = prepared(cluster, cluster.masters[0])
     fake.fails = lambda command: "systemctl" in command
     run = Run([fake])
@@ -136,7 +139,7 @@ def test_a_first_start_does_not_look_like_a_lost_disk(cluster):
     assert "/var/lib/kybern/etcd-was-member" not in fake.tree
 
 
-def test_a_run_that_died_before_the_members_were_healthy_bootstraps_again(cluster):
+def test_a_run_that_died_before_the_members_were_healthy_bootstraps_again(cluster: Cluster) -> None:
     fake = prepared(cluster, cluster.masters[0])
     fake.fails = lambda command: "curl" in command and "until" in command
     run = Run([fake])
@@ -147,7 +150,7 @@ def test_a_run_that_died_before_the_members_were_healthy_bootstraps_again(cluste
     assert fake.contents["/etc/kybern/etcd.env"] == b"ETCD_INITIAL_CLUSTER_STATE=new\n"
 
 
-def test_a_changed_member_is_restarted_behind_a_gate(cluster):
+def test_a_changed_member_is_restarted_behind_a_gate(cluster: Cluster) -> None:
     machine = cluster.masters[0]
     fake = finished(etcd, cluster, machine)
     fake.commands.clear()
@@ -165,7 +168,9 @@ def test_a_changed_member_is_restarted_behind_a_gate(cluster):
     assert HEALTHY in restart
 
 
-def test_a_master_has_both_balancer_and_address_and_a_worker_only_the_balancer(cluster, worker):
+def test_a_master_has_both_balancer_and_address_and_a_worker_only_the_balancer(
+    cluster: Cluster, worker: Machine
+) -> None:
     held = finished(loadbalancer, cluster, cluster.masters[0])
     node = finished(loadbalancer, cluster, worker)
 
@@ -173,11 +178,11 @@ def test_a_master_has_both_balancer_and_address_and_a_worker_only_the_balancer(c
     assert set(node.units) == {"haproxy.service"}
 
 
-def test_a_lone_master_balances_nothing(single):
+def test_a_lone_master_balances_nothing(single: Cluster) -> None:
     assert plan(loadbalancer, single, single.masters[0]) == []
 
 
-def test_files_that_changed_without_a_restart_are_caught_up(cluster, worker):
+def test_files_that_changed_without_a_restart_are_caught_up(cluster: Cluster, worker: Machine) -> None:
     """A run that died between shipping and restarting: the next one has nothing to ship, and restarts."""
     fake = finished(loadbalancer, cluster, worker)
     state = fake.units["haproxy.service"]
@@ -188,7 +193,7 @@ def test_files_that_changed_without_a_restart_are_caught_up(cluster, worker):
     assert apply(loadbalancer, cluster, worker, fake) == ["loadbalancer | Running"]
 
 
-def test_keys_are_readable_by_their_daemon_alone(cluster):
+def test_keys_are_readable_by_their_daemon_alone(cluster: Cluster) -> None:
     fake = finished(pki, cluster, cluster.masters[0])
 
     keys = {path: found for path, found in fake.tree.items() if path.endswith(".key")}
@@ -199,7 +204,7 @@ def test_keys_are_readable_by_their_daemon_alone(cluster):
     assert keys["/etc/kubernetes/pki/apiserver.key"].user == "kube-apiserver"
 
 
-def test_no_authority_s_key_reaches_a_machine(cluster, state):
+def test_no_authority_s_key_reaches_a_machine(cluster: Cluster, state: Path) -> None:
     fake = finished(pki, cluster, cluster.masters[0])
 
     authorities = [path.read_bytes() for path in (state / "test/pki").glob("**/*ca.key")]
@@ -207,7 +212,7 @@ def test_no_authority_s_key_reaches_a_machine(cluster, state):
     assert not set(authorities) & set(fake.contents.values())
 
 
-def test_a_machine_that_is_no_master_any_more_loses_a_master_s_keys(cluster):
+def test_a_machine_that_is_no_master_any_more_loses_a_master_s_keys(cluster: Cluster) -> None:
     machine = cluster.masters[0]
     fake = finished(pki, cluster, machine)
     demoted = replace(machine, roles=frozenset({"worker"}))
@@ -218,7 +223,7 @@ def test_a_machine_that_is_no_master_any_more_loses_a_master_s_keys(cluster):
     assert "/etc/kubernetes/pki/ca.crt" in fake.tree
 
 
-def test_a_reset_machine_is_reset_once(cluster):
+def test_a_reset_machine_is_reset_once(cluster: Cluster) -> None:
     fake = FakeMachine("m1")
 
     assert plan(reset, cluster, cluster.masters[0], fake) == ["reset | Everything of the cluster"]
@@ -226,7 +231,9 @@ def test_a_reset_machine_is_reset_once(cluster):
     assert plan(reset, cluster, cluster.masters[0], fake) == []
 
 
-def test_a_reset_of_all_members_forgets_them_and_one_of_a_part_does_not(cluster, state):
+def test_a_reset_of_all_members_forgets_them_and_one_of_a_part_does_not(
+    cluster: Cluster, state: Path
+) -> None:
     note = state / "test/etcd-bootstrapped"
     note.write_text("m1\nm2\nm3\n")
     members = cluster.masters
@@ -242,7 +249,7 @@ def test_a_reset_of_all_members_forgets_them_and_one_of_a_part_does_not(cluster,
     assert not note.exists()
 
 
-def test_reset_knows_every_unit_that_a_role_makes():
+def test_reset_knows_every_unit_that_a_role_makes() -> None:
     made = {
         name
         for path in (ROOT / "roles").glob("*.py")
@@ -252,6 +259,6 @@ def test_reset_knows_every_unit_that_a_role_makes():
     assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
 
 
-def test_reset_knows_the_pod_network_s_links_and_routes():
+def test_reset_knows_the_pod_network_s_links_and_routes() -> None:
     assert {conflist.BRIDGE, cni_plan.DEVICE} == set(LINKS)
     assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()

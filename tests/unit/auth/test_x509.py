@@ -4,6 +4,7 @@ import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -27,7 +28,7 @@ def parse(pair: Pair) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pair.cert_pem)
 
 
-def test_an_authority_lasts_ten_years_and_may_sign_only_certificates(authority):
+def test_an_authority_lasts_ten_years_and_may_sign_only_certificates(authority: Authority) -> None:
     certificate = authority.certificate
 
     assert certificate.not_valid_after_utc == NOW + timedelta(days=3650)
@@ -37,7 +38,7 @@ def test_an_authority_lasts_ten_years_and_may_sign_only_certificates(authority):
     assert not usage.key_encipherment
 
 
-def test_a_leaf_says_what_was_asked_and_no_more(authority):
+def test_a_leaf_says_what_was_asked_and_no_more(authority: Authority) -> None:
     certificate = parse(authority.issue_leaf(SERVER, NOW))
 
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -49,17 +50,17 @@ def test_a_leaf_says_what_was_asked_and_no_more(authority):
     assert certificate.not_valid_after_utc == NOW + timedelta(days=365)
 
 
-def test_a_leaf_does_not_outlive_its_authority():
+def test_a_leaf_does_not_outlive_its_authority() -> None:
     short = Authority.create("short", NOW, days=10)
 
     assert parse(short.issue("x", now=NOW)).not_valid_after_utc == NOW + timedelta(days=10)
 
 
-def test_a_machine_whose_clock_is_behind_accepts_a_new_certificate(authority):
+def test_a_machine_whose_clock_is_behind_accepts_a_new_certificate(authority: Authority) -> None:
     assert parse(authority.issue("x", now=NOW)).not_valid_before_utc < NOW - timedelta(minutes=4)
 
 
-def test_the_identity_is_the_common_name_and_every_organization(authority):
+def test_the_identity_is_the_common_name_and_every_organization(authority: Authority) -> None:
     pair = authority.issue("alice", ("staff", "system:masters"), now=NOW)
     der = parse(pair).public_bytes(serialization.Encoding.DER)
 
@@ -67,11 +68,11 @@ def test_the_identity_is_the_common_name_and_every_organization(authority):
     assert client_identity(parse(pair)) == ("alice", ("staff", "system:masters"))
 
 
-def test_a_certificate_without_names_stands_for_nobody(authority):
+def test_a_certificate_without_names_stands_for_nobody(authority: Authority) -> None:
     assert client_identity(parse(authority.issue("", now=NOW))) == ("", ())
 
 
-def test_what_was_issued_fits_until_a_third_of_its_life_is_left(authority):
+def test_what_was_issued_fits_until_a_third_of_its_life_is_left(authority: Authority) -> None:
     pair = authority.issue_leaf(KUBELET, NOW)
 
     assert authority.fits(pair, KUBELET, NOW)
@@ -90,34 +91,34 @@ def test_what_was_issued_fits_until_a_third_of_its_life_is_left(authority):
         replace(SERVER, client=True),
     ],
 )
-def test_a_certificate_that_says_something_else_does_not_fit(authority, wanted):
+def test_a_certificate_that_says_something_else_does_not_fit(authority: Authority, wanted: Leaf) -> None:
     assert not authority.fits(authority.issue_leaf(SERVER, NOW), wanted, NOW)
 
 
-def test_the_order_of_alternative_names_does_not_matter(authority):
+def test_the_order_of_alternative_names_does_not_matter(authority: Authority) -> None:
     assert authority.fits(authority.issue_leaf(SERVER, NOW), replace(SERVER, dns=("localhost", "w1")), NOW)
 
 
-def test_a_certificate_of_another_authority_does_not_fit(authority):
+def test_a_certificate_of_another_authority_does_not_fit(authority: Authority) -> None:
     other = Authority.create("kubernetes", NOW)
 
     assert not authority.fits(other.issue_leaf(KUBELET, NOW), KUBELET, NOW)
 
 
-def test_a_certificate_with_the_key_of_another_does_not_fit(authority):
+def test_a_certificate_with_the_key_of_another_does_not_fit(authority: Authority) -> None:
     one, two = authority.issue_leaf(KUBELET, NOW), authority.issue_leaf(KUBELET, NOW)
 
     assert not authority.fits(Pair(one.cert_pem, two.key_pem), KUBELET, NOW)
     assert not authority.fits(Pair(one.cert_pem, b"not a key"), KUBELET, NOW)
 
 
-def test_a_loaded_authority_signs_like_the_one_it_was(authority):
+def test_a_loaded_authority_signs_like_the_one_it_was(authority: Authority) -> None:
     loaded = Authority.load(authority.cert_pem, authority.key_pem)
 
     assert authority.fits(loaded.issue_leaf(KUBELET, NOW), KUBELET, NOW)
 
 
-def test_a_loaded_authority_has_to_be_told_the_time(authority):
+def test_a_loaded_authority_has_to_be_told_the_time(authority: Authority) -> None:
     with pytest.raises(ValueError, match="told the time"):
         Authority.load(authority.cert_pem, authority.key_pem).issue("x")
 
@@ -138,7 +139,7 @@ def csr(key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
     )
 
 
-def test_a_signing_request_keeps_its_names_and_its_key(authority):
+def test_a_signing_request_keeps_its_names_and_its_key(authority: Authority) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
 
     pem = authority.sign_csr(csr(key).public_bytes(serialization.Encoding.PEM), NOW, server=True, days=1)
@@ -151,7 +152,7 @@ def test_a_signing_request_keeps_its_names_and_its_key(authority):
     assert certificate.not_valid_after_utc == NOW + timedelta(days=1)
 
 
-def test_a_signing_request_that_was_altered_is_refused(authority):
+def test_a_signing_request_that_was_altered_is_refused(authority: Authority) -> None:
     der = bytearray(csr(ec.generate_private_key(ec.SECP256R1())).public_bytes(serialization.Encoding.DER))
     place = der.index(b"system:node:w9")
     der[place : place + 14] = b"system:masters"
@@ -161,7 +162,7 @@ def test_a_signing_request_that_was_altered_is_refused(authority):
         authority.sign_csr(altered, NOW)
 
 
-def test_openssl_accepts_certificate_and_key(authority, tmp_path):
+def test_openssl_accepts_certificate_and_key(authority: Authority, tmp_path: Path) -> None:
     pair = authority.issue_leaf(SERVER, NOW)
     (tmp_path / "crt").write_bytes(pair.cert_pem)
     (tmp_path / "key").write_bytes(pair.key_pem)
@@ -169,7 +170,7 @@ def test_openssl_accepts_certificate_and_key(authority, tmp_path):
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "crt", tmp_path / "key")
 
 
-def test_a_signing_key_has_two_halves_that_belong_together():
+def test_a_signing_key_has_two_halves_that_belong_together() -> None:
     pair = signing_key()
 
     private = serialization.load_pem_private_key(pair.key_pem, password=None)

@@ -5,6 +5,7 @@ import json
 import stat
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -26,7 +27,7 @@ CLUSTER = Cluster(
 
 
 @pytest.fixture
-def keep(tmp_path) -> Keep:
+def keep(tmp_path: Path) -> Keep:
     return Keep(tmp_path / "pki", NOW)
 
 
@@ -34,11 +35,11 @@ def subject(pem: bytes) -> tuple[str, tuple[str, ...]]:
     return client_identity(x509.load_pem_x509_certificate(pem))
 
 
-def test_a_worker_gets_nothing_of_a_master():
+def test_a_worker_gets_nothing_of_a_master() -> None:
     assert [want.name for want in wanted(CLUSTER, WORKER)] == ["kubelet", "kubelet-server", "kube-proxy"]
 
 
-def test_the_api_server_is_known_by_every_name_that_clients_use():
+def test_the_api_server_is_known_by_every_name_that_clients_use() -> None:
     leaf = next(want.leaf for want in wanted(CLUSTER, MASTER) if want.name == "apiserver")
 
     assert leaf.server
@@ -46,13 +47,13 @@ def test_the_api_server_is_known_by_every_name_that_clients_use():
     assert {str(address) for address in leaf.ips} == {"10.96.0.1", "10.1.0.11", "10.1.0.10", "127.0.0.1"}
 
 
-def test_a_kubelet_is_a_node_of_its_own_name(keep):
+def test_a_kubelet_is_a_node_of_its_own_name(keep: Keep) -> None:
     pairs = keep.certificates(CLUSTER, WORKER).pairs
 
     assert subject(pairs["kubelet"].cert_pem) == ("system:node:w1", ("system:nodes",))
 
 
-def test_only_members_of_etcd_trust_each_other(keep):
+def test_only_members_of_etcd_trust_each_other(keep: Keep) -> None:
     certificates = keep.certificates(CLUSTER, MASTER)
     etcd_authority = x509.load_pem_x509_certificate(certificates.authorities["etcd/ca"])
 
@@ -62,13 +63,13 @@ def test_only_members_of_etcd_trust_each_other(keep):
     assert kubelet.issuer != etcd_authority.subject
 
 
-def test_asking_again_gives_the_same_bytes(keep, tmp_path):
+def test_asking_again_gives_the_same_bytes(keep: Keep, tmp_path: Path) -> None:
     first = keep.certificates(CLUSTER, MASTER)
 
     assert Keep(tmp_path / "pki", NOW + timedelta(days=1)).certificates(CLUSTER, MASTER) == first
 
 
-def test_a_worn_certificate_is_made_anew_by_the_same_authority(keep, tmp_path):
+def test_a_worn_certificate_is_made_anew_by_the_same_authority(keep: Keep, tmp_path: Path) -> None:
     first = keep.certificates(CLUSTER, WORKER)
 
     later = Keep(tmp_path / "pki", NOW + timedelta(days=250)).certificates(CLUSTER, WORKER)
@@ -78,7 +79,7 @@ def test_a_worn_certificate_is_made_anew_by_the_same_authority(keep, tmp_path):
     assert later.pairs["kubelet"] != first.pairs["kubelet"]
 
 
-def test_a_key_that_was_written_without_its_certificate_is_made_anew(keep, tmp_path):
+def test_a_key_that_was_written_without_its_certificate_is_made_anew(keep: Keep, tmp_path: Path) -> None:
     first = keep.certificates(CLUSTER, WORKER)
     (tmp_path / "pki/machines/w1/kubelet.crt").unlink()
 
@@ -88,7 +89,7 @@ def test_a_key_that_was_written_without_its_certificate_is_made_anew(keep, tmp_p
     assert second.pairs["kube-proxy"] == first.pairs["kube-proxy"]
 
 
-def test_nobody_else_may_look_into_the_state_directory(keep, tmp_path):
+def test_nobody_else_may_look_into_the_state_directory(keep: Keep, tmp_path: Path) -> None:
     keep.certificates(CLUSTER, MASTER)
 
     paths = [tmp_path / "pki", *(tmp_path / "pki").rglob("*")]
@@ -96,11 +97,11 @@ def test_nobody_else_may_look_into_the_state_directory(keep, tmp_path):
     assert [path for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
-def test_the_operator_is_an_administrator(keep):
+def test_the_operator_is_an_administrator(keep: Keep) -> None:
     assert subject(keep.admin()[1].cert_pem) == ("kubernetes-admin", ("system:masters",))
 
 
-def test_a_kubeconfig_holds_all_that_a_client_needs(keep):
+def test_a_kubeconfig_holds_all_that_a_client_needs(keep: Keep) -> None:
     authority, pair = keep.admin()
 
     config = json.loads(kubeconfig("https://10.1.0.10:6443", authority, pair, "kubernetes-admin", "test"))

@@ -3,7 +3,9 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyinfra.api import Config, Inventory, State
@@ -25,7 +27,7 @@ machines:
 
 
 @pytest.fixture
-def topology(tmp_path, monkeypatch):
+def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / "inventories" / "topology"
     folder.mkdir(parents=True)
     (folder / "some.yaml").write_text(TOPOLOGY)
@@ -34,7 +36,7 @@ def topology(tmp_path, monkeypatch):
     return "some"
 
 
-def running(monkeypatch, *names: str) -> None:
+def running(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(connector, "discover", lambda _uri, _cluster: frozenset(names))
 
 
@@ -48,9 +50,9 @@ class Transport:
         self.keepalive = seconds
 
 
-def test_a_connection_answers_at_once_and_notices_a_dead_peer():
+def test_a_connection_answers_at_once_and_notices_a_dead_peer() -> None:
     with socket.socket() as plain:
-        transport = Transport(plain)
+        transport: Any = Transport(plain)
 
         tune(transport)
 
@@ -59,15 +61,15 @@ def test_a_connection_answers_at_once_and_notices_a_dead_peer():
         assert 0 < transport.keepalive < connector.DEAD_AFTER
 
 
-def test_a_connection_through_a_jump_host_is_only_kept_alive():
-    transport = Transport(object())
+def test_a_connection_through_a_jump_host_is_only_kept_alive() -> None:
+    transport: Any = Transport(object())
 
     tune(transport)
 
     assert transport.keepalive
 
 
-def test_a_machine_is_named_as_itself_and_its_host_key_must_be_known():
+def test_a_machine_is_named_as_itself_and_its_host_key_must_be_known() -> None:
     [(name, data, groups)] = MachineConnector.make_names_data("master-1")
 
     assert name == "master-1"
@@ -75,7 +77,7 @@ def test_a_machine_is_named_as_itself_and_its_host_key_must_be_known():
     assert groups == []
 
 
-def test_the_inventory_s_data_and_groups_reach_the_machine():
+def test_the_inventory_s_data_and_groups_reach_the_machine() -> None:
     host = ("@machine/m1", {"ssh_hostname": "10.9.0.11", "machine": "the record"})
 
     inventory = Inventory(([host], {}), masters=([host], {"colour": "red"}))
@@ -88,32 +90,36 @@ def test_the_inventory_s_data_and_groups_reach_the_machine():
     assert m1.data.ssh_strict_host_key_checking == "yes"
 
 
-def test_disconnecting_closes_the_connection():
+def test_disconnecting_closes_the_connection() -> None:
     state = State(Inventory((["@machine/m1"], {})), Config())
     host = state.inventory.get_host("m1")
-    closed = []
-    host.connector.client = SimpleNamespace(close=lambda: closed.append(True))
+    connection: Any = host.connector
+    closed: list[bool] = []
+    connection.client = SimpleNamespace(close=lambda: closed.append(True))
 
     host.disconnect()
 
     assert closed == [True]
-    assert host.connector.client is None
+    assert connection.client is None
 
 
-def test_the_helper_for_sudo_s_password_is_removed_while_the_connection_is_open():
+def test_the_helper_for_sudo_s_password_is_removed_while_the_connection_is_open() -> None:
     state = State(Inventory((["@machine/m1"], {})), Config())
     host = state.inventory.get_host("m1")
     host.connector_data["sudo_askpass_path"] = "/tmp/askpass"
-    order = []
-    host.connector.client = SimpleNamespace(close=lambda: order.append("closed"))
-    host.connector.run_shell_command = lambda command, **_: order.append(str(command))
+    connection: Any = host.connector
+    order: list[str] = []
+    connection.client = SimpleNamespace(close=lambda: order.append("closed"))
+    connection.run_shell_command = lambda command, **_: order.append(str(command))
 
     host.disconnect()
 
     assert order == ["rm -f /tmp/askpass", "closed"]
 
 
-def test_the_running_machines_of_a_topology_are_found_with_groups_and_addresses(topology, monkeypatch):
+def test_the_running_machines_of_a_topology_are_found_with_groups_and_addresses(
+    topology: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running(monkeypatch, "m1", "m3", "w1", "stranger")
 
     found = list(LibvirtConnector.make_names_data(topology))
@@ -125,14 +131,16 @@ def test_the_running_machines_of_a_topology_are_found_with_groups_and_addresses(
     assert found[2][2] == ["workers", "@libvirt"]
 
 
-def test_one_machine_can_be_asked_for(topology, monkeypatch):
+def test_one_machine_can_be_asked_for(topology: str, monkeypatch: pytest.MonkeyPatch) -> None:
     running(monkeypatch, "m1", "w1")
 
     assert [name for name, _, _ in LibvirtConnector.make_names_data(f"{topology}/w1")] == ["w1"]
 
 
 @pytest.mark.parametrize("name", ["some", "some/w1"])
-def test_machines_that_do_not_run_are_told_with_the_remedy(topology, monkeypatch, name):
+def test_machines_that_do_not_run_are_told_with_the_remedy(
+    topology: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     running(monkeypatch)
 
     with pytest.raises(InventoryError, match="kybern machines up some"):
@@ -140,19 +148,19 @@ def test_machines_that_do_not_run_are_told_with_the_remedy(topology, monkeypatch
 
 
 @pytest.mark.parametrize("name", [None, "", "nowhere"])
-def test_a_topology_has_to_be_named_and_there(topology, name):
+def test_a_topology_has_to_be_named_and_there(topology: str, name: str) -> None:
     with pytest.raises(InventoryError):
         list(LibvirtConnector.make_names_data(name))
 
 
-def test_an_unreachable_libvirt_is_told_with_its_address():
+def test_an_unreachable_libvirt_is_told_with_its_address() -> None:
     pytest.importorskip("libvirt")
 
     with pytest.raises(InventoryError, match=r"cannot ask test:///nowhere\.xml for machines"):
         discover("test:///nowhere.xml", "some")
 
 
-def test_running_machines_are_known_by_their_metadata(tmp_path):
+def test_running_machines_are_known_by_their_metadata(tmp_path: Path) -> None:
     pytest.importorskip("libvirt")
     ours = (
         '<metadata><kybern:machine xmlns:kybern="urn:kybern:machine:1" cluster="some" name="m1" address="10.9.0.11" '
@@ -166,7 +174,7 @@ def test_running_machines_are_known_by_their_metadata(tmp_path):
     assert discover(f"test://{tmp_path}/node.xml", "some") == {"m1"}
 
 
-def test_without_libvirt_every_other_connector_works():
+def test_without_libvirt_every_other_connector_works() -> None:
     """All connectors are loaded on every run: one whose import fails would break them all."""
     code = "import sys; sys.modules['libvirt'] = None; from pyinfra.api.connectors import get_all_connectors as all_of; "
     code += "assert {'local', 'machine', 'libvirt'} <= set(all_of())"

@@ -2,6 +2,7 @@ import tarfile
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,19 +84,23 @@ def test_the_same_programs_make_the_same_container_images() -> None:
     assert make() == make()
 
 
+def content_of(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    assert stream is not None
+    return stream.read()
+
+
 def test_a_layout_names_its_images_and_holds_what_it_names() -> None:
     import gzip
     import json
 
     with tarfile.open(fileobj=BytesIO(oci.layout([oci.busybox(b"B", ["sh"])]))) as archive:
         read = {
-            name: archive.extractfile(name).read()
-            for name in archive.getnames()
-            if archive.getmember(name).isfile()
+            name: content_of(archive, name) for name in archive.getnames() if archive.getmember(name).isfile()
         }
     index = json.loads(read["index.json"])
 
-    def blob(descriptor: dict[str, str]) -> bytes:
+    def blob(descriptor: dict[str, Any]) -> bytes:
         content = read["blobs/" + descriptor["digest"].replace(":", "/")]
         assert len(content) == descriptor["size"]
         return content
@@ -106,4 +111,4 @@ def test_a_layout_names_its_images_and_holds_what_it_names() -> None:
     assert json.loads(blob(manifest["config"]))["config"]["Cmd"] == ["sh"]
     with tarfile.open(fileobj=BytesIO(gzip.decompress(blob(manifest["layers"][0])))) as layer:
         assert layer.getmember("bin/sh").linkname == "busybox"
-        assert layer.extractfile("bin/busybox").read() == b"B"
+        assert content_of(layer, "bin/busybox") == b"B"

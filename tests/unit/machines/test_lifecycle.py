@@ -73,8 +73,13 @@ def test_up_makes_and_starts_all_and_then_changes_nothing(run: Run) -> None:
     assert run.up() == 0
 
 
+def memory(run: Run) -> Memory:
+    assert isinstance(run.provider, Memory)
+    return run.provider
+
+
 def test_a_machine_that_fails_does_not_hold_up_the_others_and_a_rerun_repairs_it(run: Run) -> None:
-    run.provider.broken = "small-master-1"
+    memory(run).broken = "small-master-1"
 
     with pytest.raises(MachineError, match="small-master-1 does not start"):
         run.up()
@@ -83,7 +88,7 @@ def test_a_machine_that_fails_does_not_hold_up_the_others_and_a_rerun_repairs_it
         "worker-1": True,
     }
 
-    run.provider.broken = ""
+    memory(run).broken = ""
     assert run.up() == 1
     assert all(each.active for each in run.provider.defined())
 
@@ -107,7 +112,7 @@ def test_down_leaves_nothing(run: Run, tmp_path: Path) -> None:
     assert run.down() == 2
 
     assert not run.provider.defined()
-    assert not run.provider.networks
+    assert not memory(run).networks
     assert not (tmp_path / "machines" / "small").exists()
     assert run.down() == 0
 

@@ -6,6 +6,12 @@ from kybern.machines.plan import wanted
 from kybern.machines.topology import Cluster
 
 
+def at(element: ET.Element, path: str) -> ET.Element:
+    found = element.find(path)
+    assert found is not None, path
+    return found
+
+
 def test_a_container_has_its_address_its_root_and_what_lies_over_it(cluster: Cluster) -> None:
     target = wanted(cluster)[0]
 
@@ -14,17 +20,17 @@ def test_a_container_has_its_address_its_root_and_what_lies_over_it(cluster: Clu
     assert made.findtext("name") == "small-master-1"
     assert made.findtext("memory") == "2048"
     sources = [
-        (each.find("source").get("dir"), each.find("target").get("dir")) for each in made.iter("filesystem")
+        (at(each, "source").get("dir"), at(each, "target").get("dir")) for each in made.iter("filesystem")
     ]
     assert sources == [("/m/root", "/"), ("/m/etcd", "/var/lib/etcd")]
-    assert made.find("devices/interface/ip").attrib == {
+    assert at(made, "devices/interface/ip").attrib == {
         "address": "10.9.0.11",
         "family": "ipv4",
         "prefix": "24",
     }
-    assert made.find("devices/interface/route").get("gateway") == "10.9.0.1"
-    assert made.find("devices/interface/source").get("network") == "kybern-small"
-    assert (made.find("os/initenv").get("name"), made.findtext("os/initenv")) == ("A", "b=c")
+    assert at(made, "devices/interface/route").get("gateway") == "10.9.0.1"
+    assert at(made, "devices/interface/source").get("network") == "kybern-small"
+    assert (at(made, "os/initenv").get("name"), made.findtext("os/initenv")) == ("A", "b=c")
 
 
 def test_discovery_reads_back_what_a_definition_says(cluster: Cluster) -> None:
@@ -54,8 +60,8 @@ def test_an_emulated_machine_has_a_processor_that_boots(cluster: Cluster) -> Non
 
     assert emulated.get("type") == "qemu"
     assert emulated.findtext("cpu/model") == "qemu64"
-    assert emulated.find("cpu/feature").attrib == {"policy": "disable", "name": "cx16"}
-    assert fast.find("cpu").get("mode") == "host-passthrough"
+    assert at(emulated, "cpu/feature").attrib == {"policy": "disable", "name": "cx16"}
+    assert at(fast, "cpu").get("mode") == "host-passthrough"
     assert [each.get("dev") for each in emulated.findall("devices/disk/target")] == ["vda", "vdb"]
     assert emulated.findtext("os/cmdline") == "root=/dev/vda"
 
@@ -65,7 +71,7 @@ def test_a_network_is_a_bridge_with_a_short_name_and_the_gateways_address(cluste
 
     made = ET.fromstring(definition)
 
-    assert len(made.find("bridge").get("name")) <= 15
-    assert made.find("dns").get("enable") == "no"
+    assert len(at(made, "bridge").attrib["name"]) <= 15
+    assert at(made, "dns").get("enable") == "no"
     assert made.find("ip/dhcp") is None
     assert network.of_xml(definition) == cluster.network

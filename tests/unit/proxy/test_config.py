@@ -6,12 +6,12 @@ import pytest
 
 from kybern.cli.proxy import FLAGS
 from kybern.daemon.run import Fatal
-from kybern.proxy.config import read
+from kybern.proxy.config import Config, read
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 
 
-def config_of(path: Path, text: str, *flags: str):
+def config_of(path: Path, text: str, *flags: str) -> Config:
     path.write_text(HEAD + text)
     return read(FLAGS.read(["--config", str(path), *flags]), "host-1")
 

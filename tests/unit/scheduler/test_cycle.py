@@ -9,6 +9,7 @@ from kybern.api.core_v1 import (
     NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
+    Pod,
     PreferredSchedulingTerm,
 )
 from kybern.scheduler.cycle import Placed, Refused, schedule
@@ -17,15 +18,15 @@ from kybern.scheduler.table import PodFacts, Table
 from tests.unit.scheduler.making import bears, node, pod, table_of, taint
 
 
-def decide(one, table: Table) -> Placed | Refused:
+def decide(one: Pod, table: Table) -> Placed | Refused:
     return schedule(PodFacts.of(one), table, PLUGINS)
 
 
-def put(table: Table, one, where: str) -> None:
+def put(table: Table, one: Pod, where: str) -> None:
     table.place(one.metadata.uid, where, PodFacts.of(one))
 
 
-def message(one, table: Table) -> str:
+def message(one: Pod, table: Table) -> str:
     found = decide(one, table)
     assert isinstance(found, Refused)
     return found.message

@@ -2,7 +2,7 @@
 
 from kybern.scheduler.framework import Change
 from kybern.scheduler.plugins import PLUGINS
-from kybern.scheduler.queue import FLUSH, Queue
+from kybern.scheduler.queue import FLUSH, Queue, Waiting
 from kybern.scheduler.table import PodFacts
 from tests.unit.scheduler.making import pod
 
@@ -18,7 +18,7 @@ def queue(*found: PodFacts) -> Queue:
     return made
 
 
-def name(waiting) -> str:
+def name(waiting: Waiting | None) -> str:
     return waiting.facts.pod.metadata.name if waiting else ""
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from kybern.api.core_v1 import (
     Affinity,
+    Node,
     NodeAffinity,
     NodeSelector,
     NodeSelectorRequirement,
@@ -69,16 +70,18 @@ PODS = st.builds(
 @given(
     st.lists(NODES, min_size=1, max_size=8), st.lists(st.tuples(PODS, st.integers(0, 5)), max_size=8), PODS
 )
-def test_every_filter_refuses_what_its_plain_form_refuses(nodes, placed, wanted: Pod) -> None:
+def test_every_filter_refuses_what_its_plain_form_refuses(
+    nodes: list[Node], placed: list[tuple[Pod, int]], wanted: Pod
+) -> None:
     table = Table(columns=2)
     there = {}
     for one in nodes:
         table.set_node(one)
         there[one.metadata.name] = one
     on: dict[str, tuple[Pod, str]] = {}
-    for one, number in placed:
-        table.place(one.metadata.uid, f"w{number}", PodFacts.of(one))
-        on[one.metadata.uid] = (one, f"w{number}")
+    for guest, number in placed:
+        table.place(guest.metadata.uid, f"w{number}", PodFacts.of(guest))
+        on[guest.metadata.uid] = (guest, f"w{number}")
 
     for plugin in PLUGINS:
         if plugin.filter is None:
