@@ -10,6 +10,7 @@ from typing import Any
 from kybern.apiserver import body
 from kybern.apiserver.answer import One
 from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import apply as apply_
 from kybern.apiserver.generic import prepare, update
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import codec
@@ -52,6 +53,10 @@ def _parsed(data: bytes) -> Any:
 
 
 async def patch_(call: Call, data: bytes, content_type: str) -> One:
+    applying = body.media_type(content_type) == APPLY_PATCH
+    apply_.check_options(call, applying=applying)
+    if applying:
+        return await apply_.apply_(call, data)
     apply = reader(call.kind, data, content_type)
     # What a patch says twice, its result says once: it must be told by the patch itself.
     twice = [] if call.options.validation == "Ignore" else codec.decode_json(data, duplicates=True)[1]

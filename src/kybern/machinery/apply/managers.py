@@ -43,6 +43,9 @@ class Entry:
     time: str | None = None
     raw: Mapping[str, Any] | None = None
 
+    def at(self, time: str) -> "Entry":
+        return replace(self, time=time, raw=None)
+
     def having(self, fields: Set) -> "Entry":
         return self if fields is self.fields else replace(self, fields=fields, raw=None)
 

@@ -13,6 +13,7 @@ from kybern.machinery.apply import sets
 from kybern.machinery.apply.managers import Entry, Managed, Who
 from kybern.machinery.apply.sets import Set
 from kybern.machinery.apply.shape import Shape
+from kybern.machinery.apply.shape import managed as managed_fields
 from kybern.machinery.apply.types import WHOLE, Type
 from kybern.machinery.apply.update import diffs, lessened
 from kybern.machinery.errors import ApiError, Cause, Details
@@ -73,6 +74,11 @@ def applied(live: Raw, config: Raw, managed: Managed, shape: Shape, who: Who, *,
     if conflicts and not force:
         raise ApplyConflict(conflicts)
     left = lessened(found, by, who)
+    mine = left[who].having(managed_fields(left[who].fields)) if who in left else None
+    if mine is not None and mine.fields:
+        left[who] = mine
+    else:
+        left.pop(who, None)
     return Applied(None if new == live else new, left)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kybern.machinery.apply.sets import LEAF, Set
+from kybern.machinery.apply.sets import LEAF, Set, difference
 from kybern.machinery.apply.types import Diff, Fields
 
 TYPE_META = frozenset({"apiVersion", "kind"})
@@ -15,6 +15,11 @@ OBJECT_META = frozenset(
     }
 )  # fmt: skip
 """What nobody manages: it tells which object it is, or is the server's own."""
+
+_NOBODYS: Set = {
+    **{f"f:{name}": LEAF for name in TYPE_META},
+    "f:metadata": {".": LEAF, **{f"f:{name}": LEAF for name in OBJECT_META}},
+}
 
 type Pattern = Mapping[str, "Pattern | None"]
 """Path elements that count; ``*`` is any element, None everything below."""
@@ -30,7 +35,7 @@ class Reset:
 
 
 class Shape:
-    """``root`` is the whole type; ``diff`` and ``owned`` leave out what nobody manages and what the path does not write.
+    """``root`` is the whole type. ``diff`` leaves out what nobody manages; it and ``owned`` what the path does not write.
 
     ``other`` gives the shape of another version and the way an object becomes one, None for a version that is not known.
     """
@@ -42,23 +47,35 @@ class Shape:
         self.root = root
         self.other = other
         self._only = reset.only
-        metadata = root.below("f:metadata")
-        fields = {name: kind for name, (_, kind) in root.table.items()}
-        if isinstance(metadata, Fields):
-            fields["metadata"] = metadata.skipping(OBJECT_META | reset.metadata)
-        self._view = Fields(lambda: fields, root.rest, TYPE_META | reset.top)
+        self._written = _view(root, reset.top, reset.metadata)
+        self._view = _view(root, TYPE_META | reset.top, OBJECT_META | reset.metadata)
 
     def diff(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Diff:
         changed, gone = self._view.diff(old, new)
         return self._kept(changed), self._kept(gone)
 
     def owned(self, value: Mapping[str, Any]) -> Set:
-        return self._kept(self._view.owned(value)) or LEAF
+        """With what nobody manages: that it is there keeps the fields on the way to it."""
+        return self._kept(self._written.owned(value)) or LEAF
 
     def _kept(self, fields: Set | None) -> Set | None:
         if fields is None or self._only is None:
             return fields
         return _matching(fields, self._only) or None
+
+
+def _view(root: Fields, top: frozenset[str], inner: frozenset[str]) -> Fields:
+    """The type without some fields and some of its metadata."""
+    fields = {name: kind for name, (_, kind) in root.table.items()}
+    metadata = fields.get("metadata")
+    if isinstance(metadata, Fields):
+        fields["metadata"] = metadata.skipping(inner)
+    return Fields(lambda: fields, root.rest, top)
+
+
+def managed(fields: Set) -> Set:
+    """The fields without what nobody manages."""
+    return difference(fields, _NOBODYS)
 
 
 type Other = tuple[Shape, Callable[[dict[str, Any]], dict[str, Any]]]
