@@ -54,7 +54,10 @@ def _comment(rule: str) -> str:
 
 
 def changes(
-    wanted: Tables, applied: Mapping[str, Chains] | None, present: Mapping[str, set[str]], saved: str | None = None
+    wanted: Tables,
+    applied: Mapping[str, Chains] | None,
+    present: Mapping[str, set[str]],
+    saved: str | None = None,
 ) -> str:
     """Input for iptables-restore, "" when nothing is to be done.
 
