@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from kybern.apiserver import body, options
 from kybern.apiserver.answer import Answer, Many, One, Plain
 from kybern.apiserver.engine import Call
-from kybern.apiserver.generic import admit, current
+from kybern.apiserver.generic import admit, current, owners
 from kybern.apiserver.generic.list import converted
 from kybern.apiserver.reviews import Reviews
-from kybern.apiserver.token_request import Issuer
+from kybern.apiserver.token_request import DEFAULT, Issuer
 from kybern.apiserver.verbs import Sent, Verb
 from kybern.machinery.errors import Details, NotFound
 from kybern.machinery.kind import Kind, Raw
@@ -29,6 +30,7 @@ def review(reviews: Reviews) -> Verb:
     async def create(call: Call, sent: Sent) -> Answer:
         call.options = options.write_options(call.query, "CreateOptions")
         raw = body.decode(call, await sent.read(), sent.content_type)
+        owners.record_new(call, raw)
         asked = admit.request(call, "CREATE", raw, None)
         await admit.mutate(call, asked)
         await admit.validate(call, asked)
@@ -42,6 +44,8 @@ def token(issuer: Issuer) -> Verb:
     async def create(call: Call, sent: Sent) -> Answer:
         call.options = options.write_options(call.query, "CreateOptions")
         raw = body.decode(call, await sent.read(), sent.content_type, TOKEN, TOKEN.schema)
+        raw.setdefault("spec", {}).setdefault("expirationSeconds", DEFAULT)
+        owners.record_new(replace(call, kind=TOKEN, subresource="token"), raw)
 
         async def admitted(request: Raw) -> None:
             asked = admit.request(call, "CREATE", request, None)

@@ -4,6 +4,7 @@ What admission and the kind's rules add belongs to nobody. Paths that hold only 
 count only that part.
 """
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from kybern.machinery.apply import managers, update
 from kybern.machinery.apply.managers import Managed, Who
 from kybern.machinery.apply.schema import Types
 from kybern.machinery.apply.shape import Other, Pattern, Reset, Shape
-from kybern.machinery.apply.types import Fields, Free
+from kybern.machinery.apply.types import Fields, Free, Unkeyed
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
 
@@ -40,6 +41,8 @@ _UNTRACKED = ("binding",)
 
 
 def _reset(kind: Kind, subresource: str) -> Reset:
+    if kind.kind == "CertificateSigningRequest" and not subresource:
+        return Reset(top=_STATUS | _SPEC)
     if not subresource:
         return Reset(top=_STATUS if kind.has_status else frozenset())
     if subresource != "status":
@@ -85,7 +88,7 @@ def _other(engine: Engine, kind: Kind, subresource: str, version: str) -> Other 
 def nothing(kind: Kind) -> Raw:
     """An object of a kind before anything is said of it."""
     schema = Schema.load()
-    if kind.schema not in schema.definitions:
+    if kind.custom or kind.schema not in schema.definitions:
         return {"metadata": {}}
     found: Raw = schema.compiler.struct(kind.schema)[1]()
     return found
@@ -104,10 +107,14 @@ def writer(call: Call, operation: str = managers.UPDATE, name: str = "") -> Who:
 def record_new(call: Call, raw: Raw) -> None:
     """A new object: all that it says is managed by who makes it."""
     metadata = raw["metadata"]
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        metadata.pop(key, None)
     sent = metadata.pop("managedFields", None)
     managed = (managers.of(sent, sent=True) or {}) if sent and not managers.reset(sent) else {}
     seen = shape(call.engine, call.kind, call.subresource)
-    managed = update.updated(nothing(call.kind), raw, managed, seen, writer(call), now(call))
+    with contextlib.suppress(Unkeyed):
+        # An object that can't be told apart field by field is managed by nobody.
+        managed = update.updated(nothing(call.kind), raw, managed, seen, writer(call), now(call))
     if managed:
         metadata["managedFields"] = managers.listed(managed)
 
@@ -122,7 +129,11 @@ def record_changed(call: Call, raw: Raw, found: Current) -> None:
     kept = managers.of(live) if before is None else before
     kept = {} if kept is None else kept
     seen = shape(call.engine, call.kind, call.subresource)
-    after = update.updated(found.raw, raw, kept, seen, writer(call), now(call))
+    at = "" if call.subresource == "scale" else now(call)
+    try:
+        after = update.updated(found.raw, raw, kept, seen, writer(call), at)
+    except Unkeyed:
+        before, after = None, kept
     entries = live if before is None and after is kept else managers.listed(after)
     if entries:
         metadata["managedFields"] = entries

@@ -15,14 +15,16 @@ from kybern.machinery.walkers import REF
 # Of fields that are keys of items; the definitions do not tell defaults.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "io.k8s.api.core.v1.ContainerPort": {"protocol": "TCP"},
+    "io.k8s.api.core.v1.LocalObjectReference": {"name": ""},
     "io.k8s.api.core.v1.ServicePort": {"protocol": "TCP"},
 }
-# Read and written as a string or a number.
-_SCALARS = frozenset(
+# Read and written as a string or a number, or of a form that only their readers know.
+_WHOLE = frozenset(
     {
         "io.k8s.apimachinery.pkg.api.resource.Quantity",
         "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
         "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
+        "io.k8s.apimachinery.pkg.runtime.RawExtension",
         "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
     }
 )
@@ -47,7 +49,7 @@ class Types:
         found = self._made.get(name)
         if found is None:
             schema = self._definitions.get(name, {})
-            found = self._made[name] = Type() if name in _SCALARS else self.type(schema)
+            found = self._made[name] = Type() if name in _WHOLE else self.type(schema)
         return found
 
     def type(self, schema: Mapping[str, Any]) -> Type:

@@ -17,6 +17,13 @@ type Diff = tuple[Set | None, Set | None]
 
 _SELF: Mapping[str, Set] = {".": LEAF}
 _ABSENT: Any = object()
+_PLAIN = frozenset({str, int, type(None)})
+_REMEMBERED = 1000
+"""Names of items, of each list; the same few come again and again."""
+
+
+class Unkeyed(ValueError):
+    """An item of a list that nothing tells apart from others: no set can name it."""
 
 
 class Type:
@@ -244,19 +251,22 @@ class Items(Type):
 
     def element(self, item: Any) -> str:
         """The path element of an item."""
-        if not self.keys:
-            return sets.value_element(item)
-        if item.__class__ is not dict:
-            return sets.key_element({})
-        found = tuple(item.get(key, self.defaults.get(key)) for key in self.keys)
-        known = self._known.get(found)
-        if known is None:
-            known = sets.key_element(
-                {key: value for key, value in zip(self.keys, found, strict=True) if value is not None}
-            )
-            if len(self._known) < 1000 and all(value.__class__ is str for value in found):
-                self._known[found] = known
-        return known
+        if self.keys and item.__class__ is dict:
+            found = tuple(item.get(key, self.defaults.get(key)) for key in self.keys)
+            plain = _PLAIN.issuperset(map(type, found))
+            known = self._known.get(found) if plain else None
+            if known is not None:
+                return known
+            named = {key: value for key, value in zip(self.keys, found, strict=True) if value is not None}
+            if named:
+                known = sets.key_element(named)
+                if plain and len(self._known) < _REMEMBERED:
+                    self._known[found] = known
+                return known
+        missing = self._unkeyed(item)
+        if missing:
+            raise Unkeyed(missing)
+        return sets.value_element(item)
 
     def indexed(self, value: Any) -> dict[str, list[Any]]:
         """The items by their element, in order."""
