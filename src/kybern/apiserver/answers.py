@@ -44,7 +44,8 @@ def token(issuer: Issuer) -> Verb:
     async def create(call: Call, sent: Sent) -> Answer:
         call.options = options.write_options(call.query, "CreateOptions")
         raw = body.decode(call, await sent.read(), sent.content_type, TOKEN, TOKEN.schema)
-        raw.setdefault("spec", {}).setdefault("expirationSeconds", DEFAULT)
+        if raw["spec"].get("expirationSeconds") is None:
+            raw["spec"]["expirationSeconds"] = DEFAULT
         owners.record_new(replace(call, kind=TOKEN, subresource="token"), raw)
 
         async def admitted(request: Raw) -> None:

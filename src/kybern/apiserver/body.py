@@ -109,6 +109,7 @@ def _other(kind: Kind, version: str, name: str) -> str:
 def checked(call: Call, kind: Kind, raw: Raw, twice: list[str], schema: str = "") -> None:
     """Hold a value against its schema, in place; tell of what it has too much."""
     head = {"kind": raw.get("kind"), "apiVersion": raw.get("apiVersion")}
+    _keep_reset(raw)
     found = [
         *twice,
         *Schema.load().of(schema or kind.schema).decode(raw, call.options.validation != "Ignore"),
@@ -132,3 +133,10 @@ def loose(data: bytes, content_type: str) -> Raw | None:
     except BadRequest as problem:
         raise BadRequest(f"couldn't get version/kind; json parse error: {problem.message}") from problem
     return raw if isinstance(raw, dict) else None
+
+
+def _keep_reset(raw: Raw) -> None:
+    """An empty list of managers asks for none at all, and would be dropped; a list with an empty entry asks the same."""
+    metadata = raw.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("managedFields") == []:
+        metadata["managedFields"] = [{}]

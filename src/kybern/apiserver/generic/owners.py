@@ -58,7 +58,7 @@ def shape(engine: Engine, kind: Kind, subresource: str) -> Shape:
     found = engine.shapes.get(key)
     if found is None:
         types = Types.load()
-        root = types.of(kind.schema)
+        root = types.passing(kind.schema) if kind.custom else types.of(kind.schema)
         if not isinstance(root, Fields):
             root = Fields(lambda: {"metadata": types.of(_META)}, Free())
 

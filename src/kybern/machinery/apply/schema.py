@@ -52,6 +52,10 @@ class Types:
             found = self._made[name] = Type() if name in _WHOLE else self.type(schema)
         return found
 
+    def passing(self, name: str) -> Type:
+        """The type of a definition that comes and goes: of a custom kind."""
+        return self.type(self._definitions.get(name, {}))
+
     def type(self, schema: Mapping[str, Any]) -> Type:
         """The type of a schema."""
         target = self._referred(schema)
