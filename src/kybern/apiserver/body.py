@@ -48,6 +48,8 @@ def parse(data: bytes, content_type: str, *, duplicates: bool = False) -> tuple[
 def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None, schema: str = "") -> Raw:
     """The body of a create or update: of the call's kind, defaults filled in."""
     expected = kind or call.kind
+    if expected.custom and media_type(content_type) == PROTOBUF:
+        raise unsupported()
     try:
         raw, twice = parse(data, content_type, duplicates=call.options.validation != "Ignore")
     except UnsupportedMediaType:
@@ -75,6 +77,9 @@ def _go_type(value: Any) -> str:
 
 def identify(kind: Kind, raw: Raw) -> None:
     """The body is of the expected kind and version; what it does not say is taken as meant. Raises BadRequest."""
+    if kind.custom:
+        _identify_custom(kind, raw)
+        return
     version = raw.get("apiVersion") or kind.api_version
     name = raw.get("kind") or kind.kind
     for key, value in (("apiVersion", version), ("kind", name)):
@@ -97,6 +102,19 @@ def identify(kind: Kind, raw: Raw) -> None:
     raise BadRequest(
         f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
     )
+
+
+def _identify_custom(kind: Kind, raw: Raw) -> None:
+    """Bodies of custom kinds must say what they are; the kind itself is a matter of validation."""
+    version, name = raw.get("apiVersion"), raw.get("kind")
+    if not isinstance(name, str) or not name:
+        text = f"Object 'Kind' is missing in '{codec.encode_json(raw).decode()}'"
+        raise unhandled({}, kind.kind, text)
+    if version != kind.api_version:
+        raise BadRequest(
+            f"the API version in the data ({version or ''}) does not match the expected API version "
+            f"({kind.api_version})"
+        )
 
 
 def _other(kind: Kind, version: str, name: str) -> str:

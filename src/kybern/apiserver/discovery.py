@@ -3,6 +3,7 @@
 Groups are listed in upstream's order. Both forms follow from the kinds.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,14 +22,31 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 def groups(table: Table) -> Mapping[str, list[Version]]:
     """The named groups in order, each with its versions, the newest first."""
     found: dict[str, list[Version]] = {name: [] for name in _ORDER}
-    for version in table.versions.values():
+    for version in sorted(table.versions.values(), key=lambda version: version.group):
         if version.group:
             found.setdefault(version.group, []).append(version)
     return {
-        name: sorted(versions, key=lambda version: version.version, reverse=True)
+        name: sorted(versions, key=lambda version: age(version.version))
         for name, versions in found.items()
         if versions
     }
+
+
+_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
+
+
+def age(version: str) -> tuple[int, int, int, str]:
+    """Sorts versions as upstream does: stable ones first, then beta, then alpha, the higher number before the lower."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return 3, 0, 0, version
+    major, stage, minor = found.groups()
+    return {None: 0, "beta": 1, "alpha": 2}[stage], -int(major), -int(minor or 0), version
+
+
+def _verbs(kind: Kind, verbs: tuple[str, ...]) -> list[str]:
+    """In alphabetical order; those of custom kinds stand in an order of their own."""
+    return list(verbs) if kind.custom else sorted(verbs)
 
 
 def api_versions(address: str) -> Raw:
@@ -73,7 +91,7 @@ def _resource(kind: Kind) -> Raw:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": sorted(kind.verbs),
+        "verbs": _verbs(kind, kind.verbs),
     }
     if kind.short_names:
         found["shortNames"] = list(kind.short_names)
@@ -93,7 +111,7 @@ def _subresource(kind: Kind, sub: Subresource) -> Raw:
     found: Raw = {"name": f"{kind.plural}/{sub.name}", "singularName": "", "namespaced": kind.namespaced}
     if _foreign(kind, sub):
         found |= {"group": sub.group, "version": sub.version} if sub.group else {"version": sub.version}
-    return found | {"kind": sub.kind, "verbs": sorted(sub.verbs)}
+    return found | {"kind": sub.kind, "verbs": _verbs(kind, sub.verbs)}
 
 
 def aggregated(named: bool, table: Table) -> Raw:
@@ -123,13 +141,17 @@ def _discovered(version: Version) -> Raw:
     }
 
 
+def _response(group: str, version: str, name: str, whole: bool) -> Raw:
+    return {"group": group if whole else "", "version": version if whole else "", "kind": name}
+
+
 def _discovered_kind(kind: Kind) -> Raw:
     found: dict[str, Any] = {
         "resource": kind.plural,
-        "responseKind": {"group": "", "version": "", "kind": kind.kind},
+        "responseKind": _response(kind.group, kind.version, kind.kind, kind.custom),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": sorted(kind.verbs),
+        "verbs": _verbs(kind, kind.verbs),
     }
     if kind.short_names:
         found["shortNames"] = list(kind.short_names)
@@ -139,12 +161,10 @@ def _discovered_kind(kind: Kind) -> Raw:
         found["subresources"] = [
             {
                 "subresource": sub.name,
-                "responseKind": {
-                    "group": sub.group if _foreign(kind, sub) else "",
-                    "version": sub.version if _foreign(kind, sub) else "",
-                    "kind": sub.kind,
-                },
-                "verbs": sorted(sub.verbs),
+                "responseKind": _response(
+                    sub.group, sub.version, sub.kind, kind.custom or _foreign(kind, sub)
+                ),
+                "verbs": _verbs(kind, sub.verbs),
             }
             for sub in sorted(kind.subresources, key=lambda sub: sub.name)
         ]

@@ -66,6 +66,14 @@ class Engine:
             found = self._forms[key] = Form(kind)
         return found
 
+    def forget(self, kind: Kind) -> None:
+        """A custom kind has changed or gone: what was made for it must not be used again."""
+        self._forms.pop(f"{kind.api_version}/{kind.kind}", None)
+        for at in [at for at in self.shapes if at[:2] == (kind.api_version, kind.kind)]:
+            del self.shapes[at]
+        if kind.conversion is None:
+            self.caches.drop(kind)
+
     def cache(self, kind: Kind) -> Cache:
         """The cache in which a kind's objects are, in their stored form."""
         return self.caches.of(self.table.stored(kind))

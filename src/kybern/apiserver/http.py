@@ -22,7 +22,7 @@ from kybern.apiserver.generic import watch
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Given, Paths
 from kybern.apiserver.render import Renderer
-from kybern.apiserver.route import Target
+from kybern.apiserver.route import Table, Target
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
 from kybern.machinery.errors import (
@@ -143,7 +143,7 @@ class Server:
             self.limits.enter(writing=writing)
         try:
             self.authorization.check(asked)
-            if target is None or (target.group, target.version) not in self.engine.table.versions:
+            if target is None or _nowhere(self.engine.table, target):
                 return await self._page(request, path, query)
             return await self._resource(request, target, asked.user, query)
         finally:
@@ -203,7 +203,7 @@ class Server:
             return await self.streaming[target.subresource](call, request, target)
         verb = verbs.verb_of(call, target.verb)
         form = negotiate.negotiate(
-            request.headers.get("Accept", ""), streams=target.verb == "list", shapes=call.kind.storage != ""
+            _accepted(request, call), streams=target.verb == "list", shapes=call.kind.storage != ""
         )
         answer = await verb(call, Sent(request))
         return self._rendered(request, call, answer, form)
@@ -212,7 +212,7 @@ class Server:
         if target.kind is None:
             raise problems.no_such_resource()
         namespace = target.namespace if target.kind.namespaced else ""
-        deprecated = _DEPRECATED.get((target.group, target.plural))
+        deprecated = target.kind.deprecated or _DEPRECATED.get((target.group, target.plural))
         warnings = [deprecated] if deprecated else []
         return Call(
             self.engine,
@@ -290,7 +290,7 @@ class Server:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
             raise problems.not_allowed()
-        form = negotiate.negotiate(request.headers.get("Accept", ""), streams=True)
+        form = negotiate.negotiate(_accepted(request, call), streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
         stream, frames = await watch.begin(call, form, query.get("includeObject", ""))
@@ -348,6 +348,19 @@ class Server:
             if count % 60 == 0:
                 for stream in tuple(self.streams):
                     stream.mark()
+
+
+def _accepted(request: web.BaseRequest, call: Call) -> str:
+    accept = request.headers.get("Accept", "")
+    return negotiate.without_protobuf(accept) if call.kind.custom and accept else accept
+
+
+def _nowhere(table: Table, target: Target) -> bool:
+    """Whether there is no such group version, or one of custom kinds without this one."""
+    version = table.versions.get((target.group, target.version))
+    if version is None:
+        return True
+    return target.kind is None and all(kind.custom for kind in version.kinds.values())
 
 
 def _chunked(transport: asyncio.Transport) -> Callable[[bytes], None]:

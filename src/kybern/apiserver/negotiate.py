@@ -91,6 +91,14 @@ def negotiate(accept: str, *, streams: bool = False, shapes: bool = True) -> For
     return found
 
 
+def without_protobuf(accept: str) -> str:
+    """What is left for kinds that have no protobuf form. Raises NotAcceptable when nothing is."""
+    clauses = [part for part in accept.split(",") if part.partition(";")[0].strip() != PROTOBUF]
+    if not clauses:
+        raise unknown_form((JSON, YAML))
+    return ",".join(clauses)
+
+
 def _negotiated(accept: str, *, streams: bool, shapes: bool) -> Form:
     clauses = _clauses(accept)
     if not any(_matches(clause.media, media) for clause in clauses for media in KNOWN):

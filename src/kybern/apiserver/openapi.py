@@ -6,15 +6,18 @@ hash; the index has the hashes in its URLs, so clients may keep what they have r
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from kybern.apiserver import openapi_gnostic, openapi_v2, openapi_v3
+from kybern.apiserver.crd import documents as custom_documents
+from kybern.apiserver.crd.kinds import public
 from kybern.apiserver.openapi_operations import META, Path, group_id, paths, prefix_of, simple, tag_of
 from kybern.apiserver.paths import Asked, Given, not_found
 from kybern.machinery import codec
 from kybern.machinery.kind import Kind
+from kybern.machinery.schema import Schema
 
 JSON = "application/json"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -39,9 +42,30 @@ class Documents:
     """All documents of one set of kinds."""
 
     def __init__(self, kinds: Iterable[Kind], definitions: Mapping[str, Any]) -> None:
-        self.kinds = tuple(kinds)
+        self._built_in = tuple(kinds)
+        self._own = definitions
+        self.kinds = self._built_in
         self.definitions = definitions
         self._made: dict[str, Document] = {}
+        # Of custom kinds: which form of their schema is shown.
+        self._revisions: dict[tuple[str, str], str] = {}
+
+    def follow(self, custom: Iterable[Kind]) -> None:
+        """Custom kinds have changed: what does not speak of them stays made."""
+        known = {prefix_of(kind.group, kind.version)[1:] for kind in self._built_in}
+        added: dict[str, Any] = {}
+        shown = []
+        for kind in custom:
+            name = public(kind.group, kind.version, kind.kind)
+            added[name] = Schema.load().definitions[kind.schema]
+            added[f"{name}List"] = custom_documents.listed(kind, name)
+            shown.append(replace(kind, schema=name))
+            self._revisions[kind.api_version, kind.plural] = kind.schema
+        self.kinds = (*self._built_in, *shown)
+        self.definitions = {**self._own, **added}
+        self._made = {name: made for name, made in self._made.items() if name in known}
+        for name in ("sources", "index", "_v2"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def sources(self) -> Mapping[str, Mapping[str, Path]]:
@@ -90,14 +114,15 @@ class Documents:
     @cached_property
     def index(self) -> Document:
         """Where each v3 document is. Its hashes stand for what is served, so the documents need not be made for it."""
-        facts = sorted(
-            f"{kind.api_version}/{kind.kind}/{kind.subresources}/{kind.verbs}" for kind in self.kinds
-        )
-        served = hashlib.sha512("\n".join(facts).encode())
+        facts: dict[str, list[str]] = {}
+        for kind in self.kinds:
+            revision = self._revisions.get((kind.api_version, kind.plural), "")
+            fact = f"{kind.api_version}/{kind.kind}/{kind.subresources}/{kind.verbs}/{revision}"
+            for name in (prefix_of(kind.group, kind.version)[1:], f"apis/{kind.group}"):
+                facts.setdefault(name, []).append(fact)
         paths = {}
         for name in self.sources:
-            own = served.copy()
-            own.update(name.encode())
+            own = hashlib.sha512("\n".join([name, *sorted(facts.get(name, ()))]).encode())
             paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={own.hexdigest().upper()}"}
         return Document(codec.encode_json({"paths": paths}), "text/plain; charset=utf-8")
 

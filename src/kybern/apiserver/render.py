@@ -153,11 +153,16 @@ def plain(answer: Answer) -> bytes:
         return answer.body
     if isinstance(answer, Plain):
         return encoded(answer.raw)
-    head = {
-        "kind": f"{answer.kind.kind}List",
+    head: Raw = {
+        "kind": answer.kind.listed,
         "apiVersion": answer.kind.api_version,
         "metadata": list_metadata(answer),
     }
+    if answer.kind.custom:
+        start = encoded({"apiVersion": answer.kind.api_version, "kind": answer.kind.kind})[:-1] + b","
+        items = b",".join(start + item[1:] for item in answer.items)
+        head["metadata"].setdefault("continue", "")
+        return b'%b,"items":[%b]}' % (encoded(head)[:-1], items)
     return b'%b,"items":[%b]}' % (encoded(head)[:-1], b",".join(answer.items))
 
 

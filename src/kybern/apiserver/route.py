@@ -46,6 +46,8 @@ class Table:
     """All that is served. ``stored`` gives the kind as which another one is kept."""
 
     versions: dict[tuple[str, str], Version] = field(default_factory=dict)
+    # Custom kinds in the version in which they are stored, when that one is not served.
+    unserved: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kinds: Iterable[Kind]) -> "Table":
@@ -65,7 +67,29 @@ class Table:
         conversion = kind.conversion
         if conversion is None:
             return kind
-        return self.versions[conversion.group, conversion.version].kinds[kind.plural]
+        hidden = self.unserved.get((conversion.group, conversion.version, kind.plural))
+        return hidden or self.versions[conversion.group, conversion.version].kinds[kind.plural]
+
+    def put(self, kinds: Iterable[Kind]) -> None:
+        """Serve further kinds."""
+        for kind in kinds:
+            at = kind.group, kind.version
+            known = self.versions.get(at)
+            others = known.kinds if known else {}
+            self.versions[at] = Version(*at, {**others, kind.plural: kind})
+
+    def drop(self, kinds: Iterable[Kind]) -> None:
+        """Serve them no more."""
+        for kind in kinds:
+            at = kind.group, kind.version
+            known = self.versions.get(at)
+            if known is None:
+                continue
+            left = {plural: other for plural, other in known.kinds.items() if plural != kind.plural}
+            if left:
+                self.versions[at] = Version(*at, left)
+            else:
+                del self.versions[at]
 
     def target(self, method: str, path: str, *, watching: bool) -> Target | None:
         """What a path below /api or /apis names, served or not; None for one that is too short to name a resource."""

@@ -19,6 +19,7 @@ from kybern.apiserver import answers, bootstrap, compaction, defaults, negotiate
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
+from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.http import Limits, Server
@@ -193,6 +194,7 @@ class Parts:
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
         documents = Documents(KINDS, Schema.load().definitions)
+        self.definitions = Definitions(self.engine, self.local, documents.follow)
         self.paths.prefixes["/openapi/v"] = documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
@@ -221,11 +223,13 @@ class Parts:
         await self.listener.start()
         self.tasks.create_task(self.server.tend(), name="watches")
         self.authorization.follow(self.informers)
+        self.definitions.follow(self.informers)
         await self.informers.follow()
         self.synced = True
         masters = self._masters()
         await defaults.make(self.local, masters)
         self.tasks.create_task(masters.run(), name="endpoints")
+        self.tasks.create_task(self.definitions.run(), name="definitions")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())

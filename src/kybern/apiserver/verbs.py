@@ -160,7 +160,7 @@ def verb_of(call: Call, verb: str) -> Verb:
         return UNSTORED.get((kind.plural, verb)) or GENERIC[verb]
     found = next((sub for sub in kind.subresources if sub.name == call.subresource), None)
     if found is None:
-        raise problems.no_such_resource()
+        raise problems.not_found(kind, call.name) if kind.custom else problems.no_such_resource()
     if verb not in found.verbs:
         raise problems.not_allowed()
     if call.subresource in OWN:

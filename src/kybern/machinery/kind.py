@@ -51,6 +51,15 @@ class Subresource:
     verbs: tuple[str, ...] = ("get", "patch", "update")
 
 
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where a custom kind keeps its size; ``selector`` is empty when it has none."""
+
+    spec: tuple[str, ...]
+    status: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+
 def _nothing(_new: Raw) -> None:
     return
 
@@ -121,6 +130,10 @@ class Kind:
     ``generation`` tells whether an update (new, old; after on_update) counts in metadata.generation, which is 1 on create;
     None: the kind has no generation, the engine keeps what is there.
     ``status_on_create``: the status in a create body is kept (nodes), not dropped.
+
+    ``custom``: made from a definition. Then ``list_kind`` is what a list of it is called, ``deprecated`` the warning for
+    those who still use this version, ``scale`` where its size is, and ``on_read`` brings a stored object into the form
+    that the definition asks for today.
     """
 
     group: str
@@ -146,6 +159,11 @@ class Kind:
     storage_version_hash: str = ""
     generation: Callable[[Raw, Raw], bool] | None = None
     status_on_create: bool = False
+    custom: bool = False
+    list_kind: str = ""
+    deprecated: str = ""
+    scale: ScalePaths | None = None
+    on_read: Callable[[Raw], None] | None = None
 
     @property
     def api_version(self) -> str:
@@ -155,6 +173,11 @@ class Kind:
     def group_resource(self) -> str:
         """As upstream prints it in messages: ``pods``, ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def listed(self) -> str:
+        """What a list of this kind is called."""
+        return self.list_kind or f"{self.kind}List"
 
     @property
     def has_status(self) -> bool:

@@ -81,8 +81,8 @@ class Schema:
     """All definitions by name."""
 
     def __init__(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
-        self.definitions = definitions
-        self.compiler = Compiler(definitions)
+        self.definitions = dict(definitions)
+        self.compiler = Compiler(self.definitions)
         self._nodes: dict[str, Node] = {}
 
     @staticmethod
@@ -91,6 +91,15 @@ class Schema:
         """The definitions of the served API."""
         packed = resources.files("kybern.api").joinpath("_generated/schema.json.gz").read_bytes()
         return Schema(json.loads(gzip.decompress(packed)))
+
+    def put(self, node: Node) -> None:
+        """Take in the definition of a kind that is made while the server runs."""
+        self.definitions[node.name] = node.raw
+        self._nodes[node.name] = node
+
+    def drop(self, name: str) -> None:
+        self.definitions.pop(name, None)
+        self._nodes.pop(name, None)
 
     def of(self, name: str) -> Node:
         found = self._nodes.get(name)

@@ -197,6 +197,10 @@ class Cache:
     def _restart(self) -> None:
         log.info("Listing %s again: the store has forgotten revision %d", self.prefix, self.revision)
         self.filled.clear()
+        self.end()
+
+    def end(self) -> None:
+        """End all watchers."""
         for watcher in tuple(self._watchers):
             watcher.end()
         self._watchers.clear()
@@ -244,6 +248,7 @@ class Caches:
         self._store = store
         self._tasks = tasks
         self._caches: dict[str, Cache] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._asking = asyncio.Lock()
         self._next: asyncio.Future[int] | None = None
 
@@ -252,8 +257,17 @@ class Caches:
         found = self._caches.get(kind.storage)
         if found is None:
             found = self._caches[kind.storage] = Cache(self._store, kind)
-            self._tasks.create_task(found.run(), name=f"cache of {kind.storage}")
+            self._running[kind.storage] = self._tasks.create_task(
+                found.run(), name=f"cache of {kind.storage}"
+            )
         return found
+
+    def drop(self, kind: Kind) -> None:
+        """Let a cache go, because its kind is no more what it was; its watchers are ended."""
+        found = self._caches.pop(kind.storage, None)
+        if found is not None:
+            self._running.pop(kind.storage).cancel()
+            found.end()
 
     def running(self) -> tuple[Cache, ...]:
         return tuple(self._caches.values())

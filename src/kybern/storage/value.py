@@ -23,6 +23,7 @@ class Form:
     def __init__(self, kind: Kind) -> None:
         self.api_version = kind.api_version
         self.kind = kind.kind
+        self._on_read = kind.on_read
         self.start = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
         self.head = self.start + b'"metadata":{'
 
@@ -39,6 +40,10 @@ class Form:
 
     def known(self, value: bytes) -> bytes:
         """The value in our own form, whoever wrote it."""
+        if self._on_read is not None:
+            raw: Raw = _decode(value)
+            self._on_read(raw)
+            return self.value(raw)
         if value.startswith(self.head):
             return value
         if value.startswith(PROTOBUF):

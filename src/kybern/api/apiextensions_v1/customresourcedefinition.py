@@ -67,6 +67,7 @@ KIND = Kind(
         on_create=_on_create,
         on_update=_on_update,
         validate=definitions.validate,
+        warnings=definitions.warnings,
         on_status=keep_metadata,
     ),
     allow_unconditional_update=False,

@@ -10,9 +10,16 @@ from kybern.api.rules.formats import dns1035, subdomain
 from kybern.api.rules.hookchecks import webhook_service, webhook_url
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
+from kybern.machinery.structural import definition
+from kybern.machinery.structural.node import field_type
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_SELECTABLE = ("boolean", "integer", "string")
+_UNSELECTABLE = (
+    "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+    "is an invalid path: does not refer to a valid field",
+)
 _ONE_STORED = "must have exactly one version marked as storage version"
 _MISSING = (
     "missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions until a "
@@ -24,7 +31,7 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
     names, group, versions = spec.get("names") or {}, spec.get("group", ""), spec.get("versions") or []
     name = (new.get("metadata") or {}).get("name", "")
-    if name and name != f"{names.get('plural', '')}.{group}":
+    if old is None and name and name != f"{names.get('plural', '')}.{group}":
         yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     yield from _group(group)
     if not spec.get("scope"):
@@ -32,6 +39,7 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     else:
         yield from one_of("spec.scope", spec["scope"], ("Cluster", "Namespaced"))
     yield from _versions(spec.get("versions"), versions)
+    yield from _schemas(versions)
     yield from _names("spec.names", names)
     yield from _conversion("spec.conversion", spec.get("conversion") or {})
     yield from _stored(new.get("status") or {}, versions)
@@ -61,6 +69,23 @@ def _versions(given: list[Raw] | None, versions: list[Raw]) -> Iterator[Cause]:
         yield invalid("spec.versions", given, _ONE_STORED)
 
 
+def _schemas(versions: list[Raw]) -> Iterator[Cause]:
+    """A schema that all versions share is told of once, at the place where the older form had it."""
+    found = [(version.get("schema") or {}).get("openAPIV3Schema") for version in versions]
+    if found and all(schema == found[0] for schema in found):
+        if found[0] is not None:
+            yield from definition.check(found[0], "spec.validation.openAPIV3Schema")
+        return
+    for i, schema in enumerate(found):
+        if schema is not None:
+            yield from definition.check(schema, f"spec.versions[{i}].schema.openAPIV3Schema")
+
+
+def warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
+    for version in (new.get("spec") or {}).get("versions") or ():
+        yield from definition.warnings((version.get("schema") or {}).get("openAPIV3Schema") or {})
+
+
 def _version(field: str, version: Raw, *, only: bool) -> Iterator[Cause]:
     """The path of what a single version says is that of the older form, which had one schema for all versions."""
     warning, at = version.get("deprecationWarning"), "spec" if only else field
@@ -70,19 +95,22 @@ def _version(field: str, version: Raw, *, only: bool) -> Iterator[Cause]:
         yield required(f"{field}.schema.openAPIV3Schema")
     for i, column in enumerate(version.get("additionalPrinterColumns") or ()):
         yield from _column(f"{at}.additionalPrinterColumns[{i}]", column)
-    yield from _selectable(f"{at}.selectableFields", version.get("selectableFields") or [])
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    yield from _selectable(f"{at}.selectableFields", version.get("selectableFields") or [], schema)
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
         yield from _scale_path(f"{at}.subresources.scale.specReplicasPath", scale, ".spec")
         yield from _scale_path(f"{at}.subresources.scale.statusReplicasPath", scale, ".status")
 
 
-def _selectable(field: str, found: list[Raw]) -> Iterator[Cause]:
+def _selectable(field: str, found: list[Raw], schema: Raw) -> Iterator[Cause]:
     paths: set[str] = set()
     for i, selectable in enumerate(found):
         path = selectable.get("jsonPath", "")
         if not path:
             yield required(f"{field}[{i}].jsonPath")
+        elif field_type(schema, path) not in _SELECTABLE:
+            yield invalid(f"{field}[{i}].jsonPath", path, _UNSELECTABLE[field_type(schema, path) is None])
         elif path in paths:
             yield duplicate(f"{field}[{i}].jsonPath", path)
         paths.add(path)

@@ -9,6 +9,7 @@ from enum import Enum
 
 from kybern.apiserver import problems
 from kybern.apiserver.answer import Answer, One, success
+from kybern.apiserver.crd import conditions
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import admit, create, current
 from kybern.apiserver.generic.current import Current
@@ -140,6 +141,9 @@ def finalizers_of(call: Call, options: DeleteOptions, raw: Raw) -> list[str]:
 async def _deleted(call: Call, options: DeleteOptions, found: Current) -> Answer:
     raw, metadata = found.raw, found.raw["metadata"]
     before = current.value_of(call, raw)
+    if call.kind.plural == "customresourcedefinitions" and not metadata.get("deletionTimestamp"):
+        conditions.condemned(raw, times.of_unix(call.engine.clock()))
+        return await _marked(call, options, found, before)
     grace = _grace(call, options, raw)
     if grace is _Grace.PENDING:
         return One(call.kind, current.served(call, before, found.revision))

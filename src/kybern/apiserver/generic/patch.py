@@ -15,7 +15,7 @@ from kybern.apiserver.generic import prepare, update
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import codec
 from kybern.machinery.causes import invalid
-from kybern.machinery.errors import BadRequest, Invalid
+from kybern.machinery.errors import BadRequest, Invalid, UnsupportedMediaType
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.patch import strategic
 from kybern.machinery.patch.json import json_patch
@@ -27,12 +27,19 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+_NOT_STRATEGIC = (
+    "the body of the request was in an unknown format - accepted media types include: "
+    f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_PATCH}"
+)
+
 type Apply = Callable[[Raw], Raw]
 
 
 def reader(kind: Kind, data: bytes, content_type: str, schema: str = "") -> Apply:
     """What a patch body does to an object. Raises BadRequest for a body that is no patch."""
     media = body.media_type(content_type)
+    if kind.custom and media not in (JSON_PATCH, MERGE_PATCH):
+        raise UnsupportedMediaType(_NOT_STRATEGIC)
     if media not in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH):
         raise body.unsupported()
     parsed = _parsed(data)

@@ -8,18 +8,21 @@ from kybern.apiserver.generic.current import Current
 from kybern.machinery import selectors
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import BadRequest, Invalid
-from kybern.machinery.kind import Kind, Raw
+from kybern.machinery.kind import Kind, Raw, ScalePaths
+from kybern.machinery.structural.node import at
 from kybern.storage.value import decoded
 
 SCHEMA = "io.k8s.api.autoscaling.v1.Scale"
 KIND = Kind("autoscaling", "v1", "Scale", "scales", namespaced=True, schema=SCHEMA)
 
 
-def scale_of(raw: Raw) -> Raw:
-    """The Scale of a workload."""
+def scale_of(raw: Raw, paths: ScalePaths | None = None) -> Raw:
+    """The Scale of a workload; ``paths`` say where a custom kind keeps its size."""
     metadata = raw["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    if paths is not None:
+        spec, status = {"replicas": at(raw, paths.spec)}, {"replicas": at(raw, paths.status)}
     found: Raw = {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -27,7 +30,7 @@ def scale_of(raw: Raw) -> Raw:
         "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
         "status": {"replicas": status.get("replicas") or 0},
     }
-    text = _selector(raw)
+    text = _selector(raw) if paths is None else at(raw, paths.selector) if paths.selector else ""
     if text:
         found["status"]["selector"] = text
     return found
@@ -41,7 +44,7 @@ def _selector(raw: Raw) -> str:
 
 
 async def get(call: Call) -> Plain:
-    return Plain(scale_of((await current.read(call)).raw))
+    return Plain(scale_of((await current.read(call)).raw, call.kind.scale))
 
 
 async def put(call: Call, data: bytes, content_type: str) -> Plain:
@@ -63,13 +66,14 @@ async def patch_(call: Call, data: bytes, content_type: str) -> Plain:
 
 async def _set(call: Call, wanted: patch.Apply) -> Plain:
     async def making(found: Current) -> Raw:
-        scale = wanted(scale_of(found.raw))
+        scale = wanted(scale_of(found.raw, call.kind.scale))
         _check(call, scale, found)
         raw = {**found.raw, "metadata": {**found.raw["metadata"]}}
-        raw["spec"] = {**(raw.get("spec") or {}), "replicas": (scale.get("spec") or {}).get("replicas") or 0}
+        count = (scale.get("spec") or {}).get("replicas") or 0
+        _place(raw, call.kind.scale.spec if call.kind.scale else ("spec", "replicas"), count)
         if scale["metadata"].get("resourceVersion"):
             raw["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"]
-        else:
+        elif not call.kind.custom:
             raw["metadata"].pop("resourceVersion", None)
         return raw
 
@@ -86,7 +90,14 @@ async def _set(call: Call, wanted: patch.Apply) -> Plain:
         call.agent,
     )
     one = await update.change(as_parent, making)
-    return Plain(scale_of(decoded(one.body)))
+    return Plain(scale_of(decoded(one.body), call.kind.scale))
+
+
+def _place(raw: Raw, path: tuple[str, ...], count: int) -> None:
+    """Set a value deep inside, without a change to what other versions of the object share."""
+    for part in path[:-1]:
+        raw[part] = raw = {**(raw.get(part) or {})}
+    raw[path[-1]] = count
 
 
 def _check(call: Call, scale: Raw, found: Current) -> None:

@@ -1,0 +1,345 @@
+"""What a schema in a definition must be like: structural, its defaults valid, its keywords among those that are served.
+
+Paths and words are upstream's. The value checks stand apart from the structure there, so inside allOf, anyOf, oneOf and
+not nothing may be said that shapes a value.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kybern.machinery.causes import forbidden, invalid, not_supported, required
+from kybern.machinery.errors import Cause
+from kybern.machinery.structural import shape, values
+from kybern.machinery.structural.formats import known
+from kybern.machinery.structural.node import (
+    EMBEDDED,
+    INT_OR_STRING,
+    LIST_TYPE,
+    MAP_KEYS,
+    MAP_TYPE,
+    PRESERVE,
+    build,
+)
+
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_UNSUPPORTED = ("definitions", "dependencies", "patternProperties", "$ref")
+_SHAPING = (
+    "description",
+    "default",
+    "additionalProperties",
+    "nullable",
+    PRESERVE,
+    EMBEDDED,
+    LIST_TYPE,
+    MAP_KEYS,
+    MAP_TYPE,
+)
+_IMPLICIT = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+_KEY = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+_EMPTY = (
+    "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+)
+_ALTERNATIVES = ("allOf", "anyOf", "oneOf")
+_INTEGER_OR_STRING = [{"type": "integer"}, {"type": "string"}]
+
+
+def check(schema: Mapping[str, Any], path: str) -> list[Cause]:
+    """Everything that is wrong with the schema of a version."""
+    causes = list(_root(schema, path))
+    keywords = list(_keywords(schema, path))
+    causes += keywords
+    if any(cause.field.rpartition(".")[2] in _UNSUPPORTED for cause in keywords):
+        return causes  # what a structure would be is not to be told
+    structural = list(_structural(schema, path, root=True))
+    causes += structural
+    if not structural:
+        causes += _defaults(schema, path, root=True)
+    return list(dict.fromkeys(causes))
+
+
+def warnings(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Formats that ask for nothing, because nobody knows them."""
+    name = schema.get("format")
+    if name and not known(name):
+        yield f'unrecognized format "{name}"'
+    for _, below in _below(schema, ""):
+        yield from warnings(below)
+
+
+def _below(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The schemas of the parts of a value, each with its path."""
+    for name, each in sorted((schema.get("properties") or {}).items()):
+        yield f"{path}.properties[{name}]", each
+    further, items = schema.get("additionalProperties"), schema.get("items")
+    if isinstance(further, Mapping):
+        yield f"{path}.additionalProperties", further
+    if isinstance(items, Mapping):
+        yield f"{path}.items", items
+
+
+def _alternatives(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name in _ALTERNATIVES:
+        for i, each in enumerate(schema.get(name) or ()):
+            yield f"{path}.{name}[{i}]", each
+    if isinstance(schema.get("not"), Mapping):
+        yield f"{path}.not", schema["not"]
+
+
+def _root(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if schema.get("nullable"):
+        yield forbidden(f"{path}.nullable", "nullable cannot be true at the root")
+    kind = schema.get("type")
+    if kind and kind != "object":
+        yield invalid(f"{path}.type", kind, "must be object at the root")
+
+
+def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """What no schema may say, structural or not."""
+    if schema.get("uniqueItems"):
+        text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        yield forbidden(f"{path}.uniqueItems", text)
+    if schema.get("additionalProperties") is False:
+        yield forbidden(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
+    if schema.get("additionalProperties") is not None and schema.get("properties"):
+        text = "additionalProperties and properties are mutual exclusive"
+        yield forbidden(f"{path}.additionalProperties", text)
+    for name in _UNSUPPORTED:
+        if schema.get(name):
+            yield forbidden(f"{path}.{name}", f"{name} is not supported")
+    yield from _type(schema, path)
+    yield from _extensions(schema, path)
+    yield from _pattern(schema.get("pattern") or "", path)
+    if isinstance(schema.get("items"), list):
+        yield forbidden(f"{path}.items", "items must be a schema object and not an array")
+    for at, below in (*_alternatives(schema, path), *_below(schema, path)):
+        yield from _keywords(below, at)
+
+
+def _pattern(text: str, path: str) -> Iterator[Cause]:
+    try:
+        re.compile(text)
+    except re.error as problem:
+        wrong = f"must be a valid regular expression, but isn't: {_regular(text, problem)}"
+        yield invalid(f"{path}.pattern", text, wrong)
+
+
+def _regular(text: str, problem: re.error) -> str:
+    if "unterminated subpattern" in problem.msg:
+        return f"error parsing regexp: missing closing ): `{text}`"
+    return f"error parsing regexp: {problem.msg}: `{text}`"
+
+
+def _type(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    kind = schema.get("type")
+    if kind and kind not in _TYPES:
+        yield not_supported(f"{path}.type", kind, _TYPES)
+    if kind == "null":
+        yield forbidden(f"{path}.type", "type cannot be set to null, use nullable as an alternative")
+
+
+def _extensions(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if schema.get(PRESERVE) is False:
+        yield invalid(f"{path}.{PRESERVE}", False, "must be true or undefined")
+    lists = schema.get(LIST_TYPE)
+    if schema.get(MAP_TYPE) is not None:
+        yield from _map(schema, schema[MAP_TYPE], path)
+    if lists is not None:
+        yield from _list(schema, lists, path)
+    if schema.get(MAP_KEYS):
+        yield from _keys(schema, lists, path)
+    elif lists == "map":
+        yield required(f"{path}.{MAP_KEYS}", "must not be empty if x-kubernetes-list-type is map")
+
+
+def _map(schema: Mapping[str, Any], maps: str, path: str) -> Iterator[Cause]:
+    kind = schema.get("type") or ""
+    if kind != "object":
+        text = "must be object if x-kubernetes-map-type is specified"
+        yield invalid(f"{path}.type", kind, text) if kind else required(f"{path}.type", text)
+    if maps not in ("atomic", "granular"):
+        yield not_supported(f"{path}.{MAP_TYPE}", maps, ("atomic", "granular"))
+
+
+def _list(schema: Mapping[str, Any], lists: str, path: str) -> Iterator[Cause]:
+    kind = schema.get("type") or ""
+    if kind != "array":
+        text = "must be array if x-kubernetes-list-type is specified"
+        yield invalid(f"{path}.type", kind, text) if kind else required(f"{path}.type", text)
+    if lists not in ("atomic", "set", "map"):
+        yield not_supported(f"{path}.{LIST_TYPE}", lists, ("atomic", "set", "map"))
+    items = schema.get("items")
+    if lists not in ("set", "map") or not isinstance(items, Mapping):
+        return
+    if lists == "map" and items.get("type") != "object":
+        at = f"{path}.items.type"
+        yield invalid(
+            at, items.get("type") or "", "must be object if parent array's x-kubernetes-list-type is map"
+        )
+    if lists == "set" and items.get("nullable"):
+        at = f"{path}.items.nullable"
+        yield forbidden(at, "cannot be nullable when x-kubernetes-list-type is set")
+    if lists == "set":
+        yield from _set(items, path)
+
+
+def _set(items: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """Items of a set are compared as a whole, so each must be one."""
+    if items.get("type") == "object" and items.get(MAP_TYPE) != "atomic":
+        text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+        yield invalid(f"{path}.items.{MAP_TYPE}", items.get(MAP_TYPE), text)
+    if items.get("type") == "array" and items.get(LIST_TYPE) not in (None, "atomic"):
+        text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+        yield invalid(f"{path}.items.{LIST_TYPE}", items.get(LIST_TYPE), text)
+
+
+def _keys(schema: Mapping[str, Any], lists: str | None, path: str) -> Iterator[Cause]:
+    if lists != "map":
+        text = "must be map if x-kubernetes-list-map-keys is non-empty"
+        at = f"{path}.{LIST_TYPE}"
+        yield invalid(at, lists, text) if lists else required(at, text)
+        return
+    items = schema.get("items") or {}
+    properties = items.get("properties") or {}
+    seen = set()
+    for i, key in enumerate(schema[MAP_KEYS]):
+        at, prop = f"{path}.{MAP_KEYS}[{i}]", properties.get(key)
+        if prop is None:
+            yield invalid(at, key, "entries must all be names of item properties")
+            continue
+        if prop.get("type") in ("array", "object"):
+            text = "items property must be a scalar type if parent array's x-kubernetes-list-type is map"
+            yield invalid(f"{path}.items.properties[{key}].type", prop["type"], text)
+        if key in seen:
+            yield invalid(at, list(schema[MAP_KEYS]), "must not contain duplicate entries")
+        seen.add(key)
+        if prop.get("nullable"):
+            at = f"{path}.items.properties[{key}].nullable"
+            yield forbidden(at, "this property is in x-kubernetes-list-map-keys, so it cannot be nullable")
+        if prop.get("default") is None and key not in (items.get("required") or ()):
+            yield required(f"{path}.items.properties[{key}].default", _KEY)
+
+
+def _structural(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[Cause]:
+    kind, loose = schema.get("type") or "", schema.get(INT_OR_STRING)
+    if not kind and not loose and not (schema.get(PRESERVE) and not root):
+        where = "root" if root else "specified object fields"
+        yield required(f"{path}.type", f"must not be empty for {where}")
+    inner = bool(schema.get(EMBEDDED))
+    if inner:
+        yield from _embedded(schema, kind, path)
+    if root or inner:
+        yield from _objects(schema, path)
+    if kind == "array" and not isinstance(schema.get("items"), Mapping):
+        yield required(f"{path}.items", "must be specified")
+    yield from _named(schema, schema, path, path)
+    for at, each in _alternatives(schema, path):
+        yield from _bare(each, at, within=schema)
+    for at, below in _below(schema, path):
+        if not ((root or inner) and at == f"{path}.properties[metadata]"):
+            yield from _structural(below, at)
+
+
+def _embedded(schema: Mapping[str, Any], kind: str, path: str) -> Iterator[Cause]:
+    if kind != "object":
+        yield invalid(f"{path}.type", kind, "must be object if x-kubernetes-embedded-resource is true")
+    if not schema.get(PRESERVE) and not schema.get("properties"):
+        yield required(f"{path}.properties", _EMPTY)
+
+
+def _objects(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """What every object has is given: a schema may only narrow names."""
+    properties = schema.get("properties") or {}
+    for name in ("apiVersion", "kind"):
+        kind = (properties.get(name) or {}).get("type")
+        if name in properties and kind != "string":
+            yield invalid(f"{path}.properties[{name}].type", kind or "", "must be string")
+    metadata = properties.get("metadata")
+    if metadata is None:
+        return
+    if metadata.get("type") != "object":
+        yield invalid(f"{path}.properties[metadata].type", metadata.get("type") or "", "must be object")
+    if (metadata.get("properties") or {}).keys() - {"name", "generateName"} or metadata.get(
+        "additionalProperties"
+    ):
+        yield forbidden(f"{path}.properties[metadata]", _IMPLICIT)
+
+
+def _named(whole: Mapping[str, Any], part: Mapping[str, Any], path: str, at: str) -> Iterator[Cause]:
+    """What an alternative speaks of must be in the structure, too."""
+    for place, each in _alternatives(part, at):
+        for name, below in (each.get("properties") or {}).items():
+            if name not in (whole.get("properties") or {}) and whole.get("additionalProperties") is None:
+                text = f"because it is defined in {place}.properties[{name}]"
+                yield required(f"{path}.properties[{name}]", text)
+            elif name in (whole.get("properties") or {}):
+                inner = f"{path}.properties[{name}]"
+                yield from _named(
+                    whole["properties"][name], {"allOf": [below]}, inner, f"{place}.properties[{name}]"
+                )
+        yield from _named(whole, each, path, place)
+
+
+def _bare(schema: Mapping[str, Any], path: str, within: Mapping[str, Any] | None = None) -> Iterator[Cause]:
+    kind = schema.get("type")
+    # The one exception: how schemas said int-or-string before there was a word for it.
+    choice = (
+        (within or {}).get(INT_OR_STRING) and schema.get("type") in ("integer", "string") and len(schema) == 1
+    )
+    if kind and not choice:
+        yield forbidden(f"{path}.type", "must be empty to be structural")
+    for name in _SHAPING:
+        if schema.get(name):
+            text = (
+                "must be undefined to be structural"
+                if name in ("default", "additionalProperties")
+                else (
+                    "must be false to be structural"
+                    if name in ("nullable", PRESERVE, EMBEDDED)
+                    else "must be empty to be structural"
+                )
+            )
+            yield forbidden(f"{path}.{name}", text)
+    for at, each in _alternatives(schema, path):
+        yield from _bare(each, at, within)
+    for at, below in _below(schema, path):
+        if not at.endswith(".additionalProperties"):
+            yield from _bare(below, at)
+
+
+def _defaults(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[Cause]:
+    """Defaults are whole values: nothing unknown in them, nothing wrong with them."""
+    default = schema.get("default")
+    if default is not None:
+        at = f"{path}.default"
+        structural = replace(build(schema), has_default=False)
+        copied = {"value": _copy(default)}
+        shape.prune(copied["value"], structural, root=structural.embedded)
+        if copied["value"] != default:
+            yield invalid(at, default, "must not have unknown fields")
+        else:
+            yield from _placed(at, values.validate(_filled(default, schema), schema))
+            yield from _placed(at, values.lists(default, structural))
+    for name, below in _below(schema, path):
+        if not (root and name == f"{path}.properties[metadata]"):
+            yield from _defaults(below, name)
+
+
+def _filled(default: Any, schema: Mapping[str, Any]) -> Any:
+    found = _copy(default)
+    shape.fill(found, replace(build(schema), has_default=False))
+    return found
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(each) for key, each in value.items()}
+    return [_copy(each) for each in value] if isinstance(value, list) else value
+
+
+def _placed(at: str, causes: list[Cause]) -> Iterator[Cause]:
+    for cause in causes:
+        inner = "" if cause.field in ("", values.NOWHERE) else cause.field
+        between = "" if not inner or inner.startswith("[") else "."
+        yield replace(cause, field=f"{at}{between}{inner}")
