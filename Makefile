@@ -3,13 +3,13 @@ TOPOLOGY ?= lab
 PYTHON = .venv/bin/python
 KYBERN = .venv/bin/kybern
 
-.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster lint bench docs lock generate clean
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-vm lint bench docs lock generate clean
 
 help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
 	@echo "make lab-down    remove exactly what make lab made"
 	@echo "make verify      look at every machine with testinfra"
-	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
+	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra, a VM"
 	@echo "make test-unit   the fast tests"
 	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
 	@echo "make bench       measure, and print a table"
@@ -31,7 +31,7 @@ lab-down: setup
 verify: setup-develop
 	@$(KYBERN) verify $(TOPOLOGY)
 
-test: lint test-unit test-protocol test-cluster
+test: lint test-unit test-protocol test-cluster test-vm
 
 test-unit: setup-develop
 	$(PYTHON) -m pytest -q tests/unit tests/roles tests/simulation
@@ -39,10 +39,13 @@ test-unit: setup-develop
 test-protocol: setup-develop
 	scripts/fetch-etcd >/dev/null
 	scripts/fetch-containerd >/dev/null
-	$(PYTHON) -m pytest -q tests/protocol
+	$(PYTHON) -m pytest -q --timeout=600 tests/protocol
 
 test-cluster: setup-develop
-	$(PYTHON) -m pytest -q --timeout=900 tests/cluster
+	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm" tests/cluster
+
+test-vm: setup-develop
+	$(PYTHON) -m pytest -q --timeout=3000 -p no:randomly -m vm tests/cluster
 
 lint: setup-develop
 	.venv/bin/ruff check .
