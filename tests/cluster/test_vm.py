@@ -1,4 +1,4 @@
-"""One real virtual machine that is everything: booted, deployed, Ready. Emulated where KVM does not work, which takes minutes."""
+"""One real virtual machine that is everything: booted, deployed, Ready. Without KVM it is emulated, which takes minutes."""
 
 import json
 import os
