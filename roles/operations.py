@@ -49,7 +49,9 @@ def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[s
         if isinstance(entry, Upload):
             # Straight from the disk and beside its place, as the SSH user: it may be a hundred megabytes.
             yield FileUploadCommand(str(entry.source), _staged(entry), _sudo=False)
-    yield StringCommand(_write(writes, removals), _stdin=_archive(writes), _timeout=COMMAND_SECONDS)
+    # A script that only removes reads no input: sending it some may find it gone.
+    sent = _archive(writes) if writes else ""
+    yield StringCommand(_write(writes, removals), _stdin=sent, _timeout=COMMAND_SECONDS)
 
 
 @operation()

@@ -18,7 +18,7 @@ from pyinfra.api.state import StateStage
 
 from roles.facts import LONGEST, Tree, Units
 from roles.operations import bundle, once, ready, units
-from roles.tree import Directory, Entry, File, Link, Service, Upload
+from roles.tree import Directory, Entry, File, Found, Link, Service, Upload
 from tests.roles.harness import FakeMachine, Run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to root")
@@ -103,6 +103,15 @@ def test_pruning_removes_what_is_not_listed_and_nothing_else(tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "conf").iterdir()) == ["a.txt", "deep"]
     assert (tmp_path / "beside").exists()
     assert not run(bundle, files=tree(tmp_path), prune=(f"{tmp_path}/conf",))
+
+
+def test_a_command_that_only_removes_is_sent_no_input(tmp_path: Path) -> None:
+    (tmp_path / "gone").write_text("x")
+    fake = FakeMachine("a", tree={f"{tmp_path}/gone": Found("f", "644", "root", "root")})
+
+    only(fake, bundle, files=[], absent=(f"{tmp_path}/gone",))
+
+    assert fake.tree == {}
 
 
 def test_what_is_to_be_absent_is_removed_once(tmp_path: Path) -> None:
