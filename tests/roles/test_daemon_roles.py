@@ -1,36 +1,27 @@
 """The roles of the daemons: what each does to a new machine, that it comes to rest, and what makes it restart."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
 from kybern.machines.topology import Cluster, Machine
-from roles import package as package_role
-from roles import pki as pki_role
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
-from roles.cluster import BALANCER_PORT
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
-from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
-from roles.package import package
 from roles.pod_network import pod_network
-from roles.release import Archive, Release
 from roles.runtime import runtime
 from roles.scheduler import scheduler
 from tests.roles.harness import FakeMachine, Run, apply, plan
+from tests.roles.small import Role, finished, use, use_images
 
 ROOT = Path(__file__).parents[2]
-
-type Role = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -103,41 +94,11 @@ def named(daemon: Daemon) -> str:
     return daemon.name
 
 
-def only_package(_cluster: Cluster, _machine: Machine) -> object:
-    return package()
-
-
-def made(folder: Path, digest: str) -> Release:
-    archives = [
-        Archive(folder / f"{kind}-{digest}.tar.gz", f"/opt/kybern/{kind}-{digest}")
-        for kind in ("dependencies", "package")
-    ]
-    for archive in archives:
-        archive.source.write_bytes(digest.encode())
-    return Release(*archives)
-
-
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files for what takes minutes to make: the release, and the archive of images."""
     monkeypatch.chdir(ROOT)
-    images = tmp_path / "images.tar"
-    images.write_bytes(b"images")
-    monkeypatch.setattr(oci, "bundle", lambda: images)
+    use_images(tmp_path, monkeypatch)
     use(tmp_path, monkeypatch, "one")
-
-
-def use(folder: Path, monkeypatch: pytest.MonkeyPatch, digest: str) -> Release:
-    found = made(folder, digest)
-    monkeypatch.setattr(package_role, "release", lambda _python: found)
-    return found
-
-
-def finished(role: Role, cluster: Cluster, machine: Machine) -> FakeMachine:
-    fake = FakeMachine(machine.name)
-    apply(role, cluster, machine, fake)
-    fake.commands.clear()
-    return fake
 
 
 def restarts(fake: FakeMachine) -> list[str]:
@@ -321,142 +282,3 @@ def test_a_container_host_keeps_scores_that_it_may_not_set(cluster: Cluster) -> 
 
     assert "restrict_oom_score_adj = true" in lxc
     assert "restrict_oom_score_adj = false" in qemu
-
-
-def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of_a_node(
-    cluster: Cluster, worker: Machine
-) -> None:
-    held, node = FakeMachine("m1"), FakeMachine(worker.name)
-
-    assert apply(kubeconfigs, cluster, cluster.masters[0], held) == [
-        "kubeconfig | Of the daemons",
-        "kubeconfig | Of the operator",
-    ]
-    apply(kubeconfigs, cluster, worker, node)
-
-    names = {"kubelet", "kube-proxy"}
-    assert {path for path in node.tree if path.endswith(".conf")} == paths(names)
-    assert {path for path in held.tree if path.endswith(".conf")} == paths(
-        {*names, "controller-manager", "scheduler"}
-    )
-    assert {found.mode for path, found in held.tree.items() if path.endswith(".conf")} == {"600"}
-    assert held.tree["/etc/kubernetes/scheduler.conf"].user == "kube-scheduler"
-    assert plan(kubeconfigs, cluster, cluster.masters[0], held) == []
-
-
-def paths(names: set[str]) -> set[str]:
-    return {f"/etc/kubernetes/{name}.conf" for name in names}
-
-
-def test_a_daemon_asks_the_nearest_api_server_and_the_operator_the_cluster_s_address(
-    cluster: Cluster, worker: Machine, single: Cluster, state: Path
-) -> None:
-    near = [conf(cluster, worker), conf(cluster, cluster.masters[0]), conf(single, single.masters[0])]
-
-    assert near == [
-        "https://127.0.0.1:6443",
-        f"https://127.0.0.1:{BALANCER_PORT}",
-        "https://127.0.0.1:6443",
-    ]
-    assert server((state / "test/admin.conf").read_bytes()) == "https://10.1.0.10:6443"
-    assert (state / "test/admin.conf").stat().st_mode & 0o777 == 0o600
-
-
-def conf(cluster: Cluster, machine: Machine) -> str:
-    fake = FakeMachine(machine.name)
-    apply(kubeconfigs, cluster, machine, fake)
-    return server(fake.contents["/etc/kubernetes/kubelet.conf"])
-
-
-def server(content: bytes) -> str:
-    return str(yaml.safe_load(content)["clusters"][0]["cluster"]["server"])
-
-
-def test_the_operator_s_kubeconfig_is_made_again_when_it_is_lost(cluster: Cluster, state: Path) -> None:
-    machine = cluster.masters[0]
-    fake = finished(kubeconfigs, cluster, machine)
-    (state / "test/admin.conf").unlink()
-
-    assert apply(kubeconfigs, cluster, machine, fake) == ["kubeconfig | Of the operator"]
-    assert fake.commands == []
-
-
-def test_no_other_machine_than_the_first_master_writes_the_operator_s_kubeconfig(
-    cluster: Cluster, worker: Machine
-) -> None:
-    for machine in (cluster.masters[1], worker):
-        assert plan(kubeconfigs, cluster, machine) == ["kubeconfig | Of the daemons"]
-
-
-def test_a_renewed_certificate_reaches_the_kubeconfig(cluster: Cluster, worker: Machine, state: Path) -> None:
-    fake = finished(kubeconfigs, cluster, worker)
-    for file in (state / "test/pki").rglob("*kubelet*"):
-        file.unlink()
-    pki_role.certificates.cache_clear()
-
-    assert apply(kubeconfigs, cluster, worker, fake) == ["kubeconfig | Of the daemons"]
-
-
-def test_a_release_is_unpacked_beside_its_place_and_then_taken_into_use(
-    cluster: Cluster, worker: Machine
-) -> None:
-    fake = FakeMachine(worker.name)
-
-    assert apply(only_package, cluster, worker, fake) == [
-        "package | Place",
-        "package | Dependencies",
-        "package | Daemons",
-        "package | In use",
-    ]
-    assert fake.tree["/opt/kybern/current"].target == "/opt/kybern/package-one"
-    assert [line for line in fake.commands if line.startswith("upload ")] == [
-        "upload /var/tmp/dependencies-one.tar.gz",
-        "upload /var/tmp/package-one.tar.gz",
-    ]
-    moves = [line.rpartition("; ")[2] for line in fake.commands if "-xzf" in line]
-    assert moves == [
-        f"mv -T /opt/kybern/{name}-one.new /opt/kybern/{name}-one" for name in ("dependencies", "package")
-    ]
-    assert plan(only_package, cluster, worker, fake) == []
-
-
-def test_a_new_package_with_the_same_dependencies_sends_only_itself(
-    cluster: Cluster, worker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = finished(only_package, cluster, worker)
-    first, second = made(tmp_path, "one"), made(tmp_path, "two")
-    mixed = Release(first.dependencies, second.package)
-    monkeypatch.setattr(package_role, "release", lambda _python: mixed)
-
-    assert apply(only_package, cluster, worker, fake) == ["package | Daemons", "package | In use"]
-
-
-def test_releases_that_nobody_uses_go_away(cluster: Cluster, worker: Machine) -> None:
-    fake = finished(only_package, cluster, worker)
-    (probe,) = [asked for asked in fake.asked if asked.startswith("find /opt/kybern")]
-    fake.true.add(probe)
-
-    assert plan(only_package, cluster, worker, fake) == ["package | Old releases removed"]
-    apply(only_package, cluster, worker, fake)
-    (removal,) = fake.commands
-    assert "! -path /opt/kybern/dependencies-one ! -path /opt/kybern/package-one" in removal
-
-
-def test_a_machine_is_asked_once_for_its_python(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    asked: list[str] = []
-    found = made(tmp_path, "one")
-
-    def release(python: str) -> Release:
-        asked.append(python)
-        return found
-
-    monkeypatch.setattr(package_role, "release", release)
-    fake = FakeMachine("m1")
-    run = Run([fake])
-    for role in (only_package, kube_proxy, kubelet):
-        run.prepare(role, cluster, cluster.masters[:1])
-
-    assert asked == ["3.13"] * 3
-    assert run.hosts[0].connector_data["kybern_python"] == "3.13"

@@ -6,34 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from kybern.machines import oci
 from kybern.machines.topology import Cluster, Machine
-from roles import package
-from roles.release import Archive, Release
 from roles.system import wanted_packages
 from tests.roles.harness import FakeMachine, deploy
+from tests.roles.small import use, use_images
 
 ROOT = Path(__file__).parents[2]
-
-
-def made(folder: Path, digest: str) -> Release:
-    archives = [
-        Archive(folder / f"{kind}.tar.gz", f"/opt/kybern/{kind}-{digest}")
-        for kind in ("dependencies", "package")
-    ]
-    for archive in archives:
-        archive.source.write_bytes(b"an archive")
-    return Release(*archives)
 
 
 @pytest.fixture(autouse=True)
 def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes to make is not made here."""
     monkeypatch.chdir(ROOT)
-    images = tmp_path / "images.tar"
-    images.write_bytes(b"images")
-    monkeypatch.setattr(package, "release", lambda _python: made(tmp_path, "one"))
-    monkeypatch.setattr(oci, "bundle", lambda: images)
+    use_images(tmp_path, monkeypatch)
+    use(tmp_path, monkeypatch, "one")
 
 
 def machines(cluster: Cluster) -> list[FakeMachine]:
@@ -69,7 +55,7 @@ def test_a_new_release_restarts_the_daemons_and_neither_etcd_nor_the_balancers(
 ) -> None:
     fakes = machines(cluster)
     deploy(cluster, fakes)
-    monkeypatch.setattr(package, "release", lambda _python: made(tmp_path, "two"))
+    use(tmp_path, monkeypatch, "two")
 
     changed = deploy(cluster, fakes)
 
