@@ -174,7 +174,7 @@ class _Kind:
                 gvk=gvk,
                 parameters=(*WRITE, FORCE),
                 body=f"{META}.Patch",
-                consumes=PATCHES,
+                consumes=tuple(each for each in PATCHES if not self.kind.custom or "strategic" not in each),
                 answer=schema,
                 codes=(200, 201),
             )
