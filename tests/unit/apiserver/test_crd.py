@@ -337,3 +337,27 @@ def test_text_that_is_no_path_is_refused() -> None:
 def test_newer_and_stabler_versions_come_first() -> None:
     found = sorted(["v1beta1", "v2", "v10", "v1", "v2alpha1", "odd", "v1beta2"], key=discovery.age)
     assert found == ["v10", "v2", "v1", "v1beta2", "v1beta1", "v2alpha1", "odd"]
+
+
+async def test_a_change_that_changes_nothing_for_its_kinds_disturbs_no_watcher(bed: Bed) -> None:
+    await bed.define(definition())
+    kind = bed.engine.table.kind("play.example.com", "toys")
+    assert kind is not None
+    cache = await bed.engine.caches.current(kind)
+    crd = await bed.local.get(GROUP, PLURAL, "", "toys.play.example.com")
+    assert crd is not None
+    crd["metadata"]["labels"] = {"a": "b"}
+    changed = await bed.local.update(GROUP, PLURAL, crd)
+    definitions = bed.engine.table.kind(GROUP, PLURAL)
+    assert definitions is not None
+    await bed.engine.cache(definitions).reached(int(changed["metadata"]["resourceVersion"]))
+    assert bed.engine.table.kind("play.example.com", "toys") is kind
+    assert bed.engine.caches.of(kind) is cache
+
+
+async def test_a_metadata_that_is_none_is_refused(bed: Bed) -> None:
+    await bed.define(definition())
+    asked = bed.call()
+    raw = {"apiVersion": asked.kind.api_version, "kind": "Toy", "metadata": "x"}
+    with pytest.raises(BadRequest, match="cannot unmarshal string into Go struct field"):
+        body.decode(asked, encoded(raw), "application/json")

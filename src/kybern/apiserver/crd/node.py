@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kybern.machinery.errors import BadRequest
 from kybern.machinery.kind import Raw
 from kybern.machinery.schema import Node, Schema, Undecodable, unhandled
 from kybern.machinery.structural import shape
@@ -40,7 +39,8 @@ class CustomNode(Node):
         walk = Walk()
         walk.path += place.split(".")
         if not isinstance(metadata, dict):
-            raise BadRequest(f"{place}: expected an object, got {type(metadata).__name__}")
+            says = walk.complaint(metadata, "", "v1.ObjectMeta")
+            raise unhandled(raw, self.kind, says)
         try:
             found = self.schema.compiler.struct(META)[0](metadata, walk)
         except Undecodable as error:

@@ -39,6 +39,7 @@ class Definitions:
         self._changed = changed
         self._known: dict[str, Raw] = {}
         self._served: dict[str, Made] = {}
+        self._seen: dict[str, tuple[object, ...]] = {}
         self._pending: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -69,6 +70,10 @@ class Definitions:
 
     def _serve(self, name: str, definition: Raw | None) -> None:
         before = self._served.get(name)
+        seen = _serves(definition)
+        if before is not None and seen == self._seen.get(name):
+            return  # those who watch are not to be disturbed by what changes nothing for them
+        self._seen[name] = seen
         wanted = definition is not None and conditions.holds(definition, "Established")
         if before is None and not wanted:
             return
@@ -82,6 +87,7 @@ class Definitions:
             self._put(name, made)
         else:
             self._served.pop(name, None)
+            self._seen.pop(name, None)
         self._changed(self.kinds())
 
     def kinds(self) -> tuple[Kind, ...]:
@@ -163,3 +169,12 @@ class Definitions:
             except NotFound:
                 continue
         return not (await self._engine.store.range(prefix, limit=1)).items
+
+
+def _serves(definition: Raw | None) -> tuple[object, ...]:
+    """All of a definition that its kinds are made of."""
+    if definition is None:
+        return ()
+    status = definition.get("status") or {}
+    ends = bool(definition["metadata"].get("deletionTimestamp"))
+    return definition["spec"], status.get("acceptedNames"), conditions.holds(definition, "Established"), ends
