@@ -148,7 +148,7 @@ def _applied(call: Call, config: Raw, live: Raw, managed: Managed) -> tuple[Raw,
     raw = live if found.new is None else found.new
     if name == merge.KUBECTL:
         raw = merge.with_last_applied(raw, config)
-    return copy.deepcopy(raw), after
+    return copy.deepcopy(raw) if call.kind.custom else {**raw, "metadata": {**raw["metadata"]}}, after
 
 
 def _whole(call: Call, raw: Raw, managed: Managed, config: Raw) -> Raw:

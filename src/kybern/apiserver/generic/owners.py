@@ -7,6 +7,7 @@ count only that part.
 import contextlib
 import copy
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from kybern.api.rules.statuses import keep_metadata
@@ -95,7 +96,12 @@ def nothing(kind: Kind) -> Raw:
 
 
 def now(call: Call) -> str:
-    return times.of_unix(call.engine.clock())
+    return _second(int(call.engine.clock()))
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return times.of_unix(seconds)
 
 
 def writer(call: Call, operation: str = managers.UPDATE, name: str = "") -> Who:

@@ -5,8 +5,7 @@ has one entry, whatever version is applied.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from kybern.machinery.apply import sets
 from kybern.machinery.apply.sets import Set
@@ -17,8 +16,7 @@ MOST = 10
 """Of managers by plain writes; the oldest are put together when there are more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Who:
+class Who(NamedTuple):
     """Who writes. ``version`` is empty for who applies."""
 
     manager: str
@@ -34,8 +32,7 @@ class Who:
         return f"{text} using {self.version}" if self.operation == UPDATE else text
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What somebody manages. ``raw`` is the entry as it was read, as long as it says the same."""
 
     fields: Set
@@ -44,10 +41,10 @@ class Entry:
     raw: Mapping[str, Any] | None = None
 
     def at(self, time: str) -> "Entry":
-        return replace(self, time=time, raw=None)
+        return self._replace(time=time, raw=None)
 
     def having(self, fields: Set) -> "Entry":
-        return self if fields is self.fields else replace(self, fields=fields, raw=None)
+        return self if fields is self.fields else self._replace(fields=fields, raw=None)
 
 
 type Managed = dict[Who, Entry]

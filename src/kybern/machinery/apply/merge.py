@@ -63,7 +63,7 @@ def applied(live: Raw, config: Raw, managed: Managed, shape: Shape, who: Who, *,
     time = last.time if last is not None else None
     found = {**managed, who: Entry(shape.owned(config), shape.version, time)}
     new = shape.root.merged(live, config)
-    if last is not None and last.fields:
+    if last is not None and sets.difference(last.fields, found[who].fields):
         new = _pruned(new, found, shape, last)
     by = diffs(live, new, found, shape, shape.diff(live, new))
     conflicts = {
@@ -145,6 +145,7 @@ def _pruned(merged: Raw, managed: Managed, shape: Shape, last: Entry) -> Raw:
     at, forth = there
     whole = forth(merged)
     root = at.root
+    everything = _all_of(whole, root)
     before = named(last.fields, root)
     pruned = root.removed(whole, before) or {}
     for version in sorted({entry.version for entry in managed.values()}, key=lambda one: one != at.version):
@@ -153,7 +154,7 @@ def _pruned(merged: Raw, managed: Managed, shape: Shape, last: Entry) -> Raw:
             if entry.version == version:
                 fields = sets.union(fields, entry.fields)
         pruned = _owned_back(whole, pruned, at, version, fields)
-    gone = sets.difference(_all_of(whole, root), _all_of(pruned, root))
+    gone = sets.difference(everything, _all_of(pruned, root))
     found: Raw = root.removed(whole, sets.intersection(gone, before)) or {}
     back = _way(at, shape.version)
     return back[1](found) if back is not None else merged

@@ -111,11 +111,15 @@ class Fields(Type):
         self.skipped = skipped
 
     @cached_property
+    def known(self) -> Mapping[str, Type]:
+        """All fields of a struct by name."""
+        return self._fields()
+
+    @cached_property
     def table(self) -> dict[str, tuple[str, Type]]:
         """A field's path element and type, by its name."""
-        return {
-            name: (f"f:{name}", kind) for name, kind in self._fields().items() if name not in self.skipped
-        }
+        skipped = self.skipped
+        return {name: (f"f:{name}", kind) for name, kind in self.known.items() if name not in skipped}
 
     def _entry(self, name: str) -> tuple[str, Type] | None:
         found = self.table.get(name)
@@ -125,7 +129,7 @@ class Fields(Type):
 
     def skipping(self, names: frozenset[str]) -> "Fields":
         """The same type without some fields."""
-        return Fields(self._fields, self.rest, names)
+        return Fields(lambda: self.known, self.rest, names)
 
     def added(self, value: Any) -> Set:
         if not value:
@@ -225,9 +229,8 @@ class Fields(Type):
         if value.__class__ is not dict:
             yield from super().wrong(value, path)
             return
-        known = self._fields()
         for name, each in value.items():
-            kind = known.get(name) or self.rest
+            kind = self.known.get(name) or self.rest
             if kind is None:
                 yield f"{path}.{name}: field not declared in schema"
             else:
