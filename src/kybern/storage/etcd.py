@@ -22,6 +22,7 @@ import grpc
 import grpc.aio
 
 from kybern._proto import etcd_pb2, etcd_pb2_grpc
+from kybern.storage.reads import Reads
 from kybern.storage.store import (
     Compacted,
     Event,
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 2.0
 ROOT = "/registry"
-_LEADER = (("hasleader", "true"),)
+_LEADER = grpc.aio.Metadata(("hasleader", "true"))
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -131,6 +132,7 @@ class EtcdStore:
         self._current = 0
         self._leases: dict[int, _Lease] = {}
         self._streams: dict[str, asyncio.Queue[Any]] = {}
+        self._reads = Reads(self._read)
 
     def _connected(self) -> list[_Member]:
         return [_Member(endpoint, self._credentials) for endpoint in self._endpoints]
@@ -173,8 +175,21 @@ class EtcdStore:
         return answer
 
     async def get(self, key: str, revision: int = 0) -> tuple[Stored | None, int]:
+        if not revision:
+            return await self._reads.get(self._key(key))
         answer = await self._range(etcd_pb2.RangeRequest(key=self._key(key), revision=revision))
         return (self._out(answer.kvs[0]) if answer.kvs else None), answer.header.revision
+
+    async def _read(self, keys: tuple[bytes, ...]) -> dict[bytes, tuple[Stored | None, int]]:
+        """What these keys are now, all at one revision: reads alone make a transaction as linearizable as one read."""
+        ranges = [etcd_pb2.RequestOp(request_range=etcd_pb2.RangeRequest(key=key)) for key in keys]
+        answer, _ = await self._txn(etcd_pb2.TxnRequest(success=ranges))
+        revision = int(answer.header.revision)
+        found = {}
+        for key, response in zip(keys, answer.responses, strict=True):
+            pairs = response.response_range.kvs
+            found[key] = (self._out(pairs[0]) if pairs else None), revision
+        return found
 
     async def range(self, prefix: str, start: str = "", limit: int = 0, revision: int = 0) -> Page:
         answer = await self._range(
