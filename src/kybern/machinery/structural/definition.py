@@ -41,6 +41,7 @@ _KEY = "this property is in x-kubernetes-list-map-keys, so it must have a defaul
 _EMPTY = (
     "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
 )
+_ROOT, _ITEM, _FIELD = "at the root", "for specified array items", "for specified object fields"
 _ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 _INTEGER_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
@@ -52,7 +53,7 @@ def check(schema: Mapping[str, Any], path: str) -> list[Cause]:
     causes += keywords
     if any(cause.field.rpartition(".")[2] in _UNSUPPORTED for cause in keywords):
         return causes  # what a structure would be is not to be told
-    structural = list(_structural(schema, path, root=True))
+    structural = list(_structural(schema, path, _ROOT))
     causes += structural
     if not structural:
         causes += _defaults(schema, path, root=True)
@@ -109,7 +110,6 @@ def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
         if schema.get(name):
             yield forbidden(f"{path}.{name}", f"{name} is not supported")
     yield from _type(schema, path)
-    yield from _extensions(schema, path)
     yield from _pattern(schema.get("pattern") or "", path)
     if isinstance(schema.get("items"), list):
         yield forbidden(f"{path}.items", "items must be a schema object and not an array")
@@ -221,24 +221,25 @@ def _keys(schema: Mapping[str, Any], lists: str | None, path: str) -> Iterator[C
             yield required(f"{path}.items.properties[{key}].default", _KEY)
 
 
-def _structural(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[Cause]:
-    kind, loose = schema.get("type") or "", schema.get(INT_OR_STRING)
-    if not kind and not loose and not (schema.get(PRESERVE) and not root):
-        where = "root" if root else "specified object fields"
-        yield required(f"{path}.type", f"must not be empty for {where}")
-    inner = bool(schema.get(EMBEDDED))
-    if inner:
-        yield from _embedded(schema, kind, path)
-    if root or inner:
-        yield from _objects(schema, path)
+def _structural(schema: Mapping[str, Any], path: str, where: str) -> Iterator[Cause]:
+    kind, inner = schema.get("type") or "", bool(schema.get(EMBEDDED))
+    whole = inner or where is _ROOT
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         yield required(f"{path}.items", "must be specified")
+    for at, below in sorted(_below(schema, path), key=lambda part: part[0] != f"{path}.items"):
+        if not (whole and at == f"{path}.properties[metadata]"):
+            yield from _structural(below, at, _ITEM if at == f"{path}.items" else _FIELD)
+    loose = schema.get(INT_OR_STRING) or (schema.get(PRESERVE) and where is not _ROOT)
+    if not kind and not loose:
+        yield required(f"{path}.type", f"must not be empty {where}")
+    yield from _extensions(schema, path)
+    if inner:
+        yield from _embedded(schema, kind, path)
+    if whole:
+        yield from _objects(schema, path)
     yield from _named(schema, schema, path, path)
     for at, each in _alternatives(schema, path):
         yield from _bare(each, at, within=schema)
-    for at, below in _below(schema, path):
-        if not ((root or inner) and at == f"{path}.properties[metadata]"):
-            yield from _structural(below, at)
 
 
 def _embedded(schema: Mapping[str, Any], kind: str, path: str) -> Iterator[Cause]:
