@@ -40,7 +40,7 @@ def test_an_operation_does_what_the_rfc_says(operation: dict[str, Any], path: st
         {"op": "test", "path": "/a", "value": 2},
         {"op": "test", "path": "/a", "value": True},
         {"op": "remove", "path": "/nosuch"},
-        {"op": "replace", "path": "/nosuch", "value": 1},
+        {"op": "replace", "path": "/l/7", "value": 1},
         {"op": "add", "path": "/l/7", "value": 1},
         {"op": "add", "path": "/l/01", "value": 1},
         {"op": "add", "path": "/l/" + "1" * 5000, "value": 1},
@@ -56,6 +56,10 @@ def test_an_operation_that_does_not_fit_is_unprocessable(operation: dict[str, An
         caught.value.status()["message"] == "the server rejected our request due to an error in our request"
     )
     assert caught.value.status()["details"] == {}
+
+
+def test_a_field_that_is_not_there_is_replaced_all_the_same() -> None:
+    assert patch.json_patch({}, [{"op": "replace", "path": "/a", "value": 1}]) == {"a": 1}
 
 
 @pytest.mark.parametrize("body", [{}, "x", [1]])

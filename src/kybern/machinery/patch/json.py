@@ -141,8 +141,12 @@ def _replace(doc: Any, path: str, operation: dict[str, Any]) -> Any:
     if not path:
         return _value(operation)
     parent, last = _parent(doc, path)
-    _step(parent, last)
-    parent[last if isinstance(parent, dict) else _index(last, len(parent))] = _value(operation)
+    if isinstance(parent, dict):
+        # Upstream's library replaces what is not there, too, when it is a field.
+        parent[last] = _value(operation)
+    else:
+        _step(parent, last)
+        parent[_index(last, len(parent))] = _value(operation)
     return doc
 
 
