@@ -14,12 +14,12 @@ WRITES, PODS, LISTS, WATCHERS, WATCHED = 2000, 2000, 40, 50, 500
 NAMESPACE = "/api/v1/namespaces/default/"
 MAPS, ALL_PODS = NAMESPACE + "configmaps", NAMESPACE + "pods"
 READY_ROUNDS = 300
-STRATEGIC = "application/strategic-merge-patch+json"
+APPLY, STRATEGIC = "application/apply-patch+yaml", "application/strategic-merge-patch+json"
 
 
-def config_map(number: int, key: str = "a") -> bytes:
+def config_map(number: int, key: str = "a", prefix: str = "c") -> bytes:
     """About a kilobyte."""
-    metadata = {"name": f"c{number}", "namespace": "default"}
+    metadata = {"name": f"{prefix}{number}", "namespace": "default"}
     raw = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: "x" * 900}}
     return msgspec.json.encode(raw)
 
@@ -68,6 +68,11 @@ async def patched(load: Load, number: int) -> None:
     await load.ask("PATCH", f"{MAPS}/c{number}", b'{"data":{"c":"d"}}', STRATEGIC)
 
 
+async def applied(load: Load, number: int) -> None:
+    path = f"{MAPS}/a{number}?fieldManager=benchmark"
+    await load.ask("PATCH", path, config_map(number, prefix="a"), APPLY)
+
+
 async def removed(load: Load, number: int) -> None:
     await load.ask("DELETE", f"{MAPS}/c{number}")
 
@@ -93,6 +98,7 @@ async def measure(found: Server) -> AsyncIterator[Row]:
         yield await clients.measure("get", WRITES, read)
         yield await clients.measure("update", WRITES, replaced)
         yield await clients.measure("strategic merge patch", WRITES, patched)
+        yield await clients.measure("server-side apply, create", WRITES, applied)
         yield await clients.measure("delete", WRITES, removed)
         account = b'{"metadata":{"name":"default"}}'
         await clients.ask("POST", NAMESPACE + "serviceaccounts", account)
@@ -108,9 +114,12 @@ async def measure(found: Server) -> AsyncIterator[Row]:
 
 async def watched(clients: Load) -> Row:
     """Writes that fifty watchers are told of."""
+    # From now on, as a client that has listed before: what is there already is not sent.
+    listed = msgspec.json.decode(await clients.ask("GET", MAPS + "?limit=1"))
+    since = f"?watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
 
     async def watch() -> None:
-        async with clients.session.get(clients.server.url + MAPS + "?watch=1") as answer:
+        async with clients.session.get(clients.server.url + MAPS + since) as answer:
             async for _chunk in answer.content.iter_any():
                 pass
 
