@@ -38,7 +38,7 @@ def kubelet(cluster: Cluster, machine: Machine) -> None:
 def nodes_ready(cluster: Cluster, machine: Machine) -> None:
     """Every node of the topology is Ready, as one master's API server sees it."""
     if machine == cluster.masters[0]:
-        ready(name="Ready", probe=all_ready(cluster), log=UNIT, _retries=11, _retry_delay=0)
+        ready(name="Ready", probe=all_ready(cluster), log=UNIT, _retries=20, _retry_delay=0)
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:

@@ -11,5 +11,5 @@ from kybern.daemon.run import run
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
     logs.setup(values["v"])
-    config = read(values)
-    run(lambda: serve(config))
+    # Read inside, so that a setting that cannot be used ends the daemon with one line.
+    run(lambda: serve(read(values)))
