@@ -153,6 +153,25 @@ def test_a_bad_schema_is_refused(schema: Raw, field: str, message: str) -> None:
     assert (f"s.properties[a].{field}", message) in [(cause.field, cause.message) for cause in found]
 
 
+def test_keys_of_a_map_are_properties_of_its_items() -> None:
+    schema = of(
+        a={
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["k"],
+            "items": of(),
+        },
+        b={"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]},
+    )
+    found = [(cause.field, cause.message) for cause in definition.check(schema, "s")]
+    wrong = 'Invalid value: ["k"]: entries must all be names of item properties'
+    assert found == [
+        ("s.properties[a].x-kubernetes-list-map-keys", wrong),
+        ("s.properties[b].items", "Required value: must be specified"),
+        ("s.properties[b].items", "Required value: must have a schema if x-kubernetes-list-type is map"),
+    ]
+
+
 def test_alternatives_may_only_speak_of_what_the_structure_has() -> None:
     found = definition.check(
         {**of(a={"type": "string"}), "allOf": [{"properties": {"b": {"minLength": 1}}}]}, "s"

@@ -72,13 +72,15 @@ def _versions(given: list[Raw] | None, versions: list[Raw]) -> Iterator[Cause]:
 def _schemas(versions: list[Raw]) -> Iterator[Cause]:
     """A schema that all versions share is told of once, at the place where the older form had it."""
     found = [(version.get("schema") or {}).get("openAPIV3Schema") for version in versions]
-    if found and all(schema == found[0] for schema in found):
-        if found[0] is not None:
-            yield from definition.check(found[0], "spec.validation.openAPIV3Schema")
-        return
-    for i, schema in enumerate(found):
-        if schema is not None:
-            yield from definition.check(schema, f"spec.versions[{i}].schema.openAPIV3Schema")
+    same = all(schema == found[0] for schema in found)
+    for i, (schema, version) in enumerate(zip(found, versions, strict=True)):
+        if schema is not None and (i == 0 or not same):
+            at = "spec.validation" if same else f"spec.versions[{i}].schema"
+            yield from definition.check(schema, f"{at}.openAPIV3Schema")
+        place = "spec" if len(versions) == 1 else f"spec.versions[{i}]"
+        yield from _selectable(
+            f"{place}.selectableFields", version.get("selectableFields") or [], schema or {}
+        )
 
 
 def warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
@@ -95,8 +97,6 @@ def _version(field: str, version: Raw, *, only: bool) -> Iterator[Cause]:
         yield required(f"{field}.schema.openAPIV3Schema")
     for i, column in enumerate(version.get("additionalPrinterColumns") or ()):
         yield from _column(f"{at}.additionalPrinterColumns[{i}]", column)
-    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-    yield from _selectable(f"{at}.selectableFields", version.get("selectableFields") or [], schema)
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
         yield from _scale_path(f"{at}.subresources.scale.specReplicasPath", scale, ".spec")

@@ -200,25 +200,32 @@ def _keys(schema: Mapping[str, Any], lists: str | None, path: str) -> Iterator[C
         at = f"{path}.{LIST_TYPE}"
         yield invalid(at, lists, text) if lists else required(at, text)
         return
-    items = schema.get("items") or {}
+    items = schema.get("items")
+    if items is None:
+        yield required(f"{path}.items", "must have a schema if x-kubernetes-list-type is map")
+        return
+    at, keys = f"{path}.{MAP_KEYS}", list(schema[MAP_KEYS])
     properties = items.get("properties") or {}
-    seen = set()
-    for i, key in enumerate(schema[MAP_KEYS]):
-        at, prop = f"{path}.{MAP_KEYS}[{i}]", properties.get(key)
-        if prop is None:
-            yield invalid(at, key, "entries must all be names of item properties")
-            continue
-        if prop.get("type") in ("array", "object"):
-            text = "items property must be a scalar type if parent array's x-kubernetes-list-type is map"
-            yield invalid(f"{path}.items.properties[{key}].type", prop["type"], text)
-        if key in seen:
-            yield invalid(at, list(schema[MAP_KEYS]), "must not contain duplicate entries")
-        seen.add(key)
-        if prop.get("nullable"):
-            at = f"{path}.items.properties[{key}].nullable"
-            yield forbidden(at, "this property is in x-kubernetes-list-map-keys, so it cannot be nullable")
-        if prop.get("default") is None and key not in (items.get("required") or ()):
-            yield required(f"{path}.items.properties[{key}].default", _KEY)
+    for key in keys:
+        if key in properties:
+            yield from _keyed(properties[key], key, items, path)
+        else:
+            yield invalid(at, keys, "entries must all be names of item properties")
+    if len(set(keys)) < len(keys):
+        yield invalid(at, keys, "must not contain duplicate entries")
+
+
+def _keyed(prop: Mapping[str, Any], key: str, items: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """A property that tells items apart: one value, and always there."""
+    at = f"{path}.items.properties[{key}]"
+    if prop.get("type") in ("array", "object"):
+        text = "items property must be a scalar type if parent array's x-kubernetes-list-type is map"
+        yield invalid(f"{at}.type", prop["type"], text)
+    if prop.get("nullable"):
+        text = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"
+        yield forbidden(f"{at}.nullable", text)
+    if prop.get("default") is None and key not in (items.get("required") or ()):
+        yield required(f"{at}.default", _KEY)
 
 
 def _structural(schema: Mapping[str, Any], path: str, where: str) -> Iterator[Cause]:
