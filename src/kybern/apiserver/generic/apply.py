@@ -16,6 +16,7 @@ from kybern.auth import refusal
 from kybern.auth.attributes import Attributes, Verdict
 from kybern.machinery import codec
 from kybern.machinery.apply import managers, merge
+from kybern.machinery.apply.lists import Unkeyed
 from kybern.machinery.apply.managers import Managed
 from kybern.machinery.apply.update import updated
 from kybern.machinery.causes import forbidden, required
@@ -135,6 +136,14 @@ def _check(call: Call, config: Raw) -> None:
 
 def _applied(call: Call, config: Raw, live: Raw, managed: Managed) -> tuple[Raw, Managed]:
     """The object with what is applied, and who manages it then. Raises ApplyConflict."""
+    try:
+        return _merged(call, config, live, managed)
+    except Unkeyed as error:
+        # Of the present object; what is applied was checked.
+        raise problems.Unexpected(f"failed to create typed live object: {error}") from error
+
+
+def _merged(call: Call, config: Raw, live: Raw, managed: Managed) -> tuple[Raw, Managed]:
     shape = owners.shape(call.engine, call.kind, call.subresource)
     now, name = owners.now(call), call.options.manager
     if not managed:

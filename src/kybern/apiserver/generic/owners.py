@@ -15,10 +15,11 @@ from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import times
 from kybern.machinery.apply import managers, update
+from kybern.machinery.apply.lists import Unkeyed
 from kybern.machinery.apply.managers import Managed, Who
 from kybern.machinery.apply.schema import Types
 from kybern.machinery.apply.shape import Other, Pattern, Reset, Shape
-from kybern.machinery.apply.types import Fields, Free, Unkeyed
+from kybern.machinery.apply.types import Fields, Free
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
 

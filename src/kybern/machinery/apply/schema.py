@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from kybern.machinery.apply.types import Fields, Free, Items, Type
+from kybern.machinery.apply.lists import Items
+from kybern.machinery.apply.types import Fields, Free, Type
 from kybern.machinery.schema import Schema
 from kybern.machinery.walkers import REF
 

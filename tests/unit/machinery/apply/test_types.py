@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from kybern.machinery.apply import sets
+from kybern.machinery.apply.lists import Items
 from kybern.machinery.apply.schema import Types
-from kybern.machinery.apply.types import Fields, Items, Type
+from kybern.machinery.apply.types import Fields, Type
 
 POD = "io.k8s.api.core.v1.PodSpec"
 NAMED = Items(Fields(lambda: {"name": Type("string"), "value": Type("string")}, None), ("name",))
