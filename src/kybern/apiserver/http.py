@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from kybern.apiserver import metrics, negotiate, options, problems, verbs
+from kybern.apiserver import compress, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
@@ -111,6 +111,7 @@ class Server:
         self.streams: set[watch.Stream] = set()
         self.streaming: dict[str, Streaming] = {}
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
+        self._compressor = compress.Compressor()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
@@ -251,8 +252,8 @@ class Server:
         fields: Any = [("Content-Type", content_type), *headers]
         if not any(name == "Cache-Control" for name, _ in headers):
             fields.append(("Cache-Control", "no-cache, private"))
-        if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, 1)
+        if len(body) > compress.FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = self._compressor.compressed(body)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return web.Response(body=body, status=code, headers=fields)
 

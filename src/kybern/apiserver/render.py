@@ -163,7 +163,14 @@ def plain(answer: Answer) -> bytes:
         items = b",".join(start + item[1:] for item in answer.items)
         head["metadata"].setdefault("continue", "")
         return b'%b,"items":[%b]}' % (encoded(head)[:-1], items)
-    return b'%b,"items":[%b]}' % (encoded(head)[:-1], b",".join(answer.items))
+    opened = encoded(head)[:-1] + b',"items":['
+    if not answer.items:
+        return opened + b"]}"
+    # Head and tail go along with the items, so that a long list is copied once.
+    parts = list(answer.items)
+    parts[0] = opened + parts[0]
+    parts[-1] += b"]}"
+    return b",".join(parts)
 
 
 def _json(value: Raw, *, pretty: bool) -> bytes:
