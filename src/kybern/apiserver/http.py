@@ -38,7 +38,6 @@ from kybern.storage.store import Full, Unavailable
 log = logging.getLogger(__name__)
 
 MOST_BODY = 3 << 20
-COMPRESSED_FROM = 128 * 1024
 _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
