@@ -208,6 +208,7 @@ async def test_a_list_has_what_was_written_before_it(make: Any, call: Any) -> No
     assert names(await listing.list_(call("configmaps"))) == ["a", "b", "c"]
     assert names(await listing.list_(call("configmaps", namespace=""))) == ["a", "b", "c", "a"]
     assert names(await listing.list_(call("configmaps", labelSelector="odd=True"))) == ["a", "c"]
+    assert names(await listing.list_(call("configmaps", labelSelector="odd=True,odd!=True"))) == []
     assert names(await listing.list_(call("configmaps", fieldSelector="metadata.name!=b"))) == ["a", "c"]
 
 

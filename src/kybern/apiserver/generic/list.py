@@ -63,6 +63,16 @@ def matcher(selection: Selection) -> Callable[[Entry], bool]:
     return matches
 
 
+def _chosen(entries: Iterable[Entry], selection: Selection) -> list[Entry]:
+    """Those that are selected. Most selectors ask for the value of a label: what differs there goes without a call."""
+    for one in selection.labels.requirements if selection.labels else ():
+        if one.operator == "=":
+            key, value = one.key, one.values[0]
+            entries = [entry for entry in entries if entry.labels.get(key) == value]
+    matches = matcher(selection)
+    return [entry for entry in entries if matches(entry)]
+
+
 def _field(entry: Entry, key: str) -> str:
     if key == "metadata.name":
         return entry.name
@@ -105,12 +115,8 @@ async def ready(call: Call, version: str) -> Cache:
 
 def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
     prefix = call.kind.prefix(call.namespace)
-    entries: Iterable[Entry] = cache.entries(prefix)
-    if asked.selection:
-        matches = matcher(asked.selection)
-        entries = [entry for entry in entries if matches(entry)]
-    else:
-        entries = list(entries)
+    found = cache.entries(prefix)
+    entries = _chosen(found, asked.selection) if asked.selection else list(found)
     # Any version will do, so upstream's cache does not cut its answer into pages either.
     limit = 0 if asked.version == "0" else asked.limit
     if not limit or len(entries) <= limit:
