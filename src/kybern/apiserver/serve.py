@@ -35,6 +35,7 @@ from kybern.apiserver.services.guard import ServiceGuard
 from kybern.apiserver.services.masters import Master, Masters
 from kybern.apiserver.services.ports import Ports
 from kybern.apiserver.services.repair import Repair
+from kybern.apiserver.subresources import connect
 from kybern.apiserver.subresources.log import Kubelets, Logs
 from kybern.apiserver.token_request import Issuer
 from kybern.auth import keys, tokens
@@ -75,9 +76,10 @@ async def serve(config: Config) -> None:
 @contextlib.asynccontextmanager
 async def _kubelets(config: Config) -> AsyncIterator[Kubelets]:
     values = config.values
-    connector = aiohttp.TCPConnector(ssl=_kubelet_context(values), limit=0)
+    context = _kubelet_context(values)
+    connector = aiohttp.TCPConnector(ssl=context, limit=0)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield Kubelets(session, values["kubelet-preferred-address-types"])
+        yield Kubelets(session, values["kubelet-preferred-address-types"], tls=context)
 
 
 def _kubelet_context(values: Values) -> ssl.SSLContext:
@@ -208,6 +210,8 @@ class Parts:
         verbs.UNSTORED["componentstatuses", "get"] = components.get
         verbs.UNSTORED["componentstatuses", "list"] = components.list
         self.server.streaming["log"] = Logs(kubelets)
+        connects = connect.Connects(kubelets, self.authorization)
+        self.server.streaming |= dict.fromkeys(connect.NAMES, connects)
         escalation = Escalation(self.authorization)
         roles = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
         self.engine.guards = {

@@ -1,4 +1,4 @@
-"""What the kubelet serves on :10250: logs of containers, its pods, metrics and a summary of use.
+"""What the kubelet serves on :10250: logs of containers, connections into them, its pods, metrics, a summary of use.
 
 Everything but health is behind ``access.Access``.
 """
@@ -17,6 +17,7 @@ from kybern.daemon import health
 from kybern.kubelet import logs
 from kybern.kubelet.access import Access
 from kybern.kubelet.agent import Agent
+from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.plan import containers
 from kybern.kubelet.runtime import Instance
@@ -51,6 +52,7 @@ class Server:
         app.router.add_get("/runningpods/", self._running)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         app.router.add_get("/stats/summary", self._summary)
+        Connects(self._agent, self._here.runtime).routes(app)
         return app
 
     async def _pods(self, _request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """The log of a container, passed through from the kubelet of its node as it comes."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class Kubelets:
     preferred: Sequence[str] = ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP")
     scheme: str = "https"
     headers: Mapping[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
 
     def base(self, node: Raw) -> str:
         """The URL of a node's kubelet. Raises InternalError for a node without an address."""

@@ -1,0 +1,132 @@
+"""exec, attach and port-forward: upgrades that are passed to the kubelet of the pod's node.
+
+A WebSocket upgrade comes as GET, and running commands is no reading: whoever may ``get`` must be allowed to ``create``,
+too. Subprotocols that no runtime speaks are refused here, so that kubectl goes on with SPDY at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from kybern.admission.framework import Request
+from kybern.apiserver import metrics, problems
+from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import current
+from kybern.apiserver.route import Target
+from kybern.apiserver.subresources.log import Kubelets
+from kybern.auth.attributes import Attributes
+from kybern.daemon import upgrade
+from kybern.machinery.errors import BadRequest, InternalError
+from kybern.machinery.kind import Raw
+
+NAMES = ("exec", "attach", "portforward")
+_STREAMS = ("stdin", "stdout", "stderr", "tty")
+_SPOKEN = tuple(f"{version}{coding}channel.k8s.io" for version in ("", "v4.") for coding in ("", "base64."))
+_FIELDS = ("initContainers", "containers", "ephemeralContainers")
+
+
+def container_of(pod: Raw, wanted: str) -> str:
+    """The container that is meant. Raises BadRequest."""
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    every = [one["name"] for key in _FIELDS for one in spec.get(key) or ()]
+    if wanted:
+        if wanted not in every:
+            raise BadRequest(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    first = spec.get("containers") or []
+    if len(first) == 1:
+        return str(first[0]["name"])
+    raise BadRequest(
+        f"a container name must be specified for pod {name}, choose one of: [{' '.join(every)}]"
+        if first
+        else f"a container name must be specified for pod {name}"
+    )
+
+
+def parameters(name: str, query: MultiMapping[str]) -> list[tuple[str, str]]:
+    """What the kubelet is asked with. Raises BadRequest."""
+    if name == "portforward":
+        ports = [part for value in query.getall("ports", ()) for part in value.split(",")]
+        for port in ports:
+            if not port.isdigit():
+                raise BadRequest(f'strconv.ParseInt: parsing "{port}": invalid syntax')
+        return [("port", ",".join(ports))] if ports else []
+    found = [(key, "1") for key in _STREAMS if _on(query.getall(key, ()))]
+    if name == "exec":
+        found += [("command", word) for word in query.getall("command", ())]
+    return found
+
+
+def _on(values: Sequence[str]) -> bool:
+    return bool(values) and values[0].lower() not in ("false", "0")
+
+
+def check_protocol(name: str, headers: Mapping[str, str], offered: Sequence[str]) -> None:
+    """Raises BadRequest for what cannot be passed on."""
+    if not upgrade.wanted(headers):
+        raise BadRequest("Upgrade request required")
+    if headers["Upgrade"].lower() != "websocket" or not offered:
+        return
+    if not any(one in _SPOKEN and (name != "portforward" or one.startswith("v4.")) for one in offered):
+        raise BadRequest(f"unable to upgrade: unsupported protocols {list(offered)}".replace("'", '"'))
+
+
+class Connects:
+    """Answers ``pods/NAME/{exec,attach,portforward}``."""
+
+    def __init__(self, kubelets: Kubelets, authorization: Authorization) -> None:
+        self._kubelets = kubelets
+        self._authorization = authorization
+
+    async def __call__(self, call: Call, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        if call.kind.plural != "pods" or target.verb not in ("get", "create") or target.tail:
+            raise problems.not_allowed()
+        if target.verb == "get":
+            self._authorization.check(_creation(call))
+        await _admit(call)
+        pod = (await current.read(call)).raw
+        url = await self._url(call, pod, request.query)
+        headers = tuple(request.headers.items())
+        check_protocol(call.subresource, request.headers, upgrade.protocols(headers))
+        try:
+            answer = await upgrade.ask(url, request.method, headers, self._kubelets.tls)
+        except upgrade.Unreachable as problem:
+            raise InternalError(f"error dialing backend: {problem}") from problem
+        except upgrade.Refused as refusal:
+            return web.Response(status=refusal.status, text=refusal.text, content_type=refusal.media)
+        with metrics.longrunning.labels("CONNECT", call.kind.plural).track_inprogress():
+            return await upgrade.pass_on(request, answer)
+
+    async def _url(self, call: Call, pod: Raw, query: MultiMapping[str]) -> str:
+        forward = call.subresource == "portforward"
+        container = "" if forward else container_of(pod, query.get("container", ""))
+        name = pod["spec"].get("nodeName") or ""
+        if not name:
+            raise BadRequest(f"pod {call.name} does not have a host assigned")
+        node = await call.engine.lookup.get("", "nodes", "", name)
+        if node is None:
+            kind = call.engine.table.kind("", "nodes")
+            assert kind is not None
+            raise problems.not_found(kind, name)
+        path = "portForward" if forward else call.subresource
+        where = f"/{path}/{call.namespace}/{call.name}" + ("" if forward else f"/{container}")
+        return f"{self._kubelets.base(node)}{where}?{urlencode(parameters(call.subresource, query))}"
+
+
+def _creation(call: Call) -> Attributes:
+    return Attributes(
+        call.user, "create", "", "v1", call.kind.plural, call.subresource, call.namespace, call.name
+    )
+
+
+async def _admit(call: Call) -> None:
+    engine = call.engine
+    request = Request(
+        "CONNECT", call.kind, call.namespace, call.name, call.subresource, call.user, None, None, engine.lookup,
+        warnings=call.warnings, authorize=engine.authorize,
+    )  # fmt: skip
+    await engine.chain.mutate(request)
+    await engine.chain.validate(request)
