@@ -21,7 +21,9 @@ from pyinfra.api import FileUploadCommand, StringCommand, operation
 from roles import facts
 from roles.tree import Directory, Entry, File, Link, Service, Upload, missing, surplus, unique
 
-FACT_SECONDS = 90  # an emulated machine takes its time; one that died is noticed by its connection before that
+FACT_SECONDS = (
+    90  # an emulated machine takes its time; one that died is noticed by its connection before that
+)
 COMMAND_SECONDS = 300
 NEW = ".kybern-new"
 LOG_LINES = 15
