@@ -9,7 +9,8 @@ help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
 	@echo "make lab-down    remove exactly what make lab made"
 	@echo "make verify      look at every machine with testinfra"
-	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra, a VM"
+	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
+	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
 	@echo "make test-unit   the fast tests"
 	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
 	@echo "make bench       measure, and print a table"
@@ -31,7 +32,7 @@ lab-down: setup
 verify: setup-develop
 	@$(KYBERN) verify $(TOPOLOGY)
 
-test: lint test-unit test-protocol test-cluster test-vm
+test: lint test-unit test-protocol test-cluster
 
 test-unit: setup-develop
 	$(PYTHON) -m pytest -q tests/unit tests/roles tests/simulation

@@ -4,7 +4,7 @@ import json
 import subprocess
 from functools import partial
 
-from tests.cluster.conftest import TOPOLOGY, Lab
+from tests.cluster.conftest import KUBECTL, TOPOLOGY, Lab
 
 WEB = """
 apiVersion: apps/v1
@@ -218,7 +218,7 @@ def test_deleting_a_namespace_takes_everything_along(lab: Lab) -> None:
 
 def test_watching_shows_each_change(lab: Lab, namespace: str) -> None:
     command = [
-        "kubectl",
+        str(KUBECTL),
         f"--kubeconfig={lab.kubeconfig}",
         "get",
         "configmaps",

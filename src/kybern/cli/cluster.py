@@ -173,6 +173,6 @@ def summary(cluster: Cluster, changes: int, seconds: float) -> None:
         f"https://{cluster.api_address}:{cluster.api_port}\n\n"
         f"  export KUBECONFIG={config.absolute()}\n\n"
         "  kubectl get nodes -o wide\n"
-        "  kubectl create deployment web --image=busybox --replicas=4 -- httpd -f -p 8080 -h /etc\n"
+        "  kubectl create deployment web --image=busybox:1.36 --replicas=4 -- httpd -f -p 8080 -h /etc\n"
         "  kubectl expose deployment web --port=80 --target-port=8080 --type=NodePort"
     )
