@@ -77,6 +77,10 @@ def alive(socket: str) -> bool:
         return client.connect_ex(socket) == 0
 
 
+# Daemons outlive the process that starts them; a process object that is collected before its process ends complains.
+_started: list[subprocess.Popen[bytes]] = []
+
+
 def _daemonize(name: str, command: list[str], socket: str) -> None:
     """Start a daemon in the background, and wait until it listens."""
     RUN.mkdir(mode=0o755, exist_ok=True)
@@ -85,6 +89,7 @@ def _daemonize(name: str, command: list[str], socket: str) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+    _started.append(process)
     record(name, process.pid)
     descriptor = os.pidfd_open(process.pid)
     try:
