@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kybern.daemon import config_file
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 
@@ -104,7 +103,7 @@ def read(values: Values, hostname: str) -> Config:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    content = _content(path)
+    content = config_file.content(path, API_VERSION, "KubeProxyConfiguration")
     found = {}
     for key, value in _flat(content, ""):
         if key not in KEYS:
@@ -114,22 +113,6 @@ def _file(path: Path) -> dict[str, Any]:
         if KEYS[key] and value not in (None, ""):
             found[KEYS[key]] = _value(path, key, value)
     return found
-
-
-def _content(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as problem:
-        raise Fatal(f"cannot read --config {path}: {problem.strerror}") from problem
-    except yaml.YAMLError as problem:
-        raise Fatal(
-            f"cannot read --config {path}: it is not YAML: {str(problem).splitlines()[0]}"
-        ) from problem
-    if not isinstance(content, Mapping):
-        raise Fatal(f"cannot read --config {path}: it holds no settings")
-    if content.get("apiVersion") != API_VERSION or content.get("kind") != "KubeProxyConfiguration":
-        raise Fatal(f"cannot read --config {path}: it is not a KubeProxyConfiguration of {API_VERSION}")
-    return content
 
 
 def _flat(content: Mapping[str, Any], before: str) -> list[tuple[str, Any]]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kybern.client.lease import Timing
+from kybern.daemon import config_file
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 from kybern.scheduler.framework import Plugin
@@ -63,7 +62,7 @@ def read(values: Values) -> Config:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    content = _content(path)
+    content = config_file.content(path, API_VERSION, "KubeSchedulerConfiguration")
     _known(path, content, KEYS, "")
     found: dict[str, Any] = {}
     if kubeconfig := (content.get("clientConnection") or {}).get("kubeconfig"):
@@ -85,24 +84,6 @@ def _file(path: Path) -> dict[str, Any]:
             _profile(path, number, one) for number, one in enumerate(content["profiles"])
         )
     return found
-
-
-def _content(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as problem:
-        raise Fatal(f"cannot read --config {path}: {problem.strerror}") from problem
-    except yaml.YAMLError as problem:
-        raise Fatal(
-            f"cannot read --config {path}: it is not YAML: {str(problem).splitlines()[0]}"
-        ) from problem
-    if not isinstance(content, Mapping) or content.get("kind") != "KubeSchedulerConfiguration":
-        raise Fatal(f"cannot read --config {path}: it is not a KubeSchedulerConfiguration")
-    if content.get("apiVersion") != API_VERSION:
-        raise Fatal(
-            f'cannot read --config {path}: apiVersion "{content.get("apiVersion")}" is not {API_VERSION}'
-        )
-    return content
 
 
 def _known(path: Path, found: Mapping[str, Any], keys: Any, where: str) -> None:
