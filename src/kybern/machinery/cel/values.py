@@ -1,0 +1,58 @@
+"""What expressions compute with, as Python values.
+
+| CEL | Python |
+|---|---|
+| null, bool, string, bytes | None, bool, str, bytes |
+| int | int (64 bits, checked by the functions that compute) |
+| uint | Uint |
+| double | float |
+| list, map | list or tuple, dict |
+| object | the dict that JSON gave: a field that is not there is not a key |
+| google.protobuf.Duration, Timestamp | Duration, Timestamp: whole nanoseconds |
+| optional | Optional |
+| a type | kybern.machinery.cel.types.Type |
+| a library's own | a frozen class of that library |
+
+JSON has fewer types than schemas state (a number that is whole, a date that is a string), so ``bind`` in the evaluator turns
+values of such fields into theirs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class Uint(int):
+    """An unsigned integer of 64 bits."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timestamp:
+    """Since 1970-01-01T00:00:00Z; years 1 to 9999."""
+
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """``present`` tells a value of null from none."""
+
+    present: bool
+    value: Any = None
+
+
+NONE = Optional(present=False)
+
+
+class EvaluationError(Exception):
+    """An expression met a value that it cannot use. The message is cel-go's: ``no such key: x``, ``division by zero``."""
+
+
+class BudgetExceeded(EvaluationError):
+    """The expression has cost more than it may."""
