@@ -127,11 +127,11 @@ def start() -> bool:
     if not alive("/run/libvirt/virtlogd-sock"):
         _daemonize("virtlogd", ["virtlogd"], "/run/libvirt/virtlogd-sock")
     steps = [f"if mountpoint -q {UNIFIED}; then umount {UNIFIED}; fi"]
-    if QEMU.exists():
-        # libvirt's private /dev for a QEMU cannot be made where ``hide`` has put a mount.
-        RUN.mkdir(mode=0o755, exist_ok=True)
-        (RUN / QEMU.name).write_text(QEMU.read_text() + "\nnamespaces = []\n")
-        steps.append(f"mount --bind {RUN / QEMU.name} {QEMU}")
+    # libvirt's private /dev for a QEMU cannot be made where ``hide`` has put a mount. Without the system's libvirt there
+    # is no file to mount ours over: an empty one says nothing, and goes with ``stop``.
+    QEMU.touch()
+    (RUN / QEMU.name).write_text(QEMU.read_text() + "\nnamespaces = []\n")
+    steps.append(f"mount --bind {RUN / QEMU.name} {QEMU}")
     steps.append('exec "$@"')
     program = [sys.executable, "-m", "kybern.machines.reaper", "libvirtd"]
     Path("/run/libvirtd.pid").unlink(missing_ok=True)
@@ -151,6 +151,8 @@ def stop() -> None:
         (RUN / f"{name}.log").unlink(missing_ok=True)
     for name in ("empty", QEMU.name):
         (RUN / name).unlink(missing_ok=True)
+    if QEMU.exists() and not QEMU.stat().st_size:
+        QEMU.unlink()
 
 
 def hide(device: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,13 +27,18 @@ SIZE_NEEDED = 2048  # MiB, while building
 TIMEOUT = 1800
 
 type Say = Callable[[str], None]
+_in_process = threading.Lock()
 
 
 @contextmanager
 def lock(store: Path) -> Iterator[None]:
-    """One builder at a time: the second finds what the first has made."""
+    """One builder at a time: the second finds what the first has made.
+
+    The file keeps other processes out. It would stop a whole process that has several hosts in hand, the one that builds
+    among them, so they queue for their own lock first: under pyinfra that one is gevent's, and lets the others work.
+    """
     store.mkdir(parents=True, exist_ok=True)
-    with (store / ".lock").open("w") as file:
+    with _in_process, (store / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from io import BytesIO
@@ -112,3 +114,20 @@ def test_a_layout_names_its_images_and_holds_what_it_names() -> None:
     with tarfile.open(fileobj=BytesIO(gzip.decompress(blob(manifest["layers"][0])))) as layer:
         assert layer.getmember("bin/sh").linkname == "busybox"
         assert content_of(layer, "bin/busybox") == b"B"
+
+
+def test_builders_in_one_pyinfra_process_do_not_stop_each_other(tmp_path: Path) -> None:
+    """pyinfra deploys to all hosts in one process of green threads: whoever waits must let the builder work."""
+    program = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import pathlib, sys
+from kybern.machines import images
+path = pathlib.Path(sys.argv[1]) / "made"
+def build(building):
+    images.run(["sleep", "0.05"])
+    building.mkdir()
+gevent.joinall([gevent.spawn(images.once, path, build, path.parent) for _ in range(3)], raise_error=True)
+assert path.is_dir()
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=20)
