@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 
 from kybern.proxy.restore import changes, missing_jumps, our_chains, removal
@@ -16,16 +17,23 @@ class CannotApply(Exception):
 
 
 async def run(*command: str, stdin: str = "") -> str:
-    """Standard output of a program. Raises CannotApply with what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """Standard output of a program. Raises CannotApply with what it said.
+
+    A program reads ``stdin`` from memory, not from a pipe: one that ends without reading it would break the pipe, and what
+    it said would be lost with that.
+    """
+    with os.fdopen(os.memfd_create(command[0]), "w+b") as text:
+        text.write(stdin.encode())
+        text.seek(0)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=text,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
     try:
         async with asyncio.timeout(TIMEOUT):
-            out, err = await process.communicate(stdin.encode())
+            out, err = await process.communicate()
     except TimeoutError as error:
         raise CannotApply(f"cannot run {command[0]}: no answer within {TIMEOUT:.0f} s") from error
     finally:
