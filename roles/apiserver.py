@@ -36,6 +36,6 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         user=APISERVER_USER,
         pki=PKI,
         programs=programs,
-        etcd=etcd_endpoints(cluster),
+        etcd=etcd_endpoints(cluster, machine),
     )
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)

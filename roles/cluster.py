@@ -56,5 +56,7 @@ def api_endpoint(cluster: Cluster, machine: Machine) -> str:
     return f"https://127.0.0.1:{port}"
 
 
-def etcd_endpoints(cluster: Cluster) -> str:
-    return ",".join(f"https://{member.address}:{ETCD_CLIENT_PORT}" for member in cluster.members)
+def etcd_endpoints(cluster: Cluster, machine: Machine) -> str:
+    """The member of this machine first, which spares a way over the network; the others are for when it is down."""
+    members = sorted(cluster.members, key=lambda member: member != machine)
+    return ",".join(f"https://{member.address}:{ETCD_CLIENT_PORT}" for member in members)

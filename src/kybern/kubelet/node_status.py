@@ -55,15 +55,18 @@ class Seen:
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
-    found = {
+    return {
         "cpu": str(hardware.cpus),
-        "ephemeral-storage": f"{hardware.storage // 1024}Ki",
-        "memory": f"{hardware.memory // 1024}Ki",
+        "ephemeral-storage": _bytes(hardware.storage // 1024 * 1024),
+        "memory": _bytes(hardware.memory // 1024 * 1024),
         "pods": str(max_pods),
+        **{name: _bytes(size // 1048576 * 1048576) for name, size in hardware.huge_pages.items()},
     }
-    return found | {
-        name: f"{size // 1048576}Mi" if size else "0" for name, size in hardware.huge_pages.items()
-    }
+
+
+def _bytes(size: int) -> str:
+    """As the API server spells it: another spelling of the same would seem to be a change at each look."""
+    return str(Quantity(size * 10**9, Format.BINARY))
 
 
 def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
@@ -88,7 +91,7 @@ def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
 
 def _spelled(name: str, nano: int) -> str:
     if name == "memory":
-        return f"{nano // 10**9 // 1024}Ki"
+        return _bytes(nano // 10**9 // 1024 * 1024)
     return str(Quantity(nano, Format.DECIMAL))
 
 

@@ -1,5 +1,7 @@
 """What the node is and has becomes its status."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from kybern.kubelet.node_status import (
     status,
 )
 from kybern.kubelet.thresholds import DEFAULT, crossed, limit
+from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import NOW, ago
 
@@ -40,7 +43,7 @@ def conditions(found: NodeStatus) -> dict[str, tuple[str, str]]:
 
 def test_capacity_is_all_there_is() -> None:
     assert capacity(HARDWARE, 110) == {
-        "cpu": "4", "memory": "8388608Ki", "ephemeral-storage": "104857600Ki", "pods": "110"
+        "cpu": "4", "memory": "8Gi", "ephemeral-storage": "100Gi", "pods": "110"
     }  # fmt: skip
 
 
@@ -50,7 +53,7 @@ def test_pods_may_have_what_is_not_kept_back() -> None:
     found = allocatable(HARDWARE, reserved)
 
     assert found["cpu"] == "3500m"
-    assert found["memory"] == f"{7 * 1024 * 1024 - 100 * 1024}Ki"
+    assert found["memory"] == f"{7 * 1024 - 100}Mi"
     assert found["ephemeral-storage"] == str(90 * GIB)
 
 
@@ -78,6 +81,22 @@ def test_a_node_says_what_it_is_short_of() -> None:
     assert conditions(found)["DiskPressure"] == ("True", "KubeletHasDiskPressure")
     assert conditions(found)["Ready"] == ("False", "KubeletNotReady")
     assert found.conditions[-1].message == "no network"
+
+
+@pytest.mark.parametrize("memory", [2 << 30, (2 << 30) + 4096, 16_331_648 << 10, 1000 << 20])
+def test_what_comes_back_from_the_api_is_no_change(memory: int) -> None:
+    hardware = dataclasses.replace(
+        HARDWARE, memory=memory, huge_pages={"hugepages-2Mi": 0, "hugepages-1Gi": 4 << 30}
+    )
+    told = status(seen(hardware=hardware), NodeStatus())
+
+    kept = replace(told, capacity=canonical(told.capacity), allocatable=canonical(told.allocatable))
+
+    assert heartbeat_only(kept, status(seen(hardware=hardware), kept))
+
+
+def canonical(amounts: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(parse(text)) for name, text in amounts.items()}
 
 
 def test_a_heartbeat_alone_is_no_change() -> None:
