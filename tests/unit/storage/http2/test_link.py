@@ -22,6 +22,13 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
+    def is_closing(self) -> bool:
+        return False
+
+    async def flushed(self) -> bytes:
+        await asyncio.sleep(0)
+        return self.written[-1]
+
     def abort(self) -> None:
         assert self.protocol is not None
         self.protocol.connection_lost(None)
@@ -60,7 +67,7 @@ async def test_a_call_ends_in_time_and_others_with_it_do_not() -> None:
         await early
 
     assert late.value.status == DEADLINE_EXCEEDED
-    assert transport.written[-1] == frames.reset(1)
+    assert await transport.flushed() == frames.reset(1)
     assert found.usable
 
 
@@ -149,3 +156,15 @@ async def test_a_server_that_goes_is_left_when_the_last_call_has_ended() -> None
 
     assert await waiting == b"x"
     assert found.why == "the server has gone away"
+
+
+async def test_what_is_asked_at_once_is_written_at_once() -> None:
+    found, transport = made()
+    await transport.flushed()
+    for number in range(3):
+        found.unary(HEAD, b"%d" % number)
+    before = len(transport.written)
+    whole = await transport.flushed()
+
+    assert len(transport.written) == before + 1
+    assert [whole.count(b"/a"), whole[-1:]] == [3, b"2"]
