@@ -9,7 +9,6 @@ import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from aiohttp import web
 
@@ -17,6 +16,7 @@ from kybern.apiserver import compress, metrics, negotiate, options, problems, ve
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic import watch
 from kybern.apiserver.negotiate import Form
@@ -79,7 +79,10 @@ class Sent:
         length = request.content_length
         if length is not None and length > MOST_BODY:
             raise _too_large()
-        data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
+        if request.content.is_eof():
+            data = request.content.read_nowait()  # a body that came with its head, as most do
+        else:
+            data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
         if len(data) > MOST_BODY:
             raise _too_large()
         if request.headers.get("Content-Encoding") == "gzip" and data[:2] == b"\x1f\x8b":
@@ -112,12 +115,13 @@ class Server:
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
         self._compressor = compress.Compressor()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
         started = time.perf_counter()
-        path = request.path
+        path = _path(request)
         target: Target | None = None
         resource = path.startswith(("/api/", "/apis/"))
         query: Mapping[str, str] = request.query if request.query_string else {}
+        response: web.StreamResponse | Whole
         try:
             if resource:
                 target = self.engine.table.target(request.method, path, watching=options.flag(query, "watch"))
@@ -131,7 +135,7 @@ class Server:
 
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Whole:
         asked = self._attributes(await self._user(request), request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
         if target is not None and target.verb == "watch":
@@ -152,12 +156,8 @@ class Server:
                 self.limits.leave(writing=writing)
 
     async def _user(self, request: web.BaseRequest) -> User:
-        peer = None
-        transport = request.transport
-        if transport is not None:
-            tls = transport.get_extra_info("ssl_object")
-            if tls is not None:
-                peer = tls.getpeercert(binary_form=True)
+        protocol = request.protocol
+        peer = protocol.peer if isinstance(protocol, Connection) else None
         return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
 
     def _attributes(
@@ -182,9 +182,7 @@ class Server:
             field_selector=fields,
         )
 
-    async def _page(
-        self, request: web.BaseRequest, path: str, query: Mapping[str, str]
-    ) -> web.StreamResponse:
+    async def _page(self, request: web.BaseRequest, path: str, query: Mapping[str, str]) -> Whole:
         found = await self.paths.answer(
             Asked(request.method, path, query, request.headers.get("Accept", ""), request.headers)
         )
@@ -194,7 +192,7 @@ class Server:
 
     async def _resource(
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
         request["warnings"] = call.warnings
@@ -226,7 +224,7 @@ class Server:
             warnings=warnings,
         )
 
-    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> web.Response:
+    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> Whole:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
             pretty = options.flag(call.query, "pretty") or form.pretty
             form = Form(form.media, form.shape, form.version, pretty)
@@ -236,7 +234,7 @@ class Server:
         headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
         return self._response(request, body, content_type, code, headers)
 
-    def _sent(self, request: web.BaseRequest, given: Given) -> web.Response:
+    def _sent(self, request: web.BaseRequest, given: Given) -> Whole:
         return self._response(
             request, given.body, given.content_type, given.code, list(given.headers.items())
         )
@@ -248,16 +246,16 @@ class Server:
         content_type: str,
         code: int,
         headers: list[tuple[str, str]],
-    ) -> web.Response:
-        fields: Any = [("Content-Type", content_type), *headers]
-        if not any(name == "Cache-Control" for name, _ in headers):
+    ) -> Whole:
+        fields = [("Content-Type", content_type), *headers]
+        if not headers or not any(name == "Cache-Control" for name, _ in headers):
             fields.append(("Cache-Control", "no-cache, private"))
         if len(body) > compress.FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = self._compressor.compressed(body)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        return web.Response(body=body, status=code, headers=fields)
+        return Whole(code, fields, body)
 
-    def _refused(self, request: web.BaseRequest, problem: ApiError) -> web.Response:
+    def _refused(self, request: web.BaseRequest, problem: ApiError) -> Whole:
         try:
             form = negotiate.negotiate(request.headers.get("Accept", ""), shapes=False)
         except ApiError:
@@ -275,7 +273,7 @@ class Server:
             request, b"" if request.method == "HEAD" else body, content_type, problem.code, headers
         )
 
-    def _failed(self, request: web.BaseRequest, problem: Exception) -> web.Response:
+    def _failed(self, request: web.BaseRequest, problem: Exception) -> Whole:
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
@@ -351,6 +349,12 @@ class Server:
                     stream.mark()
 
 
+def _path(request: web.BaseRequest) -> str:
+    """The path alone; most need nothing decoded."""
+    path = request.raw_path.partition("?")[0]
+    return path if path[:1] == "/" and "%" not in path and "#" not in path else request.path
+
+
 def _accepted(request: web.BaseRequest, call: Call) -> str:
     accept = request.headers.get("Accept", "")
     return negotiate.without_protobuf(accept) if call.kind.custom and accept else accept
@@ -375,7 +379,7 @@ def _chunked(transport: asyncio.Transport) -> Callable[[bytes], None]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
 
 
 def _fields(target: Target, query: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
