@@ -5,6 +5,7 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 """
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import time
@@ -16,6 +17,7 @@ from kybern.apiserver import compress, metrics, negotiate, options, problems, ve
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.chunks import Chunks, Turn
 from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic import watch
@@ -113,6 +115,7 @@ class Server:
         self.streams: set[watch.Stream] = set()
         self.streaming: dict[str, Streaming] = {}
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
+        self._turn = Turn()
         self._compressor = compress.Compressor()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
@@ -300,12 +303,10 @@ class Server:
         gauge.inc()
         try:
             await response.prepare(request)
-            async with asyncio.timeout(
-                watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
-            ):
-                await self._stream(request, response, stream, frames)
-        except TimeoutError:
-            stream.mark()
+            lasts = watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(lasts):
+                    await self._stream(request, response, stream, frames)
         finally:
             stream.end()
             self.streams.discard(stream)
@@ -325,12 +326,20 @@ class Server:
             return
         for part in watch.joined(frames):
             await response.write(part)
-        stream.write = _chunked(transport)
+        chunks = Chunks(transport, self._turn)
+        stream.write = chunks.write
         stream.unsent = transport.get_write_buffer_size
         self.streams.add(stream)
         self._transports[stream] = transport
         stream.flow()
-        await stream.closed
+        try:
+            await stream.closed
+        except asyncio.CancelledError:
+            # Its time is over: the client is told up to where it has seen everything.
+            stream.mark()
+            raise
+        finally:
+            chunks.flush()
 
     async def tend(self) -> None:
         """Once a second: drop streams whose client is gone; once a minute tell the others how far they are."""
@@ -366,16 +375,6 @@ def _nowhere(table: Table, target: Target) -> bool:
     if version is None:
         return True
     return target.kind is None and all(kind.custom for kind in version.kinds.values())
-
-
-def _chunked(transport: asyncio.Transport) -> Callable[[bytes], None]:
-    """Writes a frame as a chunk of HTTP/1.1, past the layers that would make it wait."""
-
-    def write(frame: bytes) -> None:
-        if not transport.is_closing():
-            transport.write(b"%x\r\n%b\r\n" % (len(frame), frame))
-
-    return write
 
 
 def _escaped(text: str) -> str:

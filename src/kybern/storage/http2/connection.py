@@ -50,10 +50,11 @@ class _Stream:
 
 
 class Connection:
-    """``write`` takes bytes for the server, in order, and does not fail."""
+    """``write`` takes bytes for the server, in order, and does not fail; so does ``later``, for what has time."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], later: Callable[[bytes], None]) -> None:
         self._write = write
+        self._later = later
         self._streams: dict[int, _Stream] = {}
         self._blocked: dict[int, _Stream] = {}
         self._next = 1
@@ -125,7 +126,7 @@ class Connection:
             return
         stream.used += size
         if stream.used >= _OPENED:
-            self._write(frames.window(number, stream.used))
+            self._later(frames.window(number, stream.used))
             stream.used = 0
 
     def ping(self) -> None:
@@ -159,7 +160,7 @@ class Connection:
         size = len(payload)
         self._used += size
         if self._used >= _OPENED:
-            self._write(frames.window(0, self._used))
+            self._later(frames.window(0, self._used))
             self._used = 0
         stream = self._streams.get(number)
         if stream is None:
@@ -228,7 +229,7 @@ class Connection:
 
     def _ping(self, flags: int, _number: int, payload: bytes) -> None:
         if not flags & frames.ACK:
-            self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._later(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _goaway(self, _flags: int, _stream: int, payload: bytes) -> None:
         self.leaving = True

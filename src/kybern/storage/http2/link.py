@@ -5,7 +5,8 @@ one each. A server that says nothing is asked for a sign of life (PING) after ``
 more, as long as there is a call; etcd takes more frequent questions amiss.
 
 What is written in one turn of the loop goes out together at its end: the system call for one small request costs more
-than all else that is done here for it.
+than all else that is done here for it. Answers to etcd's own questions, which its estimate of the bandwidth asks after
+nearly every write, wait for company.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from kybern.storage.http2.failed import CANCELLED, DEADLINE_EXCEEDED, Failed
 from kybern.storage.http2.hpack import Malformed
 
 _LOOK_SECONDS, _QUIET = 3.0, 2
+_SOON_SECONDS = 0.002
 
 
 class _Answer:
@@ -100,6 +102,7 @@ class Link(asyncio.Protocol):
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
+        self._flushing = False
         self._ends: deque[tuple[float, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -126,7 +129,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio
-        self.connection = Connection(self._write)
+        self.connection = Connection(self._write, self._later)
         self.connection.start()
         self._look = self._loop.call_later(_LOOK_SECONDS, self._listen)
 
@@ -147,13 +150,21 @@ class Link(asyncio.Protocol):
         self.connection.lost(f"connection to {self._name} lost: {why}")
 
     def _write(self, data: bytes) -> None:
-        if not self._unsent:
+        if not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
         self._unsent.append(data)
 
+    def _later(self, data: bytes) -> None:
+        """Goes along with what is written next, or soon."""
+        if not self._unsent:
+            self._loop.call_later(_SOON_SECONDS, self._flush)
+        self._unsent.append(data)
+
     def _flush(self) -> None:
+        self._flushing = False
         parts, self._unsent = self._unsent, []
-        if not self._transport.is_closing():
+        if parts and not self._transport.is_closing():
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _expire(self) -> None:
