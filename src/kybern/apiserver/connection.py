@@ -3,8 +3,14 @@
 Nearly all answers are whole when they are sent: a status, a few headers, a body. Those leave as bytes in one write, past
 the objects that aiohttp makes for each response. What must go another way (answers to old clients, or to those that
 close after each) becomes a response of aiohttp's; streams and upgraded connections are such from the start.
+
+Requests that came whole are answered in the connection's own task; aiohttp makes one more for each. The first request
+that is anything else (its body is still coming, it asks for an upgrade, it cannot be read) is left to aiohttp, and with
+it the rest of the connection.
 """
 
+import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -12,7 +18,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.http import RawRequestMessage, StreamWriter
+
+log = logging.getLogger(__name__)
 
 type Headers = Sequence[tuple[str, str]]
 
@@ -76,6 +85,50 @@ class Connection(web.RequestHandler):
         tls = transport.get_extra_info("ssl_object")
         self.peer: bytes | None = tls.getpeercert(binary_form=True) if tls is not None else None
         super().connection_made(transport)
+
+    async def start(self) -> None:
+        """Answer what comes, until the end."""
+        while not self._force_close:
+            if not self._messages:
+                try:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message, payload = self._messages[0]
+            if not isinstance(message, RawRequestMessage) or not payload.is_eof():
+                break
+            if message.upgrade or self._upgraded or self._buffer_paused:
+                break
+            self._messages.popleft()
+            await self._answer(message, payload)
+        await super().start()
+
+    async def _answer(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        """One request; closes the connection when it was the last."""
+        manager, parser, loop = self._manager, self._parser, self._loop
+        if manager is None or parser is None:
+            return
+        parser.message_consumed()
+        manager.requests_count += 1
+        task = self._task_handler or asyncio.current_task()
+        request = manager.request_factory(message, payload, self, StreamWriter(self, loop), cast("Any", task))
+        try:
+            response, gone = await self._handle_request(request, None, manager.request_handler)
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception as problem:
+            if not isinstance(problem, ConnectionError):
+                log.exception("%s %s failed", message.method, message.path)
+            self.force_close()
+            return
+        if gone or self._close or not response.keep_alive:
+            self.force_close()
+            return
+        self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: Any, start_time: float | None
