@@ -111,7 +111,7 @@ class Authorization:
         Asked once a request, before ``check``. Most requests carry no such header, so names are looked at first.
         """
         for name, _ in headers.items():  # noqa: PERF102  # the protocol has items only
-            if name[:12].lower() == "impersonate-":
+            if name[:1] in "Ii" and name[:12].lower() == "impersonate-":
                 break
         else:
             return asked

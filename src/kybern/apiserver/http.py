@@ -23,7 +23,7 @@ from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic import watch
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Given, Paths
-from kybern.apiserver.render import Renderer
+from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Table, Target
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
@@ -231,8 +231,11 @@ class Server:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
             pretty = options.flag(call.query, "pretty") or form.pretty
             form = Form(form.media, form.shape, form.version, pretty)
-        renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
-        body, content_type = renderer.body(answer)
+        if form is negotiate.PLAIN:
+            body, content_type = plain(answer), negotiate.JSON
+        else:
+            renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
+            body, content_type = renderer.body(answer)
         code = getattr(answer, "code", 200)
         headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
         return self._response(request, body, content_type, code, headers)

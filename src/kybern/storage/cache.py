@@ -14,9 +14,9 @@ meanwhile it lists anew, and its watchers are ended, since they missed something
 
 import asyncio
 import logging
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from kybern.machinery.kind import Kind, Raw
@@ -96,6 +96,7 @@ class Cache:
         self._store = store
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
+        self._ordered: list[Entry] = []
         self._history: deque[Change] = deque()
         self._oldest = 0
         self._watchers: set[Watcher] = set()
@@ -109,14 +110,13 @@ class Cache:
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
-    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str, after: str = "") -> list[Entry]:
         """Those below a prefix, in key order, from a key on."""
-        entries = self._entries
         if prefix == self.prefix and not after:
-            return iter([entries[key] for key in self._keys])
+            return self._ordered.copy()
         start = bisect_left(self._keys, max(after, prefix))
         end = bisect_left(self._keys, prefix[:-1] + chr(ord(prefix[-1]) + 1))
-        return iter([entries[key] for key in self._keys[start:end]])
+        return self._ordered[start:end]
 
     def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
@@ -187,6 +187,7 @@ class Cache:
             found.extend(page.items)
         self._entries = {stored.key: self._entry(stored) for stored in found}
         self._keys = sorted(self._entries)
+        self._ordered = [self._entries[key] for key in self._keys]
         self._history.clear()
         self._oldest = revision
         self.filled.set()
@@ -216,15 +217,24 @@ class Cache:
             if before is None:
                 self._seen(event.revision)
                 return
-            del self._entries[event.key]
-            del self._keys[bisect_left(self._keys, event.key)]
             now = None
         else:
             now = self._entry(event.now)
-            self._entries[event.key] = now
-            if before is None:
-                insort(self._keys, event.key)
+        self._put(event.key, now, new=before is None)
         self._record(Change(event.revision, now, before))
+
+    def _put(self, key: str, now: Entry | None, *, new: bool) -> None:
+        """Have an entry at its place, or none."""
+        at = bisect_left(self._keys, key)
+        if now is None:
+            del self._entries[key], self._keys[at], self._ordered[at]
+            return
+        self._entries[key] = now
+        if new:
+            self._keys.insert(at, key)
+            self._ordered.insert(at, now)
+        else:
+            self._ordered[at] = now
 
     def _record(self, change: Change) -> None:
         self._history.append(change)

@@ -60,10 +60,6 @@ def _end(raw: bytes) -> bytes:
     return raw[:-1] + bytes((raw[-1] + 1,))
 
 
-def _stored(pair: Any) -> Stored:
-    return Stored(pair.key.decode(), pair.value, pair.mod_revision, pair.create_revision)
-
-
 class EtcdStore:
     """See ``store.Store``. Endpoints are URLs; the first is preferred, others are taken when it does not answer.
 
@@ -170,10 +166,10 @@ class EtcdStore:
         return key.encode()
 
     def _out(self, pair: Any) -> Stored:
-        found = _stored(pair)
-        if self._root == ROOT or not found.key.startswith(self._root):
-            return found
-        return Stored(ROOT + found.key[len(self._root) :], found.value, found.revision, found.created)
+        key = pair.key.decode()
+        if self._root != ROOT and key.startswith(self._root):
+            key = ROOT + key[len(self._root) :]
+        return Stored(key, pair.value, pair.mod_revision, pair.create_revision)
 
     def _current_of(self, answer: Any) -> Stored | None:
         pairs = answer.responses[0].response_range.kvs

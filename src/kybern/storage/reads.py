@@ -50,8 +50,13 @@ class Reads[Found]:
             raise
         else:
             for key, those in readers.items():
-                for reader in _still((those,)):
-                    reader.set_result(found[key])
+                _tell(those, found[key])
+
+
+def _tell[Found](readers: list[asyncio.Future[Found]], found: Found) -> None:
+    for reader in readers:
+        if not reader.done():
+            reader.set_result(found)
 
 
 def _still[Found](readers: Iterable[list[asyncio.Future[Found]]]) -> Iterator[asyncio.Future[Found]]:

@@ -65,10 +65,13 @@ def matcher(selection: Selection) -> Callable[[Entry], bool]:
 
 def _chosen(entries: Iterable[Entry], selection: Selection) -> list[Entry]:
     """Those that are selected. Most selectors ask for the value of a label: what differs there goes without a call."""
-    for one in selection.labels.requirements if selection.labels else ():
+    asked = selection.labels.requirements if selection.labels else ()
+    for one in asked:
         if one.operator == "=":
             key, value = one.key, one.values[0]
             entries = [entry for entry in entries if entry.labels.get(key) == value]
+    if asked and not selection.fields and all(one.operator == "=" for one in asked):
+        return list(entries)
     matches = matcher(selection)
     return [entry for entry in entries if matches(entry)]
 
@@ -116,7 +119,7 @@ async def ready(call: Call, version: str) -> Cache:
 def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
     prefix = call.kind.prefix(call.namespace)
     found = cache.entries(prefix)
-    entries = _chosen(found, asked.selection) if asked.selection else list(found)
+    entries = _chosen(found, asked.selection) if asked.selection else found
     # Any version will do, so upstream's cache does not cut its answer into pages either.
     limit = 0 if asked.version == "0" else asked.limit
     if not limit or len(entries) <= limit:
