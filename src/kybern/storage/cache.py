@@ -17,13 +17,18 @@ import logging
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Protocol
 
-from kybern.machinery.kind import Kind, Raw
+from kybern.machinery.kind import Kind
+from kybern.storage.entry import Change, Entry
+from kybern.storage.labels import Labels
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
 from kybern.storage.value import Form
 
 log = logging.getLogger(__name__)
+
+__all__ = ["Cache", "Caches", "Change", "Entry", "Expired", "Stale", "Watcher"]
 
 HISTORY = 4096
 PAGE = 2000
@@ -31,32 +36,7 @@ _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _PROGRESS_EVERY = 0.1
 
 
-class Entry:
-    """An object: its bytes and what selection asks for."""
-
-    __slots__ = ("fields", "item", "key", "labels", "name", "namespace", "revision")
-
-    def __init__(self, key: str, revision: int, item: bytes, raw: Raw, kind: Kind) -> None:
-        metadata = raw.get("metadata") or {}
-        self.key = key
-        self.revision = revision
-        self.item = item
-        self.name: str = metadata.get("name", "")
-        self.namespace: str = metadata.get("namespace", "")
-        self.labels: dict[str, str] = metadata.get("labels") or {}
-        self.fields = {name: of(raw) for name, of in kind.selectable.items()} if kind.selectable else {}
-
-
-class Change:
-    """What happened to one key. ``frames`` keeps the encoded forms that watchers share."""
-
-    __slots__ = ("before", "frames", "now", "revision")
-
-    def __init__(self, revision: int, now: Entry | None, before: Entry | None) -> None:
-        self.revision = revision
-        self.now = now
-        self.before = before
-        self.frames: dict[object, bytes] = {}
+_key = attrgetter("key")
 
 
 class Watcher(Protocol):
@@ -97,6 +77,7 @@ class Cache:
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._ordered: list[Entry] = []
+        self._labels = Labels()
         self._history: deque[Change] = deque()
         self._oldest = 0
         self._watchers: set[Watcher] = set()
@@ -117,6 +98,11 @@ class Cache:
         start = bisect_left(self._keys, max(after, prefix))
         end = bisect_left(self._keys, prefix[:-1] + chr(ord(prefix[-1]) + 1))
         return self._ordered[start:end]
+
+    def labelled(self, prefix: str, label: str, value: str) -> list[Entry]:
+        """Those below a prefix whose label has a value, in key order."""
+        found = self._labels.having(label, value, self._ordered)
+        return sorted([entry for entry in found if entry.key.startswith(prefix)], key=_key)
 
     def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
@@ -188,6 +174,7 @@ class Cache:
         self._entries = {stored.key: self._entry(stored) for stored in found}
         self._keys = sorted(self._entries)
         self._ordered = [self._entries[key] for key in self._keys]
+        self._labels.clear()
         self._history.clear()
         self._oldest = revision
         self.filled.set()
@@ -221,6 +208,7 @@ class Cache:
         else:
             now = self._entry(event.now)
         self._put(event.key, now, new=before is None)
+        self._labels.change(before, now)
         self._record(Change(event.revision, now, before))
 
     def _put(self, key: str, now: Entry | None, *, new: bool) -> None:
