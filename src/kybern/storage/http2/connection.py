@@ -22,6 +22,7 @@ from kybern.storage.http2.hpack import Malformed
 ROOM = 16 << 20
 _OPENED = ROOM // 4
 """Room is given again when this much was used."""
+_LAST = (1 << 31) - 1  # numbers of streams do not come again: after the last one the connection is left
 
 
 class Receiver(Protocol):
@@ -93,6 +94,8 @@ class Connection:
         """Call with a header block and a first message; gives the number of the stream."""
         number = self._next
         self._next = number + 2
+        if number >= _LAST:
+            self.leaving = True
         stream = self._streams[number] = _Stream(receiver, self._first_window)
         size, ends = len(head), not receiver.lasting
         start = frames.HEAD.pack(size >> 8, size & 255, frames.HEADERS, frames.END_HEADERS, number) + head

@@ -241,6 +241,18 @@ def test_a_server_that_goes_has_not_touched_what_it_has_not_seen(bench: Bench) -
     assert (seen.messages, seen.ends) == ([b"still"], [None])
 
 
+def test_after_the_last_number_calls_belong_on_another_connection(bench: Bench) -> None:
+    bench.connection._next = (1 << 31) - 3
+    caller = Caller()
+    bench.connection.open(HEAD, b"", Caller())
+    assert not bench.connection.leaving
+    last = bench.connection.open(HEAD, b"", caller)
+    assert bench.connection.leaving
+    bench.receive(answer(last, b"still"))
+
+    assert caller.messages == [b"still"]
+
+
 @pytest.mark.parametrize(("code", "untouched"), [(frames.REFUSED, True), (2, False)])
 def test_a_stream_that_is_reset_fails(bench: Bench, code: int, untouched: bool) -> None:
     caller = Caller()
