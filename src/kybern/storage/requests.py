@@ -5,11 +5,12 @@ Numbers of fields are those of ``etcd.proto``; everything that is asked for seld
 
 _EQUAL_MOD_KEY = b"\x10\x02\x1a"  # Compare: target MOD, then the key; EQUAL is the absent value
 _MOD_REVISION = b"\x30"
+_SHORT = tuple(bytes((number,)) for number in range(128))
 
 
 def _varint(number: int) -> bytes:
     if number < 128:
-        return bytes((number,))
+        return _SHORT[number]
     found = bytearray()
     while number >= 128:
         found.append(number & 127 | 128)
@@ -19,7 +20,8 @@ def _varint(number: int) -> bytes:
 
 
 def _part(tag: bytes, payload: bytes) -> bytes:
-    return b"%b%b%b" % (tag, _varint(len(payload)), payload)
+    size = len(payload)
+    return tag + (_SHORT[size] if size < 128 else _varint(size)) + payload
 
 
 def _conditional(key: bytes, expected: int, act: bytes) -> bytes:
@@ -46,4 +48,11 @@ def delete(key: bytes, expected: int) -> bytes:
 
 def read(keys: tuple[bytes, ...]) -> bytes:
     """TxnRequest: what these keys are, all at one revision."""
-    return b"".join([_part(b"\x12", _part(b"\x0a", _part(b"\x0a", key))) for key in keys])
+    return b"".join([_read(key) for key in keys])
+
+
+def _read(key: bytes) -> bytes:
+    size = len(key)
+    if size < 124:
+        return bytes((0x12, size + 4, 0x0A, size + 2, 0x0A, size)) + key
+    return _part(b"\x12", _part(b"\x0a", _part(b"\x0a", key)))

@@ -39,7 +39,7 @@ def test_a_removal() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 64])
 def test_a_question_for_keys(count: int) -> None:
-    keys = tuple(b"/%d" % number * 40 for number in range(count))
+    keys = tuple(b"/" * (number * 4 + 100) for number in range(count))
     wanted = etcd_pb2.TxnRequest(success=[_range(key) for key in keys])
 
     assert etcd_pb2.TxnRequest.FromString(requests.read(keys)) == wanted
