@@ -195,7 +195,7 @@ class Cache:
 
     def _entry(self, stored: Stored) -> Entry:
         item = self.form.item(stored.value, stored.revision)
-        return Entry(stored.key, stored.revision, item, self.form.raw_item(item), self.kind)
+        return Entry(stored.key, stored.revision, item, self.form)
 
     def apply(self, event: Event) -> None:
         """Take over one change and offer it to the watchers."""

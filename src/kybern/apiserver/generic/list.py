@@ -187,12 +187,6 @@ _GONE = (
 def _selected(call: Call, cache: Cache, selection: Selection, stored: Stored) -> bytes | None:
     """The item, unless the selection leaves it out."""
     item = cache.form.item(stored.value, stored.revision)
-    if selection or call.kind.conversion is not None:
-        raw = cache.form.raw_item(item)
-        if selection:
-            entry = Entry(stored.key, stored.revision, item, raw, call.stored)
-            if not matcher(selection)(entry):
-                return None
-        if call.kind.conversion is not None:
-            return converted(call, raw)
-    return item
+    if selection and not matcher(selection)(Entry(stored.key, stored.revision, item, cache.form)):
+        return None
+    return item if call.kind.conversion is None else converted(call, cache.form.raw_item(item))
