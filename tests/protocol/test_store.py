@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from kybern.auth.x509 import Authority
-from kybern.storage.etcd import Credentials, EtcdStore
+from kybern.storage.etcd import EtcdStore
+from kybern.storage.member import Credentials
 from kybern.storage.memory import MemoryStore
 from kybern.storage.store import Compacted, Event, EventType, Progress, RevisionMismatch, Store, Unavailable
 
@@ -138,6 +140,36 @@ async def test_what_was_compacted_cannot_be_read_or_watched(store: Store, prefix
 
 
 @pytest.mark.etcd
+async def test_values_larger_than_the_windows_and_many_calls_at_once_get_through(
+    etcd: object, prefix: str
+) -> None:
+    store = EtcdStore([etcd.endpoint])  # type: ignore[attr-defined]
+    values = {f"{prefix}{number}": b"%d" % number * 200_000 for number in range(6)}
+    small = {f"{prefix}small{number:03}": b"%d" % number for number in range(300)}
+    await asyncio.gather(*(store.put(key, value, 0) for key, value in (values | small).items()))
+
+    page = await store.range(prefix)
+
+    assert {item.key: item.value for item in page.items} == values | small
+    await store.close()
+
+
+@pytest.mark.etcd
+def test_the_loop_of_the_daemons_serves_as_well(etcd: object, prefix: str) -> None:
+    async def written() -> bytes:
+        store = EtcdStore([etcd.endpoint])  # type: ignore[attr-defined]
+        first = await store.put(prefix + "a", b"1", 0)
+        await store.put(prefix + "a", b"2", first.revision)
+        (event,) = await following(store, prefix, first.revision, 1)
+        await store.close()
+        assert isinstance(event, Event)
+        assert event.now is not None
+        return event.now.value
+
+    assert uvloop.run(written()) == b"2"
+
+
+@pytest.mark.etcd
 async def test_keys_lie_below_the_root_that_was_asked_for(etcd: object, prefix: str) -> None:
     endpoint = etcd.endpoint  # type: ignore[attr-defined]
     other, plain = EtcdStore([endpoint], root="/other"), EtcdStore([endpoint])
@@ -164,7 +196,7 @@ async def test_a_member_that_is_away_is_left_for_another(etcd: object, prefix: s
 async def test_a_member_is_reached_by_tls_with_a_client_certificate(
     tmp_path: Path, prefix: str, etcd: Any, free_ports: Callable[[], int]
 ) -> None:
-    authority = Authority.create("etcd", datetime.now(UTC))
+    authority = Authority.create("etcd-ca", datetime.now(UTC))
     (tmp_path / "ca.crt").write_bytes(authority.cert_pem)
     for name, pair in {
         "server": authority.issue("etcd", ips=("127.0.0.1",), server=True),

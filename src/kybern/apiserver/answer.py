@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kybern.machinery.kind import Kind, Raw
 
 
-@dataclass(frozen=True, slots=True)
-class One:
+class One(NamedTuple):
     """An object as full JSON."""
 
     kind: Kind

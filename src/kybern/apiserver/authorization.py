@@ -9,7 +9,7 @@ caches: after ``subscribe`` every object that is there is reported with no old o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -111,14 +111,14 @@ class Authorization:
         Asked once a request, before ``check``. Most requests carry no such header, so names are looked at first.
         """
         for name, _ in headers.items():  # noqa: PERF102  # the protocol has items only
-            if name[:12].lower() == "impersonate-":
+            if name[:1] in "Ii" and name[:12].lower() == "impersonate-":
                 break
         else:
             return asked
         who = impersonation.wanted(many(headers))
         if who is None:
             return asked
-        return replace(asked, user=impersonation.impersonate(who, asked, self.allow))
+        return asked._replace(user=impersonation.impersonate(who, asked, self.allow))
 
     def rights(self, user: User, namespace: str) -> Rights:
         """All rules that the user holds in a namespace."""

@@ -5,11 +5,11 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 """
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from aiohttp import web
 
@@ -17,11 +17,13 @@ from kybern.apiserver import compress, metrics, negotiate, options, problems, ve
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
+from kybern.apiserver.chunks import Chunks, Turn
+from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic import watch
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Given, Paths
-from kybern.apiserver.render import Renderer
+from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Table, Target
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
@@ -79,7 +81,10 @@ class Sent:
         length = request.content_length
         if length is not None and length > MOST_BODY:
             raise _too_large()
-        data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
+        if request.content.is_eof():
+            data = request.content.read_nowait()  # a body that came with its head, as most do
+        else:
+            data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
         if len(data) > MOST_BODY:
             raise _too_large()
         if request.headers.get("Content-Encoding") == "gzip" and data[:2] == b"\x1f\x8b":
@@ -110,14 +115,16 @@ class Server:
         self.streams: set[watch.Stream] = set()
         self.streaming: dict[str, Streaming] = {}
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
+        self._turn = Turn()
         self._compressor = compress.Compressor()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
         started = time.perf_counter()
-        path = request.path
+        path = _path(request)
         target: Target | None = None
         resource = path.startswith(("/api/", "/apis/"))
         query: Mapping[str, str] = request.query if request.query_string else {}
+        response: web.StreamResponse | Whole
         try:
             if resource:
                 target = self.engine.table.target(request.method, path, watching=options.flag(query, "watch"))
@@ -131,7 +138,7 @@ class Server:
 
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Whole:
         asked = self._attributes(await self._user(request), request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
         if target is not None and target.verb == "watch":
@@ -152,12 +159,8 @@ class Server:
                 self.limits.leave(writing=writing)
 
     async def _user(self, request: web.BaseRequest) -> User:
-        peer = None
-        transport = request.transport
-        if transport is not None:
-            tls = transport.get_extra_info("ssl_object")
-            if tls is not None:
-                peer = tls.getpeercert(binary_form=True)
+        protocol = request.protocol
+        peer = protocol.peer if isinstance(protocol, Connection) else None
         return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
 
     def _attributes(
@@ -182,9 +185,7 @@ class Server:
             field_selector=fields,
         )
 
-    async def _page(
-        self, request: web.BaseRequest, path: str, query: Mapping[str, str]
-    ) -> web.StreamResponse:
+    async def _page(self, request: web.BaseRequest, path: str, query: Mapping[str, str]) -> Whole:
         found = await self.paths.answer(
             Asked(request.method, path, query, request.headers.get("Accept", ""), request.headers)
         )
@@ -194,7 +195,7 @@ class Server:
 
     async def _resource(
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
         request["warnings"] = call.warnings
@@ -226,17 +227,20 @@ class Server:
             warnings=warnings,
         )
 
-    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> web.Response:
+    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> Whole:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
             pretty = options.flag(call.query, "pretty") or form.pretty
             form = Form(form.media, form.shape, form.version, pretty)
-        renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
-        body, content_type = renderer.body(answer)
+        if form is negotiate.PLAIN:
+            body, content_type = plain(answer), negotiate.JSON
+        else:
+            renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
+            body, content_type = renderer.body(answer)
         code = getattr(answer, "code", 200)
         headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
         return self._response(request, body, content_type, code, headers)
 
-    def _sent(self, request: web.BaseRequest, given: Given) -> web.Response:
+    def _sent(self, request: web.BaseRequest, given: Given) -> Whole:
         return self._response(
             request, given.body, given.content_type, given.code, list(given.headers.items())
         )
@@ -248,16 +252,16 @@ class Server:
         content_type: str,
         code: int,
         headers: list[tuple[str, str]],
-    ) -> web.Response:
-        fields: Any = [("Content-Type", content_type), *headers]
-        if not any(name == "Cache-Control" for name, _ in headers):
+    ) -> Whole:
+        fields = [("Content-Type", content_type), *headers]
+        if not headers or not any(name == "Cache-Control" for name, _ in headers):
             fields.append(("Cache-Control", "no-cache, private"))
         if len(body) > compress.FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = self._compressor.compressed(body)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        return web.Response(body=body, status=code, headers=fields)
+        return Whole(code, fields, body)
 
-    def _refused(self, request: web.BaseRequest, problem: ApiError) -> web.Response:
+    def _refused(self, request: web.BaseRequest, problem: ApiError) -> Whole:
         try:
             form = negotiate.negotiate(request.headers.get("Accept", ""), shapes=False)
         except ApiError:
@@ -275,7 +279,7 @@ class Server:
             request, b"" if request.method == "HEAD" else body, content_type, problem.code, headers
         )
 
-    def _failed(self, request: web.BaseRequest, problem: Exception) -> web.Response:
+    def _failed(self, request: web.BaseRequest, problem: Exception) -> Whole:
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
@@ -302,12 +306,10 @@ class Server:
         gauge.inc()
         try:
             await response.prepare(request)
-            async with asyncio.timeout(
-                watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
-            ):
-                await self._stream(request, response, stream, frames)
-        except TimeoutError:
-            stream.mark()
+            lasts = watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(lasts):
+                    await self._stream(request, response, stream, frames)
         finally:
             stream.end()
             self.streams.discard(stream)
@@ -327,12 +329,20 @@ class Server:
             return
         for part in watch.joined(frames):
             await response.write(part)
-        stream.write = _chunked(transport)
+        chunks = Chunks(transport, self._turn)
+        stream.write = chunks.write
         stream.unsent = transport.get_write_buffer_size
         self.streams.add(stream)
         self._transports[stream] = transport
         stream.flow()
-        await stream.closed
+        try:
+            await stream.closed
+        except asyncio.CancelledError:
+            # Its time is over: the client is told up to where it has seen everything.
+            stream.mark()
+            raise
+        finally:
+            chunks.flush()
 
     async def tend(self) -> None:
         """Once a second: drop streams whose client is gone; once a minute tell the others how far they are."""
@@ -351,6 +361,12 @@ class Server:
                     stream.mark()
 
 
+def _path(request: web.BaseRequest) -> str:
+    """The path alone; most need nothing decoded."""
+    path = request.raw_path.partition("?")[0]
+    return path if path[:1] == "/" and "%" not in path and "#" not in path else request.path
+
+
 def _accepted(request: web.BaseRequest, call: Call) -> str:
     accept = request.headers.get("Accept", "")
     return negotiate.without_protobuf(accept) if call.kind.custom and accept else accept
@@ -364,18 +380,8 @@ def _nowhere(table: Table, target: Target) -> bool:
     return target.kind is None and all(kind.custom for kind in version.kinds.values())
 
 
-def _chunked(transport: asyncio.Transport) -> Callable[[bytes], None]:
-    """Writes a frame as a chunk of HTTP/1.1, past the layers that would make it wait."""
-
-    def write(frame: bytes) -> None:
-        if not transport.is_closing():
-            transport.write(b"%x\r\n%b\r\n" % (len(frame), frame))
-
-    return write
-
-
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
 
 
 def _fields(target: Target, query: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:

@@ -4,16 +4,17 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
 from kybern.apiserver.config import Config
+from kybern.apiserver.connection import Requests, Whole
 from kybern.apiserver.http import MOST_BODY
 from kybern.daemon import tls
 from kybern.daemon.run import Fatal
 
-type Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+type Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Whole]]
 
 _BACKLOG = 1024
 _KEEPALIVE_SECONDS = 300.0
@@ -25,7 +26,7 @@ class Listener:
         self._config = config
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._requests: web.Server | None = None
+        self._requests: Requests | None = None
 
     async def start(self) -> None:
         """Listen. Raises Fatal for certificates that cannot be used, OSError for a port in use."""
@@ -38,8 +39,11 @@ class Listener:
             )
 
         context = self._context()
-        self._requests = web.Server(
-            self._handler, request_factory=request, access_log=None, keepalive_timeout=_KEEPALIVE_SECONDS
+        self._requests = Requests(
+            cast("Any", self._handler),  # aiohttp knows nothing of answers that are whole
+            request_factory=request,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
         )
         self._server = await loop.create_server(
             self._requests,

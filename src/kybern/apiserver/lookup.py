@@ -33,7 +33,8 @@ class CacheLookup:
 
     async def _cache(self, kind: Kind) -> Cache:
         cache = self._caches.of(kind)
-        await cache.reached(0)
+        if not cache.filled.is_set():
+            await cache.reached(0)
         return cache
 
     async def get(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:

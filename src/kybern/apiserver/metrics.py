@@ -1,6 +1,12 @@
 """Upstream's metric names for requests."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _REQUEST = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component", "code")
 _BUCKETS = (
@@ -28,10 +34,6 @@ _BUCKETS = (
     45,
     60,
 )
-_total = Counter("apiserver_request_total", "Requests by verb, resource and HTTP code.", _REQUEST)
-_duration = Histogram(
-    "apiserver_request_duration_seconds", "Time to answer.", _REQUEST[:-1], buckets=_BUCKETS
-)
 inflight = Gauge("apiserver_current_inflight_requests", "Requests being served.", ("request_kind",))
 longrunning = Gauge(
     "apiserver_longrunning_requests", "Watches and other long requests.", ("verb", "resource")
@@ -41,15 +43,45 @@ rejected = Counter(
 )
 
 type Labels = tuple[str, str, str, str, str, str, str]
-_children: dict[tuple[Labels, int], tuple[Counter, Histogram]] = {}
+"""verb, dry_run, group, version, resource, subresource, scope"""
 
 
-def observe(labels: Labels, code: int, seconds: float) -> None:
-    """Count one answered request. ``labels``: verb, dry_run, group, version, resource, subresource, scope."""
-    found = _children.get((labels, code))
-    if found is None:
-        counter = _total.labels(*labels, "apiserver", str(code))
-        histogram = _duration.labels(*labels, "apiserver")
-        found = _children[labels, code] = (counter, histogram)
-    found[0].inc()
-    found[1].observe(seconds)
+class _Requests(Collector):
+    """Counts of answered requests, added up when somebody asks: a request adds to two numbers, and to a sum."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[Labels, int], int] = {}
+        self._times: dict[Labels, list[float]] = {}
+        self._within: dict[Labels, list[int]] = {}
+
+    def observe(self, labels: Labels, code: int, seconds: float) -> None:
+        key = (labels, code)
+        self._codes[key] = self._codes.get(key, 0) + 1
+        within = self._within.get(labels)
+        if within is None:
+            within = self._within[labels] = [0] * (len(_BUCKETS) + 1)
+            self._times[labels] = [0.0]
+        within[bisect_left(_BUCKETS, seconds)] += 1
+        self._times[labels][0] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        total = CounterMetricFamily(
+            "apiserver_request", "Requests by verb, resource and HTTP code.", labels=_REQUEST
+        )
+        for (labels, code), count in self._codes.items():
+            total.add_metric((*labels, "apiserver", str(code)), count)
+        yield total
+        duration = HistogramMetricFamily(
+            "apiserver_request_duration_seconds", "Time to answer.", labels=_REQUEST[:-1]
+        )
+        for labels, within in self._within.items():
+            bounds = [*(str(float(bound)) for bound in _BUCKETS), "+Inf"]
+            buckets = list(zip(bounds, accumulate(within), strict=True))
+            duration.add_metric((*labels, "apiserver"), buckets, self._times[labels][0])
+        yield duration
+
+
+_requests = _Requests()
+REGISTRY.register(_requests)
+observe = _requests.observe
+"""Count one answered request: its labels, its code, and how many seconds it took."""

@@ -48,6 +48,8 @@ class Table:
     versions: dict[tuple[str, str], Version] = field(default_factory=dict)
     # Custom kinds in the version in which they are stored, when that one is not served.
     unserved: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
+    # What ``kind`` has found since kinds were last put or dropped: admission asks it many times for each write.
+    _found: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kinds: Iterable[Kind]) -> "Table":
@@ -58,10 +60,14 @@ class Table:
 
     def kind(self, group: str, plural: str) -> Kind | None:
         """The kind of a group's resource, in its first version."""
-        for version in self.versions.values():
-            if version.group == group and plural in version.kinds:
-                return version.kinds[plural]
-        return None
+        at = (group, plural)
+        found = self._found.get(at)
+        if found is None:
+            among = (version.kinds for version in self.versions.values() if version.group == group)
+            found = next((kinds[plural] for kinds in among if plural in kinds), None)
+            if found is not None:
+                self._found[at] = found
+        return found
 
     def stored(self, kind: Kind) -> Kind:
         conversion = kind.conversion
@@ -72,6 +78,7 @@ class Table:
 
     def put(self, kinds: Iterable[Kind]) -> None:
         """Serve further kinds."""
+        self._found.clear()
         for kind in kinds:
             at = kind.group, kind.version
             known = self.versions.get(at)
@@ -80,6 +87,7 @@ class Table:
 
     def drop(self, kinds: Iterable[Kind]) -> None:
         """Serve them no more."""
+        self._found.clear()
         for kind in kinds:
             at = kind.group, kind.version
             known = self.versions.get(at)

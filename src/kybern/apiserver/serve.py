@@ -46,7 +46,8 @@ from kybern.daemon.run import Fatal, ready
 from kybern.machinery.kind import Raw
 from kybern.machinery.schema import Schema
 from kybern.storage.cache import Caches
-from kybern.storage.etcd import Credentials, EtcdStore
+from kybern.storage.etcd import EtcdStore
+from kybern.storage.member import Credentials
 
 log = logging.getLogger(__name__)
 

@@ -116,7 +116,7 @@ def _as(who: Wanted, asked: Attributes, mode: str, authorize: Authorize) -> User
         keys = tuple(sorted(requester.extra))
         requester = replace(requester, extra={EXTRA + "associated-node-keys": keys})
     if mode:
-        _require(authorize, replace(asked, user=requester, verb=f"impersonate-on:{mode}:{asked.verb}"))
+        _require(authorize, asked._replace(user=requester, verb=f"impersonate-on:{mode}:{asked.verb}"))
     for wish in _wishes(who, mode, verb, requester):
         _require(authorize, wish)
     return _identity(who, mode)
@@ -128,23 +128,23 @@ def _wishes(who: Wanted, mode: str, verb: str, requester: User) -> Iterator[Attr
     plain = Attributes(requester, verb, group, version)
     node, account = node_name(who.name), split_username(who.name)
     if mode and node:
-        yield replace(plain, resource="nodes", name="*" if mode == "associated-node" else node)
+        yield plain._replace(resource="nodes", name="*" if mode == "associated-node" else node)
     elif account:
-        yield replace(plain, resource="serviceaccounts", namespace=account[0], name=account[1])
+        yield plain._replace(resource="serviceaccounts", namespace=account[0], name=account[1])
     else:
-        yield replace(plain, resource="users", name=who.name)
-    authentication = replace(plain, group="authentication.k8s.io")
+        yield plain._replace(resource="users", name=who.name)
+    authentication = plain._replace(group="authentication.k8s.io")
     if who.uid:
-        yield replace(authentication, resource="uids", name=who.uid)
+        yield authentication._replace(resource="uids", name=who.uid)
     for one in who.groups:
-        asked = replace(plain, resource="groups", name=one)
+        asked = plain._replace(resource="groups", name=one)
         if mode and one in ("", MASTERS):
             which = one or "empty string"
             raise forbidden(asked, f"impersonating the {which} group is not allowed")
         yield asked
     for key, values in sorted(who.extra.items()):
         for value in values:
-            yield replace(authentication, resource="userextras", subresource=key, name=value)
+            yield authentication._replace(resource="userextras", subresource=key, name=value)
 
 
 def _require(authorize: Authorize, asked: Attributes) -> None:

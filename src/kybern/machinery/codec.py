@@ -15,6 +15,7 @@ from kybern.machinery.yaml import decode_yaml, encode_yaml
 
 __all__ = ["decode_json", "decode_yaml", "encode_json", "encode_yaml"]
 
+_SPACED = re.compile(rb'"\s+:')
 _DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -34,7 +35,27 @@ def decode_json(body: bytes, duplicates: bool = False) -> tuple[Any, list[str]]:
         value = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _leniently(body)
-    return value, _duplicates(body) if duplicates else []
+    return value, _duplicates(body) if duplicates and not _once(body, value) else []
+
+
+def _once(body: bytes, value: Any) -> bool:
+    """Whether no key can be there twice: no more keys were written than were read.
+
+    A key ends with a quote and a colon. Texts in which these stand otherwise (a blank between them, or both within a
+    string) are looked at in full: the first could hide a key, the second only count one too many.
+    """
+    try:
+        return body.count(b'":') == _keys(value) and _SPACED.search(body) is None
+    except RecursionError:
+        return False
+
+
+def _keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum([_keys(each) for each in value.values() if isinstance(each, dict | list)])
+    if isinstance(value, list):
+        return sum([_keys(each) for each in value if isinstance(each, dict | list)])
+    return 0
 
 
 def _leniently(body: bytes) -> Any:

@@ -196,6 +196,8 @@ def managed_fields(entries: Iterable[Mapping[str, Any]] | None, path: str) -> It
 
 def field_manager(text: str, path: str) -> Iterable[Cause]:
     """The name of who writes: at most 128 bytes, all printable."""
+    if len(text) <= 128 and text.isascii() and text.isprintable():
+        return
     if len(text.encode(errors="surrogatepass")) > 128:
         yield too_long(path, 128)
     at = 0

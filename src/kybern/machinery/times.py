@@ -6,6 +6,7 @@ not understand; the texts are Go's, because clients see them.
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 LAYOUT = "2006-01-02T15:04:05Z07:00"
 MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
@@ -92,7 +93,13 @@ def form_micro(moment: datetime) -> str:
 
 def of_unix(seconds: float) -> str:
     """Unix seconds as metav1.Time."""
-    return form(EPOCH + timedelta(seconds=int(seconds)))
+    return _of_second(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _of_second(seconds: int) -> str:
+    """Kept, since it is nearly always asked for now."""
+    return form(EPOCH + timedelta(seconds=seconds))
 
 
 def of_unix_micro(seconds: float) -> str:

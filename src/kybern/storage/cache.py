@@ -14,16 +14,21 @@ meanwhile it lists anew, and its watchers are ended, since they missed something
 
 import asyncio
 import logging
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Protocol
 
-from kybern.machinery.kind import Kind, Raw
+from kybern.machinery.kind import Kind
+from kybern.storage.entry import Change, Entry
+from kybern.storage.labels import Labels
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
 from kybern.storage.value import Form
 
 log = logging.getLogger(__name__)
+
+__all__ = ["Cache", "Caches", "Change", "Entry", "Expired", "Stale", "Watcher"]
 
 HISTORY = 4096
 PAGE = 2000
@@ -31,32 +36,7 @@ _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _PROGRESS_EVERY = 0.1
 
 
-class Entry:
-    """An object: its bytes and what selection asks for."""
-
-    __slots__ = ("fields", "item", "key", "labels", "name", "namespace", "revision")
-
-    def __init__(self, key: str, revision: int, item: bytes, raw: Raw, kind: Kind) -> None:
-        metadata = raw.get("metadata") or {}
-        self.key = key
-        self.revision = revision
-        self.item = item
-        self.name: str = metadata.get("name", "")
-        self.namespace: str = metadata.get("namespace", "")
-        self.labels: dict[str, str] = metadata.get("labels") or {}
-        self.fields = {name: of(raw) for name, of in kind.selectable.items()} if kind.selectable else {}
-
-
-class Change:
-    """What happened to one key. ``frames`` keeps the encoded forms that watchers share."""
-
-    __slots__ = ("before", "frames", "now", "revision")
-
-    def __init__(self, revision: int, now: Entry | None, before: Entry | None) -> None:
-        self.revision = revision
-        self.now = now
-        self.before = before
-        self.frames: dict[object, bytes] = {}
+_key = attrgetter("key")
 
 
 class Watcher(Protocol):
@@ -96,6 +76,8 @@ class Cache:
         self._store = store
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
+        self._ordered: list[Entry] = []
+        self._labels = Labels()
         self._history: deque[Change] = deque()
         self._oldest = 0
         self._watchers: set[Watcher] = set()
@@ -109,14 +91,18 @@ class Cache:
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
-    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str, after: str = "") -> list[Entry]:
         """Those below a prefix, in key order, from a key on."""
-        entries = self._entries
         if prefix == self.prefix and not after:
-            return iter([entries[key] for key in self._keys])
+            return self._ordered.copy()
         start = bisect_left(self._keys, max(after, prefix))
         end = bisect_left(self._keys, prefix[:-1] + chr(ord(prefix[-1]) + 1))
-        return iter([entries[key] for key in self._keys[start:end]])
+        return self._ordered[start:end]
+
+    def labelled(self, prefix: str, label: str, value: str) -> list[Entry]:
+        """Those below a prefix whose label has a value, in key order."""
+        found = self._labels.having(label, value, self._ordered)
+        return sorted([entry for entry in found if entry.key.startswith(prefix)], key=_key)
 
     def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
@@ -187,6 +173,8 @@ class Cache:
             found.extend(page.items)
         self._entries = {stored.key: self._entry(stored) for stored in found}
         self._keys = sorted(self._entries)
+        self._ordered = [self._entries[key] for key in self._keys]
+        self._labels.clear()
         self._history.clear()
         self._oldest = revision
         self.filled.set()
@@ -207,7 +195,7 @@ class Cache:
 
     def _entry(self, stored: Stored) -> Entry:
         item = self.form.item(stored.value, stored.revision)
-        return Entry(stored.key, stored.revision, item, self.form.raw_item(item), self.kind)
+        return Entry(stored.key, stored.revision, item, self.form)
 
     def apply(self, event: Event) -> None:
         """Take over one change and offer it to the watchers."""
@@ -216,15 +204,25 @@ class Cache:
             if before is None:
                 self._seen(event.revision)
                 return
-            del self._entries[event.key]
-            del self._keys[bisect_left(self._keys, event.key)]
             now = None
         else:
             now = self._entry(event.now)
-            self._entries[event.key] = now
-            if before is None:
-                insort(self._keys, event.key)
+        self._put(event.key, now, new=before is None)
+        self._labels.change(before, now)
         self._record(Change(event.revision, now, before))
+
+    def _put(self, key: str, now: Entry | None, *, new: bool) -> None:
+        """Have an entry at its place, or none."""
+        at = bisect_left(self._keys, key)
+        if now is None:
+            del self._entries[key], self._keys[at], self._ordered[at]
+            return
+        self._entries[key] = now
+        if new:
+            self._keys.insert(at, key)
+            self._ordered.insert(at, now)
+        else:
+            self._ordered[at] = now
 
     def _record(self, change: Change) -> None:
         self._history.append(change)

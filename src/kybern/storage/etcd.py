@@ -7,21 +7,21 @@ at once instead of waiting for one.
 A write whose answer got lost is sent again: it is conditional, so it cannot happen twice. When the second try finds
 the key changed and its value is ours, the first one had worked.
 
-Watches run on a stream each (gRPC multiplexes them over one connection), so that progress can be asked of one prefix.
+Watches run on a stream each (HTTP/2 multiplexes them over one connection), so that progress can be asked of one prefix.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
-
-from kybern._proto import etcd_pb2, etcd_pb2_grpc
+from kybern._proto import etcd_pb2
+from kybern.storage import requests
+from kybern.storage.http2 import failed
+from kybern.storage.http2.failed import Failed
+from kybern.storage.http2.link import Stream
+from kybern.storage.member import COMPACT, GRANT, RANGE, TXN, WATCH, Credentials, Member
 from kybern.storage.reads import Reads
 from kybern.storage.store import (
     Compacted,
@@ -37,61 +37,16 @@ from kybern.storage.store import (
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_SECONDS = 2.0
 ROOT = "/registry"
-_LEADER = grpc.aio.Metadata(("hasleader", "true"))
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 6_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.enable_retries", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 4_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
 _TRANSIENT = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.INTERNAL,
+    failed.UNAVAILABLE,
+    failed.DEADLINE_EXCEEDED,
+    failed.CANCELLED,
+    failed.UNKNOWN,
+    failed.INTERNAL,
 )
 # A lease serves the writes of this share of its time, at most of a minute, so that events do not need one each.
 _LEASE_SHARE, _LEASE_REUSE = 0.05, 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Files of a TLS client; empty means none. Read again when a connection has to be made anew."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-
-    def stamp(self) -> tuple[int, ...]:
-        return tuple(Path(path).stat().st_mtime_ns for path in (self.ca, self.cert, self.key) if path)
-
-    def channel(self) -> grpc.ChannelCredentials:
-        ca, cert, key = (Path(path).read_bytes() if path else None for path in (self.ca, self.cert, self.key))
-        return grpc.ssl_channel_credentials(ca, key, cert)
-
-
-class _Member:
-    """A connection to one member."""
-
-    def __init__(self, endpoint: str, credentials: Credentials) -> None:
-        scheme, _, address = endpoint.rpartition("://")
-        self.endpoint = endpoint
-        self.streams: set[Any] = set()
-        self.channel = (
-            grpc.aio.secure_channel(address, credentials.channel(), options=_OPTIONS)
-            if scheme == "https"
-            else grpc.aio.insecure_channel(address, options=_OPTIONS)
-        )
-        self.kv = etcd_pb2_grpc.KVStub(self.channel)
-        self.lease = etcd_pb2_grpc.LeaseStub(self.channel)
-        self.watches = etcd_pb2_grpc.WatchStub(self.channel)
 
 
 @dataclass(slots=True)
@@ -105,16 +60,6 @@ def _end(raw: bytes) -> bytes:
     return raw[:-1] + bytes((raw[-1] + 1,))
 
 
-def _stored(pair: Any) -> Stored:
-    return Stored(pair.key.decode(), pair.value, pair.mod_revision, pair.create_revision)
-
-
-def _expect(key: bytes, revision: int) -> Any:
-    return etcd_pb2.Compare(
-        result=etcd_pb2.Compare.EQUAL, target=etcd_pb2.Compare.MOD, key=key, mod_revision=revision
-    )
-
-
 class EtcdStore:
     """See ``store.Store``. Endpoints are URLs; the first is preferred, others are taken when it does not answer.
 
@@ -124,55 +69,44 @@ class EtcdStore:
     def __init__(
         self, endpoints: Sequence[str], credentials: Credentials | None = None, root: str = ROOT
     ) -> None:
-        self._credentials = credentials or Credentials()
-        self._endpoints = tuple(endpoints)
+        self._members = [Member(endpoint, credentials or Credentials()) for endpoint in endpoints]
         self._root = root
-        self._stamp = self._credentials.stamp()
-        self._members = self._connected()
         self._current = 0
         self._leases: dict[int, _Lease] = {}
-        self._streams: dict[str, asyncio.Queue[Any]] = {}
+        self._streams: dict[str, Stream] = {}
         self._reads = Reads(self._read)
-
-    def _connected(self) -> list[_Member]:
-        return [_Member(endpoint, self._credentials) for endpoint in self._endpoints]
 
     async def close(self) -> None:
         for member in self._members:
             await member.channel.close()
 
-    def _leave(self, member: _Member) -> None:
-        """Turn to the next member, unless someone did already; take new certificates along."""
+    def _leave(self, member: Member) -> None:
+        """Turn to the next member, unless someone did already."""
         if self._members[self._current] is not member:
             return
         self._current = (self._current + 1) % len(self._members)
         if len(self._members) > 1:
             # A member that answers no question tells of no changes either, and TCP may take long to find out.
-            for call in tuple(member.streams):
-                call.cancel()
-        if self._credentials.stamp() != self._stamp:
-            self._stamp = self._credentials.stamp()
-            self._members = self._connected()
+            for stream in tuple(member.streams):
+                stream.cancel(f"{member.channel.url} was left")
 
-    async def _call(self, send: Callable[[_Member], Awaitable[Any]]) -> tuple[Any, bool]:
+    async def _call(self, call: str, request: bytes) -> tuple[bytes, bool]:
         """The answer, and whether an earlier try may have worked."""
         doubtful = False
         problem = ""
         for _ in range(max(2, len(self._members))):
             member = self._members[self._current]
             try:
-                return await send(member), doubtful
-            except grpc.aio.AioRpcError as error:
+                return await member.ask(call, request), doubtful
+            except Failed as error:
                 problem = _explained(error)
                 self._leave(member)
-                doubtful = doubtful or "failed to connect" not in problem
+                doubtful = doubtful or not error.untouched
         raise Unavailable(problem)
 
     async def _range(self, request: Any) -> Any:
-        answer, _ = await self._call(
-            lambda member: member.kv.Range(request, timeout=ATTEMPT_SECONDS, metadata=_LEADER)
-        )
-        return answer
+        answer, _ = await self._call(RANGE, request.SerializeToString())
+        return etcd_pb2.RangeResponse.FromString(answer)
 
     async def get(self, key: str, revision: int = 0) -> tuple[Stored | None, int]:
         if not revision:
@@ -182,8 +116,7 @@ class EtcdStore:
 
     async def _read(self, keys: tuple[bytes, ...]) -> dict[bytes, tuple[Stored | None, int]]:
         """What these keys are now, all at one revision: reads alone make a transaction as linearizable as one read."""
-        ranges = [etcd_pb2.RequestOp(request_range=etcd_pb2.RangeRequest(key=key)) for key in keys]
-        answer, _ = await self._txn(etcd_pb2.TxnRequest(success=ranges))
+        answer, _ = await self._txn(requests.read(keys))
         revision = int(answer.header.revision)
         found = {}
         for key, response in zip(keys, answer.responses, strict=True):
@@ -206,12 +139,7 @@ class EtcdStore:
     async def put(self, key: str, value: bytes, expected: int, ttl: int = 0) -> Stored:
         name = self._key(key)
         lease = await self._lease(ttl) if ttl else 0
-        request = etcd_pb2.TxnRequest(
-            compare=[_expect(name, expected)],
-            success=[etcd_pb2.RequestOp(request_put=etcd_pb2.PutRequest(key=name, value=value, lease=lease))],
-            failure=[etcd_pb2.RequestOp(request_range=etcd_pb2.RangeRequest(key=name))],
-        )
-        answer, doubtful = await self._txn(request)
+        answer, doubtful = await self._txn(requests.put(name, value, expected, lease))
         if answer.succeeded:
             revision = answer.header.revision
             return Stored(key, value, revision, revision if not expected else 0)
@@ -222,21 +150,15 @@ class EtcdStore:
 
     async def delete(self, key: str, expected: int) -> int:
         name = self._key(key)
-        request = etcd_pb2.TxnRequest(
-            compare=[_expect(name, expected)],
-            success=[etcd_pb2.RequestOp(request_delete_range=etcd_pb2.DeleteRangeRequest(key=name))],
-            failure=[etcd_pb2.RequestOp(request_range=etcd_pb2.RangeRequest(key=name))],
-        )
-        answer, doubtful = await self._txn(request)
+        answer, doubtful = await self._txn(requests.delete(name, expected))
         current = self._current_of(answer) if not answer.succeeded else None
         if not answer.succeeded and not (doubtful and current is None):
             raise RevisionMismatch(key, current)
         return int(answer.header.revision)
 
-    async def _txn(self, request: Any) -> tuple[Any, bool]:
-        return await self._call(
-            lambda member: member.kv.Txn(request, timeout=ATTEMPT_SECONDS, metadata=_LEADER)
-        )
+    async def _txn(self, request: bytes) -> tuple[Any, bool]:
+        answer, doubtful = await self._call(TXN, request)
+        return etcd_pb2.TxnResponse.FromString(answer), doubtful
 
     def _key(self, key: str) -> bytes:
         if self._root != ROOT and key.startswith(ROOT):
@@ -244,10 +166,10 @@ class EtcdStore:
         return key.encode()
 
     def _out(self, pair: Any) -> Stored:
-        found = _stored(pair)
-        if self._root == ROOT or not found.key.startswith(self._root):
-            return found
-        return Stored(ROOT + found.key[len(self._root) :], found.value, found.revision, found.created)
+        key = pair.key.decode()
+        if self._root != ROOT and key.startswith(self._root):
+            key = ROOT + key[len(self._root) :]
+        return Stored(key, pair.value, pair.mod_revision, pair.create_revision)
 
     def _current_of(self, answer: Any) -> Stored | None:
         pairs = answer.responses[0].response_range.kvs
@@ -259,9 +181,8 @@ class EtcdStore:
         if found is None or found.until <= now:
             reuse = min(ttl * _LEASE_SHARE, _LEASE_REUSE)
             request = etcd_pb2.LeaseGrantRequest(TTL=int(ttl + reuse))
-            answer, _ = await self._call(
-                lambda member: member.lease.LeaseGrant(request, timeout=ATTEMPT_SECONDS, metadata=_LEADER)
-            )
+            granted, _ = await self._call(GRANT, request.SerializeToString())
+            answer = etcd_pb2.LeaseGrantResponse.FromString(granted)
             found = self._leases[ttl] = _Lease(answer.ID, now + reuse)
         return found.number
 
@@ -272,51 +193,43 @@ class EtcdStore:
     async def compact(self, revision: int) -> None:
         request = etcd_pb2.CompactionRequest(revision=revision)
         try:
-            await self._call(
-                lambda member: member.kv.Compact(request, timeout=ATTEMPT_SECONDS, metadata=_LEADER)
-            )
+            await self._call(COMPACT, request.SerializeToString())
         except Compacted:
             return
 
     def request_progress(self, prefix: str) -> None:
         stream = self._streams.get(prefix)
         if stream is not None:
-            stream.put_nowait(etcd_pb2.WatchRequest(progress_request=etcd_pb2.WatchProgressRequest()))
+            request = etcd_pb2.WatchRequest(progress_request=etcd_pb2.WatchProgressRequest())
+            stream.send(request.SerializeToString())
 
     async def watch(self, prefix: str, revision: int) -> AsyncIterator[Event | Progress]:
         member = self._members[self._current]
-        asked: asyncio.Queue[Any] = asyncio.Queue()
-        asked.put_nowait(
-            etcd_pb2.WatchRequest(
-                create_request=etcd_pb2.WatchCreateRequest(
-                    key=self._key(prefix),
-                    range_end=_end(self._key(prefix)),
-                    start_revision=revision + 1,
-                    progress_notify=True,
-                )
+        request = etcd_pb2.WatchRequest(
+            create_request=etcd_pb2.WatchCreateRequest(
+                key=self._key(prefix),
+                range_end=_end(self._key(prefix)),
+                start_revision=revision + 1,
+                progress_notify=True,
             )
         )
-        call = member.watches.Watch(_requests(asked), metadata=_LEADER)
-        self._streams[prefix] = asked
-        member.streams.add(call)
+        stream: Stream | None = None
         try:
-            async for answer in call:
-                for event in self._told(answer):
+            link = member.channel.link or await member.channel.connected()
+            stream = self._streams[prefix] = Stream(link, member.heads[WATCH], request.SerializeToString())
+            member.streams.add(stream)
+            async for answer in stream:
+                for event in self._told(etcd_pb2.WatchResponse.FromString(answer)):
                     yield event
-        except grpc.aio.AioRpcError as error:
+        except Failed as error:
             self._leave(member)
             raise Unavailable(_explained(error)) from error
-        except asyncio.CancelledError:
-            # grpc tells of a stream that was ended here as if the task had been.
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
-            raise Unavailable(f"{member.endpoint} was left") from None
         finally:
-            member.streams.discard(call)
-            if self._streams.get(prefix) is asked:
-                del self._streams[prefix]
-            asked.put_nowait(None)
-            call.cancel()
+            if stream is not None:
+                member.streams.discard(stream)
+                if self._streams.get(prefix) is stream:
+                    del self._streams[prefix]
+                stream.cancel("nobody watches any more")
         self._leave(member)
         raise Unavailable("the watch ended")
 
@@ -335,26 +248,20 @@ class EtcdStore:
         return Event(EventType.PUT, stored.key, stored, stored.revision)
 
 
-async def _requests(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
-    while (request := await queue.get()) is not None:
-        yield request
-
-
 def _cancelled(answer: Any) -> Exception:
     if answer.compact_revision:
         return Compacted(answer.compact_revision)
     return Unavailable(answer.cancel_reason or "the watch was cancelled")
 
 
-def _explained(error: grpc.aio.AioRpcError) -> str:
+def _explained(error: Failed) -> str:
     """The words for a passing problem; raises what is not one."""
-    text: str = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.OUT_OF_RANGE and "compacted" in text:
+    if error.status == failed.OUT_OF_RANGE and "compacted" in error.text:
         raise Compacted(0) from error
-    if "database space exceeded" in text:
-        raise Full(text) from error
-    if error.code() not in _TRANSIENT:
+    if "database space exceeded" in error.text:
+        raise Full(error.text) from error
+    if error.status not in _TRANSIENT:
         raise error
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+    if error.status == failed.DEADLINE_EXCEEDED:
         return "etcdserver: request timed out"
-    return text if text.startswith("etcdserver:") else f"etcdserver: no answer: {text}"
+    return error.text if error.text.startswith("etcdserver:") else f"etcdserver: no answer: {error.text}"

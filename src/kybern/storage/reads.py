@@ -6,20 +6,9 @@ each of them reads what the store has no earlier than that. A reader who is alon
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 MOST = 64  # etcd takes 128 operations in a transaction unless told otherwise
-
-
-class _Question[Found]:
-    """Keys to ask for; ``answer`` becomes what was found of each."""
-
-    __slots__ = ("answer", "keys")
-
-    answer: asyncio.Task[Mapping[bytes, Found]]
-
-    def __init__(self) -> None:
-        self.keys: dict[bytes, None] = {}
 
 
 class Reads[Found]:
@@ -27,21 +16,49 @@ class Reads[Found]:
 
     def __init__(self, ask: Callable[[tuple[bytes, ...]], Awaitable[Mapping[bytes, Found]]]) -> None:
         self._ask = ask
-        self._next: _Question[Found] | None = None
-        self._asking = asyncio.Lock()
+        self._waiting: dict[bytes, list[asyncio.Future[Found]]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def get(self, key: bytes) -> Found:
         """What is found of a key, asked no earlier than this call; raises what ``ask`` raises."""
-        question = self._next
-        if question is None or len(question.keys) >= MOST:
-            question = self._next = _Question()
-            question.answer = asyncio.create_task(self._asked(question))
-        question.keys[key] = None
-        # One reader who goes does not take the answer from the others.
-        return (await asyncio.shield(question.answer))[key]
+        loop = asyncio.get_running_loop()
+        reader: asyncio.Future[Found] = loop.create_future()
+        self._waiting.setdefault(key, []).append(reader)
+        if self._asking is None:
+            self._asking = loop.create_task(self._run())
+        return await reader
 
-    async def _asked(self, question: _Question[Found]) -> Mapping[bytes, Found]:
-        async with self._asking:
-            if self._next is question:
-                self._next = None
-            return await self._ask(tuple(question.keys))
+    async def _run(self) -> None:
+        """Ask until nobody waits."""
+        try:
+            while self._waiting:
+                await self._question()
+        finally:
+            self._asking = None
+
+    async def _question(self) -> None:
+        keys = tuple(self._waiting)[:MOST]
+        readers = {key: self._waiting.pop(key) for key in keys}
+        try:
+            found = await self._ask(keys)
+        except Exception as problem:  # whatever it is, those who asked are told
+            for reader in _still(readers.values()):
+                reader.set_exception(problem)
+        except BaseException:
+            for reader in _still(readers.values()):
+                reader.cancel()
+            raise
+        else:
+            for key, those in readers.items():
+                _tell(those, found[key])
+
+
+def _tell[Found](readers: list[asyncio.Future[Found]], found: Found) -> None:
+    for reader in readers:
+        if not reader.done():
+            reader.set_result(found)
+
+
+def _still[Found](readers: Iterable[list[asyncio.Future[Found]]]) -> Iterator[asyncio.Future[Found]]:
+    """Those who have not gone meanwhile."""
+    return (reader for those in readers for reader in those if not reader.done())

@@ -7,11 +7,10 @@ are JSON bytes without ``metadata.resourceVersion``: the revision of a key is it
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One key as it is kept. ``revision`` is etcd's mod_revision, ``created`` its create_revision."""
 
     key: str

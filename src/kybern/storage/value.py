@@ -23,6 +23,7 @@ class Form:
     def __init__(self, kind: Kind) -> None:
         self.api_version = kind.api_version
         self.kind = kind.kind
+        self.selectable = kind.selectable
         self._on_read = kind.on_read
         self.start = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
         self.head = self.start + b'"metadata":{'

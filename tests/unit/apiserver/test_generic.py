@@ -1,12 +1,13 @@
 """The verbs, on a store in memory."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
 
 from kybern.apiserver.answer import Answer, Many, One, Plain
-from kybern.apiserver.generic import create, delete, deletecollection, get, patch, update
+from kybern.apiserver.generic import create, delete, deletecollection, get, patch, prepare, update
 from kybern.apiserver.generic import list as listing
 from kybern.apiserver.generic.patch import JSON_PATCH, MERGE_PATCH
 from kybern.apiserver.options import DeleteOptions, WriteOptions
@@ -265,3 +266,11 @@ async def test_a_collection_goes_as_it_was_selected(make: Any, call: Any) -> Non
 
     assert names(gone) == ["a", "c"]
     assert names(await listing.list_(call("configmaps"))) == ["b"]
+
+
+def test_a_uid_is_a_random_uuid() -> None:
+    found = {uuid.UUID(prepare._uid()) for _ in range(200)}
+
+    assert len(found) == 200
+    assert {(one.version, one.variant) for one in found} == {(4, uuid.RFC_4122)}
+    assert all(str(one) == str(one).lower() for one in found)

@@ -4,6 +4,7 @@ import pytest
 
 from kybern.api.kinds import KINDS
 from kybern.apiserver.route import Table
+from kybern.machinery.kind import Kind
 
 TABLE = Table.of(KINDS)
 
@@ -43,3 +44,17 @@ def test_what_follows_a_subresource_is_kept() -> None:
 
     assert target is not None
     assert (target.subresource, target.tail) == ("proxy", "/x/y")
+
+
+def test_a_kind_is_found_in_its_first_version_as_long_as_it_is_served() -> None:
+    def widget(version: str) -> Kind:
+        return Kind("example.org", version, "Widget", "widgets", namespaced=True, schema="")
+
+    table = Table.of(())
+    assert table.kind("example.org", "widgets") is None
+    table.put((widget("v1"), widget("v2")))
+    assert table.kind("example.org", "widgets") == widget("v1")
+    table.drop((widget("v1"),))
+    assert table.kind("example.org", "widgets") == widget("v2")
+    table.drop((widget("v2"),))
+    assert table.kind("example.org", "widgets") is None

@@ -138,3 +138,20 @@ async def test_a_table_has_its_columns_once(make: Any, call: Any) -> None:
     assert first["columnDefinitions"][0]["name"] == "Name"
     assert second["columnDefinitions"] is None
     assert second["rows"][0]["cells"][0] == "b"
+
+
+async def test_each_client_is_told_of_what_it_asked_for_and_no_more(make: Any, call: Any) -> None:
+    _, _, own = await opened(call)
+    _, _, others = await opened(call, namespace="other")
+    _, _, labelled = await opened(call, labelSelector="l=x")
+    _, _, partial = await opened(call, Form(shape="PartialObjectMetadata"))
+    await make("configmaps", config_map("a", l="x"))
+    await make("configmaps", config_map("b", l="y"), namespace="other")
+    await make("configmaps", config_map("c", l="y"))
+    await listing.list_(call("configmaps"))
+
+    assert told(own.frames) == told(partial.frames) == [("ADDED", "a"), ("ADDED", "c")]
+    assert told(others.frames) == [("ADDED", "b")]
+    assert told(labelled.frames) == [("ADDED", "a")]
+    assert b"PartialObjectMetadata" in partial.frames[0]
+    assert own.frames[0] != partial.frames[0]

@@ -41,6 +41,27 @@ def test_keys_given_twice_are_named_with_their_path() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a" :1,"a" :2}',
+        b'{"a"\n: 1, "a" :":"}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":{"b":1},"a":{"b":1,"c":2}}',
+        b'[[{"a":"\\":","a":1}]]',
+        b'{"a":{"b":{},"b":{}},"c" :1}',
+    ],
+)
+def test_a_key_twice_is_found_however_it_is_written(body: bytes) -> None:
+    assert len(codec.decode_json(body, duplicates=True)[1]) == 1
+
+
+@pytest.mark.parametrize("body", [b'{"a":":","b":"\\":","c" : 1}', b'{"a" :1,"b":":"}', b"[]", b'":"', b"1"])
+def test_what_only_looks_like_a_key_twice_is_none(body: bytes) -> None:
+    assert codec.decode_json(body, duplicates=True)[1] == []
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         (b"", "unexpected end of JSON input"),

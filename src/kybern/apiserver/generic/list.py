@@ -6,7 +6,7 @@ their revision, so that a client that pages sees one state.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -63,12 +63,13 @@ def matcher(selection: Selection) -> Callable[[Entry], bool]:
     return matches
 
 
-def _chosen(entries: Iterable[Entry], selection: Selection) -> list[Entry]:
-    """Those that are selected. Most selectors ask for the value of a label: what differs there goes without a call."""
-    for one in selection.labels.requirements if selection.labels else ():
-        if one.operator == "=":
-            key, value = one.key, one.values[0]
-            entries = [entry for entry in entries if entry.labels.get(key) == value]
+def _chosen(cache: Cache, prefix: str, selection: Selection) -> list[Entry]:
+    """Those below a prefix that are selected. Most selectors ask for the value of a label, which the cache knows."""
+    asked = selection.labels.requirements if selection.labels else ()
+    first = next((one for one in asked if one.operator == "="), None)
+    entries = cache.labelled(prefix, first.key, first.values[0]) if first else cache.entries(prefix)
+    if first and len(asked) == 1 and not selection.fields:
+        return entries
     matches = matcher(selection)
     return [entry for entry in entries if matches(entry)]
 
@@ -115,8 +116,7 @@ async def ready(call: Call, version: str) -> Cache:
 
 def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
     prefix = call.kind.prefix(call.namespace)
-    found = cache.entries(prefix)
-    entries = _chosen(found, asked.selection) if asked.selection else list(found)
+    entries = _chosen(cache, prefix, asked.selection) if asked.selection else cache.entries(prefix)
     # Any version will do, so upstream's cache does not cut its answer into pages either.
     limit = 0 if asked.version == "0" else asked.limit
     if not limit or len(entries) <= limit:
@@ -187,12 +187,6 @@ _GONE = (
 def _selected(call: Call, cache: Cache, selection: Selection, stored: Stored) -> bytes | None:
     """The item, unless the selection leaves it out."""
     item = cache.form.item(stored.value, stored.revision)
-    if selection or call.kind.conversion is not None:
-        raw = cache.form.raw_item(item)
-        if selection:
-            entry = Entry(stored.key, stored.revision, item, raw, call.stored)
-            if not matcher(selection)(entry):
-                return None
-        if call.kind.conversion is not None:
-            return converted(call, raw)
-    return item
+    if selection and not matcher(selection)(Entry(stored.key, stored.revision, item, cache.form)):
+        return None
+    return item if call.kind.conversion is None else converted(call, cache.form.raw_item(item))

@@ -52,6 +52,8 @@ class Stream:
         self._prefix = call.kind.prefix(call.namespace)
         self._all = not asked.selection
         self._headers = form.shape == "Table"
+        # What streams that take everything in one form have in common; "" for those that must look for themselves.
+        self._same = "" if asked.selection or self._headers else f"{self._prefix} {self._key}"
         self._waiting: list[Change] | None = []
         self._since = 0
 
@@ -79,7 +81,11 @@ class Stream:
             return
         if change.revision <= self._since:
             return
-        frame = self._frame(change)
+        frame = change.frames.get(self._same)
+        if frame is None:
+            frame = self._frame(change)
+            if self._same:
+                change.frames[self._same] = frame
         if frame:
             self._send(frame)
         self.sent = change.revision

@@ -5,6 +5,7 @@ has one entry, whatever version is applied.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kybern.machinery.apply import sets
@@ -141,6 +142,7 @@ def _timeless(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in entry.items() if key != "time"}
 
 
+@lru_cache(maxsize=1024)
 def named(manager: str, agent: str) -> str:
     """The name of who writes: as asked for, else what the client calls itself."""
     if manager:
