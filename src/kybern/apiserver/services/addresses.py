@@ -69,14 +69,19 @@ class Addresses:
             raise Taken(address) from exists
 
     async def take_any(self, network: Network, namespace: str, name: str, *, dry_run: bool = False) -> str:
-        """Give some free address of a range to a Service. Raises Exhausted."""
+        """Give some free address of a range to a Service. Raises Exhausted.
+
+        The cache may not know yet what others have just taken: those that turn out so are remembered, until none is left.
+        """
         taken = {found["metadata"]["name"] for found in await self._local.engine.lookup.list(GROUP, PLURAL)}
-        for candidate in _candidates(network, taken):
-            try:
-                await self.take(candidate, namespace, name, dry_run=dry_run)
-            except Taken:
-                continue
-            return candidate
+        while candidates := _candidates(network, taken):
+            for candidate in candidates:
+                try:
+                    await self.take(candidate, namespace, name, dry_run=dry_run)
+                except Taken:
+                    taken.add(candidate)
+                    continue
+                return candidate
         raise Exhausted(str(network))
 
     async def release(self, address: str, namespace: str, name: str) -> None:
