@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
@@ -24,6 +25,10 @@ async def handle(request: web.BaseRequest) -> web.StreamResponse | Whole:
         raise RuntimeError("on purpose")
     if request.raw_path == "/unread":
         return Whole(413, [("Content-Type", "text/plain")], b"too much")
+    if request.raw_path == "/gone":
+        cast("Any", request.transport).abort()
+        while request.transport is not None:
+            await asyncio.sleep(0)
     body = await request.read()
     return Whole(200, [("Content-Type", "text/plain")], request.raw_path.encode() + b" " + body)
 
@@ -177,6 +182,20 @@ def test_a_body_that_nobody_reads_does_not_become_a_request(run: Run) -> None:
         begun = b"POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: 40\r\n\r\n"
         found = await client.says(begun, b"GET /evil HTTP/1.1\r\nHost: h\r\n\r\n" + b"x" * 8)
         assert bodies(found.removesuffix(b"<closed>")) == [b"too much"]
+
+    run(talk)
+
+
+def test_a_client_that_goes_before_its_answer_leaves_no_error(run: Run) -> None:
+    async def talk(client: Client) -> None:
+        problems: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
+
+        with contextlib.suppress(ConnectionError):
+            await client.says(b"GET /gone HTTP/1.1\r\nHost: h\r\n\r\n", ends=True)
+
+        gc.collect()
+        assert not problems
 
     run(talk)
 

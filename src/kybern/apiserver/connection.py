@@ -102,7 +102,9 @@ class Connection(web.RequestHandler):
                 break
             self._messages.popleft()
             await self._answer(message, payload)
-        await super().start()
+        if self._manager is not None:
+            # A connection that is gone has none, and aiohttp's loop cannot begin without.
+            await super().start()
 
     async def _answer(self, message: RawRequestMessage, payload: StreamReader) -> None:
         """One request; closes the connection when it was the last."""
