@@ -152,6 +152,26 @@ def _scaled(digits: int, power: int) -> int:
     return digits * 10**power if power >= 0 else _up(digits, 10**-power)
 
 
+def short(text: str) -> tuple[int, int] | None:
+    """A valid quantity as upstream's short form: an integer of 64 bits and a power of ten; None where it has none."""
+    found = SPELLING.fullmatch(text)
+    if found is None:
+        return None
+    sign, whole, fraction, suffix = found.groups()
+    form, power = _suffix(suffix)
+    if not whole and not fraction and not suffix:
+        return 0, 0
+    whole, fraction = whole or "0", (fraction or ".")[1:]
+    number, scale = int(whole + fraction), power - len(fraction)
+    room = 18 - len(whole + fraction)
+    if form is Format.BINARY:
+        room = -1 if fraction else 14 - len(whole) - power * 3 // 10
+        number, scale = number << power, 0
+    if room < 0 or scale < -9 or number >= 2**63:
+        return None
+    return (-number if sign == "-" else number), scale
+
+
 def _kept(form: Format, power: int, whole: str, fraction: str) -> bool:
     """Whether upstream keeps the sender's spelling (the short cut in its parser)."""
     shifted = whole + fraction

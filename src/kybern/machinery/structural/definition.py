@@ -4,11 +4,11 @@ Paths and words are upstream's. The value checks stand apart from the structure 
 not nothing may be said that shapes a value.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kybern.machinery import regular
 from kybern.machinery.causes import forbidden, invalid, not_supported, required
 from kybern.machinery.errors import Cause
 from kybern.machinery.structural import shape, values
@@ -119,16 +119,10 @@ def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
 
 def _pattern(text: str, path: str) -> Iterator[Cause]:
     try:
-        re.compile(text)
-    except re.error as problem:
-        wrong = f"must be a valid regular expression, but isn't: {_regular(text, problem)}"
+        regular.compiled(text)
+    except regular.PatternError as problem:
+        wrong = f"must be a valid regular expression, but isn't: {problem}"
         yield invalid(f"{path}.pattern", text, wrong)
-
-
-def _regular(text: str, problem: re.error) -> str:
-    if "unterminated subpattern" in problem.msg:
-        return f"error parsing regexp: missing closing ): `{text}`"
-    return f"error parsing regexp: {problem.msg}: `{text}`"
 
 
 def _type(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:

@@ -6,9 +6,8 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from urllib.parse import urlsplit
 
-from kybern.machinery import duration, names, times
+from kybern.machinery import duration, names, times, url
 
 _HOST = re.compile(
     r"([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]{0,61}[a-zA-Z0-9])(\.([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]{0,61}[a-zA-Z0-9]))*\.?"
@@ -35,14 +34,6 @@ def _raises_not(parse: Callable[[str], object]) -> Callable[[str], bool]:
 def _like(pattern: str, flags: int = 0) -> Callable[[str], bool]:
     compiled = re.compile(pattern, flags)
     return lambda text: compiled.fullmatch(text) is not None
-
-
-def _uri(text: str) -> bool:
-    try:
-        found = urlsplit(text)
-    except ValueError:
-        return False
-    return bool(found.scheme) or text.startswith("/")
 
 
 def _bytes(text: str) -> bool:
@@ -81,7 +72,7 @@ def _card(text: str) -> bool:
 
 FORMATS: Mapping[str, Callable[[str], bool]] = {
     "bsonobjectid": _like(r"[0-9a-fA-F]{24}"),
-    "uri": _uri,
+    "uri": _raises_not(url.parse_request),
     "email": lambda text: _MAIL.fullmatch(text) is not None,
     "hostname": lambda text: len(text) <= 255 and _HOST.fullmatch(text) is not None,
     "ipv4": _raises_not(ipaddress.IPv4Address),

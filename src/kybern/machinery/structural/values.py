@@ -7,9 +7,9 @@ fits, the one that came closest tells its complaints beside the sentence about t
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
+from kybern.machinery import regular
 from kybern.machinery.causes import (
     duplicate,
     invalid,
@@ -124,12 +124,11 @@ def _equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-@lru_cache(maxsize=1024)
 def pattern(text: str) -> re.Pattern[str] | None:
-    """A pattern of the schema; None for one that is written in a way that only Go knows."""
+    """A pattern of the schema; None for one that is none."""
     try:
-        return re.compile(text.replace(r"\z", r"\Z"))
-    except re.error:
+        return regular.compiled(text)
+    except regular.PatternError:
         return None
 
 
