@@ -17,7 +17,7 @@ from kybern.machinery import regular
         ("(a(?i)b)b", "aBBaBb", ["aBb"]),
         ("(?P<x>a)(?<y>b)", "ab", ["ab"]),
         (r"\pL+", "héé1", ["héé"]),
-        (r"\p{Greek}+", "abγδ", ["γδ"]),
+        (r"\p{Greek}+", "abπδ", ["πδ"]),
         (r"\P{L}+", "ab12", ["12"]),
         (r"[\p{Lu}_]+", "aB_c", ["B_"]),
         (r"[[:alpha:]_-]+", "ab_-1", ["ab_-"]),

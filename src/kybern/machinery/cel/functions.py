@@ -12,10 +12,16 @@ from kybern.machinery.cel.types import Type
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From the least to the most that something costs or measures (cel-go's CostEstimate and SizeEstimate)."""
+    """From the least to the most that something costs or measures (cel-go's CostEstimate and SizeEstimate).
+
+    Of an argument more may be known: ``items`` are the sizes of the strings in a list of strings, ``literal`` is what the
+    expression has in that place, written out.
+    """
 
     least: int
     most: int
+    items: "Range | None" = None
+    literal: Any = None
 
 
 type Estimate = Callable[[tuple[Range, ...]], Range]

@@ -11,7 +11,7 @@
 | google.protobuf.Duration, Timestamp | Duration, Timestamp: whole nanoseconds |
 | optional | Optional |
 | a type | kybern.machinery.cel.types.Type |
-| a library's own | a frozen class of that library |
+| a library's own | a frozen class of that library, whose TYPE is its type |
 
 JSON has fewer types than schemas state (a number that is whole, a date that is a string), so ``bind`` in the evaluator turns
 values of such fields into theirs.
