@@ -7,7 +7,7 @@
 | uint | Uint |
 | double | float |
 | list, map | list or tuple, dict |
-| object | the dict that JSON gave: a field that is not there is not a key |
+| object | the dict that JSON gave: a field that is not there is not a key; a Made is one, too |
 | google.protobuf.Duration, Timestamp | Duration, Timestamp: whole nanoseconds |
 | optional | Optional |
 | a type | kybern.machinery.cel.types.Type |
@@ -17,8 +17,11 @@ JSON has fewer types than schemas state (a number that is whole, a date that is 
 values of such fields into theirs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from kybern.machinery.cel.types import Type
 
 
 class Uint(int):
@@ -50,8 +53,23 @@ class Optional:
 NONE = Optional(present=False)
 
 
+class Made(dict[str, Any]):
+    """An object that an expression made: ``name{field: value}``. ``TYPE`` is its type."""
+
+    __slots__ = ("TYPE",)
+
+    def __init__(self, made: Type, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.TYPE = made
+
+
 class EvaluationError(Exception):
-    """An expression met a value that it cannot use. The message is cel-go's: ``no such key: x``, ``division by zero``."""
+    """An expression met a value that it cannot use. The message is cel-go's: ``no such key: x``, ``division by zero``.
+
+    ``cost`` is what had been spent by then, when a program raises it.
+    """
+
+    cost = 0
 
 
 class BudgetExceeded(EvaluationError):

@@ -1,0 +1,344 @@
+"""Makes the step of each node. What is constant is computed here, once: it costs nothing when the expression is evaluated.
+
+As in cel-go, constant are literals, lists and maps of constants, and conversions of them; and membership in a constant list
+is asked of a set, which costs nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kybern.machinery.cel.check.checker import Checked, Chosen
+from kybern.machinery.cel.functions import Count, Overload
+from kybern.machinery.cel.run import calls, kinds, literals, loops, reach
+from kybern.machinery.cel.run.frame import Frame, Planned, Step, constant
+from kybern.machinery.cel.run.reach import Qualifier, Slot
+from kybern.machinery.cel.syntax.macros import RESULT
+from kybern.machinery.cel.syntax.tree import (
+    Call,
+    Comprehension,
+    Ident,
+    ListLiteral,
+    Literal,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+)  # fmt: skip
+from kybern.machinery.cel.types import DYN, Type
+
+_CONVERSIONS = frozenset(
+    {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"}
+)
+_INDEX = frozenset({"_[_]", "_[?_]", "_?._"})
+_DYNAMIC = frozenset({"dyn", "parameter", "error"})
+
+
+class Planner:
+    """``slots`` are the variables that the expression reads, then those of its loops."""
+
+    def __init__(self, checked: Checked, standard: frozenset[str]) -> None:
+        self._checked = checked
+        self._standard = standard
+        self._scope: dict[str, Slot] = {}
+        self.variables: dict[str, int] = {}
+        self.slots = 0
+        self._others: dict[type[Node], Callable[[Any], Planned]] = {
+            Literal: lambda node: constant(node.value), ListLiteral: self._list, MapLiteral: self._map,
+            Message: self._message, Comprehension: lambda node: Planned(self._loop(node)),
+        }  # fmt: skip
+        self._special: dict[str, Callable[[tuple[Node, ...]], Step]] = {
+            "_&&_": self._and, "_||_": self._or, "_?_:_": self._choice, "or": self._either,
+            "orValue": self._or_value, "@not_strictly_false": self._not_false,
+        }  # fmt: skip
+
+    def step(self) -> Step:
+        return self.plan(self._checked.root).step
+
+    def plan(self, node: Node, *, observed: bool = True) -> Planned:
+        """``observed``: reading a name or what is read from it costs one more; not so where a choice or a key reads it."""
+        if isinstance(node, Ident | Select):
+            return self._attribute(node, observed=observed)
+        if isinstance(node, Call):
+            return self._call(node, observed=observed)
+        return self._others[type(node)](node)
+
+    # Names, fields, places
+
+    def _slot(self, name: str) -> Slot:
+        found = self._scope.get(name)
+        if found is not None:
+            return found
+        if name not in self.variables:
+            self.variables[name] = self._new()
+        return Slot(self.variables[name], name)
+
+    def _new(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def _named(self, node: Node, *, observed: bool) -> Planned | None:
+        named = self._checked.names.get(node)
+        if named is None:
+            return None
+        if named.constant:
+            return constant(named.value)
+        slot = self._slot(named.name) if named.local else self._variable(named.name)
+        return Planned(reach.read(slot, int(observed)))
+
+    def _variable(self, name: str) -> Slot:
+        if name not in self.variables:
+            self.variables[name] = self._new()
+        return Slot(self.variables[name], name)
+
+    def _attribute(self, node: Node, *, observed: bool) -> Planned:
+        named = self._named(node, observed=observed)
+        if named is not None:
+            return named
+        root, qualifiers = self._chain(node)
+        if self._optional(root, qualifiers):
+            return Planned(self._maybe(root, qualifiers, observed=observed))
+        operand, cost = self._root(root, observed=observed, test=qualifiers[-1].test)
+        if isinstance(operand, Slot):
+            step = self._first(operand, qualifiers[0], cost)
+        else:
+            step = self._qualified(operand, qualifiers[0], cost)
+        for each in qualifiers[1:]:
+            step = self._qualified(step, each, 0)
+        return Planned(step)
+
+    def _first(self, slot: Slot, qualifier: Qualifier, cost: int) -> Step:
+        if qualifier.compute is None and not qualifier.test and isinstance(qualifier.key, str):
+            return reach.field_of(slot, qualifier.key, cost)
+        return self._qualified(reach.read(slot, cost), qualifier, 0)
+
+    def _qualified(self, operand: Step, qualifier: Qualifier, cost: int) -> Step:
+        if qualifier.test:
+            return reach.has(operand, qualifier.key)
+        if qualifier.compute is None and isinstance(qualifier.key, str):
+            return reach.field(operand, qualifier.key, cost)
+        return reach.place(operand, qualifier, cost)
+
+    def _chain(self, node: Node) -> tuple[Node, tuple[Qualifier, ...]]:
+        """What fields and places are read from, and which, from the root on."""
+        found: list[Qualifier] = []
+        while node not in self._checked.names:
+            if isinstance(node, Select):
+                found.append(Qualifier(node.field, test=node.test))
+                node = node.operand
+            elif isinstance(node, Call) and node.function in _INDEX:
+                operand, key = node.arguments
+                found.append(self._key(key, optional=node.function != "_[_]"))
+                node = operand
+            else:
+                break
+        return node, tuple(reversed(found))
+
+    def _key(self, node: Node, *, optional: bool) -> Qualifier:
+        planned = self.plan(node, observed=False)
+        if planned.constant:
+            return Qualifier(planned.value, optional=optional)
+        return Qualifier(compute=planned.step, optional=optional)
+
+    def _optional(self, root: Node, qualifiers: tuple[Qualifier, ...]) -> bool:
+        kind = self._checked.types[root].kind
+        loose = self._checked.types[root] == DYN and root not in self._checked.names
+        return kind == "optional" or loose or any(each.optional for each in qualifiers)
+
+    def _root(self, root: Node, *, observed: bool, test: bool) -> tuple[Step | Slot, int]:
+        """What the chain begins with, and what that costs beside its fields: tests are not counted as reads."""
+        extra = int(observed and not test)
+        named = self._checked.names.get(root)
+        if named is not None and not named.constant:
+            slot = self._slot(named.name) if named.local else self._variable(named.name)
+            return (reach.read(slot, extra), 0) if slot.total else (slot, extra)
+        if isinstance(root, Call) and root.function == "_?_:_":
+            return self.plan(root).step, 0
+        return self.plan(root).step, extra
+
+    def _maybe(self, root: Node, qualifiers: tuple[Qualifier, ...], *, observed: bool) -> Step:
+        operand, cost = self._root(root, observed=observed, test=qualifiers[-1].test)
+        if isinstance(operand, Slot):
+            operand, cost = reach.read(operand, cost), 0
+        return reach.maybe(operand, qualifiers, cost)
+
+    # Calls
+
+    def _call(self, node: Call, *, observed: bool) -> Planned:
+        if node.function in _INDEX:
+            return self._attribute(node, observed=observed)
+        chosen = self._checked.calls[node]
+        arguments = node.arguments if chosen.target is None else (chosen.target, *node.arguments)
+        special = self._special.get(chosen.function)
+        if special is not None:
+            return Planned(special(arguments))
+        planned = tuple(self.plan(each) for each in arguments)
+        member = self._member(chosen, planned, arguments)
+        if member is not None:
+            return member
+        call, count = self._calling(chosen, arguments)
+        if chosen.function in _CONVERSIONS and len(planned) == 1 and planned[0].constant:
+            return constant(call(planned[0].value))
+        return Planned(_invoked(tuple(each.step for each in planned), call, count))
+
+    def _member(
+        self, chosen: Chosen, planned: tuple[Planned, ...], arguments: tuple[Node, ...]
+    ) -> Planned | None:
+        """Membership in a constant list."""
+        listed = len(chosen.overloads) == 1 and chosen.overloads[0].name == "in_list"
+        if not listed or not planned[1].constant:
+            return None
+        if not planned[1].value:
+            return constant(False)
+        among = reach.set_of(planned[1].value)
+        if among is None:
+            return None
+        item = planned[0].step
+        return Planned(lambda frame: among(item(frame)))
+
+    def _calling(
+        self, chosen: Chosen, arguments: tuple[Node, ...]
+    ) -> tuple[Callable[..., Any], Count | None]:
+        overloads = chosen.overloads
+        count = overloads[0].count if self._counts(chosen) else None
+        into = self._scope.get(RESULT) if _reads_total(arguments) else None
+        if into is not None and into.mutable and chosen.function in _IN_PLACE:
+            return _IN_PLACE[chosen.function](overloads[0]), count
+        exact = all(self._known(self._checked.types[each]) for each in arguments)
+        if len(overloads) == 1 and (exact or _takes_all(overloads[0])):
+            return overloads[0].call, count
+        return kinds.choose(chosen.function, overloads), count
+
+    def _counts(self, chosen: Chosen) -> bool:
+        """What is not decided before evaluation costs one, unless a library says it of all its overloads."""
+        return len(chosen.overloads) == 1 or chosen.function not in self._standard
+
+    def _known(self, found: Type) -> bool:
+        return found.kind not in _DYNAMIC and found != DYN
+
+    def _and(self, arguments: tuple[Node, ...]) -> Step:
+        return calls.both(self.plan(arguments[0]).step, self.plan(arguments[1]).step)
+
+    def _or(self, arguments: tuple[Node, ...]) -> Step:
+        return calls.either(self.plan(arguments[0]).step, self.plan(arguments[1]).step)
+
+    def _choice(self, arguments: tuple[Node, ...]) -> Step:
+        yes, no = (self.plan(each, observed=False).step for each in arguments[1:])
+        return calls.choose(self.plan(arguments[0]).step, yes, no)
+
+    def _either(self, arguments: tuple[Node, ...]) -> Step:
+        return calls.or_other(self.plan(arguments[0]).step, self.plan(arguments[1]).step, unwrap=False)
+
+    def _or_value(self, arguments: tuple[Node, ...]) -> Step:
+        return calls.or_other(self.plan(arguments[0]).step, self.plan(arguments[1]).step, unwrap=True)
+
+    def _not_false(self, arguments: tuple[Node, ...]) -> Step:
+        inner = self.plan(arguments[0]).step
+        return calls.not_false(inner)
+
+    # Literals and loops
+
+    def _message(self, node: Message) -> Planned:
+        fields = tuple(
+            (constant(each.name).step, self.plan(each.value).step, each.optional) for each in node.fields
+        )
+        return Planned(literals.object_of(self._checked.types[node], fields))
+
+    def _list(self, node: ListLiteral) -> Planned:
+        items = tuple(self.plan(each) for each in node.items)
+        if all(each.constant for each in items) and not node.optional:
+            return constant([each.value for each in items])
+        return Planned(literals.list_of(tuple(each.step for each in items), node.optional))
+
+    def _map(self, node: MapLiteral) -> Planned:
+        entries = tuple((self.plan(each.key), self.plan(each.value), each.optional) for each in node.entries)
+        steps = tuple((key.step, value.step, optional) for key, value, optional in entries)
+        if all(key.constant and value.constant and not optional for key, value, optional in entries):
+            return constant(literals.entries_of(Frame([], 0), steps))
+        return Planned(literals.map_of(steps))
+
+    def _loop(self, node: Comprehension) -> Step:
+        over = self.plan(node.over)
+        start, mutable = self._start(node.start)
+        first = None if start else self.plan(node.start).step
+        total = Slot(self._new(), node.total, total=True, mutable=mutable, start=first)
+        item = self._new()
+        second = self._new() if node.second else None
+        loop = loops.Loop(over.step, total, start, item, second)
+        outer = self._scope
+        within = {**outer, node.total: total}
+        self._scope = {**within, node.item: Slot(item, node.item)}
+        if second is not None:
+            self._scope[node.second] = Slot(second, node.second)
+        quantified = self._quantified(node, loop)
+        if quantified is None:
+            condition = self.plan(node.condition)
+            forever = condition.constant and condition.value is True
+            advance = self.plan(node.step).step
+            self._scope = within
+            quantified = loops.fold(
+                loop, None if forever else condition.step, advance, self.plan(node.result).step
+            )
+        self._scope = outer
+        return quantified
+
+    def _start(self, node: Node) -> tuple[Callable[[], Any] | None, bool]:
+        """What makes the first total: a new list or map for each evaluation, because steps add to it in place."""
+        if isinstance(node, ListLiteral) and not node.items:
+            return list, True
+        if isinstance(node, MapLiteral) and not node.entries:
+            return dict, True
+        if isinstance(node, Literal):
+            value = node.value
+            return lambda: value, False
+        return None, False
+
+    def _quantified(self, node: Comprehension, loop: loops.Loop) -> Step | None:
+        """``all`` and ``exists`` have a loop of their own, which does the same faster."""
+        step, condition = node.step, node.condition
+        if not isinstance(step, Call) or not isinstance(condition, Call) or step.function not in _DECIDING:
+            return None
+        return loops.quantify(loop, self.plan(step.arguments[1]).step, deciding=_DECIDING[step.function])
+
+
+def _reads_total(arguments: tuple[Node, ...]) -> bool:
+    first = arguments[0] if arguments else None
+    return isinstance(first, Ident) and first.name == RESULT
+
+
+def _takes_all(overload: Overload) -> bool:
+    return all(each.kind == "parameter" or each == DYN for each in overload.parameters)
+
+
+def _invoked(steps: tuple[Step, ...], call: Callable[..., Any], count: Count | None) -> Step:
+    if not steps:
+        return calls.none(call)
+    if len(steps) == 1:
+        return calls.one(steps[0], call, count)
+    return calls.two(*steps, call, count) if len(steps) == 2 else calls.many(steps, call, count)
+
+
+def _extend(total: list[Any], more: list[Any]) -> list[Any]:
+    total.extend(more)
+    return total
+
+
+def _adding(overload: Overload) -> Callable[..., Any]:
+    return _extend
+
+
+def _inserting(overload: Overload) -> Callable[..., Any]:
+    def insert(total: dict[Any, Any], *added: Any) -> dict[Any, Any]:
+        found: dict[Any, Any] = overload.call({}, *added)
+        if not found.keys().isdisjoint(total):
+            overload.call(total, *added)
+        total.update(found)
+        return total
+
+    return insert
+
+
+_DECIDING = {"_&&_": False, "_||_": True}
+_IN_PLACE: Mapping[str, Callable[[Overload], Callable[..., Any]]] = {
+    "_+_": _adding,
+    "cel.@mapInsert": _inserting,
+}

@@ -1,0 +1,432 @@
+"""Reads expressions: cel-spec's grammar, operators by how strongly they bind.
+
+Every message is what cel-go's parser, which ANTLR made, says in its place. Like that, this one goes on after a mistake, so
+that an expression with two has two messages: it drops one token that does not belong, or skips to the next that may follow.
+"""
+
+from collections.abc import Callable
+
+from kybern.machinery.cel.source import Source
+from kybern.machinery.cel.syntax import strings
+from kybern.machinery.cel.syntax.macros import MACROS, MacroError
+from kybern.machinery.cel.syntax.tokens import END, Token, expected, tokens
+from kybern.machinery.cel.syntax.tree import (
+    Call,
+    Entry,
+    Field,
+    Ident,
+    ListLiteral,
+    Literal,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+)  # fmt: skip
+from kybern.machinery.cel.values import Uint
+
+_LONGEST, _DEEPEST = 100_000, 250
+_RESERVED = frozenset(
+    {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace",
+     "return", "var", "void", "while"}
+)  # fmt: skip
+_BINDING = {
+    "==": 1, "!=": 1, "in": 1, "<": 1, "<=": 1, ">=": 1, ">": 1, "+": 2, "-": 2, "*": 3, "/": 3, "%": 3,
+}  # fmt: skip
+_OPERATORS = {kind: f"_{kind}_" for kind in _BINDING} | {"in": "@in"}
+_LITERALS = frozenset({"NUM_FLOAT", "NUM_INT", "NUM_UINT", "STRING", "BYTES", "true", "false", "null"})
+_FIRST = _LITERALS | {"[", "{", "(", ".", "-", "!", "IDENTIFIER"}
+_BEHIND = frozenset(_BINDING) | {"&&", "||", "?", END}
+_CONSTANTS = {"true": True, "false": False, "null": None}
+
+
+class _StopError(Exception):
+    """Enough is known to be wrong."""
+
+
+def parse(source: Source) -> Node | None:
+    """The tree, or None when the source got issues."""
+    if len(source.text) > _LONGEST:
+        size = len(source.text)
+        source.report_whole(f"expression code point size exceeds limit: size: {size}, limit {_LONGEST}")
+        return None
+    try:
+        found = _Parser(source).whole()
+    except _StopError:
+        return None
+    return None if source.issues else found
+
+
+class _Parser:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tokens = tokens(source)
+        self._at = 0
+        self._depth = 0
+        self._recovering = False
+        self._closing: list[frozenset[str]] = []
+
+    def whole(self) -> Node:
+        found = self._expression(frozenset())
+        self._end()
+        return found
+
+    def _end(self) -> None:
+        token, after = self._next, self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        if token.kind != END:
+            word = "extraneous" if after.kind == END else "mismatched"
+            self._syntax(token, f"{word} input '{token.text}' expecting <EOF>")
+
+    # Tokens
+
+    @property
+    def _next(self) -> Token:
+        return self._tokens[self._at]
+
+    def _take(self) -> Token:
+        token = self._tokens[self._at]
+        self._recovering = False
+        if token.kind != END:
+            self._at += 1
+        return token
+
+    def _taken(self, kind: str) -> Token | None:
+        return self._take() if self._next.kind == kind else None
+
+    def _syntax(self, token: Token, message: str) -> None:
+        """After a mistake nothing is said before another token has fitted."""
+        if not self._recovering:
+            self._source.report(token.at, f"Syntax error: {message}")
+        self._recovering = True
+
+    def _match(self, kind: str, after: frozenset[str] = frozenset()) -> Token:
+        """The next token is of a kind; or the one behind it, or one is made up when what comes may follow it."""
+        token = self._next
+        if token.kind == kind:
+            return self._take()
+        behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        if behind.kind == kind and token.kind != END:
+            self._syntax(token, f"extraneous input '{token.text}' expecting {expected(frozenset({kind}))}")
+            self._take()
+            return self._take()
+        if token.kind in after:
+            self._syntax(token, f"missing {expected(frozenset({kind}))} at '{token.text}'")
+            return Token(kind, "", token.at)
+        self._syntax(token, f"mismatched input '{token.text}' expecting {expected(frozenset({kind}))}")
+        raise _StopError
+
+    def _begin(self, also: frozenset[str] = frozenset()) -> bool:
+        """Whether what may come does come; one token too many is dropped, others are skipped."""
+        token = self._next
+        wanted = _FIRST | also
+        if token.kind in wanted:
+            return True
+        behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        extra = token.kind != END and behind.kind in wanted
+        word = "extraneous" if extra else "mismatched"
+        self._syntax(token, f"{word} input '{token.text}' expecting {expected(wanted)}")
+        if extra:
+            self._take()
+            return True
+        following = _BEHIND.union(*self._closing)
+        while self._next.kind not in following:
+            self._at += 1
+        return False
+
+    # Expressions
+
+    def _expression(self, closing: frozenset[str]) -> Node:
+        self._depth += 1
+        self._limit(self._depth)
+        self._closing.append(closing)
+        found = self._or()
+        question = self._taken("?")
+        if question is not None:
+            yes = self._or()
+            self._match(":")
+            no = self._expression(closing)
+            found = self._call(question.at, "_?_:_", (found, yes, no))
+        self._closing.pop()
+        self._depth -= 1
+        return found
+
+    def _limit(self, depth: int) -> None:
+        if depth > _DEEPEST:
+            self._source.report_whole(f"expression recursion limit exceeded: {_DEEPEST}")
+            raise _StopError
+
+    def _or(self) -> Node:
+        return self._chain("||", lambda: self._chain("&&", lambda: self._operators(1)))
+
+    def _chain(self, kind: str, term: Callable[[], Node]) -> Node:
+        terms, places = [term()], []
+        while (token := self._taken(kind)) is not None:
+            places.append(token.at)
+            terms.append(term())
+        return _balanced(f"_{kind}_", terms, places)
+
+    def _operators(self, least: int) -> Node:
+        found = self._unary()
+        count = 1
+        while _BINDING.get(self._next.kind, 0) >= least:
+            token = self._take()
+            count += 1
+            self._limit(count)
+            right = self._operators(_BINDING[token.kind] + 1)
+            found = self._call(token.at, _OPERATORS[token.kind], (found, right))
+        return found
+
+    def _unary(self) -> Node:
+        if not self._begin():
+            return Node(self._next.at)
+        kind = self._next.kind
+        if kind not in ("!", "-") or self._signed():
+            return self._member()
+        places = []
+        while self._next.kind == kind:
+            places.append(self._take().at)
+        operand = self._member()
+        return operand if len(places) % 2 == 0 else Call(places[0], "!_" if kind == "!" else "-_", (operand,))
+
+    def _signed(self) -> bool:
+        behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+        return self._next.kind == "-" and behind.kind in ("NUM_INT", "NUM_FLOAT")
+
+    def _member(self) -> Node:
+        if not self._begin():
+            return Node(self._next.at)
+        found = self._primary()
+        count = 1
+        while self._next.kind in (".", "["):
+            count += 1
+            self._limit(count)
+            found = self._selection(found) if self._next.kind == "." else self._index(found)
+        return found
+
+    def _selection(self, operand: Node) -> Node:
+        dot = self._take()
+        optional = self._taken("?") is not None
+        token = self._next
+        if token.kind not in ("IDENTIFIER", "ESC_IDENTIFIER"):
+            self._no_field(dot, token, optional=optional)
+            return Node(dot.at)
+        self._take()
+        field = self._field(token)
+        if optional:
+            return Call(dot.at, "_?._", (operand, Literal(token.at, field)))
+        opening = self._taken("(") if token.kind == "IDENTIFIER" else None
+        if opening is None:
+            return Select(dot.at, operand, field)
+        return self._call(opening.at, field, self._arguments(), operand)
+
+    def _no_field(self, dot: Token, token: Token, *, optional: bool) -> None:
+        between = "?" if optional else ""
+        if optional:
+            kinds = expected(frozenset({"IDENTIFIER", "ESC_IDENTIFIER"}))
+            self._syntax(token, f"mismatched input '{token.text}' expecting {kinds}")
+        elif token.kind in _CONSTANTS:
+            self._syntax(token, f"mismatched input '{token.text}' expecting IDENTIFIER")
+        else:
+            text = "" if token.kind == END else token.text
+            self._syntax(token, f"no viable alternative at input '{dot.text}{between}{text}'")
+        raise _StopError
+
+    def _field(self, token: Token) -> str:
+        """A field in backticks is no syntax of v1.36, but of its grammar."""
+        if token.kind == "ESC_IDENTIFIER":
+            self._source.report(token.at, "unsupported syntax: '`'")
+            return token.text[1:-1]
+        return token.text
+
+    def _index(self, operand: Node) -> Node:
+        opening = self._take()
+        optional = self._taken("?") is not None
+        index = self._expression(frozenset({"]"}))
+        self._match("]", self._after())
+        return self._call(opening.at, "_[?_]" if optional else "_[_]", (operand, index))
+
+    def _after(self) -> frozenset[str]:
+        """What may come behind something that is closed."""
+        return _BEHIND.union({".", "["}, *self._closing)
+
+    def _arguments(self) -> tuple[Node, ...]:
+        found = self._list(")", frozenset({")"}), lambda: self._expression(frozenset({",", ")"})))
+        self._match(")", self._after())
+        return tuple(found)
+
+    def _list(
+        self, end: str, also: frozenset[str], item: Callable[[], Node], *, trailing: bool = False
+    ) -> list[Node]:
+        """Items with commas between them, and behind them where that is allowed."""
+        found: list[Node] = []
+        if trailing and self._next.kind == ",":
+            self._take()
+            return found
+        if self._next.kind == end or not self._begin(also):
+            return found
+        while True:
+            found.append(item())
+            if self._taken(",") is None or (trailing and self._next.kind == end):
+                return found
+
+    # What stands for itself
+
+    def _primary(self) -> Node:
+        token = self._next
+        if token.kind in _LITERALS or token.kind == "-":
+            return self._literal()
+        if token.kind in ("IDENTIFIER", "."):
+            return self._named()
+        self._take()
+        if token.kind == "(":
+            found = self._expression(frozenset({")"}))
+            self._match(")", self._after())
+            return found
+        return self._items(token) if token.kind == "[" else self._entries(token)
+
+    def _named(self) -> Node:
+        first = self._next
+        dot = self._taken(".")
+        token = self._next
+        if token.kind != "IDENTIFIER":
+            self._no_field(first, token, optional=False)
+        length = self._message_name()
+        if length:
+            return self._message("." if dot else "", length)
+        self._take()
+        opening = self._taken("(")
+        if token.text in _RESERVED:
+            self._source.report(first.at, f"reserved identifier: {token.text}")
+            if opening is not None:
+                self._arguments()
+            return Node(first.at)
+        name = f".{token.text}" if dot else token.text
+        if opening is None:
+            return Ident(token.at, name)
+        return self._call(opening.at, name, self._arguments())
+
+    def _message_name(self) -> int:
+        """How many tokens name a type, when an opening brace follows them."""
+        at = self._at + 1
+        while self._tokens[at].kind == "." and self._tokens[at + 1].kind == "IDENTIFIER":
+            at += 2
+        return at - self._at if self._tokens[at].kind == "{" else 0
+
+    def _message(self, dot: str, length: int) -> Node:
+        name = dot + "".join(token.text for token in self._tokens[self._at : self._at + length])
+        self._at += length
+        opening = self._take()
+        fields: list[Field] = []
+        if self._taken(",") is None:
+            while self._next.kind not in ("}", END):
+                fields.append(self._initializer())
+                if self._taken(",") is None:
+                    break
+        self._match("}", self._after())
+        return Message(opening.at, name, tuple(fields))
+
+    def _initializer(self) -> Field:
+        optional = self._taken("?") is not None
+        token = self._next
+        if token.kind not in ("IDENTIFIER", "ESC_IDENTIFIER"):
+            kinds = frozenset({"IDENTIFIER", "ESC_IDENTIFIER"} | (set() if optional else {"}", ",", "?"}))
+            self._syntax(token, f"mismatched input '{token.text}' expecting {expected(kinds)}")
+            raise _StopError
+        self._take()
+        name = self._field(token)
+        colon = self._match(":")
+        return Field(colon.at, name, self._expression(frozenset({",", "}"})), optional)
+
+    def _items(self, opening: Token) -> Node:
+        optional: set[int] = set()
+        count = 0
+
+        def item() -> Node:
+            nonlocal count
+            if self._taken("?") is not None:
+                optional.add(count)
+            count += 1
+            return self._expression(frozenset({",", "]"}))
+
+        found = self._list("]", frozenset({"]", ",", "?"}), item, trailing=True)
+        self._match("]", self._after())
+        return ListLiteral(opening.at, tuple(found), frozenset(optional))
+
+    def _entries(self, opening: Token) -> Node:
+        found: list[Entry] = []
+
+        def entry() -> Node:
+            optional = self._taken("?") is not None
+            key = self._expression(frozenset({":"}))
+            colon = self._match(":")
+            found.append(Entry(colon.at, key, self._expression(frozenset({",", "}"})), optional))
+            return key
+
+        self._list("}", frozenset({"}", ",", "?"}), entry, trailing=True)
+        self._match("}", self._after())
+        return MapLiteral(opening.at, tuple(found))
+
+    def _literal(self) -> Node:
+        first = self._next
+        sign = "-" if self._taken("-") is not None else ""
+        token = self._take()
+        if token.kind in _CONSTANTS:
+            return Literal(first.at, _CONSTANTS[token.kind])
+        try:
+            return Literal(first.at, _READERS[token.kind](sign + token.text))
+        except ValueError as problem:
+            self._source.report(first.at, str(problem))
+            return Node(first.at)
+
+    def _call(self, at: int, name: str, arguments: tuple[Node, ...], target: Node | None = None) -> Node:
+        expand = MACROS.get((name, len(arguments), target is not None))
+        if expand is None:
+            return Call(at, name, arguments, target)
+        try:
+            return expand(at, target, arguments)
+        except MacroError as problem:
+            self._source.report(problem.at, str(problem))
+            return Node(at)
+
+
+def _balanced(function: str, terms: list[Node], places: list[int]) -> Node:
+    """A chain of && or || as a tree that is no deeper than need be: its terms are in their order."""
+    if len(terms) == 1:
+        return terms[0]
+    middle = len(places) // 2
+    left = _balanced(function, terms[: middle + 1], places[:middle])
+    right = _balanced(function, terms[middle + 1 :], places[middle + 1 :])
+    return Call(places[middle], function, (left, right))
+
+
+def _int(text: str) -> int:
+    found = _whole(text)
+    if not -(2**63) <= found < 2**63:
+        raise ValueError("invalid int literal")
+    return found
+
+
+def _whole(text: str) -> int:
+    return int(text, 16) if "x" in text else int(text)
+
+
+def _uint(text: str) -> Uint:
+    found = _whole(text[:-1])
+    if found >= 2**64:
+        raise ValueError("invalid uint literal")
+    return Uint(found)
+
+
+def _double(text: str) -> float:
+    found = float(text)
+    if found in (float("inf"), float("-inf")):
+        raise ValueError("invalid double literal")
+    return found
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "NUM_INT": _int,
+    "NUM_UINT": _uint,
+    "NUM_FLOAT": _double,
+    "STRING": strings.text,
+    "BYTES": lambda text: strings.data(text[1:]),
+}
