@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, proxy, scheduler, schema
+from benchmarks import apiserver, cel, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -12,6 +12,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *scheduler.BENCHMARKS,
     *proxy.BENCHMARKS,
     *schema.BENCHMARKS,
+    *cel.BENCHMARKS,
 )
 
 

@@ -22,7 +22,8 @@ from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError
 
 _STANDARD = frozenset(each.name for each in standard.FUNCTIONS)
-_DEPTH = 20_000
+# Functions of the tree and of its evaluation call each other as deep as an expression may nest; that is bounded.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 
 class Environment:
@@ -60,7 +61,6 @@ class Environment:
 
     def compile(self, source: str) -> Program:
         """Raises CompileError with everything that is wrong."""
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEPTH))
         text = Source(source)
         root = parse(text)
         if root is None:

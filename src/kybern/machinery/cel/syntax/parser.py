@@ -5,6 +5,7 @@ that an expression with two has two messages: it drops one token that does not b
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from kybern.machinery.cel.source import Source
 from kybern.machinery.cel.syntax import strings
@@ -114,10 +115,10 @@ class _Parser:
         self._syntax(token, f"mismatched input '{token.text}' expecting {expected(frozenset({kind}))}")
         raise _StopError
 
-    def _begin(self, also: frozenset[str] = frozenset()) -> bool:
+    def _begin(self, also: frozenset[str] = frozenset(), without: str = "") -> bool:
         """Whether what may come does come; one token too many is dropped, others are skipped."""
         token = self._next
-        wanted = _FIRST | also
+        wanted = (_FIRST | also) - {without}
         if token.kind in wanted:
             return True
         behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
@@ -184,6 +185,8 @@ class _Parser:
         places = []
         while self._next.kind == kind:
             places.append(self._take().at)
+        if kind == "-" and self._next.kind not in _FIRST - {"!"}:
+            self._no_way("-" * len(places))
         operand = self._member()
         return operand if len(places) % 2 == 0 else Call(places[0], "!_" if kind == "!" else "-_", (operand,))
 
@@ -191,8 +194,15 @@ class _Parser:
         behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
         return self._next.kind == "-" and behind.kind in ("NUM_INT", "NUM_FLOAT")
 
+    def _no_way(self, before: str) -> NoReturn:
+        """What is written so far leads nowhere, and the next token is where that shows."""
+        token = self._next
+        text = "" if token.kind == END else token.text
+        self._syntax(token, f"no viable alternative at input '{before}{text}'")
+        raise _StopError
+
     def _member(self) -> Node:
-        if not self._begin():
+        if not self._begin(without="!"):
             return Node(self._next.at)
         found = self._primary()
         count = 1
@@ -219,15 +229,13 @@ class _Parser:
         return self._call(opening.at, field, self._arguments(), operand)
 
     def _no_field(self, dot: Token, token: Token, *, optional: bool) -> None:
-        between = "?" if optional else ""
         if optional:
             kinds = expected(frozenset({"IDENTIFIER", "ESC_IDENTIFIER"}))
             self._syntax(token, f"mismatched input '{token.text}' expecting {kinds}")
         elif token.kind in _CONSTANTS:
             self._syntax(token, f"mismatched input '{token.text}' expecting IDENTIFIER")
         else:
-            text = "" if token.kind == END else token.text
-            self._syntax(token, f"no viable alternative at input '{dot.text}{between}{text}'")
+            self._no_way(dot.text)
         raise _StopError
 
     def _field(self, token: Token) -> str:
@@ -368,6 +376,8 @@ class _Parser:
     def _literal(self) -> Node:
         first = self._next
         sign = "-" if self._taken("-") is not None else ""
+        if sign and self._next.kind not in ("NUM_INT", "NUM_FLOAT"):
+            self._no_way("-")
         token = self._take()
         if token.kind in _CONSTANTS:
             return Literal(first.at, _CONSTANTS[token.kind])
