@@ -53,16 +53,6 @@ class Optional:
 NONE = Optional(present=False)
 
 
-class Made(dict[str, Any]):
-    """An object that an expression made: ``name{field: value}``. ``TYPE`` is its type."""
-
-    __slots__ = ("TYPE",)
-
-    def __init__(self, made: Type, fields: Mapping[str, Any]) -> None:
-        super().__init__(fields)
-        self.TYPE = made
-
-
 class EvaluationError(Exception):
     """An expression met a value that it cannot use. The message is cel-go's: ``no such key: x``, ``division by zero``.
 
@@ -74,3 +64,13 @@ class EvaluationError(Exception):
 
 class BudgetExceeded(EvaluationError):
     """The expression has cost more than it may."""
+
+
+class Made(dict[str, Any]):
+    """An object that an expression made: ``name{field: value}``. ``TYPE`` is its type."""
+
+    __slots__ = ("TYPE",)
+
+    def __init__(self, made: Type, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.TYPE = made

@@ -47,11 +47,13 @@ from tests.unit.machinery.cel.expressions import environment, error
         ("optional.none().value()", "optional.none() dereference"),
         ("double('NaN') < 1.0", "NaN values cannot be ordered"),
         ("{'a': 'b', 'c': 'b'}.transformMapEntry(k, v, {v: k})", "insert failed: key b already exists"),
-        ("dyn(1).all(x, true)", "got 'int', expected iterable type"),
+        ("dyn(1).all(x, true)", "got 'types.Int', expected iterable type"),
+        ("dyn('a').all(i, x, true)", "unsupported comprehension range type: types.String"),
+        ("{?'a': dyn(1)}", "cannot initialize optional entry 'a' from non-optional value 1"),
         ("[0].map(x, 1 / x)", "division by zero"),
         ("[0].exists_one(x, 1 / x == 1)", "division by zero"),
         ("[0, 1].all(x, 1 / x == 1)", "division by zero"),
-        ("[?dyn(1)]", "cannot initialize optional list element from non-optional value int"),
+        ("[?dyn(1)]", "cannot initialize optional list element from non-optional value 1"),
         ("timestamp('9999-12-31T23:59:59Z') + duration('1s')", "timestamp overflow"),
         ("duration('2562047h') + duration('2562047h')", "integer overflow"),
         ("timestamp(0).getHours('Nowhere/Land')", "unknown time zone Nowhere/Land"),
@@ -96,3 +98,13 @@ def test_constant_conversions_are_made_when_compiling() -> None:
         Exception, match="program instantiation failed: type conversion error from 'string' to 'int'"
     ):
         environment({}).compile("int('a')")
+
+
+def test_patterns_that_are_written_out_are_read_when_compiling() -> None:
+    with pytest.raises(
+        Exception, match=r"program instantiation failed: error parsing regexp: missing closing \]: `\[`"
+    ):
+        environment({}).compile("matches('a', '[')")
+    with pytest.raises(Exception, match="program instantiation failed: error parsing regexp"):
+        environment({}).compile("'a'.find('[')")
+    assert error("matches('a', x)", x="[") == "error parsing regexp: missing closing ]: `[`"

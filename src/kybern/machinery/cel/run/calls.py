@@ -40,36 +40,43 @@ def one(argument: Step, call: Invoke, count: Count | None) -> Step:
         except EvaluationError:
             frame.cost += _cost(count, (_FAILED,))
             raise
-        if count is None:
-            frame.cost += 1
-            return invoke(call, value)
-        return _counted(frame, call, count, (value,))
+        if count is not None:
+            return _counted(frame, call, count, (value,))
+        frame.cost += 1
+        try:
+            return call(value)
+        except (TypeError, AttributeError):
+            if value is None:
+                raise no_overload() from None
+            raise
 
     return step
 
 
 def two(left: Step, right: Step, call: Invoke, count: Count | None) -> Step:
-    def failed(frame: Frame, problem: EvaluationError) -> EvaluationError:
-        other = attempt(right, frame)
-        frame.cost += _cost(count, (_FAILED, _FAILED if isinstance(other, EvaluationError) else other))
-        return problem
-
     def step(frame: Frame) -> Any:
         try:
             one = left(frame)
         except BudgetExceeded:
             raise
         except EvaluationError as problem:
-            raise failed(frame, problem) from None
+            other = attempt(right, frame)
+            frame.cost += _cost(count, (_FAILED, _FAILED if isinstance(other, EvaluationError) else other))
+            raise problem from None
         try:
             other = right(frame)
         except EvaluationError:
             frame.cost += _cost(count, (one, _FAILED))
             raise
-        if count is None:
-            frame.cost += 1
-            return invoke(call, one, other)
-        return _counted(frame, call, count, (one, other))
+        if count is not None:
+            return _counted(frame, call, count, (one, other))
+        frame.cost += 1
+        try:
+            return call(one, other)
+        except (TypeError, AttributeError):
+            if one is None or other is None:
+                raise no_overload() from None
+            raise
 
     return step
 
@@ -95,24 +102,23 @@ def many(arguments: tuple[Step, ...], call: Invoke, count: Count | None) -> Step
 
 
 def _cost(count: Count | None, arguments: tuple[Any, ...]) -> int:
-    return 1 if count is None else count(arguments, _FAILED)
+    """The cost of a call that fails."""
+    if count is None:
+        return 1
+    try:
+        return count(arguments, _FAILED)
+    except TypeError:  # a null where the count asks for a length
+        return 1
 
 
 def _counted(frame: Frame, call: Invoke, count: Count, arguments: tuple[Any, ...]) -> Any:
     try:
         result = invoke(call, *arguments)
     except EvaluationError:
-        frame.cost += _cost_of_failure(count, arguments)
+        frame.cost += _cost(count, arguments)
         raise
     frame.cost += count(arguments, result)
     return result
-
-
-def _cost_of_failure(count: Count, arguments: tuple[Any, ...]) -> int:
-    try:
-        return count(arguments, _FAILED)
-    except TypeError:  # a null where the count asks for a length
-        return 1
 
 
 def choose(condition: Step, yes: Step, no: Step) -> Step:

@@ -50,6 +50,7 @@ def constant(value: Any) -> Planned:
 
 
 def no_overload() -> EvaluationError:
+    """cel-go's words for values that a function does not take."""
     return EvaluationError("no such overload")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from kybern.machinery.cel import measures, texts
 from kybern.machinery.cel.run.frame import Frame, Step
+from kybern.machinery.cel.run.reach import shown
 from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError, Made, Optional
 
@@ -21,10 +22,7 @@ def list_of(items: tuple[Step, ...], optional: frozenset[int]) -> Step:
             if i not in optional:
                 found.append(value)
             elif not isinstance(value, Optional):
-                kind = texts.type_name(value)
-                raise EvaluationError(
-                    f"cannot initialize optional list element from non-optional value {kind}"
-                )
+                raise EvaluationError(f"cannot initialize optional list element from {_plain_value(value)}")
             elif value.present:
                 found.append(value.value)
         return found
@@ -38,6 +36,10 @@ def _plain(items: tuple[Step, ...]) -> Step:
         return [each(frame) for each in items]
 
     return step
+
+
+def _plain_value(value: Any) -> str:
+    return f"non-optional value {shown(value)}"
 
 
 type Entries = tuple[tuple[Step, Step, bool], ...]
@@ -61,8 +63,9 @@ def entries_of(frame: Frame, entries: Iterable[tuple[Step, Step, bool]]) -> dict
         if not optional:
             found[key] = value
         elif not isinstance(value, Optional):
-            kind = texts.type_name(value)
-            raise EvaluationError(f"cannot initialize optional entry '{key}' from non-optional value {kind}")
+            raise EvaluationError(
+                f"cannot initialize optional entry '{shown(key)}' from {_plain_value(value)}"
+            )
         elif value.present:
             found[key] = value.value
         else:

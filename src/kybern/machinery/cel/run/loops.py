@@ -9,6 +9,11 @@ from kybern.machinery.cel.run.frame import UNSET, Frame, Step, attempt, no_overl
 from kybern.machinery.cel.run.reach import Slot
 from kybern.machinery.cel.values import EvaluationError
 
+_OWN = {
+    "bool": "types.Bool", "int": "types.Int", "uint": "types.Uint", "double": "types.Double", "string": "types.String",
+    "bytes": "types.Bytes", "null_type": "types.Null", "google.protobuf.Duration": "types.Duration",
+    "google.protobuf.Timestamp": "types.Timestamp", "optional_type": "*types.Optional", "type": "*types.Type",
+}  # fmt: skip
 _LOOP = {False: 2, True: 3}
 """What looking at the total costs before each item: ``all`` reads it, ``exists`` negates it as well."""
 
@@ -25,10 +30,17 @@ class Loop:
 
     def items(self, value: Any) -> Iterable[Any]:
         if not isinstance(value, list | tuple | dict):
-            raise EvaluationError(f"got '{texts.type_name(value)}', expected iterable type")
+            raise self._no_range(value)
         if self.second is None:
             return value
         return value.items() if isinstance(value, dict) else enumerate(value)
+
+    def _no_range(self, value: Any) -> EvaluationError:
+        """cel-go names its own types here."""
+        name = _OWN.get(texts.type_name(value), "ref.Val")
+        if self.second is not None:
+            return EvaluationError(f"unsupported comprehension range type: {name}")
+        return EvaluationError(f"got '{name}', expected iterable type")
 
     def put(self, slots: list[Any], each: Any) -> None:
         if self.second is None:

@@ -7,6 +7,7 @@ is asked of a set, which costs nothing.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kybern.machinery import regular
 from kybern.machinery.cel.check.checker import Checked, Chosen
 from kybern.machinery.cel.functions import Count, Overload
 from kybern.machinery.cel.run import calls, kinds, literals, loops, reach
@@ -25,10 +26,12 @@ from kybern.machinery.cel.syntax.tree import (
     Select,
 )  # fmt: skip
 from kybern.machinery.cel.types import DYN, Type
+from kybern.machinery.cel.values import EvaluationError
 
 _CONVERSIONS = frozenset(
     {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"}
 )
+_PATTERNS = frozenset({"matches", "find", "findAll"})
 _INDEX = frozenset({"_[_]", "_[?_]", "_?._"})
 _DYNAMIC = frozenset({"dyn", "parameter", "error"})
 
@@ -172,17 +175,36 @@ class Planner:
         if special is not None:
             return Planned(special(arguments))
         planned = tuple(self.plan(each) for each in arguments)
-        member = self._member(chosen, planned, arguments)
-        if member is not None:
-            return member
+        special_case = self._member(chosen, planned) or self._pattern(chosen, planned, arguments)
+        if special_case is not None:
+            return special_case
         call, count = self._calling(chosen, arguments)
         if chosen.function in _CONVERSIONS and len(planned) == 1 and planned[0].constant:
             return constant(call(planned[0].value))
         return Planned(_invoked(tuple(each.step for each in planned), call, count))
 
-    def _member(
+    def _pattern(
         self, chosen: Chosen, planned: tuple[Planned, ...], arguments: tuple[Node, ...]
     ) -> Planned | None:
+        """A pattern that is written out is read here, and the program fails when it is none.
+
+        Such a call is not like others of two: it is not counted when its text fails.
+        """
+        if chosen.function not in _PATTERNS or not planned[1].constant:
+            return None
+        try:
+            search = regular.compiled(planned[1].value).search
+        except regular.PatternError as problem:
+            raise EvaluationError(str(problem)) from None
+        call, count = self._calling(chosen, arguments)
+        if chosen.function == "matches" and self._known(self._checked.types[arguments[0]]):
+
+            def call(text: str, _pattern: str) -> bool:
+                return search(text) is not None
+
+        return Planned(calls.many(tuple(each.step for each in planned), call, count))
+
+    def _member(self, chosen: Chosen, planned: tuple[Planned, ...]) -> Planned | None:
         """Membership in a constant list."""
         listed = len(chosen.overloads) == 1 and chosen.overloads[0].name == "in_list"
         if not listed or not planned[1].constant:
