@@ -1,8 +1,14 @@
 """Patterns as Go reads them."""
 
+import itertools
+import re
+import time
+
 import pytest
 
 from kybern.machinery import regular
+from kybern.machinery.regular.machine import Machine
+from kybern.machinery.regular.tree import written
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ from kybern.machinery import regular
     ],
 )
 def test_patterns_find_what_they_find_in_go(pattern: str, text: str, found: list[str]) -> None:
-    assert regular.every(regular.compiled(pattern), text) == found
+    assert regular.compiled(pattern).every(text) == found
 
 
 @pytest.mark.parametrize(
@@ -92,14 +98,59 @@ def test_what_go_refuses_is_refused_in_its_words(pattern: str, says: str) -> Non
     ("limit", "found"), [(-1, ["1", "2", "3"]), (2, ["1", "2"]), (0, []), (9, ["1", "2", "3"])]
 )
 def test_a_limit_holds_from_nought(limit: int, found: list[str]) -> None:
-    assert regular.every(regular.compiled("[0-9]"), "1 2 3", limit) == found
+    assert regular.compiled("[0-9]").every("1 2 3", limit) == found
 
 
 def test_the_first_match_is_the_leftmost() -> None:
-    assert regular.first(regular.compiled("b|a"), "xab") == "a"
-    assert regular.first(regular.compiled("q"), "xab") == ""
+    assert regular.compiled("b|a").first("xab") == "a"
+    assert regular.compiled("q").first("xab") == ""
 
 
 def test_groups_nest_only_so_deep() -> None:
     with pytest.raises(regular.PatternError, match="expression nests too deeply"):
         regular.compiled("(" * 1001 + ")" * 1001)
+
+
+SIGNS = "ab1_ \n"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a", "a*", "a+?b", "(a|ab)(b|)", "(a|b)*b", "(a*)*b", "(a|a)*$", "^a*$", "(?m)^b", "(?m)a$", r"\ba", r"a\B", ".b.",
+     "(?s)a.b", "(a?){3}b", "a{2,3}", "a{2,}?b", "(ab|a)(bc|b)?", "[^a]+", "(?i)A_", "(|a)+", "(a|b|ab)*?b", "x*", r"\s+a",
+     "(?U)a+b*", "(a+b?)+"],
+)  # fmt: skip
+def test_the_machine_finds_what_python_finds(pattern: str) -> None:
+    found = regular.compiled(pattern)
+    machine, python = Machine.of(found.tree), re.compile(written(found.tree))
+    for length in range(5):
+        for signs in itertools.product(SIGNS, repeat=length):
+            text = "".join(signs)
+            span = python.search(text)
+            assert machine.find(text, 0) == (None if span is None else span.span()), text
+            assert machine.matches(text) is (span is not None), text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("(a+)+$", "a" * 40 + "b", False),
+        ("(a|a)*c", "a" * 40, False),
+        ("(a*)*(b*)*(c*)*d", "abc" * 30, False),
+        ("x*x*x*x*y", "x" * 3000, False),
+        (".*.*=.*", "x" * 5000 + "=", True),
+        ("^([a-z]+.?)+$", "abc." * 500, True),
+    ],
+)
+def test_no_pattern_takes_long(pattern: str, text: str, *, found: bool) -> None:
+    began = time.process_time()
+    assert regular.compiled(pattern).within(text) is found
+    assert (regular.compiled(pattern).first(text) != "") is found
+    assert time.process_time() - began < 5
+
+
+def test_what_would_be_too_large_is_refused() -> None:
+    with pytest.raises(regular.PatternError, match=r"invalid repeat count: `\{100\}`"):
+        regular.compiled("((a{100}){100}){100}")
+    with pytest.raises(regular.PatternError, match="expression too large"):
+        regular.compiled("(abcdefghijklmnopqrstuvwxyzabcdefghijkl){1000}")

@@ -5,7 +5,6 @@ fits, the one that came closest tells its complaints beside the sentence about t
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -124,7 +123,7 @@ def _equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-def pattern(text: str) -> re.Pattern[str] | None:
+def pattern(text: str) -> regular.Pattern | None:
     """A pattern of the schema; None for one that is none."""
     try:
         return regular.compiled(text)
@@ -140,7 +139,7 @@ def _string(value: str, schema: Mapping[str, Any], path: str, walk: Walk) -> Non
         walk.add(invalid(path, value, _said(path, f"should be at least {shortest} chars long")))
     wanted = schema.get("pattern")
     compiled = pattern(wanted) if wanted else None
-    if compiled is not None and not compiled.search(value):
+    if compiled is not None and not compiled.within(value):
         walk.add(invalid(path, value, _said(path, f"should match '{wanted}'")))
     if schema.get("format") and not fits(schema["format"], value):
         walk.add(_wrong(value, schema["format"], path))

@@ -10,14 +10,14 @@ from kybern.machinery.cel.values import EvaluationError
 
 
 def find(text: str, pattern: str) -> str:
-    return regular.first(_compiled(pattern), text)
+    return _compiled(pattern).first(text)
 
 
 def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    return regular.every(_compiled(pattern), text, limit)
+    return _compiled(pattern).every(text, limit)
 
 
-def _compiled(pattern: str) -> Any:
+def _compiled(pattern: str) -> regular.Pattern:
     try:
         return regular.compiled(pattern)
     except regular.PatternError as problem:
