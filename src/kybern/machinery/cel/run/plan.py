@@ -193,14 +193,14 @@ class Planner:
         if chosen.function not in _PATTERNS or not planned[1].constant:
             return None
         try:
-            search = regular.compiled(planned[1].value).search
+            pattern = regular.compiled(planned[1].value)
         except regular.PatternError as problem:
             raise EvaluationError(str(problem)) from None
         call, count = self._calling(chosen, arguments)
         if chosen.function == "matches" and self._known(self._checked.types[arguments[0]]):
 
             def call(text: str, _pattern: str) -> bool:
-                return search(text) is not None
+                return pattern.within(text)
 
         return Planned(calls.many(tuple(each.step for each in planned), call, count))
 

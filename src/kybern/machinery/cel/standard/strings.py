@@ -13,7 +13,7 @@ _TWO = (STRING, STRING)
 
 def matches(text: str, pattern: str) -> bool:
     try:
-        return regular.compiled(pattern).search(text) is not None
+        return regular.compiled(pattern).within(text)
     except regular.PatternError as problem:
         raise EvaluationError(str(problem)) from None
 
