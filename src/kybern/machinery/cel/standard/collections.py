@@ -21,6 +21,14 @@ def _each_count(arguments: tuple[Any, ...], _result: Any) -> int:
     return measures.size_of(arguments[1])
 
 
+def _has_key(key: Any, entries: dict[Any, Any]) -> bool:
+    """Lists and maps are keys of nothing."""
+    try:
+        return key in entries
+    except TypeError:
+        return False
+
+
 def insert(into: dict[Any, Any], key: Any, value: Any) -> dict[Any, Any]:
     if key in into:
         shown = str(key).lower() if isinstance(key, bool) else key
@@ -50,7 +58,7 @@ FUNCTIONS: tuple[Function, ...] = (
         "@in",
         (
             Overload("in_list", (A, _LIST), BOOL, among, estimate=_each, count=_each_count),
-            Overload("in_map", (A, _MAP), BOOL, lambda key, entries: key in entries),
+            Overload("in_map", (A, _MAP), BOOL, _has_key),
         ),
     ),
     Function(
