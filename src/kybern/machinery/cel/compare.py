@@ -6,7 +6,7 @@ Values of different types are different, which is no error.
 
 from typing import Any
 
-from kybern.machinery.cel.values import Optional
+from kybern.machinery.cel.values import ListMap, ListSet, Optional
 
 
 def number(value: Any) -> bool:
@@ -28,7 +28,17 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def _items(one: list[Any] | tuple[Any, ...], other: list[Any] | tuple[Any, ...]) -> bool:
-    return len(one) == len(other) and all(map(equal, one, other))
+    if len(one) != len(other):
+        return False
+    if isinstance(one, ListSet):
+        return all(among(each, one) for each in other) and all(among(each, other) for each in one)
+    if isinstance(one, ListMap):
+        return all(any(_fits(one, mine, each) for mine in one) for each in other)
+    return all(map(equal, one, other))
+
+
+def _fits(values: ListMap, one: Any, other: Any) -> bool:
+    return equal(values.key(one), values.key(other)) and equal(one, other)
 
 
 def _entries(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
@@ -54,3 +64,27 @@ def _above(one: Any, other: Any) -> bool:
         return bool(one > other)
     except TypeError:
         return False
+
+
+def joined(one: list[Any] | tuple[Any, ...], other: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """The operator ``+`` for lists: sets take what they have not, maps put what has their key in its place."""
+    if isinstance(one, ListSet):
+        return ListSet([*one, *_new(one, other)])
+    if not isinstance(one, ListMap):
+        return [*one, *other]
+    found = ListMap(list(one), one.keys)
+    for each in other:
+        at = next((i for i, mine in enumerate(found) if equal(found.key(mine), found.key(each))), None)
+        if at is None:
+            found.append(each)
+        else:
+            found[at] = each
+    return found
+
+
+def _new(one: list[Any], other: list[Any] | tuple[Any, ...]) -> list[Any]:
+    found: list[Any] = []
+    for each in other:
+        if not among(each, one) and not among(each, found):
+            found.append(each)
+    return found

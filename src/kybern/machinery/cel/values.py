@@ -53,6 +53,25 @@ class Optional:
 NONE = Optional(present=False)
 
 
+class ListSet(list[Any]):
+    """A list in which the order means nothing: x-kubernetes-list-type set."""
+
+    __slots__ = ()
+
+
+class ListMap(list[Any]):
+    """A list whose items are told apart by some of their fields: x-kubernetes-list-type map."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, items: list[Any], keys: tuple[str, ...]) -> None:
+        super().__init__(items)
+        self.keys = keys
+
+    def key(self, item: Any) -> tuple[Any, ...]:
+        return tuple(item.get(key) for key in self.keys) if isinstance(item, dict) else (item,)
+
+
 class EvaluationError(Exception):
     """An expression met a value that it cannot use. The message is cel-go's: ``no such key: x``, ``division by zero``.
 
