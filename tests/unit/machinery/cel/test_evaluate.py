@@ -7,7 +7,7 @@ import pytest
 
 from kybern.machinery.cel import BudgetExceeded, EvaluationError
 from kybern.machinery.cel.types import DYN, INT, STRING, Type, list_of, map_of, object_of, optional_of
-from kybern.machinery.cel.values import NONE, Duration, Optional, Timestamp, Uint
+from kybern.machinery.cel.values import NONE, Duration, ListMap, ListSet, Optional, Timestamp, Uint
 from tests.unit.machinery.cel.expressions import environment, error, value
 
 
@@ -430,3 +430,20 @@ def test_errors_know_what_was_spent() -> None:
     with pytest.raises(EvaluationError, match="no such key: b") as found:
         program.evaluate({"d": {"a": {}, "c": 1}})
     assert found.value.cost == 6
+
+
+def test_sets_and_maps_of_items_are_joined_as_such() -> None:
+    listed = list_of(map_of(STRING, STRING))
+    variables = {
+        "s": ListSet(["a", "b"]),
+        "m": ListMap([{"k": "a", "v": "1"}, {"k": "b", "v": "2"}], ("k",)),
+    }
+
+    def found(text: str) -> Any:
+        return environment({"s": list_of(STRING), "m": listed}).compile(text).evaluate(variables)[0]
+
+    assert found("s + ['b', 'c']") == ["a", "b", "c"]
+    assert found("s == ['b', 'a']") is True
+    assert found("['b', 'a'] == s") is False
+    assert found("m + [{'k': 'a', 'v': '3'}]") == [{"k": "a", "v": "3"}, {"k": "b", "v": "2"}]
+    assert found("s.map(x, x) + ['a']") == ["a", "b", "a"]

@@ -101,6 +101,20 @@ def many(arguments: tuple[Step, ...], call: Invoke, count: Count | None) -> Step
     return step
 
 
+def matches(argument: Step, within: Callable[[str], bool], cost: int) -> Step:
+    """``text.matches(pattern)`` with a pattern that is known; ``cost`` is the pattern's for ten characters."""
+
+    def step(frame: Frame) -> Any:
+        text = argument(frame)
+        if not isinstance(text, str):
+            frame.cost += cost
+            raise no_overload()
+        frame.cost += (len(text) + 10) // 10 * cost
+        return within(text)
+
+    return step
+
+
 def _cost(count: Count | None, arguments: tuple[Any, ...]) -> int:
     """The cost of a call that fails."""
     if count is None:

@@ -4,10 +4,12 @@ As in cel-go, constant are literals, lists and maps of constants, and conversion
 is asked of a set, which costs nothing.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kybern.machinery import regular
+from kybern.machinery.cel import measures
 from kybern.machinery.cel.check.checker import Checked, Chosen
 from kybern.machinery.cel.functions import Count, Overload
 from kybern.machinery.cel.run import calls, kinds, literals, loops, reach
@@ -25,12 +27,14 @@ from kybern.machinery.cel.syntax.tree import (
     Node,
     Select,
 )  # fmt: skip
-from kybern.machinery.cel.types import DYN, Type
+from kybern.machinery.cel.types import BOOL, DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, UINT, Type
 from kybern.machinery.cel.values import EvaluationError
 
 _CONVERSIONS = frozenset(
     {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"}
 )
+_EQUALITY: Mapping[str, Callable[..., Any]] = {"_==_": operator.eq, "_!=_": operator.ne}
+_FIXED = (BOOL, INT, UINT, DOUBLE, TIMESTAMP, DURATION)
 _PATTERNS = frozenset({"matches", "find", "findAll"})
 _INDEX = frozenset({"_[_]", "_[?_]", "_?._"})
 _DYNAMIC = frozenset({"dyn", "parameter", "error"})
@@ -196,12 +200,10 @@ class Planner:
             pattern = regular.compiled(planned[1].value)
         except regular.PatternError as problem:
             raise EvaluationError(str(problem)) from None
+        if chosen.overloads[0].name == "matches_string" and self._checked.types[arguments[0]] == STRING:
+            cost = measures.scaled(len(planned[1].value), measures.PATTERN)
+            return Planned(calls.matches(planned[0].step, pattern.within, cost))
         call, count = self._calling(chosen, arguments)
-        if chosen.function == "matches" and self._known(self._checked.types[arguments[0]]):
-
-            def call(text: str, _pattern: str) -> bool:
-                return pattern.within(text)
-
         return Planned(calls.many(tuple(each.step for each in planned), call, count))
 
     def _member(self, chosen: Chosen, planned: tuple[Planned, ...]) -> Planned | None:
@@ -225,7 +227,11 @@ class Planner:
         into = self._scope.get(RESULT) if _reads_total(arguments) else None
         if into is not None and into.mutable and chosen.function in _IN_PLACE:
             return _IN_PLACE[chosen.function](overloads[0]), count
-        exact = all(self._known(self._checked.types[each]) for each in arguments)
+        types = [self._checked.types[each] for each in arguments]
+        plain = _EQUALITY.get(chosen.function)
+        if plain is not None and types[0] == types[1] and types[0] in (*_FIXED, STRING):
+            return plain, None if types[0] in _FIXED else count
+        exact = all(map(self._known, types))
         if len(overloads) == 1 and (exact or _takes_all(overloads[0])):
             return overloads[0].call, count
         return kinds.choose(chosen.function, overloads), count

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kybern.machinery.cel import measures, moments
+from kybern.machinery.cel.compare import joined
 from kybern.machinery.cel.functions import Function, Overload, Range
 from kybern.machinery.cel.types import BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, A, Type, list_of
 from kybern.machinery.cel.values import Duration, EvaluationError, Timestamp, Uint
@@ -81,10 +82,6 @@ def _span(nanoseconds: int) -> Duration:
     return Duration(whole(nanoseconds))
 
 
-def _joined_list(one: Any, other: Any) -> list[Any]:
-    return [*one, *other]
-
-
 def _sum_size(sizes: tuple[Range, ...]) -> Range:
     return measures.sum_of(Range(sizes[0].least, sizes[0].most), Range(sizes[1].least, sizes[1].most))
 
@@ -120,7 +117,7 @@ FUNCTIONS: tuple[Function, ...] = (
             Overload("add_duration_timestamp", (_D, _T), _T, lambda one, other: _later(other, one.nanoseconds)),
             Overload("add_timestamp_duration", (_T, _D), _T, lambda one, other: _later(one, other.nanoseconds)),
             _two("add_int64", INT, add),
-            Overload("add_list", (_LIST, _LIST), _LIST, _joined_list, size=_sum_size),
+            Overload("add_list", (_LIST, _LIST), _LIST, joined, size=_sum_size),
             _text("add_string", STRING),
             _two("add_uint64", UINT, lambda one, other: natural(one + other)),
         ),
