@@ -189,6 +189,13 @@ def test_comprehensions(text: str, expected: object) -> None:
         ("has({'a': 1}.b)", False),
         ("{'a': {'b': 2}}.a.b", 2),
         ("true in {true: 1}", True),
+        ("dyn(true) in {1: 'a'}", False),
+        ("dyn(1) in {true: 'a'}", False),
+        ("1 in {1: 'a'}", True),
+        ("{1: 'a'}[?dyn(true)].hasValue()", False),
+        ("{true: 'a'}[?dyn(1)].hasValue()", False),
+        ("{true: 'a'}[true]", "a"),
+        ("{1: 'a'}[1]", "a"),
     ],
 )
 def test_sizes_parts_and_places(text: str, expected: object) -> None:

@@ -82,16 +82,26 @@ def _read_total(slot: Slot, cost: int) -> Step:
 def find(value: Any, key: Any) -> Any:
     """What is at a key, or ABSENT; an error when there can be nothing at such a key."""
     if isinstance(value, dict):
-        try:
-            return value[key] if key in value else ABSENT  # noqa: SIM401  a lazy mapping answers so
-        except TypeError:
-            return ABSENT
+        return _entry(value, key)
     if isinstance(value, list | tuple):
         place = _place(key)
         return value[place] if 0 <= place < len(value) else ABSENT
     if isinstance(value, Optional):
         return find(value.value, key) if value.present else ABSENT
     return ABSENT
+
+
+def _entry(entries: dict[Any, Any], key: Any) -> Any:
+    """Python takes true for 1: where that may be, the key itself is looked for."""
+    try:
+        if key not in entries:
+            return ABSENT
+    except TypeError:
+        return ABSENT
+    if key in (0, 1):
+        same = (each for each in entries if isinstance(each, bool) == isinstance(key, bool) and each == key)
+        return next((entries[each] for each in same), ABSENT)
+    return entries[key]
 
 
 def _place(key: Any) -> int:
@@ -173,7 +183,11 @@ def place(operand: Step, qualifier: Qualifier, cost: int) -> Step:
         value = operand(frame)
         frame.cost += 1
         key = known if compute is None else compute(frame)
-        if type(value) is list and type(key) is int and 0 <= key < len(value):
+        if type(key) is str and type(value) is dict:
+            found = value.get(key, ABSENT)
+            if found is not ABSENT:
+                return found
+        elif type(value) is list and type(key) is int and 0 <= key < len(value):
             return value[key]
         return get(value, key)
 

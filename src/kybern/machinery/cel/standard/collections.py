@@ -22,11 +22,14 @@ def _each_count(arguments: tuple[Any, ...], _result: Any) -> int:
 
 
 def _has_key(key: Any, entries: dict[Any, Any]) -> bool:
-    """Lists and maps are keys of nothing."""
+    """Lists and maps are keys of nothing, and true is not 1."""
     try:
-        return key in entries
+        found = key in entries
     except TypeError:
         return False
+    if found and key in (0, 1):
+        return any(each == key and isinstance(each, bool) == isinstance(key, bool) for each in entries)
+    return found
 
 
 def insert(into: dict[Any, Any], key: Any, value: Any) -> dict[Any, Any]:
