@@ -1,13 +1,12 @@
 """What expressions may name, and how they are compiled.
 
-An environment is frozen; ``extend`` makes one with more variables. The parser's depth is that of the text, so Python is
-allowed to go deeper than it does by default: what the grammar allows must not fail for that.
+An environment is frozen; ``extend`` makes one with more variables.
 """
 
 import copy
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from kybern.machinery.cel import standard
 from kybern.machinery.cel.check import literals
@@ -16,14 +15,13 @@ from kybern.machinery.cel.check.scope import Declarations
 from kybern.machinery.cel.functions import Function, Library
 from kybern.machinery.cel.libraries import LIBRARIES
 from kybern.machinery.cel.program import Program
+from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.source import CompileError, Source
 from kybern.machinery.cel.syntax.parser import parse
 from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError
 
 _STANDARD = frozenset(each.name for each in standard.FUNCTIONS)
-# Functions of the tree and of its evaluation call each other as deep as an expression may nest; that is bounded.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 
 class Environment:
@@ -61,6 +59,12 @@ class Environment:
 
     def compile(self, source: str) -> Program:
         """Raises CompileError with everything that is wrong."""
+        try:
+            return self._compile(source)
+        except RecursionError:
+            return with_room(partial(self._compile, source))
+
+    def _compile(self, source: str) -> Program:
         text = Source(source)
         root = parse(text)
         if root is None:

@@ -1,11 +1,13 @@
 """A compiled expression: what it gives, what it reads, what it costs."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from kybern.machinery.cel.check.checker import Checked
 from kybern.machinery.cel.estimate import Sizes, estimate
 from kybern.machinery.cel.functions import Range
+from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.run.frame import UNSET, Frame
 from kybern.machinery.cel.run.plan import Planner
 from kybern.machinery.cel.types import Type
@@ -47,6 +49,8 @@ class Program:
                 frame.check()
         except EvaluationError as problem:
             raise self._with_cost(problem, frame) from None
+        except RecursionError:
+            return with_room(partial(self.evaluate, variables, budget))
         return found, frame.cost
 
     @staticmethod
@@ -64,4 +68,7 @@ class Program:
         ``sizes`` says that of what lies at a path: a variable, then fields, ``@items``, ``@keys`` and ``@values``; None
         where it is not known. Without it nothing is known, and what grows with its arguments has no bound.
         """
-        return estimate(self._checked, sizes)
+        try:
+            return estimate(self._checked, sizes)
+        except RecursionError:
+            return with_room(partial(estimate, self._checked, sizes))

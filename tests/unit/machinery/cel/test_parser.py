@@ -1,5 +1,7 @@
 """What the grammar takes, and what is said of what it does not take."""
 
+import sys
+
 import pytest
 
 from kybern.machinery.cel.source import Source
@@ -266,6 +268,25 @@ def test_expressions_have_a_depth() -> None:
         wrong("(" * 251 + "1" + ")" * 251) == "ERROR: <input>:-1:0: expression recursion limit exceeded: 250"
     )
     assert messages("1" + " + 1" * 250) == ["expression recursion limit exceeded: 250"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[" * 240, None),
+        ("size([" * 100 + "1" + "])" * 100, 1),
+        ("-(1 + " * 240 + "0" + ")" * 240, 0),
+        ("".join(f"{i} == 240 ? {i} : " for i in range(240)) + "7", 7),
+    ],
+)
+def test_what_the_grammar_allows_does_not_end_at_pythons_limit(text: str, expected: int | None) -> None:
+    limit = sys.getrecursionlimit()
+
+    if expected is None:
+        assert "Syntax error" in wrong(text)
+    else:
+        assert value(text) == expected
+    assert sys.getrecursionlimit() == limit
 
 
 def test_chains_of_logic_may_be_long() -> None:
