@@ -17,7 +17,7 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, str):
         return isinstance(other, str) and one == other
     if number(one):
-        return number(other) and bool(one == other)
+        return number(other) and _same_number(one, other)
     if isinstance(one, list | tuple):
         return isinstance(other, list | tuple) and _items(one, other)
     if isinstance(one, dict):
@@ -25,6 +25,13 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, Optional) and isinstance(other, Optional):
         return one.present == other.present and (not one.present or equal(one.value, other.value))
     return type(one) is type(other) and bool(one == other)
+
+
+def _same_number(one: Any, other: Any) -> bool:
+    """Where one is a double, both are taken for doubles: large integers lose what those cannot hold."""
+    if isinstance(one, float) or isinstance(other, float):
+        return float(one) == float(other)
+    return bool(one == other)
 
 
 def _items(one: list[Any] | tuple[Any, ...], other: list[Any] | tuple[Any, ...]) -> bool:

@@ -91,6 +91,7 @@ def test_arithmetic(text: str, expected: object) -> None:
         ("type(duration('1s')) == google.protobuf.Duration", True),
         ("type(optional.none()) == optional_type", True),
         ("dyn(9223372036854775807) < 9223372036854775808.0", False),
+        ("dyn(9223372036854775807) == 9223372036854775808.0", True),
     ],
 )
 def test_equality_and_order(text: str, expected: object) -> None:
