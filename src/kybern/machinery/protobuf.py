@@ -8,7 +8,7 @@ for among the meta types, too. A stream of watch events frames each event by its
 from collections.abc import Mapping
 from typing import Any
 
-from kybern.machinery import codec, protomessage, wire
+from kybern.machinery import codec, protomessage, prototables, protowrite, wire
 from kybern.machinery.errors import BadRequest, NotAcceptable
 from kybern.machinery.kind import Raw
 
@@ -31,7 +31,7 @@ def _message(api_version: str, kind: str) -> str | None:
     group, _, version = api_version.rpartition("/")
     base = _PACKAGES.get(group) or f"k8s.io.api.{group.partition('.')[0]}"
     for package in (f"{base}.{version}", META):
-        if protomessage.known(package, kind):
+        if prototables.known(package, kind):
             return f"{package}.{kind}"
     return None
 
@@ -70,20 +70,34 @@ def _unwrap(data: memoryview) -> Raw:
     return head | protomessage.read(full, raw)
 
 
-def encode(value: Mapping[str, Any]) -> bytes:
-    """A JSON object with apiVersion and kind as a body; raises NotAcceptable for kinds without a protobuf form."""
-    api_version, kind = str(value.get("apiVersion", "")), str(value.get("kind", ""))
+def writer(api_version: str, kind: str) -> protowrite.Writer:
+    """What makes a kind's messages of JSON objects; raises NotAcceptable for kinds without a protobuf form."""
     full = _message(api_version, kind)
     if full is None:
         raise NotAcceptable(f"{kind} in {api_version} has no protobuf form")
+    return protowrite.writer(full)
+
+
+def envelope(api_version: str, kind: str, message: bytes) -> bytes:
+    """An object's message as a body."""
     names = wire.text(1, api_version) + wire.text(2, kind)
-    unknown = wire.delimited(1, names) + wire.delimited(2, protomessage.write(full, dict(value)))
-    return MAGIC + unknown + wire.text(3, "") + wire.text(4, "")
+    return b"%b%b\x12%b%b\x1a\x00\x22\x00" % (
+        MAGIC,
+        wire.delimited(1, names),
+        protowrite.size(message),
+        message,
+    )
 
 
-def encode_event(event: str, value: Mapping[str, Any]) -> bytes:
-    """One watch event as a frame of the stream."""
-    message = wire.text(1, event) + wire.delimited(2, wire.delimited(1, encode(value)))
+def encode(value: Mapping[str, Any]) -> bytes:
+    """A JSON object with apiVersion and kind as a body; raises NotAcceptable for kinds without a protobuf form."""
+    api_version, kind = str(value.get("apiVersion", "")), str(value.get("kind", ""))
+    return envelope(api_version, kind, writer(api_version, kind)(value))
+
+
+def frame(event: str, body: bytes) -> bytes:
+    """One watch event of the stream, from the body of its object."""
+    message = wire.text(1, event) + wire.delimited(2, wire.delimited(1, body))
     return len(message).to_bytes(4, "big") + message
 
 

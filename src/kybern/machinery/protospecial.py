@@ -3,9 +3,9 @@
 Each has a reader (message bytes to JSON value) and a writer (JSON value to message bytes).
 """
 
-import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from kybern.machinery import codec, times, wire
@@ -49,11 +49,12 @@ def _write_int_or_string(value: Any) -> bytes:
     return b"\x08\x00" + wire.tag(2, wire.VARINT) + wire.varint(value) + wire.text(3, "")
 
 
-def _moment(data: memoryview) -> Any:
+def _moment(data: memoryview) -> datetime | None:
+    """Go's zero time has no bytes at all; all else is a time, the epoch too."""
+    if not data:
+        return None
     found = _Fields(data)
     seconds, nanos = found.number(1), found.number(2)
-    if not seconds and not nanos:
-        return None
     try:
         return times.EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
     except OverflowError as error:
@@ -70,7 +71,9 @@ def _read_micro_time(data: memoryview) -> str | None:
     return None if moment is None else times.form_micro(moment)
 
 
-def _write_time(value: Any) -> bytes:
+@lru_cache(maxsize=4096)
+def _write_time(value: str) -> bytes:
+    """Objects have few different times, and many objects the same."""
     span = times.parse(value) - times.EPOCH
     seconds, micro = span.days * 86400 + span.seconds, span.microseconds
     return b"\x08" + wire.varint(seconds) + b"\x10" + wire.varint(micro * 1000)
@@ -82,7 +85,7 @@ def _read_json(data: memoryview) -> Any:
 
 
 def _write_json(value: Any) -> bytes:
-    return wire.delimited(1, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    return wire.delimited(1, codec.encode_json(value))
 
 
 def _read_strings(data: memoryview) -> list[str]:
