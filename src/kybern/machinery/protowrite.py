@@ -16,7 +16,7 @@ from kybern.machinery.protospecial import SPECIAL, Write
 from kybern.machinery.prototables import PROPS, RAW, Row
 
 type _Step = tuple[Write, bytes]
-_SIZES = tuple(wire.varint(size) for size in range(4096))
+_SIZES = tuple(size.to_bytes() for size in range(0x80))
 _ABSENT = {
     "k8s.io.apimachinery.pkg.api.resource.Quantity": "0",
     "k8s.io.apimachinery.pkg.util.intstr.IntOrString": 0,
@@ -26,7 +26,9 @@ _ABSENT = {
 def size(body: bytes) -> bytes:
     """The length of a body, as it stands before it."""
     length = len(body)
-    return _SIZES[length] if length < 4096 else wire.varint(length)
+    if length < 0x80:
+        return _SIZES[length]
+    return bytes((length & 0x7F | 0x80, length >> 7)) if length < 0x4000 else wire.varint(length)
 
 
 class Writer:

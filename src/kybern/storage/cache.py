@@ -23,6 +23,7 @@ from typing import Protocol
 from kybern.machinery.kind import Kind
 from kybern.storage.entry import Change, Entry
 from kybern.storage.labels import Labels
+from kybern.storage.messages import Messages
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
 from kybern.storage.value import Form
 
@@ -68,8 +69,9 @@ class Stale(Exception):
 class Cache:
     """The objects of one kind. ``run`` must be running for it to fill and follow."""
 
-    def __init__(self, store: Store, kind: Kind) -> None:
+    def __init__(self, store: Store, kind: Kind, messages: Messages | None = None) -> None:
         self.kind = kind
+        self.messages = messages or Messages()
         self.form = Form(kind)
         self.prefix = kind.prefix()
         self.revision = 0
@@ -103,6 +105,10 @@ class Cache:
         """Those below a prefix whose label has a value, in key order."""
         found = self._labels.having(label, value, self._ordered)
         return sorted([entry for entry in found if entry.key.startswith(prefix)], key=_key)
+
+    def message(self, entry: Entry) -> bytes:
+        """An entry as a protobuf message."""
+        return entry.message or self.messages.of(self.form, entry, keep=self._entries.get(entry.key) is entry)
 
     def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
@@ -171,6 +177,7 @@ class Cache:
         while page.more:
             page = await self._store.range(self.prefix, found[-1].key + "\0", PAGE, revision)
             found.extend(page.items)
+        self.messages.forget(self._entries.values())
         self._entries = {stored.key: self._entry(stored) for stored in found}
         self._keys = sorted(self._entries)
         self._ordered = [self._entries[key] for key in self._keys]
@@ -192,6 +199,11 @@ class Cache:
         for watcher in tuple(self._watchers):
             watcher.end()
         self._watchers.clear()
+
+    def close(self) -> None:
+        """Nobody will ask this cache any more."""
+        self.end()
+        self.messages.forget(self._entries.values())
 
     def _entry(self, stored: Stored) -> Entry:
         item = self.form.item(stored.value, stored.revision)
@@ -225,6 +237,8 @@ class Cache:
             self._ordered[at] = now
 
     def _record(self, change: Change) -> None:
+        if change.before is not None and change.before.message is not None:
+            self.messages.forget((change.before,))
         self._history.append(change)
         if len(self._history) > HISTORY:
             self._oldest = self._history.popleft().revision
@@ -245,6 +259,7 @@ class Caches:
     def __init__(self, store: Store, tasks: asyncio.TaskGroup) -> None:
         self._store = store
         self._tasks = tasks
+        self._messages = Messages()
         self._caches: dict[str, Cache] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asking = asyncio.Lock()
@@ -254,7 +269,7 @@ class Caches:
         """The cache of a stored kind; it may not be filled yet."""
         found = self._caches.get(kind.storage)
         if found is None:
-            found = self._caches[kind.storage] = Cache(self._store, kind)
+            found = self._caches[kind.storage] = Cache(self._store, kind, self._messages)
             self._running[kind.storage] = self._tasks.create_task(
                 found.run(), name=f"cache of {kind.storage}"
             )
@@ -265,7 +280,11 @@ class Caches:
         found = self._caches.pop(kind.storage, None)
         if found is not None:
             self._running.pop(kind.storage).cancel()
-            found.end()
+            found.close()
+
+    def known(self, kind: Kind) -> Cache | None:
+        """The cache of a stored kind, if anybody has asked for it."""
+        return self._caches.get(kind.storage)
 
     def running(self) -> tuple[Cache, ...]:
         return tuple(self._caches.values())

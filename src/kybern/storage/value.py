@@ -6,6 +6,7 @@ as it stands in a list: with its resourceVersion, without apiVersion and kind. V
 another order, or as protobuf, are brought into this form first.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ class Form:
         self.kind = kind.kind
         self.selectable = kind.selectable
         self._on_read = kind.on_read
+        self._write: Callable[[Raw], bytes] | None = None
         self.start = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
         self.head = self.start + b'"metadata":{'
 
@@ -71,6 +73,21 @@ class Form:
         rest = self.known(value)[len(self.head) :]
         comma = b"" if rest.startswith(b"}") else b","
         return b'"resourceVersion":"%d"%b%b' % (revision, comma, rest)
+
+    def message(self, item: bytes | Raw) -> bytes:
+        """The object as a protobuf message, from its list form or its values. Raises NotAcceptable."""
+        if self._write is None:
+            # Imported here: its tables are loaded when the first client asks for this form.
+            from kybern.machinery import protobuf  # noqa: PLC0415
+
+            self._write = protobuf.writer(self.api_version, self.kind)
+        return self._write(decoded(item) if isinstance(item, bytes) else item)
+
+    def enveloped(self, message: bytes) -> bytes:
+        """The object as it is answered alone in protobuf."""
+        from kybern.machinery import protobuf  # noqa: PLC0415
+
+        return protobuf.envelope(self.api_version, self.kind, message)
 
     def raw(self, value: bytes, revision: int) -> Raw:
         """The object as plain values, with apiVersion, kind and resourceVersion."""

@@ -75,14 +75,14 @@ def _add(message: Any, row: dict[str, Any], package: str) -> None:
     kind = row["type"]
     repeated = row.get("repeated") or kind.startswith("map<")
     field = message.field.add(
-        name=f"f{row['n']}",
+        name=row["name"],
         number=row["n"],
         label=_Proto.LABEL_REPEATED if repeated else _Proto.LABEL_OPTIONAL,
     )
     if kind.startswith("map<"):
         entry = message.nested_type.add(name=f"F{row['n']}Entry")
-        entry.field.add(name="f1", number=1, label=_Proto.LABEL_OPTIONAL, type=_Proto.TYPE_STRING)
-        value = entry.field.add(name="f2", number=2, label=_Proto.LABEL_OPTIONAL)
+        entry.field.add(name="key", number=1, label=_Proto.LABEL_OPTIONAL, type=_Proto.TYPE_STRING)
+        value = entry.field.add(name="value", number=2, label=_Proto.LABEL_OPTIONAL)
         _typed(value, kind[4:-1].partition(",")[2].strip(), package)
         field.type = _Proto.TYPE_MESSAGE
         field.type_name = f".{message.name}.{entry.name}"
@@ -100,7 +100,7 @@ def _typed(field: Any, kind: str, package: str) -> None:
 
 @lru_cache(maxsize=2048)
 def class_of(full: str) -> Any:
-    """The message class; its fields are called f1, f2 by their numbers."""
+    """The message class; its fields are called as in the facts, which is mostly as in JSON."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(full.replace(".", "_")))
 
 
@@ -110,8 +110,9 @@ def build(full: str, value: Any) -> Any:
     package, _, name = full.rpartition(".")
     special = _special(name, value)
     if special is not None:
-        for number, each in special.items():
-            _set(message, number, each, None, "")
+        for field in message.DESCRIPTOR.fields:
+            if field.number in special:
+                _set(message, field.name, special[field.number], None, "")
         return message
     for row in packages()[package][name]:
         _fill(message, row, package, value)
@@ -124,13 +125,13 @@ def _fill(message: Any, row: dict[str, Any], package: str, value: Mapping[str, A
     if kind.startswith("map<"):
         inner = kind[4:-1].partition(",")[2].strip()
         for key, item in sorted((each or {}).items(), key=lambda pair: str(pair[0]).encode()):
-            entry = getattr(message, f"f{row['n']}").add()
-            _set(entry, 1, key, "string", package)
-            _set(entry, 2, item, inner, package)
+            entry = getattr(message, row["name"]).add()
+            _set(entry, "key", key, "string", package)
+            _set(entry, "value", item, inner, package)
     elif row.get("repeated"):
-        getattr(message, f"f{row['n']}").extend(_value(kind, item, package) for item in each or ())
+        getattr(message, row["name"]).extend(_value(kind, item, package) for item in each or ())
     elif each is not None or not (row.get("pointer") or kind == "bytes"):
-        _set(message, row["n"], each, kind, package)
+        _set(message, row["name"], each, kind, package)
 
 
 def _value(kind: str, value: Any, package: str) -> Any:
@@ -139,8 +140,7 @@ def _value(kind: str, value: Any, package: str) -> Any:
     return value if kind in _TYPES else build(_full(kind, package), value)
 
 
-def _set(message: Any, number: int, value: Any, kind: str | None, package: str) -> None:
-    field = f"f{number}"
+def _set(message: Any, field: str, value: Any, kind: str | None, package: str) -> None:
     if kind is None or kind in _TYPES:
         if kind is not None:
             value = _ZEROS[kind] if value is None else _value(kind, value, package)
@@ -223,9 +223,9 @@ def binary(full: str, value: Any) -> bytes:
 def envelope(value: Mapping[str, Any]) -> bytes:
     """An object as upstream sends and stores it."""
     version, kind = value.get("apiVersion", ""), value["kind"]
-    unknown = class_of(f"{RUNTIME}.Unknown")(f3="", f4="")
-    unknown.f1.f1, unknown.f1.f2 = version, kind
-    unknown.f2 = binary(message_of(version, kind), value)
+    unknown = class_of(f"{RUNTIME}.Unknown")(contentEncoding="", contentType="")
+    unknown.typeMeta.apiVersion, unknown.typeMeta.kind = version, kind
+    unknown.raw = binary(message_of(version, kind), value)
     found: bytes = b"k8s\0" + unknown.SerializeToString(deterministic=True)
     return found
 
@@ -234,8 +234,8 @@ def opened(body: bytes) -> tuple[str, str, Any]:
     """An object in its envelope: its apiVersion, its kind, its message."""
     assert body[:4] == b"k8s\0", body[:20]
     unknown = class_of(f"{RUNTIME}.Unknown").FromString(body[4:])
-    version, kind = unknown.f1.f1, unknown.f1.f2
-    return version, kind, class_of(message_of(version, kind)).FromString(unknown.f2)
+    version, kind = unknown.typeMeta.apiVersion, unknown.typeMeta.kind
+    return version, kind, class_of(message_of(version, kind)).FromString(unknown.raw)
 
 
 def events(stream: bytes) -> list[tuple[str, str, Any]]:
@@ -244,7 +244,7 @@ def events(stream: bytes) -> list[tuple[str, str, Any]]:
     while stream:
         length = int.from_bytes(stream[:4], "big")
         event = class_of(f"{META}.WatchEvent").FromString(stream[4 : 4 + length])
-        _, kind, message = opened(event.f2.f1)
-        found.append((event.f1, kind, message))
+        _, kind, message = opened(event.object.raw)
+        found.append((event.type, kind, message))
         stream = stream[4 + length :]
     return found

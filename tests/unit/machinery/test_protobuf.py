@@ -239,7 +239,7 @@ def test_a_watch_event_is_framed() -> None:
     assert wire.binary(event) == b"ADDED"
     assert holds(protobuf.read_raw(memoryview(wire.binary(value))), BODIES[1])
     [(kind, name, secret)] = oracle.events(frame)
-    assert (kind, name, secret.f3) == ("ADDED", "Secret", "Opaque")
+    assert (kind, name, secret.type) == ("ADDED", "Secret", "Opaque")
 
 
 def test_an_object_in_an_envelope_inside_another_is_read() -> None:

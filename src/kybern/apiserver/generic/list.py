@@ -120,11 +120,18 @@ def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
     # Any version will do, so upstream's cache does not cut its answer into pages either.
     limit = 0 if asked.version == "0" else asked.limit
     if not limit or len(entries) <= limit:
-        return Many(call.kind, items(call, cache, entries), cache.revision)
+        return _many(call, cache, entries)
     shown = entries[:limit]
     following = token(cache.revision, shown[-1].key.removeprefix(prefix) + "\0")
     remaining = 0 if asked.selection else len(entries) - limit
-    return Many(call.kind, items(call, cache, shown), cache.revision, following, remaining)
+    return _many(call, cache, shown, following, remaining)
+
+
+def _many(call: Call, cache: Cache, entries: list[Entry], following: str = "", remaining: int = 0) -> Many:
+    shown = items(call, cache, entries)
+    if call.kind.conversion is not None:
+        return Many(call.kind, shown, cache.revision, following, remaining)
+    return Many(call.kind, shown, cache.revision, following, remaining, entries, cache)
 
 
 def items(call: Call, cache: Cache, entries: Sequence[Entry]) -> list[bytes]:
