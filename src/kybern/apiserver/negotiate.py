@@ -128,3 +128,14 @@ def _fitting(clauses: list[_Clause], *, shapes: bool, plain: tuple[str, ...] = K
                 pretty = params.get("pretty", "") in ("1", "true")
                 return Form(media, params.get("as", ""), params.get("v", "v1"), pretty)
     raise unknown_form(KNOWN)
+
+
+def aggregated(accept: str) -> str:
+    """The media type in which all of discovery is wanted as one document; empty when that is not asked for."""
+    for clause in _clauses(accept):
+        wanted = tuple(clause.params.get(key) for key in ("g", "v", "as"))
+        if wanted == ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"):
+            for media in KNOWN:
+                if _matches(clause.media, media):
+                    return media
+    return ""

@@ -1,6 +1,7 @@
 """Paths that are no resources: discovery, version, health, metrics, OpenAPI, and the list of them all."""
 
 import asyncio
+import hashlib
 import platform
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
 from kybern.apiserver.route import Table
 from kybern.daemon.version import VERSION
-from kybern.machinery.errors import ApiError, NotAcceptable
+from kybern.machinery.errors import NotAcceptable
 from kybern.machinery.kind import Raw
+from kybern.storage.value import encoded
 
 TEXT = "text/plain; charset=utf-8"
 MISSING = b"404 page not found\n"
@@ -169,13 +171,11 @@ class Paths:
         return self._document(_version(), asked)
 
     def _root(self, path: str, asked: Asked) -> Given:
-        form = _discovery_form(asked.accept)
-        if form is None:
-            raw = discovery.aggregated(path == "/apis", self.table)
-            body, _ = Renderer(negotiate.PLAIN, 0.0).body(Plain(raw))
-            return Given(body, discovery.AGGREGATED)
+        media = negotiate.aggregated(asked.accept) if "as=APIGroupDiscoveryList" in asked.accept else ""
+        if media:
+            return _aggregated(discovery.aggregated(path == "/apis", self.table), media, asked)
         raw = discovery.api_versions(self.address) if path == "/api" else discovery.group_list(self.table)
-        return _rendered(raw, form)
+        return self._document(raw, asked)
 
     def _discovered(self, path: str, asked: Asked) -> Given:
         parts = path.strip("/").split("/")
@@ -216,14 +216,11 @@ def _rendered(raw: Raw, form: Form) -> Given:
     return Given(body, content_type)
 
 
-def _discovery_form(accept: str) -> Form | None:
-    """How /api and /apis are wanted; None for the aggregated form."""
-    for clause in (part.strip() for part in accept.split(",")):
-        if "as=APIGroupDiscoveryList" not in clause:
-            break
-        if "v=v2" in clause.split(";") and "g=apidiscovery.k8s.io" in clause:
-            return None
-    try:
-        return negotiate.negotiate(accept, shapes=False)
-    except ApiError:
-        raise negotiate.unknown_form(negotiate.KNOWN) from None
+def _aggregated(raw: Raw, media: str, asked: Asked) -> Given:
+    """All of discovery; clients who have it already are told so."""
+    tag = f'"{hashlib.sha512(encoded(raw)).hexdigest().upper()}"'
+    headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
+    if asked.headers.get("If-None-Match") == tag:
+        return Given(b"", "", 304, headers)
+    found = _rendered(raw, Form(media))
+    return Given(found.body, media + discovery.AGGREGATED, 200, headers)
