@@ -36,6 +36,7 @@ from kybern.machinery.errors import (
 )
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
+from kybern.storage.value import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +285,7 @@ class Server:
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
             return self._refused(request, ServiceUnavailable("the server's cache is not filled yet"))
-        if isinstance(problem, Full):
+        if isinstance(problem, Full | Unreadable):
             return self._refused(request, InternalError(str(problem)))
         log.error("%s %s failed", request.method, request.path, exc_info=problem)
         return self._refused(request, InternalError(f"Internal error occurred: {type(problem).__name__}"))

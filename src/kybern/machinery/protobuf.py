@@ -36,16 +36,19 @@ def _message(api_version: str, kind: str) -> str | None:
     return None
 
 
-def decode(body: bytes) -> Raw:
-    """A body as a JSON object; raises BadRequest."""
+def decode(body: bytes, version: str = "") -> Raw:
+    """A body as a JSON object; raises BadRequest.
+
+    ``version`` is read instead of one that is not known here: messages keep their numbers from version to version.
+    """
     if body[:4] != MAGIC:
         raise BadRequest(
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
         )
-    return _unwrap(memoryview(body)[4:])
+    return _unwrap(memoryview(body)[4:], version)
 
 
-def _unwrap(data: memoryview) -> Raw:
+def _unwrap(data: memoryview, version: str) -> Raw:
     api_version = kind = content_type = ""
     raw = memoryview(b"")
     for number, form, value in wire.fields(data):
@@ -64,7 +67,7 @@ def _unwrap(data: memoryview) -> Raw:
     if content_type == "application/json":
         found: Raw = codec.decode_json(bytes(raw))[0]
         return head | found
-    full = _message(api_version, kind)
+    full = _message(api_version, kind) or (_message(version, kind) if version else None)
     if full is None:
         raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}" in protobuf')
     return head | protomessage.read(full, raw)

@@ -20,12 +20,14 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Protocol
 
+import msgspec
+
 from kybern.machinery.kind import Kind
 from kybern.storage.entry import Change, Entry
 from kybern.storage.labels import Labels
 from kybern.storage.messages import Messages
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
-from kybern.storage.value import Form
+from kybern.storage.value import Form, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +180,8 @@ class Cache:
             page = await self._store.range(self.prefix, found[-1].key + "\0", PAGE, revision)
             found.extend(page.items)
         self.messages.forget(self._entries.values())
-        self._entries = {stored.key: self._entry(stored) for stored in found}
+        entries = [entry for stored in found if (entry := self._entry(stored))]
+        self._entries = {entry.key: entry for entry in entries}
         self._keys = sorted(self._entries)
         self._ordered = [self._entries[key] for key in self._keys]
         self._labels.clear()
@@ -205,20 +208,22 @@ class Cache:
         self.end()
         self.messages.forget(self._entries.values())
 
-    def _entry(self, stored: Stored) -> Entry:
-        item = self.form.item(stored.value, stored.revision)
-        return Entry(stored.key, stored.revision, item, self.form)
+    def _entry(self, stored: Stored) -> Entry | None:
+        """The entry of a value; None, and a complaint, for what cannot be read: the others are served all the same."""
+        try:
+            item = self.form.item(stored.value, stored.revision)
+            return Entry(stored.key, stored.revision, item, self.form)
+        except (Unreadable, msgspec.DecodeError) as problem:
+            log.warning("Passing over %s: %s", stored.key, problem)
+            return None
 
     def apply(self, event: Event) -> None:
         """Take over one change and offer it to the watchers."""
         before = self._entries.get(event.key)
-        if event.now is None:
-            if before is None:
-                self._seen(event.revision)
-                return
-            now = None
-        else:
-            now = self._entry(event.now)
+        now = self._entry(event.now) if event.now is not None else None
+        if now is None and before is None:
+            self._seen(event.revision)
+            return
         self._put(event.key, now, new=before is None)
         self._labels.change(before, now)
         self._record(Change(event.revision, now, before))

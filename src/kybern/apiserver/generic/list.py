@@ -17,6 +17,7 @@ from kybern.apiserver.options import ListOptions, Selection
 from kybern.machinery.errors import BadRequest, Expired
 from kybern.storage.cache import Cache, Entry, Stale
 from kybern.storage.store import Compacted, Stored
+from kybern.storage.value import Unreadable
 
 CHUNK = 500
 
@@ -193,7 +194,10 @@ _GONE = (
 
 def _selected(call: Call, cache: Cache, selection: Selection, stored: Stored) -> bytes | None:
     """The item, unless the selection leaves it out."""
-    item = cache.form.item(stored.value, stored.revision)
+    try:
+        item = cache.form.item(stored.value, stored.revision)
+    except Unreadable:
+        return None
     if selection and not matcher(selection)(Entry(stored.key, stored.revision, item, cache.form)):
         return None
     return item if call.kind.conversion is None else converted(call, cache.form.raw_item(item))
