@@ -45,14 +45,17 @@ def decode(body: bytes, version: str = "") -> Raw:
         raise BadRequest(
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
         )
-    return _unwrap(memoryview(body)[4:], version)
+    try:
+        return _unwrap(body[4:], version)
+    except RecursionError as error:
+        raise BadRequest("exceeded max depth") from error
 
 
-def _unwrap(data: memoryview, version: str) -> Raw:
+def _unwrap(data: bytes, version: str) -> Raw:
     api_version = kind = content_type = ""
-    raw = memoryview(b"")
+    raw = b""
     for number, form, value in wire.fields(data):
-        if form != wire.BYTES or not isinstance(value, memoryview):
+        if form != wire.BYTES or not isinstance(value, bytes):
             continue
         if number == 1:
             names = {
@@ -62,15 +65,15 @@ def _unwrap(data: memoryview, version: str) -> Raw:
         elif number == 2:
             raw = value
         elif number == 4:
-            content_type = bytes(value).decode(errors="replace")
+            content_type = value.decode(errors="replace")
     head = {"apiVersion": api_version, "kind": kind}
     if content_type == "application/json":
-        found: Raw = codec.decode_json(bytes(raw))[0]
+        found: Raw = codec.decode_json(raw)[0]
         return head | found
     full = _message(api_version, kind) or (_message(version, kind) if version else None)
     if full is None:
         raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}" in protobuf')
-    return head | protomessage.read(full, raw)
+    return head | protomessage.reader(full)(raw)
 
 
 def writer(api_version: str, kind: str) -> protowrite.Writer:
@@ -104,12 +107,11 @@ def frame(event: str, body: bytes) -> bytes:
     return len(message).to_bytes(4, "big") + message
 
 
-def read_raw(data: memoryview) -> Any:
+def read_raw(data: bytes) -> Any:
     """A RawExtension: JSON, or an object in an envelope of its own."""
     for number, _, value in wire.fields(data):
-        if number == 1 and isinstance(value, memoryview) and len(value):
-            body = bytes(value)
-            return decode(body) if body[:4] == MAGIC else codec.decode_json(body)[0]
+        if number == 1 and isinstance(value, bytes) and len(value):
+            return decode(value) if value[:4] == MAGIC else codec.decode_json(value)[0]
     return None
 
 
