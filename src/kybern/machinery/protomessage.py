@@ -115,6 +115,12 @@ def _map_entry(kind: str) -> Callable[[Any], Any]:
     empty: Any = {"string": "", "bytes": ""}.get(kind)
 
     def read(data: bytes) -> tuple[str, Any]:
+        key_end = 2 + data[1] if len(data) > 3 and data[0] == wire.FIRST else len(data)
+        if key_end + 1 < len(data) and data[key_end] == wire.SECOND:
+            # The usual case: key and value in this order, both short, nothing else.
+            begin = key_end + 2
+            if data[1] < 0x80 and data[key_end + 1] == len(data) - begin < 0x80:
+                return str(data[2:key_end], "utf-8", "replace"), read_value(data[begin:])
         key, value = "", empty if empty is not None else read_value(b"")
         for place, _, each in wire.fields(data):
             if place == 1:
@@ -173,7 +179,7 @@ def _schema_or(what: str) -> Read:
 
 
 def _read_text(value: int | bytes) -> str:
-    return wire.binary(value).decode(errors="replace")
+    return str(value, "utf-8", "replace") if isinstance(value, bytes) else wire.binary(value).decode()
 
 
 _SCALARS: dict[str, Callable[[Any], Any]] = {

@@ -31,6 +31,8 @@ class _Fields:
 
 
 def _read_quantity(data: bytes) -> str:
+    if len(data) > 2 and data[0] == wire.FIRST and data[1] == len(data) - 2 < 0x80:
+        return str(data[2:], "utf-8", "replace")
     return _Fields(data).binary(1).decode(errors="replace") or "0"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from kybern.machinery.errors import BadRequest
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+FIRST, SECOND = 0x0A, 0x12  # the tags of fields 1 and 2, with a length
 _SIGNED = 1 << 63
 _WRAP = 1 << 64
 
