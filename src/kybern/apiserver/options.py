@@ -147,7 +147,7 @@ def _check_match(options: ListOptions) -> list[Cause]:
         text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
         return [Cause(at, "FieldValueForbidden", text)]
     if match == "Exact" and options.version == "0":
-        text = 'Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+        text = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         return [Cause(at, "FieldValueForbidden", text)]
     return []
 

@@ -43,6 +43,8 @@ class Stream:
         self.unsent: Callable[[], int] = lambda: 0
         self.sent = 0
         self._frames = Frames(call, cache, form, include)
+        # An event is no list: upstream ends such a watch at the first one, without a word.
+        self._mute = form.shape == "PartialObjectMetadataList"
         self._matches = listing.matcher(asked.selection)
         self._prefix = call.kind.prefix(call.namespace)
         self._all = not asked.selection
@@ -63,6 +65,13 @@ class Stream:
         self._since = revision
         entries = [entry for entry in self.cache.entries(self._prefix) if self._all or self._matches(entry)]
         return [self._frames.change("ADDED", entry, entry.item) for entry in entries]
+
+    def admit(self, frames: list[bytes]) -> list[bytes]:
+        """What is sent of the beginning."""
+        if self._mute and frames:
+            self.end()
+            return []
+        return frames
 
     def flow(self) -> None:
         """The beginning is written: send what happened meanwhile, and everything from now on."""
@@ -88,7 +97,7 @@ class Stream:
     def _send(self, frame: bytes) -> None:
         if self.closed.done():
             return
-        if self.unsent() > MOST_UNSENT:
+        if self._mute or self.unsent() > MOST_UNSENT:
             self.end()
             return
         self.write(frame)
@@ -158,7 +167,7 @@ async def begin(call: Call, form: Form, include: str = "") -> tuple[Stream, list
         return stream, [frames.error(problems.expired(wanted, expired.oldest), form)]
     if initial and asked.bookmarks and (asked.initial or not asked.version):
         found.append(stream.bookmark(initial=True))
-    return stream, found
+    return stream, stream.admit(found)
 
 
 async def _cache(call: Call, asked: ListOptions, *, initial: bool) -> Cache:
