@@ -1,11 +1,12 @@
 """An answer in the form that the client accepts: JSON, YAML, protobuf; whole, as metadata only, or as a table."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
+from kybern.api import columns
 from kybern.apiserver.answer import Answer, Many, One, Plain
 from kybern.apiserver.negotiate import JSON, PROTOBUF, Form
 from kybern.machinery.errors import NotAcceptable
@@ -86,12 +87,12 @@ class Renderer:
     def table(self, kind: Kind, objects: Iterable[Raw], metadata: Raw, *, headers: bool = True) -> Raw:
         """A table of objects that have apiVersion and kind."""
         table = kind.table or DEFAULT
-        columns = [_column(column) for column in table.columns] if headers else None
+        texts = columns.described(kind) if headers else {}
         return {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self.form.version}",
             "metadata": metadata,
-            "columnDefinitions": columns,
+            "columnDefinitions": [_column(column, texts) for column in table.columns] if headers else None,
             "rows": [self._row(table, raw) for raw in objects],
         }
 
@@ -128,12 +129,12 @@ def _metadata(raw: Raw, version: str) -> Raw:
     return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": raw["metadata"]}
 
 
-def _column(column: Column) -> Raw:
+def _column(column: Column, texts: Mapping[str, str]) -> Raw:
     return {
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.description,
+        "description": column.description or texts.get(column.name, ""),
         "priority": column.priority,
     }
 
