@@ -84,7 +84,7 @@ def selection(kind: Kind, query: Mapping[str, str], name: str = "") -> Selection
 
 
 def _unsupported(kind: Kind, key: str) -> str:
-    if kind.selectable or kind.group == "" or kind.custom:
+    if kind.selectable or kind.custom:
         return f"field label not supported: {key}"
     return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import platform
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class Paths:
         if path in ("/api", "/apis"):
             return self._root(path, asked)
         if path == "/":
-            return self._document({"paths": self.known()}, asked)
+            return _indented({"paths": self.known()})
         if path == "/version":
             return self._version(asked)
         if path == "/metrics":
@@ -168,7 +169,7 @@ class Paths:
     def _version(self, asked: Asked) -> Given:
         if not any(kind in asked.accept for kind in ("json", "*/*")) and asked.accept:
             raise negotiate.unknown_media(("application/json",))
-        return self._document(_version(), asked)
+        return _indented(_version())
 
     def _root(self, path: str, asked: Asked) -> Given:
         media = negotiate.aggregated(asked.accept) if "as=APIGroupDiscoveryList" in asked.accept else ""
@@ -209,6 +210,11 @@ class Paths:
         for endpoint, checks in self.health.checks.items():
             found |= {f"/{endpoint}", *(f"/{endpoint}/{name}" for name in checks)}
         return sorted(found)
+
+
+def _indented(raw: Raw) -> Given:
+    """Documents that are no objects are answered in one form only, for people to read."""
+    return Given(json.dumps(raw, indent=2).encode())
 
 
 def _rendered(raw: Raw, form: Form) -> Given:
