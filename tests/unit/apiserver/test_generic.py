@@ -231,8 +231,27 @@ async def test_pages_of_a_forgotten_revision_have_expired(make: Any, call: Any, 
     await make("configmaps", config_map("c"))
     await store.compact(await store.revision())
 
-    with pytest.raises(Expired):
+    with pytest.raises(Expired, match="use the continue token in this response") as expired:
         await listing.list_(call("configmaps", **{"limit": "1", "continue": first.continued}))
+    offered = expired.value.status()["metadata"]["continue"]
+    rest = await listing.list_(call("configmaps", **{"limit": "1", "continue": offered}))
+    last = await listing.list_(call("configmaps", **{"limit": "1", "continue": rest.continued}))
+
+    assert (names(rest), names(last)) == (["b"], ["c"])
+    assert rest.revision == last.revision > first.revision
+
+
+async def test_a_forgotten_revision_without_a_page_has_expired(make: Any, call: Any, store: Any) -> None:
+    await make("configmaps", config_map("a"))
+    first = await listing.list_(call("configmaps"))
+    await make("configmaps", config_map("b"))
+    await store.compact(await store.revision())
+
+    with pytest.raises(Expired, match="The resourceVersion for the provided list is too old") as expired:
+        await listing.list_(
+            call("configmaps", resourceVersion=str(first.revision), resourceVersionMatch="Exact")
+        )
+    assert expired.value.status()["metadata"] == {}
 
 
 async def test_an_autoscaler_is_one_object_in_both_versions(make: Any, engine: Any, call: Any) -> None:
