@@ -3,17 +3,15 @@
 Bodies are made and read with google.protobuf (``oracle``), not with the server's own codec.
 """
 
-import asyncio
 import base64
 import contextlib
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import pytest
 
 from tests.protocol.test_apiserver import Lab, Server, config_map, lab
@@ -415,47 +413,45 @@ def test_the_openapi_document_is_there_as_clients_ask_for_it(go: Go) -> None:
 class Watch:
     """A stream of events, taken apart by their lengths."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: Any) -> None:
         self.response = response
 
-    async def next(self) -> tuple[str, str, Any]:
-        head = await self.response.content.readexactly(4)
-        body = await self.response.content.readexactly(int.from_bytes(head, "big"))
+    def next(self) -> tuple[str, str, Any]:
+        head = self.response.read(4)
+        body = self.response.read(int.from_bytes(head, "big"))
         return oracle.events(head + body)[0]
 
 
-@contextlib.asynccontextmanager
-async def watched(go: Go, path: str, accept: str = ACCEPT, **query: str) -> AsyncIterator[Watch]:
-    headers = {"Accept": accept}
-    parameters = {"watch": "true", "timeoutSeconds": "20", **query}
-    connector = aiohttp.TCPConnector(ssl=go.server.context())
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        session.get(go.server.url + path, params=parameters, headers=headers) as response,
-        asyncio.timeout(10),
-    ):
+@contextlib.contextmanager
+def watched(go: Go, path: str, accept: str = ACCEPT, **query: str) -> Iterator[Watch]:
+    parameters = urlencode({"watch": "true", "timeoutSeconds": "20", **query})
+    request = urllib.request.Request(f"{go.server.url}{path}?{parameters}", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=10, context=go.server.context()) as response:
         yield Watch(response)
 
 
-async def test_a_reflector_lists_by_watching(go: Go) -> None:
-    await asyncio.to_thread(go.make, "secrets", secret("one"))
-    async with watched(
-            go, f"{NAMESPACE}/secrets",
-            sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true",
-        ) as stream:  # fmt: skip
+def test_a_reflector_lists_by_watching(go: Go) -> None:
+    go.make("secrets", secret("one"))
+    with watched(
+        go,
+        f"{NAMESPACE}/secrets",
+        sendInitialEvents="true",
+        resourceVersionMatch="NotOlderThan",
+        allowWatchBookmarks="true",
+    ) as stream:
         assert stream.response.headers["Content-Type"] == f"{PROTOBUF};stream=watch"
-        event, kind, found = await stream.next()
+        event, kind, found = stream.next()
         while event != "BOOKMARK":
             assert (event, kind) == ("ADDED", "Secret")
-            event, kind, found = await stream.next()
+            event, kind, found = stream.next()
         assert {entry.key: entry.value for entry in found.metadata.annotations} == {
             "k8s.io/initial-events-end": "true"
         }
-        await asyncio.to_thread(go.make, "secrets", secret("two"))
-        event, _, found = await stream.next()
+        go.make("secrets", secret("two"))
+        event, _, found = stream.next()
         assert (event, found.metadata.name, found.data[0].value) == ("ADDED", "two", b"\x00\xff")
-        await asyncio.to_thread(go.send, "DELETE", f"{NAMESPACE}/secrets/two")
-        event, _, found = await stream.next()
+        go.send("DELETE", f"{NAMESPACE}/secrets/two")
+        event, _, found = stream.next()
         assert (event, found.metadata.name) == ("DELETED", "two")
 
 
@@ -464,33 +460,34 @@ def secret(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
 
 
-async def test_a_watch_goes_on_from_a_list(go: Go) -> None:
-    listed = (await asyncio.to_thread(go.send, "GET", f"{NAMESPACE}/pods?resourceVersion=0")).opened(
-        "PodList"
-    )
-    async with watched(
-            go, f"{NAMESPACE}/pods", resourceVersion=listed.metadata.resourceVersion,
-            fieldSelector="metadata.name=followed", allowWatchBookmarks="true",
-        ) as stream:  # fmt: skip
-        await asyncio.to_thread(go.make, "pods", pod("followed"))
-        event, _, found = await stream.next()
+def test_a_watch_goes_on_from_a_list(go: Go) -> None:
+    listed = go.send("GET", f"{NAMESPACE}/pods?resourceVersion=0").opened("PodList")
+    with watched(
+        go,
+        f"{NAMESPACE}/pods",
+        resourceVersion=listed.metadata.resourceVersion,
+        fieldSelector="metadata.name=followed",
+        allowWatchBookmarks="true",
+    ) as stream:
+        go.make("pods", pod("followed"))
+        event, _, found = stream.next()
         assert (event, found.metadata.name) == ("ADDED", "followed")
-        read = await asyncio.to_thread(go.send, "GET", f"{NAMESPACE}/pods/followed")
+        read = go.send("GET", f"{NAMESPACE}/pods/followed")
         assert read.opened("Pod") == found
 
 
-async def test_a_watch_of_metadata_is_for_collectors_of_garbage(go: Go) -> None:
-    async with watched(
+def test_a_watch_of_metadata_is_for_collectors_of_garbage(go: Go) -> None:
+    with watched(
         go, f"{NAMESPACE}/configmaps", f"{PROTOBUF}{META}", fieldSelector="metadata.name=litter"
     ) as stream:
-        await asyncio.to_thread(go.make, "configmaps", config_map("litter", a="1"))
-        event, kind, found = await stream.next()
+        go.make("configmaps", config_map("litter", a="1"))
+        event, kind, found = stream.next()
         assert (event, kind, found.metadata.name) == ("ADDED", "PartialObjectMetadata", "litter")
 
 
-async def test_a_watch_from_too_long_ago_is_told_so(go: Go) -> None:
-    async with watched(go, f"{NAMESPACE}/configmaps", resourceVersion="1") as stream:
-        event, kind, status = await stream.next()
+def test_a_watch_from_too_long_ago_is_told_so(go: Go) -> None:
+    with watched(go, f"{NAMESPACE}/configmaps", resourceVersion="1") as stream:
+        event, kind, status = stream.next()
         assert (event, kind, status.code, status.reason) == ("ERROR", "Status", 410, "Expired")
 
 

@@ -6,10 +6,11 @@ Values of upstream are made by hand: protobuf with google.protobuf (``oracle``),
 import base64
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
-import aiohttp
 import grpc
 import pytest
 
@@ -98,9 +99,10 @@ def test_a_pod_of_upstreams_is_read_listed_and_changed(server: Server, kept: Etc
     wanted["metadata"]["resourceVersion"] = revision
 
     assert server.ask("GET", f"{NAMESPACE}/pods/theirs") == (200, wanted)
-    listed = server.ask("GET", f"{NAMESPACE}/pods?labelSelector=from%3Dupstream")[1]["items"]
+    upstreams = f"{NAMESPACE}/pods?labelSelector=from%3Dupstream"
+    listed = server.ask("GET", upstreams)[1]["items"]
     assert listed == [{key: wanted[key] for key in ("metadata", "spec", "status")}]
-    exact = server.ask("GET", f"{NAMESPACE}/pods?resourceVersion={revision}&resourceVersionMatch=Exact")[1]
+    exact = server.ask("GET", f"{upstreams}&resourceVersion={revision}&resourceVersionMatch=Exact")[1]
     assert [item["metadata"]["name"] for item in exact["items"]] == ["theirs"]
     wanted["metadata"]["labels"]["to"] = "ours"
     code, changed = server.ask("PUT", f"{NAMESPACE}/pods/theirs", wanted)
@@ -113,15 +115,12 @@ def test_a_pod_of_upstreams_is_read_listed_and_changed(server: Server, kept: Etc
     assert stored["spec"]["containers"] == wanted["spec"]["containers"]
 
 
-async def test_watchers_see_what_upstream_writes(server: Server, kept: Etcd) -> None:
+def test_watchers_see_what_upstream_writes(server: Server, kept: Etcd) -> None:
     key = "/registry/configmaps/default/seen"
-    connector = aiohttp.TCPConnector(ssl=server.context())
     query = {"watch": "1", "fieldSelector": "metadata.name=seen", "timeoutSeconds": "10"}
     metadata = {"name": "seen", "namespace": "default", "uid": "u"}
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        session.get(f"{server.url}{NAMESPACE}/configmaps", params=query) as answer,
-    ):
+    path = f"{server.url}{NAMESPACE}/configmaps?{urlencode(query)}"
+    with urllib.request.urlopen(path, timeout=10, context=server.context()) as answer:
         kept.put(
             key,
             oracle.envelope(
@@ -130,8 +129,8 @@ async def test_watchers_see_what_upstream_writes(server: Server, kept: Etcd) -> 
         )
         value = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"a": "2"}}
         revision = kept.put(key, json.dumps(value).encode() + b"\n")
-        first = json.loads(await answer.content.readline())
-        second = json.loads(await answer.content.readline())
+        first = json.loads(answer.readline())
+        second = json.loads(answer.readline())
 
     assert (first["type"], first["object"]["data"]) == ("ADDED", {"a": "1"})
     assert (second["type"], second["object"]["data"]) == ("MODIFIED", {"a": "2"})
@@ -197,7 +196,8 @@ def test_addresses_that_upstream_gave_are_not_given_again(server: Server, kept: 
 def test_servers_of_upstreams_are_on_the_list_of_masters(server: Server, kept: Etcd) -> None:
     subsets = [{"addresses": [{"ip": "192.0.2.77"}]}]
     lease = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"generateName": "a"}, "subsets": subsets}
-    kept.put("/registry/masterleases/192.0.2.77", oracle.envelope(lease))
+    key = "/registry/masterleases/192.0.2.77"
+    kept.put(key, oracle.envelope(lease))
     wanted: list[str] = ["192.0.2.1", "192.0.2.77"]
     found: list[str] = []
     deadline = time.monotonic() + 15
@@ -205,6 +205,7 @@ def test_servers_of_upstreams_are_on_the_list_of_masters(server: Server, kept: E
         answer = server.ask("GET", SLICE)[1]
         found = [address for each in answer.get("endpoints", ()) for address in each["addresses"]]
         time.sleep(0.2)
+    kept.kv.DeleteRange(etcd_pb2.DeleteRangeRequest(key=key.encode()), timeout=5)
 
     assert found == wanted
     own = json.loads(kept.get("/registry/masterleases/192.0.2.1"))
@@ -327,6 +328,23 @@ def test_what_is_another_version_in_the_store_is_that_for_us_too(server: Server,
     assert (stored["apiVersion"], stored["kind"], stored["message"]) == ("v1", "Event", "n")
     assert scaler["apiVersion"] == "autoscaling/v2"
     assert scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+
+
+def test_a_list_goes_on_after_its_revision_is_forgotten(server: Server, kept: Etcd) -> None:
+    for name in ("old-a", "old-b", "old-c"):
+        body = config_map(name)
+        body["metadata"]["labels"] = {"old": "1"}
+        server.ask("POST", f"{NAMESPACE}/configmaps", body)
+    pages = f"{NAMESPACE}/configmaps?labelSelector=old%3D1&limit=1&continue="
+    first = server.ask("GET", pages)[1]
+    revision = kept.put("/elsewhere", b"")
+    kept.kv.Compact(etcd_pb2.CompactionRequest(revision=revision), timeout=5)
+    code, gone = server.ask("GET", pages + first["metadata"]["continue"])
+    rest = server.ask("GET", pages + gone["metadata"]["continue"])[1]
+
+    assert (code, gone["reason"]) == (410, "Expired")
+    assert [item["metadata"]["name"] for item in first["items"] + rest["items"]] == ["old-a", "old-b"]
+    assert int(rest["metadata"]["resourceVersion"]) >= revision
 
 
 def test_etcd_forgets_what_the_record_says(server: Server, lab: Lab, kept: Etcd, free_ports: Any) -> None:

@@ -37,6 +37,7 @@ HISTORY = 4096
 PAGE = 2000
 _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _PROGRESS_EVERY = 0.1
+PATIENCE = 3.0
 
 
 _key = attrgetter("key")
@@ -130,12 +131,12 @@ class Cache:
     def request_progress(self) -> None:
         self._store.request_progress(self.prefix)
 
-    async def reached(self, revision: int, seconds: float = 3.0) -> None:
-        """Return when the cache has seen everything up to a revision. Raises Stale."""
+    async def reached(self, revision: int, seconds: float | None = None) -> None:
+        """Return when the cache has seen everything up to a revision. Raises Stale after ``seconds`` (or PATIENCE)."""
         if self.revision >= revision and self.filled.is_set():
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(PATIENCE if seconds is None else seconds):
                 await self.filled.wait()
                 while self.revision < revision:
                     await self._progressed(revision)

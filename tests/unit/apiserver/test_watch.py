@@ -11,6 +11,7 @@ from kybern.apiserver.generic import list as listing
 from kybern.apiserver.generic.patch import MERGE_PATCH
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.options import DeleteOptions
+from kybern.storage import cache as cache_
 from tests.unit.machinery import oracle
 
 
@@ -228,3 +229,22 @@ async def test_a_version_from_before_is_answered_in_protobuf_too(make: Any, call
 
     [(error, kind, status)] = oracle.events(b"".join(frames))
     assert (error, kind, status.code, status.reason) == ("ERROR", "Status", 410, "Expired")
+
+
+async def test_a_watch_list_of_the_future_is_told_so_in_an_event(call: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(cache_, "PATIENCE", 0.05)
+    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "resourceVersion": "99999"}
+    stream, frames, _ = await opened(call, _PLAIN, **query)
+
+    event = json.loads(frames[0])
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+    assert event["object"]["message"].startswith("Too large resource version: 99999, current:")
+    assert stream.closed.done()
+
+
+async def test_an_event_is_no_list(make: Any, call: Any) -> None:
+    stream, frames, client = await opened(call, Form(shape="PartialObjectMetadataList"))
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+
+    assert (frames, client.frames, stream.closed.done()) == ([], [], True)

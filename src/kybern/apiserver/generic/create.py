@@ -6,6 +6,7 @@ from kybern.apiserver.engine import Call, Engine, Outcome
 from kybern.apiserver.generic import admit, current, owners, prepare
 from kybern.machinery.kind import Raw
 from kybern.storage.store import RevisionMismatch, Stored
+from kybern.storage.value import Unreadable
 
 _TRIES = 8
 
@@ -58,7 +59,10 @@ async def _stored(call: Call, raw: Raw) -> One:
 def _going(call: Call, there: Stored | None) -> bool:
     if there is None:
         return False
-    raw = call.engine.form(call.stored).raw(there.value, there.revision)
+    try:
+        raw = call.engine.form(call.stored).raw(there.value, there.revision)
+    except Unreadable:
+        return False
     return bool(raw["metadata"].get("deletionTimestamp"))
 
 

@@ -70,9 +70,12 @@ async def listing(call: Call, asked: ListOptions) -> Many:
         if asked.version and asked.version != "0":
             raise BadRequest("specifying resource version is not allowed when using continue")
         prefix = call.kind.prefix(call.namespace)
+        if found.rv > 0:
+            await ready(call, str(found.rv))
         return await _stored(call, asked, max(found.rv, 0), prefix + found.start)
     wanted = options.version(asked.version)
     if asked.match == "Exact" or (wanted and asked.limit and not asked.match):
+        await ready(call, asked.version)
         return await _stored(call, asked, wanted, "")
     cache = await ready(call, asked.version)
     return _page(call, asked, cache)

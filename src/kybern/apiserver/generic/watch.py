@@ -18,6 +18,7 @@ from kybern.apiserver.generic import list as listing
 from kybern.apiserver.generic.frames import Frames
 from kybern.apiserver.negotiate import PROTOBUF, Form
 from kybern.apiserver.options import ListOptions
+from kybern.machinery.errors import ApiError, Timeout
 from kybern.storage.cache import Cache, Expired
 from kybern.storage.entry import Change, Entry
 
@@ -63,8 +64,12 @@ class Stream:
         revision = self.cache.revision
         self.cache.subscribe(self, revision)
         self._since = revision
-        entries = [entry for entry in self.cache.entries(self._prefix) if self._all or self._matches(entry)]
-        return [self._frames.change("ADDED", entry, entry.item) for entry in entries]
+        return [self._frames.change("ADDED", entry, entry.item) for entry in self.chosen()]
+
+    def chosen(self) -> list[Entry]:
+        """All that is there and asked for."""
+        found = self.cache.entries(self._prefix)
+        return list(found) if self._all else [entry for entry in found if self._matches(entry)]
 
     def admit(self, frames: list[bytes]) -> list[bytes]:
         """What is sent of the beginning."""
@@ -155,19 +160,29 @@ async def begin(call: Call, form: Form, include: str = "") -> tuple[Stream, list
     asked = options.list_options(call.kind, {**call.query, "watch": "1"}, call.name)
     wanted = options.version(asked.version)
     initial = asked.initial if asked.initial is not None else wanted == 0
-    cache = await _cache(call, asked, initial=initial)
-    if initial and form.media == PROTOBUF and not form.shape and call.kind.conversion is None:
-        await binary.warm(cache, tuple(cache.entries(call.kind.prefix(call.namespace))))
+    try:
+        cache = await _cache(call, asked, initial=initial)
+    except Timeout as problem:
+        # Only watches that ask for a list say so after the headers.
+        if asked.initial is None:
+            raise
+        return _ended(Stream(call, call.engine.cache(call.kind), asked, form, include), problem, form)
     stream = Stream(call, cache, asked, form, include)
+    if initial and form.media == PROTOBUF and not form.shape and call.kind.conversion is None:
+        await binary.warm(cache, stream.chosen())
     since = wanted or cache.revision
     try:
         found = stream.start(since, initial=initial)
     except Expired as expired:
-        stream.end()
-        return stream, [frames.error(problems.expired(wanted, expired.oldest), form)]
+        return _ended(stream, problems.expired(wanted, expired.oldest), form)
     if initial and asked.bookmarks and (asked.initial or not asked.version):
         found.append(stream.bookmark(initial=True))
     return stream, stream.admit(found)
+
+
+def _ended(stream: Stream, problem: ApiError, form: Form) -> tuple[Stream, list[bytes]]:
+    stream.end()
+    return stream, [frames.error(problem, form)]
 
 
 async def _cache(call: Call, asked: ListOptions, *, initial: bool) -> Cache:
