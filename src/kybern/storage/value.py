@@ -9,6 +9,7 @@ are brought into this form first, as a body that was sent is: the schema says wh
 defaults that a newer version has are filled in. They are kept as they are until somebody writes the object.
 """
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -105,13 +106,16 @@ class Form:
         return b'"resourceVersion":"%d"%b%b' % (revision, comma, rest)
 
     def message(self, item: bytes | Raw) -> bytes:
-        """The object as a protobuf message, from its list form or its values. Raises NotAcceptable."""
+        """The object as a protobuf message, from its list form or its values. Raises NotAcceptable, Unreadable."""
         if self._write is None:
             # Imported here: its tables are loaded when the first client asks for this form.
             from kybern.machinery import protobuf  # noqa: PLC0415
 
             self._write = protobuf.writer(self.api_version, self.kind)
-        return self._write(decoded(item) if isinstance(item, bytes) else item)
+        try:
+            return self._write(decoded(item) if isinstance(item, bytes) else item)
+        except (AttributeError, TypeError, ValueError, struct.error) as problem:
+            raise Unreadable(f"cannot write a stored {self.kind} as protobuf: {problem}") from problem
 
     def enveloped(self, message: bytes) -> bytes:
         """The object as it is answered alone in protobuf."""

@@ -248,3 +248,17 @@ async def test_an_event_is_no_list(make: Any, call: Any) -> None:
     await listing.list_(call("configmaps"))
 
     assert (frames, client.frames, stream.closed.done()) == ([], [], True)
+
+
+async def test_an_object_that_has_no_place_in_protobuf_ends_only_the_watches_that_want_it(
+    call: Any, store: Any
+) -> None:
+    _, _, plain = await opened(call)
+    stream, _, client = await opened(call, PROTOBUF)
+    asked = call("configmaps", "odd")
+    value = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"odd","namespace":"default"},"data":{"k":1}}'
+    await store.put(asked.key, value, 0)
+    found = await listing.list_(call("configmaps"))
+
+    assert told(plain.frames) == [("ADDED", "odd")]
+    assert (client.frames, stream.closed.done(), len(found.items)) == ([], True, 1)

@@ -117,7 +117,7 @@ def test_a_layout_names_its_images_and_holds_what_it_names() -> None:
 
 
 def test_builders_in_one_pyinfra_process_do_not_stop_each_other(tmp_path: Path) -> None:
-    """pyinfra deploys to all hosts in one process of green threads: whoever waits must let the builder work."""
+    """Pyinfra deploys to all hosts in one process of green threads: whoever waits must let the builder work."""
     program = """
 import gevent.monkey
 gevent.monkey.patch_all()

@@ -8,6 +8,7 @@ While the first events are being written, which may take several steps, later ch
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 
@@ -21,6 +22,9 @@ from kybern.apiserver.options import ListOptions
 from kybern.machinery.errors import ApiError, Timeout
 from kybern.storage.cache import Cache, Expired
 from kybern.storage.entry import Change, Entry
+from kybern.storage.value import Unreadable
+
+log = logging.getLogger(__name__)
 
 MOST_UNSENT = 4 << 20
 SHORTEST = 1800
@@ -92,7 +96,13 @@ class Stream:
             return
         frame = change.frames.get(self._same)
         if frame is None:
-            frame = self._frame(change)
+            try:
+                frame = self._frame(change)
+            except Unreadable as problem:
+                # Whoever asked for this form must not stand in the way of the others.
+                log.warning("Ending a watch: %s", problem)
+                self.end()
+                return
             if self._same:
                 change.frames[self._same] = frame
         if frame:
