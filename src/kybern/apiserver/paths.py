@@ -223,10 +223,10 @@ def _rendered(raw: Raw, form: Form) -> Given:
 
 
 def _aggregated(raw: Raw, media: str, asked: Asked) -> Given:
-    """All of discovery; clients who have it already are told so."""
+    """All of discovery; clients who have it already are told so, with the type of what they have."""
     tag = f'"{hashlib.sha512(encoded(raw)).hexdigest().upper()}"'
     headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
+    kind = media + discovery.AGGREGATED
     if asked.headers.get("If-None-Match") == tag:
-        return Given(b"", "", 304, headers)
-    found = _rendered(raw, Form(media))
-    return Given(found.body, media + discovery.AGGREGATED, 200, headers)
+        return Given(b"", kind, 304, headers)
+    return Given(_rendered(raw, Form(media)).body, kind, 200, headers)
