@@ -9,11 +9,13 @@ import uvloop
 
 from benchmarks.measure import Benchmark, Row, resident_mebibytes
 from benchmarks.server import CannotMeasure, Load, Request, Server, load, server
+from kybern.machinery import protobuf
 
 WRITES, PODS, LISTS, WATCHERS, WATCHED = 2000, 2000, 40, 50, 500
 NAMESPACE = "/api/v1/namespaces/default/"
 MAPS, ALL_PODS = NAMESPACE + "configmaps", NAMESPACE + "pods"
 READY_ROUNDS = 300
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 APPLY, STRATEGIC = "application/apply-patch+yaml", "application/strategic-merge-patch+json"
 
 
@@ -41,13 +43,11 @@ def pod(number: int) -> bytes:
     return msgspec.json.encode(raw)
 
 
-def sent(
-    method: str, path: str = MAPS, body: bytes | None = None, media: str = "application/json"
-) -> Request:
-    """The same request each time."""
+def got(path: str, accept: str = "*/*") -> Request:
+    """The same question each time."""
 
     async def request(load: Load, _number: int) -> None:
-        await load.ask(method, path, body, media)
+        await load.ask("GET", path, accept=accept)
 
     return request
 
@@ -103,30 +103,59 @@ async def measure(found: Server) -> AsyncIterator[Row]:
         account = b'{"metadata":{"name":"default"}}'
         await clients.ask("POST", NAMESPACE + "serviceaccounts", account)
         yield await clients.measure("create a pod", PODS, made_pod)
-        yield await clients.measure(f"list {PODS} pods", LISTS, sent("GET", ALL_PODS), 4)
-        cached = sent("GET", ALL_PODS + "?resourceVersion=0")
+        yield await clients.measure(f"list {PODS} pods", LISTS, got(ALL_PODS), 4)
+        cached = got(ALL_PODS + "?resourceVersion=0")
         yield await clients.measure(f"list {PODS} pods, resourceVersion=0", LISTS, cached, 4)
-        labelled = sent("GET", ALL_PODS + "?labelSelector=app%3Da3")
+        labelled = got(ALL_PODS + "?labelSelector=app%3Da3")
         yield await clients.measure(f"list {PODS // 20} of {PODS} pods by label", 5 * LISTS, labelled, 4)
         yield await watched(clients)
+        async for row in in_protobuf(clients):
+            yield row
         yield Row("memory, after all this", resident_mebibytes(found.pid), "MiB")
 
 
-async def watched(clients: Load) -> Row:
+async def in_protobuf(clients: Load) -> AsyncIterator[Row]:
+    """The same in the form that clients written in Go ask for; bodies, too."""
+    listed = got(ALL_PODS, PROTOBUF)
+    yield await clients.measure(f"list {PODS} pods in protobuf, first", 1, listed, 1)
+    yield await clients.measure(f"list {PODS} pods in protobuf", LISTS, listed, 4)
+    cached = got(ALL_PODS + "?resourceVersion=0", PROTOBUF)
+    yield await clients.measure(f"list {PODS} pods in protobuf, resourceVersion=0", LISTS, cached, 4)
+
+    async def made(load: Load, number: int) -> None:
+        body = protobuf.encode(msgspec.json.decode(pod(number + PODS)))
+        await load.ask("POST", ALL_PODS, body, PROTOBUF, PROTOBUF)
+
+    async def read(load: Load, number: int) -> None:
+        await load.ask("GET", f"{ALL_PODS}/p{number + PODS}", accept=PROTOBUF)
+
+    yield await clients.measure("create a pod in protobuf", PODS, made)
+    yield await clients.measure("get a pod in protobuf", PODS, read)
+    yield await watched(clients, PROTOBUF)
+
+
+async def watched(clients: Load, accept: str = "application/json") -> Row:
     """Writes that fifty watchers are told of."""
     # From now on, as a client that has listed before: what is there already is not sent.
     listed = msgspec.json.decode(await clients.ask("GET", MAPS + "?limit=1"))
     since = f"?watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
 
     async def watch() -> None:
-        async with clients.session.get(clients.server.url + MAPS + since) as answer:
+        headers = {"Accept": accept}
+        async with clients.session.get(clients.server.url + MAPS + since, headers=headers) as answer:
             async for _chunk in answer.content.iter_any():
                 pass
 
     async with asyncio.TaskGroup() as tasks:
         watchers = [tasks.create_task(watch()) for _ in range(WATCHERS)]
         await asyncio.sleep(1)
-        row = await clients.measure(f"create, {WATCHERS} watchers", WATCHED, made)
+        form = " of protobuf" if accept == PROTOBUF else ""
+        first = WATCHED if form else 0
+
+        async def write(load: Load, number: int) -> None:
+            await made(load, first + number)
+
+        row = await clients.measure(f"create, {WATCHERS} watchers{form}", WATCHED, write)
         for watcher in watchers:
             watcher.cancel()
     return row

@@ -53,9 +53,14 @@ class Load:
     session: aiohttp.ClientSession
 
     async def ask(
-        self, method: str, path: str, body: bytes | None = None, media: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        media: str = "application/json",
+        accept: str = "*/*",
     ) -> bytes:
-        headers = {"Content-Type": media} if body is not None else {}
+        headers = {"Accept": accept, **({"Content-Type": media} if body is not None else {})}
         async with self.session.request(method, self.server.url + path, data=body, headers=headers) as answer:
             content = await answer.read()
             if answer.status >= 400:

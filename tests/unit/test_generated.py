@@ -47,10 +47,13 @@ def test_the_default_objects_are_those_of_the_facts(tmp_path: Path, monkeypatch:
 def test_the_tables_of_the_machinery_are_those_of_the_facts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "TARGET", tmp_path)
+    kept = {"TARGET": "src/kybern/machinery/data", "KINDS": "src/kybern/api/data"}
+    for name in kept:
+        monkeypatch.setattr(data, name, tmp_path / name)
     data.main()
 
-    same(ROOT / "src/kybern/machinery/data", {path.name: path.read_bytes() for path in tmp_path.iterdir()})
+    for name, folder in kept.items():
+        same(ROOT / folder, {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
 
 
 def test_the_reference_pages_are_those_of_the_program() -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kybern.machinery.kind import Kind, Raw
+from kybern.storage.cache import Cache
+from kybern.storage.entry import Entry
 
 
 class One(NamedTuple):
@@ -17,13 +19,15 @@ class One(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """A list, as items in their list form."""
+    """A list, as items in their list form. ``entries`` are those of ``cache`` that the items are of, if they lie there."""
 
     kind: Kind
     items: Sequence[bytes]
     revision: int
     continued: str = ""
     remaining: int = 0
+    entries: Sequence[Entry] = ()
+    cache: Cache | None = None
 
 
 @dataclass(frozen=True, slots=True)

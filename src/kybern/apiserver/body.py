@@ -15,10 +15,10 @@ from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema, strict_error, unhandled
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
-SCHEME = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _SCHEMES = {
-    "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:53",
-    "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:33",
+    "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
+    "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
 }
 
 

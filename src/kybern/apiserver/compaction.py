@@ -1,7 +1,8 @@
 """Lets etcd forget its history, five minutes at a time, from one of the servers.
 
-The key ``compact_rev_key`` holds the revision up to which to compact next; whoever manages to replace it does so. This
-is upstream's protocol, so that both kinds of servers can share an etcd.
+The key ``compact_rev_key`` holds the revision that was compacted up to last; whoever manages to replace it compacts. This
+is upstream's protocol, so that both kinds of servers can share an etcd: upstream refuses to read what is older than the
+key says.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ async def step(store: Store, known: int, seen: int) -> tuple[int, int]:
     """Compact up to ``seen`` unless another did; gives the key's revision and the store's, for the next time."""
     now = await store.revision()
     try:
-        stored = await store.put(KEY, str(now).encode(), known)
+        stored = await store.put(KEY, str(seen).encode(), known)
     except RevisionMismatch as other:
         return (other.current.revision if other.current else 0), now
     if seen:

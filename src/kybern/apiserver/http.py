@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from kybern.apiserver import compress, metrics, negotiate, options, problems, verbs
+from kybern.apiserver import binary, compress, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
@@ -36,6 +36,7 @@ from kybern.machinery.errors import (
 )
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
+from kybern.storage.value import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -204,11 +205,9 @@ class Server:
         if target.subresource in self.streaming:
             return await self.streaming[target.subresource](call, request, target)
         verb = verbs.verb_of(call, target.verb)
-        form = negotiate.negotiate(
-            _accepted(request, call), streams=target.verb == "list", shapes=call.kind.storage != ""
-        )
+        form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
         answer = await verb(call, Sent(request))
-        return self._rendered(request, call, answer, form)
+        return await self._rendered(request, call, answer, form)
 
     def _call(self, target: Target, user: User, query: Mapping[str, str]) -> Call:
         if target.kind is None:
@@ -227,12 +226,14 @@ class Server:
             warnings=warnings,
         )
 
-    def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> Whole:
+    async def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> Whole:
         if form is not negotiate.PLAIN or call.query.get("pretty"):
             pretty = options.flag(call.query, "pretty") or form.pretty
             form = Form(form.media, form.shape, form.version, pretty)
         if form is negotiate.PLAIN:
             body, content_type = plain(answer), negotiate.JSON
+        elif form.media == negotiate.PROTOBUF and not form.shape:
+            body, content_type = await binary.body(call, answer), form.media
         else:
             renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
             body, content_type = renderer.body(answer)
@@ -284,7 +285,7 @@ class Server:
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
             return self._refused(request, ServiceUnavailable("the server's cache is not filled yet"))
-        if isinstance(problem, Full):
+        if isinstance(problem, Full | Unreadable):
             return self._refused(request, InternalError(str(problem)))
         log.error("%s %s failed", request.method, request.path, exc_info=problem)
         return self._refused(request, InternalError(f"Internal error occurred: {type(problem).__name__}"))
@@ -295,12 +296,12 @@ class Server:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
             raise problems.not_allowed()
-        form = negotiate.negotiate(_accepted(request, call), streams=True)
+        form = _form(request, call, streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
         stream, frames = await watch.begin(call, form, query.get("includeObject", ""))
         response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+            headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"}
         )
         gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
         gauge.inc()
@@ -367,9 +368,11 @@ def _path(request: web.BaseRequest) -> str:
     return path if path[:1] == "/" and "%" not in path and "#" not in path else request.path
 
 
-def _accepted(request: web.BaseRequest, call: Call) -> str:
+def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:
     accept = request.headers.get("Accept", "")
-    return negotiate.without_protobuf(accept) if call.kind.custom and accept else accept
+    if call.kind.custom and call.subresource != "scale":
+        return negotiate.for_custom(accept)
+    return negotiate.negotiate(accept, streams=streams, shapes=shapes)
 
 
 def _nowhere(table: Table, target: Target) -> bool:

@@ -4,6 +4,7 @@ The words of refusals are upstream's, which come from two places: a media type t
 before the request is looked at, an unknown form of a known one after it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kybern.machinery.errors import Details, NotAcceptable
@@ -24,9 +25,14 @@ class Form:
     version: str = "v1"
     pretty: bool = False
 
+    @property
+    def stream(self) -> str:
+        """The content type of a watch."""
+        return f"{self.media};stream=watch" if self.media == PROTOBUF else self.media
+
 
 PLAIN = Form()
-_seen: dict[tuple[str, bool], Form] = {}
+_seen: dict[tuple[str, str], Form] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,13 @@ def unknown_form(offered: tuple[str, ...]) -> NotAcceptable:
     return NotAcceptable(f"only the following media types are accepted: {', '.join(offered)}")
 
 
-def _fits(clause: _Clause, media: str, *, shapes: bool) -> bool:
+def _fits(clause: _Clause, media: str, *, shapes: bool, plain: tuple[str, ...] = KNOWN) -> bool:
+    stream = clause.params.get("stream", "")
+    if stream and (stream != "watch" or media == YAML):
+        return False
+    if not any(clause.params.get(key) is not None for key in ("as", "g", "v")):
+        return media in plain
     shape = clause.params.get("as", "")
-    if not shape:
-        return True
     if not shapes or shape not in _FORMS or (shape == "Table" and media == PROTOBUF):
         return False
     return clause.params.get("g") == "meta.k8s.io" and clause.params.get("v") in _META_VERSIONS
@@ -78,42 +87,55 @@ def _fits(clause: _Clause, media: str, *, shapes: bool) -> bool:
 def negotiate(accept: str, *, streams: bool = False, shapes: bool = True) -> Form:
     """The form to answer in. ``streams``: the path may also be watched; ``shapes``: tables and metadata may be asked for.
 
-    JSON is preferred over protobuf of the same weight: it lies there encoded.
+    Of several media types of the same weight that is taken which the client names first.
     """
     if not accept or accept in ("*/*", JSON):
         return PLAIN
-    key = (accept, shapes)
-    found = _seen.get(key)
+    return _kept(
+        accept, "shapes" if shapes else "", lambda: _negotiated(accept, streams=streams, shapes=shapes)
+    )
+
+
+def for_custom(accept: str) -> Form:
+    """The same for objects of custom kinds: they have no protobuf form, but their metadata has."""
+    if not accept or accept in ("*/*", JSON):
+        return PLAIN
+    return _kept(accept, "custom", lambda: _fitting(_clauses(accept), shapes=True, plain=(JSON, YAML)))
+
+
+def _kept(accept: str, which: str, decide: Callable[[], Form]) -> Form:
+    """Clients say the same again and again."""
+    found = _seen.get((accept, which))
     if found is None:
-        found = _negotiated(accept, streams=streams, shapes=shapes)
+        found = decide()
         if len(_seen) < 1000:
-            _seen[key] = found
+            _seen[accept, which] = found
     return found
-
-
-def without_protobuf(accept: str) -> str:
-    """What is left for kinds that have no protobuf form. Raises NotAcceptable when nothing is."""
-    clauses = [part for part in accept.split(",") if part.partition(";")[0].strip() != PROTOBUF]
-    if not clauses:
-        raise unknown_form((JSON, YAML))
-    return ",".join(clauses)
 
 
 def _negotiated(accept: str, *, streams: bool, shapes: bool) -> Form:
     clauses = _clauses(accept)
     if not any(_matches(clause.media, media) for clause in clauses for media in KNOWN):
         raise unknown_media(KNOWN + STREAMS if streams else KNOWN)
-    fitting = [
-        (clause, media)
-        for clause in clauses
-        for media in KNOWN
-        if _matches(clause.media, media) and _fits(clause, media, shapes=shapes)
-    ]
-    if not fitting:
-        raise unknown_form(KNOWN)
-    best = fitting[0]
-    if best[1] == PROTOBUF:
-        best = next((pair for pair in fitting if pair[1] == JSON and pair[0].weight == best[0].weight), best)
-    clause, media = best
-    pretty = clause.params.get("pretty", "") in ("1", "true")
-    return Form(media, clause.params.get("as", ""), clause.params.get("v", "v1"), pretty)
+    return _fitting(clauses, shapes=shapes)
+
+
+def _fitting(clauses: list[_Clause], *, shapes: bool, plain: tuple[str, ...] = KNOWN) -> Form:
+    for clause in clauses:
+        for media in KNOWN:
+            if _matches(clause.media, media) and _fits(clause, media, shapes=shapes, plain=plain):
+                params = clause.params
+                pretty = params.get("pretty", "") in ("1", "true")
+                return Form(media, params.get("as", ""), params.get("v", "v1"), pretty)
+    raise unknown_form(KNOWN)
+
+
+def aggregated(accept: str) -> str:
+    """The media type in which all of discovery is wanted as one document; empty when that is not asked for."""
+    for clause in _clauses(accept):
+        wanted = tuple(clause.params.get(key) for key in ("g", "v", "as"))
+        if wanted == ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"):
+            for media in KNOWN:
+                if _matches(clause.media, media):
+                    return media
+    return ""

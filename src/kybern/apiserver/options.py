@@ -84,7 +84,7 @@ def selection(kind: Kind, query: Mapping[str, str], name: str = "") -> Selection
 
 
 def _unsupported(kind: Kind, key: str) -> str:
-    if kind.selectable or kind.group == "" or kind.custom:
+    if kind.selectable or kind.custom:
         return f"field label not supported: {key}"
     return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
@@ -147,7 +147,7 @@ def _check_match(options: ListOptions) -> list[Cause]:
         text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
         return [Cause(at, "FieldValueForbidden", text)]
     if match == "Exact" and options.version == "0":
-        text = 'Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+        text = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         return [Cause(at, "FieldValueForbidden", text)]
     return []
 

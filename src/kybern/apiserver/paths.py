@@ -1,6 +1,8 @@
 """Paths that are no resources: discovery, version, health, metrics, OpenAPI, and the list of them all."""
 
 import asyncio
+import hashlib
+import json
 import platform
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +16,9 @@ from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
 from kybern.apiserver.route import Table
 from kybern.daemon.version import VERSION
-from kybern.machinery.errors import ApiError, NotAcceptable
+from kybern.machinery.errors import NotAcceptable
 from kybern.machinery.kind import Raw
+from kybern.storage.value import encoded
 
 TEXT = "text/plain; charset=utf-8"
 MISSING = b"404 page not found\n"
@@ -155,7 +158,7 @@ class Paths:
         if path in ("/api", "/apis"):
             return self._root(path, asked)
         if path == "/":
-            return self._document({"paths": self.known()}, asked)
+            return _indented({"paths": self.known()})
         if path == "/version":
             return self._version(asked)
         if path == "/metrics":
@@ -166,16 +169,14 @@ class Paths:
     def _version(self, asked: Asked) -> Given:
         if not any(kind in asked.accept for kind in ("json", "*/*")) and asked.accept:
             raise negotiate.unknown_media(("application/json",))
-        return self._document(_version(), asked)
+        return _indented(_version())
 
     def _root(self, path: str, asked: Asked) -> Given:
-        form = _discovery_form(asked.accept)
-        if form is None:
-            raw = discovery.aggregated(path == "/apis", self.table)
-            body, _ = Renderer(negotiate.PLAIN, 0.0).body(Plain(raw))
-            return Given(body, discovery.AGGREGATED)
+        media = negotiate.aggregated(asked.accept) if "as=APIGroupDiscoveryList" in asked.accept else ""
+        if media:
+            return _aggregated(discovery.aggregated(path == "/apis", self.table), media, asked)
         raw = discovery.api_versions(self.address) if path == "/api" else discovery.group_list(self.table)
-        return _rendered(raw, form)
+        return self._document(raw, asked)
 
     def _discovered(self, path: str, asked: Asked) -> Given:
         parts = path.strip("/").split("/")
@@ -211,19 +212,21 @@ class Paths:
         return sorted(found)
 
 
+def _indented(raw: Raw) -> Given:
+    """Documents that are no objects are answered in one form only, for people to read."""
+    return Given(json.dumps(raw, indent=2).encode())
+
+
 def _rendered(raw: Raw, form: Form) -> Given:
     body, content_type = Renderer(form, 0.0).body(Plain(raw))
     return Given(body, content_type)
 
 
-def _discovery_form(accept: str) -> Form | None:
-    """How /api and /apis are wanted; None for the aggregated form."""
-    for clause in (part.strip() for part in accept.split(",")):
-        if "as=APIGroupDiscoveryList" not in clause:
-            break
-        if "v=v2" in clause.split(";") and "g=apidiscovery.k8s.io" in clause:
-            return None
-    try:
-        return negotiate.negotiate(accept, shapes=False)
-    except ApiError:
-        raise negotiate.unknown_form(negotiate.KNOWN) from None
+def _aggregated(raw: Raw, media: str, asked: Asked) -> Given:
+    """All of discovery; clients who have it already are told so, with the type of what they have."""
+    tag = f'"{hashlib.sha512(encoded(raw)).hexdigest().upper()}"'
+    headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
+    kind = media + discovery.AGGREGATED
+    if asked.headers.get("If-None-Match") == tag:
+        return Given(b"", kind, 304, headers)
+    return Given(_rendered(raw, Form(media)).body, kind, 200, headers)

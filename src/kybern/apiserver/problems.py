@@ -30,8 +30,10 @@ def not_found(kind: Kind, name: str) -> NotFound:
     return NotFound(f'{kind.group_resource} "{name}" not found', _details(kind, name))
 
 
-def already_exists(kind: Kind, name: str) -> AlreadyExists:
-    return AlreadyExists(f'{kind.group_resource} "{name}" already exists', _details(kind, name))
+def already_exists(kind: Kind, name: str, *, going: bool = False) -> AlreadyExists:
+    """``going``: what is there is being deleted, so that it may be worth to try again."""
+    why = "object is being deleted: " if going else ""
+    return AlreadyExists(f'{why}{kind.group_resource} "{name}" already exists', _details(kind, name))
 
 
 def conflict(kind: Kind, name: str, why: str = CHANGED, uid: str = "") -> Conflict:

@@ -1,21 +1,16 @@
 """An answer in the form that the client accepts: JSON, YAML, protobuf; whole, as metadata only, or as a table."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from kybern.api import columns
 from kybern.apiserver.answer import Answer, Many, One, Plain
 from kybern.apiserver.negotiate import JSON, PROTOBUF, Form
+from kybern.apiserver.yamltext import yaml_of
 from kybern.machinery.errors import NotAcceptable
 from kybern.machinery.kind import Column, Kind, Raw, Table
 from kybern.storage.value import decoded, encoded
-
-try:
-    from yaml import CSafeDumper as _Dumper
-except ImportError:  # the C library is missing: slower, the same text
-    from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
 
 NAME = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"  # noqa: E501
 CREATED = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"  # noqa: E501
@@ -86,12 +81,12 @@ class Renderer:
     def table(self, kind: Kind, objects: Iterable[Raw], metadata: Raw, *, headers: bool = True) -> Raw:
         """A table of objects that have apiVersion and kind."""
         table = kind.table or DEFAULT
-        columns = [_column(column) for column in table.columns] if headers else None
+        texts = columns.described(kind) if headers else {}
         return {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self.form.version}",
             "metadata": metadata,
-            "columnDefinitions": columns,
+            "columnDefinitions": [_column(column, texts) for column in table.columns] if headers else None,
             "rows": [self._row(table, raw) for raw in objects],
         }
 
@@ -128,12 +123,12 @@ def _metadata(raw: Raw, version: str) -> Raw:
     return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": raw["metadata"]}
 
 
-def _column(column: Column) -> Raw:
+def _column(column: Column, texts: Mapping[str, str]) -> Raw:
     return {
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.description,
+        "description": column.description or texts.get(column.name, ""),
         "priority": column.priority,
     }
 
@@ -177,20 +172,6 @@ def _json(value: Raw, *, pretty: bool) -> bytes:
     if pretty:
         return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
     return encoded(value)
-
-
-def yaml_of(value: Any) -> bytes:
-    """As Go's YAML library writes it: keys sorted, lists not indented."""
-    text: bytes = yaml.dump(
-        value,
-        Dumper=_Dumper,
-        default_flow_style=False,
-        allow_unicode=True,
-        encoding="utf-8",
-        width=80,
-        sort_keys=True,
-    )
-    return text
 
 
 def event(kind: str, body: bytes) -> bytes:

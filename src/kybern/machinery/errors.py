@@ -119,7 +119,17 @@ class Gone(ApiError):
 
 
 class Expired(ApiError):
+    """``continued`` is a token with which a list can go on all the same, at another revision."""
+
     code, reason = 410, "Expired"
+
+    def __init__(self, message: str, details: Details | None = None, continued: str = "") -> None:
+        super().__init__(message, details)
+        self.continued = continued
+
+    def status(self) -> dict[str, Any]:
+        body = super().status()
+        return {**body, "metadata": {"continue": self.continued}} if self.continued else body
 
 
 class RequestEntityTooLarge(ApiError):

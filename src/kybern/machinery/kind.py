@@ -130,6 +130,8 @@ class Kind:
     ``generation`` tells whether an update (new, old; after on_update) counts in metadata.generation, which is 1 on create;
     None: the kind has no generation, the engine keeps what is there.
     ``status_on_create``: the status in a create body is kept (nodes), not dropped.
+    ``on_foreign`` brings an object that upstream stored in an older version into this one, in place; None: what upstream
+    stores differs in nothing but the name of the version.
 
     ``custom``: made from a definition. Then ``list_kind`` is what a list of it is called, ``deprecated`` the warning for
     those who still use this version, ``scale`` where its size is, and ``on_read`` brings a stored object into the form
@@ -159,6 +161,7 @@ class Kind:
     storage_version_hash: str = ""
     generation: Callable[[Raw, Raw], bool] | None = None
     status_on_create: bool = False
+    on_foreign: Callable[[Raw], None] | None = None
     custom: bool = False
     list_kind: str = ""
     deprecated: str = ""

@@ -66,9 +66,10 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
-def _too_long(text: str, limit: int) -> Iterable[str]:
+def _too_long(text: str, limit: int, unit: str = "characters") -> Iterable[str]:
+    """Upstream counts bytes everywhere, and says so of labels only."""
     if _size(text) > limit:
-        yield f"must be no more than {limit} bytes"
+        yield f"must be no more than {limit} {unit}"
 
 
 def dns1123_label(text: str) -> Iterable[str]:
@@ -80,8 +81,8 @@ def dns1123_label(text: str) -> Iterable[str]:
             yield expects(_LABEL_SAYS, LABEL, "my-name", "123-abc")
 
 
-def dns1123_subdomain(text: str) -> Iterable[str]:
-    yield from _too_long(text, 253)
+def dns1123_subdomain(text: str, unit: str = "characters") -> Iterable[str]:
+    yield from _too_long(text, 253, unit)
     if not _subdomain(text):
         yield expects(_SUBDOMAIN_SAYS, SUBDOMAIN, "example.com")
 
@@ -119,7 +120,7 @@ def label_key(text: str) -> Iterable[str]:
         if not parts[0]:
             yield "prefix part must be non-empty"
         else:
-            yield from (f"prefix part {says}" for says in dns1123_subdomain(parts[0]))
+            yield from (f"prefix part {says}" for says in dns1123_subdomain(parts[0], "bytes"))
     name = parts[-1]
     if not name:
         yield "name part must be non-empty"
@@ -130,7 +131,7 @@ def label_key(text: str) -> Iterable[str]:
 
 
 def label_value(text: str) -> Iterable[str]:
-    yield from _too_long(text, 63)
+    yield from _too_long(text, 63, "bytes")
     if not _value(text):
         yield expects(_VALUE_SAYS, VALUE, "MyValue", "my_value", "12345")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from kybern.machinery.errors import BadRequest
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+FIRST, SECOND = 0x0A, 0x12  # the tags of fields 1 and 2, with a length
 _SIGNED = 1 << 63
 _WRAP = 1 << 64
 
@@ -45,11 +46,11 @@ def text(number: int, value: str) -> bytes:
     return delimited(number, value.encode(errors="surrogatepass"))
 
 
-def binary(value: int | memoryview) -> bytes:
+def binary(value: int | bytes) -> bytes:
     """The bytes of a field with a length."""
     if isinstance(value, int):
         raise Malformed("proto: wrong wireType = 0 for bytes")
-    return bytes(value)
+    return value
 
 
 def double(value: float) -> bytes:
@@ -61,10 +62,12 @@ def as_double(bits: int) -> float:
     return found
 
 
-def read_varint(data: memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number at a place, and the place behind it."""
-    found = shift = 0
     end = len(data)
+    if at < end and data[at] < 0x80:
+        return data[at], at + 1
+    found = shift = 0
     while True:
         if at >= end or shift > 63:
             raise Malformed("unexpected EOF" if at >= end else "proto: integer overflow")
@@ -76,25 +79,31 @@ def read_varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+def scalar(data: bytes, at: int, kind: int) -> tuple[int, int]:
+    """A value without a length, as an integer, and the place behind it."""
+    if kind == VARINT:
+        return read_varint(data, at)
+    if kind not in {FIXED64, FIXED32}:
+        raise Malformed(f"proto: illegal wireType {kind}")
+    size = 8 if kind == FIXED64 else 4
+    if at + size > len(data):
+        raise Malformed("unexpected EOF")
+    return int.from_bytes(data[at : at + size], "little"), at + size
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Every field of a message: its number, its wire type, its value (an integer, or the bytes)."""
     at, end = 0, len(data)
     while at < end:
         key, at = read_varint(data, at)
         kind = key & 7
-        value: int | memoryview
-        if kind == VARINT:
-            value, at = read_varint(data, at)
-        elif kind == BYTES:
-            size, at = read_varint(data, at)
-            value = data[at : at + size]
-            at += size
-        elif kind in {FIXED64, FIXED32}:
-            size = 8 if kind == FIXED64 else 4
-            value = int.from_bytes(data[at : at + size], "little")
-            at += size
-        else:
-            raise Malformed(f"proto: illegal wireType {kind}")
+        if kind != BYTES:
+            number, at = scalar(data, at, kind)
+            yield key >> 3, kind, number
+            continue
+        size, at = read_varint(data, at)
+        value = data[at : at + size]
+        at += size
         if at > end:
             raise Malformed("unexpected EOF")
         yield key >> 3, kind, value

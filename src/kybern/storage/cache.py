@@ -20,11 +20,14 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Protocol
 
+import msgspec
+
 from kybern.machinery.kind import Kind
 from kybern.storage.entry import Change, Entry
 from kybern.storage.labels import Labels
+from kybern.storage.messages import Messages
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
-from kybern.storage.value import Form
+from kybern.storage.value import Form, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ HISTORY = 4096
 PAGE = 2000
 _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _PROGRESS_EVERY = 0.1
+PATIENCE = 3.0
 
 
 _key = attrgetter("key")
@@ -68,8 +72,9 @@ class Stale(Exception):
 class Cache:
     """The objects of one kind. ``run`` must be running for it to fill and follow."""
 
-    def __init__(self, store: Store, kind: Kind) -> None:
+    def __init__(self, store: Store, kind: Kind, messages: Messages | None = None) -> None:
         self.kind = kind
+        self.messages = messages or Messages()
         self.form = Form(kind)
         self.prefix = kind.prefix()
         self.revision = 0
@@ -104,6 +109,10 @@ class Cache:
         found = self._labels.having(label, value, self._ordered)
         return sorted([entry for entry in found if entry.key.startswith(prefix)], key=_key)
 
+    def message(self, entry: Entry) -> bytes:
+        """An entry as a protobuf message."""
+        return entry.message or self.messages.of(self.form, entry, keep=self._entries.get(entry.key) is entry)
+
     def subscribe(self, watcher: Watcher, since: int) -> list[Change]:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
         if since < self._oldest:
@@ -122,12 +131,12 @@ class Cache:
     def request_progress(self) -> None:
         self._store.request_progress(self.prefix)
 
-    async def reached(self, revision: int, seconds: float = 3.0) -> None:
-        """Return when the cache has seen everything up to a revision. Raises Stale."""
+    async def reached(self, revision: int, seconds: float | None = None) -> None:
+        """Return when the cache has seen everything up to a revision. Raises Stale after ``seconds`` (or PATIENCE)."""
         if self.revision >= revision and self.filled.is_set():
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(PATIENCE if seconds is None else seconds):
                 await self.filled.wait()
                 while self.revision < revision:
                     await self._progressed(revision)
@@ -171,7 +180,9 @@ class Cache:
         while page.more:
             page = await self._store.range(self.prefix, found[-1].key + "\0", PAGE, revision)
             found.extend(page.items)
-        self._entries = {stored.key: self._entry(stored) for stored in found}
+        self.messages.forget(self._entries.values())
+        entries = [entry for stored in found if (entry := self._entry(stored))]
+        self._entries = {entry.key: entry for entry in entries}
         self._keys = sorted(self._entries)
         self._ordered = [self._entries[key] for key in self._keys]
         self._labels.clear()
@@ -193,20 +204,27 @@ class Cache:
             watcher.end()
         self._watchers.clear()
 
-    def _entry(self, stored: Stored) -> Entry:
-        item = self.form.item(stored.value, stored.revision)
-        return Entry(stored.key, stored.revision, item, self.form)
+    def close(self) -> None:
+        """Nobody will ask this cache any more."""
+        self.end()
+        self.messages.forget(self._entries.values())
+
+    def _entry(self, stored: Stored) -> Entry | None:
+        """The entry of a value; None, and a complaint, for what cannot be read: the others are served all the same."""
+        try:
+            item = self.form.item(stored.value, stored.revision)
+            return Entry(stored.key, stored.revision, item, self.form)
+        except (Unreadable, msgspec.DecodeError) as problem:
+            log.warning("Passing over %s: %s", stored.key, problem)
+            return None
 
     def apply(self, event: Event) -> None:
         """Take over one change and offer it to the watchers."""
         before = self._entries.get(event.key)
-        if event.now is None:
-            if before is None:
-                self._seen(event.revision)
-                return
-            now = None
-        else:
-            now = self._entry(event.now)
+        now = self._entry(event.now) if event.now is not None else None
+        if now is None and before is None:
+            self._seen(event.revision)
+            return
         self._put(event.key, now, new=before is None)
         self._labels.change(before, now)
         self._record(Change(event.revision, now, before))
@@ -225,6 +243,8 @@ class Cache:
             self._ordered[at] = now
 
     def _record(self, change: Change) -> None:
+        if change.before is not None and change.before.message is not None:
+            self.messages.forget((change.before,))
         self._history.append(change)
         if len(self._history) > HISTORY:
             self._oldest = self._history.popleft().revision
@@ -245,6 +265,7 @@ class Caches:
     def __init__(self, store: Store, tasks: asyncio.TaskGroup) -> None:
         self._store = store
         self._tasks = tasks
+        self._messages = Messages()
         self._caches: dict[str, Cache] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asking = asyncio.Lock()
@@ -254,7 +275,7 @@ class Caches:
         """The cache of a stored kind; it may not be filled yet."""
         found = self._caches.get(kind.storage)
         if found is None:
-            found = self._caches[kind.storage] = Cache(self._store, kind)
+            found = self._caches[kind.storage] = Cache(self._store, kind, self._messages)
             self._running[kind.storage] = self._tasks.create_task(
                 found.run(), name=f"cache of {kind.storage}"
             )
@@ -265,7 +286,11 @@ class Caches:
         found = self._caches.pop(kind.storage, None)
         if found is not None:
             self._running.pop(kind.storage).cancel()
-            found.end()
+            found.close()
+
+    def known(self, kind: Kind) -> Cache | None:
+        """The cache of a stored kind, if anybody has asked for it."""
+        return self._caches.get(kind.storage)
 
     def running(self) -> tuple[Cache, ...]:
         return tuple(self._caches.values())

@@ -37,12 +37,13 @@ def _read(item: bytes) -> tuple[str, str, dict[str, str]]:
 class Entry:
     """An object: its bytes and what selection asks for."""
 
-    __slots__ = ("_fields", "_form", "item", "key", "labels", "name", "namespace", "revision")
+    __slots__ = ("_fields", "_form", "item", "key", "labels", "message", "name", "namespace", "revision")
 
     def __init__(self, key: str, revision: int, item: bytes, form: Form) -> None:
         self.key = key
         self.revision = revision
         self.item = item
+        self.message: bytes | None = None
         self.name, self.namespace, self.labels = _read(item)
         self._form = form
         self._fields: dict[str, str] | None = None

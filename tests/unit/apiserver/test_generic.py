@@ -11,7 +11,8 @@ from kybern.apiserver.generic import create, delete, deletecollection, get, patc
 from kybern.apiserver.generic import list as listing
 from kybern.apiserver.generic.patch import JSON_PATCH, MERGE_PATCH
 from kybern.apiserver.options import DeleteOptions, WriteOptions
-from kybern.machinery.errors import AlreadyExists, BadRequest, Conflict, Expired, Invalid, NotFound
+from kybern.machinery.errors import AlreadyExists, BadRequest, Conflict, Expired, Invalid, NotFound, Timeout
+from kybern.storage import cache
 from kybern.storage.value import decoded
 
 CONFIG_MAP: dict[str, Any] = {"metadata": {"name": "a", "labels": {"l": "1"}}, "data": {"k": "v"}}
@@ -231,8 +232,36 @@ async def test_pages_of_a_forgotten_revision_have_expired(make: Any, call: Any, 
     await make("configmaps", config_map("c"))
     await store.compact(await store.revision())
 
-    with pytest.raises(Expired):
+    with pytest.raises(Expired, match="use the continue token in this response") as expired:
         await listing.list_(call("configmaps", **{"limit": "1", "continue": first.continued}))
+    offered = expired.value.status()["metadata"]["continue"]
+    rest = await listing.list_(call("configmaps", **{"limit": "1", "continue": offered}))
+    last = await listing.list_(call("configmaps", **{"limit": "1", "continue": rest.continued}))
+
+    assert (names(rest), names(last)) == (["b"], ["c"])
+    assert rest.revision == last.revision > first.revision
+
+
+async def test_an_exact_version_of_the_future_is_waited_for(call: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(cache, "PATIENCE", 0.05)
+
+    with pytest.raises(Timeout, match="Too large resource version: 99999, current:"):
+        await listing.list_(call("configmaps", resourceVersion="99999", resourceVersionMatch="Exact"))
+    with pytest.raises(Timeout, match="Too large resource version"):
+        await listing.list_(call("configmaps", resourceVersion="99999", limit="3"))
+
+
+async def test_a_forgotten_revision_without_a_page_has_expired(make: Any, call: Any, store: Any) -> None:
+    await make("configmaps", config_map("a"))
+    first = await listing.list_(call("configmaps"))
+    await make("configmaps", config_map("b"))
+    await store.compact(await store.revision())
+
+    with pytest.raises(Expired, match="The resourceVersion for the provided list is too old") as expired:
+        await listing.list_(
+            call("configmaps", resourceVersion=str(first.revision), resourceVersionMatch="Exact")
+        )
+    assert expired.value.status()["metadata"] == {}
 
 
 async def test_an_autoscaler_is_one_object_in_both_versions(make: Any, engine: Any, call: Any) -> None:

@@ -14,7 +14,9 @@ from kybern.machinery.errors import NotAcceptable
         ("application/yaml", Form(YAML)),
         ("application/xml, application/json;q=0.5", Form()),
         ("application/vnd.kubernetes.protobuf", Form(PROTOBUF)),
-        ("application/vnd.kubernetes.protobuf,application/json", Form()),
+        ("application/vnd.kubernetes.protobuf,application/json", Form(PROTOBUF)),
+        ("application/json,application/vnd.kubernetes.protobuf", Form()),
+        ("application/vnd.kubernetes.protobuf;q=0.5,application/json", Form()),
         ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Form(JSON, "Table")),
         ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Form()),
         (

@@ -4,11 +4,15 @@ import asyncio
 import json
 from typing import Any
 
+from kybern.apiserver import negotiate
 from kybern.apiserver.generic import delete, patch, watch
+from kybern.apiserver.generic import frames as frames_
 from kybern.apiserver.generic import list as listing
 from kybern.apiserver.generic.patch import MERGE_PATCH
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.options import DeleteOptions
+from kybern.storage import cache as cache_
+from tests.unit.machinery import oracle
 
 
 def told(frames: list[bytes]) -> list[tuple[str, str]]:
@@ -155,3 +159,106 @@ async def test_each_client_is_told_of_what_it_asked_for_and_no_more(make: Any, c
     assert told(labelled.frames) == [("ADDED", "a")]
     assert b"PartialObjectMetadata" in partial.frames[0]
     assert own.frames[0] != partial.frames[0]
+
+
+PROTOBUF = Form(negotiate.PROTOBUF)
+
+
+async def test_protobuf_clients_get_framed_messages(make: Any, call: Any) -> None:
+    await make("configmaps", {**config_map("a", l="1"), "data": {"k": "v"}})
+    _, frames, client = await opened(call, PROTOBUF, labelSelector="l=1")
+    await relabel(call, "a", "2")
+    current = (await listing.list_(call("configmaps"))).revision
+
+    [(added, kind, first)] = oracle.events(b"".join(frames))
+    [(deleted, _, last)] = oracle.events(b"".join(client.frames))
+    assert (added, kind, first.metadata.name, first.data[0].value) == ("ADDED", "ConfigMap", "a", "v")
+    assert (deleted, last.metadata.name, last.metadata.labels[0].value) == ("DELETED", "a", "1")
+    assert last.metadata.resourceVersion == str(current)
+
+
+async def test_watchers_of_protobuf_share_the_bytes_of_a_change(make: Any, call: Any) -> None:
+    clients = [(await opened(call, PROTOBUF))[2] for _ in range(2)]
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+
+    assert clients[0].frames[0] is clients[1].frames[0]
+
+
+async def test_a_watch_list_in_protobuf_ends_its_beginning_with_a_bookmark(make: Any, call: Any) -> None:
+    await make("configmaps", config_map("a"))
+    query = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
+    _, frames, _ = await opened(call, PROTOBUF, **query)
+
+    (_, _, first), (bookmark, kind, end) = oracle.events(b"".join(frames))
+    assert (bookmark, kind) == ("BOOKMARK", "ConfigMap")
+    assert [(entry.key, entry.value) for entry in end.metadata.annotations] == [(frames_.INITIAL_END, "true")]
+    assert int(end.metadata.resourceVersion) >= int(first.metadata.resourceVersion)
+
+
+async def test_metadata_of_protobuf_watchers_is_all_they_get(make: Any, call: Any) -> None:
+    await make("configmaps", {**config_map("a"), "data": {"k": "v"}})
+    _, frames, _ = await opened(call, Form(negotiate.PROTOBUF, "PartialObjectMetadata"))
+
+    [(_, kind, found)] = oracle.events(b"".join(frames))
+    assert (kind, found.metadata.name) == ("PartialObjectMetadata", "a")
+    assert b"\x12\x01k" not in b"".join(frames)
+
+
+async def test_kinds_that_are_stored_as_others_are_watched_in_protobuf(make: Any, call: Any) -> None:
+    event = {
+        "metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "R",
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "i",
+        "action": "A", "type": "Normal",
+    }  # fmt: skip
+    await make("events", event, "events.k8s.io")
+    _, frames = await watch.begin(call("events", group="events.k8s.io"), PROTOBUF)
+
+    [(_, kind, found)] = oracle.events(b"".join(frames))
+    assert (kind, found.reportingController, found.regarding.name) == ("Event", "c", "p")
+
+
+async def test_a_version_from_before_is_answered_in_protobuf_too(make: Any, call: Any, store: Any) -> None:
+    await make("configmaps", config_map("a"))
+    await store.compact(await store.revision())
+    _, frames, _ = await opened(call, PROTOBUF, resourceVersion="1")
+
+    [(error, kind, status)] = oracle.events(b"".join(frames))
+    assert (error, kind, status.code, status.reason) == ("ERROR", "Status", 410, "Expired")
+
+
+async def test_a_watch_list_of_the_future_is_told_so_in_an_event(call: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(cache_, "PATIENCE", 0.05)
+    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "resourceVersion": "99999"}
+    stream, frames, _ = await opened(call, _PLAIN, **query)
+
+    event = json.loads(frames[0])
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+    assert event["object"]["message"].startswith("Too large resource version: 99999, current:")
+    assert stream.closed.done()
+
+
+async def test_an_event_is_no_list(make: Any, call: Any) -> None:
+    stream, frames, client = await opened(call, Form(shape="PartialObjectMetadataList"))
+    await make("configmaps", config_map("a"))
+    await listing.list_(call("configmaps"))
+
+    assert (frames, client.frames, stream.closed.done()) == ([], [], True)
+
+
+async def test_an_object_that_has_no_place_in_protobuf_ends_only_the_watches_that_want_it(
+    call: Any, store: Any
+) -> None:
+    _, _, plain = await opened(call)
+    stream, _, client = await opened(call, PROTOBUF)
+    asked = call("configmaps", "odd")
+    value = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"odd","namespace":"default"},"data":{"k":1}}'
+    await store.put(asked.key, value, 0)
+    found = await listing.list_(call("configmaps"))
+
+    assert told(plain.frames) == [("ADDED", "odd")]
+    assert (client.frames, stream.closed.done(), len(found.items)) == ([], True, 1)

@@ -1,6 +1,6 @@
 """CustomResourceDefinition: a kind that users bring."""
 
-from kybern.api.rules import definitions
+from kybern.api.rules import definitions, definitionversions
 from kybern.api.rules.hooks import default_port
 from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import status
@@ -73,4 +73,5 @@ KIND = Kind(
     allow_unconditional_update=False,
     storage_version_hash="jfWCUB31mvA=",
     generation=wish_changed,
+    on_foreign=definitionversions.from_beta,
 )

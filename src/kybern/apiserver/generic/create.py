@@ -5,7 +5,8 @@ from kybern.apiserver.answer import One
 from kybern.apiserver.engine import Call, Engine, Outcome
 from kybern.apiserver.generic import admit, current, owners, prepare
 from kybern.machinery.kind import Raw
-from kybern.storage.store import RevisionMismatch
+from kybern.storage.store import RevisionMismatch, Stored
+from kybern.storage.value import Unreadable
 
 _TRIES = 8
 
@@ -32,9 +33,10 @@ async def create(call: Call, raw: Raw, *, owned: bool = False) -> One:
         await admit.validate(call, asked)
         try:
             return await _stored(call, raw)
-        except RevisionMismatch:
+        except RevisionMismatch as taken:
             if given or not prefix or attempt == _TRIES - 1:
-                raise problems.already_exists(call.kind, call.name) from None
+                going = _going(call, taken.current)
+                raise problems.already_exists(call.kind, call.name, going=going) from None
             raw["metadata"]["name"] = ""
     raise AssertionError
 
@@ -54,9 +56,20 @@ async def _stored(call: Call, raw: Raw) -> One:
     return One(call.kind, current.served(call, value, revision), 201)
 
 
+def _going(call: Call, there: Stored | None) -> bool:
+    if there is None:
+        return False
+    try:
+        raw = call.engine.form(call.stored).raw(there.value, there.revision)
+    except Unreadable:
+        return False
+    return bool(raw["metadata"].get("deletionTimestamp"))
+
+
 async def _absent(call: Call) -> None:
-    if (await call.engine.store.get(call.key))[0] is not None:
-        raise RevisionMismatch(call.key, None)
+    there, _ = await call.engine.store.get(call.key)
+    if there is not None:
+        raise RevisionMismatch(call.key, there)
 
 
 async def guarded(engine: Engine, call: Call, new: Raw | None, old: Raw | None) -> Outcome:

@@ -5,7 +5,6 @@ the cache answers at once when it is that new. Pages after the first, and exact 
 their revision, so that a client that pages sees one state.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -13,36 +12,14 @@ import msgspec
 from kybern.apiserver import options, problems
 from kybern.apiserver.answer import Many
 from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import pages
 from kybern.apiserver.options import ListOptions, Selection
-from kybern.machinery.errors import BadRequest, Expired
+from kybern.machinery.errors import BadRequest
 from kybern.storage.cache import Cache, Entry, Stale
 from kybern.storage.store import Compacted, Stored
+from kybern.storage.value import Unreadable
 
 CHUNK = 500
-
-
-class Token(msgspec.Struct, omit_defaults=True):
-    """What upstream's continue tokens hold. ``start`` is relative to the list's prefix."""
-
-    v: str = "meta.k8s.io/v1"
-    rv: int = 0
-    start: str = ""
-
-
-def token(revision: int, start: str) -> str:
-    found = msgspec.json.encode(Token(rv=revision, start=start))
-    return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
-
-
-def _token(text: str) -> Token:
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        found = msgspec.json.decode(raw, type=Token)
-    except (ValueError, msgspec.DecodeError):
-        raise BadRequest("continue key is not valid: " + "illegal base64 data or JSON") from None
-    if found.v != "meta.k8s.io/v1" or not found.start:
-        raise BadRequest("continue key is not valid: server does not recognize this encoded version")
-    return found
 
 
 def matcher(selection: Selection) -> Callable[[Entry], bool]:
@@ -89,13 +66,16 @@ async def list_(call: Call) -> Many:
 
 async def listing(call: Call, asked: ListOptions) -> Many:
     if asked.continued:
+        found = pages.decode(asked.continued)
         if asked.version and asked.version != "0":
             raise BadRequest("specifying resource version is not allowed when using continue")
-        found = _token(asked.continued)
         prefix = call.kind.prefix(call.namespace)
-        return await _stored(call, asked, found.rv, prefix + found.start)
+        if found.rv > 0:
+            await ready(call, str(found.rv))
+        return await _stored(call, asked, max(found.rv, 0), prefix + found.start)
     wanted = options.version(asked.version)
     if asked.match == "Exact" or (wanted and asked.limit and not asked.match):
+        await ready(call, asked.version)
         return await _stored(call, asked, wanted, "")
     cache = await ready(call, asked.version)
     return _page(call, asked, cache)
@@ -120,11 +100,18 @@ def _page(call: Call, asked: ListOptions, cache: Cache) -> Many:
     # Any version will do, so upstream's cache does not cut its answer into pages either.
     limit = 0 if asked.version == "0" else asked.limit
     if not limit or len(entries) <= limit:
-        return Many(call.kind, items(call, cache, entries), cache.revision)
+        return _many(call, cache, entries)
     shown = entries[:limit]
-    following = token(cache.revision, shown[-1].key.removeprefix(prefix) + "\0")
+    following = pages.encode(cache.revision, shown[-1].key.removeprefix(prefix) + "\0")
     remaining = 0 if asked.selection else len(entries) - limit
-    return Many(call.kind, items(call, cache, shown), cache.revision, following, remaining)
+    return _many(call, cache, shown, following, remaining)
+
+
+def _many(call: Call, cache: Cache, entries: list[Entry], following: str = "", remaining: int = 0) -> Many:
+    shown = items(call, cache, entries)
+    if call.kind.conversion is not None:
+        return Many(call.kind, shown, cache.revision, following, remaining)
+    return Many(call.kind, shown, cache.revision, following, remaining, entries, cache)
 
 
 def items(call: Call, cache: Cache, entries: Sequence[Entry]) -> list[bytes]:
@@ -157,7 +144,7 @@ async def _stored(call: Call, asked: ListOptions, revision: int, start: str) -> 
                 prefix, start, max(limit, CHUNK) if asked.selection else limit, revision
             )
         except Compacted:
-            raise Expired(_GONE) from None
+            raise pages.forgotten(start.removeprefix(prefix)) from None
         revision = page.revision
         for position, stored in enumerate(page.items):
             item = _selected(call, cache, asked.selection, stored)
@@ -169,24 +156,19 @@ async def _stored(call: Call, asked: ListOptions, revision: int, start: str) -> 
                 if not rest and not page.more:
                     break
                 remaining = 0 if asked.selection else rest + page.remaining
-                following = token(revision, stored.key.removeprefix(prefix) + "\0")
+                following = pages.encode(revision, stored.key.removeprefix(prefix) + "\0")
                 return Many(call.kind, found, revision, following, remaining)
         if not page.more:
             return Many(call.kind, found, revision)
         start = page.items[-1].key + "\0"
 
 
-_GONE = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
-    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
-    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
-    "deleted between the time the first chunk was returned and now may show up in the list."
-)
-
-
 def _selected(call: Call, cache: Cache, selection: Selection, stored: Stored) -> bytes | None:
     """The item, unless the selection leaves it out."""
-    item = cache.form.item(stored.value, stored.revision)
+    try:
+        item = cache.form.item(stored.value, stored.revision)
+    except Unreadable:
+        return None
     if selection and not matcher(selection)(Entry(stored.key, stored.revision, item, cache.form)):
         return None
     return item if call.kind.conversion is None else converted(call, cache.form.raw_item(item))

@@ -150,7 +150,10 @@ def same_object(call: Call, raw: Raw, current: Current) -> None:
     """An update that names a uid means that very object. Raises Conflict."""
     said = raw["metadata"].get("uid") or ""
     if said and said != current.uid:
-        why = f"Precondition failed: UID in precondition: {said}, UID in object meta: {current.uid}"
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {call.key}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {said}, UID in object meta: {current.uid}"
+        )
         raise problems.conflict(call.kind, call.name, why)
 
 

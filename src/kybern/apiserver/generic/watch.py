@@ -8,23 +8,26 @@ While the first events are being written, which may take several steps, later ch
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 
-from kybern.apiserver import options, problems
+from kybern.apiserver import binary, options, problems
 from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import frames
 from kybern.apiserver.generic import list as listing
-from kybern.apiserver.negotiate import JSON, Form
+from kybern.apiserver.generic.frames import Frames
+from kybern.apiserver.negotiate import PROTOBUF, Form
 from kybern.apiserver.options import ListOptions
-from kybern.apiserver.render import Renderer, event
-from kybern.machinery.errors import ApiError
-from kybern.machinery.kind import Raw
-from kybern.storage.cache import Cache, Change, Entry, Expired
-from kybern.storage.value import encoded
+from kybern.machinery.errors import ApiError, Timeout
+from kybern.storage.cache import Cache, Expired
+from kybern.storage.entry import Change, Entry
+from kybern.storage.value import Unreadable
+
+log = logging.getLogger(__name__)
 
 MOST_UNSENT = 4 << 20
 SHORTEST = 1800
-INITIAL_END = "k8s.io/initial-events-end"
 _VERSION = len(b'{"metadata":{"resourceVersion":"')
 _JOINED = 256 * 1024
 
@@ -44,16 +47,15 @@ class Stream:
         self.write: Callable[[bytes], None] = lambda _frame: None
         self.unsent: Callable[[], int] = lambda: 0
         self.sent = 0
-        self._call = call
-        self._form = form
-        self._key = (call.kind.api_version, form.shape, form.version, include)
-        self._renderer = Renderer(form, 0.0, include)
+        self._frames = Frames(call, cache, form, include)
+        # An event is no list: upstream ends such a watch at the first one, without a word.
+        self._mute = form.shape == "PartialObjectMetadataList"
         self._matches = listing.matcher(asked.selection)
         self._prefix = call.kind.prefix(call.namespace)
         self._all = not asked.selection
-        self._headers = form.shape == "Table"
         # What streams that take everything in one form have in common; "" for those that must look for themselves.
-        self._same = "" if asked.selection or self._headers else f"{self._prefix} {self._key}"
+        shared = self._frames.shared and not asked.selection
+        self._same = f"{self._prefix} {self._frames.key}" if shared else ""
         self._waiting: list[Change] | None = []
         self._since = 0
 
@@ -66,8 +68,19 @@ class Stream:
         revision = self.cache.revision
         self.cache.subscribe(self, revision)
         self._since = revision
-        entries = [entry for entry in self.cache.entries(self._prefix) if self._all or self._matches(entry)]
-        return [self._render("ADDED", entry, entry.item) for entry in entries]
+        return [self._frames.change("ADDED", entry, entry.item) for entry in self.chosen()]
+
+    def chosen(self) -> list[Entry]:
+        """All that is there and asked for."""
+        found = self.cache.entries(self._prefix)
+        return list(found) if self._all else [entry for entry in found if self._matches(entry)]
+
+    def admit(self, frames: list[bytes]) -> list[bytes]:
+        """What is sent of the beginning."""
+        if self._mute and frames:
+            self.end()
+            return []
+        return frames
 
     def flow(self) -> None:
         """The beginning is written: send what happened meanwhile, and everything from now on."""
@@ -83,7 +96,13 @@ class Stream:
             return
         frame = change.frames.get(self._same)
         if frame is None:
-            frame = self._frame(change)
+            try:
+                frame = self._frame(change)
+            except Unreadable as problem:
+                # Whoever asked for this form must not stand in the way of the others.
+                log.warning("Ending a watch: %s", problem)
+                self.end()
+                return
             if self._same:
                 change.frames[self._same] = frame
         if frame:
@@ -93,7 +112,7 @@ class Stream:
     def _send(self, frame: bytes) -> None:
         if self.closed.done():
             return
-        if self.unsent() > MOST_UNSENT:
+        if self._mute or self.unsent() > MOST_UNSENT:
             self.end()
             return
         self.write(frame)
@@ -119,63 +138,24 @@ class Stream:
         return b""
 
     def _shared(self, change: Change, kind: str, entry: Entry, item: bytes) -> bytes:
-        if self._form.shape == "Table":
-            return self._render(kind, entry, item)
-        key = (kind, self._key)
+        frames = self._frames
+        if not frames.shared:
+            return frames.change(kind, entry, item)
+        key = (kind, frames.key)
         frame = change.frames.get(key)
         if frame is None:
-            frame = change.frames[key] = self._render(kind, entry, item)
+            frame = change.frames[key] = frames.change(kind, entry, item)
         return frame
-
-    def _render(self, kind: str, entry: Entry, item: bytes) -> bytes:
-        conversion = self._call.kind.conversion
-        form = self._call.engine.form(self._call.kind)
-        if conversion is not None:
-            item = listing.converted(self._call, self.cache.form.raw_item(item))
-        full = form.full(item)
-        if not self._form.shape:
-            return event(kind, full)
-        raw = form.raw_item(item)
-        if self._form.shape != "Table":
-            partial = {
-                "kind": "PartialObjectMetadata",
-                "apiVersion": f"meta.k8s.io/{self._form.version}",
-                "metadata": raw["metadata"],
-            }
-            return event(kind, encoded(partial))
-        self._renderer.now = self._call.engine.clock()
-        metadata = {"resourceVersion": raw["metadata"].get("resourceVersion", "")}
-        table = self._renderer.table(self._call.kind, [raw], metadata, headers=self._headers)
-        self._headers = False
-        return event(kind, encoded(table))
 
     def bookmark(self, *, initial: bool = False) -> bytes:
         """A frame that says up to where the client has seen everything."""
-        metadata: Raw = {"resourceVersion": str(self.cache.revision)}
-        if initial:
-            metadata["annotations"] = {INITIAL_END: "true"}
         self.sent = self.cache.revision
-        kind = self._call.kind
-        if self._form.shape == "Table":
-            metadata_of = {"resourceVersion": metadata["resourceVersion"]}
-            raw = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
-            found = self._renderer.table(kind, [raw], metadata_of, headers=self._headers)
-            self._headers = False
-            return event("BOOKMARK", encoded(found))
-        if self._form.shape:
-            head = {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self._form.version}"}
-        else:
-            head = {"kind": kind.kind, "apiVersion": kind.api_version}
-        return event("BOOKMARK", encoded({**head, "metadata": metadata}))
+        return self._frames.bookmark(self.cache.revision, initial=initial)
 
     def mark(self) -> None:
         """Send a bookmark when there is something new to say, and the client takes them."""
         if self.bookmarks and self._waiting is None and self.cache.revision > max(self.sent, self._since):
             self._send(self.bookmark())
-
-
-def error(problem: ApiError) -> bytes:
-    return event("ERROR", encoded(problem.status()))
 
 
 def seconds(asked: ListOptions) -> float:
@@ -190,19 +170,29 @@ async def begin(call: Call, form: Form, include: str = "") -> tuple[Stream, list
     asked = options.list_options(call.kind, {**call.query, "watch": "1"}, call.name)
     wanted = options.version(asked.version)
     initial = asked.initial if asked.initial is not None else wanted == 0
-    if form.media != JSON:
-        form = Form(JSON, form.shape, form.version)
-    cache = await _cache(call, asked, initial=initial)
+    try:
+        cache = await _cache(call, asked, initial=initial)
+    except Timeout as problem:
+        # Only watches that ask for a list say so after the headers.
+        if asked.initial is None:
+            raise
+        return _ended(Stream(call, call.engine.cache(call.kind), asked, form, include), problem, form)
     stream = Stream(call, cache, asked, form, include)
+    if initial and form.media == PROTOBUF and not form.shape and call.kind.conversion is None:
+        await binary.warm(cache, stream.chosen())
     since = wanted or cache.revision
     try:
-        frames = stream.start(since, initial=initial)
+        found = stream.start(since, initial=initial)
     except Expired as expired:
-        stream.end()
-        return stream, [error(problems.expired(wanted, expired.oldest))]
+        return _ended(stream, problems.expired(wanted, expired.oldest), form)
     if initial and asked.bookmarks and (asked.initial or not asked.version):
-        frames.append(stream.bookmark(initial=True))
-    return stream, frames
+        found.append(stream.bookmark(initial=True))
+    return stream, stream.admit(found)
+
+
+def _ended(stream: Stream, problem: ApiError, form: Form) -> tuple[Stream, list[bytes]]:
+    stream.end()
+    return stream, [frames.error(problem, form)]
 
 
 async def _cache(call: Call, asked: ListOptions, *, initial: bool) -> Cache:
