@@ -35,7 +35,7 @@ def test_texts_that_have_the_format(name: str, text: str) -> None:
     ("name", "text", "says"),
     [
         ("dns1123Label", "a.b", "must not contain dots"),
-        ("dns1123Label", "a" * 64, "must be no more than 63 bytes"),
+        ("dns1123Label", "a" * 64, "must be no more than 63 characters"),
         ("dns1123Label", "A_b", "a lowercase RFC 1123 label must consist of"),
         ("dns1123Subdomain", "A", "a lowercase RFC 1123 subdomain must consist of"),
         ("dns1035Label", "1a", "a DNS-1035 label must consist of"),
