@@ -91,7 +91,8 @@ class Server:
             with urllib.request.urlopen(request, timeout=10, context=self.context(identity)) as answer:
                 return answer.status, _value(answer.read())
         except urllib.error.HTTPError as refused:
-            return refused.code, _value(refused.read())
+            with refused:
+                return refused.code, _value(refused.read())
 
     def wait(self, path: str = "/readyz", wanted: int = 200, seconds: float = 40) -> None:
         deadline = time.monotonic() + seconds
