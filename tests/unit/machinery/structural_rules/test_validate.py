@@ -215,8 +215,8 @@ class TestBudget:
         schema = rules("cost:6:True", type="object", properties={"n": COUNT})
         assert said(schema, {"n": 11}, budget=6) == [
             (
-                'n: Invalid value: "integer": validation failed due to running out of cost budget, no further validation rules'
-                " will be run"
+                'n: Invalid value: "integer": validation failed due to running out of cost budget, no further validation'
+                " rules will be run"
             )
         ]
 
