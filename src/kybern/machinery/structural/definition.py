@@ -22,6 +22,8 @@ from kybern.machinery.structural.node import (
     PRESERVE,
     build,
 )
+from kybern.machinery.structural.rules import texts
+from kybern.machinery.structural.rules.record import RULES
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("definitions", "dependencies", "patternProperties", "$ref")
@@ -35,6 +37,7 @@ _SHAPING = (
     LIST_TYPE,
     MAP_KEYS,
     MAP_TYPE,
+    RULES,
 )
 _IMPLICIT = "must not specify anything other than name and generateName, but metadata is implicitly specified"
 _KEY = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
@@ -115,6 +118,7 @@ def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
         yield forbidden(f"{path}.items", "items must be a schema object and not an array")
     for at, below in (*_alternatives(schema, path), *_below(schema, path)):
         yield from _keywords(below, at)
+    yield from texts.check(schema, path)
 
 
 def _pattern(text: str, path: str) -> Iterator[Cause]:

@@ -88,17 +88,6 @@ def test_rules_in_lists_and_maps() -> None:
     ]
 
 
-def test_rules_in_all_of() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"n": {"type": "integer"}},
-        "allOf": [rules("self['n'] < 5", properties={"n": rules("self > 2")})],
-        "x-kubernetes-validations": [{"rule": "True"}],
-    }
-    assert said(schema, {"n": 9}) == ["<nil>: Invalid value: failed rule: self['n'] < 5"]
-    assert said(schema, {"n": 1}) == ["n: Invalid value: 1: failed rule: self > 2"]
-
-
 def test_values_are_seen_as_expressions_see_them() -> None:
     schema = rules(
         "self['a__dash__b'] == 1.0",

@@ -24,10 +24,6 @@ class Past:
             return bool(self.new == self.old)
         return self.above is not None and self.above.same()
 
-    def apart(self) -> "Past":
-        """The same place under another view, which has no past of its own."""
-        return Past(None, None, known=False, above=self.above)
-
     def key(self, name: str) -> "Past":
         if not self.known:
             return self

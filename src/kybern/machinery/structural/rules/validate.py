@@ -34,7 +34,6 @@ class Validator:
     properties: Mapping[str, "Validator"] = field(default_factory=dict)
     additional: "Validator | None" = None
     items: "Validator | None" = None
-    alternatives: tuple["Validator", ...] = ()
     map_keys: tuple[str, ...] = ()
     tellable: bool = True
 
@@ -66,8 +65,6 @@ def _place(validator: Validator, value: Any, path: str, past: Past, old: Any, wa
         return
     if validator.rules:
         _rules(validator, value, path, past, old, walk)
-    for each in validator.alternatives:
-        _place(each, value, path, past.apart(), old, walk)
     if isinstance(value, list) and validator.items is not None:
         for i, item in enumerate(value):
             inner = past.item(i, validator.map_keys)
