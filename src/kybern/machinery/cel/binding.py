@@ -13,9 +13,9 @@ from typing import Any
 
 from kybern.machinery import duration, times
 from kybern.machinery.cel.names import escaped
-from kybern.machinery.cel.schemas import Resolve, Schema, with_meta
+from kybern.machinery.cel.schemas import Schema, either, with_meta
 from kybern.machinery.cel.values import Duration, EvaluationError, ListMap, ListSet, Timestamp
-from kybern.machinery.structural.node import EMBEDDED, INT_OR_STRING, LIST_TYPE, MAP_KEYS
+from kybern.machinery.structural.node import EMBEDDED, LIST_TYPE, MAP_KEYS
 
 type Bind = Callable[[Any], Any]
 
@@ -23,41 +23,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
-def _same(schema: Schema) -> Schema:
-    return schema
-
-
-def binder(schema: Schema, *, root: bool = False, resolve: Resolve = _same) -> Bind | None:
+def binder(schema: Schema, *, root: bool = False) -> Bind | None:
     """What turns values of a schema into those of expressions; None: they are the same."""
-    schema = resolve(schema)
-    if schema.get(INT_OR_STRING):
+    if either(schema):
         return None
     if root:
         schema = with_meta(schema)
     kind = schema.get("type")
     if kind == "array" and isinstance(schema.get("items"), Mapping):
-        return _list(schema, resolve)
+        return _list(schema)
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        inner = _inner(schema["additionalProperties"], resolve)
+        inner = _inner(schema["additionalProperties"])
         return inner and partial(_map, inner)
     if kind == "object":
-        return _object(schema, resolve)
+        return _object(schema)
     if kind == "number":
         return _double
     return _FORMATS.get(schema.get("format") or "") if kind == "string" else None
 
 
-def _inner(schema: Schema, resolve: Resolve) -> Bind | None:
-    found = resolve(schema)
-    return binder(found, root=bool(found.get(EMBEDDED)), resolve=resolve)
+def _inner(schema: Schema) -> Bind | None:
+    return binder(schema, root=bool(schema.get(EMBEDDED)))
 
 
 def _double(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _list(schema: Schema, resolve: Resolve) -> Bind | None:
-    inner = _inner(schema["items"], resolve)
+def _list(schema: Schema) -> Bind | None:
+    inner = _inner(schema["items"])
     kind = schema.get(LIST_TYPE)
     if kind == "map":
         keys = tuple(escaped(key) or key for key in schema.get(MAP_KEYS) or ())
@@ -79,11 +73,11 @@ def _map(inner: Bind, value: Any) -> Any:
     return {key: None if each is None else inner(each) for key, each in value.items()}
 
 
-def _object(schema: Schema, resolve: Resolve) -> Bind | None:
+def _object(schema: Schema) -> Bind | None:
     inner: dict[str, Bind] = {}
     names: dict[str, str] = {}
     for key, each in (schema.get("properties") or {}).items():
-        bind = _inner(each, resolve)
+        bind = _inner(each)
         if bind is not None:
             inner[key] = bind
         identifier = escaped(key)

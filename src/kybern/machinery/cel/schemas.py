@@ -4,7 +4,7 @@ What a schema leaves open (no type, no items) has no type here, and no expressio
 no value is larger than a request, and none is smaller than what its JSON takes at the least.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from kybern.machinery.cel.types import Type
 from kybern.machinery.structural.node import EMBEDDED, INT_OR_STRING
 
 type Schema = Mapping[str, Any]
-type Resolve = Callable[[Schema], Schema]
 
 LARGEST_REQUEST = 3 * 1024 * 1024
 _LONGEST_NAME = 253
@@ -61,27 +60,27 @@ _SIMPLE = {
 }
 
 
-def _same(schema: Schema) -> Schema:
-    return schema
+def either(schema: Schema) -> bool:
+    """Whether a place has an integer or a string; custom kinds and built-in ones have different words for it."""
+    return bool(schema.get(INT_OR_STRING)) or schema.get("format") == "int-or-string"
 
 
-def declare(schema: Schema, name: str, *, root: bool = False, resolve: Resolve = _same) -> Declared | None:
-    """The type of what a schema describes, or None. ``resolve`` gives the schema that a reference means.
+def declare(schema: Schema, name: str, *, root: bool = False) -> Declared | None:
+    """The type of what a schema without references describes, or None.
 
     The root of an object has its kind, its version and its name, whether the schema says so or not.
     """
-    schema = resolve(schema)
-    if schema.get(INT_OR_STRING):
+    if either(schema):
         return Declared(types.DYN, _length(schema, LARGEST_REQUEST - 2), 1)
     kind = schema.get("type")
     if root:
         schema = with_meta(schema)
     if kind == "array":
-        return _list(schema, name, resolve)
+        return _list(schema, name)
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        return _map(schema, name, resolve)
+        return _map(schema, name)
     if kind == "object":
-        return _object(schema, name, resolve)
+        return _object(schema, name)
     if kind == "string":
         return _string(schema)
     return _SIMPLE.get(str(kind))
@@ -107,9 +106,8 @@ def _name(schema: Schema, longest: int) -> Schema:
     return {"type": "string", "maxLength": longest if said is None else min(said, longest)}
 
 
-def _inner(schema: Schema, name: str, resolve: Resolve) -> Declared | None:
-    found = resolve(schema)
-    return declare(found, name, root=bool(found.get(EMBEDDED)), resolve=resolve)
+def _inner(schema: Schema, name: str) -> Declared | None:
+    return declare(schema, name, root=bool(schema.get(EMBEDDED)))
 
 
 def _said(schema: Schema, key: str, otherwise: int) -> int:
@@ -117,30 +115,30 @@ def _said(schema: Schema, key: str, otherwise: int) -> int:
     return otherwise if said is None else max(int(said), 0)
 
 
-def _list(schema: Schema, name: str, resolve: Resolve) -> Declared | None:
+def _list(schema: Schema, name: str) -> Declared | None:
     items = schema.get("items")
-    item = _inner(items, f"{name}.@idx", resolve) if isinstance(items, Mapping) else None
+    item = _inner(items, f"{name}.@idx") if isinstance(items, Mapping) else None
     if item is None:
         return None
     most = _said(schema, "maxItems", (LARGEST_REQUEST - 2) // (item.least + 1))
     return Declared(types.list_of(item.type), most, 2, item=item)
 
 
-def _map(schema: Schema, name: str, resolve: Resolve) -> Declared | None:
-    item = _inner(schema["additionalProperties"], f"{name}.@elem", resolve)
+def _map(schema: Schema, name: str) -> Declared | None:
+    item = _inner(schema["additionalProperties"], f"{name}.@elem")
     if item is None:
         return None
     most = _said(schema, "maxProperties", (LARGEST_REQUEST - 2) // (item.least + 6))
     return Declared(types.map_of(types.STRING, item.type), most, 2, item=item)
 
 
-def _object(schema: Schema, name: str, resolve: Resolve) -> Declared:
+def _object(schema: Schema, name: str) -> Declared:
     fields: dict[str, Declared] = {}
     wanted = set(schema.get("required") or ())
     least = 2
     for key, each in (schema.get("properties") or {}).items():
         identifier = escaped(key)
-        found = _inner(each, f"{name}.{identifier or key}", resolve)
+        found = _inner(each, f"{name}.{identifier or key}")
         if found is None:
             continue
         if identifier is not None:

@@ -23,7 +23,11 @@ from kybern.machinery.structural.node import (
     build,
 )
 from kybern.machinery.structural.rules import texts
+from kybern.machinery.structural.rules.build import build as build_rules
+from kybern.machinery.structural.rules.check import check as check_rules
+from kybern.machinery.structural.rules.compiled import Compile
 from kybern.machinery.structural.rules.record import RULES
+from kybern.machinery.structural.rules.validate import validate as validate_rules
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("definitions", "dependencies", "patternProperties", "$ref")
@@ -49,8 +53,8 @@ _ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 _INTEGER_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
 
-def check(schema: Mapping[str, Any], path: str) -> list[Cause]:
-    """Everything that is wrong with the schema of a version."""
+def check(schema: Mapping[str, Any], path: str, compile_: Compile | None = None) -> list[Cause]:
+    """Everything that is wrong with the schema of a version. Rules are compiled if there is what compiles them."""
     causes = list(_root(schema, path))
     keywords = list(_keywords(schema, path))
     causes += keywords
@@ -59,7 +63,11 @@ def check(schema: Mapping[str, Any], path: str) -> list[Cause]:
     structural = list(_structural(schema, path, _ROOT))
     causes += structural
     if not structural:
-        causes += _defaults(schema, path, root=True)
+        defaults = list(_defaults(schema, path, compile_, root=True))
+        causes += defaults
+        if compile_ is not None and not defaults:
+            wrong = tuple(cause.field for cause in keywords)
+            causes += check_rules(schema, path, compile_, wrong)
     return list(dict.fromkeys(causes))
 
 
@@ -314,8 +322,10 @@ def _bare(schema: Mapping[str, Any], path: str, within: Mapping[str, Any] | None
             yield from _bare(below, at)
 
 
-def _defaults(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[Cause]:
-    """Defaults are whole values: nothing unknown in them, nothing wrong with them."""
+def _defaults(
+    schema: Mapping[str, Any], path: str, compile_: Compile | None, *, root: bool = False
+) -> Iterator[Cause]:
+    """Defaults are whole values: nothing unknown in them, nothing wrong with them, by rules either."""
     default = schema.get("default")
     if default is not None:
         at = f"{path}.default"
@@ -327,9 +337,15 @@ def _defaults(schema: Mapping[str, Any], path: str, *, root: bool = False) -> It
         else:
             yield from _placed(at, values.validate(_filled(default, schema), schema))
             yield from _placed(at, values.lists(default, structural))
+            yield from _placed(at, _ruled(default, schema, compile_))
     for name, below in _below(schema, path):
         if not (root and name == f"{path}.properties[metadata]"):
-            yield from _defaults(below, name)
+            yield from _defaults(below, name, compile_)
+
+
+def _ruled(default: Any, schema: Mapping[str, Any], compile_: Compile | None) -> list[Cause]:
+    validator = None if compile_ is None else build_rules(schema, compile_)
+    return [] if validator is None else validate_rules(validator, default, default, keep=False).causes
 
 
 def _filled(default: Any, schema: Mapping[str, Any]) -> Any:

@@ -121,12 +121,5 @@ def test_sizes_by_paths() -> None:
     assert found.size(("l", "@items", "x")) is None
 
 
-def test_references_are_followed() -> None:
-    known = {"#/T": {"type": "object", "properties": {"a": {"type": "integer"}}}}
-    found = declare(
-        {"type": "array", "items": {"$ref": "#/T"}},
-        "self",
-        resolve=lambda schema: known.get(schema.get("$ref", ""), schema),
-    )
-    assert found is not None
-    assert str(found.type) == "list(self.@idx)"
+def test_built_in_kinds_say_int_or_string_by_a_format() -> None:
+    assert made({"type": "string", "format": "int-or-string"}).type == types.DYN

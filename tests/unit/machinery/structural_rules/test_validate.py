@@ -165,6 +165,9 @@ class TestRatcheting:
         assert found.causes == []
         assert found.warnings == ["spec.n: Invalid value: 11: failed rule: self < 10"]
 
+    def test_only_where_it_is_asked_for(self) -> None:
+        assert len(said(SPEC, {"spec": {"n": 11}}, {"spec": {"n": 11}}, keep=False)) == 1
+
     def test_a_value_that_has(self) -> None:
         assert len(said(SPEC, {"spec": {"n": 12}}, {"spec": {"n": 11}})) == 1
 

@@ -38,7 +38,6 @@ class _Whole:
 
     compile: Compile
     wrong: tuple[str, ...]
-    each: bool
     total: int = 0
     dear: list[tuple[int, str]] = field(default_factory=list)
 
@@ -64,13 +63,10 @@ class _Place:
 
 
 def check(
-    schema: Mapping[str, Any], path: str, compile_: Compile, wrong: tuple[str, ...] = (), *, each: bool = True
+    schema: Mapping[str, Any], path: str, compile_: Compile, wrong: tuple[str, ...] = ()
 ) -> Iterator[Cause]:
-    """What is wrong with the rules of a structural schema. Below what is ``wrong`` otherwise nothing is compiled.
-
-    ``each`` says that the cost of each rule is limited, and not only that of all: it is not where nothing has changed.
-    """
-    whole = _Whole(compile_, wrong, each)
+    """What is wrong with the rules of a structural schema. Below what is ``wrong`` otherwise nothing is compiled."""
+    whole = _Whole(compile_, wrong)
     yield from _place(_Place(schema, path, root=True), whole)
     if whole.total > _WHOLE_LIMIT:
         dear = sorted(whole.dear, key=lambda one: one[0], reverse=True)
@@ -149,7 +145,7 @@ def _rule(found: Compiled, at: str, times: int, apart: str, whole: _Whole) -> It
 
 
 def _cost(at: str, name: str, cost: int, whole: _Whole) -> Iterator[Cause]:
-    if whole.each and cost > _RULE_LIMIT:
+    if cost > _RULE_LIMIT:
         yield forbidden(at, _exceeds(name, cost, _RULE_LIMIT))
     whole.add(at, cost)
 

@@ -51,10 +51,12 @@ class _Spent(Exception):
     """Nothing more is evaluated."""
 
 
-def validate(validator: Validator, new: Any, old: Any = None, budget: int = BUDGET) -> Walk:
-    """Everything that the rules have against a value."""
+def validate(
+    validator: Validator, new: Any, old: Any = None, *, keep: bool = True, budget: int = BUDGET
+) -> Walk:
+    """Everything that the rules have against a value. ``keep`` lets be what was so before."""
     walk = Walk(budget)
-    past = Past(new, old) if old is not None else NOWHERE
+    past = Past(new, old) if keep and old is not None else NOWHERE
     with suppress(_Spent):
         _place(validator, new, "", past, old, walk)
     return walk
