@@ -12,6 +12,7 @@ from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 from kybern.machinery.structural import definition
 from kybern.machinery.structural.node import field_type
+from kybern.machinery.structural.rules.engine import compile_rule
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
@@ -39,7 +40,7 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     else:
         yield from one_of("spec.scope", spec["scope"], ("Cluster", "Namespaced"))
     yield from _versions(spec.get("versions"), versions)
-    yield from _schemas(versions)
+    yield from _schemas(versions, _known(old))
     yield from _names("spec.names", names)
     yield from _conversion("spec.conversion", spec.get("conversion") or {})
     yield from _stored(new.get("status") or {}, versions)
@@ -69,14 +70,27 @@ def _versions(given: list[Raw] | None, versions: list[Raw]) -> Iterator[Cause]:
         yield invalid("spec.versions", given, _ONE_STORED)
 
 
-def _schemas(versions: list[Raw]) -> Iterator[Cause]:
+def _known(old: Raw | None) -> dict[str, Raw]:
+    """The schemas that were there before, by their versions: they were found good once."""
+    versions = ((old or {}).get("spec") or {}).get("versions") or ()
+    return {version.get("name", ""): _schema(version) or {} for version in versions}
+
+
+def _schema(version: Raw) -> Raw | None:
+    found: Raw | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return found
+
+
+def _schemas(versions: list[Raw], known: dict[str, Raw]) -> Iterator[Cause]:
     """A schema that all versions share is told of once, at the place where the older form had it."""
-    found = [(version.get("schema") or {}).get("openAPIV3Schema") for version in versions]
+    found = [_schema(version) for version in versions]
     same = all(schema == found[0] for schema in found)
     for i, (schema, version) in enumerate(zip(found, versions, strict=True)):
         if schema is not None and (i == 0 or not same):
             at = "spec.validation" if same else f"spec.versions[{i}].schema"
-            yield from definition.check(schema, f"{at}.openAPIV3Schema")
+            unchanged = known.get(version.get("name", "")) == schema
+            compile_ = None if unchanged else compile_rule
+            yield from definition.check(schema, f"{at}.openAPIV3Schema", compile_)
         place = "spec" if len(versions) == 1 else f"spec.versions[{i}]"
         yield from _selectable(
             f"{place}.selectableFields", version.get("selectableFields") or [], schema or {}

@@ -9,20 +9,17 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import SCALE, status
 from kybern.apiserver.crd import columns
-from kybern.machinery.causes import invalid, required
-from kybern.machinery.errors import Cause
+from kybern.apiserver.crd.judge import Judge
 from kybern.machinery.kind import Conversion, Kind, Raw, Rules, ScalePaths, Subresource, wish_changed
-from kybern.machinery.structural import shape, values
+from kybern.machinery.structural import shape
 from kybern.machinery.structural.node import Structural, at, build
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _SUB_VERBS = ("get", "patch", "update")
-_NEGATIVE = "should be a non-negative integer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,40 +159,15 @@ def _conversion(group: str, version: str, stored: str, schema: Structural) -> Co
 
 
 def _rules(schema: Structural, kind: str, api_version: str, scale: ScalePaths | None) -> Rules:
+    judge = Judge(schema, kind, api_version, scale)
+
     def default(raw: Raw) -> None:
         shape.fill(raw, schema)
 
-    def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
-        if new.get("kind", kind) != kind:
-            yield invalid("kind", new["kind"], f"must be {kind}")
-            return
-        if new.get("apiVersion", api_version) != api_version:
-            yield invalid("apiVersion", new["apiVersion"], f"must be {api_version}")
-            return
-        yield from values.validate(new, schema.schema, old=old)
-        if scale is not None:
-            yield from _counted(new, scale)
-        yield from _inner(new, schema)
-        yield from values.lists(new, schema)
-
-    return Rules(default=default, validate=validate, validate_status=validate, on_status=keep_metadata)
-
-
-def _counted(raw: Raw, scale: ScalePaths) -> Iterator[Cause]:
-    for path in (scale.spec, scale.status):
-        count = at(raw, path)
-        if isinstance(count, int) and count < 0:
-            yield invalid(".".join(path), count, _NEGATIVE)
-
-
-def _inner(raw: Raw, schema: Structural) -> Iterator[Cause]:
-    found: list[Cause] = []
-
-    def check(value: dict[str, Any], path: str) -> None:
-        if not path:
-            return
-        missing = (key for key in ("apiVersion", "kind") if not value.get(key))
-        found.extend(required(f"{path}.{key}", "must not be empty") for key in missing)
-
-    shape.embedded(raw, schema, check)
-    yield from found
+    return Rules(
+        default=default,
+        validate=judge.causes,
+        validate_status=judge.causes,
+        on_status=keep_metadata,
+        warnings=judge.warnings,
+    )

@@ -222,6 +222,6 @@ def check_changed(call: Call, raw: Raw, current: Current) -> None:
     elif not call.subresource:
         causes += kind.rules.validate(raw, old)
     _refuse(kind, call.name, causes)
-    if not call.subresource:
+    if not call.subresource or (kind.custom and call.subresource == "status"):
         for text in kind.rules.warnings(raw, old):
             call.warn(text)

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from kybern.machinery import duration, times
-from kybern.machinery.cel.names import escaped
+from kybern.machinery.cel.names import escaped, reserved
 from kybern.machinery.cel.schemas import Schema, either, with_meta
 from kybern.machinery.cel.values import Duration, EvaluationError, ListMap, ListSet, Timestamp
-from kybern.machinery.structural.node import EMBEDDED, LIST_TYPE, MAP_KEYS
+from kybern.machinery.structural.node import EMBEDDED, LIST_TYPE, MAP_KEYS, PRESERVE
 
 type Bind = Callable[[Any], Any]
 
@@ -76,14 +76,16 @@ def _map(inner: Bind, value: Any) -> Any:
 def _object(schema: Schema) -> Bind | None:
     inner: dict[str, Bind] = {}
     names: dict[str, str] = {}
+    nullable = False
     for key, each in (schema.get("properties") or {}).items():
         bind = _inner(each)
         if bind is not None:
             inner[key] = bind
+        nullable = nullable or bool(each.get("nullable")) or bool(each.get(PRESERVE))
         identifier = escaped(key)
         if identifier is not None and identifier != key:
             names[key] = identifier
-    return partial(_fields, names, inner) if names or inner else None
+    return partial(_fields, names, inner) if names or inner or nullable else None
 
 
 def _fields(names: Mapping[str, str], inner: Mapping[str, Bind], value: Any) -> Any:
@@ -91,8 +93,13 @@ def _fields(names: Mapping[str, str], inner: Mapping[str, Bind], value: Any) -> 
         return value
     found = {}
     for key, each in value.items():
+        if each is None:
+            continue  # a field that is null is one that is not there
         bind = inner.get(key)
-        found[names.get(key, key)] = each if bind is None or each is None else bind(each)
+        seen = each if bind is None else bind(each)
+        found[names.get(key, key)] = seen
+        if reserved(key):
+            found[key] = seen
     return found
 
 

@@ -14,6 +14,11 @@ _WRITABLE = re.compile(r"[a-zA-Z_./-][a-zA-Z0-9_./-]*", re.ASCII)
 _PLAIN = re.compile(r"[a-zA-Z0-9_]*", re.ASCII)
 
 
+def reserved(name: str) -> bool:
+    """Whether a name is a word of the language; behind a dot it may be written as it is all the same."""
+    return name in _WORDS
+
+
 def escaped(name: str) -> str | None:
     """The identifier for a field; None for one that expressions cannot name."""
     if name in _WORDS:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kybern.machinery.cel import types
 from kybern.machinery.cel.functions import Range
-from kybern.machinery.cel.names import escaped
+from kybern.machinery.cel.names import escaped, reserved
 from kybern.machinery.cel.types import Type
 from kybern.machinery.structural.node import EMBEDDED, INT_OR_STRING
 
@@ -143,6 +143,8 @@ def _object(schema: Schema, name: str) -> Declared:
             continue
         if identifier is not None:
             fields[identifier] = found
+        if reserved(key):
+            fields[key] = found
         if key in wanted and each.get("default") is None:
             least += len(key.encode()) + found.least + 4
     made = types.object_of(name, {key: each.type for key, each in fields.items()})

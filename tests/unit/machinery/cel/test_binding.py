@@ -78,6 +78,16 @@ def test_what_has_not_the_format_says_so(form: str, value: str) -> None:
         bound({"type": "string", "format": form}, value)
 
 
+def test_fields_that_are_null_are_not_there() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string", "nullable": True}, "in": {"type": "integer"}},
+    }
+    assert bound(schema, {"a": None, "in": 1}) == {"__in__": 1, "in": 1}
+    nullable = {"type": "object", "properties": {"a": {"type": "string", "nullable": True}}}
+    assert bound(nullable, {"a": None}) == {}
+
+
 def test_nothing_is_changed_in_place() -> None:
     value = {"a": [{"n": 1}]}
     schema = {

@@ -85,9 +85,10 @@ def test_objects_have_fields_by_their_identifiers() -> None:
             },
         }
     )
-    assert sorted(found.fields) == ["__in__", "filled", "my__dash__field"]
+    assert sorted(found.fields) == ["__in__", "filled", "in", "my__dash__field"]
     assert {name: str(kind) for name, kind in found.type.fields.items()} == {
         "my__dash__field": "string", "filled": "string", "__in__": "self.__in__",
+        "in": "self.__in__",
     }  # fmt: skip
     assert found.least == 2 + len("my-field") + 2 + 4
 

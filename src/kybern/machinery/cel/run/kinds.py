@@ -33,9 +33,18 @@ def fits(wanted: Type, value: Any) -> bool:
         return type(value) is exact
     loose = _LOOSE.get(wanted.kind)
     if loose is not None:
-        return isinstance(value, loose)
+        return isinstance(value, loose) and _first_fits(wanted, value)
     if wanted.kind == "opaque":
         return getattr(value, "TYPE", None) == wanted
+    return True
+
+
+def _first_fits(wanted: Type, value: Any) -> bool:
+    """Of lists and maps the first item tells."""
+    if wanted.kind == "list":
+        return not value or fits(wanted.parameters[0], value[0])
+    if wanted.kind == "map" and value:
+        return all(map(fits, wanted.parameters, next(iter(value.items()))))
     return True
 
 

@@ -74,7 +74,7 @@ def _compiled(rule: Rule, schema: Mapping[str, Any], declared: Declared, compile
     try:
         program = compile_(rule.rule, variables, declared)
     except CompilationError as problem:
-        return Compiled(rule, wrong=f"compilation failed: {problem}")
+        return Compiled(rule, wrong=_said(problem))
     if program.result != types.BOOL:
         return Compiled(rule, wrong="cel expression must evaluate to a bool")
     message, wrong = _message(rule, variables, declared, compile_)
@@ -89,10 +89,16 @@ def _message(
     try:
         program = compile_(rule.expression, variables, declared)
     except CompilationError as problem:
-        return None, f"messageExpression compilation failed: {problem}"
+        return None, f"messageExpression {_said(problem)}"
     if program.result != types.STRING:
         return None, "messageExpression must evaluate to a string"
     return program, ""
+
+
+def _said(problem: CompilationError) -> str:
+    """A pattern written out in an expression that is none comes to light when its program is made."""
+    text = str(problem)
+    return text if text.startswith("program instantiation failed") else f"compilation failed: {text}"
 
 
 def _path(rule: Rule, schema: Mapping[str, Any]) -> str:
