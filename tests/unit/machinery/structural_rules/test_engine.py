@@ -63,6 +63,7 @@ def said(rule: str, new: Any, old: Any = None) -> list[str]:
         "self.keyed.exists(e, e.k == 'a' && e.v == 1)",
         "self == self",
         "dyn([1.0, 2.0]).sum() == 3.0",
+        "dyn([1, 2]).flatten() == [1, 2]",
         "self.set.map(s, s.upperAscii()).join('-') == 'X-Y'",
     ],
 )

@@ -40,9 +40,10 @@ def fits(wanted: Type, value: Any) -> bool:
 
 
 def _first_fits(wanted: Type, value: Any) -> bool:
-    """Of lists and maps the first item tells."""
+    """Of lists and maps the first item tells; ``flatten`` takes lists that are flat, too."""
     if wanted.kind == "list":
-        return not value or fits(wanted.parameters[0], value[0])
+        inner = wanted.parameters[0]
+        return not value or inner.kind == "list" or fits(inner, value[0])
     if wanted.kind == "map" and value:
         return all(map(fits, wanted.parameters, next(iter(value.items()))))
     return True
