@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol.apiserver_bed import Lab
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kybern"
 
 
@@ -90,3 +92,11 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 def free_ports() -> Callable[[], int]:
     """Gives a free port of loopback at each call."""
     return free_port
+
+
+@pytest.fixture(scope="module")
+def lab(etcd: Etcd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Certificates of a cluster on that etcd; what a module starts there ends with the module."""
+    found = Lab(tmp_path_factory.mktemp("apiserver"), etcd)
+    yield found
+    found.stop()

@@ -4,13 +4,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.protocol.test_apiserver import Lab, Server
+from tests.protocol.apiserver_bed import Lab, Server
 
 pytestmark = pytest.mark.etcd
 
@@ -55,16 +55,6 @@ DEFINITION = {
         ],
     },
 }
-
-
-@pytest.fixture(scope="module")
-def lab(etcd: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    found = Lab(tmp_path_factory.mktemp("custom"), etcd)
-    yield found
-    for process in found.started:
-        process.terminate()
-    for process in found.started:
-        process.wait(10)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kybern.machinery.causes import json_of
-from tests.protocol.test_apiserver import Lab, Server
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.test_apiserver_crd import CRDS, until
 
 pytestmark = pytest.mark.etcd

@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.protocol.test_apiserver import Lab, Server, config_map, lab
+from tests.protocol.apiserver_bed import Lab, Server
+from tests.protocol.test_apiserver import config_map
 from tests.unit.machinery import oracle
 
 pytestmark = pytest.mark.etcd
-__all__ = ["lab"]
 
 AGENT = "kube-controller-manager/v1.36.2"
 PROTOBUF = "application/vnd.kubernetes.protobuf"

@@ -15,11 +15,11 @@ import grpc
 import pytest
 
 from kybern._proto import etcd_pb2, etcd_pb2_grpc
-from tests.protocol.test_apiserver import Lab, Server, config_map, lab
+from tests.protocol.apiserver_bed import Lab, Server
+from tests.protocol.test_apiserver import config_map
 from tests.unit.machinery import oracle
 
 pytestmark = pytest.mark.etcd
-__all__ = ["lab"]
 
 NAMESPACE = "/api/v1/namespaces/default"
 SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"

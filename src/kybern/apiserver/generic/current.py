@@ -1,5 +1,7 @@
 """The object that a write starts from, and putting the new one in its place."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kybern.apiserver import problems
@@ -7,6 +9,9 @@ from kybern.apiserver.engine import Call
 from kybern.machinery.kind import Raw
 from kybern.storage.store import RevisionMismatch, Stored
 from kybern.storage.value import Form, encoded
+
+# Seconds for which a write that depends on no version is tried again; a client's own patience is no longer.
+_PATIENCE = 30.0
 
 
 @dataclass(slots=True)
@@ -20,6 +25,17 @@ class Current:
     @property
     def uid(self) -> str:
         return str(self.raw["metadata"].get("uid", ""))
+
+
+def tries() -> Iterator[bool]:
+    """One value for each try of a write, and whether that must start from the store.
+
+    Each collision is the success of somebody else's write, so that only time bounds them, no number.
+    """
+    yield False
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        yield True
 
 
 def understood(call: Call, stored: Stored) -> Raw:

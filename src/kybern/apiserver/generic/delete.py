@@ -20,7 +20,6 @@ from kybern.machinery.kind import Kind, Raw
 from kybern.storage.store import RevisionMismatch
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
-_TRIES = 6
 # Kinds whose deletion answers with the object that was, where others answer with a Status.
 RETURNED = frozenset({
     ("", "namespaces"), ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "pods"),
@@ -47,7 +46,7 @@ async def delete(call: Call, options: DeleteOptions) -> Answer:
         and options.orphan is None
     ):
         call.warn(_JOBS)
-    for _ in range(_TRIES):
+    for _ in current.tries():
         found = await current.read(call)
         _preconditions(call, options, found)
         asked = admit.request(call, "DELETE", None, found.raw, options.raw)

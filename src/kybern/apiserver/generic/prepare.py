@@ -128,22 +128,24 @@ def _refuse(kind: Kind, name: str, causes: Iterable[Cause]) -> None:
         raise Invalid.of(group, kind.kind, name, found)
 
 
-def versioned(call: Call, raw: Raw, current: Current) -> bool:
-    """Whether the write asks for a certain version; raises Conflict when that is not the present one."""
+def versioned(call: Call, raw: Raw, current: Current) -> None:
+    """A write that names a version means that very version; what a patch made names the one that it was made from.
+
+    Raises Conflict.
+    """
     kind, metadata = call.kind, raw["metadata"]
     said = metadata.get("resourceVersion") or ""
     if not said:
         if not kind.allow_unconditional_update:
             cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise Invalid.of(kind.group, kind.plural, call.name, [cause])
-        return False
+        return
     if said == "0" and kind.allow_unconditional_update:
-        return False
+        return
     if not said.isdecimal():
         raise problems.Unexpected(f'strconv.ParseUint: parsing "{said}": invalid syntax')
     if said != str(current.revision):
         raise problems.conflict(kind, call.name)
-    return True
 
 
 def same_object(call: Call, raw: Raw, current: Current) -> None:

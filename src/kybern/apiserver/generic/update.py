@@ -18,8 +18,6 @@ from kybern.storage.store import RevisionMismatch
 
 type Change = Callable[[Current], Awaitable[Raw]]
 
-_TRIES = 6
-
 
 async def update(call: Call, raw: Raw) -> One:
     """Replace by a decoded and defaulted body; made anew where the kind allows it."""
@@ -66,8 +64,7 @@ async def change(call: Call, making: Change, *, owned: bool = False) -> One:
 
     ``owned``: that says already who manages which fields.
     """
-    fresh = False
-    for _ in range(_TRIES):
+    for fresh in current.tries():
         found = await current.read(call, fresh=fresh)
         warned = len(call.warnings)
         try:
@@ -76,13 +73,12 @@ async def change(call: Call, making: Change, *, owned: bool = False) -> One:
             if isinstance(problem, ApiError) and not found.cached:
                 raise
             del call.warnings[warned:]
-        fresh = True
     raise problems.conflict(call.kind, call.name)
 
 
 async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -> One:
     raw = await making(found)
-    asks = prepare.versioned(call, raw, found)
+    prepare.versioned(call, raw, found)
     if not owned:
         owners.record_changed(call, raw, found)
     asked = admit.request(call, "UPDATE", raw, found.raw)
@@ -98,11 +94,6 @@ async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -
     outcome = await create.guarded(call.engine, call, raw, found.raw)
     try:
         one = await _written(call, raw, found)
-    except RevisionMismatch:
-        await outcome.failed()
-        if asks and not found.cached:
-            raise problems.conflict(call.kind, call.name) from None
-        raise
     except BaseException:
         await outcome.failed()
         raise

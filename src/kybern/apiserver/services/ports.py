@@ -4,6 +4,7 @@ Which are taken is one bitmap in the store (upstream's RangeAllocation), changed
 servers that take at the same moment meet there, and one tries again.
 """
 
+import asyncio
 import base64
 import random
 from collections.abc import Callable, Iterable
@@ -16,7 +17,8 @@ KEY = "/registry/ranges/servicenodeports"
 _FORM = Form(
     Kind("", "v1", "RangeAllocation", "rangeallocations", namespaced=False, schema="", storage="ranges")
 )
-_TRIES = 32
+# Seconds; each collision means that another server got its port, so waiting ends.
+_PATIENCE = 20.0
 
 
 class Exhausted(Exception):
@@ -37,6 +39,7 @@ class Ports:
     def __init__(self, store: Store, first: int, last: int) -> None:
         self.first, self.last = first, last
         self._store = store
+        self._turn = asyncio.Lock()
 
     @property
     def range(self) -> str:
@@ -99,17 +102,24 @@ class Ports:
         return int.from_bytes(base64.b64decode(raw.get("data") or ""), "big"), stored.revision
 
     async def _change(self, change: Callable[[int], int]) -> None:
-        for _ in range(_TRIES):
-            bits, revision = await self._read()
-            wanted = change(bits)
-            if wanted == bits:
-                return
-            try:
-                await self._store.put(KEY, _FORM.value(self._object(wanted)), revision)
-            except RevisionMismatch:
-                continue
-            return
-        raise Unavailable("node ports are being taken by too many at once")
+        """Write what a change makes of the bitmap; this server's own changes wait for each other instead of colliding."""
+        try:
+            async with asyncio.timeout(_PATIENCE), self._turn:
+                while not await self._changed(change):
+                    pass  # another server was first: there is a new bitmap to change
+        except TimeoutError as late:
+            raise Unavailable("node ports are being taken by too many at once") from late
+
+    async def _changed(self, change: Callable[[int], int]) -> bool:
+        bits, revision = await self._read()
+        wanted = change(bits)
+        if wanted == bits:
+            return True
+        try:
+            await self._store.put(KEY, _FORM.value(self._object(wanted)), revision)
+        except RevisionMismatch:
+            return False
+        return True
 
     def _object(self, bits: int) -> Raw:
         data = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "big")).decode()
