@@ -48,6 +48,13 @@ class CacheLookup:
         stored, _ = await self._store.get(kind.key(namespace, name))
         return Form(kind).raw(stored.value, stored.revision) if stored else None
 
+    async def labelled(self, group: str, plural: str, namespace: str, label: tuple[str, str]) -> list[Raw]:
+        """Those of a namespace that bear a label; the others are not decoded."""
+        kind, (key, value) = self._kind(group, plural), label
+        cache = await self._cache(kind)
+        entries = cache.entries(kind.prefix(namespace))
+        return [cache.form.raw_item(entry.item) for entry in entries if entry.labels.get(key) == value]
+
     async def list(self, group: str, plural: str, namespace: str = "") -> list[Raw]:
         kind = self._kind(group, plural)
         cache = await self._cache(kind)
