@@ -548,7 +548,9 @@ def test_every_object_of_a_collection_is_asked_about(place: Place) -> None:
     place.configure(VALIDATING, place.hook("/see", allow, rules=[rule("configmaps", "DELETE")]))
     place.server.ask("DELETE", place.path("configmaps"))
 
-    assert {review["name"] for review in place.seen("/see")} >= {"a", "b"}
+    seen = place.seen("/see")
+    assert {review["oldObject"]["metadata"]["name"] for review in seen} >= {"a", "b"}
+    assert all("name" not in review for review in seen)
 
 
 def test_a_patch_of_a_deletion_is_an_error(place: Place) -> None:

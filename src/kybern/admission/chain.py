@@ -12,10 +12,9 @@ from kybern.admission.plugins import PLUGINS
 LATER = frozenset({
     "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "ClusterTrustBundleAttest", "DenyServiceExternalIPs", "EventRateLimit",
     "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
-    "MutatingAdmissionPolicy", "NamespaceAutoProvision", "NamespaceExists",
+    "NamespaceAutoProvision", "NamespaceExists",
     "NodeDeclaredFeatureValidator", "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
-    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", "ValidatingAdmissionPolicy",
-})  # fmt: skip
+    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", })  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""
 
 

@@ -14,6 +14,8 @@ import msgspec
 
 from kybern.admission.framework import Request, Versions, refused
 from kybern.admission.matching import CONFIGURATION_GROUP
+from kybern.admission.policies.bound import Bound, joined
+from kybern.admission.policies.policy import binding_of, policy_of
 from kybern.admission.webhooks.target import Caller
 from kybern.admission.webhooks.webhook import Webhook, of_configuration
 from kybern.machinery.errors import ApiError
@@ -69,10 +71,14 @@ class Configured:
         self.uid = uid
         self.mutating_webhooks: tuple[Webhook, ...] = ()
         self.validating_webhooks: tuple[Webhook, ...] = ()
+        self.mutating_policies: tuple[Bound, ...] = ()
+        self.validating_policies: tuple[Bound, ...] = ()
         self.synced = False
         self._filled = asyncio.Event()
         self._mutating = Parsed(of_configuration, self._webhooks)
         self._validating = Parsed(of_configuration, self._webhooks)
+        self._changing = Parsed(policy_of, self._policies), Parsed(binding_of, self._policies)
+        self._deciding = Parsed(policy_of, self._policies), Parsed(binding_of, self._policies)
 
     def follow(self, informers: Informers) -> None:
         for plural, parsed in (
@@ -80,10 +86,17 @@ class Configured:
             ("validatingwebhookconfigurations", self._validating),
         ):
             informers.subscribe(CONFIGURATION_GROUP, plural, parsed.take)
+        for prefix, (policies, bindings) in (("mutating", self._changing), ("validating", self._deciding)):
+            informers.subscribe(CONFIGURATION_GROUP, f"{prefix}admissionpolicies", policies.take)
+            informers.subscribe(CONFIGURATION_GROUP, f"{prefix}admissionpolicybindings", bindings.take)
 
     def _webhooks(self) -> None:
         self.mutating_webhooks = tuple(hook for hooks in self._mutating.all for hook in hooks)
         self.validating_webhooks = tuple(hook for hooks in self._validating.all for hook in hooks)
+
+    def _policies(self) -> None:
+        self.mutating_policies = joined(self._changing[0].all, self._changing[1].all)
+        self.validating_policies = joined(self._deciding[0].all, self._deciding[1].all)
 
     def filled(self) -> None:
         """All that is configured is known now."""

@@ -45,6 +45,18 @@ class Versions(Protocol):
         """An object as one of another such kind. Raises ApiError."""
         ...
 
+    def named(self, api_version: str, kind: str) -> Kind | None:
+        """The kind of a name, when it is served."""
+        ...
+
+    async def read(self, raw: Raw, kind: Kind) -> Raw:
+        """An object that ``Lookup`` gave, as one of a kind."""
+        ...
+
+    def merged(self, kind: Kind, raw: Raw, config: Raw) -> Raw:
+        """A configuration on top of an object, as applying does it. Raises ValueError."""
+        ...
+
     def reread(self, kind: Kind, raw: Raw) -> Raw:
         """What somebody else made of an object, decoded and with defaults. Raises BadRequest."""
         ...

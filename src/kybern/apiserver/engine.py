@@ -86,7 +86,7 @@ class Call:
     """One request for objects of one kind. ``warnings`` go to the client; ``agent`` is what it calls itself.
 
     ``asked``: webhooks and policies were asked already, about the subresource that this is a part of. ``disguise`` is what
-    they see of the object when the subresource shows a part of it.
+    they see of the object when the subresource shows a part of it. ``unnamed``: the request was for many, and names none.
     """
 
     engine: Engine
@@ -100,6 +100,7 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     agent: str = "kube-apiserver"
     asked: bool = False
+    unnamed: bool = False
     disguise: Disguise | None = None
 
     @property

@@ -128,7 +128,7 @@ class Parts:
         lookup = CacheLookup(store, self.caches, table)
         self.engine = Engine(store, self.caches, table, lookup)
         caller = WebhookCaller(outward.hooks, Reach(lookup), identities.of_admission(values[ADMISSION]))
-        self.configured = self.engine.configured = Configured(ServedVersions(table), caller)
+        self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
         self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
         self.engine.charge = self._charge

@@ -11,7 +11,7 @@ from kybern.admission.matching import is_exempt
 from kybern.admission.rewriting import put, rewritten
 from kybern.admission.seen import View, undisguised, view
 from kybern.admission.selecting import Selecting
-from kybern.admission.webhooks.call import Failed, Turn, call
+from kybern.admission.webhooks.call import Failed, Turn, call, meant
 from kybern.admission.webhooks.review import JSON_PATCH, Verdict
 from kybern.admission.webhooks.webhook import Webhook
 from kybern.machinery.errors import ApiError, InternalError
@@ -41,9 +41,11 @@ async def _dispatch(request: Request, again: Again, hooks: tuple[Webhook, ...]) 
     selecting = Selecting(request)
     for index, hook in enumerate(hooks):
         kind = await selecting.kind(hook.criteria)
-        if kind is None or again.skips(NAME, hook.uid):
+        if kind is None:
             continue
         seen = await view(request, kind)
+        if not meant(hook, seen) or again.skips(NAME, hook.uid):
+            continue
         verdict = await call(hook, seen, Turn("admit", again.round, index))
         changed = verdict is not None and await _patched(hook, seen, verdict)
         _annotate(request, hook, again.round, index, verdict if changed else None)

@@ -6,7 +6,7 @@ from kybern.admission.framework import Plugin, Request
 from kybern.admission.matching import is_exempt
 from kybern.admission.seen import View, undisguised, view
 from kybern.admission.selecting import Selecting
-from kybern.admission.webhooks.call import Turn, call
+from kybern.admission.webhooks.call import Turn, call, meant
 from kybern.admission.webhooks.webhook import Webhook
 from kybern.machinery.errors import ApiError
 
@@ -36,7 +36,8 @@ async def _asked(request: Request, hooks: tuple[Webhook, ...]) -> list[tuple[Web
         seen = views.get(kind.api_version)
         if seen is None:
             seen = views[kind.api_version] = await view(request, kind)
-        found.append((hook, seen))
+        if meant(hook, seen):
+            found.append((hook, seen))
     return found
 
 

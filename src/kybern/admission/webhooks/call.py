@@ -5,6 +5,9 @@ import time
 from dataclasses import dataclass
 
 from kybern.admission import metrics
+from kybern.admission.framework import refused
+from kybern.admission.policies import conditions
+from kybern.admission.policies.expression import visible
 from kybern.admission.seen import View
 from kybern.admission.webhooks import review
 from kybern.admission.webhooks.review import BadPatch, BadReview, Verdict
@@ -34,6 +37,19 @@ class Turn:
     @property
     def place(self) -> str:
         return f"round_{self.round}_index_{self.index}"
+
+
+def meant(hook: Webhook, seen: View) -> bool:
+    """Whether its match conditions want a webhook to be called. Raises Forbidden when they are unclear."""
+    if not hook.conditions:
+        return True
+    try:
+        return conditions.hold(hook.conditions, visible(seen, None, None))
+    except conditions.Unclear as problem:
+        if not hook.closed:
+            return False
+        log.warning("Failed evaluating match conditions, failing closed %s: %s", hook.name, problem)
+        raise refused(seen.request, str(problem)) from problem
 
 
 async def call(hook: Webhook, seen: View, turn: Turn) -> Verdict | None:

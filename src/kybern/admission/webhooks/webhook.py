@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from kybern.admission.matching import Criteria, of_webhook
+from kybern.admission.policies import conditions
+from kybern.admission.policies.conditions import Conditions
 from kybern.admission.webhooks.target import Target, target_of
+from kybern.api.rules.expressions import Scope
 from kybern.machinery.kind import Raw
 
 _QUIET = ("None", "NoneOnDryRun")
@@ -23,6 +26,7 @@ class Webhook:
     dry: bool = True
     versions: tuple[str, ...] = ("v1",)
     again: bool = False
+    conditions: Conditions = ()
 
 
 def of_configuration(raw: Raw) -> tuple[Webhook, ...]:
@@ -49,4 +53,5 @@ def _webhook(raw: Raw, configuration: str, uid: str) -> Webhook:
         dry=raw.get("sideEffects") in _QUIET,
         versions=tuple(raw.get("admissionReviewVersions") or ()),
         again=raw.get("reinvocationPolicy") == "IfNeeded",
+        conditions=conditions.of(raw.get("matchConditions") or (), Scope()),
     )

@@ -12,7 +12,7 @@ def request(
         operation=operation,
         kind=call.kind,
         namespace=call.namespace,
-        name=call.name,
+        name="" if call.unnamed else call.name,
         subresource=call.subresource,
         user=call.user,
         new=new,
