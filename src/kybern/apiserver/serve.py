@@ -217,7 +217,7 @@ class Parts:
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
         documents = Documents(KINDS, Schema.load().definitions)
-        self.definitions = Definitions(self.engine, self.local, documents.follow)
+        self.definitions = Definitions(self.engine, self.local, documents.follow, self.configured.caller)
         self.paths.prefixes["/openapi/v"] = documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 

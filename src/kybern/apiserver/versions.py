@@ -28,6 +28,8 @@ class ServedVersions:
         ]
 
     async def convert(self, raw: Raw, kind: Kind, to: Kind) -> Raw:
+        if kind.translation is not None:
+            return (await kind.translation.convert([raw], to.api_version))[0]
         found = kind.conversion.to_stored(raw) if kind.conversion else raw
         found = to.conversion.from_stored(found) if to.conversion else found
         return {**found, "apiVersion": to.api_version, "kind": to.kind}
@@ -38,6 +40,8 @@ class ServedVersions:
         return next((one for one in found.kinds.values() if one.kind == kind), None) if found else None
 
     async def read(self, raw: Raw, kind: Kind) -> Raw:
+        if kind.translation is not None:
+            return (await kind.translation.convert([raw], kind.api_version))[0]
         return kind.conversion.from_stored(raw) if kind.conversion else raw
 
     def merged(self, kind: Kind, raw: Raw, config: Raw) -> Raw:

@@ -243,7 +243,7 @@ def test_objects_of_the_cluster_are_made_as_configurations() -> None:
 
 def test_an_object_must_bear_the_name_of_its_field() -> None:
     value, _ = compiled("Object{spec: Object.other{a: 1}}", Scope(patches=True), APPLIED).evaluate({})
-    with pytest.raises(changing.Unusable, match='expected "Object[.]spec"'):
+    with pytest.raises(changing.Unusable, match=r'expected "Object[.]spec"'):
         changing.configuration(value)
 
 
