@@ -56,7 +56,9 @@ async def mutate(request: Request) -> None:
     await _Round(asked, again).run(configured.mutating_policies)
     if asked is not request and request.disguise and request.new is not None and asked.new is not None:
         request.disguise.place(request.new, asked.new)
-    again.last[NAME] = msgspec.json.decode(msgspec.json.encode(request.new))
+    if again.called.get(NAME):
+        # Only who may be called again asks whether the object is still what it left.
+        again.last[NAME] = msgspec.json.decode(msgspec.json.encode(request.new))
 
 
 class _Round:

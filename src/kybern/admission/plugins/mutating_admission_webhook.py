@@ -34,7 +34,9 @@ async def mutate(request: Request) -> None:
     await _dispatch(asked, again, configured.mutating_webhooks)
     if asked is not request and request.disguise and request.new is not None and asked.new is not None:
         request.disguise.place(request.new, asked.new)
-    again.last[NAME] = msgspec.json.decode(msgspec.json.encode(request.new))
+    if again.called.get(NAME):
+        # Only who may be called again asks whether the object is still what it left.
+        again.last[NAME] = msgspec.json.decode(msgspec.json.encode(request.new))
 
 
 async def _dispatch(request: Request, again: Again, hooks: tuple[Webhook, ...]) -> None:
