@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.protocol.test_apiserver import Lab, Server, config_map
-from tests.protocol.test_apiserver_webhooks import until
+from tests.protocol.webhook_place import until
 
 pytestmark = pytest.mark.etcd
 
