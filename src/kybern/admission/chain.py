@@ -12,11 +12,9 @@ from kybern.admission.plugins import PLUGINS
 LATER = frozenset({
     "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "ClusterTrustBundleAttest", "DenyServiceExternalIPs", "EventRateLimit",
     "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
-    "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "NamespaceAutoProvision", "NamespaceExists",
+    "NamespaceAutoProvision", "NamespaceExists",
     "NodeDeclaredFeatureValidator", "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
-    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionWebhook",
-})  # fmt: skip
+    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", })  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""
 
 
@@ -25,21 +23,33 @@ class Chain:
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = tuple(plugins)
-        self._hooks: dict[tuple[str, str], tuple[tuple[Hook, ...], tuple[Hook, ...]]] = {}
+        self._hooks: dict[tuple[str, str, bool], tuple[tuple[Hook, ...], tuple[Hook, ...]]] = {}
 
     async def mutate(self, request: Request) -> None:
-        for hook in self._for(request)[0]:
+        hooks = self._for(request)[0]
+        for hook in hooks:
             await hook(request)
+        again = request.again
+        if again is not None and again.wanted:
+            # Once more, for those who want to see what came after them; the plugins of the server see it, too.
+            again.round = 1
+            for hook in hooks:
+                await hook(request)
 
     async def validate(self, request: Request) -> None:
         for hook in self._for(request)[1]:
             await hook(request)
 
     def _for(self, request: Request) -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
-        resource = (request.kind.group, request.kind.plural)
+        connects = request.operation == "CONNECT"
+        resource = (request.kind.group, request.kind.plural, connects)
         found = self._hooks.get(resource)
         if found is None:
-            on = [plugin for plugin in self.plugins if plugin.looks_at(request.kind)]
+            on = [
+                plugin
+                for plugin in self.plugins
+                if plugin.looks_at(request.kind) and (plugin.connects or not connects)
+            ]
             mutating = tuple(plugin.mutate for plugin in on if plugin.mutate is not None)
             validating = tuple(plugin.validate for plugin in on if plugin.validate is not None)
             found = self._hooks[resource] = mutating, validating

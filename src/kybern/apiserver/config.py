@@ -86,6 +86,12 @@ FLAGS = (
     .flag("--authorization-mode", commas, (), "AlwaysAllow, AlwaysDeny, Node, RBAC; in the order of asking.")
     .flag("--enable-admission-plugins", commas, (), "Admission plugins to switch on beside the default ones.")
     .flag("--disable-admission-plugins", commas, (), "Admission plugins to switch off.")
+    .flag(
+        "--admission-control-config-file",
+        str,
+        "",
+        "AdmissionConfiguration; of it, as whom webhooks are called (WebhookAdmissionConfiguration).",
+    )
     .flag("--allow-privileged", bool, False, "Let containers be privileged.")
     .flag(
         "--service-cluster-ip-range",

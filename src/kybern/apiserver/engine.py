@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kybern.admission.chain import Chain
-from kybern.admission.framework import Lookup
+from kybern.admission.configured import Configured
+from kybern.admission.framework import Disguise, Lookup
 from kybern.apiserver.options import WriteOptions
 from kybern.apiserver.route import Table
 from kybern.auth.attributes import Attributes, Decision
@@ -54,6 +55,7 @@ class Engine:
     guards: dict[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
     authorize: Callable[[Attributes], Decision] | None = None
     charge: Callable[[Raw], Awaitable[None]] | None = None
+    configured: Configured | None = None
     event_ttl: int = 3600
     clock: Callable[[], float] = time.time
     shapes: dict[tuple[str, str, str], Shape] = field(default_factory=dict)
@@ -81,7 +83,11 @@ class Engine:
 
 @dataclass(slots=True)
 class Call:
-    """One request for objects of one kind. ``warnings`` go to the client; ``agent`` is what it calls itself."""
+    """One request for objects of one kind. ``warnings`` go to the client; ``agent`` is what it calls itself.
+
+    ``asked``: webhooks and policies were asked already, about the subresource that this is a part of. ``disguise`` is what
+    they see of the object when the subresource shows a part of it. ``unnamed``: the request was for many, and names none.
+    """
 
     engine: Engine
     kind: Kind
@@ -93,6 +99,9 @@ class Call:
     options: WriteOptions = field(default_factory=WriteOptions)
     warnings: list[str] = field(default_factory=list)
     agent: str = "kube-apiserver"
+    asked: bool = False
+    unnamed: bool = False
+    disguise: Disguise | None = None
 
     @property
     def stored(self) -> Kind:

@@ -10,6 +10,7 @@ from kybern.apiserver.route import Table
 from kybern.machinery.kind import Kind, Raw
 from kybern.storage.cache import Cache, Caches, Change
 from kybern.storage.store import Store
+from kybern.storage.translated import translated
 from kybern.storage.value import Form
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,17 @@ class CacheLookup:
     async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         kind = self._kind(group, plural)
         stored, _ = await self._store.get(kind.key(namespace, name))
-        return Form(kind).raw(stored.value, stored.revision) if stored else None
+        if stored is None:
+            return None
+        (stored,) = await translated(kind, [stored])
+        return Form(kind).raw(stored.value, stored.revision)
+
+    async def labelled(self, group: str, plural: str, namespace: str, label: tuple[str, str]) -> list[Raw]:
+        """Those of a namespace that bear a label; the others are not decoded."""
+        kind, (key, value) = self._kind(group, plural), label
+        cache = await self._cache(kind)
+        entries = cache.entries(kind.prefix(namespace))
+        return [cache.form.raw_item(entry.item) for entry in entries if entry.labels.get(key) == value]
 
     async def list(self, group: str, plural: str, namespace: str = "") -> list[Raw]:
         kind = self._kind(group, plural)

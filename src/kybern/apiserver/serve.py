@@ -7,6 +7,7 @@ import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +15,7 @@ import msgspec
 from cryptography import x509
 
 from kybern.admission.chain import Chain, chain
+from kybern.admission.configured import Configured
 from kybern.api.kinds import KINDS
 from kybern.apiserver import answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.authentication import Authenticator, Tokens
@@ -30,14 +32,18 @@ from kybern.apiserver.openapi import Documents
 from kybern.apiserver.paths import Asked, Given, Health, Paths
 from kybern.apiserver.reviews import Reviews
 from kybern.apiserver.route import Table
+from kybern.apiserver.services import identities
 from kybern.apiserver.services.addresses import Addresses
+from kybern.apiserver.services.caller import WebhookCaller
 from kybern.apiserver.services.guard import ServiceGuard
 from kybern.apiserver.services.masters import Master, Masters
 from kybern.apiserver.services.ports import Ports
+from kybern.apiserver.services.reach import Reach
 from kybern.apiserver.services.repair import Repair
 from kybern.apiserver.subresources import connect
 from kybern.apiserver.subresources.log import Kubelets, Logs
 from kybern.apiserver.token_request import Issuer
+from kybern.apiserver.versions import ServedVersions
 from kybern.auth import keys, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.daemon import tls
@@ -50,6 +56,8 @@ from kybern.storage.etcd import EtcdStore
 from kybern.storage.member import Credentials
 
 log = logging.getLogger(__name__)
+
+ADMISSION = "admission-control-config-file"
 
 
 async def serve(config: Config) -> None:
@@ -65,8 +73,11 @@ async def serve(config: Config) -> None:
         )
         stack.push_async_callback(store.close)
         kubelets = await stack.enter_async_context(_kubelets(config))
+        hooks = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        )
         async with asyncio.TaskGroup() as tasks:
-            parts = Parts(config, store, tasks, kubelets)
+            parts = Parts(config, store, tasks, Outward(kubelets, hooks))
             try:
                 await parts.run()
                 await asyncio.Event().wait()
@@ -97,18 +108,27 @@ def _certificates(path: str) -> tuple[x509.Certificate, ...]:
     return tuple(x509.load_pem_x509_certificates(Path(path).read_bytes())) if path else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Outward:
+    """What the server calls others with."""
+
+    kubelets: Kubelets
+    hooks: aiohttp.ClientSession
+
+
 class Parts:
     """The server's parts, wired."""
 
-    def __init__(
-        self, config: Config, store: EtcdStore, tasks: asyncio.TaskGroup, kubelets: Kubelets
-    ) -> None:
+    def __init__(self, config: Config, store: EtcdStore, tasks: asyncio.TaskGroup, outward: Outward) -> None:
         values = config.values
         self.config = config
         self.tasks = tasks
         self.caches = Caches(store, tasks)
         table = Table.of(KINDS)
-        self.engine = Engine(store, self.caches, table, CacheLookup(store, self.caches, table))
+        lookup = CacheLookup(store, self.caches, table)
+        self.engine = Engine(store, self.caches, table, lookup)
+        caller = WebhookCaller(outward.hooks, Reach(lookup), identities.of_admission(values[ADMISSION]))
+        self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
         self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
         self.engine.charge = self._charge
@@ -127,7 +147,7 @@ class Parts:
             self.paths,
             Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
         )
-        self._answers(kubelets)
+        self._answers(outward.kubelets)
         self.listener = Listener(config, self.server.handle)
         self.synced = False
         self.made = False
@@ -197,7 +217,7 @@ class Parts:
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
         documents = Documents(KINDS, Schema.load().definitions)
-        self.definitions = Definitions(self.engine, self.local, documents.follow)
+        self.definitions = Definitions(self.engine, self.local, documents.follow, self.configured.caller)
         self.paths.prefixes["/openapi/v"] = documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
@@ -229,7 +249,9 @@ class Parts:
         self.tasks.create_task(self.server.tend(), name="watches")
         self.authorization.follow(self.informers)
         self.definitions.follow(self.informers)
+        self.configured.follow(self.informers)
         await self.informers.follow()
+        self.configured.filled()
         self.synced = True
         masters = self._masters()
         await defaults.make(self.local, masters)

@@ -6,7 +6,7 @@ HTTP status. ``status()`` gives the body that clients read.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Details:
 class ApiError(Exception):
     """An answer other than success. ``code`` is the HTTP status, ``reason`` the machine-readable word."""
 
-    code: ClassVar[int] = 500
-    reason: ClassVar[str] = "InternalError"
+    code: int = 500
+    reason: str = "InternalError"
 
     def __init__(self, message: str, details: Details | None = None) -> None:
         super().__init__(message)
@@ -161,6 +161,11 @@ class TooManyRequests(ApiError):
 class InternalError(ApiError):
     code, reason = 500, "InternalError"
 
+    @classmethod
+    def of(cls, why: str) -> "InternalError":
+        """Words as in upstream's errors.NewInternalError."""
+        return cls(f"Internal error occurred: {why}", Details(causes=(Cause("", "", why),)))
+
 
 class ServiceUnavailable(ApiError):
     code, reason = 503, "ServiceUnavailable"
@@ -168,6 +173,19 @@ class ServiceUnavailable(ApiError):
 
 class Timeout(ApiError):
     code, reason = 504, "Timeout"
+
+
+class PassedOn(ApiError):
+    """A refusal that somebody else worded: its status goes to the client as it is."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        super().__init__(str(status.get("message") or ""))
+        self._status = status
+        self.code = int(status.get("code") or 500)
+        self.reason = str(status.get("reason") or "")
+
+    def status(self) -> dict[str, Any]:
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **self._status}
 
 
 REASONS: Mapping[str, type[ApiError]] = {

@@ -6,9 +6,9 @@ time from their definition. Routes, storage keys, discovery, OpenAPI, tables, wa
 Objects are plain JSON values here (``Raw``): the API server keeps what it does not know, and decodes only on writes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from kybern.machinery.errors import Cause
 
@@ -116,6 +116,23 @@ class Conversion:
     from_stored: Callable[[Raw], Raw]
 
 
+class Translation(Protocol):
+    """How versions become each other when only somebody else knows that, who is asked over the network.
+
+    Each version then has a cache of its own, filled with converted objects; single objects are converted where they are
+    read from the store or written to it. ``Conversion`` is None for such a kind.
+    """
+
+    @property
+    def stored(self) -> str:
+        """The apiVersion in which objects are kept."""
+        ...
+
+    async def convert(self, objects: Sequence[Raw], api_version: str) -> list[Raw]:
+        """Objects of any versions as those of one, in their order. Raises ApiError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One served resource. ``schema`` names its definition, e.g. ``io.k8s.api.core.v1.Pod``.
@@ -167,6 +184,7 @@ class Kind:
     deprecated: str = ""
     scale: ScalePaths | None = None
     on_read: Callable[[Raw], None] | None = None
+    translation: Translation | None = None
 
     @property
     def api_version(self) -> str:

@@ -17,16 +17,19 @@ import logging
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 from typing import Protocol
 
 import msgspec
 
+from kybern.machinery.errors import ApiError
 from kybern.machinery.kind import Kind
 from kybern.storage.entry import Change, Entry
 from kybern.storage.labels import Labels
 from kybern.storage.messages import Messages
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
+from kybern.storage.translated import translated
 from kybern.storage.value import Form, Unreadable
 
 log = logging.getLogger(__name__)
@@ -89,6 +92,7 @@ class Cache:
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._followers: list[Callable[[], None]] = []
         self.filled = asyncio.Event()
+        self._failed: ApiError | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -135,13 +139,15 @@ class Cache:
         """Return when the cache has seen everything up to a revision. Raises Stale after ``seconds`` (or PATIENCE)."""
         if self.revision >= revision and self.filled.is_set():
             return
+        if self._failed is not None:
+            raise self._failed
         try:
             async with asyncio.timeout(PATIENCE if seconds is None else seconds):
                 await self.filled.wait()
                 while self.revision < revision:
                     await self._progressed(revision)
         except TimeoutError:
-            raise Stale(self.revision) from None
+            raise self._failed or Stale(self.revision) from None
 
     async def _progressed(self, revision: int) -> None:
         self._store.request_progress(self.prefix)
@@ -163,15 +169,24 @@ class Cache:
                     failures = 0
                     if isinstance(event, Progress):
                         self._seen(event.revision)
-                    else:
-                        self.apply(event)
+                        continue
+                    self.apply(event if self.kind.translation is None else await self._as_kind(event))
             except Compacted:
                 self._restart()
-            except Unavailable as problem:
+            except (Unavailable, ApiError) as problem:
                 if failures == 0:
                     log.warning("Watch of %s interrupted: %s", self.prefix, problem)
+                # An ApiError: objects are of another version, and who converts them cannot be asked.
+                self._failed = problem if isinstance(problem, ApiError) else None
                 await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                 failures += 1
+
+    async def _as_kind(self, event: Event) -> Event:
+        if event.now is None:
+            return event
+        (now,) = await translated(self.kind, [event.now])
+        self._failed = None
+        return replace(event, now=now)
 
     async def _fill(self) -> None:
         page = await self._store.range(self.prefix, limit=PAGE)
@@ -180,6 +195,8 @@ class Cache:
         while page.more:
             page = await self._store.range(self.prefix, found[-1].key + "\0", PAGE, revision)
             found.extend(page.items)
+        found = list(await translated(self.kind, found))
+        self._failed = None
         self.messages.forget(self._entries.values())
         entries = [entry for stored in found if (entry := self._entry(stored))]
         self._entries = {entry.key: entry for entry in entries}
@@ -259,6 +276,15 @@ class Cache:
                 waiter.set_result(None)
 
 
+def _place(kind: Kind) -> str:
+    return kind.storage if kind.translation is None else _translated_key(kind)
+
+
+def _translated_key(kind: Kind) -> str:
+    """Each version has a cache of its own when versions are not converted here."""
+    return f"{kind.storage} as {kind.version}"
+
+
 class Caches:
     """The caches of all kinds, each started when it is first asked for."""
 
@@ -273,24 +299,24 @@ class Caches:
 
     def of(self, kind: Kind) -> Cache:
         """The cache of a stored kind; it may not be filled yet."""
-        found = self._caches.get(kind.storage)
+        key = _place(kind)
+        found = self._caches.get(key)
         if found is None:
-            found = self._caches[kind.storage] = Cache(self._store, kind, self._messages)
-            self._running[kind.storage] = self._tasks.create_task(
-                found.run(), name=f"cache of {kind.storage}"
-            )
+            found = self._caches[key] = Cache(self._store, kind, self._messages)
+            self._running[key] = self._tasks.create_task(found.run(), name=f"cache of {key}")
         return found
 
     def drop(self, kind: Kind) -> None:
         """Let a cache go, because its kind is no more what it was; its watchers are ended."""
-        found = self._caches.pop(kind.storage, None)
-        if found is not None:
-            self._running.pop(kind.storage).cancel()
-            found.close()
+        for key in (kind.storage, _translated_key(kind)):
+            found = self._caches.pop(key, None)
+            if found is not None:
+                self._running.pop(key).cancel()
+                found.close()
 
     def known(self, kind: Kind) -> Cache | None:
         """The cache of a stored kind, if anybody has asked for it."""
-        return self._caches.get(kind.storage)
+        return self._caches.get(_place(kind))
 
     def running(self) -> tuple[Cache, ...]:
         return tuple(self._caches.values())

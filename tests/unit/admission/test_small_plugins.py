@@ -250,7 +250,7 @@ def test_flags_switch_plugins_on_and_off() -> None:
 
     assert "NodeRestriction" not in usual
     assert "NodeRestriction" in [plugin.name for plugin in chain(["NodeRestriction"]).plugins]
-    assert [plugin.name for plugin in chain((), ["Priority", "MutatingAdmissionWebhook"]).plugins] == [
+    assert [plugin.name for plugin in chain((), ["Priority", "JobValidation"]).plugins] == [
         name for name in usual if name != "Priority"
     ]
 

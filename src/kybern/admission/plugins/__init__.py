@@ -9,6 +9,8 @@ from kybern.admission.plugins import (
     default_storage_class,
     default_toleration_seconds,
     limit_ranger,
+    mutating_admission_policy,
+    mutating_admission_webhook,
     namespace_lifecycle,
     node_restriction,
     persistent_volume_claim_resize,
@@ -21,6 +23,8 @@ from kybern.admission.plugins import (
     service_account,
     storage_object_in_use_protection,
     taint_nodes_by_condition,
+    validating_admission_policy,
+    validating_admission_webhook,
 )
 
 PLUGINS: tuple[Plugin, ...] = (
@@ -42,5 +46,9 @@ PLUGINS: tuple[Plugin, ...] = (
     default_ingress_class.PLUGIN,
     pod_topology_labels.PLUGIN,
     pod_resize_validator.PLUGIN,
+    mutating_admission_policy.PLUGIN,
+    mutating_admission_webhook.PLUGIN,
+    validating_admission_policy.PLUGIN,
+    validating_admission_webhook.PLUGIN,
     resource_quota.PLUGIN,
 )

@@ -1,12 +1,12 @@
 """Webhooks and admission policies: which requests they are for, whom they ask, what they may answer.
 
-Expressions are compiled where they are run, by the admission plugins; here they only have to be there.
+Expressions are compiled here to tell what is wrong with them, and by the admission plugins that run them.
 """
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from kybern.api.rules import ports
+from kybern.api.rules import expressions, ports
 from kybern.api.rules.causes import (
     all_invalid,
     duplicate,
@@ -178,14 +178,17 @@ def _resources(field: str, found: list[str]) -> Iterator[Cause]:
         yield invalid(field, found, text)
 
 
-def match_conditions(field: str, found: list[Raw]) -> Iterator[Cause]:
+def match_conditions(field: str, found: list[Raw], *, params: bool = False) -> Iterator[Cause]:
     names: set[str] = set()
+    scope = expressions.Scope(params)
     if len(found) > 64:
         yield Cause(field, "FieldValueTooMany", f"Too many: {len(found)}: must have at most 64 items")
     for i, condition in enumerate(found):
         at, name = f"{field}[{i}]", condition.get("name", "")
         if not condition.get("expression", "").strip():
             yield required(f"{at}.expression")
+        text = condition.get("expression", "").strip()
+        yield from expressions.problems(f"{at}.expression", text, scope, expressions.MUST_BE_TRUE)
         if not name:
             yield required(f"{at}.name")
         else:

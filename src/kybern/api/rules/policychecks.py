@@ -1,15 +1,17 @@
 """Admission policies and their bindings: what must be said, and which words there are.
 
-Whether an expression compiles, and to the right type, is found by the plugin that runs it.
+Expressions have to compile, and to the right type.
 """
 
 import re
 from collections.abc import Iterator
 
-from kybern.api.rules import hookchecks
+from kybern.api.rules import expressions, hookchecks
 from kybern.api.rules.causes import all_invalid, duplicate, forbidden, invalid, one_of, required
+from kybern.api.rules.expressions import Scope, problems
 from kybern.api.rules.formats import qualified_name, subdomain
 from kybern.api.rules.labels import selector
+from kybern.machinery.cel.types import Type
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
@@ -50,8 +52,9 @@ def _param_kind(field: str, raw: Raw | None) -> Iterator[Cause]:
         yield required(f"{field}.kind")
 
 
-def _variables(field: str, found: list[Raw]) -> Iterator[Cause]:
+def _variables(field: str, found: list[Raw], scope: Scope) -> Iterator[Cause]:
     names: set[str] = set()
+    known: dict[str, Type] = {}
     for i, variable in enumerate(found):
         at, name = f"{field}[{i}]", variable.get("name", "")
         if not name:
@@ -61,8 +64,26 @@ def _variables(field: str, found: list[Raw]) -> Iterator[Cause]:
         if name and name in names:
             yield duplicate(f"{at}.name", name)
         names.add(name)
-        if not variable.get("expression", "").strip():
+        text = variable.get("expression", "")
+        if not text.strip():
             yield required(f"{at}.expression", "expression is not specified")
+            continue
+        yield from problems(f"{at}.expression", text, scope, (), known)
+        known[name] = expressions.variable_type(text, scope, known)
+
+
+def known_variables(spec: Raw, scope: Scope) -> dict[str, Type] | None:
+    """The types of a policy's variables by their names; None when it has none."""
+    found: dict[str, Type] = {}
+    for variable in spec.get("variables") or ():
+        found[variable.get("name", "")] = expressions.variable_type(
+            variable.get("expression", ""), scope, found
+        )
+    return found or None
+
+
+def scope_of(spec: Raw, *, authorizer: bool = True, patches: bool = False) -> Scope:
+    return Scope(spec.get("paramKind") is not None, authorizer, patches)
 
 
 def _constraints(spec: Raw, operations: tuple[str, ...] | None = None) -> Iterator[Cause]:
@@ -75,35 +96,49 @@ def _constraints(spec: Raw, operations: tuple[str, ...] | None = None) -> Iterat
         yield required("spec.matchConstraints.resourceRules")
 
 
-def _common(spec: Raw, operations: tuple[str, ...] | None = None) -> Iterator[Cause]:
+def _common(spec: Raw, scope: Scope, operations: tuple[str, ...] | None = None) -> Iterator[Cause]:
     if spec.get("failurePolicy"):
         yield from one_of("spec.failurePolicy", spec["failurePolicy"], hookchecks.FAILURES)
     yield from _param_kind("spec.paramKind", spec.get("paramKind"))
     yield from _constraints(spec, operations)
-    yield from hookchecks.match_conditions("spec.matchConditions", spec.get("matchConditions") or [])
-    yield from _variables("spec.variables", spec.get("variables") or [])
+    conditions = spec.get("matchConditions") or []
+    yield from hookchecks.match_conditions("spec.matchConditions", conditions, params=scope.params)
+    yield from _variables("spec.variables", spec.get("variables") or [], scope)
 
 
 def validating(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
-    yield from _common(spec)
+    scope = scope_of(spec)
+    variables = known_variables(spec, scope)
+    yield from _common(spec, scope)
     checks, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
     if not checks and not annotations:
         yield required("spec.validations", _NOTHING)
         yield required("spec.auditAnnotations", _NOTHING)
     for i, check in enumerate(checks):
-        yield from _validation(f"spec.validations[{i}]", check)
+        yield from _validation(f"spec.validations[{i}]", check, spec, variables)
     for i, annotation in enumerate(annotations):
         at, key = f"spec.auditAnnotations[{i}]", annotation.get("key", "")
         yield from all_invalid(f"{at}.key", key, qualified_name(key))
         if not annotation.get("valueExpression", "").strip():
             yield required(f"{at}.valueExpression", "valueExpression is not specified")
+        text = annotation.get("valueExpression", "").strip()
+        yield from problems(f"{at}.valueExpression", text, scope, expressions.ANNOTATION, variables)
 
 
-def _validation(field: str, raw: Raw) -> Iterator[Cause]:
+def _validation(field: str, raw: Raw, spec: Raw, variables: dict[str, Type] | None) -> Iterator[Cause]:
     message = raw.get("message", "")
-    if not raw.get("expression", "").strip():
+    scope, text = scope_of(spec), raw.get("expression", "")
+    if not text.strip():
         yield required(f"{field}.expression", "expression is not specified")
+    yield from problems(f"{field}.expression", text, scope, expressions.MUST_BE_TRUE, variables)
+    says = raw.get("messageExpression", "")
+    if says and not says.strip():
+        yield invalid(f"{field}.messageExpression", says, "must be non-empty if specified")
+    scope = scope_of(spec, authorizer=False)
+    yield from problems(f"{field}.messageExpression", says, scope, expressions.MESSAGE, variables)
+    if message and not message.strip():
+        yield invalid(f"{field}.message", message, "message must be non-empty if specified")
     if "\n" in message.strip():
         yield invalid(f"{field}.message", message, "message must not contain line breaks")
     if raw.get("reason") is not None:
@@ -112,12 +147,18 @@ def _validation(field: str, raw: Raw) -> Iterator[Cause]:
 
 def mutating(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
-    yield from _common(spec, _MUTATED)
+    scope = scope_of(spec, patches=True)
+    variables = known_variables(spec, scope)
+    yield from _common(spec, scope, _MUTATED)
     found = spec.get("mutations") or []
     if not found:
         yield required("spec.mutations", "mutations must contain at least one item")
     for i, mutation in enumerate(found):
-        yield from _mutation(f"spec.mutations[{i}]", mutation)
+        at = f"spec.mutations[{i}]"
+        yield from _mutation(at, mutation)
+        for key, wanted in (("applyConfiguration", expressions.APPLIED), ("jsonPatch", expressions.PATCH)):
+            text = (mutation.get(key) or {}).get("expression", "")
+            yield from problems(f"{at}.{key}.expression", text, scope, wanted, variables)
     policy = spec.get("reinvocationPolicy", "")
     if not policy:
         yield required("spec.reinvocationPolicy")

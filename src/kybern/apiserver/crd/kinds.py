@@ -7,14 +7,25 @@ definition may have changed after the object was written; reading as another ver
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from kybern.admission.webhooks.target import Caller
 from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import SCALE, status
 from kybern.apiserver.crd import columns
 from kybern.apiserver.crd.judge import Judge
-from kybern.machinery.kind import Conversion, Kind, Raw, Rules, ScalePaths, Subresource, wish_changed
+from kybern.apiserver.crd.translating import WebhookTranslation
+from kybern.machinery.kind import (
+    Conversion,
+    Kind,
+    Raw,
+    Rules,
+    ScalePaths,
+    Subresource,
+    Translation,
+    wish_changed,
+)
 from kybern.machinery.structural import shape
 from kybern.machinery.structural.node import Structural, at, build
 
@@ -36,16 +47,25 @@ def public(group: str, version: str, kind: str) -> str:
     return ".".join([*reversed(group.split(".")), version, kind])
 
 
-def make(definition: Raw) -> Made:
-    """The kinds of an established definition."""
+def make(definition: Raw, caller: Caller | None = None) -> Made:
+    """The kinds of an established definition. ``caller`` reaches its conversion webhook, when it has one."""
     spec = definition["spec"]
     schemas = {version["name"]: build(_schema(version)) for version in spec["versions"]}
     stored_name = next(version["name"] for version in spec["versions"] if version.get("storage"))
     found = {
         version["name"]: _kind(definition, version, schemas, stored_name) for version in spec["versions"]
     }
+    conversion = spec.get("conversion") or {}
+    if conversion.get("strategy") == "Webhook" and caller is not None:
+        translation = WebhookTranslation(caller, conversion, f"{spec['group']}/{stored_name}")
+        found = {name: _translated(kind, translation, schemas[name]) for name, kind in found.items()}
     served = tuple(found[version["name"]] for version in spec["versions"] if version.get("served"))
     return Made(served, found[stored_name], {found[name].schema: each for name, each in schemas.items()})
+
+
+def _translated(kind: Kind, translation: Translation, schema: Structural) -> Kind:
+    """A version that only the webhook can make of another one."""
+    return replace(kind, conversion=None, translation=translation, on_read=partial(_today, schema))
 
 
 def _schema(version: Raw) -> Raw:

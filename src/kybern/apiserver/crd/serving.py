@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from kybern.admission.webhooks.target import Caller
 from kybern.apiserver.crd import conditions, documents
 from kybern.apiserver.crd.kinds import Made, make
 from kybern.apiserver.crd.node import CustomNode
@@ -33,7 +34,14 @@ _RETRY_SECONDS = 1.0
 class Definitions:
     """``run`` must be running for definitions to be established; ``changed`` is told after each change of what is served."""
 
-    def __init__(self, engine: Engine, local: Local, changed: Callable[[tuple[Kind, ...]], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        local: Local,
+        changed: Callable[[tuple[Kind, ...]], None],
+        caller: Caller | None = None,
+    ) -> None:
+        self._caller = caller
         self._engine = engine
         self._local = local
         self._changed = changed
@@ -77,7 +85,7 @@ class Definitions:
         wanted = definition is not None and conditions.holds(definition, "Established")
         if before is None and not wanted:
             return
-        made = make(definition) if wanted and definition is not None else None
+        made = make(definition, self._caller) if wanted and definition is not None else None
         if made is not None and self._foreign(made):
             log.warning("Not serving %s: there is a kind of this name already", name)
             return

@@ -12,18 +12,35 @@ def request(
         operation=operation,
         kind=call.kind,
         namespace=call.namespace,
-        name=call.name,
+        name="" if call.unnamed else call.name,
         subresource=call.subresource,
         user=call.user,
         new=new,
         old=old,
         lookup=call.engine.lookup,
         dry_run=call.options.dry_run,
-        options=options or {},
+        options=_options(call, operation, options),
         warnings=call.warnings,
         authorize=call.engine.authorize,
         charge=call.engine.charge,
+        configured=None if call.asked else call.engine.configured,
+        disguise=call.disguise,
     )
+
+
+_KINDS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
+
+
+def _options(call: Call, operation: str, given: Raw | None) -> Raw:
+    """The options of the operation as an object, which only webhooks and policies read."""
+    if call.engine.configured is None:
+        return given or {}
+    found: Raw = {"kind": _KINDS[operation], "apiVersion": "meta.k8s.io/v1", **(given or {})}
+    if given is None and call.query:
+        found |= {key: call.query[key] for key in ("fieldManager", "fieldValidation") if call.query.get(key)}
+        if call.options.dry_run:
+            found["dryRun"] = ["All"]
+    return found
 
 
 async def mutate(call: Call, asked: Request) -> None:

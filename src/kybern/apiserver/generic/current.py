@@ -8,6 +8,7 @@ from kybern.apiserver import problems
 from kybern.apiserver.engine import Call
 from kybern.machinery.kind import Raw
 from kybern.storage.store import RevisionMismatch, Stored
+from kybern.storage.translated import to_store, translated
 from kybern.storage.value import Form, encoded
 
 # Seconds for which a write that depends on no version is tried again; a client's own patience is no longer.
@@ -54,10 +55,18 @@ async def read(call: Call, *, fresh: bool = True) -> Current:
             raw = cache.form.raw_item(entry.item)
             conversion = call.kind.conversion
             return Current(conversion.from_stored(raw) if conversion else raw, entry.revision, cached=True)
+    stored = await fetched(call)
+    return Current(understood(call, stored), stored.revision)
+
+
+async def fetched(call: Call) -> Stored:
+    """The object from the store. Raises NotFound."""
     stored, _ = await call.engine.store.get(call.key)
     if stored is None:
         raise problems.not_found(call.kind, call.name)
-    return Current(understood(call, stored), stored.revision)
+    if call.kind.translation is not None:
+        (stored,) = await translated(call.kind, [stored])
+    return stored
 
 
 def value_of(call: Call, raw: Raw) -> bytes:
@@ -80,9 +89,21 @@ def whole(form: Form, raw: Raw) -> bytes:
 
 async def write(call: Call, value: bytes, expected: int) -> int:
     """Store under the call's key; gives the revision. Raises RevisionMismatch."""
+    if call.kind.translation is not None:
+        value = await to_store(call.kind, value)
     ttl = call.engine.event_ttl if call.kind.storage == "events" else 0
     stored = await call.engine.store.put(call.key, value, expected, ttl)
     return stored.revision
 
 
-__all__ = ["Current", "RevisionMismatch", "read", "served", "understood", "value_of", "whole", "write"]
+__all__ = [
+    "Current",
+    "RevisionMismatch",
+    "fetched",
+    "read",
+    "served",
+    "understood",
+    "value_of",
+    "whole",
+    "write",
+]

@@ -16,7 +16,7 @@ async def deletecollection(call: Call, asked: DeleteOptions) -> Many:
     found = await listing(call, options.list_options(call.kind, call.query))
     for item in found.items:
         metadata = decoded(item)["metadata"]
-        one = replace(call, name=metadata["name"], namespace=metadata.get("namespace", ""))
+        one = replace(call, name=metadata["name"], namespace=metadata.get("namespace", ""), unnamed=True)
         try:
             await delete.delete(one, replace(asked))
         except NotFound:

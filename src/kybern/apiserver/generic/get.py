@@ -12,9 +12,7 @@ async def get(call: Call) -> One:
     asked = call.query.get("resourceVersion", "")
     if asked:
         return await _cached(call, version(asked))
-    stored, _ = await call.engine.store.get(call.key)
-    if stored is None:
-        raise problems.not_found(call.kind, call.name)
+    stored = await current.fetched(call)
     return One(call.kind, current.served(call, stored.value, stored.revision))
 
 

@@ -17,6 +17,7 @@ from kybern.apiserver.options import ListOptions, Selection
 from kybern.machinery.errors import BadRequest
 from kybern.storage.cache import Cache, Entry, Stale
 from kybern.storage.store import Compacted, Stored
+from kybern.storage.translated import translated
 from kybern.storage.value import Unreadable
 
 CHUNK = 500
@@ -146,7 +147,7 @@ async def _stored(call: Call, asked: ListOptions, revision: int, start: str) -> 
         except Compacted:
             raise pages.forgotten(start.removeprefix(prefix)) from None
         revision = page.revision
-        for position, stored in enumerate(page.items):
+        for position, stored in enumerate(await translated(call.kind, page.items)):
             item = _selected(call, cache, asked.selection, stored)
             if item is None:
                 continue

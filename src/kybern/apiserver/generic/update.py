@@ -1,8 +1,8 @@
 """Replace an object, or its status, by what a client sends or a patch makes.
 
-A first try starts from the cached object, since that is nearly always the present one; whatever goes wrong with it is
-tried again from the store before it is told. A write that names a resourceVersion fails when that is not the present
-one; any other is repeated on what others wrote meanwhile. A write that changes nothing is not stored.
+A first try starts from the cached object, since that is nearly always the present one; what goes wrong with it is told
+once the store says that it was, else it is tried again from there. A write that names a resourceVersion fails when that
+is not the present one; any other is repeated on what others wrote meanwhile. A write that changes nothing is not stored.
 """
 
 from collections.abc import Awaitable, Callable
@@ -64,16 +64,32 @@ async def change(call: Call, making: Change, *, owned: bool = False) -> One:
 
     ``owned``: that says already who manages which fields.
     """
-    for fresh in current.tries():
-        found = await current.read(call, fresh=fresh)
+    found = await current.read(call, fresh=False)
+    for _ in current.tries():
         warned = len(call.warnings)
         try:
             return await _changed(call, found, making, owned=owned)
         except (ApiError, RevisionMismatch) as problem:
             if isinstance(problem, ApiError) and not found.cached:
                 raise
+            present = await current.read(call)
+            if present.revision == found.revision:
+                # It was the present one: to ask admission again would make no difference, and may be seen.
+                if isinstance(problem, ApiError):
+                    raise
+                if isinstance(problem, _Unchanged):
+                    return _same_as(call, present)
             del call.warnings[warned:]
+        found = present
     raise problems.conflict(call.kind, call.name)
+
+
+class _Unchanged(RevisionMismatch):
+    """A write would change nothing of what the cache has."""
+
+
+def _same_as(call: Call, found: Current) -> One:
+    return One(call.kind, current.served(call, current.value_of(call, found.raw), found.revision))
 
 
 async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -> One:
@@ -89,8 +105,8 @@ async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -
     if _same(call, raw, found):
         if found.cached:
             # The cache may be behind, and what was there a moment ago may be what is asked for now.
-            raise RevisionMismatch(call.key, None)
-        return One(call.kind, current.served(call, current.value_of(call, found.raw), found.revision))
+            raise _Unchanged(call.key, None)
+        return _same_as(call, found)
     outcome = await create.guarded(call.engine, call, raw, found.raw)
     try:
         one = await _written(call, raw, found)

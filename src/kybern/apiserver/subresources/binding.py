@@ -26,7 +26,14 @@ async def bind(call: Call, binding: Raw) -> Plain:
         return _bound(call, found, binding, node)
 
     as_pod = Call(
-        call.engine, call.kind, call.user, call.namespace, call.name, "binding", options=call.options
+        call.engine,
+        call.kind,
+        call.user,
+        call.namespace,
+        call.name,
+        "binding",
+        options=call.options,
+        asked=True,
     )
     await update.change(as_pod, making)
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -25,6 +25,7 @@ from kybern.machinery.kind import Raw
 NAMES = ("exec", "attach", "portforward")
 _STREAMS = ("stdin", "stdout", "stderr", "tty")
 _SPOKEN = tuple(f"{version}{coding}channel.k8s.io" for version in ("", "v4.") for coding in ("", "base64."))
+_OPTIONS = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
 _FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -86,7 +87,7 @@ class Connects:
             raise problems.not_allowed()
         if target.verb == "get":
             self._authorization.check(_creation(call))
-        await _admit(call)
+        await _admit(call, options_of(call.subresource, request.query))
         pod = (await current.read(call)).raw
         url = await self._url(call, pod, request.query)
         headers = tuple(request.headers.items())
@@ -122,11 +123,25 @@ def _creation(call: Call) -> Attributes:
     )
 
 
-async def _admit(call: Call) -> None:
+def options_of(name: str, query: MultiMapping[str]) -> Raw:
+    """What is asked for as the object that webhooks see: PodExecOptions and its like."""
+    found: Raw = {"kind": _OPTIONS[name], "apiVersion": "v1"}
+    if name == "portforward":
+        ports = [
+            int(part) for value in query.getall("ports", ()) for part in value.split(",") if part.isdigit()
+        ]
+        return {**found, "ports": ports} if ports else found
+    found |= {key: True for key in _STREAMS if _on(query.getall(key, ()))}
+    if query.get("container"):
+        found["container"] = query["container"]
+    return {**found, "command": query.getall("command", [])} if name == "exec" else found
+
+
+async def _admit(call: Call, options: Raw) -> None:
     engine = call.engine
     request = Request(
-        "CONNECT", call.kind, call.namespace, call.name, call.subresource, call.user, None, None, engine.lookup,
-        warnings=call.warnings, authorize=engine.authorize,
+        "CONNECT", call.kind, call.namespace, call.name, call.subresource, call.user, options, None, engine.lookup,
+        warnings=call.warnings, authorize=engine.authorize, configured=engine.configured,
     )  # fmt: skip
     await engine.chain.mutate(request)
     await engine.chain.validate(request)

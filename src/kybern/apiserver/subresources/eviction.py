@@ -2,7 +2,7 @@
 
 from kybern.apiserver.answer import Plain
 from kybern.apiserver.engine import Call
-from kybern.apiserver.generic import current, delete
+from kybern.apiserver.generic import admit, current, delete
 from kybern.apiserver.local import Local
 from kybern.apiserver.options import DeleteOptions, delete_options
 from kybern.machinery import selectors, times
@@ -16,6 +16,9 @@ _TRIES = 5
 async def evict(call: Call, eviction: Raw) -> Plain:
     if (eviction["metadata"].get("name") or call.name) != call.name:
         raise BadRequest("name in URL does not match name in Eviction object")
+    asked = admit.request(call, "CREATE", eviction, None)
+    await admit.mutate(call, asked)
+    await admit.validate(call, asked)
     found = await current.read(call)
     options = delete_options({}, eviction.get("deleteOptions") or None)
     if call.options.dry_run:
@@ -23,7 +26,9 @@ async def evict(call: Call, eviction: Raw) -> Plain:
     status = found.raw.get("status") or {}
     if status.get("phase") not in _FREE and not found.raw["metadata"].get("deletionTimestamp"):
         await _disrupt(call, found.raw, options)
-    as_pod = Call(call.engine, call.kind, call.user, call.namespace, call.name, options=call.options)
+    as_pod = Call(
+        call.engine, call.kind, call.user, call.namespace, call.name, options=call.options, asked=True
+    )
     await delete.delete(as_pod, options)
     return Plain(
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201

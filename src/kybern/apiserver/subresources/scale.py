@@ -1,5 +1,6 @@
 """The size of a workload, and nothing else of it: autoscaling/v1 Scale."""
 
+from kybern.admission.framework import Disguise
 from kybern.apiserver import body
 from kybern.apiserver.answer import Plain
 from kybern.apiserver.engine import Call
@@ -88,9 +89,21 @@ async def _set(call: Call, wanted: patch.Apply) -> Plain:
         call.options,
         call.warnings,
         call.agent,
+        disguise=_disguise(call.kind.scale),
     )
     one = await update.change(as_parent, making)
     return Plain(scale_of(decoded(one.body), call.kind.scale))
+
+
+def _disguise(paths: ScalePaths | None) -> Disguise:
+    """Webhooks see a Scale, and may change how many are wanted."""
+
+    def place(raw: Raw, scale: Raw) -> None:
+        _place(
+            raw, paths.spec if paths else ("spec", "replicas"), (scale.get("spec") or {}).get("replicas") or 0
+        )
+
+    return Disguise(KIND, lambda raw: scale_of(raw, paths), place)
 
 
 def _place(raw: Raw, path: tuple[str, ...], count: int) -> None:

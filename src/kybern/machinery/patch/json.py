@@ -19,6 +19,16 @@ class NotApplicable(Exception):
     """An operation that does not fit the document."""
 
 
+class _Unequal(NotApplicable):
+    """A test operation that found something else."""
+
+
+class TestFailed(Invalid):
+    """A test operation did not hold."""
+
+    __test__ = False  # no test of ours
+
+
 def json_patch(doc: Raw, operations: Any) -> Any:
     """The document after all operations; raises BadRequest, Invalid or RequestEntityTooLarge."""
     checked = _operations(operations)
@@ -27,7 +37,8 @@ def json_patch(doc: Raw, operations: Any) -> Any:
         for operation in checked:
             found = _apply(found, operation)
     except NotApplicable as error:
-        raise Invalid("the server rejected our request due to an error in our request", Details()) from error
+        kind = TestFailed if isinstance(error, _Unequal) else Invalid
+        raise kind("the server rejected our request due to an error in our request", Details()) from error
     return found
 
 
@@ -177,7 +188,7 @@ def _test(doc: Any, path: str, operation: dict[str, Any]) -> Any:
             return doc
         raise
     if not _same(found, wanted):
-        raise NotApplicable("another value")
+        raise _Unequal("another value")
     return doc
 
 

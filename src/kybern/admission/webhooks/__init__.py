@@ -1,0 +1,1 @@
+"""Admission webhooks: who is called, with what, and what an answer means."""
