@@ -175,9 +175,18 @@ def qemu(
     if accelerator == "kvm":
         cpu = element("cpu", {"mode": "host-passthrough"})
     else:
-        # Richer models of QEMU 7.2 panic a 6.12 kernel early under emulation; this one boots.
-        off = element("feature", {"policy": "disable", "name": "cx16"})
-        cpu = element("cpu", {"mode": "custom", "match": "exact"}, element("model", None, "qemu64"), off)
+        # Richer models of QEMU 7.2 panic a 6.12 kernel early under emulation; this one boots. numpy's wheels, and so the
+        # scheduler, need the rest of x86-64-v2: without these it ends with an illegal instruction.
+        features = [
+            element("feature", {"policy": "disable", "name": "cx16"}),
+            *(
+                element("feature", {"policy": "require", "name": name})
+                for name in ("popcnt", "ssse3", "sse4.1", "sse4.2")
+            ),
+        ]
+        cpu = element(
+            "cpu", {"mode": "custom", "match": "exact"}, element("model", None, "qemu64"), *features
+        )
     drives = [
         element(
             "disk",
