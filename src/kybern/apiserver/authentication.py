@@ -11,12 +11,12 @@ pods, secrets and nodes, and for bootstrap tokens' Secrets.
 import base64
 import binascii
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kybern.admission.framework import Lookup
-from kybern.auth import bootstrap_token
+from kybern.auth import bootstrap_token, static_tokens
 from kybern.auth.certificates import Bearer, Certificates
 from kybern.auth.tokens import InvalidToken, Verifier, bound, check, user_of
 from kybern.auth.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
@@ -47,15 +47,18 @@ def many(headers: Headers) -> dict[str, tuple[str, ...]]:
 
 @dataclass(slots=True)
 class Tokens:
-    """Bearer tokens of service accounts and, when ``bootstrap`` is set, of nodes that join."""
+    """Bearer tokens of service accounts, those of a file, and, when ``bootstrap`` is set, those of nodes that join."""
 
     verifier: Verifier
     lookup: Lookup
     bootstrap: bool = False
     clock: Callable[[], float] = time.time
+    static: Mapping[str, User] = field(default_factory=dict)
 
     async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> tuple[User, tuple[str, ...]]:
         """The user and for which of the wanted audiences. Raises InvalidToken in upstream's words."""
+        if self.static and (known := static_tokens.user_of(token, self.static)):
+            return known, self._for(audiences)
         if self.bootstrap and (name := bootstrap_token.secret_name(token)):
             return await self._bootstrap(token, name, audiences)
         now = self.clock()
@@ -74,12 +77,20 @@ class Tokens:
     async def _bootstrap(
         self, token: str, name: str, audiences: tuple[str, ...]
     ) -> tuple[User, tuple[str, ...]]:
-        wanted = tuple(one for one in audiences if one in self.verifier.audiences) if audiences else None
         secret = await self.lookup.get("", "secrets", bootstrap_token.NAMESPACE, name)
         user = bootstrap_token.user_of(token, secret, self.clock())
-        if user is None or wanted == ():
+        if user is None:
             raise InvalidToken("invalid bearer token")
-        return user, wanted or self.verifier.audiences
+        return user, self._for(audiences)
+
+    def _for(self, audiences: tuple[str, ...]) -> tuple[str, ...]:
+        """For whom a token that names no audience is meant: for this server. Raises InvalidToken when others ask."""
+        if not audiences:
+            return self.verifier.audiences
+        wanted = tuple(one for one in audiences if one in self.verifier.audiences)
+        if not wanted:
+            raise InvalidToken("invalid bearer token")
+        return wanted
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ FLAGS = (
     .flag("--client-ca-file", str, "", "Authorities of client certificates.")
     .flag("--anonymous-auth", bool, True, "Let requests without an identity in as system:anonymous.")
     .flag("--enable-bootstrap-token-auth", bool, False, "Accept bootstrap tokens (Secrets in kube-system).")
+    .flag("--token-auth-file", str, "", 'CSV file of bearer tokens: token,user,uid,"groups".')
     .flag("--requestheader-client-ca-file", str, "", "Authorities of front proxies' certificates.")
     .flag(
         "--requestheader-allowed-names",

@@ -44,8 +44,9 @@ from kybern.apiserver.subresources import connect
 from kybern.apiserver.subresources.log import Kubelets, Logs
 from kybern.apiserver.token_request import Issuer
 from kybern.apiserver.versions import ServedVersions
-from kybern.auth import keys, tokens
+from kybern.auth import keys, static_tokens, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
+from kybern.auth.user import User
 from kybern.daemon import tls
 from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal, ready
@@ -173,7 +174,8 @@ class Parts:
             int(values["service-account-max-token-expiration"]),
             values["service-account-extend-token-expiration"],
         )
-        return Tokens(verifier, lookup, values["enable-bootstrap-token-auth"]), issuer, known
+        static = _static_tokens(values["token-auth-file"])
+        return Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static), issuer, known
 
     def _client_certificates(self) -> Certificates:
         values = self.config.values
@@ -289,6 +291,13 @@ class Parts:
         for stream in tuple(self.server.streams):
             stream.end()
         await self.listener.close()
+
+
+def _static_tokens(path: str) -> dict[str, User]:
+    try:
+        return static_tokens.read(Path(path).read_text()) if path else {}
+    except (OSError, ValueError) as problem:
+        raise Fatal(f"cannot read --token-auth-file {path}: {problem}") from problem
 
 
 def _lower(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Requests to users: certificates, tokens, front proxies, nobody."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kybern.apiserver.authentication import NOBODY, Authenticator, Tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.keys import SigningKey
-from kybern.auth.tokens import Claims, Private, Ref, Verifier, sign
+from kybern.auth.tokens import Claims, InvalidToken, Private, Ref, Verifier, sign
 from kybern.auth.user import User
 from kybern.auth.x509 import Authority, signing_key
 from kybern.machinery.errors import Unauthorized
@@ -227,3 +227,14 @@ async def test_a_bootstrap_token_works_when_it_is_switched_on() -> None:
     assert await joining.user_of(None, "Bearer abcdef.0123456789abcdef") == User(
         "system:bootstrap:abcdef", ("system:bootstrappers", "system:authenticated")
     )
+
+
+async def test_a_token_of_a_file_is_its_users_and_meant_for_this_server_only() -> None:
+    known = replace(tokens(Objects({}), Clock()), static={"t": User("jane", ("dev",), "7")})
+
+    assert await Authenticator(tokens=known).user_of(None, "Bearer t") == User(
+        "jane", ("dev", "system:authenticated"), "7"
+    )
+    assert (await known.authenticate("t", (ISSUER, "others")))[1] == (ISSUER,)
+    with pytest.raises(InvalidToken):
+        await known.authenticate("t", ("others",))
