@@ -200,7 +200,7 @@ class Server:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
         request["warnings"] = call.warnings
-        if request.method == "HEAD":
+        if request.method == "HEAD" and target.subresource != "proxy":
             raise problems.not_allowed()
         if target.subresource in self.streaming:
             return await self.streaming[target.subresource](call, request, target)

@@ -3,14 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import msgspec
 from cryptography import x509
 
@@ -29,6 +25,8 @@ from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup, Informers
 from kybern.apiserver.openapi import Documents
+from kybern.apiserver.passing.find import Finder
+from kybern.apiserver.passing.ways import Ways, open_ways
 from kybern.apiserver.paths import Asked, Given, Health, Paths
 from kybern.apiserver.reviews import Reviews
 from kybern.apiserver.route import Table
@@ -41,14 +39,13 @@ from kybern.apiserver.services.ports import Ports
 from kybern.apiserver.services.reach import Reach
 from kybern.apiserver.services.repair import Repair
 from kybern.apiserver.subresources import connect
-from kybern.apiserver.subresources.log import Kubelets, Logs
+from kybern.apiserver.subresources.log import Logs
+from kybern.apiserver.subresources.proxy import Proxies
 from kybern.apiserver.token_request import Issuer
 from kybern.apiserver.versions import ServedVersions
 from kybern.auth import keys, static_tokens, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.user import User
-from kybern.daemon import tls
-from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.kind import Raw
 from kybern.machinery.schema import Schema
@@ -73,12 +70,9 @@ async def serve(config: Config) -> None:
             values["etcd-prefix"].rstrip("/"),
         )
         stack.push_async_callback(store.close)
-        kubelets = await stack.enter_async_context(_kubelets(config))
-        hooks = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        )
+        ways = await stack.enter_async_context(open_ways(values))
         async with asyncio.TaskGroup() as tasks:
-            parts = Parts(config, store, tasks, Outward(kubelets, hooks))
+            parts = Parts(config, store, tasks, ways)
             try:
                 await parts.run()
                 await asyncio.Event().wait()
@@ -86,49 +80,22 @@ async def serve(config: Config) -> None:
                 await parts.close()
 
 
-@contextlib.asynccontextmanager
-async def _kubelets(config: Config) -> AsyncIterator[Kubelets]:
-    values = config.values
-    context = _kubelet_context(values)
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield Kubelets(session, values["kubelet-preferred-address-types"], tls=context)
-
-
-def _kubelet_context(values: Values) -> ssl.SSLContext:
-    ca = values["kubelet-certificate-authority"]
-    return tls.client_context(
-        Path(ca).read_bytes() if ca else b"",
-        values["kubelet-client-certificate"],
-        values["kubelet-client-key"],
-        verify=bool(ca),
-    )
-
-
 def _certificates(path: str) -> tuple[x509.Certificate, ...]:
     return tuple(x509.load_pem_x509_certificates(Path(path).read_bytes())) if path else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outward:
-    """What the server calls others with."""
-
-    kubelets: Kubelets
-    hooks: aiohttp.ClientSession
 
 
 class Parts:
     """The server's parts, wired."""
 
-    def __init__(self, config: Config, store: EtcdStore, tasks: asyncio.TaskGroup, outward: Outward) -> None:
+    def __init__(self, config: Config, store: EtcdStore, tasks: asyncio.TaskGroup, ways: Ways) -> None:
         values = config.values
         self.config = config
         self.tasks = tasks
         self.caches = Caches(store, tasks)
         table = Table.of(KINDS)
-        lookup = CacheLookup(store, self.caches, table)
-        self.engine = Engine(store, self.caches, table, lookup)
-        caller = WebhookCaller(outward.hooks, Reach(lookup), identities.of_admission(values[ADMISSION]))
+        self.lookup = CacheLookup(store, self.caches, table)
+        self.engine = Engine(store, self.caches, table, self.lookup)
+        caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
         self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
         self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
@@ -139,16 +106,18 @@ class Parts:
         self.engine.authorize = self.authorization.allow
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()
+        certificates = self._client_certificates()
+        self.identity = certificates.headers
         self.paths = Paths(table, config.address, self._health())
         self._pages()
         self.server = Server(
             self.engine,
-            Authenticator(self._client_certificates(), self.tokens, values["anonymous-auth"]),
+            Authenticator(certificates, self.tokens, values["anonymous-auth"]),
             self.authorization,
             self.paths,
             Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
         )
-        self._answers(outward.kubelets)
+        self._answers(ways)
         self.listener = Listener(config, self.server.handle)
         self.synced = False
         self.made = False
@@ -223,7 +192,7 @@ class Parts:
         self.paths.prefixes["/openapi/v"] = documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
-    def _answers(self, kubelets: Kubelets) -> None:
+    def _answers(self, ways: Ways) -> None:
         review = Reviews(self.authorization, self.tokens, time.time)
         for kind in KINDS:
             if review.knows(kind.group, kind.plural):
@@ -232,9 +201,10 @@ class Parts:
         components = answers.Components({"etcd-0": self._etcd})
         verbs.UNSTORED["componentstatuses", "get"] = components.get
         verbs.UNSTORED["componentstatuses", "list"] = components.list
-        self.server.streaming["log"] = Logs(kubelets)
-        connects = connect.Connects(kubelets, self.authorization)
+        self.server.streaming["log"] = Logs(ways.kubelets)
+        connects = connect.Connects(ways.kubelets, self.authorization)
         self.server.streaming |= dict.fromkeys(connect.NAMES, connects)
+        self.server.streaming["proxy"] = Proxies(Finder(self.lookup, ways.kubelets), ways, self.identity)
         escalation = Escalation(self.authorization)
         roles = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
         self.engine.guards = {

@@ -42,6 +42,11 @@ class ProxyHeaders:
     groups: tuple[str, ...] = ("x-remote-group",)
     extra_prefixes: tuple[str, ...] = ("x-remote-extra-",)
 
+    def bears(self, header: str) -> bool:
+        """Whether a header (in lower case) is one of these."""
+        named = header in self.username or header in self.uid or header in self.groups
+        return named or header.startswith(self.extra_prefixes)
+
 
 @dataclass(frozen=True, slots=True)
 class Certificates:

@@ -10,9 +10,11 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
+
+from kybern.daemon.dialling import refusal
 
 _HEAD, _BODY = 64 * 1024, 1 << 20
 _DIAL, _ANSWER, _DELIVER = 10.0, 30.0, 30.0
@@ -186,15 +188,55 @@ class Answer:
     end: End
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for an upgrade whose fields are passed on as they are; those of its protocols without tokens.
+
+    ``name`` is whom the other end's certificate must be for, where that is not its host.
+    """
+
+    method: str
+    fields: tuple[tuple[str, str], ...]
+    host: str
+    name: str = ""
+
+    def head(self, target: str) -> bytes:
+        """Pure."""
+        apart = (_PROTOCOLS.lower(), "host")
+        lines = [f"{self.method} {target} HTTP/1.1", f"Host: {self.host}"]
+        lines += [f"{name}: {value}" for name, value in self.fields if name.lower() not in apart]
+        offered = protocols(self.fields)
+        if offered:
+            lines.append(f"{_PROTOCOLS}: {', '.join(offered)}")
+        return "\r\n".join((*lines, "", "")).encode("utf-8", "surrogateescape")
+
+
 async def ask(
     url: str, method: str, headers: Iterable[tuple[str, str]], tls: ssl.SSLContext | None
 ) -> Answer:
     """Ask for the upgrade that a client asks us for. Raises Refused or Unreachable."""
     parts = urlsplit(url)
-    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    end = await _dialed(parts.hostname or "", parts.port or 80, tls if parts.scheme == "https" else None)
+    return await _answer(url, request_head(method, _target(parts), parts.netloc, headers), tls, "")
+
+
+async def passed(url: str, asked: Asked, tls: ssl.SSLContext | None) -> Answer:
+    """The same with all that a client says. Raises Refused or Unreachable."""
+    return await _answer(url, asked.head(_target(urlsplit(url))), tls, asked.name)
+
+
+def _target(parts: SplitResult) -> str:
+    path = parts.path or "/"
+    return f"{path}?{parts.query}" if parts.query else path
+
+
+async def _answer(url: str, request: bytes, tls: ssl.SSLContext | None, name: str) -> Answer:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    end = await _dialed(
+        parts.hostname or "", parts.port or (443 if secure else 80), tls if secure else None, name
+    )
     try:
-        end.write(request_head(method, target, parts.netloc, headers))
+        end.write(request)
         async with asyncio.timeout(_ANSWER):
             head = await end.head()
             status, fields = parse(head)
@@ -212,15 +254,14 @@ async def ask(
     return Answer(head, end)
 
 
-async def _dialed(host: str, port: int, tls: ssl.SSLContext | None) -> End:
+async def _dialed(host: str, port: int, tls: ssl.SSLContext | None, name: str) -> End:
     try:
         async with asyncio.timeout(_DIAL):
             loop = asyncio.get_running_loop()
-            return (await loop.create_connection(End, host, port, ssl=tls))[1]
-    except TimeoutError as problem:
-        raise Unreachable(f"dial tcp {host}:{port}: i/o timeout") from problem
-    except (OSError, ssl.SSLError) as problem:
-        raise Unreachable(f"dial tcp {host}:{port}: {problem}") from problem
+            named = name or None
+            return (await loop.create_connection(End, host, port, ssl=tls, server_hostname=named))[1]
+    except (OSError, TimeoutError) as problem:
+        raise Unreachable(refusal(problem, host, port)) from problem
 
 
 def parse(head: bytes) -> tuple[int, dict[str, str]]:

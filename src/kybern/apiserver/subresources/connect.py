@@ -87,7 +87,7 @@ class Connects:
             raise problems.not_allowed()
         if target.verb == "get":
             self._authorization.check(_creation(call))
-        await _admit(call, options_of(call.subresource, request.query))
+        await admit(call, options_of(call.subresource, request.query))
         pod = (await current.read(call)).raw
         url = await self._url(call, pod, request.query)
         headers = tuple(request.headers.items())
@@ -137,7 +137,8 @@ def options_of(name: str, query: MultiMapping[str]) -> Raw:
     return {**found, "command": query.getall("command", [])} if name == "exec" else found
 
 
-async def _admit(call: Call, options: Raw) -> None:
+async def admit(call: Call, options: Raw) -> None:
+    """Ask admission about a connection."""
     engine = call.engine
     request = Request(
         "CONNECT", call.kind, call.namespace, call.name, call.subresource, call.user, options, None, engine.lookup,
