@@ -34,11 +34,13 @@ def network() -> Iterator[None]:
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers every method with what it saw; some paths have something special."""
 
+    server: "Serving"
     protocol_version = "HTTP/1.1"
     name = ""
 
     def answer(self) -> None:
         path = self.path.partition("?")[0]
+        # What a path's own answer is called: on_some_path.
         special = getattr(self, "on" + path.replace("/", "_").removesuffix(".html"), None)
         if special is not None:
             special()
@@ -91,7 +93,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
             self.wfile.flush()
             if line == b"first\n":
-                self.server.gate.wait(10)  # type: ignore[attr-defined]
+                self.server.gate.wait(10)
         self.wfile.write(b"0\r\n\r\n")
 
     def on_upgrade(self) -> None:
@@ -117,6 +119,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Serving(http.server.ThreadingHTTPServer):
     daemon_threads = True
     gate: threading.Event
+    broken: threading.Event
     context: ssl.SSLContext
 
     def server_bind(self) -> None:
@@ -132,7 +135,7 @@ def backend(
 ) -> Iterator[Serving]:
     """A server; with ``pair`` (a path without .crt and .key) it speaks TLS."""
     server = Serving((address, 0), type("Named", (handler,), {"name": name}))
-    server.gate = threading.Event()
+    server.gate, server.broken = threading.Event(), threading.Event()
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{pair}.crt", f"{pair}.key")

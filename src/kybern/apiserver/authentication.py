@@ -119,9 +119,13 @@ class Authenticator:
         token = _bearer(authorization) or (_protocol_token(headers) if headers is not None else "")
         if token and self.tokens is not None:
             return await self._tokened(self.tokens, token)
-        if token or not self.anonymous:
+        if token or not self.anonymous or self._refused(peer):
             raise Unauthorized("Unauthorized")
         return NOBODY
+
+    def _refused(self, peer: bytes | None) -> bool:
+        """Whether somebody came with a certificate that gives him no name: of a front proxy that may not speak, for one."""
+        return peer is not None and self.certificates is not None and bool(self.certificates.proxies)
 
     def _certified(self, certificates: Certificates, peer: bytes, headers: Headers | None) -> User | None:
         try:

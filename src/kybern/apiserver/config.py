@@ -131,9 +131,14 @@ FLAGS = (
     .flag("--watch-cache", bool, True, "Ignored: there is always one.")
     .flag("--default-watch-cache-size", int, 100, "Ignored.")
     .flag("--enable-priority-and-fairness", bool, True, "Ignored: requests in flight are limited in number.")
-    .flag("--enable-aggregator-routing", bool, False, "Ignored.")
-    .flag("--proxy-client-cert-file", str, "", "Client certificate for aggregated servers. Not used yet.")
-    .flag("--proxy-client-key-file", str, "", "Key of that certificate. Not used yet.")
+    .flag(
+        "--enable-aggregator-routing",
+        bool,
+        True,
+        "Dial endpoints of aggregated servers, not their Services' addresses, which need kube-proxy here.",
+    )
+    .flag("--proxy-client-cert-file", str, "", "Client certificate for aggregated servers.")
+    .flag("--proxy-client-key-file", str, "", "Key of that certificate.")
     .flag("--audit-log-path", str, "", "Not used yet.")
     .flag("--audit-policy-file", str, "", "Not used yet.")
     .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
@@ -196,6 +201,7 @@ _TOGETHER = (
     ("etcd-certfile", "etcd-keyfile"),
     ("tls-cert-file", "tls-private-key-file"),
     ("kubelet-client-certificate", "kubelet-client-key"),
+    ("proxy-client-cert-file", "proxy-client-key-file"),
 )
 
 

@@ -1,35 +1,44 @@
 """What is served, as clients ask for it: the legacy documents of each group, and all in one (aggregated).
 
-Groups are listed in upstream's order. Both forms follow from the kinds.
+Groups are listed in upstream's order. Both forms follow from the kinds, and from what aggregated servers say of theirs.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kybern.apiserver.aggregation import priorities
+from kybern.apiserver.aggregation.lessons import Foreign
+from kybern.apiserver.aggregation.priorities import Priority
 from kybern.apiserver.route import Table, Version
 from kybern.machinery.kind import Kind, Raw, Subresource
 
-_ORDER = (
-    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
-    "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
-    "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
-    "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
-)  # fmt: skip
 AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"  # behind the media type
 
 
-def groups(table: Table) -> Mapping[str, list[Version]]:
-    """The named groups in order, each with its versions, the newest first."""
-    found: dict[str, list[Version]] = {name: [] for name in _ORDER}
-    for version in sorted(table.versions.values(), key=lambda version: version.group):
+type Served = Version | Foreign
+
+
+def _priority(version: Served) -> Priority:
+    if isinstance(version, Foreign):
+        return Priority(version.group_priority, version.version_priority)
+    return priorities.of(version.group, version.version)
+
+
+def groups(table: Table, others: Sequence[Foreign] = ()) -> Mapping[str, list[Served]]:
+    """The named groups in order, each with its versions, the preferred one first; ``others`` answer in our place."""
+    found: dict[str, dict[str, Served]] = {}
+    served: list[Served] = [*table.versions.values(), *others]
+    for version in served:
         if version.group:
-            found.setdefault(version.group, []).append(version)
-    return {
-        name: sorted(versions, key=lambda version: age(version.version))
-        for name, versions in found.items()
-        if versions
-    }
+            found.setdefault(version.group, {})[version.version] = version
+    ordered = {name: sorted(versions.values(), key=_rank) for name, versions in found.items()}
+    highest = {name: max(_priority(one).group for one in versions) for name, versions in ordered.items()}
+    return {name: ordered[name] for name in sorted(ordered, key=lambda name: (-highest[name], name))}
+
+
+def _rank(version: Served) -> tuple[int, tuple[int, int, int, str]]:
+    return -_priority(version).version, age(version.version)
 
 
 _VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
@@ -57,18 +66,18 @@ def api_versions(address: str) -> Raw:
     }
 
 
-def _group(name: str, versions: Iterable[Version]) -> Raw:
+def _group(name: str, versions: Iterable[Served]) -> Raw:
     shown = [{"groupVersion": version.name, "version": version.version} for version in versions]
     return {"name": name, "versions": shown, "preferredVersion": shown[0]}
 
 
-def group_list(table: Table) -> Raw:
-    found = [_group(name, versions) for name, versions in groups(table).items()]
+def group_list(table: Table, others: Sequence[Foreign] = ()) -> Raw:
+    found = [_group(name, versions) for name, versions in groups(table, others).items()]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
 
 
-def group(table: Table, name: str) -> Raw | None:
-    versions = groups(table).get(name)
+def group(table: Table, name: str, others: Sequence[Foreign] = ()) -> Raw | None:
+    versions = groups(table, others).get(name)
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)} if versions else None
 
 
@@ -114,9 +123,9 @@ def _subresource(kind: Kind, sub: Subresource) -> Raw:
     return found | {"kind": sub.kind, "verbs": _verbs(kind, sub.verbs)}
 
 
-def aggregated(named: bool, table: Table) -> Raw:
+def aggregated(named: bool, table: Table, others: Sequence[Foreign] = ()) -> Raw:
     """The APIGroupDiscoveryList of /apis, or of /api when not ``named``."""
-    found = groups(table) if named else {"": [table.versions["", "v1"]]}
+    found: Mapping[str, list[Served]] = groups(table, others) if named else {"": [table.versions["", "v1"]]}
     items = [
         {
             "metadata": {"name": name} if name else {},
@@ -132,7 +141,10 @@ def aggregated(named: bool, table: Table) -> Raw:
     }
 
 
-def _discovered(version: Version) -> Raw:
+def _discovered(version: Served) -> Raw:
+    if isinstance(version, Foreign):
+        fresh = "Current" if version.fresh else "Stale"
+        return {"version": version.version, "resources": list(version.resources), "freshness": fresh}
     kinds = sorted(version.kinds.values(), key=lambda kind: kind.plural)
     return {
         "version": version.version,

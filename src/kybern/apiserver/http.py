@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from kybern.apiserver import binary, compress, metrics, negotiate, options, problems, verbs
+from kybern.apiserver.aggregation.registered import prefix
+from kybern.apiserver.aggregation.remote import Remote
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
@@ -47,6 +49,13 @@ _DEPRECATED = {
 }
 _METHODS = {"GET": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete", "HEAD": "head"}
 type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+
+
+type Hand = Callable[[web.BaseRequest, Remote, User], Awaitable[web.StreamResponse]]
+
+
+async def _nobody(_request: web.BaseRequest, _remote: Remote, _user: User) -> web.StreamResponse:
+    raise problems.no_such_resource()
 
 
 class Limits:
@@ -115,6 +124,9 @@ class Server:
         self.limits = limits
         self.streams: set[watch.Stream] = set()
         self.streaming: dict[str, Streaming] = {}
+        # Group versions, by path, that others answer for, and who hands requests to them.
+        self.remotes: Mapping[str, Remote] = {}
+        self.hand: Hand = _nobody
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
         self._turn = Turn()
         self._compressor = compress.Compressor()
@@ -142,6 +154,9 @@ class Server:
     ) -> web.StreamResponse | Whole:
         asked = self._attributes(await self._user(request), request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
+        if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
+            self.authorization.check(asked)
+            return await self.hand(request, remote, asked.user)
         if target is not None and target.verb == "watch":
             self.authorization.check(asked)
             return await self._watch(request, target, asked.user, query)

@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from kybern.apiserver import openapi_gnostic, openapi_v2, openapi_v3
+from kybern.apiserver.aggregation import lessons
+from kybern.apiserver.aggregation.lessons import Lesson
 from kybern.apiserver.crd import documents as custom_documents
 from kybern.apiserver.crd.kinds import public
 from kybern.apiserver.openapi_operations import META, Path, group_id, paths, prefix_of, simple, tag_of
@@ -47,6 +49,7 @@ class Documents:
         self.kinds = self._built_in
         self.definitions = definitions
         self._made: dict[str, Document] = {}
+        self._others: dict[str, Lesson] = {}
         # Of custom kinds: which form of their schema is shown.
         self._revisions: dict[tuple[str, str], str] = {}
 
@@ -65,6 +68,14 @@ class Documents:
         self.definitions = {**self._own, **added}
         self._made = {name: made for name, made in self._made.items() if name in known}
         for name in ("sources", "index", "_v2"):
+            self.__dict__.pop(name, None)
+
+    def join(self, others: Mapping[str, Lesson]) -> None:
+        """What aggregated servers say has changed."""
+        self._others = dict(others)
+        for media in (JSON, V2_PROTOBUF):
+            self._made.pop(media, None)
+        for name in ("index", "_v2"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -104,6 +115,9 @@ class Documents:
 
     def v3(self, name: str) -> Document | None:
         """The document of ``api/v1``, ``apis/apps/v1`` and so on."""
+        other = self._others.get(name)
+        if other is not None:
+            return Document(other.v3) if other.v3 else None
         made = self._made.get(name)
         if made is None and (source := self.sources.get(name)) is not None:
             names = (f"{META}.{kind}" for kind in ("WatchEvent", "Status")) if len(source) > 1 else ()
@@ -124,12 +138,15 @@ class Documents:
         for name in self.sources:
             own = hashlib.sha512("\n".join([name, *sorted(facts.get(name, ()))]).encode())
             paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={own.hexdigest().upper()}"}
+        for name in self._others:
+            paths.pop(name, None)
+        paths |= lessons.index(self._others)
         return Document(codec.encode_json({"paths": paths}), "text/plain; charset=utf-8")
 
     @cached_property
     def _v2(self) -> dict[str, Any]:
         every = {path: item for source in self.sources.values() for path, item in source.items()}
-        return openapi_v2.document(every, self.definitions, ())
+        return lessons.joined(openapi_v2.document(every, self.definitions, ()), self._others.values())
 
     def v2(self, *, protobuf: bool = False) -> Document:
         """Everything, as JSON or as gnostic's protobuf."""

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import json
 import platform
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from kybern.apiserver import discovery, negotiate
+from kybern.apiserver.aggregation.lessons import Foreign
 from kybern.apiserver.answer import Plain
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
@@ -134,13 +135,17 @@ async def _failure(check: Check) -> str:
 
 @dataclass(slots=True)
 class Paths:
-    """Answers them. ``pages`` are those that others add: OpenAPI, keys of service accounts."""
+    """Answers them. ``pages`` are those that others add: OpenAPI, keys of service accounts.
+
+    ``others`` gives the group versions that aggregated servers answer for.
+    """
 
     table: Table
     address: str
     health: Health = field(default_factory=Health)
     pages: dict[str, Page] = field(default_factory=dict)
     prefixes: dict[str, Page] = field(default_factory=dict)
+    others: Callable[[], Sequence[Foreign]] = tuple
 
     async def answer(self, asked: Asked) -> Given:
         path = asked.path.rstrip("/") or "/"
@@ -174,9 +179,10 @@ class Paths:
     def _root(self, path: str, asked: Asked) -> Given:
         media = negotiate.aggregated(asked.accept) if "as=APIGroupDiscoveryList" in asked.accept else ""
         if media:
-            return _aggregated(discovery.aggregated(path == "/apis", self.table), media, asked)
-        raw = discovery.api_versions(self.address) if path == "/api" else discovery.group_list(self.table)
-        return self._document(raw, asked)
+            return _aggregated(discovery.aggregated(path == "/apis", self.table, self.others()), media, asked)
+        if path == "/api":
+            return self._document(discovery.api_versions(self.address), asked)
+        return self._document(discovery.group_list(self.table, self.others()), asked)
 
     def _discovered(self, path: str, asked: Asked) -> Given:
         parts = path.strip("/").split("/")
@@ -184,7 +190,7 @@ class Paths:
         if parts[0] == "api" and len(parts) == 2:
             raw = self._resources("", parts[1])
         elif parts[0] == "apis" and len(parts) == 2:
-            raw = discovery.group(self.table, parts[1])
+            raw = discovery.group(self.table, parts[1], self.others())
         elif parts[0] == "apis" and len(parts) == 3:
             raw = self._resources(parts[1], parts[2])
         if raw is None:
@@ -207,6 +213,8 @@ class Paths:
         found = {"/api", "/apis", "/metrics", "/version", *self.pages}
         for group, version in self.table.versions:
             found |= {f"/apis/{group}", f"/apis/{group}/{version}"} if group else {f"/api/{version}"}
+        for other in self.others():
+            found |= {f"/apis/{other.group}", f"/apis/{other.name}"}
         for endpoint, checks in self.health.checks.items():
             found |= {f"/{endpoint}", *(f"/{endpoint}/{name}" for name in checks)}
         return sorted(found)

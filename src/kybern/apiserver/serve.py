@@ -14,6 +14,7 @@ from kybern.admission.chain import Chain, chain
 from kybern.admission.configured import Configured
 from kybern.api.kinds import KINDS
 from kybern.apiserver import answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
+from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
@@ -47,7 +48,7 @@ from kybern.auth import keys, static_tokens, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.user import User
 from kybern.daemon.run import Fatal, ready
-from kybern.machinery.kind import Raw
+from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
 from kybern.storage.cache import Caches
 from kybern.storage.etcd import EtcdStore
@@ -118,6 +119,8 @@ class Parts:
             Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
         )
         self._answers(ways)
+        self.aggregation = Aggregation(values, self.local, self.lookup, self.identity)
+        self.aggregation.serve(self.server, self.documents)
         self.listener = Listener(config, self.server.handle)
         self.synced = False
         self.made = False
@@ -187,10 +190,15 @@ class Parts:
         well_known = _json(keys.discovery(issuers[0], uri, self.jwks))
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
-        documents = Documents(KINDS, Schema.load().definitions)
-        self.definitions = Definitions(self.engine, self.local, documents.follow, self.configured.caller)
-        self.paths.prefixes["/openapi/v"] = documents.page
+        self.documents = Documents(KINDS, Schema.load().definitions)
+        self.definitions = Definitions(self.engine, self.local, self._served, self.configured.caller)
+        self.paths.prefixes["/openapi/v"] = self.documents.page
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
+
+    def _served(self, custom: tuple[Kind, ...]) -> None:
+        """Custom kinds have changed."""
+        self.documents.follow(custom)
+        self.aggregation.announce.wake()
 
     def _answers(self, ways: Ways) -> None:
         review = Reviews(self.authorization, self.tokens, time.time)
@@ -222,6 +230,7 @@ class Parts:
         self.authorization.follow(self.informers)
         self.definitions.follow(self.informers)
         self.configured.follow(self.informers)
+        self.aggregation.follow(self.informers)
         await self.informers.follow()
         self.configured.filled()
         self.synced = True
@@ -229,6 +238,7 @@ class Parts:
         await defaults.make(self.local, masters)
         self.tasks.create_task(masters.run(), name="endpoints")
         self.tasks.create_task(self.definitions.run(), name="definitions")
+        self.aggregation.run(self.tasks)
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
@@ -261,6 +271,7 @@ class Parts:
         for stream in tuple(self.server.streams):
             stream.end()
         await self.listener.close()
+        await self.aggregation.close()
 
 
 def _static_tokens(path: str) -> dict[str, User]:

@@ -129,8 +129,9 @@ async def test_a_front_proxy_speaks_for_users_by_headers() -> None:
         der(Authority.create("rogue", MADE), "admin", "system:masters"),
     ],
 )
-async def test_a_certificate_of_no_client_gives_nobody_by_itself(certificate: bytes) -> None:
-    assert await server().user_of(certificate, None, {"X-Remote-User": ""}) == NOBODY
+async def test_a_certificate_of_no_client_is_refused_by_itself(certificate: bytes) -> None:
+    with pytest.raises(Unauthorized):
+        await server().user_of(certificate, None, {"X-Remote-User": ""})
 
 
 async def test_remote_headers_of_an_ordinary_client_are_ignored() -> None:
