@@ -96,6 +96,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.server.gate.wait(10)
         self.wfile.write(b"0\r\n\r\n")
 
+    def on_silent(self) -> None:
+        """Nothing more after the head, until the client has gone."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        if self.rfile.read(1) == b"":
+            self.server.left.set()
+        self.close_connection = True
+
+    def on_broken(self) -> None:
+        """Less than was promised."""
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"some")
+        self.close_connection = True
+
     def on_upgrade(self) -> None:
         """An echo, in a protocol of its own."""
         self.send_response(101)
@@ -120,6 +138,7 @@ class Serving(http.server.ThreadingHTTPServer):
     daemon_threads = True
     gate: threading.Event
     broken: threading.Event
+    left: threading.Event
     context: ssl.SSLContext
 
     def server_bind(self) -> None:
@@ -135,7 +154,7 @@ def backend(
 ) -> Iterator[Serving]:
     """A server; with ``pair`` (a path without .crt and .key) it speaks TLS."""
     server = Serving((address, 0), type("Named", (handler,), {"name": name}))
-    server.gate, server.broken = threading.Event(), threading.Event()
+    server.gate, server.broken, server.left = threading.Event(), threading.Event(), threading.Event()
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{pair}.crt", f"{pair}.key")

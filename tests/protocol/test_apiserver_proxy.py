@@ -320,6 +320,21 @@ def test_an_answer_comes_as_it_is_made(world: World) -> None:
     connection.close()
 
 
+def test_a_client_that_goes_away_ends_the_request_behind(world: World) -> None:
+    world.plain.left.clear()
+    connection = world.connection()
+    connection.request("GET", f"{PODS}/one/proxy/silent")
+    found = connection.getresponse()
+    found.close()
+    connection.close()
+    assert world.plain.left.wait(10)
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(world: World) -> None:
+    with pytest.raises(http.client.IncompleteRead):
+        world.ask("GET", f"{PODS}/one/proxy/broken")
+
+
 def test_a_body_of_any_length_is_passed_as_it_comes(world: World) -> None:
     parts = [b"x" * 100_000] * 50
     found = world.ask("PUT", f"{PODS}/one/proxy/big", iter(parts))

@@ -1,11 +1,13 @@
 """The roles of the daemons: what each does to a new machine, that it comes to rest, and what makes it restart."""
 
+import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
@@ -15,6 +17,7 @@ from roles.apiserver import apiserver
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
@@ -233,6 +236,33 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
 def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
+
+
+def test_every_certificate_that_an_api_server_is_started_with_is_shipped(cluster: Cluster) -> None:
+    master = cluster.masters[0]
+    shipped = apply_to_new(pki, cluster, master)
+    unit = unit_of("apiserver", cluster, master)
+
+    named = set(re.findall(r"=(/etc/kubernetes/pki/\S+)", unit))
+    assert named - shipped.tree.keys() == set()
+    for flag, name in {
+        "requestheader-client-ca-file": "front-proxy-ca.crt",
+        "proxy-client-cert-file": "front-proxy-client.crt",
+        "proxy-client-key-file": "front-proxy-client.key",
+    }.items():
+        assert f"--{flag}=/etc/kubernetes/pki/{name} " in unit
+    assert "--requestheader-uid-headers=X-Remote-Uid " in unit
+    proxy = x509.load_pem_x509_certificate(shipped.contents["/etc/kubernetes/pki/front-proxy-client.crt"])
+    authority = x509.load_pem_x509_certificate(shipped.contents["/etc/kubernetes/pki/front-proxy-ca.crt"])
+    proxy.verify_directly_issued_by(authority)
+    names = proxy.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert f"--requestheader-allowed-names={names[0].value!s} " in unit
+
+
+def apply_to_new(role: Role, cluster: Cluster, machine: Machine) -> FakeMachine:
+    fake = FakeMachine(machine.name)
+    apply(role, cluster, machine, fake)
+    return fake
 
 
 def test_masters_take_no_ordinary_pods_when_there_are_workers(cluster: Cluster, single: Cluster) -> None:

@@ -7,9 +7,12 @@ since watches and logs last. A connection that stops being HTTP is passed on byt
 
 import asyncio
 import gzip
+import logging
 import ssl
 import zlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -24,7 +27,12 @@ from kybern.auth.certificates import ProxyHeaders
 from kybern.daemon import upgrade
 from kybern.daemon.dialling import refusal
 
+log = logging.getLogger(__name__)
+
 _DIAL = 30.0
+_LOOK = 1.0
+# Nobody reads it; it is what the metrics count.
+_GONE = 499
 _CODINGS = ("", "gzip", "deflate")
 _IN_THREAD = 64 << 10
 _UNTOUCHED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -86,7 +94,24 @@ async def forward(request: web.BaseRequest, backend: Backend) -> web.StreamRespo
     sent = [*fields.forwarded(given, request.remote or "", uri), *backend.added]
     if upgrading:
         return await _switched(request, backend, query, sent)
-    return await _exchanged(request, backend, query, sent)
+    return await _while_there(request, _exchanged(request, backend, query, sent))
+
+
+async def _while_there(
+    request: web.BaseRequest, work: Coroutine[Any, Any, web.StreamResponse]
+) -> web.StreamResponse:
+    """Give up when the client has gone: a backend that says nothing would keep the request for ever."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait((task,), timeout=_LOOK)
+            if not task.done() and (request.transport is None or request.transport.is_closing()):
+                return web.Response(status=_GONE)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
 
 
 async def _switched(
@@ -152,9 +177,18 @@ async def _answered(
     if not target and not bodiless and origin.prefix and _is_page(given):
         return await _page(found, given, origin)
     response = web.StreamResponse(status=found.status, reason=found.reason, headers=given)
-    await response.prepare(request)
-    async for part in found.content.iter_any():
-        await response.write(part)
+    try:
+        await response.prepare(request)
+        async for part in found.content.iter_any():
+            await response.write(part)
+    except ConnectionResetError:
+        return web.Response(status=_GONE)
+    except aiohttp.ClientError as problem:
+        # The client must not take what it has for the whole.
+        log.info("The answer to %s %s ended too early: %s", request.method, request.path, problem)
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=_GONE)
     return response
 
 
@@ -172,7 +206,10 @@ def _is_page(given: Fields) -> bool:
 
 async def _page(found: aiohttp.ClientResponse, given: Fields, origin: Origin) -> web.Response:
     coding = fields.first(given, "content-encoding")
-    body = await found.read()
+    try:
+        body = await found.read()
+    except aiohttp.ClientError as problem:
+        raise Unreached(str(problem)) from problem
     if len(body) > _IN_THREAD:
         body = await asyncio.to_thread(_linked, body, coding, origin)
     else:
