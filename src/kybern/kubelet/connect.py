@@ -17,6 +17,8 @@ from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.plan import containers
 from kybern.kubelet.worker import Worker
 
+# By which parameters an API server asks for streams; the API's own names are understood, too.
+_STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error"}
 _CODES = {"NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429}
 
 
@@ -30,7 +32,7 @@ class NotSo(Exception):
 
 def streams(query: MultiMapping[str], *, tty: bool | None = None) -> dict[str, bool]:
     """Which streams are wanted; a terminal has no error stream of its own. Raises NotSo. Pure."""
-    found = {name: query.get(name) == "1" for name in ("stdin", "stdout", "stderr")}
+    found = {name: query.get(asked, query.get(name)) == "1" for name, asked in _STREAMS.items()}
     found["tty"] = query.get("tty") == "1" if tty is None else tty
     if found["tty"]:
         found["stderr"] = False

@@ -28,8 +28,8 @@ def test_one_of_several_containers_must_be_named() -> None:
 
 def test_every_word_of_a_command_is_passed_and_false_streams_are_not() -> None:
     query = MultiDict([("command", "sh"), ("command", "-c"), ("stdin", "false"), ("stdout", "true")])
-    assert parameters("exec", query) == [("stdout", "1"), ("command", "sh"), ("command", "-c")]
-    assert parameters("attach", query) == [("stdout", "1")]
+    assert parameters("exec", query) == [("output", "1"), ("command", "sh"), ("command", "-c")]
+    assert parameters("attach", query) == [("output", "1")]
     assert parameters("portforward", MultiDict([("ports", "80"), ("ports", "81")])) == [("port", "80,81")]
 
 

@@ -7,8 +7,8 @@ from kybern.kubelet.connect import NotSo, ports, streams
 
 
 def test_a_terminal_has_no_error_stream() -> None:
-    found = streams(MultiDict(stdout="1", stderr="1", tty="1"))
-    assert found == {"stdin": False, "stdout": True, "stderr": False, "tty": True}
+    for asked in (MultiDict(output="1", error="1", tty="1"), MultiDict(stdout="1", stderr="1", tty="1")):
+        assert streams(asked) == {"stdin": False, "stdout": True, "stderr": False, "tty": True}
 
 
 def test_some_stream_must_be_wanted() -> None:

@@ -94,11 +94,15 @@ class Announce:
         """Whether all was done."""
         done = True
         for verb, raw in tuple(steps(wanted(self._table), self._registered.services, starting=starting)):
+            name = raw["metadata"]["name"]
             try:
                 await self._do(verb, raw)
-            except (ApiError, Unavailable, Stale) as problem:
-                log.warning("Cannot %s APIService %s: %s", verb, raw["metadata"]["name"], problem)
+            except ApiError as problem:
+                log.warning("Cannot %s APIService %s: %s", verb, name, problem)
                 done = False
+            except (Unavailable, Stale) as problem:
+                log.warning("Cannot %s APIService %s yet: %s", verb, name, problem)
+                return False
         return done
 
     async def _do(self, verb: str, raw: Raw) -> None:

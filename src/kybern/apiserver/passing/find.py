@@ -90,14 +90,15 @@ class Finder:
         """Addresses of a port that are ready, each with what it says that it is."""
         label = SERVICE_NAME, service
         slices = await self._lookup.labelled("discovery.k8s.io", "endpointslices", call.namespace, label)
-        if slices:
-            return [found for one in slices for found in of_slice(one, port)]
+        ready = [found for one in slices for found in of_slice(one, port)]
+        if ready:
+            return ready
         endpoints = await self._lookup.get("", "endpoints", call.namespace, service)
-        if endpoints is None:
+        if endpoints is None and not slices:
             kind = call.engine.table.kind("", "endpoints")
             assert kind is not None
             raise problems.not_found(kind, service)
-        return list(of_endpoints(endpoints, port))
+        return list(of_endpoints(endpoints or {}, port))
 
     async def _is_pods(self, call: Call, address: str, target: Raw) -> bool:
         """Whether an address belongs to the pod that its endpoint names: who writes endpoints may not go anywhere."""

@@ -23,7 +23,8 @@ from kybern.machinery.errors import BadRequest, InternalError
 from kybern.machinery.kind import Raw
 
 NAMES = ("exec", "attach", "portforward")
-_STREAMS = ("stdin", "stdout", "stderr", "tty")
+# What a client asks with, and what a kubelet is asked with.
+_STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _SPOKEN = tuple(f"{version}{coding}channel.k8s.io" for version in ("", "v4.") for coding in ("", "base64."))
 _OPTIONS = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
 _FIELDS = ("initContainers", "containers", "ephemeralContainers")
@@ -55,7 +56,7 @@ def parameters(name: str, query: MultiMapping[str]) -> list[tuple[str, str]]:
             if not port.isdigit():
                 raise BadRequest(f'strconv.ParseInt: parsing "{port}": invalid syntax')
         return [("port", ",".join(ports))] if ports else []
-    found = [(key, "1") for key in _STREAMS if _on(query.getall(key, ()))]
+    found = [(asked, "1") for key, asked in _STREAMS.items() if _on(query.getall(key, ()))]
     if name == "exec":
         found += [("command", word) for word in query.getall("command", ())]
     return found
