@@ -7,13 +7,18 @@ import os
 import shutil
 import socket
 import ssl
+import struct
+import subprocess
 import urllib.parse
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import pytest
 
+from kybern.apiserver.passing import spdy
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port
 from tests.protocol.test_apiserver import Lab, Server
@@ -132,11 +137,46 @@ class Kubelet(Handler):
         subject = dict(pair[0] for pair in self.connection.getpeercert()["subject"])
         self.send(json.dumps(subject).encode())
 
+    def answer(self) -> None:
+        if self.path.startswith("/exec/"):
+            self.server.asked.append(self.path)
+            self.execute()
+        else:
+            super().answer()
+
+    def execute(self) -> None:
+        """A command that says its input again, louder, until the input ends."""
+        self.send_response(101)
+        for name, value in (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")):
+            self.send_header(name, value)
+        self.send_header("X-Stream-Protocol-Version", self.headers["X-Stream-Protocol-Version"])
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        numbers, unpack = {}, zlib.decompressobj()
+        while head := self.rfile.read(8):
+            first, second = struct.unpack(">II", head)
+            body = self.rfile.read(second & 0xFFFFFF)
+            if first >> 31:
+                (number,) = struct.unpack(">I", body[:4])
+                numbers[unpack.decompress(body[10:])[22:].decode()] = number
+                continue
+            assert first == numbers["stdin"]
+            self.wfile.write(spdy.data(numbers["stdout"], body.upper()))
+            if second >> 24:
+                self.wfile.write(spdy.data(numbers["error"], b'{"status":"Success"}', last=True))
+                for name in numbers.keys() & {"stdout", "stderr"}:
+                    self.wfile.write(spdy.data(numbers[name], b"", last=True))
+            self.wfile.flush()
+
 
 def fill(world: World) -> None:
     plain, secure = world.plain.server_port, world.secure.server_port
     world.server.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
     world.put(PODS, pod("one", ADDRESS, plain, secure))
+    on_node = pod("on-node", ADDRESS)
+    on_node["spec"]["nodeName"] = "n"
+    world.put(PODS, on_node)
     world.put(PODS, pod("away", OTHER, free_port()))
     world.put(PODS, pod("inside", "127.0.0.1", 80))
     world.put(PODS, pod("waiting", "127.0.0.1", 80) | {"status": {"phase": "Pending"}})
@@ -370,6 +410,38 @@ def test_a_nodes_kubelet_is_asked_with_the_servers_certificate(world: World) -> 
     assert world.ask("GET", "/api/v1/nodes/n/proxy/who").seen == {"commonName": "nobody"}
     named = f"/api/v1/nodes/n:{world.kubelet.server_port}/proxy/who"
     assert world.ask("GET", named).seen == {"commonName": "nobody"}
+
+
+async def test_a_websocket_of_v5_reaches_the_kubelet_as_spdy(world: World) -> None:
+    url = f"{world.server.url}{PODS}/on-node/exec?container=c&command=cat&stdin=true&stdout=true"
+    got: dict[int, bytes] = {}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, ssl=world.server.context(), protocols=("v5.channel.k8s.io",)) as socket,
+    ):
+        assert socket.protocol == "v5.channel.k8s.io"
+        await socket.send_bytes(b"\0word")
+        await socket.send_bytes(b"\xff\0")
+        async for message in socket:
+            got[message.data[0]] = got.get(message.data[0], b"") + message.data[1:]
+    assert got == {1: b"WORD", 3: b'{"status":"Success"}'}
+    assert world.kubelet.asked[-1] == "/exec/default/on-node/c?input=1&output=1&command=cat"
+
+
+@pytest.mark.kubectl
+def test_kubectl_hands_a_commands_input_over_to_its_end(world: World) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("no kubectl")
+    at = world.server.directory
+    done = subprocess.run(
+        [
+            kubectl, f"--server={world.server.url}", f"--certificate-authority={at}/ca.crt",
+            f"--client-certificate={at}/admin.crt", f"--client-key={at}/admin.key", "exec", "-i", "on-node", "--", "cat",
+        ],
+        input=b"word", capture_output=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"WORD"), done.stderr
 
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

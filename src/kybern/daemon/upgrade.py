@@ -274,6 +274,24 @@ def parse(head: bytes) -> tuple[int, dict[str, str]]:
     return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
+def streams(answer: Answer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The other end to be read and written here, instead of being passed on."""
+    transport = answer.end.transport
+    assert transport is not None
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    if answer.end.kept:
+        reader.feed_data(bytes(answer.end.kept))
+        answer.end.kept.clear()
+    if answer.end.ended:
+        reader.feed_eof()
+    answer.end.flow(True)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
 class Passed(web.StreamResponse):
     """What a handler returns when the connection has been passed on: nothing may be written to it any more."""
 

@@ -33,12 +33,13 @@ def test_every_word_of_a_command_is_passed_and_false_streams_are_not() -> None:
     assert parameters("portforward", MultiDict([("ports", "80"), ("ports", "81")])) == [("port", "80,81")]
 
 
-def test_only_subprotocols_that_runtimes_speak_are_passed_on() -> None:
+def test_only_subprotocols_that_runtimes_understand_in_some_form_are_taken() -> None:
     check_protocol("exec", SPDY, ())
     check_protocol("exec", SOCKET, ("v5.channel.k8s.io", "v4.channel.k8s.io"))
-    with pytest.raises(BadRequest):
-        check_protocol("exec", SOCKET, ("v5.channel.k8s.io",))
-    with pytest.raises(BadRequest):
-        check_protocol("portforward", SOCKET, ("SPDY/3.1+portforward.k8s.io",))
+    check_protocol("exec", SOCKET, ("v5.channel.k8s.io",))
+    check_protocol("portforward", SOCKET, ("SPDY/3.1+portforward.k8s.io",))
+    for name, protocol in (("portforward", "v5.channel.k8s.io"), ("exec", "v6.channel.k8s.io")):
+        with pytest.raises(BadRequest):
+            check_protocol(name, SOCKET, (protocol,))
     with pytest.raises(BadRequest, match="Upgrade request required"):
         check_protocol("exec", {}, ())

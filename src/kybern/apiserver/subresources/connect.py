@@ -1,7 +1,7 @@
 """exec, attach and port-forward: upgrades that are passed to the kubelet of the pod's node.
 
 A WebSocket upgrade comes as GET, and running commands is no reading: whoever may ``get`` must be allowed to ``create``,
-too. Subprotocols that no runtime speaks are refused here, so that kubectl goes on with SPDY at once.
+too. Subprotocols that no runtime speaks are brought onto SPDY here (``passing.sockets``), or refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from kybern.apiserver import metrics, problems
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import current
+from kybern.apiserver.passing import sockets
 from kybern.apiserver.route import Target
 from kybern.apiserver.subresources.log import Kubelets
 from kybern.auth.attributes import Attributes
@@ -72,8 +73,17 @@ def check_protocol(name: str, headers: Mapping[str, str], offered: Sequence[str]
         raise BadRequest("Upgrade request required")
     if headers["Upgrade"].lower() != "websocket" or not offered:
         return
+    if translated(name, offered):
+        return
     if not any(one in _SPOKEN and (name != "portforward" or one.startswith("v4.")) for one in offered):
         raise BadRequest(f"unable to upgrade: unsupported protocols {list(offered)}".replace("'", '"'))
+
+
+def translated(name: str, offered: Sequence[str]) -> bool:
+    """Whether a client offers what kubelets do not speak, and this server brings onto what they do."""
+    if name == "portforward":
+        return any(one in offered for one in sockets.TUNNELS)
+    return sockets.COMMAND in offered
 
 
 class Connects:
@@ -92,15 +102,25 @@ class Connects:
         pod = (await current.read(call)).raw
         url = await self._url(call, pod, request.query)
         headers = tuple(request.headers.items())
-        check_protocol(call.subresource, request.headers, upgrade.protocols(headers))
+        offered = upgrade.protocols(headers)
+        check_protocol(call.subresource, request.headers, offered)
+        socket = request.headers["Upgrade"].lower() == "websocket" and translated(call.subresource, offered)
         try:
-            answer = await upgrade.ask(url, request.method, headers, self._kubelets.tls)
+            if socket:
+                answer = await upgrade.ask(url, "POST", _spdy(call.subresource), self._kubelets.tls)
+            else:
+                answer = await upgrade.ask(url, request.method, headers, self._kubelets.tls)
         except upgrade.Unreachable as problem:
             raise InternalError(f"error dialing backend: {problem}") from problem
         except upgrade.Refused as refusal:
             return web.Response(status=refusal.status, text=refusal.text, content_type=refusal.media)
         with metrics.longrunning.labels("CONNECT", call.kind.plural).track_inprogress():
-            return await upgrade.pass_on(request, answer)
+            if not socket:
+                return await upgrade.pass_on(request, answer)
+            if call.subresource == "portforward":
+                return await sockets.tunnel(request, upgrade.streams(answer))
+            wanted = (name for name in _STREAMS if _on(request.query.getall(name, ())))
+            return await sockets.command(request, upgrade.streams(answer), frozenset(wanted))
 
     async def _url(self, call: Call, pod: Raw, query: MultiMapping[str]) -> str:
         forward = call.subresource == "portforward"
@@ -116,6 +136,11 @@ class Connects:
         path = "portForward" if forward else call.subresource
         where = f"/{path}/{call.namespace}/{call.name}" + ("" if forward else f"/{container}")
         return f"{self._kubelets.base(node)}{where}?{urlencode(parameters(call.subresource, query))}"
+
+
+def _spdy(name: str) -> list[tuple[str, str]]:
+    spoken = sockets.TUNNEL_STREAMS if name == "portforward" else sockets.COMMAND_STREAMS
+    return [("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", spoken)]
 
 
 def _creation(call: Call) -> Attributes:
