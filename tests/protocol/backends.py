@@ -139,6 +139,7 @@ class Serving(http.server.ThreadingHTTPServer):
     gate: threading.Event
     broken: threading.Event
     left: threading.Event
+    odd: threading.Event
     asked: list[str]
     context: ssl.SSLContext
 
@@ -156,7 +157,7 @@ def backend(
     """A server; with ``pair`` (a path without .crt and .key) it speaks TLS."""
     server = Serving((address, 0), type("Named", (handler,), {"name": name}))
     server.gate, server.broken, server.left = threading.Event(), threading.Event(), threading.Event()
-    server.asked = []
+    server.odd, server.asked = threading.Event(), []
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{pair}.crt", f"{pair}.key")

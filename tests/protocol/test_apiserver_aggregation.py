@@ -46,6 +46,23 @@ RESOURCES = [
     },
     {"name": "flunders/status", "singularName": "", "namespaced": True, "kind": "Flunder", "verbs": ["get"]},
 ]
+OPERATIONS = {
+    "get": {
+        "consumes": ["*/*"],
+        "description": "list objects of kind Flunder",
+        "operationId": "listWardle",
+        "produces": ["application/json"],
+        "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/com.example.Flunder"}}},
+        "schemes": ["https"],
+        "tags": ["wardle"],
+        "x-kubernetes-action": "list",
+        "x-kubernetes-group-version-kind": {"group": GROUP, "kind": "Flunder", "version": VERSION},
+    },
+    "parameters": [
+        {"$ref": "#/parameters/pretty-1"},
+        {"in": "path", "name": "namespace", "required": True, "type": "string"},
+    ],
+}
 DEFINITIONS = {
     "com.example.Flunder": {
         "type": "object",
@@ -86,7 +103,16 @@ class Wardle(Handler):
     def documents(self) -> dict[str, Any]:
         return {
             BASE: {"kind": "APIResourceList", "groupVersion": f"{GROUP}/{VERSION}", "resources": RESOURCES},
-            "/openapi/v2": {"paths": {f"{FLUNDERS}": {}, "/apis/other/v1/": {}}, "definitions": DEFINITIONS},
+            "/openapi/v2": {
+                "paths": {
+                    FLUNDERS: {"get": ["odd"]} if self.server.odd.is_set() else OPERATIONS,
+                    "/apis/other/v1/": {},
+                },
+                "definitions": DEFINITIONS,
+                "parameters": {
+                    "pretty-1": {"in": "query", "name": "pretty", "type": "string", "uniqueItems": True}
+                },
+            },
             f"/openapi/v3{BASE}": {"openapi": "3.0.0", "info": {"title": "wardle"}, "paths": {}},
         }
 
@@ -391,6 +417,22 @@ def test_openapi_has_its_documents(world: World) -> None:
     assert whole["definitions"][meta]["description"] != "another one"
 
 
+@pytest.mark.parametrize(
+    ("path", "media"),
+    [
+        ("/apis", "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        ("/apis", "application/vnd.kubernetes.protobuf"),
+        ("/openapi/v2", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"),
+    ],
+)
+def test_clients_that_want_protobuf_are_told_of_it_too(world: World, path: str, media: str) -> None:
+    world.until(lambda: GROUP.encode() in world.ask("GET", path, Accept=media).body)
+    assert (
+        world.ask("GET", path, Accept=media).fields["Content-Type"].partition(";")[0]
+        == media.partition(";")[0]
+    )
+
+
 @pytest.mark.kubectl
 def test_kubectl_finds_and_reads_it(world: World, tmp_path: Path) -> None:
     kubectl = shutil.which("kubectl")
@@ -405,6 +447,19 @@ def test_kubectl_finds_and_reads_it(world: World, tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_an_openapi_document_that_makes_no_sense_spoils_nothing(world: World) -> None:
+    world.wardle.odd.set()
+    try:
+        # A change makes it ask again.
+        world.change(f"{APISERVICES}/{NAME}", {"spec": {"versionPriority": 202}})
+        world.until(lambda: FLUNDERS not in world.ask("GET", "/openapi/v2").seen["paths"])
+        assert discovered(world)["freshness"] == "Current"
+    finally:
+        world.wardle.odd.clear()
+    world.change(f"{APISERVICES}/{NAME}", {"spec": {"versionPriority": 203}})
+    world.until(lambda: FLUNDERS in world.ask("GET", "/openapi/v2").seen["paths"])
 
 
 REASONS = {

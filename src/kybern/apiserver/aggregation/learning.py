@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from kybern.apiserver import openapi_gnostic
 from kybern.apiserver.aggregation import lessons
 from kybern.apiserver.aggregation.lessons import Foreign, Lesson
 from kybern.apiserver.aggregation.questions import NoAnswer, Questions
@@ -77,14 +78,16 @@ class Learning:
         else:
             try:
                 found = await self._lesson(remote, known)
-            except NoAnswer as problem:
-                log.info("Cannot learn what %s serves: %s", remote.name, problem)
+            except (
+                Exception
+            ) as problem:  # what another server says may have any shape, and must not stop this one
+                log.info("Cannot learn what %s serves: %s: %s", remote.name, type(problem).__name__, problem)
                 found, wait = replace(known, fresh=False), _AGAIN_SECONDS
         self._known[path] = found
         self._due[path] = remote, time.monotonic() + wait
 
     async def _lesson(self, remote: Remote, known: Lesson) -> Lesson:
-        resources = await self._resources(remote)
+        resources = lessons.told(await self._resources(remote))
         paths, definitions, tag = await self._v2(remote, known)
         document = await self._questions.ask(remote, f"/openapi/v3{remote.path}", _JSON)
         v3 = document.body if document.code == 200 else b""
@@ -107,5 +110,16 @@ class Learning:
             return dict(known.paths), dict(known.definitions), known.v2_tag
         if reply.code != 200:
             return {}, {}, ""
-        found = await asyncio.to_thread(lessons.of_v2, reply.body, remote)
-        return *found, reply.tag
+        try:
+            return *await asyncio.to_thread(_v2, reply.body, remote), reply.tag
+        except Exception as problem:  # as above; what it serves is known all the same
+            log.info("Cannot tell of the OpenAPI of %s: %s: %s", remote.name, type(problem).__name__, problem)
+            return {}, {}, reply.tag
+
+
+def _v2(body: bytes, remote: Remote) -> tuple[dict[str, object], dict[str, object]]:
+    paths, definitions = lessons.of_v2(body, remote)
+    info = {"title": "", "version": ""}
+    # What cannot be told in one of the forms would spoil the whole document: better it fails here.
+    openapi_gnostic.encode({"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions})
+    return paths, definitions

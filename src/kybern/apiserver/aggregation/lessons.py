@@ -11,6 +11,7 @@ from kybern.apiserver.aggregation.remote import Remote
 from kybern.machinery.kind import Raw
 
 REF = "#/definitions/"
+_PARAMETER = "#/parameters/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,39 @@ def foreign(remote: Remote, lesson: Lesson | None) -> Foreign:
         known.resources,
         known.fresh and remote.available,
     )
+
+
+class _Shape(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is taken over of another server's words: what has another shape must not be told on."""
+
+
+class _Type(msgspec.Struct, frozen=True):
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+
+
+class _Below(_Shape, frozen=True):
+    subresource: str
+    response_kind: _Type | None = None
+    accepted_types: list[_Type] = []
+    verbs: list[str] = []
+
+
+class _Resource(_Shape, frozen=True):
+    resource: str
+    response_kind: _Type | None = None
+    scope: str = ""
+    singular_resource: str = ""
+    verbs: list[str] = []
+    short_names: list[str] = []
+    categories: list[str] = []
+    subresources: list[_Below] = []
+
+
+def told(resources: Iterable[Any]) -> tuple[Raw, ...]:
+    """Resources in the newer form as they are told on. Raises ValueError for what cannot be."""
+    return tuple(msgspec.to_builtins(msgspec.convert(one, _Resource)) for one in resources)
 
 
 def of_aggregated(body: bytes, remote: Remote) -> tuple[Raw, ...] | None:
@@ -107,9 +141,11 @@ def _object(body: bytes) -> Raw:
 def of_v2(body: bytes, remote: Remote) -> tuple[dict[str, Any], dict[str, Any]]:
     """The paths of a group version in a document of OpenAPI v2, and the definitions that they reach."""
     document = _object(body)
-    start = f"{remote.path}/"
+    start, shared = f"{remote.path}/", document.get("parameters") or {}
     paths = {
-        path: item for path, item in (document.get("paths") or {}).items() if f"{path}/".startswith(start)
+        path: _inlined(item, shared)
+        for path, item in (document.get("paths") or {}).items()
+        if f"{path}/".startswith(start)
     }
     every, reached = document.get("definitions") or {}, {}
     left = list(_references(paths))
@@ -121,6 +157,18 @@ def of_v2(body: bytes, remote: Remote) -> tuple[dict[str, Any], dict[str, Any]]:
             reached[name] = every[name]
             left.extend(_references(every[name]))
     return paths, reached
+
+
+def _inlined(value: Any, shared: Mapping[str, Any]) -> Any:
+    """With parameters in place of references to them; our own document has none that are shared."""
+    if isinstance(value, list):
+        return [_inlined(each, shared) for each in value]
+    if not isinstance(value, dict):
+        return value
+    target = value.get("$ref")
+    if isinstance(target, str) and target.startswith(_PARAMETER):
+        return shared[target.removeprefix(_PARAMETER)]
+    return {key: _inlined(each, shared) for key, each in value.items()}
 
 
 def _belongs(schema: Any, remote: Remote) -> bool:

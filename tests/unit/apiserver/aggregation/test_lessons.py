@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from kybern.api.kinds import KINDS
@@ -77,6 +78,23 @@ def test_openapi_takes_the_paths_of_the_group_and_what_they_reach() -> None:
     paths, definitions = lessons.of_v2(json.dumps(document).encode(), REMOTE)
     assert paths.keys() == {"/apis/g.example/v1/", "/apis/g.example/v1"}
     assert definitions.keys() == {"A", "B"}
+
+
+def test_shared_parameters_stand_in_each_place() -> None:
+    document = {
+        "paths": {"/apis/g.example/v1/": {"parameters": [{"$ref": "#/parameters/a"}, {"in": "path"}]}},
+        "parameters": {"a": {"in": "query", "name": "a"}},
+    }
+    paths, _ = lessons.of_v2(json.dumps(document).encode(), REMOTE)
+    assert paths == {"/apis/g.example/v1/": {"parameters": [{"in": "query", "name": "a"}, {"in": "path"}]}}
+
+
+def test_only_what_has_the_right_shape_is_told_on() -> None:
+    good = {"resource": "a", "responseKind": {"group": "", "version": "v1", "kind": "A"}, "verbs": ["get"]}
+    assert lessons.told([good | {"more": 1}]) == (good,)
+    for bad in ("a", {"resource": 1}, {"resource": "a", "verbs": "get"}, {}):
+        with pytest.raises(msgspec.ValidationError):
+            lessons.told([bad])
 
 
 def test_another_definition_of_a_name_gets_a_name_of_its_own() -> None:
