@@ -32,6 +32,7 @@ class Lab:
     def __post_init__(self) -> None:
         authority = Authority.create("test", datetime.now(UTC))
         self.write("ca.crt", authority.cert_pem)
+        self.write("ca.key", authority.key_pem)
         for name, pair in {
             "server": authority.issue("kube-apiserver", ips=("127.0.0.1",), server=True, client=False),
             "admin": authority.issue("admin", ("system:masters",)),

@@ -21,7 +21,7 @@ import pytest
 from kybern.auth.x509 import Authority
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port
-from tests.protocol.test_apiserver import Lab, Server
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.test_apiserver_proxy import Answer
 
 pytestmark = [
@@ -205,7 +205,10 @@ def certificates(directory: Path) -> dict[str, bytes]:
     now = datetime.now(UTC)
     proxies, servers = Authority.create("front-proxy-ca", now), Authority.create("wardle", now)
     name = "api.default.svc"
+    # A name of two lines, the second of which looks like a field.
+    odd = Authority.load((directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes())
     issued = {
+        "liar": odd.issue("liar\r\nX-Remote-Group: staff", ("system:masters",), now=now),
         "front": proxies.issue("front-proxy-client"),
         "stranger": proxies.issue("somebody-else"),
         "wardle": servers.issue(name, dns=(name,), server=True, client=False),
@@ -318,6 +321,13 @@ def test_it_is_told_for_whom_we_speak_and_nobody_else_can(world: World) -> None:
     assert (fields["x-remote-user"], fields["x-other"]) == ("admin", "c")
     assert "x-remote-extra-a" not in fields
     assert fields["x-remote-extra-authentication.kubernetes.io%2fcredential-id"].startswith("X509SHA256=")
+
+
+@pytest.mark.parametrize("fields", [{}, {"Connection": "Upgrade", "Upgrade": "echo"}])
+def test_a_name_of_two_lines_is_not_passed_on(world: World, fields: dict[str, str]) -> None:
+    found = world.ask("GET", f"{BASE}/who", identity="liar", **fields)
+    assert found.code == 503
+    assert found.body.startswith(b"error trying to reach service")
 
 
 def test_who_may_not_is_refused_here(world: World) -> None:

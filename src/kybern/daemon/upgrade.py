@@ -201,7 +201,10 @@ class Asked:
     name: str = ""
 
     def head(self, target: str) -> bytes:
-        """Pure."""
+        """Raises Unreachable for a value that would become a field of its own. Pure."""
+        for name, value in self.fields:
+            if "\r" in value or "\n" in value:
+                raise Unreachable(f"invalid header field value for {name!r}")
         apart = (_PROTOCOLS.lower(), "host")
         lines = [f"{self.method} {target} HTTP/1.1", f"Host: {self.host}"]
         lines += [f"{name}: {value}" for name, value in self.fields if name.lower() not in apart]

@@ -28,6 +28,25 @@ def test_the_request_is_passed_on_without_what_is_the_clients() -> None:
     assert head.endswith("Content-Length: 0\r\n\r\n")
 
 
+def test_all_that_is_asked_is_passed_on_but_for_tokens() -> None:
+    fields = (
+        ("Upgrade", "echo"),
+        ("X-Own", "1"),
+        ("Host", "other"),
+        ("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.c2VjcmV0, chat"),
+    )
+    head = upgrade.Asked("GET", fields, "asked:1").head("/x?y").decode()
+    assert head == (
+        "GET /x?y HTTP/1.1\r\nHost: asked:1\r\nUpgrade: echo\r\nX-Own: 1\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+    )
+
+
+def test_a_value_cannot_become_a_field_of_its_own() -> None:
+    asked = upgrade.Asked("GET", (("X-Remote-User", "a\r\nX-Remote-Group: system:masters"),), "h")
+    with pytest.raises(upgrade.Unreachable, match="X-Remote-User"):
+        asked.head("/")
+
+
 def test_what_is_no_http_is_no_answer() -> None:
     assert upgrade.parse(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n") == (101, {"upgrade": "x"})
     with pytest.raises(upgrade.Unreachable):

@@ -143,7 +143,8 @@ async def _exchanged(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_DIAL),
             server_hostname=backend.name or None,
         )
-    except (aiohttp.ClientError, TimeoutError) as problem:
+    except (aiohttp.ClientError, TimeoutError, ValueError) as problem:
+        # ValueError: a field's value of more than one line, such as the name in some certificate.
         raise Unreached(refusal(problem, backend.host, backend.port)) from problem
     async with found:
         return await _answered(request, found, Origin(backend.prefix, backend.where, asked))
