@@ -448,6 +448,7 @@ def test_kubectl_finds_and_reads_it(world: World, tmp_path: Path) -> None:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("no kubectl")
+    world.until(lambda: discovered(world).get("freshness"), "Current")
     at = world.lab.directory
     done = subprocess.run(
         [
@@ -465,7 +466,7 @@ def test_an_openapi_document_that_makes_no_sense_spoils_nothing(world: World) ->
         # A change makes it ask again.
         world.change(f"{APISERVICES}/{NAME}", {"spec": {"versionPriority": 202}})
         world.until(lambda: FLUNDERS not in world.ask("GET", "/openapi/v2").seen["paths"])
-        assert discovered(world)["freshness"] == "Current"
+        world.until(lambda: discovered(world)["freshness"], "Current")
     finally:
         world.wardle.odd.clear()
     world.change(f"{APISERVICES}/{NAME}", {"spec": {"versionPriority": 203}})
@@ -499,6 +500,10 @@ def test_what_is_missing_is_said_in_upstreams_words(world: World, reason: str) -
     assert (refused.code, refused.body) == (503, b"service unavailable\n")
     assert refused.fields["Content-Type"].startswith("text/plain")
     world.until(lambda: discovered(world, group).get("freshness"), "Stale")
+    metrics = world.ask("GET", "/metrics").body.decode()
+    name = f"{VERSION}.{group}"
+    assert f'aggregator_unavailable_apiservice{{name="{name}"}} 1.0' in metrics
+    assert f'aggregator_unavailable_apiservice{{name="{NAME}"}} 0.0' in metrics
 
 
 def test_a_server_that_fails_is_unavailable_until_it_answers_again(world: World) -> None:

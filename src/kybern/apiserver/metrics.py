@@ -1,5 +1,6 @@
 """Upstream's metric names for requests."""
 
+import contextlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
@@ -40,6 +41,10 @@ longrunning = Gauge(
 )
 rejected = Counter(
     "apiserver_dropped_requests_total", "Requests refused because of too many.", ("request_kind",)
+)
+
+_unavailable = Gauge(
+    "aggregator_unavailable_apiservice", "APIServices whose server cannot be had, by name: 0 or 1.", ("name",)
 )
 
 type Labels = tuple[str, str, str, str, str, str, str]
@@ -85,3 +90,14 @@ _requests = _Requests()
 REGISTRY.register(_requests)
 observe = _requests.observe
 """Count one answered request: its labels, its code, and how many seconds it took."""
+
+
+def judged(name: str, *, available: bool) -> None:
+    """Note whether an aggregated server can be had."""
+    _unavailable.labels(name).set(not available)
+
+
+def forget(name: str) -> None:
+    """An APIService has gone."""
+    with contextlib.suppress(KeyError):
+        _unavailable.remove(name)

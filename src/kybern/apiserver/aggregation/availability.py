@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kybern.apiserver import metrics
 from kybern.apiserver.aggregation.priorities import GROUP, PLURAL
 from kybern.apiserver.aggregation.questions import NoAnswer, Questions
 from kybern.apiserver.aggregation.registered import Registered
@@ -61,7 +62,9 @@ class Availability:
         while True:
             self._wake.clear()
             services = dict(self._registered.services)
-            self._seen = {name: seen for name, seen in self._seen.items() if name in services}
+            for name in self._seen.keys() - services.keys():
+                del self._seen[name]
+                metrics.forget(name)
             async with asyncio.TaskGroup() as tasks:
                 for name, raw in services.items():
                     tasks.create_task(self._look(name, raw))
@@ -91,6 +94,7 @@ class Availability:
             return
         verdict = await self._judge(found, service, slices)
         again = _AGAIN_SECONDS if verdict.available else _FAILED_SECONDS
+        metrics.judged(name, available=verdict.available)
         await self._write(raw, verdict)
         self._seen[name] = Seen(facts, self._clock() + again)
 
