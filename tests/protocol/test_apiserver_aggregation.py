@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from kybern.auth.x509 import Authority
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port
-from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.test_apiserver_proxy import Answer
 
 pytestmark = [

@@ -19,9 +19,9 @@ import aiohttp
 import pytest
 
 from kybern.apiserver.passing import spdy
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port
-from tests.protocol.apiserver_bed import Lab, Server
 
 pytestmark = [
     pytest.mark.etcd,
