@@ -13,7 +13,7 @@ import pytest
 
 from kybern.auth.x509 import Authority
 from tests.protocol import webhook_server
-from tests.protocol.test_apiserver import Lab, Server
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.webhook_place import until
 from tests.protocol.webhook_server import Webhooks
 

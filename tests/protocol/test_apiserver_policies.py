@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.protocol.test_apiserver import Lab, Server, config_map
+from tests.protocol.apiserver_bed import Lab, Server
+from tests.protocol.test_apiserver import config_map
 from tests.protocol.webhook_place import until
 
 pytestmark = pytest.mark.etcd

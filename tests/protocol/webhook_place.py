@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
-from tests.protocol.test_apiserver import Server
+from tests.protocol.apiserver_bed import Server
 from tests.protocol.webhook_server import Review, Webhooks, deny, response
 
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"

@@ -20,7 +20,9 @@ _CREDENTIALS = frozenset(("authorization", "expect", "host"))
 _ORIGINS = frozenset(
     f"access-control-allow-{what}" for what in ("credentials", "headers", "methods", "origin")
 )
-_IMPERSONATION = "impersonate-"
+_CLAIMS = ("impersonate-", "x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-")
+"""How fields begin that say who somebody is. Under these names this server speaks for its users to others, so a client's
+own must not get there, whatever names front proxies use towards this server."""
 _FOR = "x-forwarded-for"
 
 
@@ -33,7 +35,7 @@ def asked(given: Iterable[tuple[str, str]], identity: ProxyHeaders, *, upgrade: 
     return [
         (name, value)
         for low, name, value in lowered
-        if low not in dropped and not low.startswith(_IMPERSONATION) and not identity.bears(low)
+        if low not in dropped and not low.startswith(_CLAIMS) and not identity.bears(low)
     ]
 
 
