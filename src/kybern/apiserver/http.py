@@ -4,9 +4,6 @@ The order of questions is upstream's: who asks, how many ask already, whether th
 such a thing. The way of a plain read is short on purpose: no middlewares, one route table, bytes handed through.
 """
 
-import asyncio
-import contextlib
-import gzip
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,30 +16,24 @@ from kybern.apiserver.aggregation.remote import Remote
 from kybern.apiserver.answer import Answer, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
-from kybern.apiserver.chunks import Chunks, Turn
 from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
-from kybern.apiserver.generic import watch
+from kybern.apiserver.limits import Limits
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Given, Paths
+from kybern.apiserver.received import Sent
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Table, Target
+from kybern.apiserver.watching import Watching
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
-from kybern.machinery.errors import (
-    ApiError,
-    InternalError,
-    RequestEntityTooLarge,
-    ServiceUnavailable,
-    TooManyRequests,
-)
+from kybern.machinery.errors import ApiError, InternalError, ServiceUnavailable, TooManyRequests
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
 from kybern.storage.value import Unreadable
 
 log = logging.getLogger(__name__)
 
-MOST_BODY = 3 << 20
 _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
@@ -56,54 +47,6 @@ type Hand = Callable[[web.BaseRequest, Remote, User], Awaitable[web.StreamRespon
 
 async def _nobody(_request: web.BaseRequest, _remote: Remote, _user: User) -> web.StreamResponse:
     raise problems.no_such_resource()
-
-
-class Limits:
-    """How many requests may be on their way at once; watches do not count."""
-
-    def __init__(self, reads: int, writes: int) -> None:
-        self._limits = (reads, writes)
-        self._now = [0, 0]
-
-    def enter(self, *, writing: bool) -> None:
-        at = int(writing)
-        limit = self._limits[at]
-        if limit and self._now[at] >= limit:
-            metrics.rejected.labels("mutating" if writing else "readOnly").inc()
-            raise TooManyRequests("Too many requests, please try again later.")
-        self._now[at] += 1
-
-    def leave(self, *, writing: bool) -> None:
-        self._now[int(writing)] -= 1
-
-
-class Sent:
-    """The body of a request; see ``verbs.Sent``."""
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._request = request
-        self.content_type = request.headers.get("Content-Type", "")
-
-    async def read(self) -> bytes:
-        request = self._request
-        if not request.body_exists:
-            return b""
-        length = request.content_length
-        if length is not None and length > MOST_BODY:
-            raise _too_large()
-        if request.content.is_eof():
-            data = request.content.read_nowait()  # a body that came with its head, as most do
-        else:
-            data = await request.content.read(MOST_BODY + 1) if length is None else await request.read()
-        if len(data) > MOST_BODY:
-            raise _too_large()
-        if request.headers.get("Content-Encoding") == "gzip" and data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return data
-
-
-def _too_large() -> RequestEntityTooLarge:
-    return RequestEntityTooLarge(f"Request entity too large: limit is {MOST_BODY}")
 
 
 class Server:
@@ -122,13 +65,11 @@ class Server:
         self.authorization = authorization
         self.paths = paths
         self.limits = limits
-        self.streams: set[watch.Stream] = set()
+        self.watching = Watching()
         self.streaming: dict[str, Streaming] = {}
         # Group versions, by path, that others answer for, and who hands requests to them.
         self.remotes: Mapping[str, Remote] = {}
         self.hand: Hand = _nobody
-        self._transports: dict[watch.Stream, asyncio.Transport] = {}
-        self._turn = Turn()
         self._compressor = compress.Compressor()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
@@ -314,67 +255,7 @@ class Server:
         form = _form(request, call, streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
-        stream, frames = await watch.begin(call, form, query.get("includeObject", ""))
-        response = web.StreamResponse(
-            headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"}
-        )
-        gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
-        gauge.inc()
-        try:
-            await response.prepare(request)
-            lasts = watch.seconds(options.list_options(call.kind, {**query, "watch": "1"}))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(lasts):
-                    await self._stream(request, response, stream, frames)
-        finally:
-            stream.end()
-            self.streams.discard(stream)
-            self._transports.pop(stream, None)
-            gauge.dec()
-        return response
-
-    async def _stream(
-        self,
-        request: web.BaseRequest,
-        response: web.StreamResponse,
-        stream: watch.Stream,
-        frames: list[bytes],
-    ) -> None:
-        transport = request.transport
-        if transport is None:
-            return
-        for part in watch.joined(frames):
-            await response.write(part)
-        chunks = Chunks(transport, self._turn)
-        stream.write = chunks.write
-        stream.unsent = transport.get_write_buffer_size
-        self.streams.add(stream)
-        self._transports[stream] = transport
-        stream.flow()
-        try:
-            await stream.closed
-        except asyncio.CancelledError:
-            # Its time is over: the client is told up to where it has seen everything.
-            stream.mark()
-            raise
-        finally:
-            chunks.flush()
-
-    async def tend(self) -> None:
-        """Once a second: drop streams whose client is gone; once a minute tell the others how far they are."""
-        count = 0
-        while True:
-            await asyncio.sleep(1)
-            count += 1
-            for stream, transport in tuple(self._transports.items()):
-                if transport.is_closing():
-                    stream.end()
-            if count % 60 == 50:
-                for cache in {stream.cache for stream in self.streams if stream.bookmarks}:
-                    cache.request_progress()
-            if count % 60 == 0:
-                for stream in tuple(self.streams):
-                    stream.mark()
+        return await self.watching.answer(request, call, form)
 
 
 def _path(request: web.BaseRequest) -> str:

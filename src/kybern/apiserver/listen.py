@@ -10,7 +10,7 @@ from aiohttp import web
 
 from kybern.apiserver.config import Config
 from kybern.apiserver.connection import Requests, Whole
-from kybern.apiserver.http import MOST_BODY
+from kybern.apiserver.received import MOST_BODY
 from kybern.daemon import tls
 from kybern.daemon.run import Fatal
 

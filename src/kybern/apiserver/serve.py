@@ -21,7 +21,8 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
-from kybern.apiserver.http import Limits, Server
+from kybern.apiserver.http import Server
+from kybern.apiserver.limits import Limits
 from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup, Informers
@@ -226,7 +227,7 @@ class Parts:
     async def run(self) -> None:
         self.engine.chain = self._chain()
         await self.listener.start()
-        self.tasks.create_task(self.server.tend(), name="watches")
+        self.tasks.create_task(self.server.watching.tend(), name="watches")
         self.authorization.follow(self.informers)
         self.definitions.follow(self.informers)
         self.configured.follow(self.informers)
@@ -268,8 +269,7 @@ class Parts:
         self.stopping = True
         if self.made:
             await asyncio.sleep(self.config.values["shutdown-delay-duration"])
-        for stream in tuple(self.server.streams):
-            stream.end()
+        self.server.watching.end()
         await self.listener.close()
         await self.aggregation.close()
 

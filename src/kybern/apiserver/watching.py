@@ -1,0 +1,86 @@
+"""Watches as answers that go on: from a stream of frames to a client's connection, until one of them ends."""
+
+import asyncio
+import contextlib
+
+from aiohttp import web
+
+from kybern.apiserver import metrics, options
+from kybern.apiserver.chunks import Chunks, Turn
+from kybern.apiserver.engine import Call
+from kybern.apiserver.generic import watch
+from kybern.apiserver.negotiate import Form
+
+
+class Watching:
+    """All watches that are on their way."""
+
+    def __init__(self) -> None:
+        self._transports: dict[watch.Stream, asyncio.Transport] = {}
+        self._turn = Turn()
+
+    async def answer(self, request: web.BaseRequest, call: Call, form: Form) -> web.StreamResponse:
+        """Lasts as long as the watch."""
+        stream, frames = await watch.begin(call, form, call.query.get("includeObject", ""))
+        response = web.StreamResponse(
+            headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"}
+        )
+        gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
+        gauge.inc()
+        try:
+            await response.prepare(request)
+            lasts = watch.seconds(options.list_options(call.kind, {**call.query, "watch": "1"}))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(lasts):
+                    await self._stream(request, response, stream, frames)
+        finally:
+            stream.end()
+            self._transports.pop(stream, None)
+            gauge.dec()
+        return response
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        stream: watch.Stream,
+        frames: list[bytes],
+    ) -> None:
+        transport = request.transport
+        if transport is None:
+            return
+        for part in watch.joined(frames):
+            await response.write(part)
+        chunks = Chunks(transport, self._turn)
+        stream.write = chunks.write
+        stream.unsent = transport.get_write_buffer_size
+        self._transports[stream] = transport
+        stream.flow()
+        try:
+            await stream.closed
+        except asyncio.CancelledError:
+            # Its time is over: the client is told up to where it has seen everything.
+            stream.mark()
+            raise
+        finally:
+            chunks.flush()
+
+    async def tend(self) -> None:
+        """Once a second: drop streams whose client is gone; once a minute tell the others how far they are."""
+        count = 0
+        while True:
+            await asyncio.sleep(1)
+            count += 1
+            for stream, transport in tuple(self._transports.items()):
+                if transport.is_closing():
+                    stream.end()
+            if count % 60 == 50:
+                for cache in {stream.cache for stream in self._transports if stream.bookmarks}:
+                    cache.request_progress()
+            if count % 60 == 0:
+                for stream in tuple(self._transports):
+                    stream.mark()
+
+    def end(self) -> None:
+        for stream in tuple(self._transports):
+            stream.end()
