@@ -168,25 +168,35 @@ class Boot:
     command_line: str
 
 
+# Under emulation by QEMU 7.2, whose cmpxchg16b fails, a 6.12 kernel panics early when it finds that instruction.
+_WITHOUT = "clearcpuid=cx16"
+
+
+def _emulated() -> Any:
+    """The processor of emulated machines: richer models panic the kernel.
+
+    What it has beyond its model makes it an x86-64-v2, which numpy's wheels ask for, and so the scheduler. That includes
+    cmpxchg16b, which programs do not use and the kernel is told not to.
+    """
+    features = ("cx16", "popcnt", "ssse3", "sse4.1", "sse4.2")
+    return element(
+        "cpu",
+        {"mode": "custom", "match": "exact"},
+        element("model", None, "qemu64"),
+        *(element("feature", {"policy": "require", "name": name}) for name in features),
+    )
+
+
 def qemu(
     wanted: Wanted, accelerator: str, boot: Boot, disks: Mapping[str, tuple[Path, str]], log: Path
 ) -> str:
     """A virtual machine: ``accelerator`` is kvm or qemu (emulation), ``disks`` are names with a path and a format."""
+    command_line = boot.command_line
     if accelerator == "kvm":
         cpu = element("cpu", {"mode": "host-passthrough"})
     else:
-        # Richer models of QEMU 7.2 panic a 6.12 kernel early under emulation; this one boots. numpy's wheels, and so the
-        # scheduler, need the rest of x86-64-v2: without these it ends with an illegal instruction.
-        features = [
-            element("feature", {"policy": "disable", "name": "cx16"}),
-            *(
-                element("feature", {"policy": "require", "name": name})
-                for name in ("popcnt", "ssse3", "sse4.1", "sse4.2")
-            ),
-        ]
-        cpu = element(
-            "cpu", {"mode": "custom", "match": "exact"}, element("model", None, "qemu64"), *features
-        )
+        cpu = _emulated()
+        command_line += f" {_WITHOUT}"
     drives = [
         element(
             "disk",
@@ -208,7 +218,7 @@ def qemu(
                 element("type", {"arch": "x86_64", "machine": "q35"}, "hvm"),
                 element("kernel", None, str(boot.kernel)),
                 element("initrd", None, str(boot.initrd)),
-                element("cmdline", None, boot.command_line),
+                element("cmdline", None, command_line),
             ),
             element("features", None, element("acpi")),
             cpu,
