@@ -16,6 +16,7 @@ from kybern.loop.controller import Again, Key
 from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
 from tests.simulation.cluster import Simulation, running
+from tests.simulation.test_daemons import daemon
 from tests.simulation.test_workloads import SERVICE, finished, web
 
 SETTINGS = Settings(root_ca="CA")
@@ -44,6 +45,7 @@ async def populate(cluster: Simulation) -> None:
     await api.create(ClusterRole(metadata=ObjectMeta(name="sum"), aggregation_rule=rule))
     await api.create(web(3))
     await api.create(SERVICE)
+    await api.create(daemon())
     await cluster.until(lambda: finished(cluster, 3))
 
 
