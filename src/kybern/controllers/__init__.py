@@ -20,6 +20,7 @@ from kybern.controllers import (
     resourcequota,
     root_ca_certificate_publisher,
     serviceaccount,
+    statefulset,
     taint_eviction,
 )
 from kybern.loop.controller import Controller
@@ -42,5 +43,6 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     resourcequota.controller,
     root_ca_certificate_publisher.controller,
     serviceaccount.controller,
+    statefulset.controller,
     taint_eviction.controller,
 )

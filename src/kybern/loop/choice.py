@@ -19,6 +19,7 @@ OLD_NAMES: Mapping[str, str] = {
     "replicaset": "replicaset-controller",
     "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
     "serviceaccount": "serviceaccount-controller",
+    "statefulset": "statefulset-controller",
 }
 
 
