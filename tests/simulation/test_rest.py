@@ -17,6 +17,7 @@ from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
 from tests.simulation.cluster import Simulation, running
 from tests.simulation.test_daemons import daemon
+from tests.simulation.test_jobs import work
 from tests.simulation.test_statefulsets import database
 from tests.simulation.test_workloads import SERVICE, finished, web
 
@@ -47,6 +48,7 @@ async def populate(cluster: Simulation) -> None:
     await api.create(web(3))
     await api.create(SERVICE)
     await api.create(daemon())
+    await api.create(work())
     await api.create(database(2))
     await cluster.until(lambda: finished(cluster, 3))
 
