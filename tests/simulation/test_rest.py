@@ -16,6 +16,9 @@ from kybern.loop.controller import Again, Key
 from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
 from tests.simulation.cluster import Simulation, running
+from tests.simulation.test_daemons import daemon
+from tests.simulation.test_jobs import work
+from tests.simulation.test_statefulsets import database
 from tests.simulation.test_workloads import SERVICE, finished, web
 
 SETTINGS = Settings(root_ca="CA")
@@ -44,6 +47,9 @@ async def populate(cluster: Simulation) -> None:
     await api.create(ClusterRole(metadata=ObjectMeta(name="sum"), aggregation_rule=rule))
     await api.create(web(3))
     await api.create(SERVICE)
+    await api.create(daemon())
+    await api.create(work())
+    await api.create(database(2))
     await cluster.until(lambda: finished(cluster, 3))
 
 

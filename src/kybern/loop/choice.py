@@ -7,10 +7,12 @@ OLD_NAMES: Mapping[str, str] = {
     "csrapproving": "certificatesigningrequest-approving-controller",
     "csrsigning": "certificatesigningrequest-signing-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "daemonset": "daemonset-controller",
     "deployment": "deployment-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
     "garbagecollector": "garbage-collector-controller",
+    "job": "job-controller",
     "namespace": "namespace-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
@@ -18,6 +20,7 @@ OLD_NAMES: Mapping[str, str] = {
     "replicaset": "replicaset-controller",
     "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
     "serviceaccount": "serviceaccount-controller",
+    "statefulset": "statefulset-controller",
 }
 
 

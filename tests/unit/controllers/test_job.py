@@ -1,0 +1,352 @@
+"""Jobs: pods until enough have succeeded, each counted once."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from kybern.api.batch_v1 import (
+    Job,
+    JobCondition,
+    JobSpec,
+    JobStatus,
+    PodFailurePolicy,
+    PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+    SuccessPolicy,
+    SuccessPolicyRule,
+    UncountedTerminatedPods,
+)
+from kybern.api.core_v1 import (
+    ContainerState,
+    ContainerStateTerminated,
+    ContainerStatus,
+    Pod,
+    PodCondition,
+)
+from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.controllers import job
+from kybern.controllers.job import diff
+from kybern.controllers.job.count import FINALIZER
+from kybern.controllers.job.indexes import FAILURES, INDEX, index_of, parsed, shown
+from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.settings import Settings
+from kybern.machinery.struct import Object, replace
+from tests.unit.controllers.making import LABELS, NOW, ago, only, pod, template, view
+
+CONTROLLER = job.controller(Settings())
+
+
+def batch(status: JobStatus | None = None, **spec: Any) -> Job:
+    wanted: dict[str, Any] = {
+        "parallelism": 2,
+        "completions": 2,
+        "backoff_limit": 6,
+        "completion_mode": "NonIndexed",
+        "selector": LabelSelector(match_labels=LABELS),
+        "template": template(),
+    }
+    return Job(
+        metadata=ObjectMeta(name="web", namespace="a", uid="uid-web", generation=1),
+        spec=JobSpec(**{**wanted, **spec}),
+        status=status or JobStatus(start_time=ago(10), uncounted_terminated_pods=UncountedTerminatedPods()),
+    )
+
+
+def indexed(status: JobStatus | None = None, **spec: Any) -> Job:
+    return batch(status, **{"completion_mode": "Indexed", **spec})
+
+
+def member(
+    name: str, of: Job, phase: str = "Running", *, index: int | None = None, failures: int = 0, code: int = 1,
+    at: float = 3600, tracked: bool = True, going: bool = False, condition: str = "",
+) -> Pod:  # fmt: skip
+    found = pod(name, of, ready=phase == "Running")
+    notes = {INDEX: str(index), FAILURES: str(failures)} if index is not None else {}
+    metadata = replace(
+        found.metadata,
+        annotations=notes,
+        finalizers=(FINALIZER,) if tracked else (),
+        deletion_timestamp=NOW if going else None,
+    )
+    ended = ContainerStateTerminated(exit_code=code, finished_at=ago(at))
+    conditions = (PodCondition(type=condition, status="True"),) if condition else found.status.conditions
+    states = (ContainerStatus(name="c", state=ContainerState(terminated=ended)),) if phase == "Failed" else ()
+    status = replace(found.status, phase=phase, conditions=conditions, container_statuses=states)
+    return replace(found, metadata=metadata, status=status)
+
+
+def done(*objects: Object) -> list[Action]:
+    wanted = next((one for one in objects if isinstance(one, Job)), None)
+    state = job.observe(view(CONTROLLER, *objects, kinds=(Job,), live=lambda _: wanted), Key("a", "web"))
+    return list(diff(state)) if state is not None else []
+
+
+def status_of(actions: Iterable[Action]) -> JobStatus:
+    found = only(actions, PatchStatus)
+    assert found, "no status was written"
+    status: JobStatus = found[0].new.status
+    return status
+
+
+def made(actions: Iterable[Action]) -> list[int | None]:
+    return [index_of(one.object) for one in only(actions, Create)]
+
+
+def freed(actions: Iterable[Action]) -> list[str]:
+    return [one.new.metadata.name for one in only(actions, Patch) if not one.new.metadata.finalizers]
+
+
+def conditions(status: JobStatus) -> list[tuple[str, str]]:
+    return [(one.type, one.reason) for one in status.conditions]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2", "1-3,5", "0,1,3-5,7"])
+def test_lists_of_indexes_are_written_as_they_were_read(text: str) -> None:
+    assert shown(parsed(text, 10)) == text
+    assert all(one < 4 for one in parsed(text, 4))
+
+
+def test_pods_bear_the_finalizer_from_the_start() -> None:
+    actions = done(batch(JobStatus()))
+
+    assert [one.object.metadata.finalizers for one in only(actions, Create)] == [(FINALIZER,)] * 2
+    assert status_of(actions).start_time == NOW
+    assert [one.reason for one in only(actions, Emit)] == ["SuccessfulCreate"] * 2
+
+
+def test_indexed_pods_know_their_index() -> None:
+    made_pod = only(done(indexed()), Create)[1].object
+
+    assert made_pod.metadata.annotations[INDEX] == made_pod.metadata.labels[INDEX] == "1"
+    assert made_pod.spec.hostname == "web-1"
+    assert made_pod.metadata.name.startswith("web-1-")
+    env = made_pod.spec.containers[0].env[0]
+    assert (env.name, env.value_from.field_ref.field_path) == (
+        "JOB_COMPLETION_INDEX", "metadata.labels['batch.kubernetes.io/job-completion-index']",
+    )  # fmt: skip
+
+
+def test_an_ended_pod_is_noted_then_freed_then_counted_once() -> None:
+    good, bad = (member(name, batch(), phase) for name, phase in (("good", "Succeeded"), ("bad", "Failed")))
+    first = done(batch(), good, bad)
+    noted = status_of(first)
+    assert noted.uncounted_terminated_pods == UncountedTerminatedPods(
+        succeeded=("uid-good",), failed=("uid-bad",)
+    )
+    assert (noted.succeeded, noted.failed) == (None, None)
+    assert sorted(freed(first)) == ["bad", "good"]
+    order = [type(one) for one in first if isinstance(one, PatchStatus | Patch)]
+    assert order[0] is PatchStatus
+
+    again = done(batch(noted), good, bad)
+    assert (
+        status_of(again).uncounted_terminated_pods == noted.uncounted_terminated_pods
+        if only(again, PatchStatus)
+        else True
+    )
+    assert sorted(freed(again)) == ["bad", "good"]
+
+    released = [replace(one, metadata=replace(one.metadata, finalizers=())) for one in (good, bad)]
+    counted = status_of(done(batch(noted), *released))
+    assert counted.uncounted_terminated_pods == UncountedTerminatedPods()
+    assert (counted.succeeded, counted.failed) == (1, 1)
+    assert status_of(done(batch(noted))).succeeded == 1
+    quiet = done(batch(counted), *released)
+    assert only(quiet, PatchStatus) == []
+
+
+def test_a_job_is_complete_only_when_all_is_counted() -> None:
+    wanted = batch(completions=1)
+    good = member("good", wanted, "Succeeded")
+    first = status_of(done(wanted, good))
+    assert conditions(first) == [("SuccessCriteriaMet", "CompletionsReached")]
+
+    released = replace(good, metadata=replace(good.metadata, finalizers=()))
+    actions = done(batch(first, completions=1), released)
+    last = status_of(actions)
+    assert conditions(last)[1:] == [("Complete", "CompletionsReached")]
+    assert (last.succeeded, last.completion_time) == (1, NOW)
+    assert [one.reason for one in only(actions, Emit)] == ["Completed"]
+    assert done(batch(last, completions=1), released) == []
+
+
+def test_a_job_without_completions_ends_with_its_pods() -> None:
+    wanted = batch(completions=None)
+    good, running = member("good", wanted, "Succeeded"), member("running", wanted)
+
+    assert made(done(wanted, good, running)) == []
+    assert conditions(status_of(done(wanted, good, running))) == []
+    assert conditions(status_of(done(wanted, good))) == [("SuccessCriteriaMet", "CompletionsReached")]
+
+
+def test_too_many_failures_end_a_job_and_its_pods() -> None:
+    wanted = batch(backoff_limit=0)
+    actions = done(wanted, member("bad", wanted, "Failed"), member("running", wanted))
+
+    assert conditions(status_of(actions)) == [("FailureTarget", "BackoffLimitExceeded")]
+    assert [one.object.metadata.name for one in only(actions, Delete)] == ["running"]
+    assert made(actions) == []
+
+
+def test_a_job_fails_when_its_pods_have_ended() -> None:
+    target = JobCondition(type="FailureTarget", status="True", reason="BackoffLimitExceeded", message="m")
+    status = replace(batch().status, conditions=(target,), failed=1)
+    wanted = batch(status, pod_replacement_policy="Failed")
+
+    going = done(wanted, member("going", wanted, going=True))
+    assert conditions(status_of(going)) == [("FailureTarget", "BackoffLimitExceeded")]
+    over = done(wanted)
+    assert conditions(status_of(over))[-1] == ("Failed", "BackoffLimitExceeded")
+    assert [(one.type, one.reason, one.message) for one in only(over, Emit)] == [
+        ("Warning", "BackoffLimitExceeded", "m")
+    ]
+
+
+def test_failures_delay_the_next_pod_longer_and_longer() -> None:
+    wanted = batch(completions=1, parallelism=1)
+    one = done(wanted, member("a", wanted, "Failed", at=4))
+    assert (made(one), only(one, Again)[0].seconds) == ([], pytest.approx(6.1))
+    two = done(wanted, member("a", wanted, "Failed", at=30), member("b", wanted, "Failed", at=4))
+    assert only(two, Again)[0].seconds == pytest.approx(16.1)
+    assert made(done(wanted, member("a", wanted, "Failed", at=11))) == [None]
+
+
+def test_a_deadline_ends_a_job() -> None:
+    late = done(batch(active_deadline_seconds=10), member("running", batch()))
+    assert conditions(status_of(late)) == [("FailureTarget", "DeadlineExceeded")]
+    early = done(batch(active_deadline_seconds=11), member("running", batch()))
+    assert only(early, Again)[0].seconds == pytest.approx(1.1)
+
+
+def test_suspending_ends_the_pods_and_resuming_starts_the_clock_anew() -> None:
+    actions = done(batch(suspend=True), member("running", batch()))
+    status = status_of(actions)
+    assert (conditions(status), status.start_time) == ([("Suspended", "JobSuspended")], None)
+    assert len(only(actions, Delete)) == 1
+    resumed = status_of(done(batch(status)))
+    assert conditions(resumed) == [("Suspended", "JobResumed")]
+    assert (resumed.conditions[0].status, resumed.start_time) == ("False", NOW)
+
+
+def test_another_controllers_job_is_left_alone() -> None:
+    assert done(batch(managed_by="example.com/mine")) == []
+    assert made(done(batch(managed_by="kubernetes.io/job-controller"))) == [None, None]
+
+
+def test_indexes_that_succeeded_are_not_run_again() -> None:
+    wanted = indexed(replace(batch().status, completed_indexes="0", succeeded=1), completions=4)
+    actions = done(wanted, member("one", wanted, "Succeeded", index=1), member("two", wanted, index=2))
+
+    assert made(actions) == [3]
+    assert (status_of(actions).completed_indexes, status_of(actions).succeeded) == ("0,1", 2)
+    assert freed(actions) == ["one"]
+
+
+def test_two_pods_of_an_index_are_one_too_many() -> None:
+    wanted = indexed()
+    pods = (member("a", wanted, index=0), member("b", wanted, index=0), member("c", wanted, index=7))
+
+    assert len(only(done(wanted, *pods), Delete)) == 2
+
+
+def test_a_limit_per_index_fails_the_index_and_not_the_others() -> None:
+    wanted = indexed(backoff_limit_per_index=1, backoff_limit=2**31 - 1)
+    first = done(wanted, member("a", wanted, "Failed", index=0, at=60), member("b", wanted, index=1))
+    assert only(first, Create)[0].object.metadata.annotations[FAILURES] == "1"
+    assert freed(first) == []
+
+    second = (member("a", wanted, "Failed", index=0), member("a2", wanted, index=0, failures=1))
+    assert freed(done(wanted, *second, member("b", wanted, index=1))) == ["a"]
+    over = done(wanted, member("a2", wanted, "Failed", index=0, failures=1), member("b", wanted, index=1))
+    assert (made(over), status_of(over).failed_indexes, freed(over)) == ([], "0", ["a2"])
+
+
+def test_all_indexes_run_before_failed_ones_fail_the_job() -> None:
+    wanted = indexed(backoff_limit_per_index=0)
+    pods = (member("a", wanted, "Failed", index=0), member("b", wanted, "Succeeded", index=1))
+    assert conditions(status_of(done(wanted, *pods))) == [("FailureTarget", "FailedIndexes")]
+
+    limited = indexed(backoff_limit_per_index=0, max_failed_indexes=0, completions=5)
+    assert conditions(status_of(done(limited, pods[0]))) == [("FailureTarget", "MaxFailedIndexesExceeded")]
+
+
+def rule(action: str, **asked: Any) -> PodFailurePolicy:
+    return PodFailurePolicy(rules=(PodFailurePolicyRule(action=action, **asked),))
+
+
+CODES = PodFailurePolicyOnExitCodesRequirement(operator="In", values=(42,))
+EVICTED = (PodFailurePolicyOnPodConditionsPattern(type="DisruptionTarget", status="True"),)
+
+
+def test_a_failure_that_is_fatal_fails_the_job() -> None:
+    wanted = batch(pod_failure_policy=rule("FailJob", on_exit_codes=CODES))
+    status = status_of(done(wanted, member("bad", wanted, "Failed", code=42)))
+
+    assert conditions(status) == [("FailureTarget", "PodFailurePolicy")]
+    assert status.conditions[0].message == (
+        "Container c for pod a/bad failed with exit code 42 matching FailJob rule at index 0"
+    )
+    assert conditions(status_of(done(wanted, member("bad", wanted, "Failed", code=43)))) == []
+
+
+def test_a_failure_that_is_ignored_is_freed_and_not_counted() -> None:
+    wanted = batch(pod_failure_policy=rule("Ignore", on_pod_conditions=EVICTED), backoff_limit=0)
+    actions = done(
+        wanted, member("out", wanted, "Failed", condition="DisruptionTarget"), member("on", wanted)
+    )
+
+    assert (made(actions), freed(actions)) == ([None], ["out"])
+    assert status_of(actions).uncounted_terminated_pods == UncountedTerminatedPods()
+
+
+def test_a_failure_may_fail_its_index_at_once() -> None:
+    policy = rule("FailIndex", on_exit_codes=CODES)
+    wanted = indexed(pod_failure_policy=policy, backoff_limit_per_index=5, completions=3)
+    actions = done(wanted, member("bad", wanted, "Failed", index=0, code=42))
+
+    assert (status_of(actions).failed_indexes, made(actions)) == ("0", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("given", "met"),
+    [
+        (SuccessPolicyRule(succeeded_count=1), True),
+        (SuccessPolicyRule(succeeded_count=2), False),
+        (SuccessPolicyRule(succeeded_indexes="1-3"), False),
+        (SuccessPolicyRule(succeeded_indexes="1-3", succeeded_count=1), True),
+        (SuccessPolicyRule(succeeded_indexes="0"), False),
+    ],
+)
+def test_a_success_policy_may_end_a_job_early(given: SuccessPolicyRule, met: bool) -> None:
+    wanted = indexed(completions=5, success_policy=SuccessPolicy(rules=(given,)))
+    actions = done(wanted, member("one", wanted, "Succeeded", index=1), member("two", wanted, index=2))
+
+    assert conditions(status_of(actions)) == ([("SuccessCriteriaMet", "SuccessPolicy")] if met else [])
+    assert [one.object.metadata.name for one in only(actions, Delete)] == (["two"] if met else [])
+
+
+@pytest.mark.parametrize(("policy", "count"), [("Failed", 0), ("TerminatingOrFailed", 1)])
+def test_a_pod_that_is_going_is_replaced_as_the_policy_says(policy: str, count: int) -> None:
+    wanted = batch(pod_replacement_policy=policy, completions=1, parallelism=1)
+    going = replace(member("going", wanted, going=True))
+    going = replace(going, status=replace(going.status, conditions=()))
+    going = replace(going, metadata=replace(going.metadata, deletion_timestamp=ago(60)))
+
+    actions = done(wanted, going)
+    assert len(made(actions)) == count
+    assert status_of(actions).terminating == 1
+
+
+def test_pods_of_a_job_that_is_gone_are_freed() -> None:
+    assert freed(done(member("left", batch()))) == ["left"]
+
+
+def test_a_pod_that_is_let_go_loses_the_finalizer_and_an_adopted_one_gets_it() -> None:
+    other = replace(member("other", batch()), metadata=replace(member("other", batch()).metadata, labels={}))
+    assert freed(done(batch(), other)) == ["other"]
+    free = member("free", batch(), tracked=False)
+    free = replace(free, metadata=replace(free.metadata, owner_references=()))
+    adopted = only(done(batch(), free), Patch)[0].new.metadata
+    assert (adopted.owner_references[0].uid, adopted.finalizers) == ("uid-web", (FINALIZER,))
