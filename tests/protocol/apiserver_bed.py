@@ -23,7 +23,11 @@ from kybern.auth.x509 import Authority, signing_key
 
 @dataclass
 class Lab:
-    """Certificates of one cluster, and the servers that were started for it."""
+    """Certificates of one cluster, and the servers that were started for it.
+
+    etcd is shared, and each lab has a place of its own there, named as its directory: what one test leaves is not
+    another one's.
+    """
 
     directory: Path
     etcd: Any
@@ -48,7 +52,8 @@ class Lab:
     def flags(self, port: int, *more: str) -> list[str]:
         at = self.directory
         return [
-            f"--etcd-servers={self.etcd.endpoint}", f"--secure-port={port}", "--bind-address=127.0.0.1",
+            f"--etcd-servers={self.etcd.endpoint}", f"--etcd-prefix=/{at.name}",
+            f"--secure-port={port}", "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1", f"--tls-cert-file={at}/server.crt",
             f"--tls-private-key-file={at}/server.key", f"--client-ca-file={at}/ca.crt",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={at}/sa.key",

@@ -42,7 +42,7 @@ def lab(etcd: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def server(lab: Lab, free_ports: Any) -> Server:
-    return lab.start(free_ports(), "--endpoint-reconciler-type=none", "--etcd-prefix=/conversion")
+    return lab.start(free_ports(), "--endpoint-reconciler-type=none")
 
 
 @pytest.fixture(scope="module")

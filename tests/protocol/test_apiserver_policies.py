@@ -23,7 +23,7 @@ type Raw = dict[str, Any]
 @pytest.fixture(scope="module")
 def server(etcd: Any, tmp_path_factory: pytest.TempPathFactory, free_ports: Any) -> Iterator[Server]:
     lab = Lab(tmp_path_factory.mktemp("policies"), etcd)
-    yield lab.start(free_ports(), "--endpoint-reconciler-type=none", "--etcd-prefix=/policies")
+    yield lab.start(free_ports(), "--endpoint-reconciler-type=none")
     for process in lab.started:
         process.terminate()
     for process in lab.started:

@@ -42,7 +42,7 @@ def lab(etcd: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def server(lab: Lab, free_ports: Any) -> Server:
     # Kept apart from what other tests store: a configuration here must ask nobody about their writes.
-    return lab.start(free_ports(), "--endpoint-reconciler-type=none", "--etcd-prefix=/hooks")
+    return lab.start(free_ports(), "--endpoint-reconciler-type=none")
 
 
 @pytest.fixture(scope="module")

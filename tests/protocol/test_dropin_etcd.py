@@ -23,6 +23,7 @@ pytestmark = pytest.mark.etcd
 
 NAMESPACE = "/api/v1/namespaces/default"
 SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+UPSTREAMS = "--etcd-prefix=/registry"
 RANGE = "/registry/ranges/servicenodeports"
 
 
@@ -63,7 +64,7 @@ def server(lab: Lab, kept: Etcd, free_ports: Any) -> Server:
     data = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "big")).decode()
     taken = {"apiVersion": "v1", "kind": "RangeAllocation", "range": "30000-32767", "data": data}
     kept.put(RANGE, oracle.envelope(taken))
-    found = lab.start(free_ports(), "--advertise-address=192.0.2.1")
+    found = lab.start(free_ports(), "--advertise-address=192.0.2.1", UPSTREAMS)
     found.ask("POST", f"{NAMESPACE}/serviceaccounts", {"metadata": {"name": "default"}})
     return found
 
@@ -348,7 +349,9 @@ def test_a_list_goes_on_after_its_revision_is_forgotten(server: Server, kept: Et
 
 
 def test_etcd_forgets_what_the_record_says(server: Server, lab: Lab, kept: Etcd, free_ports: Any) -> None:
-    quick = lab.start(free_ports(), "--etcd-compaction-interval=1s", "--endpoint-reconciler-type=none")
+    quick = lab.start(
+        free_ports(), "--etcd-compaction-interval=1s", "--endpoint-reconciler-type=none", UPSTREAMS
+    )
     record = 0
     deadline = time.monotonic() + 15
     try:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kybern.admission.framework import Request
+from kybern.admission.plugins import resource_quota
 from kybern.admission.plugins.resource_quota import PLUGIN
 from kybern.api.quota import in_scopes, usage
 from kybern.machinery.errors import Conflict
@@ -261,7 +262,22 @@ async def test_who_loses_a_race_reads_again() -> None:
     )
 
 
-async def test_a_quota_that_changes_all_the_time_refuses_at_last() -> None:
+async def test_a_quota_that_changes_often_is_charged_all_the_same() -> None:
+    left = [Conflict("changed")] * 40
+
+    async def charge(_changed: Raw) -> None:
+        if left:
+            raise left.pop()
+
+    assert not await admitted(
+        PLUGIN, write("CREATE", "pods", pod(), lookup=stored(quota("pods=2")), charge=charge)
+    )
+    assert not left
+
+
+async def test_a_quota_that_changes_all_the_time_refuses_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_quota, "PATIENCE", 0.0)
+
     async def charge(_changed: Raw) -> None:
         raise Conflict("changed")
 

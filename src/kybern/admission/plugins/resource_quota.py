@@ -16,7 +16,8 @@ from kybern.machinery.errors import Conflict
 from kybern.machinery.kind import Raw
 from kybern.machinery.quantity import parse
 
-TRIES = 5
+PATIENCE = 30.0
+"""Seconds for which a charge is tried again; each collision is the success of another server's."""
 ZERO = parse("0")
 _LOCKS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 """One charge at a time in a namespace: more would only collide."""
@@ -26,11 +27,11 @@ async def validate(request: Request) -> None:
     new = request.new
     if new is None or not request.namespace or not _is_counted(request):
         return
-    quotas = await request.lookup.list("", "resourcequotas", request.namespace)
-    if not quotas:
+    if not await request.lookup.list("", "resourcequotas", request.namespace):
         return
     lock = _LOCKS.setdefault(request.namespace, asyncio.Lock())
     async with lock:
+        quotas = await request.lookup.list("", "resourcequotas", request.namespace)
         for quota in sorted(quotas, key=lambda one: str(one["metadata"]["name"])):
             await _charge(request, new, quota)
 
@@ -49,23 +50,23 @@ def _is_counted(request: Request) -> bool:
 
 
 async def _charge(request: Request, new: Raw, quota: Raw) -> None:
-    for attempt in range(TRIES):
-        if attempt:
-            fresh = await request.lookup.get_live(
-                "", "resourcequotas", request.namespace, quota["metadata"]["name"]
-            )
-            if fresh is None:
-                return
-            quota = fresh
-        charged = _charged(request, new, quota)
+    name, loop = quota["metadata"]["name"], asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    present: Raw | None = quota
+    while present is not None:
+        charged = _charged(request, new, present)
         if charged is None or request.dry_run or request.charge is None:
             return
         try:
             await request.charge(charged)
         except Conflict:
+            if loop.time() > until:
+                break
+            present = await request.lookup.get_live("", "resourcequotas", request.namespace, name)
             continue
         return
-    raise refused(request, f"unable to charge quota {quota['metadata']['name']}: it changes too often")
+    if present is not None:
+        raise refused(request, f"unable to charge quota {name}: it changes too often")
 
 
 def _charged(request: Request, new: Raw, quota: Raw) -> Raw | None:
