@@ -169,13 +169,17 @@ def test_what_somebody_may_do_can_be_asked() -> None:
         "authorizer.requestResource.check('get').allowed()",
         "!authorizer.path('/x').check('put').allowed()",
         "authorizer.serviceAccount('n', 'a').group('apps').resource('d').check('get').allowed()",
+        "authorizer.group('').resource('pods').fieldSelector('spec.nodeName=n').check('get').allowed()",
+        "authorizer.group('').resource('pods').fieldSelector('nonsense').check('get').allowed()",
     )
     found = policy(validations=[check(text) for text in texts])
     assert decided(found, seen(authorize=authorize)).denials == ()
-    first, second, third = asked
+    first, second, third, fourth, fifth = asked
     assert (first.verb, first.resource, first.namespace, first.name) == ("get", "pods", "x", "x")
     assert (second.verb, second.path) == ("put", "/x")
     assert (third.user.name, third.group) == ("system:serviceaccount:n:a", "apps")
+    assert fourth.field_selector == (("spec.nodeName", "=", "n"),)
+    assert fifth.field_selector == ()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from kybern.machinery.cel.libraries.authz import Authorizer, Decision, Question,
 from kybern.machinery.cel.program import Program
 from kybern.machinery.cel.source import CompileError
 from kybern.machinery.cel.values import BudgetExceeded, EvaluationError
+from kybern.machinery.errors import BadRequest
+from kybern.machinery.fields import parse_fields
 from kybern.machinery.kind import Raw
 
 BUDGET, CONDITIONS_BUDGET = 10_000_000, 2_500_000
@@ -166,4 +168,13 @@ def _attributes(user: User, question: Question) -> Attributes:
         question.subresource,
         question.namespace,
         question.name,
+        field_selector=_requirements(question.field_selector),
     )
+
+
+def _requirements(text: str) -> tuple[tuple[str, str, str], ...]:
+    """What the question is narrowed to. A selector that cannot be read narrows nothing, so nobody is allowed more by it."""
+    try:
+        return tuple((one.key, one.op, one.value) for one in parse_fields(text).requirements)
+    except BadRequest:
+        return ()
