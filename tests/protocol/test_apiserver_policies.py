@@ -254,6 +254,38 @@ def test_a_policy_that_cannot_be_evaluated_refuses_unless_failures_are_ignored(p
     until(lambda: place.create(config_map("c", z="1"), "?dryRun=All")[0] == 201)
 
 
+def test_metrics_count_what_policies_did(place: Place) -> None:
+    checks = [{"expression": "object.data.a != 'no'"}]
+    denying = place.policy(VALIDATING, {"validations": checks}, {"validationActions": ["Deny", "Audit"]})
+    passing = place.policy(VALIDATING, {"validations": checks, "failurePolicy": "Ignore"})
+    expression = "Object{metadata: Object.metadata{labels: {'by': 'policy'}}}"
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
+    mutating = place.policy(MUTATING, {"reinvocationPolicy": "Never", "mutations": [mutation]})
+    until(lambda: place.create(config_map("c", a="no"), "?dryRun=All")[0] == 422)
+    until(lambda: place.create({"metadata": {"name": "d"}}, "?dryRun=All")[0] == 422)
+
+    def counted() -> bool:
+        text = place.server.ask("GET", "/metrics")[1]
+        validated = [
+            (denying, "no_error", "deny"),
+            (denying, "no_error", "audit"),
+            (denying, "invalid_error", "deny"),
+            (passing, "invalid_error", "allow"),
+        ]
+        lines = [
+            f'apiserver_validating_admission_policy_check_total{{enforcement_action="{action}",error_type="{error}",'
+            f'policy="{name}",policy_binding="{name}"}} '
+            for name, error, action in validated
+        ]
+        lines.append(
+            'apiserver_mutating_admission_policy_check_total{error_type="no_error",'
+            f'policy="{mutating}",policy_binding="{mutating}"}} '
+        )
+        return all(line in text for line in lines)
+
+    until(counted)
+
+
 def test_validating_policies_see_what_mutating_ones_made(place: Place) -> None:
     mutation = {
         "patchType": "ApplyConfiguration",

@@ -1,4 +1,7 @@
-"""Upstream's metric names for what webhooks and policies do."""
+"""Upstream's metric names for what webhooks and policies do.
+
+A policy's time is that of all its expressions, where upstream measures each.
+"""
 
 from prometheus_client import Counter, Histogram
 
@@ -27,6 +30,32 @@ _opened = Counter(
 )
 _MOST = 600
 
+_POLICY_BUCKETS = (0.0000005, 0.001, 0.01, 0.1, 1.0)
+_VALIDATING = ("policy", "policy_binding", "error_type", "enforcement_action")
+_checks = Counter(
+    "apiserver_validating_admission_policy_check_total",
+    "What validating admission policies did to writes.",
+    _VALIDATING,
+)
+_check_times = Histogram(
+    "apiserver_validating_admission_policy_check_duration_seconds",
+    "Time that a validating admission policy took.",
+    _VALIDATING,
+    buckets=_POLICY_BUCKETS,
+)
+_MUTATING = ("policy", "policy_binding", "error_type")
+_mutations = Counter(
+    "apiserver_mutating_admission_policy_check_total",
+    "Mutations of admission policies.",
+    _MUTATING,
+)
+_mutation_times = Histogram(
+    "apiserver_mutating_admission_policy_check_duration_seconds",
+    "Time that a mutation of an admission policy took.",
+    _MUTATING,
+    buckets=_POLICY_BUCKETS,
+)
+
 
 def called(name: str, kind: str, operation: str, code: int, seconds: float, *, rejected: bool) -> None:
     said = str(rejected).lower()
@@ -41,3 +70,14 @@ def rejected(name: str, kind: str, operation: str, error: str, code: int) -> Non
 
 def opened(name: str, kind: str) -> None:
     _opened.labels(name, kind).inc()
+
+
+def checked(policy: str, binding: str, error: str, action: str, seconds: float) -> None:
+    """``error``: no_error, compile_error, invalid_error or out_of_budget; ``action``: allow, deny, audit or warn."""
+    _checks.labels(policy, binding, error, action).inc()
+    _check_times.labels(policy, binding, error, action).observe(seconds)
+
+
+def mutated(policy: str, binding: str, error: str, seconds: float) -> None:
+    _mutations.labels(policy, binding, error).inc()
+    _mutation_times.labels(policy, binding, error).observe(seconds)

@@ -4,15 +4,17 @@ What a policy sets belongs to nobody: who updates the object again, and is not m
 """
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import msgspec
 
+from kybern.admission import metrics
 from kybern.admission.framework import Again, Plugin, Request, refused
 from kybern.admission.matching import is_exempt
 from kybern.admission.plugins.validating_admission_policy import namespace_seen
 from kybern.admission.policies import changing, conditions
 from kybern.admission.policies.bound import Bound
-from kybern.admission.policies.expression import Evaluation, Failed, visible
+from kybern.admission.policies.expression import Evaluation, Failed, NotCompiled, visible
 from kybern.admission.policies.params import Misconfigured, collected
 from kybern.admission.policies.policy import JSON_PATCH, Binding, Mutation, Policy
 from kybern.admission.rewriting import put, rewritten
@@ -117,10 +119,13 @@ class _Round:
             return
         changed = False
         for mutation in policy.mutations if seen.new is not None else ():
+            began, error = perf_counter(), "no_error"
             try:
                 changed |= await self._mutated(turn, mutation, namespace)
             except (Failed, changing.Unusable) as problem:
+                error = problem.kind if isinstance(problem, Failed) else Failed.kind
                 self._failed(policy, turn.binding, str(problem), "Invalid")
+            metrics.mutated(policy.name, turn.binding.name, error, perf_counter() - began)
         if changed:
             self._again.changed(NAME)
         if policy.again:
@@ -131,7 +136,7 @@ class _Round:
         seen = await view(self._request, turn.kind)
         evaluation = Evaluation(visible(seen, turn.params, namespace), turn.policy.variables)
         if mutation.expression.program is None:
-            raise Failed(mutation.expression.error)
+            raise NotCompiled(mutation.expression.error)
         value = evaluation.value(mutation.expression)
         made = _patched(seen, value) if mutation.kind == JSON_PATCH else self._applied(seen, value)
         return made is not None and await put(seen, rewritten(seen, made))

@@ -1,7 +1,10 @@
 """Puts a write before the validating policies that are bound to it: they may deny it, warn, or note it for the audit."""
 
+from time import perf_counter
+
 import msgspec
 
+from kybern.admission import metrics
 from kybern.admission.framework import Plugin, Request, refused
 from kybern.admission.matching import is_exempt
 from kybern.admission.policies.bound import Bound
@@ -72,7 +75,10 @@ class _Round:
             return
         namespace = await namespace_seen(request, self._selecting)
         for one in params:
-            self._heard(policy, binding, decided(policy, visible(seen, one, namespace)))
+            began = perf_counter()
+            said = decided(policy, visible(seen, one, namespace))
+            self._heard(policy, binding, said)
+            _count(policy, binding, said, perf_counter() - began)
 
     def _misconfigured(self, policy: Policy, binding: Binding | None, why: str) -> None:
         if not policy.closed:
@@ -115,6 +121,16 @@ class _Round:
                 "validationActions": list(binding.actions),
             }
             self._request.annotations[_FAILURES] = msgspec.json.encode([failure]).decode()
+
+
+def _count(policy: Policy, binding: Binding, said: Said, seconds: float) -> None:
+    for error in said.passed_over:
+        metrics.checked(policy.name, binding.name, error, "allow", seconds)
+    for denial in said.denials:
+        for action in binding.actions:
+            metrics.checked(policy.name, binding.name, denial.error, action.lower(), seconds)
+    for fault in said.faults:
+        metrics.checked(policy.name, binding.name, fault.error, "deny", seconds)
 
 
 async def namespace_seen(request: Request, selecting: Selecting) -> Raw | None:

@@ -13,20 +13,25 @@ _LONGEST_MESSAGE = 5 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """``index`` is the place of the validation; ``reason`` empty for the usual one."""
+    """``index`` is the validation's place; ``reason`` empty for the usual one; ``error`` what metrics call its cause."""
 
     message: str
     reason: str = ""
     index: int = 0
+    error: str = "no_error"
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """``annotations`` by key; ``faults`` are annotations that could not be made, and refuse whatever the binding says."""
+    """``annotations`` by key; ``faults`` are annotations that could not be made, and refuse whatever the binding says.
+
+    ``passed_over`` are kinds of errors that the policy lets pass, for metrics.
+    """
 
     denials: tuple[Denial, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     faults: tuple[Denial, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 def decided(policy: Policy, seen: Mapping[str, Any]) -> Said:
@@ -34,21 +39,25 @@ def decided(policy: Policy, seen: Mapping[str, Any]) -> Said:
         if policy.conditions and not conditions.hold(policy.conditions, seen, policy.variables):
             return Said()
     except conditions.Unclear as problem:
-        return _fault(policy, str(problem))
+        return _fault(policy, str(problem), Failed.kind)
     evaluation = Evaluation(seen, policy.variables)
     try:
-        denials = tuple(_denials(policy, evaluation))
+        found = tuple(_denials(policy, evaluation))
         annotations, faults = _annotations(policy, Evaluation(seen, policy.variables))
     except OutOfBudget as problem:
-        return _fault(policy, str(problem))
-    return Said(denials, tuple(annotations), tuple(faults))
+        return _fault(policy, str(problem), problem.kind)
+    denials = tuple(one for one in found if isinstance(one, Denial))
+    return Said(
+        denials, tuple(annotations), tuple(faults), tuple(one for one in found if isinstance(one, str))
+    )
 
 
-def _fault(policy: Policy, message: str) -> Said:
-    return Said((Denial(message),)) if policy.closed else Said()
+def _fault(policy: Policy, message: str, error: str) -> Said:
+    return Said((Denial(message, error=error),)) if policy.closed else Said(passed_over=(error,))
 
 
-def _denials(policy: Policy, evaluation: Evaluation) -> Iterator[Denial]:
+def _denials(policy: Policy, evaluation: Evaluation) -> Iterator[Denial | str]:
+    """Who is against it, and kinds of errors that the policy lets pass."""
     for index, validation in enumerate(policy.validations):
         try:
             if evaluation.value(validation.expression) is True:
@@ -56,8 +65,7 @@ def _denials(policy: Policy, evaluation: Evaluation) -> Iterator[Denial]:
         except OutOfBudget:
             raise
         except Failed as problem:
-            if policy.closed:
-                yield Denial(str(problem), index=index)
+            yield Denial(str(problem), index=index, error=problem.kind) if policy.closed else problem.kind
             continue
         yield Denial(_message(validation, evaluation), validation.reason or "Invalid", index)
 
@@ -86,7 +94,7 @@ def _annotations(policy: Policy, evaluation: Evaluation) -> tuple[list[tuple[str
             raise
         except Failed as problem:
             if policy.closed:
-                faults.append(Denial(str(problem)))
+                faults.append(Denial(str(problem), error=problem.kind))
             continue
         text = value.strip() if isinstance(value, str) else ""
         if text:

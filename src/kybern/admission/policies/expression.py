@@ -25,11 +25,19 @@ _OUT = "validation failed due to running out of cost budget, no further validati
 
 
 class Failed(Exception):
-    """An expression gave an error instead of a value."""
+    """An expression gave an error instead of a value. ``kind`` is what metrics call it."""
+
+    kind = "invalid_error"
+
+
+class NotCompiled(Failed):
+    kind = "compile_error"
 
 
 class OutOfBudget(Failed):
     """Nothing more is evaluated."""
+
+    kind = "out_of_budget"
 
     def __init__(self) -> None:
         super().__init__(_OUT)
@@ -99,7 +107,7 @@ class Evaluation:
     def value(self, wanted: Expression) -> Any:
         """Raises Failed, or OutOfBudget."""
         if wanted.program is None:
-            raise Failed(f"compilation error: {wanted.error}")
+            raise NotCompiled(f"compilation error: {wanted.error}")
         try:
             found, cost = wanted.program.evaluate(self._seen)
         except EvaluationError as problem:
