@@ -1,16 +1,12 @@
-"""Reads expressions: cel-spec's grammar, operators by how strongly they bind.
-
-Every message is what cel-go's parser, which ANTLR made, says in its place. Like that, this one goes on after a mistake, so
-that an expression with two has two messages: it drops one token that does not belong, or skips to the next that may follow.
-"""
+"""Reads expressions: cel-spec's grammar, operators by how strongly they bind."""
 
 from collections.abc import Callable
-from typing import NoReturn
 
 from kybern.machinery.cel.source import Source
-from kybern.machinery.cel.syntax import strings
+from kybern.machinery.cel.syntax.literals import READERS
 from kybern.machinery.cel.syntax.macros import MACROS, MacroError
-from kybern.machinery.cel.syntax.tokens import END, Token, expected, tokens
+from kybern.machinery.cel.syntax.reader import BINDING, FIRST, LITERALS, StopError, TokenReader
+from kybern.machinery.cel.syntax.tokens import END, Token, expected
 from kybern.machinery.cel.syntax.tree import (
     Call,
     Entry,
@@ -23,25 +19,14 @@ from kybern.machinery.cel.syntax.tree import (
     Node,
     Select,
 )  # fmt: skip
-from kybern.machinery.cel.values import Uint
 
 _LONGEST, _DEEPEST = 100_000, 250
 _RESERVED = frozenset(
     {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace",
      "return", "var", "void", "while"}
 )  # fmt: skip
-_BINDING = {
-    "==": 1, "!=": 1, "in": 1, "<": 1, "<=": 1, ">=": 1, ">": 1, "+": 2, "-": 2, "*": 3, "/": 3, "%": 3,
-}  # fmt: skip
-_OPERATORS = {kind: f"_{kind}_" for kind in _BINDING} | {"in": "@in"}
-_LITERALS = frozenset({"NUM_FLOAT", "NUM_INT", "NUM_UINT", "STRING", "BYTES", "true", "false", "null"})
-_FIRST = _LITERALS | {"[", "{", "(", ".", "-", "!", "IDENTIFIER"}
-_BEHIND = frozenset(_BINDING) | {"&&", "||", "?", END}
+_OPERATORS = {kind: f"_{kind}_" for kind in BINDING} | {"in": "@in"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
-
-
-class _StopError(Exception):
-    """Enough is known to be wrong."""
 
 
 def parse(source: Source) -> Node | None:
@@ -52,88 +37,20 @@ def parse(source: Source) -> Node | None:
         return None
     try:
         found = _Parser(source).whole()
-    except _StopError:
+    except StopError:
         return None
     return None if source.issues else found
 
 
-class _Parser:
+class _Parser(TokenReader):
     def __init__(self, source: Source) -> None:
-        self._source = source
-        self._tokens = tokens(source)
-        self._at = 0
+        super().__init__(source)
         self._depth = 0
-        self._recovering = False
-        self._closing: list[frozenset[str]] = []
 
     def whole(self) -> Node:
         found = self._expression(frozenset())
         self._end()
         return found
-
-    def _end(self) -> None:
-        token, after = self._next, self._tokens[min(self._at + 1, len(self._tokens) - 1)]
-        if token.kind != END:
-            word = "extraneous" if after.kind == END else "mismatched"
-            self._syntax(token, f"{word} input '{token.text}' expecting <EOF>")
-
-    # Tokens
-
-    @property
-    def _next(self) -> Token:
-        return self._tokens[self._at]
-
-    def _take(self) -> Token:
-        token = self._tokens[self._at]
-        self._recovering = False
-        if token.kind != END:
-            self._at += 1
-        return token
-
-    def _taken(self, kind: str) -> Token | None:
-        return self._take() if self._next.kind == kind else None
-
-    def _syntax(self, token: Token, message: str) -> None:
-        """After a mistake nothing is said before another token has fitted."""
-        if not self._recovering:
-            self._source.report(token.at, f"Syntax error: {message}")
-        self._recovering = True
-
-    def _match(self, kind: str, after: frozenset[str] = frozenset()) -> Token:
-        """The next token is of a kind; or the one behind it, or one is made up when what comes may follow it."""
-        token = self._next
-        if token.kind == kind:
-            return self._take()
-        behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
-        if behind.kind == kind and token.kind != END:
-            self._syntax(token, f"extraneous input '{token.text}' expecting {expected(frozenset({kind}))}")
-            self._take()
-            return self._take()
-        if token.kind in after:
-            self._syntax(token, f"missing {expected(frozenset({kind}))} at '{token.text}'")
-            return Token(kind, "", token.at)
-        self._syntax(token, f"mismatched input '{token.text}' expecting {expected(frozenset({kind}))}")
-        raise _StopError
-
-    def _begin(self, also: frozenset[str] = frozenset(), without: str = "") -> bool:
-        """Whether what may come does come; one token too many is dropped, others are skipped."""
-        token = self._next
-        wanted = (_FIRST | also) - {without}
-        if token.kind in wanted:
-            return True
-        behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
-        extra = token.kind != END and behind.kind in wanted
-        word = "extraneous" if extra else "mismatched"
-        self._syntax(token, f"{word} input '{token.text}' expecting {expected(wanted)}")
-        if extra:
-            self._take()
-            return True
-        following = _BEHIND.union(*self._closing)
-        while self._next.kind not in following:
-            self._at += 1
-        return False
-
-    # Expressions
 
     def _expression(self, closing: frozenset[str]) -> Node:
         self._depth += 1
@@ -153,7 +70,7 @@ class _Parser:
     def _limit(self, depth: int) -> None:
         if depth > _DEEPEST:
             self._source.report_whole(f"expression recursion limit exceeded: {_DEEPEST}")
-            raise _StopError
+            raise StopError
 
     def _or(self) -> Node:
         return self._chain("||", lambda: self._chain("&&", lambda: self._operators(1)))
@@ -168,11 +85,11 @@ class _Parser:
     def _operators(self, least: int) -> Node:
         found = self._unary()
         count = 1
-        while _BINDING.get(self._next.kind, 0) >= least:
+        while BINDING.get(self._next.kind, 0) >= least:
             token = self._take()
             count += 1
             self._limit(count)
-            right = self._operators(_BINDING[token.kind] + 1)
+            right = self._operators(BINDING[token.kind] + 1)
             found = self._call(token.at, _OPERATORS[token.kind], (found, right))
         return found
 
@@ -185,7 +102,7 @@ class _Parser:
         places = []
         while self._next.kind == kind:
             places.append(self._take().at)
-        if kind == "-" and self._next.kind not in _FIRST - {"!"}:
+        if kind == "-" and self._next.kind not in FIRST - {"!"}:
             self._no_way("-" * len(places))
         operand = self._member()
         return operand if len(places) % 2 == 0 else Call(places[0], "!_" if kind == "!" else "-_", (operand,))
@@ -193,13 +110,6 @@ class _Parser:
     def _signed(self) -> bool:
         behind = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
         return self._next.kind == "-" and behind.kind in ("NUM_INT", "NUM_FLOAT")
-
-    def _no_way(self, before: str) -> NoReturn:
-        """What is written so far leads nowhere, and the next token is where that shows."""
-        token = self._next
-        text = "" if token.kind == END else token.text
-        self._syntax(token, f"no viable alternative at input '{before}{text}'")
-        raise _StopError
 
     def _member(self) -> Node:
         if not self._begin(without="!"):
@@ -236,7 +146,7 @@ class _Parser:
             self._syntax(token, f"mismatched input '{token.text}' expecting IDENTIFIER")
         else:
             self._no_way(dot.text)
-        raise _StopError
+        raise StopError
 
     def _field(self, token: Token) -> str:
         """A field in backticks is no syntax of v1.36, but of its grammar."""
@@ -252,35 +162,16 @@ class _Parser:
         self._match("]", self._after())
         return self._call(opening.at, "_[?_]" if optional else "_[_]", (operand, index))
 
-    def _after(self) -> frozenset[str]:
-        """What may come behind something that is closed."""
-        return _BEHIND.union({".", "["}, *self._closing)
-
     def _arguments(self) -> tuple[Node, ...]:
         found = self._list(")", frozenset({")"}), lambda: self._expression(frozenset({",", ")"})))
         self._match(")", self._after())
         return tuple(found)
 
-    def _list(
-        self, end: str, also: frozenset[str], item: Callable[[], Node], *, trailing: bool = False
-    ) -> list[Node]:
-        """Items with commas between them, and behind them where that is allowed."""
-        found: list[Node] = []
-        if trailing and self._next.kind == ",":
-            self._take()
-            return found
-        if self._next.kind == end or not self._begin(also):
-            return found
-        while True:
-            found.append(item())
-            if self._taken(",") is None or (trailing and self._next.kind == end):
-                return found
-
     # What stands for itself
 
     def _primary(self) -> Node:
         token = self._next
-        if token.kind in _LITERALS or token.kind == "-":
+        if token.kind in LITERALS or token.kind == "-":
             return self._literal()
         if token.kind in ("IDENTIFIER", "."):
             return self._named()
@@ -338,7 +229,7 @@ class _Parser:
         if token.kind not in ("IDENTIFIER", "ESC_IDENTIFIER"):
             kinds = frozenset({"IDENTIFIER", "ESC_IDENTIFIER"} | (set() if optional else {"}", ",", "?"}))
             self._syntax(token, f"mismatched input '{token.text}' expecting {expected(kinds)}")
-            raise _StopError
+            raise StopError
         self._take()
         name = self._field(token)
         colon = self._match(":")
@@ -382,7 +273,7 @@ class _Parser:
         if token.kind in _CONSTANTS:
             return Literal(first.at, _CONSTANTS[token.kind])
         try:
-            return Literal(first.at, _READERS[token.kind](sign + token.text))
+            return Literal(first.at, READERS[token.kind](sign + token.text))
         except ValueError as problem:
             self._source.report(first.at, str(problem))
             return Node(first.at)
@@ -406,37 +297,3 @@ def _balanced(function: str, terms: list[Node], places: list[int]) -> Node:
     left = _balanced(function, terms[: middle + 1], places[:middle])
     right = _balanced(function, terms[middle + 1 :], places[middle + 1 :])
     return Call(places[middle], function, (left, right))
-
-
-def _int(text: str) -> int:
-    found = _whole(text)
-    if not -(2**63) <= found < 2**63:
-        raise ValueError("invalid int literal")
-    return found
-
-
-def _whole(text: str) -> int:
-    return int(text, 16) if "x" in text else int(text)
-
-
-def _uint(text: str) -> Uint:
-    found = _whole(text[:-1])
-    if found >= 2**64:
-        raise ValueError("invalid uint literal")
-    return Uint(found)
-
-
-def _double(text: str) -> float:
-    found = float(text)
-    if found in (float("inf"), float("-inf")):
-        raise ValueError("invalid double literal")
-    return found
-
-
-_READERS: dict[str, Callable[[str], object]] = {
-    "NUM_INT": _int,
-    "NUM_UINT": _uint,
-    "NUM_FLOAT": _double,
-    "STRING": strings.text,
-    "BYTES": lambda text: strings.data(text[1:]),
-}
