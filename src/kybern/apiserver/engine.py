@@ -17,7 +17,8 @@ from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.user import User
 from kybern.machinery.apply.shape import Shape
 from kybern.machinery.kind import Kind, Raw
-from kybern.storage.cache import Cache, Caches
+from kybern.storage.cache import Cache
+from kybern.storage.caches import Caches
 from kybern.storage.store import Store
 from kybern.storage.value import Form
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from kybern.apiserver.route import Table
 from kybern.machinery.kind import Kind, Raw
-from kybern.storage.cache import Cache, Caches, Change
+from kybern.storage.cache import Cache, Change
+from kybern.storage.caches import Caches
 from kybern.storage.store import Store
 from kybern.storage.translated import translated
 from kybern.storage.value import Form

@@ -51,7 +51,7 @@ from kybern.auth.user import User
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
-from kybern.storage.cache import Caches
+from kybern.storage.caches import Caches
 from kybern.storage.etcd import EtcdStore
 from kybern.storage.member import Credentials
 

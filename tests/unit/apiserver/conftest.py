@@ -13,7 +13,7 @@ from kybern.apiserver.generic import create
 from kybern.apiserver.lookup import CacheLookup
 from kybern.apiserver.route import Table
 from kybern.auth.user import User
-from kybern.storage.cache import Caches
+from kybern.storage.caches import Caches
 from kybern.storage.memory import MemoryStore
 from kybern.storage.value import decoded, encoded
 

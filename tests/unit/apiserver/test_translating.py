@@ -10,7 +10,7 @@ from kybern.admission.webhooks.target import CallFailed, Target
 from kybern.apiserver.crd.translating import Bad, WebhookTranslation, answer, checked
 from kybern.apiserver.problems import Unexpected
 from kybern.machinery.kind import Kind
-from kybern.storage.cache import Caches
+from kybern.storage.caches import Caches
 from kybern.storage.memory import MemoryStore
 from kybern.storage.translated import to_store, translated
 from kybern.storage.value import decoded, encoded

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kybern.machinery.kind import Kind
-from kybern.storage.cache import Cache, Caches, Change, Expired, Stale
+from kybern.storage.cache import Cache, Change, Expired, Stale
+from kybern.storage.caches import Caches
 from kybern.storage.memory import MemoryStore
 from kybern.storage.store import Stored, Unavailable
 from kybern.storage.value import Form, decoded

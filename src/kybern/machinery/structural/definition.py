@@ -5,13 +5,12 @@ not nothing may be said that shapes a value.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from kybern.machinery import regular
 from kybern.machinery.causes import forbidden, invalid, not_supported, required
 from kybern.machinery.errors import Cause
-from kybern.machinery.structural import shape, values
+from kybern.machinery.structural import defaults
 from kybern.machinery.structural.formats import known
 from kybern.machinery.structural.node import (
     EMBEDDED,
@@ -20,14 +19,12 @@ from kybern.machinery.structural.node import (
     MAP_KEYS,
     MAP_TYPE,
     PRESERVE,
-    build,
 )
+from kybern.machinery.structural.parts import alternatives, parts
 from kybern.machinery.structural.rules import texts
-from kybern.machinery.structural.rules.build import build as build_rules
 from kybern.machinery.structural.rules.check import check as check_rules
 from kybern.machinery.structural.rules.compiled import Compile
 from kybern.machinery.structural.rules.record import RULES
-from kybern.machinery.structural.rules.validate import validate as validate_rules
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("definitions", "dependencies", "patternProperties", "$ref")
@@ -49,7 +46,6 @@ _EMPTY = (
     "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
 )
 _ROOT, _ITEM, _FIELD = "at the root", "for specified array items", "for specified object fields"
-_ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 _INTEGER_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
 
@@ -63,9 +59,9 @@ def check(schema: Mapping[str, Any], path: str, compile_: Compile | None = None)
     structural = list(_structural(schema, path, _ROOT))
     causes += structural
     if not structural:
-        defaults = list(_defaults(schema, path, compile_, root=True))
-        causes += defaults
-        if compile_ is not None and not defaults:
+        unfit = list(defaults.check(schema, path, compile_, root=True))
+        causes += unfit
+        if compile_ is not None and not unfit:
             wrong = tuple(cause.field for cause in keywords)
             causes += check_rules(schema, path, compile_, wrong)
     return list(dict.fromkeys(causes))
@@ -76,27 +72,8 @@ def warnings(schema: Mapping[str, Any]) -> Iterator[str]:
     name = schema.get("format")
     if name and not known(name):
         yield f'unrecognized format "{name}"'
-    for _, below in _below(schema, ""):
-        yield from warnings(below)
-
-
-def _below(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The schemas of the parts of a value, each with its path."""
-    for name, each in sorted((schema.get("properties") or {}).items()):
-        yield f"{path}.properties[{name}]", each
-    further, items = schema.get("additionalProperties"), schema.get("items")
-    if isinstance(further, Mapping):
-        yield f"{path}.additionalProperties", further
-    if isinstance(items, Mapping):
-        yield f"{path}.items", items
-
-
-def _alternatives(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name in _ALTERNATIVES:
-        for i, each in enumerate(schema.get(name) or ()):
-            yield f"{path}.{name}[{i}]", each
-    if isinstance(schema.get("not"), Mapping):
-        yield f"{path}.not", schema["not"]
+    for _, part in parts(schema, ""):
+        yield from warnings(part)
 
 
 def _root(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -124,8 +101,8 @@ def _keywords(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     yield from _pattern(schema.get("pattern") or "", path)
     if isinstance(schema.get("items"), list):
         yield forbidden(f"{path}.items", "items must be a schema object and not an array")
-    for at, below in (*_alternatives(schema, path), *_below(schema, path)):
-        yield from _keywords(below, at)
+    for at, part in (*alternatives(schema, path), *parts(schema, path)):
+        yield from _keywords(part, at)
     yield from texts.check(schema, path)
 
 
@@ -239,7 +216,7 @@ def _structural(schema: Mapping[str, Any], path: str, where: str) -> Iterator[Ca
     whole = inner or where is _ROOT
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         yield required(f"{path}.items", "must be specified")
-    for at, below in sorted(_below(schema, path), key=lambda part: part[0] != f"{path}.items"):
+    for at, below in sorted(parts(schema, path), key=lambda part: part[0] != f"{path}.items"):
         if not (whole and at == f"{path}.properties[metadata]"):
             yield from _structural(below, at, _ITEM if at == f"{path}.items" else _FIELD)
     loose = schema.get(INT_OR_STRING) or (schema.get(PRESERVE) and where is not _ROOT)
@@ -251,7 +228,7 @@ def _structural(schema: Mapping[str, Any], path: str, where: str) -> Iterator[Ca
     if whole:
         yield from _objects(schema, path)
     yield from _named(schema, schema, path, path)
-    for at, each in _alternatives(schema, path):
+    for at, each in alternatives(schema, path):
         yield from _bare(each, at, within=schema)
 
 
@@ -282,7 +259,7 @@ def _objects(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
 
 def _named(whole: Mapping[str, Any], part: Mapping[str, Any], path: str, at: str) -> Iterator[Cause]:
     """What an alternative speaks of must be in the structure, too."""
-    for place, each in _alternatives(part, at):
+    for place, each in alternatives(part, at):
         for name, below in (each.get("properties") or {}).items():
             if name not in (whole.get("properties") or {}) and whole.get("additionalProperties") is None:
                 text = f"because it is defined in {place}.properties[{name}]"
@@ -315,53 +292,8 @@ def _bare(schema: Mapping[str, Any], path: str, within: Mapping[str, Any] | None
                 )
             )
             yield forbidden(f"{path}.{name}", text)
-    for at, each in _alternatives(schema, path):
+    for at, each in alternatives(schema, path):
         yield from _bare(each, at, within)
-    for at, below in _below(schema, path):
+    for at, below in parts(schema, path):
         if not at.endswith(".additionalProperties"):
             yield from _bare(below, at)
-
-
-def _defaults(
-    schema: Mapping[str, Any], path: str, compile_: Compile | None, *, root: bool = False
-) -> Iterator[Cause]:
-    """Defaults are whole values: nothing unknown in them, nothing wrong with them, by rules either."""
-    default = schema.get("default")
-    if default is not None:
-        at = f"{path}.default"
-        structural = replace(build(schema), has_default=False)
-        copied = {"value": _copy(default)}
-        shape.prune(copied["value"], structural, root=structural.embedded)
-        if copied["value"] != default:
-            yield invalid(at, default, "must not have unknown fields")
-        else:
-            yield from _placed(at, values.validate(_filled(default, schema), schema))
-            yield from _placed(at, values.lists(default, structural))
-            yield from _placed(at, _ruled(default, schema, compile_))
-    for name, below in _below(schema, path):
-        if not (root and name == f"{path}.properties[metadata]"):
-            yield from _defaults(below, name, compile_)
-
-
-def _ruled(default: Any, schema: Mapping[str, Any], compile_: Compile | None) -> list[Cause]:
-    validator = None if compile_ is None else build_rules(schema, compile_)
-    return [] if validator is None else validate_rules(validator, default, default, keep=False).causes
-
-
-def _filled(default: Any, schema: Mapping[str, Any]) -> Any:
-    found = _copy(default)
-    shape.fill(found, replace(build(schema), has_default=False))
-    return found
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(each) for key, each in value.items()}
-    return [_copy(each) for each in value] if isinstance(value, list) else value
-
-
-def _placed(at: str, causes: list[Cause]) -> Iterator[Cause]:
-    for cause in causes:
-        inner = "" if cause.field in ("", values.NOWHERE) else cause.field
-        between = "" if not inner or inner.startswith("[") else "."
-        yield replace(cause, field=f"{at}{between}{inner}")
