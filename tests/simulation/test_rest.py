@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Namespace, Node
+from kybern.api.core_v1 import Namespace, Node, ReplicationController, ReplicationControllerSpec
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from kybern.client.verbs import Partial
@@ -50,6 +50,10 @@ async def populate(cluster: Simulation) -> None:
     await api.create(daemon())
     await api.create(work())
     await api.create(database(2))
+    old = ReplicationControllerSpec(
+        replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
+    )
+    await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
     await cluster.until(lambda: finished(cluster, 3))
 
 
