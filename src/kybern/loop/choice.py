@@ -9,6 +9,7 @@ OLD_NAMES: Mapping[str, str] = {
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
     "daemonset": "daemonset-controller",
     "deployment": "deployment-controller",
+    "disruption": "disruption-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
     "garbagecollector": "garbage-collector-controller",
