@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Namespace, Node
+from kybern.api.core_v1 import Namespace, Node, ReplicationController, ReplicationControllerSpec
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
@@ -50,6 +51,12 @@ async def populate(cluster: Simulation) -> None:
     await api.create(daemon())
     await api.create(work())
     await api.create(database(2))
+    safe = PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "web"}), max_unavailable="30%")
+    await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
+    old = ReplicationControllerSpec(
+        replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
+    )
+    await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
     await cluster.until(lambda: finished(cluster, 3))
 
 

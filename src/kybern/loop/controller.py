@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from kybern.api.autoscaling_v1 import Scale
 from kybern.machinery.errors import ApiError
 from kybern.machinery.struct import Object
 
@@ -70,6 +71,10 @@ class View(Protocol):
 
     def review[T: Object](self, question: T) -> T:
         """The API server's answer to a review, such as a SubjectAccessReview."""
+        ...
+
+    def scale(self, api_version: str, kind: str, namespace: str, name: str) -> Scale | str | None:
+        """The size of an object of any kind; None when there is no such object, or why its kind has no size."""
         ...
 
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from kybern.api.autoscaling_v1 import Scale
 from kybern.client.cache import Cache
+from kybern.client.scale import scale
 from kybern.client.verbs import Verbs
 from kybern.loop.controller import Failure, Key, View
 from kybern.machinery.errors import NotFound
@@ -52,6 +54,10 @@ class Glance:
         found: T | None = self._answer((kind, namespace, name))
         return found
 
+    def scale(self, api_version: str, kind: str, namespace: str, name: str) -> Scale | str | None:
+        found: Scale | str | None = self._answer((api_version, kind, namespace, name))
+        return found
+
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
         found: tuple[T, ...] = self._answer((kind, namespace))
         return found
@@ -69,8 +75,10 @@ class Glance:
 
 
 async def ask(client: Verbs, question: tuple[Any, ...]) -> Any:
-    """Put a question of ``live`` or ``live_list`` to the API server."""
+    """Put a question of the view to the API server."""
     match question:
+        case (api_version, kind, namespace, name):
+            return await scale(client, api_version, kind, namespace, name)
         case (kind, namespace, name):
             try:
                 return await client.get(kind, name, namespace)

@@ -6,8 +6,9 @@ from typing import Any
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetStatus
 from kybern.api.core_v1 import Pod
 from kybern.controllers import replicaset as rs
-from kybern.controllers.replicaset import State, diff, observe
+from kybern.loop import replicas
 from kybern.loop.controller import Again, Create, Delete, Emit, Failure, Key, Patch, PatchStatus
+from kybern.loop.replicas import State, diff
 from kybern.loop.settings import Settings
 from kybern.machinery.errors import Forbidden
 from kybern.machinery.struct import replace
@@ -17,7 +18,7 @@ CONTROLLER = rs.controller(Settings())
 
 
 def state_of(wanted: ReplicaSet, *pods: Pod, failure: Failure | None = None) -> State:
-    found = observe(
+    found = CONTROLLER.observe(
         view(CONTROLLER, wanted, *pods, failure=failure, live=lambda _question: wanted), Key("a", "web")
     )
     assert found is not None
@@ -57,7 +58,7 @@ def test_another_round_makes_other_names() -> None:
 
 
 def test_at_most_a_burst_in_one_round() -> None:
-    assert len(of_type(state_of(replicaset(5000)), Create)) == rs.BURST
+    assert len(of_type(state_of(replicaset(5000)), Create)) == replicas.BURST
 
 
 def test_deletes_first_what_loses_least() -> None:
@@ -88,7 +89,7 @@ def test_crowded_nodes_lose_first() -> None:
 def test_a_lower_deletion_cost_goes_first() -> None:
     wanted = replicaset(1)
     dear, cheap = pod("a", wanted, ready=True, node="n1"), pod("b", wanted, ready=True, node="n1")
-    dear = replace(dear, metadata=replace(dear.metadata, annotations={rs.COST: "10"}))
+    dear = replace(dear, metadata=replace(dear.metadata, annotations={replicas.COST: "10"}))
 
     assert of_type(state_of(wanted, dear, cheap), Delete) == [Delete(cheap)]
 
@@ -150,7 +151,9 @@ def test_one_that_the_server_is_deleting_adopts_nothing() -> None:
     going = replace(wanted, metadata=replace(wanted.metadata, deletion_timestamp=NOW))
 
     assert (
-        observe(view(CONTROLLER, wanted, pod("orphan"), live=lambda _question: going), Key("a", "web"))
+        CONTROLLER.observe(
+            view(CONTROLLER, wanted, pod("orphan"), live=lambda _question: going), Key("a", "web")
+        )
         is None
     )
 

@@ -48,7 +48,7 @@ async def delete(call: Call, options: DeleteOptions) -> Answer:
         call.warn(_JOBS)
     for _ in current.tries():
         found = await current.read(call)
-        _preconditions(call, options, found)
+        preconditions(call, options, found)
         asked = admit.request(call, "DELETE", None, found.raw, options.raw)
         await admit.mutate(call, asked)
         await admit.validate(call, asked)
@@ -60,7 +60,7 @@ async def delete(call: Call, options: DeleteOptions) -> Answer:
     raise problems.conflict(call.kind, call.name)
 
 
-def _preconditions(call: Call, options: DeleteOptions, found: Current) -> None:
+def preconditions(call: Call, options: DeleteOptions, found: Current) -> None:
     """Raises Conflict; upstream names the kind here, not the resource."""
     if options.uid and options.uid != found.uid:
         raise _unmet(call, "UID", options.uid, found.uid, "deleted and then recreated")
