@@ -16,6 +16,8 @@ from kybern.controllers import (
     namespace,
     node_ipam,
     node_lifecycle,
+    persistentvolume_protection,
+    persistentvolumeclaim_protection,
     pod_garbage_collector,
     replicaset,
     resourcequota,
@@ -23,6 +25,7 @@ from kybern.controllers import (
     serviceaccount,
     statefulset,
     taint_eviction,
+    volumeattributesclass_protection,
 )
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
@@ -40,6 +43,8 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     namespace.controller,
     node_ipam.controller,
     node_lifecycle.controller,
+    persistentvolume_protection.controller,
+    persistentvolumeclaim_protection.controller,
     pod_garbage_collector.controller,
     replicaset.controller,
     resourcequota.controller,
@@ -47,4 +52,5 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     serviceaccount.controller,
     statefulset.controller,
     taint_eviction.controller,
+    volumeattributesclass_protection.controller,
 )
