@@ -30,6 +30,11 @@ PLAIN = {"string": ("str", '""'), "integer": ("int | None", "None"), "number": (
 REF = "#/components/schemas/"
 # Parts that are always there in Python, empty when absent on the wire: reading them needs no check for None.
 ALWAYS = {"metadata", "spec", "status", "template"}
+# Where an empty string says something else than an absent one: "no class" is not "the default class".
+TOLD = {
+    ("PersistentVolumeClaimSpec", "storageClassName"),
+    ("PersistentVolumeClaimSpec", "volumeAttributesClassName"),
+}
 
 
 def snake(name: str) -> str:
@@ -121,11 +126,13 @@ class Module:
         for field, value in schema["properties"].items():
             if field in ("apiVersion", "kind") and gvks:
                 continue
-            lines.append(self.field(field, value, field in schema.get("required", [])))
+            lines.append(self.field(field, value, field in schema.get("required", []), (kind, field) in TOLD))
         return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
 
-    def field(self, field: str, schema: dict[str, Any], required: bool) -> str:
+    def field(self, field: str, schema: dict[str, Any], required: bool, told: bool) -> str:
         annotation, default = self.typed(schema, field, required)
+        if told:
+            annotation, default = f"{annotation} | None", "None"
         python = snake(field)
         if camel(python) != field:
             inner = "default_factory=dict" if "default_factory" in default else f"default={default}"

@@ -17,6 +17,8 @@ from kybern.controllers import (
     namespace,
     node_ipam,
     node_lifecycle,
+    persistentvolume_protection,
+    persistentvolumeclaim_protection,
     pod_garbage_collector,
     replicaset,
     replicationcontroller,
@@ -25,6 +27,7 @@ from kybern.controllers import (
     serviceaccount,
     statefulset,
     taint_eviction,
+    volumeattributesclass_protection,
 )
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
@@ -43,6 +46,8 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     namespace.controller,
     node_ipam.controller,
     node_lifecycle.controller,
+    persistentvolume_protection.controller,
+    persistentvolumeclaim_protection.controller,
     pod_garbage_collector.controller,
     replicaset.controller,
     replicationcontroller.controller,
@@ -51,4 +56,5 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     serviceaccount.controller,
     statefulset.controller,
     taint_eviction.controller,
+    volumeattributesclass_protection.controller,
 )

@@ -1139,8 +1139,8 @@ class PersistentVolumeClaimSpec(Struct):
     data_source_ref: TypedObjectReference | None = None
     resources: VolumeResourceRequirements | None = None
     selector: LabelSelector | None = None
-    storage_class_name: str = ""
-    volume_attributes_class_name: str = ""
+    storage_class_name: str | None = None
+    volume_attributes_class_name: str | None = None
     volume_mode: str = ""
     volume_name: str = ""
 
