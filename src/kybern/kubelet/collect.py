@@ -14,7 +14,7 @@ from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
-from kybern.kubelet.plan import containers
+from kybern.kubelet.parts import containers
 from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings

@@ -200,6 +200,16 @@ class Runtime:
             if problem.code != "NOT_FOUND":
                 raise
 
+    async def update_container(self, identity: str, linux: Any) -> None:
+        """Give a running container other limits; ``linux`` is a LinuxContainerResources."""
+        request = pb.UpdateContainerResourcesRequest(container_id=identity, linux=linux)
+        await self.call("UpdateContainerResources", request, self._long)
+
+    async def memory_of(self, identity: str) -> int:
+        """Bytes of memory that a container uses; 0 when the runtime does not say."""
+        answer = await self.call("ContainerStats", pb.ContainerStatsRequest(container_id=identity))
+        return int(answer.stats.memory.usage_bytes.value)
+
     async def remove_container(self, identity: str) -> None:
         await self.call("RemoveContainer", pb.RemoveContainerRequest(container_id=identity))
         self._ended.pop(identity, None)

@@ -108,6 +108,7 @@ class Prepared:
     image_uid: int | None = None
     image_user: str = ""
     asked_image: str = ""
+    target: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -128,7 +129,9 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         tty=bool(container.tty),
         linux=pb.LinuxContainerConfig(
             resources=container_resources(pod, container, machine),
-            security_context=security.container_context(pod, container, ready.image_uid, ready.image_user),
+            security_context=security.container_context(
+                pod, container, ready.image_uid, ready.image_user, ready.target
+            ),
         ),
     )
     if container.lifecycle is not None and container.lifecycle.stop_signal:

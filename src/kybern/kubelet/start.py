@@ -18,6 +18,7 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images import NoImage
 from kybern.kubelet.labels import is_static
+from kybern.kubelet.parts import target_of
 from kybern.kubelet.plan import Start
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.security import Refused, verify_user
@@ -44,6 +45,17 @@ def _config(pod: Pod, attempt: int, here: Surroundings) -> Any:
     if warning:
         here.voice.pod(pod, "Warning", "MissingClusterDNS", f"pod: {_shown(pod)}. {warning}")
     return sandbox_config(pod, attempt, resolver, here.machine)
+
+
+def _target(pod: Pod, container: Container, actual: Actual) -> str:
+    """The id of the container whose processes an ephemeral one shall see."""
+    name = target_of(pod, container.name)
+    if not name:
+        return ""
+    found = actual.here(name)
+    if found is None or not found.running:
+        raise Missing(f"unable to find target container {name}")
+    return found.id
 
 
 def _shown(pod: Pod) -> str:
@@ -119,13 +131,21 @@ class Starter:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables)
+            target = _target(pod, container, actual)
         except (Missing, Refused, CannotMount, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
         await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
         return Prepared(
-            image.id, action.attempt, variables, tuple(mounts), image.uid, image.username, container.image
+            image.id,
+            action.attempt,
+            variables,
+            tuple(mounts),
+            image.uid,
+            image.username,
+            container.image,
+            target,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:
