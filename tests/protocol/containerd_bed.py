@@ -100,7 +100,15 @@ class Bed:
         static = next(p / "busybox" for p in reversed(find) if (p / "busybox").exists())
         holder = next(p / "catatonit" for p in reversed(find) if (p / "catatonit").exists())
         applets = subprocess.run([static, "--list"], capture_output=True, text=True, check=True, timeout=10)
-        images = (oci.pause(holder.read_bytes()), oci.busybox(static.read_bytes(), applets.stdout.split()))
+        images = (
+            oci.pause(holder.read_bytes()),
+            oci.busybox(static.read_bytes(), applets.stdout.split()),
+            oci.Image(
+                ("docker.io/library/files:1",),
+                (oci.Entry("data"), oci.Entry("data/upper", b"upper\n", mode=0o644)),
+                below=(oci.Entry("data"), oci.Entry("data/lower", b"lower\n", mode=0o644)),
+            ),
+        )
         tarball = self.at / "images.tar"
         tarball.write_bytes(oci.layout(images))
         deadline = time.monotonic() + 20

@@ -34,13 +34,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """One mount of a container: a path of the node at a path inside."""
+    """One mount of a container: a path of the node, or an image (and a path in it), at a path inside."""
 
     inside: str
     outside: str
     read_only: bool = False
     propagation: str = ""
     recursive: bool = False
+    image: str = ""
+    below: str = ""
 
 
 def log_directory(pod: Pod, root: str) -> str:
@@ -146,6 +148,8 @@ def _mount(bind: Bind) -> Any:
         readonly=bind.read_only,
         propagation=_PROPAGATION[bind.propagation],
         recursive_read_only=bind.recursive,
+        image=pb.ImageSpec(image=bind.image) if bind.image else None,
+        image_sub_path=bind.below,
     )
 
 
