@@ -35,6 +35,29 @@ HEALTH: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# As much of containerd's own API as it takes to show an image to a container where CRI cannot (containerd before 2.1).
+SNAPSHOTS: Mapping[str, Any] = {
+    "package": "containerd.services.snapshots.v1",
+    "messages": {
+        "Mount": [
+            [1, "type", "string", ""], [2, "source", "string", ""], [3, "target", "string", ""],
+            [4, "options", "string", "repeated"],
+        ],
+        "ViewSnapshotRequest": [
+            [1, "snapshotter", "string", ""], [2, "key", "string", ""], [3, "parent", "string", ""],
+        ],
+        "ViewSnapshotResponse": [[1, "mounts", "Mount", "repeated"]],
+        "RemoveSnapshotRequest": [[1, "snapshotter", "string", ""], [2, "key", "string", ""]],
+        "RemoveSnapshotResponse": [],
+    },
+    "enums": {},
+    "services": {
+        "Snapshots": [
+            {"rpc": "View", "request": "ViewSnapshotRequest", "response": "ViewSnapshotResponse"},
+            {"rpc": "Remove", "request": "RemoveSnapshotRequest", "response": "RemoveSnapshotResponse"},
+        ]
+    },
+}  # fmt: skip
 # Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
 ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
@@ -105,6 +128,7 @@ def sources() -> dict[str, str]:
         "etcd": proto(rpc, ("mvcc",)),
         "cri": proto(cri),
         "health": proto(HEALTH),
+        "snapshots": proto(SNAPSHOTS),
     }
 
 

@@ -4,14 +4,16 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.protocol.apiserver_bed import Lab
+from tests.protocol.containerd_bed import Bed, OneNode, clean, needed, one_node
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kybern"
 
@@ -100,3 +102,20 @@ def lab(etcd: Etcd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     found = Lab(tmp_path_factory.mktemp("apiserver"), etcd)
     yield found
     found.stop()
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    """A containerd of the module's own."""
+    found = Bed(Path(tempfile.mkdtemp(prefix="kb-")), needed())
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+async def node(bed: Bed) -> AsyncIterator[OneNode]:
+    """A kubelet on it that leaves nothing behind."""
+    async with one_node(bed) as found:
+        yield found
+    await clean(bed)

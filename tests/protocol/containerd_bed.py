@@ -100,7 +100,15 @@ class Bed:
         static = next(p / "busybox" for p in reversed(find) if (p / "busybox").exists())
         holder = next(p / "catatonit" for p in reversed(find) if (p / "catatonit").exists())
         applets = subprocess.run([static, "--list"], capture_output=True, text=True, check=True, timeout=10)
-        images = (oci.pause(holder.read_bytes()), oci.busybox(static.read_bytes(), applets.stdout.split()))
+        images = (
+            oci.pause(holder.read_bytes()),
+            oci.busybox(static.read_bytes(), applets.stdout.split()),
+            oci.Image(
+                ("docker.io/library/files:1",),
+                (oci.Entry("data"), oci.Entry("data/upper", b"upper\n", mode=0o644)),
+                below=(oci.Entry("data"), oci.Entry("data/lower", b"lower\n", mode=0o644)),
+            ),
+        )
         tarball = self.at / "images.tar"
         tarball.write_bytes(oci.layout(images))
         deadline = time.monotonic() + 20
@@ -138,13 +146,35 @@ def _strategic(old: Any, body: Any) -> Any:
     status = new.get("status", {})
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
-        status["conditions"] = list(
-            (before | {found["type"]: found for found in status["conditions"]}).values()
-        )
+        merged = before | {found["type"]: found for found in status["conditions"]}
+        status["conditions"] = [found for found in merged.values() if "$patch" not in found]
     for name, value in status.items():
         if isinstance(value, list):
             status[name] = [found for found in value if "$patch" not in found]
     return new
+
+
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"]
+
+
+def running(pod: Pod) -> bool:
+    return pod.status.phase == "Running" and all(status.ready for status in pod.status.container_statuses)
+
+
+def first(pod: Pod) -> Any:
+    return pod.status.container_statuses[0]
+
+
+def waits_for(reason: str) -> Callable[[Pod], bool]:
+    """Whether the first container waits for that reason."""
+
+    def check(pod: Pod) -> bool:
+        if not pod.status.container_statuses:
+            return False
+        state = first(pod).state
+        return bool(state.waiting and state.waiting.reason == reason)
+
+    return check
 
 
 def settings(bed: Bed, **more: Any) -> Settings:
@@ -209,11 +239,20 @@ class OneNode:
         assert found is not None
         await self.api.delete(found)
 
-    async def execute(self, name: str, *command: str) -> str:
-        """What a command prints inside the first container of a pod."""
+    async def change(self, name: str, body: dict[str, Any]) -> Pod:
+        """Merge something into a pod, as the API server would on an update of it or of its subresources."""
+        await self.api.request("PATCH", f"/api/v1/namespaces/default/pods/{name}", body)
         found = self.pod(name)
         assert found is not None
-        identity = found.status.container_statuses[0].container_id.partition("://")[2]
+        return found
+
+    async def execute(self, name: str, *command: str, container: str = "") -> str:
+        """What a command prints inside a container of a pod: the first one, or the one that is named."""
+        found = self.pod(name)
+        assert found is not None
+        every = (*found.status.container_statuses, *found.status.ephemeral_container_statuses)
+        chosen = next(status for status in every if container in ("", status.name))
+        identity = chosen.container_id.partition("://")[2]
         _code, output = await self.runtime.execute(identity, command, 10)
         return output.decode().strip()
 

@@ -4,55 +4,28 @@ import asyncio
 import shutil
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Event, Node, Pod
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.rotation import Rotator
-from tests.protocol.containerd_bed import KINDS, Api, Bed, OneNode, clean, needed, one_node
+from tests.protocol.containerd_bed import (
+    KINDS,
+    SLEEP,
+    Api,
+    Bed,
+    OneNode,
+    clean,
+    first,
+    one_node,
+    running,
+    waits_for,
+)
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
-
-SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"]
-
-
-@pytest.fixture(scope="module")
-def bed() -> Iterator[Bed]:
-    at = Path(tempfile.mkdtemp(prefix="kb-"))
-    found = Bed(at, needed())
-    found.start()
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-async def node(bed: Bed) -> AsyncIterator[OneNode]:
-    async with one_node(bed) as found:
-        yield found
-    await clean(bed)
-
-
-def running(pod: Pod) -> bool:
-    return pod.status.phase == "Running" and all(status.ready for status in pod.status.container_statuses)
-
-
-def first(pod: Pod) -> Any:
-    return pod.status.container_statuses[0]
-
-
-def waits_for(reason: str) -> Callable[[Pod], bool]:
-    def check(pod: Pod) -> bool:
-        if not pod.status.container_statuses:
-            return False
-        state = first(pod).state
-        return bool(state.waiting and state.waiting.reason == reason)
-
-    return check
 
 
 async def test_the_node_registers_and_is_ready(node: OneNode) -> None:
@@ -360,3 +333,26 @@ async def test_dead_runs_beyond_the_last_two_are_removed(node: OneNode) -> None:
     left = (await node.runtime.actual(pod.metadata.uid)).instances
     assert len(left) == 2
     assert [run.attempt for run in left] == [2, 1]
+
+
+async def test_an_ephemeral_container_looks_into_a_running_pod(node: OneNode) -> None:
+    await node.add("looked", {"name": "c", "command": ["sh", "-c", "exec sleep 4321"]})
+    before = await node.until("looked", running)
+
+    looking = {
+        "name": "debug", "image": "busybox:1.36", "command": ["sh", "-c", "ps; exec sleep 1234"],
+        "targetContainerName": "c", "terminationMessagePath": "/dev/termination-log",
+    }  # fmt: skip
+    asked = await node.change("looked", {"spec": {"ephemeralContainers": [looking]}})
+    pod = await node.until(
+        "looked",
+        lambda p: any(s.state and s.state.running for s in p.status.ephemeral_container_statuses),
+    )
+
+    assert pod.status.observed_generation == asked.metadata.generation
+    assert "sleep 4321" in await node.execute("looked", "ps", container="debug")
+    assert first(pod).container_id == first(before).container_id
+    assert pod.status.phase == "Running"
+    assert running(pod)
+    about = [e.involved_object.field_path for e in node.api.all(Event) if e.involved_object.name == "looked"]
+    assert "spec.ephemeralContainers{debug}" in about

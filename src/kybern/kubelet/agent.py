@@ -13,10 +13,11 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
-from kybern.kubelet import static
+from kybern.kubelet import resize, static
 from kybern.kubelet.admit import refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
+from kybern.kubelet.resize import Refusal
 from kybern.kubelet.static import Manifests
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
@@ -157,7 +158,7 @@ class Agent:
     def start(self, pod: Pod, *, gone: bool = False) -> None:
         """Give a pod its worker."""
         assert self._tasks is not None
-        worker = Worker(pod, self._here, self._publisher, self._told)
+        worker = Worker(pod, self._here, self._publisher, self._told, self._refuse_resize)
         worker.gone = gone
         fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
         if fresh and not pod.status.container_statuses and self._me.node is not None:
@@ -170,6 +171,24 @@ class Agent:
         before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
         task = self._tasks.create_task(self._live(worker, before))
         self.workers[pod.metadata.uid] = (worker, task)
+
+    def _refuse_resize(self, pod: Pod) -> Refusal | None:
+        """Why a pod cannot have other resources beside the rest of the node."""
+        node = self._me.node
+        if node is None:
+            return None
+        rest = [
+            w.pod
+            for w, _task in self.workers.values()
+            if not w.ending and w.pod.metadata.uid != pod.metadata.uid
+        ]
+        return resize.refusal(pod, rest, node.status.allocatable)
+
+    def retry_resizes(self) -> None:
+        """There may be room now for pods that wait for more resources."""
+        for worker, _task in self.workers.values():
+            if worker.allotment.progress.waits:
+                worker.wake()
 
     async def _live(self, worker: Worker, before: Iterable[asyncio.Task[None]]) -> None:
         """One worker from its beginning to its end; a static pod waits for the one that it replaces."""
@@ -185,6 +204,7 @@ class Agent:
             self.start(worker.pod, gone=worker.gone)
             return
         del self.workers[uid]
+        self.retry_resizes()
 
     def _told(self, pod: Pod) -> Pod | None:
         """Which object of the API server shows a pod."""

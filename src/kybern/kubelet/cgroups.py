@@ -44,6 +44,12 @@ class Cgroups:
         """The pod's cgroup with its limits."""
         name = resources.cgroup_of(pod, self._parent)
         self._make(name)
+        self.limit(pod)
+        return name
+
+    def limit(self, pod: Pod) -> None:
+        """Give the pod's cgroup the limits of the pod. What the kernel refuses is logged: containers have their own."""
+        name = resources.cgroup_of(pod, self._parent)
         whole = resources.total(pod)
         shares = resources.shares(whole.milli_cpu)
         quota = resources.quota(whole.cpu_limit or 0, self._period)
@@ -59,11 +65,17 @@ class Cgroups:
                 },
                 {"cpu.weight": str(weight), "cpu.max": limit},
             )
-        if whole.memory_limit:
-            for tree in self._trees(name, "memory"):
-                text = str(whole.memory_limit)
-                self._write(tree, {"memory.limit_in_bytes": text}, {"memory.max": text})
-        return name
+        for tree in self._trees(name, "memory"):
+            text = str(whole.memory_limit) if whole.memory_limit else ""
+            self._write(tree, {"memory.limit_in_bytes": text or "-1"}, {"memory.max": text or "max"})
+
+    def lift(self, pod: Pod) -> None:
+        """Take the limits of the pod's cgroup away for a moment, so that its containers can be given more than before."""
+        name = resources.cgroup_of(pod, self._parent)
+        for tree in self._trees(name, "cpu"):
+            self._write(tree, {"cpu.cfs_quota_us": "-1"}, {"cpu.max": f"max {self._period}"})
+        for tree in self._trees(name, "memory"):
+            self._write(tree, {"memory.limit_in_bytes": "-1"}, {"memory.max": "max"})
 
     def remove(self, name: str) -> None:
         """Remove a pod's cgroup; one that still has something in it stays."""

@@ -14,7 +14,7 @@ from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
-from kybern.kubelet.plan import containers
+from kybern.kubelet.parts import containers
 from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings
@@ -145,7 +145,11 @@ class Collector:
             self._here.voice.node("Warning", "FreeDiskSpaceFailed", text)
 
     def _used(self, images: Iterable[Image]) -> frozenset[str]:
-        wanted = {with_tag(c.image) for pod in self._agent.pods() for c, _init in containers(pod)}
+        pods = list(self._agent.pods())
+        wanted = {with_tag(c.image) for pod in pods for c, _init in containers(pod)}
+        wanted |= {
+            with_tag(v.image.reference) for pod in pods for v in pod.spec.volumes if v.image is not None
+        }
         running = {i.image for w, _task in self._agent.workers.values() for i in w.actual.instances}
         running |= {i.image_id for w, _task in self._agent.workers.values() for i in w.actual.instances}
         names = wanted | running

@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Container
 from kybern.daemon import upgrade
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.cri import Runtime, RuntimeFailure
-from kybern.kubelet.plan import containers
+from kybern.kubelet.parts import containers
 from kybern.kubelet.worker import Worker
 
 # By which parameters an API server asks for streams; the API's own names are understood, too.

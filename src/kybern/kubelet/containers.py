@@ -18,9 +18,11 @@ from kybern.api.core_v1 import (
     ContainerUser,
     LinuxContainerUser,
     PodStatus,
+    ResourceRequirements,
     VolumeMountStatus,
 )
 from kybern.kubelet import plan
+from kybern.kubelet.parts import ephemeral, is_sidecar, kind_of
 from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.runtime import Instance, RunState
 
@@ -37,13 +39,16 @@ class Reasons:
 
 
 def statuses(facts: Facts, reasons: Reasons, before: PodStatus) -> tuple[tuple[ContainerStatus, ...], ...]:
-    """Those of init containers and those of all others. ``before`` is what was last told."""
+    """Those of init containers, of all others, of ephemeral ones. ``before`` is what was last told."""
     spec = facts.pod.spec
     initialized = _initialized(facts)
     default = "PodInitializing" if spec.init_containers and not initialized else "ContainerCreating"
     inits = _each(facts, reasons, before.init_container_statuses, spec.init_containers, "PodInitializing")
     others = _each(facts, reasons, before.container_statuses, spec.containers, default)
-    return tuple(inits), tuple(others)
+    added = _each(
+        facts, reasons, before.ephemeral_container_statuses, ephemeral(facts.pod), "ContainerCreating"
+    )
+    return tuple(inits), tuple(others), tuple(added)
 
 
 def _initialized(facts: Facts) -> bool:
@@ -51,7 +56,7 @@ def _initialized(facts: Facts) -> bool:
     for container in facts.pod.spec.init_containers:
         run = facts.actual.latest(container.name)
         ended_well = run is not None and run.state is RunState.EXITED and run.exit_code == 0
-        if not ended_well and not (plan.is_sidecar(container) and plan.has_started(facts, container, run)):
+        if not ended_well and not (is_sidecar(container) and plan.has_started(facts, container, run)):
             return False
     return True
 
@@ -107,7 +112,7 @@ def _of_runs(
     run = runs[0]
     state = state_of(run, reasons.runtime)
     last = state_of(runs[1], reasons.runtime) if len(runs) > 1 else _kept(run, old, reasons)
-    if not run.running and not reasons.ending and plan.runs_again(facts.pod, container, run):
+    if not run.running and not reasons.ending and plan.runs_again(facts, container, run):
         reason, message = reasons.waiting.get(container.name, ("", ""))
         if reason:
             last = state if state.terminated is not None else last
@@ -117,9 +122,14 @@ def _of_runs(
         name=container.name, state=state, last_state=last, restart_count=run.attempt,
         ready=_ready(facts, container, run, started), started=started, image=run.image or container.image,
         image_id=run.image_id, container_id=f"{reasons.runtime}://{run.id}", user=_user(run),
-        volume_mounts=tuple(_mounts(container)), resources=container.resources,
+        volume_mounts=tuple(_mounts(container)), resources=_got(facts, container, run),
         allocated_resources=container.resources.requests if container.resources else {},
     )  # fmt: skip
+
+
+def _got(facts: Facts, container: Container, run: Instance) -> ResourceRequirements | None:
+    """What a container has: what was granted, unless it still runs with what it got before."""
+    return facts.actuated.get(container.name, container.resources) if run.running else container.resources
 
 
 def _kept(run: Instance, old: ContainerStatus | None, reasons: Reasons) -> ContainerState:
@@ -135,11 +145,11 @@ def _kept(run: Instance, old: ContainerStatus | None, reasons: Reasons) -> Conta
 
 def _ready(facts: Facts, container: Container, run: Instance, started: bool) -> bool:
     """Init containers are ready once they ended well; others when they run and their probe says so."""
-    if any(container.name == init.name for init in facts.pod.spec.init_containers) and not plan.is_sidecar(
+    if any(container.name == init.name for init in facts.pod.spec.init_containers) and not is_sidecar(
         container
     ):
         return run.state is RunState.EXITED and run.exit_code == 0
-    if not run.running or not started:
+    if not run.running or not started or kind_of(facts.pod, container.name) == "ephemeralContainers":
         return False
     return container.readiness_probe is None or facts.health.get(run.id, Health()).ready is True
 

@@ -6,6 +6,7 @@ message) is asked for once and remembered.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
@@ -15,6 +16,8 @@ import grpc.aio
 
 from kybern._proto import cri_pb2 as pb
 from kybern._proto import cri_pb2_grpc as rpc
+from kybern._proto import snapshots_pb2 as own
+from kybern._proto import snapshots_pb2_grpc as own_rpc
 from kybern.kubelet import labels
 from kybern.kubelet.convert import Image, exact, image_of, instance_of
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
@@ -200,6 +203,16 @@ class Runtime:
             if problem.code != "NOT_FOUND":
                 raise
 
+    async def update_container(self, identity: str, linux: Any) -> None:
+        """Give a running container other limits; ``linux`` is a LinuxContainerResources."""
+        request = pb.UpdateContainerResourcesRequest(container_id=identity, linux=linux)
+        await self.call("UpdateContainerResources", request, self._long)
+
+    async def memory_of(self, identity: str) -> int:
+        """Bytes of memory that a container uses; 0 when the runtime does not say."""
+        answer = await self.call("ContainerStats", pb.ContainerStatsRequest(container_id=identity))
+        return int(answer.stats.memory.usage_bytes.value)
+
     async def remove_container(self, identity: str) -> None:
         await self.call("RemoveContainer", pb.RemoveContainerRequest(container_id=identity))
         self._ended.pop(identity, None)
@@ -230,6 +243,22 @@ class Runtime:
 
     async def remove_image(self, identity: str) -> None:
         await self.call_images("RemoveImage", pb.RemoveImageRequest(image=pb.ImageSpec(image=identity)))
+
+    # -- containerd's own API, for what its CRI cannot (``image_volumes.py``) ----------------------------------------
+
+    async def view(self, snapshotter: str, key: str, parent: str) -> list[tuple[str, str, tuple[str, ...]]]:
+        """The mounts (kind, source, options) that show the files of a layer and of those below it."""
+        request = own.ViewSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent)
+        answer = await self._called(self._own("View"), request, _PATIENCE)
+        return [(found.type, found.source, tuple(found.options)) for found in answer.mounts]
+
+    async def remove_view(self, snapshotter: str, key: str) -> None:
+        request = own.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
+        await self._called(self._own("Remove"), request, _PATIENCE)
+
+    def _own(self, method: str) -> Any:
+        call = getattr(own_rpc.SnapshotsStub(self._channel), method)
+        return functools.partial(call, metadata=(("containerd-namespace", "k8s.io"),))
 
     async def image_directory(self) -> str:
         """Where the runtime keeps images, for the free space there; empty when it does not say."""

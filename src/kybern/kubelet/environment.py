@@ -40,6 +40,11 @@ def expand(text: str, known: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replaced, text)
 
 
+def references(text: str) -> frozenset[str]:
+    """The names that a text refers to."""
+    return frozenset(found[2] for found in _REFERENCE.finditer(text) if found[1] != "$")
+
+
 def environment(pod: Pod, container: Container, sources: Sources) -> dict[str, str]:
     """All variables; later ones win, and may refer to those before them."""
     services = service_variables(pod, sources.services)

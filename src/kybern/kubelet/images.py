@@ -43,7 +43,7 @@ class Images:
     async def ensure(
         self, pod: Pod, container: Container, secrets: tuple[Secret, ...], sandbox_config: Any
     ) -> Image:
-        """The container's image; raises NoImage."""
+        """The image that a container asks for; raises NoImage."""
         name = with_tag(container.image)
         try:
             present = await self._runtime.image(name)

@@ -16,9 +16,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.backoff import Delay, remaining
 from kybern.kubelet.labels import spec_hash
+from kybern.kubelet.parts import containers, ephemeral, is_sidecar
+from kybern.kubelet.resize import decreases_first, needs
 from kybern.kubelet.runtime import Actual, Instance, RunState
 
 
@@ -33,13 +35,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by the name of a container."""
+    """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by the name of a container.
+
+    ``pod`` asks for what it was granted; ``actuated`` is what containers got before that, where it was something else.
+    """
 
     pod: Pod
     actual: Actual
     now: datetime
     health: Mapping[str, Health] = field(default_factory=dict)
     delays: Mapping[str, Delay] = field(default_factory=dict)
+    actuated: Mapping[str, ResourceRequirements] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,14 @@ class Hold:
     delay: float
 
 
-type Action = StopPod | MakeSandbox | Start | Stop | Hold
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Give running containers the resources that the pod was granted, in this order."""
+
+    runs: tuple[tuple[Container, Instance], ...]
+
+
+type Action = StopPod | MakeSandbox | Start | Stop | Hold | Resize
 
 
 def plan(facts: Facts) -> Iterator[Action]:
@@ -100,6 +113,37 @@ def plan(facts: Facts) -> Iterator[Action]:
     if initialized:
         for container in facts.pod.spec.containers:
             yield from _keep(facts, container, init=False)
+    yield from _ephemeral(facts)
+    updates = tuple(_updates(facts))
+    if updates:
+        yield Resize(updates)
+
+
+def _ephemeral(facts: Facts) -> Iterator[Action]:
+    """They run once, whatever else the pod is at, and are never run again."""
+    for container in ephemeral(facts.pod):
+        if facts.actual.latest(container.name) is None:
+            yield Start(container, 0)
+
+
+def _need(facts: Facts, container: Container) -> str:
+    before = facts.actuated.get(container.name)
+    return "" if before is None else needs(container, before)
+
+
+def _updates(facts: Facts) -> Iterator[tuple[Container, Instance]]:
+    """Running containers that get other resources without being run again."""
+    every = (*facts.pod.spec.init_containers, *facts.pod.spec.containers)
+    for container in decreases_first(every, facts.actuated):
+        instance = facts.actual.here(container.name)
+        if instance is not None and instance.running and _need(facts, container) == "update":
+            yield container, instance
+
+
+def resizing(facts: Facts) -> bool:
+    """Whether a running container has not got what it was granted."""
+    found = ((facts.actual.here(c.name), c) for c, _init in containers(facts.pod))
+    return any(run is not None and run.running and bool(_need(facts, c)) for run, c in found)
 
 
 def _why_another_sandbox(facts: Facts) -> str | None:
@@ -121,13 +165,8 @@ def _worth_a_sandbox(facts: Facts) -> bool:
         return True
     if spec.restart_policy == "Never":
         return False
-    left = [c for c in spec.containers if _runs_again(facts.pod, c, actual.latest(c.name))]
+    left = [c for c in spec.containers if _runs_again(facts, c, actual.latest(c.name))]
     return bool(left) or not any(actual.latest(container.name) for container in spec.containers)
-
-
-def is_sidecar(container: Container) -> bool:
-    """An init container that goes on running beside the others."""
-    return container.restart_policy == "Always"
 
 
 def _inits(facts: Facts) -> Generator[Action, None, bool]:
@@ -169,7 +208,7 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
         yield Stop(instance, container, message)
         return
     before = facts.actual.latest(container.name)
-    if not _runs_again(facts.pod, container, instance, init=init):
+    if not _runs_again(facts, container, instance, init=init):
         return
     attempt = 0 if before is None else before.attempt + 1
     if before is None or before.finished_at is None:
@@ -192,6 +231,8 @@ def _why_stop(facts: Facts, container: Container, instance: Instance) -> Stop | 
         message, probe = f"Container {name} failed liveness probe", "liveness"
     elif health.started is False:
         message, probe = f"Container {name} failed startup probe", "startup"
+    elif _need(facts, container) == "restart":
+        return Stop(instance, container, f"Container {name} resize requires restart")
     else:
         return None
     if policy_of(facts.pod, container) != "Never":
@@ -204,9 +245,10 @@ def policy_of(pod: Pod, container: Container) -> str:
     return container.restart_policy or pod.spec.restart_policy or "Always"
 
 
-def _runs_again(pod: Pod, container: Container, instance: Instance | None, *, init: bool = False) -> bool:
+def _runs_again(facts: Facts, container: Container, instance: Instance | None, *, init: bool = False) -> bool:
     """Whether a container that does not run shall be run (again)."""
-    if instance is None or instance.state is not RunState.EXITED:
+    pod = facts.pod
+    if instance is None or instance.state is not RunState.EXITED or _need(facts, container) == "restart":
         return True
     for rule in container.restart_policy_rules:
         codes = rule.exit_codes
@@ -220,10 +262,10 @@ def _runs_again(pod: Pod, container: Container, instance: Instance | None, *, in
     return policy == "Always" or (policy == "OnFailure" and instance.exit_code != 0)
 
 
-def runs_again(pod: Pod, container: Container, instance: Instance | None) -> bool:
+def runs_again(facts: Facts, container: Container, instance: Instance | None) -> bool:
     """The same for whoever describes the pod."""
-    init = any(container.name == found.name for found in pod.spec.init_containers)
-    return _runs_again(pod, container, instance, init=init)
+    init = any(container.name == found.name for found in facts.pod.spec.init_containers)
+    return _runs_again(facts, container, instance, init=init)
 
 
 def deadline(pod: Pod, started: datetime | None) -> datetime | None:
@@ -237,11 +279,3 @@ def wake_after(actions: Iterable[Action]) -> float | None:
     """Seconds after which to look again, when only time has to pass."""
     holds = [action.seconds for action in actions if isinstance(action, Hold)]
     return min(holds) if holds else None
-
-
-def containers(pod: Pod) -> Iterator[tuple[Container, bool]]:
-    """All containers of a pod in their order; the second value tells init containers."""
-    for container in pod.spec.init_containers:
-        yield container, True
-    for container in pod.spec.containers:
-        yield container, False

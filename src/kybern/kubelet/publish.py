@@ -29,6 +29,14 @@ def patch_of(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | None:
     changed = difference(msgspec.json.decode(encode(old)), msgspec.json.decode(encode(new)))
     if not changed:
         return None
+    kept = {condition.type for condition in new.conditions}
+    gone = [found.type for found in old.conditions if found.type not in kept]
+    if gone:
+        # The list is merged by type: what is not there any more must be named.
+        changed["conditions"] = [
+            *(changed.get("conditions") or ()),
+            *({"type": name, "$patch": "delete"} for name in gone),
+        ]
     for name in _REPLACED:
         if isinstance(changed.get(name), list):
             changed[name] = [{"$patch": "replace"}, *changed[name]]

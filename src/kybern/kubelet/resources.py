@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet.plan import is_sidecar
+from kybern.kubelet.parts import is_sidecar
 from kybern.machinery.quantity import Quantity, parse
 
 PERIOD = 100_000

@@ -53,12 +53,15 @@ def verify_user(pod: Pod, container: Container, image_uid: int | None, image_use
         raise Refused(f"container has runAsNonRoot and image will run as root {shown}")
 
 
-def namespaces(pod: Pod, *, shared_pid: bool = False) -> Any:
-    """Which namespaces are the node's, the pod's, the container's own."""
+def namespaces(pod: Pod, target: str = "") -> Any:
+    """Which namespaces are the node's, the pod's, the container's own. ``target``: whose processes it shall see."""
     spec = pod.spec
-    pid = pb.NODE if spec.host_pid else pb.POD if spec.share_process_namespace or shared_pid else pb.CONTAINER
+    pid = pb.NODE if spec.host_pid else pb.POD if spec.share_process_namespace else pb.CONTAINER
     return pb.NamespaceOption(
-        network=pb.NODE if spec.host_network else pb.POD, ipc=pb.NODE if spec.host_ipc else pb.POD, pid=pid
+        network=pb.NODE if spec.host_network else pb.POD,
+        ipc=pb.NODE if spec.host_ipc else pb.POD,
+        pid=pb.TARGET if target and pid == pb.CONTAINER else pid,
+        target_id=target if pid == pb.CONTAINER else "",
     )
 
 
@@ -101,13 +104,15 @@ def _selinux(made: Any, options: Any) -> None:
         )
 
 
-def container_context(pod: Pod, container: Container, image_uid: int | None, image_user: str) -> Any:
+def container_context(
+    pod: Pod, container: Container, image_uid: int | None, image_user: str, target: str = ""
+) -> Any:
     """The container's LinuxContainerSecurityContext."""
     own, whole = of_container(container), of_pod(pod)
     privileged = bool(own.privileged)
     profile = own.seccomp_profile or whole.seccomp_profile
     made = pb.LinuxContainerSecurityContext(
-        namespace_options=namespaces(pod),
+        namespace_options=namespaces(pod, target),
         privileged=privileged,
         readonly_rootfs=bool(own.read_only_root_filesystem),
         no_new_privs=own.allow_privilege_escalation is False,

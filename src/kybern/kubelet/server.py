@@ -19,7 +19,7 @@ from kybern.kubelet.access import Access
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
-from kybern.kubelet.plan import containers
+from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Instance
 from kybern.kubelet.stats import Stats
 from kybern.kubelet.surroundings import Surroundings
@@ -149,7 +149,11 @@ class Server:
 
 
 def _status(worker: Worker, name: str) -> ContainerStatus | None:
-    every = (*worker.status.init_container_statuses, *worker.status.container_statuses)
+    every = (
+        *worker.status.init_container_statuses,
+        *worker.status.container_statuses,
+        *worker.status.ephemeral_container_statuses,
+    )
     return next((status for status in every if status.name == name), None)
 
 

@@ -34,13 +34,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """One mount of a container: a path of the node at a path inside."""
+    """One mount of a container: a path of the node, or an image (and a path in it), at a path inside."""
 
     inside: str
     outside: str
     read_only: bool = False
     propagation: str = ""
     recursive: bool = False
+    image: str = ""
+    below: str = ""
 
 
 def log_directory(pod: Pod, root: str) -> str:
@@ -108,6 +110,7 @@ class Prepared:
     image_uid: int | None = None
     image_user: str = ""
     asked_image: str = ""
+    target: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -128,7 +131,9 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         tty=bool(container.tty),
         linux=pb.LinuxContainerConfig(
             resources=container_resources(pod, container, machine),
-            security_context=security.container_context(pod, container, ready.image_uid, ready.image_user),
+            security_context=security.container_context(
+                pod, container, ready.image_uid, ready.image_user, ready.target
+            ),
         ),
     )
     if container.lifecycle is not None and container.lifecycle.stop_signal:
@@ -143,6 +148,8 @@ def _mount(bind: Bind) -> Any:
         readonly=bind.read_only,
         propagation=_PROPAGATION[bind.propagation],
         recursive_read_only=bind.recursive,
+        image=pb.ImageSpec(image=bind.image) if bind.image else None,
+        image_sub_path=bind.below,
     )
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
-from kybern.kubelet import hooks, names
+from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images import NoImage
 from kybern.kubelet.labels import is_static
+from kybern.kubelet.parts import target_of
 from kybern.kubelet.plan import Start
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.security import Refused, verify_user
@@ -25,6 +26,7 @@ from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory,
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.binds import binds
 from kybern.kubelet.volumes.plugin import CannotMount
+from kybern.machinery.struct import replace
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,17 @@ def _config(pod: Pod, attempt: int, here: Surroundings) -> Any:
     if warning:
         here.voice.pod(pod, "Warning", "MissingClusterDNS", f"pod: {_shown(pod)}. {warning}")
     return sandbox_config(pod, attempt, resolver, here.machine)
+
+
+def _target(pod: Pod, container: Container, actual: Actual) -> str:
+    """The id of the container whose processes an ephemeral one shall see."""
+    name = target_of(pod, container.name)
+    if not name:
+        return ""
+    found = actual.here(name)
+    if found is None or not found.running:
+        raise Missing(f"unable to find target container {name}")
+    return found.id
 
 
 def _shown(pod: Pod) -> str:
@@ -99,11 +112,13 @@ class Starter:
         assert sandbox is not None
         config = _config(pod, sandbox.attempt, here)
         try:
-            image = await here.images.ensure(pod, container, await pull_secrets(pod, here), config)
+            logins = await pull_secrets(pod, here)
+            shown = await self._image_volumes(container, logins, config)
+            image = await here.images.ensure(pod, container, logins, config)
         except NoImage as problem:
             self._failed(container, f"Error: {problem.reason}", quiet=problem.reason == "ErrImagePull")
             raise CannotStart(problem.reason, str(problem)) from problem
-        ready = await self._prepared(action, actual, image)
+        ready = await self._prepared(action, actual, image, shown)
         made = container_config(pod, container, ready, here.machine)
         identity = await self._create(container, sandbox.id, made, config)
         await self._run(container, identity, action.attempt)
@@ -113,19 +128,52 @@ class Starter:
         if not quiet:
             self._here.voice.container(self._pod, container, "Warning", "Failed", text)
 
-    async def _prepared(self, action: Start, actual: Actual, image: Image) -> Prepared:
+    async def _image_volumes(
+        self, container: Container, logins: tuple[Secret, ...], config: Any
+    ) -> dict[str, str]:
+        """Have the images of its volumes; those that the runtime shall mount, by the volume's name."""
+        wanted = {mount.name for mount in container.volume_mounts}
+        runtime, left = self._here.runtime, {}
+        for volume in self._pod.spec.volumes:
+            if volume.image is None or volume.name not in wanted:
+                continue
+            asked = replace(
+                container, image=volume.image.reference, image_pull_policy=volume.image.pull_policy
+            )
+            found = await self._here.images.ensure(self._pod, asked, logins, config)
+            if image_volumes.by_runtime(runtime.name, runtime.version):
+                left[volume.name] = found.id
+                continue
+            try:
+                await image_volumes.show(runtime, found.id, self._volumes[volume.name])
+            except CannotMount as problem:
+                self._failed(container, f"Error: {problem}")
+                raise CannotStart("CreateContainerError", str(problem)) from problem
+        return left
+
+    async def _prepared(
+        self, action: Start, actual: Actual, image: Image, shown: Mapping[str, str]
+    ) -> Prepared:
         pod, container, here = self._pod, action.container, self._here
         try:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
-            mounts = await asyncio.to_thread(self._binds, container, actual, variables)
+            mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
+            target = _target(pod, container, actual)
         except (Missing, Refused, CannotMount, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
         await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
         return Prepared(
-            image.id, action.attempt, variables, tuple(mounts), image.uid, image.username, container.image
+            image.id,
+            action.attempt,
+            variables,
+            tuple(mounts),
+            image.uid,
+            image.username,
+            container.image,
+            target,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:
@@ -149,9 +197,12 @@ class Starter:
             text = "services have not yet been read at least once, cannot construct envvars"
             raise Missing(text) from problem
 
-    def _binds(self, container: Container, actual: Actual, variables: Mapping[str, str]) -> list[Bind]:
+    def _binds(
+        self, container: Container, actual: Actual, variables: Mapping[str, str], shown: Mapping[str, str]
+    ) -> list[Bind]:
         """Volumes, /etc/hosts and the file for the container's last words."""
-        found = list(binds(container, self._volumes, variables))
+        home = self._here.volumes.home(self._pod.metadata.uid)
+        found = list(binds(container, self._volumes, variables, home, shown))
         inside = {bind.inside for bind in found}
         found += (bind for bind in self._own_files(container, actual) if bind.inside not in inside)
         return found

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from kybern.api.core_v1 import Container, ContainerStatus, HostIP, PodCondition, PodIP, PodStatus
 from kybern.kubelet import plan
 from kybern.kubelet.containers import Reasons, statuses
+from kybern.kubelet.parts import is_sidecar
 from kybern.kubelet.plan import Facts
+from kybern.kubelet.resize import IN_PROGRESS, PENDING, Progress
+from kybern.kubelet.resize import conditions as of_resize
 from kybern.machinery.struct import replace
 
 FINISHED = ("Succeeded", "Failed")
 READY_TO_START, INITIALIZED, READY = "PodReadyToStartContainers", "Initialized", "Ready"
 CONTAINERS_READY, SCHEDULED = "ContainersReady", "PodScheduled"
 
-OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED})
+OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, PENDING, IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,12 @@ class Situation:
     host_ips: tuple[str, ...] = ()
     reasons: Reasons = field(default_factory=Reasons)
     verdict: Verdict | None = None
+    resize: Progress = field(default_factory=Progress)
 
 
 def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatus:
     """The whole status. ``before`` is what was last told of the pod."""
-    inits, others = statuses(facts, situation.reasons, before)
+    inits, others, added = statuses(facts, situation.reasons, before)
     computed = phase(facts, inits, others)
     if situation.verdict is not None:
         computed = "Failed"
@@ -56,6 +60,7 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         message=situation.verdict.message if situation.verdict else before.message,
         init_container_statuses=inits,
         container_statuses=others,
+        ephemeral_container_statuses=added,
         host_ip=situation.host_ips[0] if situation.host_ips else "",
         host_ips=tuple(HostIP(ip=ip) for ip in situation.host_ips),
         pod_ip=ips[0] if ips else "",
@@ -63,7 +68,7 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         start_time=before.start_time or facts.now.replace(microsecond=0),
         observed_generation=facts.pod.metadata.generation,
     )
-    return replace(status, conditions=tuple(_conditions(facts, status, before)))
+    return replace(status, conditions=tuple(_conditions(facts, situation, status, before)))
 
 
 def _ips(facts: Facts, situation: Situation, before: PodStatus) -> tuple[str, ...]:
@@ -132,7 +137,7 @@ def _after_the_end(facts: Facts, containers: tuple[Container, ...], count: _Coun
     """All containers stopped: whether the pod is over, and how."""
     latest = [(container, facts.actual.latest(container.name)) for container in containers]
     if facts.pod.metadata.deletion_timestamp is None and any(
-        run is None or plan.runs_again(facts.pod, container, run) for container, run in latest
+        run is None or plan.runs_again(facts, container, run) for container, run in latest
     ):
         return "Running"
     return "Succeeded" if count.succeeded == count.stopped else "Failed"
@@ -150,7 +155,7 @@ def _incomplete(facts: Facts, inits: tuple[ContainerStatus, ...]) -> list[str]:
     """Names of init containers that hold the others up."""
     found = []
     for container, status in zip(facts.pod.spec.init_containers, inits, strict=True):
-        done = status.started if plan.is_sidecar(container) else status.ready
+        done = status.started if is_sidecar(container) else status.ready
         if not done:
             found.append(container.name)
     return found
@@ -159,13 +164,15 @@ def _incomplete(facts: Facts, inits: tuple[ContainerStatus, ...]) -> list[str]:
 def _init_failed(facts: Facts, inits: tuple[ContainerStatus, ...]) -> bool:
     for container, status in zip(facts.pod.spec.init_containers, inits, strict=True):
         ended = status.state.terminated if status.state is not None else None
-        final = not plan.is_sidecar(container) and plan.policy_of(facts.pod, container) == "Never"
+        final = not is_sidecar(container) and plan.policy_of(facts.pod, container) == "Never"
         if ended is not None and ended.exit_code != 0 and final:
             return True
     return False
 
 
-def _conditions(facts: Facts, status: PodStatus, before: PodStatus) -> Iterator[PodCondition]:
+def _conditions(
+    facts: Facts, situation: Situation, status: PodStatus, before: PodStatus
+) -> Iterator[PodCondition]:
     """Ours in upstream's order, then those of others."""
     sandbox = facts.actual.ready_sandbox
     placed = sandbox is not None and (sandbox.host_network or bool(sandbox.ips))
@@ -178,10 +185,12 @@ def _conditions(facts: Facts, status: PodStatus, before: PodStatus) -> Iterator[
         PodCondition(type=SCHEDULED, status="True"),
     )
     old = {condition.type: condition for condition in before.conditions}
+    for condition in of_resize(situation.resize):
+        generation = condition.observed_generation
+        yield replace(_timed(facts, condition, old.get(condition.type)), observed_generation=generation)
     for condition in made:
         yield _timed(facts, condition, old.get(condition.type))
-    names = {condition.type for condition in made}
-    yield from (condition for condition in before.conditions if condition.type not in names)
+    yield from (condition for condition in before.conditions if condition.type not in OURS)
 
 
 def _timed(facts: Facts, new: PodCondition, old: PodCondition | None) -> PodCondition:
@@ -217,7 +226,7 @@ def _containers_ready(facts: Facts, status: PodStatus) -> PodCondition:
 
 def _unready(facts: Facts, status: PodStatus) -> Iterator[str]:
     pairs = zip(facts.pod.spec.init_containers, status.init_container_statuses, strict=True)
-    sidecars = [found for container, found in pairs if plan.is_sidecar(container)]
+    sidecars = [found for container, found in pairs if is_sidecar(container)]
     yield from (found.name for found in [*sidecars, *status.container_statuses] if not found.ready)
 
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
+from kybern.kubelet.allotment import Allotment, CannotResize
 from kybern.kubelet.backoff import Delay, longer
-from kybern.kubelet.plan import Action, Hold, MakeSandbox, Start, Stop, StopPod
+from kybern.kubelet.plan import Action, Hold, MakeSandbox, Resize, Start, Stop, StopPod
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.start import CannotStart, Starter, make_sandbox
 from kybern.kubelet.stop import CannotStop, grace_of, stop_container, stop_pod
@@ -28,8 +29,9 @@ def shown(seconds: float) -> str:
 class Steps:
     """The acts of one pod's worker."""
 
-    def __init__(self, here: Surroundings) -> None:
+    def __init__(self, here: Surroundings, allotment: Allotment) -> None:
         self._here = here
+        self._allotment = allotment
         self.delays: dict[str, Delay] = {}
         self.waiting: dict[str, tuple[str, str]] = {}
 
@@ -47,6 +49,9 @@ class Steps:
                 if not isinstance(action, Start):
                     break
                 self.waiting[action.container.name] = (problem.reason, str(problem))
+            except CannotResize as problem:
+                well = False
+                self._allotment.failed(pod, problem)
             except CannotStop as problem:
                 self._here.voice.pod(pod, "Warning", "FailedKillPod", f"error killing pod: {problem}")
                 return False
@@ -64,6 +69,9 @@ class Steps:
                 await self._start(pod, action, actual, volumes)
             case Stop():
                 await self._stop(pod, action, actual)
+            case Resize():
+                here = self._here
+                await self._allotment.act(pod, action, here.runtime, here.cgroups, here.machine)
             case Hold(container, _seconds, delay):
                 meta = pod.metadata
                 whole = f"{meta.name}_{meta.namespace}({meta.uid})"
@@ -77,6 +85,7 @@ class Steps:
         if action.restart:
             self.delays[name] = longer(self.delays.get(name), datetime.now(UTC))
         await Starter(pod, self._here, volumes).start(action, actual)
+        await self._allotment.has(name)
         self.waiting.pop(name, None)
 
     async def _stop(self, pod: Pod, action: Stop, actual: Actual) -> None:

@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet import hooks
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.labels import GRACE, number
-from kybern.kubelet.plan import containers, is_sidecar
+from kybern.kubelet.parts import containers, is_sidecar
 from kybern.kubelet.runtime import Actual, Instance, RunState
 from kybern.kubelet.surroundings import Surroundings
 

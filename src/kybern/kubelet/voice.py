@@ -4,6 +4,7 @@ from typing import Protocol
 
 from kybern.api.core_v1 import Container, Node, ObjectReference, Pod
 from kybern.kubelet.labels import is_static
+from kybern.kubelet.parts import kind_of
 from kybern.machinery.struct import Object
 
 
@@ -24,8 +25,7 @@ class Voice:
         self._recorder.emit(_reference(pod), type, reason, message)
 
     def container(self, pod: Pod, container: Container, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
-        init = any(container.name == found.name for found in pod.spec.init_containers)
-        path = f"spec.{'initContainers' if init else 'containers'}{{{container.name}}}"
+        path = f"spec.{kind_of(pod, container.name)}{{{container.name}}}"
         self._recorder.emit(_reference(pod, path), type, reason, message)
 
     def node(self, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word

@@ -19,13 +19,15 @@ from typing import Any
 
 from kybern.api.core_v1 import Pod, PodStatus
 from kybern.kubelet import status as describing
+from kybern.kubelet.allotment import Allotment
 from kybern.kubelet.containers import Reasons
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.ending import Ending
 from kybern.kubelet.labels import is_static
-from kybern.kubelet.plan import Facts, Hold, deadline, plan, wake_after
+from kybern.kubelet.plan import Facts, Hold, deadline, plan, resizing, wake_after
 from kybern.kubelet.probes.prober import Prober
 from kybern.kubelet.publish import Publisher, finished
+from kybern.kubelet.resize import Refusal
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.status import FINISHED, Situation, Verdict, status_of
 from kybern.kubelet.steps import Steps
@@ -38,17 +40,29 @@ log = logging.getLogger(__name__)
 _RETRY = 10.0
 _FIRST_MOUNT, _LAST_MOUNT = 0.5, 122.0
 _REFRESH = 60.0
+# How often a resize is tried again that waits for room on the node (upstream's initialRetryDelay).
+_RESIZE_AGAIN = 30.0
 # More steps than any plan needs; a plan that never comes to rest must not turn into a busy loop.
 _STEPS = 50
 
 
 class Worker:
-    """One pod. ``told`` gives the API's object to tell the status of: the pod, or a static pod's mirror."""
+    """One pod. ``told`` gives the API's object to tell the status of: the pod, or a static pod's mirror.
+
+    ``wanted`` is the pod as its source has it; ``pod`` asks for the resources that it was granted.
+    """
 
     def __init__(
-        self, pod: Pod, here: Surroundings, publisher: Publisher, told: Callable[[Pod], Pod | None]
+        self,
+        pod: Pod,
+        here: Surroundings,
+        publisher: Publisher,
+        told: Callable[[Pod], Pod | None],
+        refuse: Callable[[Pod], Refusal | None],
     ) -> None:
-        self.pod = pod
+        self.allotment = Allotment(here.volumes.home(pod.metadata.uid), here.voice, refuse)
+        self.wanted = pod
+        self.pod = self.allotment.granted(pod)
         self.gone = False
         self.verdict: Verdict | None = None
         self.status: PodStatus = pod.status
@@ -59,7 +73,7 @@ class Worker:
         self._told = told
         self._woken = asyncio.Event()
         self._must_end = asyncio.Event()
-        self._steps = Steps(here)
+        self._steps = Steps(here, self.allotment)
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
         self._mount_delay = _FIRST_MOUNT
@@ -73,7 +87,8 @@ class Worker:
 
     def update(self, pod: Pod) -> None:
         """The pod's source has another state of it."""
-        before, self.pod = self.pod, pod
+        before, self.wanted = self.wanted, pod
+        self.pod = self.allotment.granted(pod)
         if pod.metadata.deletion_timestamp is not None:
             self.end()
         if _others_part(before) != _others_part(pod):
@@ -140,6 +155,8 @@ class Worker:
 
     async def _sync(self) -> float | None:
         """As many steps as it takes to come to rest. Seconds after which to look again."""
+        if await self.allotment.consider(self.wanted):
+            self.pod = self.allotment.granted(self.wanted)
         await self.observe()
         if self._finish():
             return None
@@ -156,9 +173,16 @@ class Worker:
             if not well:
                 return self._here.images.wait(self.pod.metadata.uid) or _RETRY
             if not done:
+                await self._resized()
                 return self._next(wake_after(actions))
         log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
         return _RETRY
+
+    async def _resized(self) -> None:
+        """At rest: a resize is over when no running container lacks anything."""
+        if self.allotment.progress.generation is not None and not resizing(self.facts()):
+            await self.allotment.done(self.pod)
+            self.describe()
 
     async def observe(self, *, ending: bool = False) -> None:
         """Look at the runtime, adjust the probes, and tell what there is."""
@@ -167,14 +191,21 @@ class Worker:
         self.describe(ending=ending)
 
     def facts(self) -> Facts:
-        return Facts(self.pod, self.actual, datetime.now(UTC), self.prober.health, self._steps.delays)
+        return Facts(
+            self.pod,
+            self.actual,
+            datetime.now(UTC),
+            self.prober.health,
+            self._steps.delays,
+            self.allotment.actuated,
+        )
 
     def describe(self, *, ending: bool = False, final: bool = False) -> None:
         """Bring the status up to date and hand it on."""
         if self.gone:
             return
         reasons = Reasons(self._steps.waiting, self._here.runtime.name, ending)
-        situation = Situation(self._here.host_ips, reasons, self.verdict)
+        situation = Situation(self._here.host_ips, reasons, self.verdict, self.allotment.progress)
         before = replace(self.status, conditions=self._merged_conditions())
         self.status = status_of(self.facts(), situation, before)
         if final:
@@ -185,9 +216,8 @@ class Worker:
 
     def _merged_conditions(self) -> tuple[Any, ...]:
         """Our own as last described; those of others as the API server has them now."""
-        ours = {condition.type for condition in self.status.conditions} & describing.OURS
-        others = [condition for condition in self.pod.status.conditions if condition.type not in ours]
-        return (*(c for c in self.status.conditions if c.type in ours), *others)
+        others = [found for found in self.pod.status.conditions if found.type not in describing.OURS]
+        return (*(c for c in self.status.conditions if c.type in describing.OURS), *others)
 
     def _finish(self) -> bool:
         """Whether the pod is over by itself: its containers ended, or its time is up."""
@@ -225,6 +255,8 @@ class Worker:
     def _next(self, seconds: float | None) -> float | None:
         """The earliest of: a delay that ends, volumes to be written again, the deadline."""
         waits = [seconds] if seconds is not None else []
+        if self.allotment.progress.waits:
+            waits.append(_RESIZE_AGAIN)
         if self.pod.spec.volumes:
             waits.append(max(1.0, self._refresh_at - asyncio.get_running_loop().time()))
         limit = deadline(self.pod, self.status.start_time)

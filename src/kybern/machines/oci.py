@@ -38,10 +38,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of one layer, under one or more names."""
+    """An image of one layer, or of two (``below``), under one or more names."""
 
     names: tuple[str, ...]
     entries: tuple[Entry, ...]
+    below: tuple[Entry, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     user: str = ""
@@ -87,7 +88,7 @@ def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
     return {"mediaType": f"{MEDIA}.{kind}", "digest": _digest(content), "size": len(content)}
 
 
-def _config(image: Image, content: bytes) -> bytes:
+def _config(image: Image, layers: Sequence[bytes]) -> bytes:
     config: dict[str, Any] = {"Env": list(image.environment)}
     for key, value in (("Entrypoint", image.entrypoint), ("Cmd", image.command)):
         if value:
@@ -102,8 +103,8 @@ def _config(image: Image, content: bytes) -> bytes:
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [_digest(content)]},
-            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kybern"}],
+            "rootfs": {"type": "layers", "diff_ids": [_digest(content) for content in layers]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kybern"} for _layer in layers],
         }
     )
 
@@ -113,18 +114,18 @@ def layout(images: Sequence[Image]) -> bytes:
     blobs: dict[str, bytes] = {}
     manifests = []
     for image in images:
-        content = layer(image.entries)
-        packed = gzip.compress(content, compresslevel=6, mtime=0)
-        config = _config(image, content)
+        contents = [layer(entries) for entries in (image.below, image.entries) if entries]
+        packed = [gzip.compress(content, compresslevel=6, mtime=0) for content in contents]
+        config = _config(image, contents)
         manifest = _json(
             {
                 "schemaVersion": 2,
                 "mediaType": f"{MEDIA}.manifest.v1+json",
                 "config": _descriptor("config.v1+json", config),
-                "layers": [_descriptor("layer.v1.tar+gzip", packed)],
+                "layers": [_descriptor("layer.v1.tar+gzip", blob) for blob in packed],
             }
         )
-        blobs |= {_digest(blob): blob for blob in (packed, config, manifest)}
+        blobs |= {_digest(blob): blob for blob in (*packed, config, manifest)}
         for name in image.names:
             annotations = {
                 "io.containerd.image.name": name,

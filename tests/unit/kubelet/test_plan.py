@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from kybern.api.core_v1 import ContainerRestartRule, ContainerRestartRuleOnExitCodes, Probe
+from kybern.api.core_v1 import (
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
+    EphemeralContainer,
+    Probe,
+)
 from kybern.kubelet.backoff import Delay
 from kybern.kubelet.plan import (
     Action,
@@ -224,3 +229,21 @@ def test_actual_knows_what_is_alive() -> None:
     assert Actual("u", instances=(run(one),)).alive
     assert Actual("u", sandboxes=(sandbox(),)).alive
     assert not Actual("u", sandboxes=(sandbox(ready=False),), instances=(ended(one),)).alive
+
+
+def added(name: str = "debug", target: str = "") -> EphemeralContainer:
+    return EphemeralContainer(name=name, image="busybox:1", target_container_name=target)
+
+
+def test_an_ephemeral_container_runs_beside_whatever_the_pod_is_at() -> None:
+    init, one = container("init"), container("one")
+    found = pod(one, init_containers=(init,), ephemeral_containers=(added(),))
+
+    assert names(steps(facts(found, run(init)))) == ["debug"]
+
+
+def test_an_ephemeral_container_is_never_run_again() -> None:
+    one, looking = container("one"), container("debug")
+    found = pod(one, ephemeral_containers=(added(),))
+
+    assert steps(facts(found, run(one), ended(looking, 1))) == []

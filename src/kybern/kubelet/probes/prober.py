@@ -15,7 +15,8 @@ from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Probe
 from kybern.kubelet.cri import Runtime
-from kybern.kubelet.plan import Health, containers, is_sidecar
+from kybern.kubelet.parts import containers, is_sidecar
+from kybern.kubelet.plan import Health
 from kybern.kubelet.probes import execute, grpc, http, tcp
 from kybern.kubelet.probes.tally import Tally, count
 from kybern.kubelet.probes.target import Outcome, Target

@@ -5,7 +5,7 @@ holds that the API server may change (config maps, secrets, the pod's own fields
 time, each time all at once (``atomic.py``).
 """
 
-from kybern.kubelet.volumes import config_map, downward_api, empty_dir, host_path, projected, secret
+from kybern.kubelet.volumes import config_map, downward_api, empty_dir, host_path, image, projected, secret
 from kybern.kubelet.volumes.plugin import Plugin
 
 VOLUMES: tuple[Plugin, ...] = (
@@ -15,4 +15,5 @@ VOLUMES: tuple[Plugin, ...] = (
     secret.PLUGIN,
     downward_api.PLUGIN,
     projected.PLUGIN,
+    image.PLUGIN,
 )

@@ -1,32 +1,49 @@
 """From volume mounts to the binds of a container: read-only, propagation, subPath and subPathExpr.
 
-A subPath never leads out of its volume: it is resolved step by step without following links out, made when it is
-missing, and given to the runtime as the resolved path.
+A subPath never leads out of its volume (``subpath.py``).
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from kybern.api.core_v1 import Container, VolumeMount
-from kybern.kubelet.environment import expand
+from kybern.kubelet.environment import expand, references
 from kybern.kubelet.spec import Bind
+from kybern.kubelet.volumes import subpath
 from kybern.kubelet.volumes.plugin import CannotMount
 
 
-def binds(container: Container, volumes: Mapping[str, Path], variables: Mapping[str, str]) -> Iterator[Bind]:
-    """One for each mount. ``volumes`` gives the path of each volume of the pod."""
-    for mount in container.volume_mounts:
+def binds(
+    container: Container,
+    volumes: Mapping[str, Path],
+    variables: Mapping[str, str],
+    home: Path,
+    images: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Bind]:
+    """One for each mount. ``volumes`` gives the path of each volume of the pod, ``home`` is the pod's directory.
+
+    ``images`` are those of the volumes that the runtime mounts itself.
+    """
+    for index, mount in enumerate(container.volume_mounts):
         if mount.name not in volumes:
             raise CannotMount(f'cannot find volume "{mount.name}" to mount into container "{container.name}"')
         path = volumes[mount.name]
         below = _sub_path(mount, variables)
+        inside = mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"
+        if mount.name in images:
+            yield Bind(inside, "", read_only=True, image=images[mount.name], below=below)
+            continue
         if below:
-            path = _inside(path, below)
+            place = home / "volume-subpaths" / mount.name / container.name / str(index)
+            try:
+                path = subpath.prepare(path, below, place)
+            except OSError as problem:
+                text = f'failed to prepare subPath for volumeMount "{mount.name}" of container "{container.name}"'
+                raise CannotMount(f"{text}: {problem.strerror}") from problem
         elif not path.exists():
             # A host path without a type that is not there becomes a directory, as the runtime would make it.
             path.mkdir(parents=True, exist_ok=True)
-        inside = mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"
         yield Bind(
             inside=inside,
             outside=str(path),
@@ -39,9 +56,10 @@ def binds(container: Container, volumes: Mapping[str, Path], variables: Mapping[
 def _sub_path(mount: VolumeMount, variables: Mapping[str, str]) -> str:
     below = mount.sub_path
     if mount.sub_path_expr:
+        missing = sorted(name for name in references(mount.sub_path_expr) if not variables.get(name))
+        if missing:
+            raise CannotMount(f"missing value for {', '.join(missing)}")
         below = expand(mount.sub_path_expr, variables)
-        if "$(" in below:
-            raise CannotMount(f"missing value for {mount.sub_path_expr}")
     if not below:
         return ""
     if below.startswith("/"):
@@ -49,16 +67,3 @@ def _sub_path(mount: VolumeMount, variables: Mapping[str, str]) -> str:
     if ".." in PurePosixPath(below).parts:
         raise CannotMount(f"unable to provision SubPath `{below}`: must not contain '..'")
     return below
-
-
-def _inside(volume: Path, below: str) -> Path:
-    root = Path(os.path.realpath(volume))
-    path = root / below
-    resolved = Path(os.path.realpath(path))
-    if resolved != root and root not in resolved.parents:
-        raise CannotMount(f"subPath {below} leads out of its volume")
-    if not resolved.exists():
-        mode = root.stat().st_mode & 0o7777
-        resolved.mkdir(parents=True)
-        resolved.chmod(mode)
-    return resolved
