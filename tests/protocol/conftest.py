@@ -1,5 +1,6 @@
 """What protocol tests run against: real programs on loopback, each in a directory of its own."""
 
+import gc
 import os
 import shutil
 import socket
@@ -30,6 +31,13 @@ def etcd_binary() -> str:
             if version >= (3, 5):
                 return candidate
     return ""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Collects after each test, so that a socket left open is told by the test that left it, not by a later one."""
+    yield
+    gc.collect()
 
 
 def free_port() -> int:

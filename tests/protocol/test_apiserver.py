@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kybern.client.connections import Connections
 from tests.protocol.apiserver_bed import Lab, Server
 
 pytestmark = pytest.mark.etcd
@@ -62,7 +63,7 @@ def test_who_has_no_right_is_told_so(server: Server) -> None:
 async def test_watchers_see_each_change_as_it_happens(server: Server) -> None:
     seen: list[tuple[str, str]] = []
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=server.context())) as session:
+    async with aiohttp.ClientSession(connector=Connections(ssl=server.context())) as session:
         parameters = {"watch": "1", "fieldSelector": "metadata.name=watched", "timeoutSeconds": "10"}
         async with session.get(server.url + CONFIG_MAPS, params=parameters) as answer:
             await asyncio.to_thread(server.ask, "POST", CONFIG_MAPS, config_map("watched"))

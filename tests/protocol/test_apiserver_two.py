@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kybern.client.connections import Connections
 from tests.protocol.apiserver_bed import Lab, Server
 
 pytestmark = pytest.mark.etcd
@@ -40,7 +41,7 @@ def servers(lab: Lab, free_ports: Callable[[], int]) -> tuple[Server, Server]:
 
 @asynccontextmanager
 async def clients(servers: tuple[Server, Server]) -> AsyncIterator[list[Through]]:
-    connector = aiohttp.TCPConnector(ssl=servers[0].context(), limit=0)
+    connector = Connections(ssl=servers[0].context(), limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield [Through(session, server) for server in servers]
 

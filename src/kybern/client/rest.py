@@ -8,7 +8,6 @@ again after the server may have closed it, so that a write does not fail on one 
 
 import base64
 import contextlib
-import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from typing import Any, Self, override
 import aiohttp
 import msgspec
 
+from kybern.client.connections import Connections
 from kybern.client.kubeconfig import Config
 from kybern.client.verbs import JSON, PATIENCE, Verbs, error_of
 from kybern.daemon.tls import client_context
@@ -26,22 +26,7 @@ from kybern.machinery.errors import ServiceUnavailable, Timeout
 
 _CONNECT = 3.0
 _IDLE = 20.0
-# Milliseconds after which unanswered bytes or probes end a connection.
-_USER_TIMEOUT = 6000
-_PROBE_AFTER = 3
-_PROBE_EVERY = 2
 _CONNECTIONS = 100
-
-
-def _socket(address: Any) -> socket.socket:
-    """A socket that notices a peer that is gone; ``address`` is what getaddrinfo gives."""
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
-    return made
 
 
 def _stamp(paths: tuple[str, ...]) -> tuple[int, ...]:
@@ -108,9 +93,7 @@ class Client(Verbs):
         self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            limit=_CONNECTIONS, keepalive_timeout=_IDLE, ttl_dns_cache=30, socket_factory=_socket
-        )
+        connector = Connections(limit=_CONNECTIONS, keepalive_timeout=_IDLE, ttl_dns_cache=30)
         self._opened = aiohttp.ClientSession(
             connector=connector, auto_decompress=True, headers={"User-Agent": self.config.user_agent}
         )
