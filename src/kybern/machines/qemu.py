@@ -3,23 +3,28 @@
 A machine's disk is a layer (qcow2) over the image's disk. What makes it itself (keys, addresses, name) is a tar archive
 on a second disk, which the image unpacks at the first boot: no file system has to be mounted to make it.
 
-KVM is used where it works, and /dev/kvm does not say so: some hosts offer it and hang every guest. A kernel that prints
-nothing within a few seconds settles it, once per boot of the host; then machines are emulated.
+KVM is used where it works, and /dev/kvm does not say so: some hosts offer it and hang every guest, some keep it from the
+account that libvirt runs QEMU as. A kernel that prints nothing to that account within a few seconds settles it, once per
+boot of the host; then machines are emulated.
 """
 
 import io
+import os
+import pwd
 import select
 import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kybern.machines import driver, hypervisor, images, recipe, xml
 from kybern.machines.plan import Wanted
 from kybern.machines.state import File, write
 
 KVM = Path("/dev/kvm")
+ACCOUNT = "libvirt-qemu"
 VERDICT = hypervisor.RUN / "accelerator"
 SIGN_OF_LIFE = 10.0
 # Room for what mkfs itself writes; the layer's size is the machine's disk.
@@ -78,6 +83,18 @@ def accelerator(kernel: Path) -> str:
     return found
 
 
+def account() -> dict[str, Any]:
+    """As whom libvirt runs QEMU, for Popen: not as root; nothing where there is no such account, or we are not root."""
+    try:
+        found = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return {}
+    if os.geteuid():
+        return {}
+    groups = os.getgrouplist(ACCOUNT, found.pw_gid)
+    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": groups}
+
+
 def _boots(kernel: Path) -> bool:
     """A kernel says something under KVM."""
     command = [
@@ -98,6 +115,7 @@ def _boots(kernel: Path) -> bool:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        **account(),
     ) as process:
         assert process.stdout is not None
         try:
