@@ -87,6 +87,8 @@ class Rules:
     kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
     engine's, too: see ``Kind.generation``).
     ``on_status`` is PrepareForUpdate of the status subresource (the engine keeps everything but status from the old one).
+    ``forget`` takes away what storing would lose (upstream's protobuf cannot tell an empty list from none); it runs on a
+    write once it is noted who manages which fields.
     ``validate`` yields what is wrong; old is None on create. ``validate_status`` the same for the status subresource.
     ``warnings`` yields texts for Warning headers.
     """
@@ -95,6 +97,7 @@ class Rules:
     on_create: Callable[[Raw], None] = _nothing
     on_update: Callable[[Raw, Raw], None] = _keep
     on_status: Callable[[Raw, Raw], None] = _keep
+    forget: Callable[[Raw], None] = _nothing
     validate: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     validate_status: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     warnings: Callable[[Raw, Raw | None], Iterable[str]] = _quiet

@@ -84,6 +84,7 @@ def new(call: Call, raw: Raw) -> None:
         raw.pop("status", None)
         kind.rules.default(raw)
     kind.rules.on_create(raw)
+    kind.rules.forget(raw)
     if kind.generation is not None:
         metadata["generation"] = 1
     deduplicated(call, metadata)
@@ -173,6 +174,7 @@ def changed(call: Call, raw: Raw, current: Current) -> None:
         if kind.has_status:
             _keep(raw, old, "status")
         kind.rules.on_update(raw, old)
+    kind.rules.forget(raw)
     if kind.generation is not None and call.subresource not in _UNCOUNTED and kind.generation(raw, old):
         metadata["generation"] = (was.get("generation") or 0) + 1
     deduplicated(call, metadata, " after mutating admission happens")
