@@ -105,7 +105,7 @@ KIND = Kind(
     categories=("all",),
     storage="daemonsets",
     subresources=(status("DaemonSet", "apps"),),
-    table=Table(_COLUMNS, _cells),
+    table=Table(_COLUMNS, _cells, unshown=_TEMPLATE_GENERATION),
     rules=Rules(
         default=_default,
         on_create=_on_create,

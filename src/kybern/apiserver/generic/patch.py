@@ -64,7 +64,11 @@ async def patch_(call: Call, data: bytes, content_type: str) -> One:
     apply_.check_options(call, applying=applying)
     if applying:
         return await apply_.apply_(call, data)
-    apply = reader(call.kind, data, content_type)
+    try:
+        apply = reader(call.kind, data, content_type)
+    except UnsupportedMediaType:
+        call.warnings.clear()  # no handler takes such a patch, and it is a handler that warns
+        raise
     # What a patch says twice, its result says once: it must be told by the patch itself.
     twice = [] if call.options.validation == "Ignore" else codec.decode_json(data, duplicates=True)[1]
 
