@@ -101,3 +101,19 @@ async def test_a_job_whose_name_is_no_label_is_refused_for_those_of_its_template
     assert refused.value.details is not None
     fields = [cause.field for cause in refused.value.details.causes]
     assert fields == ["metadata.name", "spec.template.labels", "spec.template.labels"]
+
+
+async def test_a_made_pod_selects_by_its_own_labels(make: Any) -> None:
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"a": "b"}},
+        "matchLabelKeys": ["hash"],
+    }
+    spec = {"containers": [{"name": "c", "image": "i"}], "topologySpreadConstraints": [constraint]}
+
+    made = await make("pods", {"metadata": {"name": "p", "labels": {"hash": "1"}}, "spec": spec})
+
+    (stored,) = made["spec"]["topologySpreadConstraints"]
+    assert stored["labelSelector"]["matchExpressions"] == [{"key": "hash", "operator": "In", "values": ["1"]}]
