@@ -228,7 +228,7 @@ def _same_template(spec: Raw, old: Raw) -> Iterator[Cause]:
     new, was = spec.get("template") or {}, old.get("template") or {}
     if old.get("suspend"):
         new, was = _placed_freely(new), _placed_freely(was)
-    yield from unchanged("spec.template", new, was)
+    yield from unchanged("spec.template", new, was, partial(within.shown, "PodTemplateSpec"))
 
 
 def _placed_freely(found: Raw) -> dict[str, Any]:

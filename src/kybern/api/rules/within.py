@@ -1,8 +1,9 @@
 """Objects as upstream's messages show them when they come from its unversioned types: those have no JSON names.
 
 Some messages print such an object, or the difference of two of them. A type is written as its fields in order: a bare name
-is a string, ``?`` marks what may be nothing, ``:int`` and ``:bool`` are plain, other names are types of this table, held
-by value, by pointer (``*``) or in a list (``[]``).
+is a string, ``?`` marks what may be nothing, ``:int``, ``:bool`` and ``:quantity`` are plain, other names are types of this
+table, held by value, by pointer (``*``) or in a list (``[]``). ``Name=json`` is a field whose JSON name does not follow from
+its own. ``@`` stands for metadata, whose fields have JSON names and are shown among the others.
 """
 
 import difflib
@@ -12,7 +13,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from kybern.api.rules import withinpods
+
 _TYPES: Mapping[str, str] = {
+    **withinpods.TYPES,
+    "CustomResourceDefinitionVersion": (
+        "Name Served:bool Storage:bool Deprecated:bool DeprecationWarning? Schema? Subresources? "
+        "AdditionalPrinterColumns? SelectableFields?"
+    ),
     "DeviceClaim": "Requests:[]DeviceRequest Constraints? Config?",
     "DeviceRequest": "Name Exactly:*ExactDeviceRequest FirstAvailable?",
     "ExactDeviceRequest": (
@@ -25,7 +33,7 @@ _TYPES: Mapping[str, str] = {
     ),
     "PodDisruptionBudgetSpec": "MinAvailable? Selector? MaxUnavailable? UnhealthyPodEvictionPolicy?",
     "ResourceClaimSpec": "Devices:DeviceClaim",
-    "ResourceClaimTemplateSpec": "Spec:ResourceClaimSpec",
+    "ResourceClaimTemplateSpec": "@ Spec:ResourceClaimSpec",
     "RollingUpdateStatefulSetStrategy": "Partition:int MaxUnavailable?",
     "SuccessPolicy": "Rules:[]SuccessPolicyRule",
     "SuccessPolicyRule": "SucceededIndexes? SucceededCount?",
@@ -35,7 +43,11 @@ _TYPES: Mapping[str, str] = {
     "VolumeAttachmentSpec": "Attacher Source:VolumeAttachmentSource NodeName",
     "VolumeResourceRequirements": "Limits? Requests?",
 }
-_PLAIN: Mapping[str, Any] = {"": "", "?": None, "int": 0, "bool": False}
+_PLAIN: Mapping[str, Any] = {"": "", "?": None, "int": 0, "bool": False, "quantity": "0"}
+_METADATA = (
+    "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations",
+    "ownerReferences", "finalizers",
+)  # fmt: skip
 _CAPITALS = re.compile(r"^[A-Z]+(?=[A-Z][a-z])|^[A-Z]+")
 
 
@@ -49,14 +61,25 @@ def _fields(kind: str) -> tuple[tuple[str, str, str], ...]:
     """Of a type: each field's name here, its name in JSON, and what it holds."""
     found = []
     for text in _TYPES[kind].split():
-        name, _, holds = text.removesuffix("?").partition(":")
-        found.append((name, json_name(name), "?" if text.endswith("?") else holds))
+        named, _, holds = text.removesuffix("?").partition(":")
+        name, _, key = named.partition("=")
+        found.append((name, key or json_name(name), "?" if text.endswith("?") else holds))
     return tuple(found)
 
 
 def shown(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """An object of a served version as one of the type within."""
-    return {name: _value(holds, raw.get(key)) for name, key, holds in _fields(kind)}
+    if kind == "PodSpec":
+        host = {key: raw[key] for key in withinpods.HOST if key in raw}
+        raw = {**raw, "securityContext": {**(raw.get("securityContext") or {}), **host}}
+    found: dict[str, Any] = {}
+    for name, key, holds in _fields(kind):
+        if name == "@":
+            metadata = raw.get("metadata") or {}
+            found |= {key: metadata[key] for key in _METADATA if metadata.get(key)}
+        else:
+            found[name] = _value(holds, raw.get(key))
+    return found
 
 
 def _value(holds: str, value: Any) -> Any:

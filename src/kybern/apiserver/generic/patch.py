@@ -13,7 +13,7 @@ from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import apply as apply_
 from kybern.apiserver.generic import prepare, update
 from kybern.apiserver.generic.current import Current
-from kybern.machinery import codec
+from kybern.machinery import codec, written
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import BadRequest, Invalid, UnsupportedMediaType
 from kybern.machinery.kind import Kind, Raw
@@ -87,7 +87,8 @@ def patched(call: Call, apply: Apply, old: Raw, twice: list[str] | None = None) 
         body.checked(call, call.kind, raw, twice or [])
     except BadRequest as problem:
         says = problem.message.partition(" cannot be handled as ")[2].partition(": ")[2] or problem.message
-        raise Invalid.of("", "", "", [invalid("patch", before.decode(), says)]) from problem
+        sent = codec.encode_json(written.patched(codec.decode_json(before)[0]))
+        raise Invalid.of("", "", "", [invalid("patch", sent.decode(), says)]) from problem
     prepare.named(call, raw)
     prepare.place(call, raw)
     call.kind.rules.default(raw)
