@@ -32,6 +32,7 @@ OPAQUE = {
 _MEANT = frozenset(
     {
         ("io.k8s.api.autoscaling.v2.HPAScalingRules", "policies"),
+        ("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "accessModes"),
         ("io.k8s.api.core.v1.PersistentVolumeSpec", "capacity"),
         ("io.k8s.api.networking.v1.ServiceCIDRSpec", "cidrs"),
     }

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kybern.api import kinds
-from kybern.apiserver.generic import update
+from kybern.apiserver.generic import patch, update
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
 from kybern.machinery.errors import Invalid
@@ -117,3 +117,25 @@ async def test_a_made_pod_selects_by_its_own_labels(make: Any) -> None:
 
     (stored,) = made["spec"]["topologySpreadConstraints"]
     assert stored["labelSelector"]["matchExpressions"] == [{"key": "hash", "operator": "In", "values": ["1"]}]
+
+
+async def test_a_merge_that_makes_no_object_is_told_by_the_patch(make: Any, call: Any) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    await make("deployments", {"metadata": {"name": "d"}, "spec": spec}, "apps")
+    body = b'{"spec":{"template":{"spec":{"containers":"x"}}}}'
+
+    with pytest.raises(Invalid) as refused:
+        await patch.patch_(call("deployments", "d", "apps"), body, patch.STRATEGIC_PATCH)
+
+    says = 'Invalid value: "map[spec:map[template:map[spec:map[containers:x]]]]": cannot restore slice from string'
+    assert says in refused.value.message
+
+
+async def test_an_other_patch_that_makes_no_object_is_told_by_its_result(make: Any, call: Any) -> None:
+    await make("configmaps", {"metadata": {"name": "x"}})
+
+    with pytest.raises(
+        Invalid, match=r'Invalid value: "\{\\"apiVersion\\":\\"v1\\",\\"data\\":\\"x\\",\\"kind\\"'
+    ):
+        await patch.patch_(call("configmaps", "x"), b'{"data":"x"}', patch.MERGE_PATCH)
