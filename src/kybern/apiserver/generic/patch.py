@@ -37,7 +37,7 @@ _NOT_STRATEGIC = (
 
 type Apply = Callable[[Raw], Raw]
 
-_UNFIT = re.compile(r"json: cannot unmarshal (\w+)(?: \S+)? into Go .* of type (\[\]|map\[)")
+_UNFIT = re.compile(r"json: cannot unmarshal (\w+)(?: \S+)? into Go .* of type (\[\]|map\[)\S*")
 _WITHIN = {"object": "map", "array": "slice", "number": "int64"}
 _RESTORED = {"[]": "slice", "map[": "map"}
 
