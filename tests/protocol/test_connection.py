@@ -203,3 +203,14 @@ def test_a_client_that_goes_before_its_answer_leaves_no_error(run: Run) -> None:
 def test_a_header_of_two_lines_is_not_sent() -> None:
     with pytest.raises(ValueError, match="more than one line"):
         Whole(200, [("Warning", "a\r\nSet-Cookie: b")], b"").packed()
+
+
+def test_a_method_that_nobody_knows_is_not_allowed(run: Run) -> None:
+    async def talk(client: Client) -> None:
+        found = await client.says(b"BOGUS /api HTTP/1.1\r\nHost: x\r\n\r\n", ends=True)
+
+        assert found.startswith(b"HTTP/1.0 405 ")
+        assert b'"reason":"MethodNotAllowed"' in found
+        assert found.endswith(b"<closed>")
+
+    run(talk)

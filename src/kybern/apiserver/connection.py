@@ -11,6 +11,7 @@ it the rest of the connection.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -20,8 +21,15 @@ from typing import Any, cast
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http_exceptions import BadHttpMethod
+
+from kybern.apiserver import negotiate, problems
+from kybern.machinery import codec
 
 log = logging.getLogger(__name__)
+
+# The line of a request as aiohttp quotes it; other lines are no HTTP at all.
+_REQUEST = re.compile(r"b'[A-Z]+ \S+ HTTP/1\.[01]")
 
 type Headers = Sequence[tuple[str, str]]
 
@@ -131,6 +139,25 @@ class Connection(web.RequestHandler):
         self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What cannot be read. A method that HTTP does not know is told as any other that is not allowed.
+
+        Who asks was not found out by then; the answer depends on nothing.
+        """
+        if not isinstance(exc, BadHttpMethod) or not _REQUEST.search(exc.message):
+            return super().handle_error(request, status, exc, message)
+        problem = problems.not_allowed()
+        body, headers = codec.encode_json(problem.status()), {"Content-Type": negotiate.JSON}
+        response = web.Response(body=body, status=problem.code, headers=headers)
+        response.force_close()
+        return response
 
     async def finish_response(
         self, request: web.BaseRequest, resp: Any, start_time: float | None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from kybern.apiserver import binary, compress, metrics, negotiate, options, problems, verbs
+from kybern.apiserver import asking, binary, compress, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.aggregation.registered import prefix
 from kybern.apiserver.aggregation.remote import Remote
 from kybern.apiserver.answer import Answer, Plain
@@ -23,9 +23,8 @@ from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Given, Paths
 from kybern.apiserver.received import Sent
 from kybern.apiserver.render import Renderer, plain
-from kybern.apiserver.route import Table, Target
+from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
-from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
 from kybern.machinery.errors import ApiError, InternalError, ServiceUnavailable, TooManyRequests
 from kybern.storage.cache import Stale
@@ -38,7 +37,6 @@ _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
-_METHODS = {"GET": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete", "HEAD": "head"}
 type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
 
@@ -74,7 +72,7 @@ class Server:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
         started = time.perf_counter()
-        path = _path(request)
+        path = asking.path_of(request)
         target: Target | None = None
         resource = path.startswith(("/api/", "/apis/"))
         query: Mapping[str, str] = request.query if request.query_string else {}
@@ -87,13 +85,13 @@ class Server:
             response = self._refused(request, problem)
         except Exception as problem:
             response = self._failed(request, problem)
-        metrics.observe(_labels(request, target, query), response.status, time.perf_counter() - started)
+        metrics.observe(asking.labels(request, target, query), response.status, time.perf_counter() - started)
         return response
 
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
-        asked = self._attributes(await self._user(request), request.method, path, query, target)
+        asked = asking.attributes(await self._user(request), request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
             self.authorization.check(asked)
@@ -108,7 +106,7 @@ class Server:
             self.limits.enter(writing=writing)
         try:
             self.authorization.check(asked)
-            if target is None or _nowhere(self.engine.table, target):
+            if target is None or asking.nowhere(self.engine.table, target):
                 return await self._page(request, path, query)
             return await self._resource(request, target, asked.user, query)
         finally:
@@ -119,28 +117,6 @@ class Server:
         protocol = request.protocol
         peer = protocol.peer if isinstance(protocol, Connection) else None
         return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
-
-    def _attributes(
-        self, user: User, method: str, path: str, query: Mapping[str, str], target: Target | None
-    ) -> Attributes:
-        if target is None:
-            return Attributes(user, _METHODS.get(method, method.lower()), path=path)
-        fields: tuple[tuple[str, str, str], ...] = ()
-        if query and target.kind is not None and target.verb in ("list", "watch", "deletecollection"):
-            fields = _fields(target, query)
-        return Attributes(
-            user,
-            target.verb,
-            target.group,
-            target.version,
-            target.plural,
-            target.subresource,
-            target.namespace,
-            # A list or watch of one name is about that object, and authorizers see it so (upstream's RequestInfo).
-            target.name
-            or next((value for key, sign, value in fields if (key, sign) == ("metadata.name", "=")), ""),
-            field_selector=fields,
-        )
 
     async def _page(self, request: web.BaseRequest, path: str, query: Mapping[str, str]) -> Whole:
         found = await self.paths.answer(
@@ -258,12 +234,6 @@ class Server:
         return await self.watching.answer(request, call, form)
 
 
-def _path(request: web.BaseRequest) -> str:
-    """The path alone; most need nothing decoded."""
-    path = request.raw_path.partition("?")[0]
-    return path if path[:1] == "/" and "%" not in path and "#" not in path else request.path
-
-
 def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:
     accept = request.headers.get("Accept", "")
     if call.kind.custom and call.subresource != "scale":
@@ -271,33 +241,5 @@ def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool =
     return negotiate.negotiate(accept, streams=streams, shapes=shapes)
 
 
-def _nowhere(table: Table, target: Target) -> bool:
-    """Whether there is no such group version, or one of custom kinds without this one."""
-    version = table.versions.get((target.group, target.version))
-    if version is None:
-        return True
-    return target.kind is None and all(kind.custom for kind in version.kinds.values())
-
-
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
-
-
-def _fields(target: Target, query: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    assert target.kind is not None
-    try:
-        return options.selection(
-            target.kind, {"fieldSelector": query.get("fieldSelector", "")}, target.name
-        ).fields
-    except ApiError:
-        return ()
-
-
-def _labels(request: web.BaseRequest, target: Target | None, query: Mapping[str, str]) -> metrics.Labels:
-    verb = request.method
-    if target is None:
-        return (verb, "", "", "", "", "", "")
-    verb = {"list": "LIST", "watch": "WATCH", "deletecollection": "DELETECOLLECTION"}.get(target.verb, verb)
-    scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
-    plural = target.plural if target.kind is not None else ""
-    return (verb, query.get("dryRun", ""), target.group, target.version, plural, target.subresource, scope)

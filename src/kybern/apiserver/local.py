@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from kybern.apiserver.engine import Call, Engine
+from kybern.apiserver.generic import apply as apply_
 from kybern.apiserver.generic import create, delete, update
 from kybern.apiserver.options import DeleteOptions, WriteOptions
 from kybern.auth.user import MASTERS, User
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
-from kybern.storage.value import decoded
+from kybern.storage.value import decoded, encoded
 
 SERVER = User("system:apiserver", (MASTERS,))
 
@@ -47,6 +48,14 @@ class Local:
         call = self.call(kind, metadata.get("namespace", ""), metadata["name"])
         call.subresource = subresource
         return decoded((await update.update(call, self._body(kind, raw))).body)
+
+    async def apply(self, group: str, plural: str, raw: Raw, manager: str, subresource: str = "") -> Raw:
+        """Server-side apply, by force: what the server says of an object is its own."""
+        metadata = raw["metadata"]
+        call = self.call(self._kind(group, plural), metadata.get("namespace", ""), metadata["name"])
+        call.options = WriteOptions(manager=manager, force=True)
+        call.subresource = subresource
+        return decoded((await apply_.apply_(call, encoded(raw))).body)
 
     async def delete(self, group: str, plural: str, namespace: str, name: str) -> None:
         await delete.delete(self.call(self._kind(group, plural), namespace, name), DeleteOptions())

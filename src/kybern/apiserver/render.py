@@ -101,7 +101,15 @@ class Renderer:
             row["object"] = raw
         else:
             row["object"] = _metadata(raw, f"meta.k8s.io/{self.form.version}")
+            if table.unshown:
+                _without(row["object"]["metadata"], table.unshown)
         return row
+
+
+def _without(metadata: Raw, key: str) -> None:
+    annotations = metadata.get("annotations") or {}
+    if annotations.pop(key, None) is not None and not annotations:
+        del metadata["annotations"]
 
 
 def _check_shape(shape: str, answer: One | Many) -> None:

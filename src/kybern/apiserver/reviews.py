@@ -16,6 +16,7 @@ from kybern.apiserver.authorization import Authorization
 from kybern.auth.attributes import Attributes, Verdict
 from kybern.auth.tokens import InvalidToken
 from kybern.auth.user import User
+from kybern.machinery import written
 from kybern.machinery.errors import BadRequest, Cause, Invalid
 from kybern.machinery.kind import Raw
 
@@ -240,7 +241,7 @@ def _subject_causes(spec: Raw) -> Iterator[Cause]:
 
 def _metadata_causes(metadata: Raw, *allowed: str) -> Iterator[Cause]:
     if any(value for key, value in metadata.items() if key not in ("managedFields", *allowed)):
-        yield _invalid("metadata", msgspec.json.encode(metadata).decode(), "must be empty")
+        yield _invalid("metadata", msgspec.json.encode(written.metadata(metadata)).decode(), "must be empty")
 
 
 def _local(spec: Raw, namespace: str) -> Iterator[Cause]:

@@ -19,6 +19,7 @@ from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
+from kybern.apiserver.dangling import Dangling
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.http import Server
@@ -232,6 +233,7 @@ class Parts:
         self.definitions.follow(self.informers)
         self.configured.follow(self.informers)
         self.aggregation.follow(self.informers)
+        dangling = Dangling(self.local, self.informers)
         await self.informers.follow()
         self.configured.filled()
         self.synced = True
@@ -240,6 +242,7 @@ class Parts:
         self.tasks.create_task(masters.run(), name="endpoints")
         self.tasks.create_task(self.definitions.run(), name="definitions")
         self.aggregation.run(self.tasks)
+        self.tasks.create_task(dangling.run(), name="dangling")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())

@@ -28,13 +28,28 @@ OPAQUE = {
 }
 
 
+# Lists and maps that validation refuses when they were sent empty, while none at all means something else.
+_MEANT = frozenset(
+    {
+        ("io.k8s.api.autoscaling.v2.HPAScalingRules", "policies"),
+        ("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "accessModes"),
+        ("io.k8s.api.core.v1.PersistentVolumeSpec", "capacity"),
+        ("io.k8s.api.networking.v1.ServiceCIDRSpec", "cidrs"),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class GoField:
-    """One field: its type without the pointer, and whether an empty value is left out of answers."""
+    """One field: its type without the pointer, and whether an empty value is left out of answers.
+
+    ``meant``: not when it was sent; nothing of this kind is ever stored.
+    """
 
     type: str
     pointer: bool
     omit: str
+    meant: bool = False
 
     @property
     def underlying(self) -> str:
@@ -49,7 +64,7 @@ class GoField:
     @property
     def keep(self) -> bool:
         """Whether an empty value that was sent is answered."""
-        return self.pointer or not self.omit or (self.by_value and self.omit != "z")
+        return self.pointer or self.meant or not self.omit or (self.by_value and self.omit != "z")
 
     @property
     def always(self) -> bool:
@@ -73,12 +88,13 @@ def underlying(name: str) -> str:
 
 def fields(definition: str) -> dict[str, GoField]:
     """The fields of a struct by their JSON names; none for what is not a struct."""
-    return {name: _parsed(text) for name, text in _facts()[1].get(definition, {}).items()}
+    found = _facts()[1].get(definition, {})
+    return {name: _parsed(text, (definition, name) in _MEANT) for name, text in found.items()}
 
 
-def _parsed(text: str) -> GoField:
+def _parsed(text: str, meant: bool) -> GoField:
     kind, _, omit = text.partition("|")
-    return GoField(kind.removeprefix("*"), kind.startswith("*"), omit)
+    return GoField(kind.removeprefix("*"), kind.startswith("*"), omit, meant)
 
 
 def zero(kind: str) -> Any:

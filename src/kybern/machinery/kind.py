@@ -32,12 +32,14 @@ class Column:
 class Table:
     """How a kind prints. ``cells`` gives one value a column; ``now`` is Unix time in seconds, for ages.
 
-    ``conditions`` gives the conditions of a row (upstream sets them for finished pods).
+    ``conditions`` gives the conditions of a row (upstream sets them for finished pods). ``unshown`` is an annotation that
+    the metadata beside a row lack, since upstream makes tables of its types within, where that is a field.
     """
 
     columns: tuple[Column, ...]
     cells: Callable[[Raw, float], list[Any]]
     conditions: Callable[[Raw], list[Raw]] | None = None
+    unshown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Rules:
     kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
     engine's, too: see ``Kind.generation``).
     ``on_status`` is PrepareForUpdate of the status subresource (the engine keeps everything but status from the old one).
+    ``forget`` takes away what storing would lose (upstream's protobuf cannot tell an empty list from none); it runs
+    last, once it is noted who manages which fields and nothing is wrong.
     ``validate`` yields what is wrong; old is None on create. ``validate_status`` the same for the status subresource.
     ``warnings`` yields texts for Warning headers.
     """
@@ -95,6 +99,7 @@ class Rules:
     on_create: Callable[[Raw], None] = _nothing
     on_update: Callable[[Raw, Raw], None] = _keep
     on_status: Callable[[Raw, Raw], None] = _keep
+    forget: Callable[[Raw], None] = _nothing
     validate: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     validate_status: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     warnings: Callable[[Raw, Raw | None], Iterable[str]] = _quiet

@@ -42,6 +42,7 @@ def _made(kind: Kind, sent: dict[str, Any]) -> dict[str, Any]:
         raw.pop("status", None)
         kind.rules.default(raw)
     kind.rules.on_create(raw)
+    kind.rules.forget(raw)
     return raw
 
 

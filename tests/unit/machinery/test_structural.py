@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kybern.machinery.structural import definition, shape, values
+from kybern.machinery.structural import definition, shape, unique, values
 from kybern.machinery.structural.formats import fits
 from kybern.machinery.structural.node import build
 
@@ -125,7 +125,7 @@ def test_sets_and_maps_have_no_item_twice() -> None:
         "x-kubernetes-list-map-keys": ["port"],
         "items": of(),
     }
-    found = values.lists({"a": [{"port": 1}, {"port": 1, "x": 2}]}, build(of(a=keyed)))
+    found = unique.lists({"a": [{"port": 1}, {"port": 1, "x": 2}]}, build(of(a=keyed)))
     assert [(cause.field, cause.message) for cause in found] == [("a[1]", 'Duplicate value: {"port":1}')]
 
 

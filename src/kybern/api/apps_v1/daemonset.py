@@ -61,6 +61,9 @@ def _default(raw: Raw) -> None:
     status_ = raw.setdefault("status", {})
     for key in _STATUS:
         status_.setdefault(key, 0)
+    # Upstream's type within has a field for it, which reading and writing the annotation goes through.
+    if raw.get("metadata") is not None and not _annotated(raw):
+        _annotate(raw, 0)
 
 
 def _annotate(raw: Raw, generation: int) -> None:
@@ -71,8 +74,12 @@ def _annotate(raw: Raw, generation: int) -> None:
     }
 
 
+def _annotated(raw: Raw) -> str:
+    return str((raw["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, ""))
+
+
 def _template_generation(raw: Raw) -> int:
-    text_ = (raw["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "")
+    text_ = _annotated(raw)
     return int(text_) if text_.isdecimal() else 0
 
 
@@ -98,7 +105,7 @@ KIND = Kind(
     categories=("all",),
     storage="daemonsets",
     subresources=(status("DaemonSet", "apps"),),
-    table=Table(_COLUMNS, _cells),
+    table=Table(_COLUMNS, _cells, unshown=_TEMPLATE_GENERATION),
     rules=Rules(
         default=_default,
         on_create=_on_create,

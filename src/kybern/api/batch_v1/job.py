@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.rules import jobs
+from kybern.api.rules.formats import label_value
 from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import status
@@ -126,8 +127,10 @@ def _on_create(raw: Raw) -> None:
     }
     template = spec["template"]["metadata"]
     given = template.get("labels") or {}
-    if (metadata.get("labels") or {}) == given:
-        # upstream's defaults let a job without labels share those of its template, so that it gets these, too
+    # Upstream's defaults let a job without labels share those of its template, so that it gets these, too. A name that
+    # is no label is told of the template alone.
+    named = not any(label_value(metadata["name"]))
+    if (metadata.get("labels") or {}) == given and (given or named):
         metadata["labels"] = {**given, **own}
     template["labels"] = {**given, **own}
     chosen = spec.setdefault("selector", {})

@@ -1,6 +1,7 @@
 """LimitRange: bounds and defaults for what pods of a namespace may ask."""
 
 from kybern.api.rules import limits
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.tables import CREATED
 from kybern.machinery.kind import Kind, Raw, Rules
 
@@ -10,8 +11,7 @@ def _default(raw: Raw) -> None:
     for item in spec.get("limits") or ():
         if item.get("type") == "Container":
             _default_container(item)
-    if not spec.get("limits"):
-        spec["limits"] = None  # upstream's answers say null here
+    spec.setdefault("limits", None)
 
 
 def _default_container(item: Raw) -> None:
@@ -35,7 +35,7 @@ KIND = Kind(
     short_names=("limits",),
     storage="limitranges",
     table=CREATED,
-    rules=Rules(default=_default, validate=limits.limit_range),
+    rules=Rules(default=_default, forget=null_when_empty("spec.limits"), validate=limits.limit_range),
     allow_create_on_update=True,
     storage_version_hash="EBKMFVe6cwo=",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from kybern.api.rules import apparmor, podstatus, podtable, qos
+from kybern.api.rules import apparmor, labelkeys, podstatus, podtable, qos
 from kybern.api.rules.pods import warnings
 from kybern.api.rules.pods.spec import new_pod
 from kybern.api.rules.pods.updates import update
@@ -54,6 +54,7 @@ _GATED = {
 def _on_create(raw: Raw) -> None:
     spec = raw["spec"]
     apparmor.from_annotations(raw)
+    labelkeys.merge(spec, raw["metadata"].get("labels") or {})
     if spec["terminationGracePeriodSeconds"] < 0:
         spec["terminationGracePeriodSeconds"] = 1
     raw["status"] = {"phase": "Pending", "qosClass": qos.class_of(spec)}

@@ -1,5 +1,6 @@
 """ReplicationController: the older ReplicaSet, with a plain map as its selector."""
 
+from functools import partial
 from typing import Any
 
 from kybern.api.rules import workloads
@@ -7,6 +8,7 @@ from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, pairs, wide
+from kybern.machinery import names
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
 
 _SELECTABLE = {"status.replicas": lambda raw: str(dig(raw, "status", "replicas") or 0)}
@@ -74,5 +76,7 @@ KIND = Kind(
         default=_default, validate=workloads.replication_controller, warnings=warnings.named_workload
     ),
     storage_version_hash="Jond2If31h0=",
+    # The only kind whose name is checked by a declared format, which counts bytes and says so.
+    valid_name=partial(names.dns1123_subdomain, unit="bytes"),
     generation=wish_changed,
 )

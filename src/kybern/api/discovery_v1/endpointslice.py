@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.rules import addresses
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.tables import UNSET, dig, first, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules, wish_changed
 
@@ -29,10 +30,8 @@ def _default(raw: Raw) -> None:
         port.setdefault("name", "")
         if not port.get("protocol"):
             port["protocol"] = "TCP"
-    if not raw.get("endpoints"):
-        raw["endpoints"] = None
-    if not raw.get("ports"):
-        raw["ports"] = None
+    raw.setdefault("endpoints", None)
+    raw.setdefault("ports", None)
 
 
 def _warnings(new: Raw, old: Raw | None) -> Iterator[str]:
@@ -56,7 +55,12 @@ KIND = Kind(
     singular="endpointslice",
     storage="endpointslices",
     table=simple((Column("AddressType"), Column("Ports"), Column("Endpoints")), _cells),
-    rules=Rules(default=_default, validate=addresses.endpoint_slice, warnings=_warnings),
+    rules=Rules(
+        default=_default,
+        forget=null_when_empty("endpoints", "ports"),
+        validate=addresses.endpoint_slice,
+        warnings=_warnings,
+    ),
     storage_version_hash="qgS0xkrxYAI=",
     generation=_generation,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.rules import ports
+from kybern.api.rules import ports, within
 from kybern.api.rules.causes import invalid, one_of
 from kybern.api.rules.labels import selector
 from kybern.api.rules.subresources import status
@@ -36,7 +36,8 @@ def _validate(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
     least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
     if least is not None and most is not None:
-        yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+        shown = within.shown("PodDisruptionBudgetSpec", spec)
+        yield invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
     for key, value in (("minAvailable", least), ("maxUnavailable", most)):
         yield from ports.amount_or_percent(f"spec.{key}", value)
         yield from ports.not_over_all(f"spec.{key}", value)

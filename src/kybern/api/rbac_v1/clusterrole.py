@@ -1,13 +1,14 @@
 """ClusterRole: rights on anything, or the sum of other cluster roles by label."""
 
 from kybern.api.rules import roles
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.tables import CREATED
 from kybern.machinery import names
 from kybern.machinery.kind import Kind, Raw, Rules
 
 
 def _default(raw: Raw) -> None:
-    raw["rules"] = raw.get("rules") or None  # upstream answers null for none
+    raw.setdefault("rules", None)
 
 
 KIND = Kind(
@@ -20,7 +21,7 @@ KIND = Kind(
     singular="clusterrole",
     storage="clusterroles",
     table=CREATED,
-    rules=Rules(default=_default, validate=roles.cluster_role),
+    rules=Rules(default=_default, forget=null_when_empty("rules"), validate=roles.cluster_role),
     allow_create_on_update=True,
     valid_name=names.path_segment,
     storage_version_hash="bYE5ZWDrJ44=",

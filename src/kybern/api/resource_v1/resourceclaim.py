@@ -2,6 +2,7 @@
 
 from kybern.api.rules import devicechecks
 from kybern.api.rules.devices import default_claim_spec
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import deleting, dig, simple
 from kybern.machinery.kind import Column, Kind, Raw, Rules
@@ -33,6 +34,8 @@ KIND = Kind(
     storage="resourceclaims",
     subresources=(status("ResourceClaim", "resource.k8s.io"),),
     table=simple((Column("State"),), lambda raw: [_state(raw)]),
-    rules=Rules(default=_default, validate=devicechecks.claim),
+    rules=Rules(
+        default=_default, forget=null_when_empty("spec.devices.requests"), validate=devicechecks.claim
+    ),
     storage_version_hash="wgAZaHcZxUg=",
 )

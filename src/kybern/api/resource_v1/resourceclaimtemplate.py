@@ -2,6 +2,7 @@
 
 from kybern.api.rules import devicechecks
 from kybern.api.rules.devices import default_claim_spec
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.tables import AGED
 from kybern.machinery.kind import Kind, Raw, Rules
 
@@ -22,6 +23,8 @@ KIND = Kind(
     singular="resourceclaimtemplate",
     storage="resourceclaimtemplates",
     table=AGED,
-    rules=Rules(default=_default, validate=devicechecks.template),
+    rules=Rules(
+        default=_default, forget=null_when_empty("spec.spec.devices.requests"), validate=devicechecks.template
+    ),
     storage_version_hash="TuzjC49aUfM=",
 )

@@ -1,6 +1,6 @@
 """Checks that many rules make of one field. A rule yields causes; it never raises."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kybern.machinery.causes import (
@@ -55,9 +55,10 @@ def one_of(field: str, value: Any, choices: Iterable[str]) -> Iterator[Cause]:
         yield not_supported(field, value if value is not None else "", found)
 
 
-def unchanged(field: str, new: Any, old: Any) -> Iterator[Cause]:
+def unchanged(field: str, new: Any, old: Any, show: Callable[[Any], Any] | None = None) -> Iterator[Cause]:
+    """``show``: how the value appears in the message, when it is not as it was sent."""
     if new != old:
-        yield invalid(field, new, IMMUTABLE)
+        yield invalid(field, show(new) if show is not None and new is not None else new, IMMUTABLE)
 
 
 def in_range(field: str, value: int, low: int, high: int) -> Iterator[Cause]:

@@ -5,6 +5,7 @@ Whether the schema of a version is structural is for the engine that serves cust
 
 from collections.abc import Iterator
 
+from kybern.api.rules import within
 from kybern.api.rules.causes import all_invalid, duplicate, invalid, one_of, required, unchanged
 from kybern.api.rules.formats import dns1035, subdomain
 from kybern.api.rules.hookchecks import webhook_service, webhook_url
@@ -57,6 +58,15 @@ def _group(group: str) -> Iterator[Cause]:
         yield invalid("spec.group", group, "should be a domain with at least one dot")
 
 
+def _shown(versions: list[Raw] | None) -> list[Raw] | None:
+    """As in messages: what all versions have in common stands above them within."""
+    found = [within.shown("CustomResourceDefinitionVersion", each) for each in versions or ()]
+    for key in ("Schema", "Subresources", "AdditionalPrinterColumns", "SelectableFields"):
+        if found and all(each[key] == found[0][key] for each in found):
+            found = [{**each, key: None} for each in found]
+    return None if versions is None else found
+
+
 def _versions(given: list[Raw] | None, versions: list[Raw]) -> Iterator[Cause]:
     seen: set[str] = set()
     for i, version in enumerate(versions):
@@ -67,7 +77,7 @@ def _versions(given: list[Raw] | None, versions: list[Raw]) -> Iterator[Cause]:
         seen.add(name)
         yield from _version(at, version, only=len(versions) == 1)
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        yield invalid("spec.versions", given, _ONE_STORED)
+        yield invalid("spec.versions", _shown(given), _ONE_STORED)
 
 
 def _known(old: Raw | None) -> dict[str, Raw]:

@@ -1,7 +1,9 @@
 """Claims for devices, classes of devices, and slices of pools."""
 
 from collections.abc import Iterator
+from functools import partial
 
+from kybern.api.rules import deviceselectors, within
 from kybern.api.rules.causes import all_invalid, duplicate, invalid, one_of, required, unchanged
 from kybern.api.rules.formats import label, subdomain
 from kybern.api.rules.pods.scheduling import node_selector
@@ -9,6 +11,10 @@ from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
 _ONE_REQUEST = "exactly one of `exactly` or `firstAvailable` is required"
+# Upstream says the same of none.
+_ONE_ATTRIBUTE = (
+    'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+)
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 _ONE_PLACE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
 
@@ -22,7 +28,8 @@ def claim(new: Raw, old: Raw | None) -> Iterator[Cause]:
 def template(new: Raw, old: Raw | None) -> Iterator[Cause]:
     yield from _spec("spec.spec", (new.get("spec") or {}).get("spec") or {})
     if old is not None:
-        yield from unchanged("spec", new.get("spec") or {}, old.get("spec") or {})
+        show = partial(within.shown, "ResourceClaimTemplateSpec")
+        yield from unchanged("spec", new.get("spec") or {}, old.get("spec") or {}, show)
 
 
 def _spec(field: str, spec: Raw) -> Iterator[Cause]:
@@ -72,6 +79,9 @@ def _selectors(field: str, found: list[Raw]) -> Iterator[Cause]:
     for i, choice in enumerate(found):
         if choice.get("cel") is None:
             yield required(f"{field}[{i}].cel")
+        else:
+            expression = choice["cel"].get("expression", "")
+            yield from deviceselectors.selector(f"{field}[{i}].cel.expression", expression)
 
 
 def _constraint(field: str, raw: Raw, names: set[str]) -> Iterator[Cause]:
@@ -79,11 +89,8 @@ def _constraint(field: str, raw: Raw, names: set[str]) -> Iterator[Cause]:
         if name.split("/")[0] not in names:
             yield invalid(f"{field}.requests[{i}]", name, "must be the name of a request in the claim")
     given = [key for key in ("matchAttribute", "distinctAttribute") if raw.get(key) is not None]
-    text = 'exactly one of "matchAttribute" or "distinctAttribute" is required'
-    if not given:
-        yield required(field, text)
-    elif len(given) > 1:
-        yield required(field, f"{text}, but multiple fields are set")
+    if len(given) != 1:
+        yield required(field, _ONE_ATTRIBUTE)
 
 
 def _config(field: str, raw: Raw) -> Iterator[Cause]:

@@ -9,8 +9,7 @@ def default_claim_spec(spec: Raw) -> None:
         for wanted in (request.get("exactly"), *(request.get("firstAvailable") or ())):
             if wanted is not None:
                 _default_wanted(wanted)
-    if not devices.get("requests"):
-        devices["requests"] = None  # upstream's answers say null here
+    devices.setdefault("requests", None)
 
 
 def _default_wanted(wanted: Raw) -> None:

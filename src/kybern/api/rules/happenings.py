@@ -1,8 +1,10 @@
 """Events. The older form is checked little; the newer one, known by its eventTime, wholly, and it hardly changes."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from kybern.api.rules.causes import all_invalid, invalid, required, unchanged
+from kybern.api.rules import within
+from kybern.api.rules.causes import IMMUTABLE, all_invalid, invalid, required
 from kybern.api.rules.formats import qualified_name
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -79,6 +81,14 @@ def _update(raw: Raw, old: Raw) -> Iterator[Cause]:
     for key in _FIXED:
         if key == "reason" and raw.get(key) != old.get(key):
             # upstream compares the reason twice
-            yield from unchanged(key, raw.get(key) or "", None)
+            yield invalid(key, _shown(key, raw.get(key)), IMMUTABLE)
         if (raw.get(key) or None) != (old.get(key) or None):
-            yield from unchanged(_NEWER.get(key, key), raw.get(key) or "", None)
+            yield invalid(_NEWER.get(key, key), _shown(key, raw.get(key)), IMMUTABLE)
+
+
+def _shown(key: str, value: Any) -> Any:
+    """A field as upstream's messages show it: a subject is an object of the type within, a time may be nothing."""
+    if key in ("involvedObject", "related"):
+        # nothing is there only where the type holds a pointer
+        return None if value is None and key == "related" else within.shown("ObjectReference", value or {})
+    return value if key == "eventTime" else value or ""

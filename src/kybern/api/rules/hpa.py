@@ -45,4 +45,4 @@ def default_v2(raw: Raw) -> None:
         _default_rules(spec["behavior"], "scaleDown", _DOWN)
     status = raw.setdefault("status", {})
     status.setdefault("desiredReplicas", 0)
-    status["currentMetrics"] = status.get("currentMetrics") or None  # upstream answers null for none
+    status.setdefault("currentMetrics", None)

@@ -1,9 +1,10 @@
 """Jobs and cron jobs: how often a pod must succeed, what its failures mean, and when it starts."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from kybern.api.rules import schedules
+from kybern.api.rules import schedules, within
 from kybern.api.rules.causes import (
     all_invalid,
     at_least_zero,
@@ -15,7 +16,7 @@ from kybern.api.rules.causes import (
 )
 from kybern.api.rules.formats import domain_path
 from kybern.api.rules.indexes import count_of
-from kybern.api.rules.labels import matches, selector
+from kybern.api.rules.labels import matches, selector, shown
 from kybern.api.rules.pods.spec import template
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -55,7 +56,7 @@ def _generated(new: Raw, spec: Raw) -> Iterator[Cause]:
         return
     wanted = {"matchLabels": {_UID: new["metadata"].get("uid", "")}}
     if found != wanted:
-        yield invalid("spec.selector", found, "`selector` not auto-generated")
+        yield invalid("spec.selector", shown(found), "`selector` not auto-generated")
 
 
 def _selecting(spec: Raw) -> Iterator[Cause]:
@@ -170,7 +171,7 @@ def _success(field: str, spec: Raw) -> Iterator[Cause]:
     if policy is None:
         return
     if spec.get("completionMode") != "Indexed":
-        yield invalid(field, policy, _INDEXED)
+        yield invalid(field, within.shown("SuccessPolicy", policy), _INDEXED)
         return
     rules = policy.get("rules") or []
     if not rules:
@@ -209,7 +210,8 @@ def _update(spec: Raw, old: Raw) -> Iterator[Cause]:
     yield from unchanged("spec.selector", spec.get("selector"), old.get("selector"))
     yield from _same_template(spec, old)
     for key in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
-        yield from unchanged(f"spec.{key}", spec.get(key), old.get(key))
+        show = partial(within.shown, "SuccessPolicy") if key == "successPolicy" else None
+        yield from unchanged(f"spec.{key}", spec.get(key), old.get(key), show)
 
 
 def _completions(spec: Raw, old: Raw) -> Iterator[Cause]:
@@ -226,7 +228,7 @@ def _same_template(spec: Raw, old: Raw) -> Iterator[Cause]:
     new, was = spec.get("template") or {}, old.get("template") or {}
     if old.get("suspend"):
         new, was = _placed_freely(new), _placed_freely(was)
-    yield from unchanged("spec.template", new, was)
+    yield from unchanged("spec.template", new, was, partial(within.shown, "PodTemplateSpec"))
 
 
 def _placed_freely(found: Raw) -> dict[str, Any]:

@@ -68,5 +68,18 @@ def matches(raw: Mapping[str, Any], values: Mapping[str, str]) -> bool:
     )
 
 
+def shown(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A selector as upstream prints it: labels sorted, the parts of requirements in their order."""
+    found: dict[str, Any] = {}
+    if raw.get("matchLabels"):
+        found["matchLabels"] = dict(sorted(raw["matchLabels"].items()))
+    if raw.get("matchExpressions"):
+        found["matchExpressions"] = [
+            {key: each[key] for key in ("key", "operator", "values") if key in each}
+            for each in raw["matchExpressions"]
+        ]
+    return found
+
+
 def empty(raw: Mapping[str, Any] | None) -> bool:
     return not raw or not (raw.get("matchLabels") or raw.get("matchExpressions"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.rules import claims
+from kybern.api.rules import claims, within
 from kybern.api.rules.amounts import amount
 from kybern.api.rules.causes import (
     all_invalid,
@@ -141,32 +141,37 @@ def _requested(spec: Raw) -> str | None:
 
 
 def _fixed(spec: Raw, old: Raw, *, bound: bool) -> dict[str, Any]:
-    """What must stay: all but the size of a bound claim, its attributes, and what a binder fills in."""
-    found = {key: value for key, value in spec.items() if value is not None}
-    if not old.get("volumeName"):
-        found.pop("volumeName", None)
-    if old.get("storageClassName") is None:
-        found.pop("storageClassName", None)
+    """The old claim as it may become: the size of a bound one, its attributes, and what a binder fills in."""
+    found = {key: value for key, value in old.items() if value is not None}
+    free = {
+        "volumeName": not old.get("volumeName"),
+        "storageClassName": old.get("storageClassName") is None,
+        "volumeAttributesClassName": bound,
+    }
     if bound:
-        found.pop("volumeAttributesClassName", None)
-        found["resources"] = {
-            key: value for key, value in (found.get("resources") or {}).items() if key != "requests"
-        }
+        size = _requested(spec)
+        resources = found.get("resources") or {}
+        if size is not None and resources.get("requests"):
+            found["resources"] = {**resources, "requests": {**resources["requests"], "storage": size}}
+    for key in (key for key, may in free.items() if may):
+        found.pop(key, None)
+        if spec.get(key) is not None:
+            found[key] = spec[key]
     return found
 
 
 def _claim_update(spec: Raw, old: Raw) -> Iterator[Cause]:
     was, status = old.get("spec") or {}, old.get("status") or {}
     bound = status.get("phase") == "Bound"
-    if _fixed(spec, was, bound=bound) != _fixed(was, was, bound=bound):
-        yield forbidden("spec", _IMMUTABLE_CLAIM)
-        return
+    may = _fixed(spec, was, bound=bound)
+    if may != {key: value for key, value in spec.items() if value is not None}:
+        found = within.difference("PersistentVolumeClaimSpec", may, spec)
+        yield forbidden("spec", f"{_IMMUTABLE_CLAIM}\n{found}")
     new_size, old_size = _requested(spec), _requested(was)
-    if bound and new_size is not None and old_size is not None:
-        wanted, had = quantity.parse(new_size), quantity.parse(old_size)
-        capacity = (status.get("capacity") or {}).get("storage")
-        if wanted < had and not (capacity is not None and wanted > quantity.parse(capacity)):
-            yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+    wanted, had = quantity.parse(new_size or "0"), quantity.parse(old_size or "0")
+    capacity = quantity.parse((status.get("capacity") or {}).get("storage") or "0")
+    if wanted < had and wanted <= capacity:
+        yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 
 def storage_class(new: Raw, old: Raw | None) -> Iterator[Cause]:

@@ -7,6 +7,7 @@ template leaves open is decided when a pod is made from it.
 from typing import Any
 
 from kybern.api.rules.containers import default_container, request_what_is_limited
+from kybern.api.rules.podstatus import pair_own
 from kybern.api.rules.volumes import default_volume
 from kybern.machinery import quantity
 from kybern.machinery.kind import Raw
@@ -47,6 +48,8 @@ def default_template(holder: Raw, key: str = "template") -> None:
 
 
 def default_pod(raw: Raw) -> None:
+    if raw.get("status"):
+        pair_own(raw["status"])
     spec = raw.setdefault("spec", {})
     default_spec(spec)
     spec.setdefault("enableServiceLinks", True)

@@ -74,12 +74,15 @@ def _variables(field: str, found: list[Raw], scope: Scope) -> Iterator[Cause]:
 
 def known_variables(spec: Raw, scope: Scope) -> dict[str, Type] | None:
     """The types of a policy's variables by their names; None when it has none."""
+    variables = spec.get("variables")
+    if not variables:
+        return None
     found: dict[str, Type] = {}
-    for variable in spec.get("variables") or ():
-        found[variable.get("name", "")] = expressions.variable_type(
-            variable.get("expression", ""), scope, found
-        )
-    return found or None
+    for variable in variables:
+        text = variable.get("expression", "")
+        if text.strip():
+            found[variable.get("name", "")] = expressions.variable_type(text, scope, found)
+    return found
 
 
 def scope_of(spec: Raw, *, authorizer: bool = True, patches: bool = False) -> Scope:

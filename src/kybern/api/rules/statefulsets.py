@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kybern.api.rules import claims
+from kybern.api.rules import claims, within
 from kybern.api.rules.causes import (
     at_least_zero,
     forbidden,
@@ -60,7 +60,8 @@ def _strategy(field: str, strategy: Raw) -> Iterator[Cause]:
     elif kind == "OnDelete":
         if rolling is not None:
             text = "only allowed for updateStrategy 'RollingUpdate'"
-            yield invalid(f"{field}.rollingUpdate", rolling, text)
+            shown = within.shown("RollingUpdateStatefulSetStrategy", rolling)
+            yield invalid(f"{field}.rollingUpdate", shown, text)
     elif kind == "RollingUpdate":
         yield from at_least_zero(f"{field}.rollingUpdate.partition", (rolling or {}).get("partition"))
     else:

@@ -12,7 +12,7 @@ from kybern.api.rules.causes import (
     required,
     unchanged,
 )
-from kybern.api.rules.labels import empty, matches, parses, selector
+from kybern.api.rules.labels import empty, matches, parses, selector, shown
 from kybern.api.rules.pods.spec import template
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -34,7 +34,7 @@ def selecting(field: str, spec: Raw, kind: str) -> Iterator[Cause]:
 
 def unparsed(field: str, spec: Raw) -> Iterator[Cause]:
     if spec.get("selector") is not None and not parses(spec["selector"]):
-        yield invalid(f"{field}.selector", spec["selector"], "invalid label selector")
+        yield invalid(f"{field}.selector", shown(spec["selector"]), "invalid label selector")
 
 
 def selected(field: str, spec: Raw) -> Iterator[Cause]:
@@ -131,6 +131,8 @@ def _rolling(field: str, rolling: Raw) -> Iterator[Cause]:
 def daemon_set(new: Raw, old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
     found = spec.get("selector")
+    if old is not None:
+        yield from unchanged("spec.selector", found, (old.get("spec") or {}).get("selector"))
     yield from selector("spec.selector", found)
     metadata = (spec.get("template") or {}).get("metadata") or {}
     if found is None or (parses(found) and not matches(found, metadata.get("labels") or {})):
@@ -142,8 +144,6 @@ def daemon_set(new: Raw, old: Raw | None) -> Iterator[Cause]:
     yield from at_least_zero("spec.minReadySeconds", spec.get("minReadySeconds"))
     yield from _daemon_strategy("spec.updateStrategy", spec.get("updateStrategy") or {})
     yield from at_least_zero("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
-    if old is not None:
-        yield from unchanged("spec.selector", found, (old.get("spec") or {}).get("selector"))
 
 
 def _daemon_strategy(field: str, strategy: Raw) -> Iterator[Cause]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kybern.api.rules.causes import all_invalid, duplicate, invalid, required
+from kybern.api.rules.emptylists import null_when_empty
 from kybern.api.rules.formats import qualified_name
 from kybern.api.rules.sources import driver_name
 from kybern.api.rules.tables import dig, simple
@@ -14,8 +15,7 @@ def _default(raw: Raw) -> None:
     spec = raw.setdefault("spec", {})
     for driver in spec.get("drivers") or ():
         driver["topologyKeys"] = driver.get("topologyKeys") or None
-    if not spec.get("drivers"):
-        spec["drivers"] = None  # upstream's answers say null here
+    spec.setdefault("drivers", None)
 
 
 def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
@@ -44,7 +44,7 @@ KIND = Kind(
     singular="csinode",
     storage="csinodes",
     table=simple((Column("Drivers", "integer"),), lambda raw: [len(dig(raw, "spec", "drivers") or ())]),
-    rules=Rules(default=_default, validate=_validate),
+    rules=Rules(default=_default, forget=null_when_empty("spec.drivers"), validate=_validate),
     allow_unconditional_update=False,
     storage_version_hash="Pe62DkZtjuo=",
 )

@@ -1,8 +1,10 @@
 """VolumeAttachment: a wish to attach a volume to a node, and whether it is."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from kybern.api.rules import within
 from kybern.api.rules.causes import all_invalid, required, unchanged
 from kybern.api.rules.formats import subdomain
 from kybern.api.rules.sources import driver_name
@@ -43,7 +45,8 @@ def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     node = spec.get("nodeName", "")
     yield from all_invalid("spec.nodeName", node, subdomain(node))
     if old is not None:
-        yield from unchanged("spec", spec, old.get("spec") or {})
+        show = partial(within.shown, "VolumeAttachmentSpec")
+        yield from unchanged("spec", spec, old.get("spec") or {}, show)
 
 
 KIND = Kind(

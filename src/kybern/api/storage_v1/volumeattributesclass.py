@@ -11,14 +11,14 @@ from kybern.machinery.kind import Column, Kind, Raw, Rules
 
 def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     driver, parameters = new.get("driverName", ""), new.get("parameters") or {}
-    yield from driver_name("driverName", driver)
-    if not parameters:
-        yield required("parameters", "must contain at least one key/value pair")
     if old is not None:
         if driver != old.get("driverName", ""):
             yield forbidden("driverName", "updates to driverName are forbidden.")
         if parameters != (old.get("parameters") or {}):
             yield forbidden("parameters", "updates to parameters are forbidden.")
+    yield from driver_name("driverName", driver)
+    if not parameters:
+        yield required("parameters", "must contain at least one key/value pair")
 
 
 KIND = Kind(

@@ -11,7 +11,7 @@ from typing import Any
 from kybern.machinery.causes import invalid, required
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw, ScalePaths
-from kybern.machinery.structural import shape, values
+from kybern.machinery.structural import shape, unique, values
 from kybern.machinery.structural.node import Structural, at
 from kybern.machinery.structural.rules.build import build
 from kybern.machinery.structural.rules.engine import compile_rule
@@ -66,7 +66,7 @@ class Judge:
         if self._scale is not None:
             yield from _counted(new, self._scale)
         yield from _inner(new, self._schema)
-        yield from values.lists(new, self._schema)
+        yield from unique.lists(new, self._schema)
 
     def _by_rules(self, new: Raw, old: Raw | None, found: list[Cause]) -> Iterator[Cause]:
         if any(cause.reason in _BLOCKING for cause in found):

@@ -29,6 +29,8 @@ _PLAIN_FINALIZERS = (
     ("policy", "poddisruptionbudgets"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
 )
+# Kinds whose own rules check a changed object as they check a new one, its metadata included.
+_WHOLE_METADATA = (("", "configmaps"), ("", "secrets"), ("", "serviceaccounts"))
 _DEDUPLICATED = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
@@ -116,6 +118,7 @@ def check_new(call: Call, raw: Raw) -> None:
         causes += meta.qualified_finalizers(metadata.get("finalizers"), "metadata.finalizers")
     causes += kind.rules.validate(raw, None)
     _refuse(kind, metadata.get("name") or "", causes)
+    kind.rules.forget(raw)
     for text in kind.rules.warnings(raw, None):
         call.warn(text)
 
@@ -211,12 +214,25 @@ def _only_status(raw: Raw, old: Raw) -> None:
         _keep(raw, old, key)
 
 
+def _metadata_changed(kind: Kind, new: Raw, old: Raw) -> list[Cause]:
+    """What is wrong with the metadata of a changed object, as often as upstream finds it.
+
+    It asks for every kind what it asks of new objects, and what it asks of changed ones (validateCommonFields); the kind's
+    own rules ask the latter once more, and those of some kinds both.
+    """
+    changed = list(meta.validate_update(new, old))
+    if not changed and not new.get("finalizers"):
+        return changed  # nothing else of an object that exists can be wrong as a new one's
+    made = list(meta.validate(new, kind.namespaced, names.path_segment))
+    whole = (kind.group, kind.plural) in _WHOLE_METADATA
+    return [*made, *changed, *changed, *(made if whole else ())]
+
+
 def check_changed(call: Call, raw: Raw, current: Current) -> None:
     """Raises Invalid. Then the kind's warnings are given."""
     kind, old = call.kind, current.raw
     part = PARTS.get((kind.plural, call.subresource))
-    causes = list(meta.validate_update(raw["metadata"], old["metadata"]))
-    causes += causes  # upstream asks twice: once for every kind, once in the kind's own rules
+    causes = _metadata_changed(kind, raw["metadata"], old["metadata"])
     if part is not None:
         causes += part.check(raw, old)
     elif call.subresource == "status":
@@ -224,6 +240,7 @@ def check_changed(call: Call, raw: Raw, current: Current) -> None:
     elif not call.subresource:
         causes += kind.rules.validate(raw, old)
     _refuse(kind, call.name, causes)
+    kind.rules.forget(raw)
     if not call.subresource or (kind.custom and call.subresource == "status"):
         for text in kind.rules.warnings(raw, old):
             call.warn(text)

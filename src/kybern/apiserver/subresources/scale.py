@@ -54,10 +54,10 @@ async def put(call: Call, data: bytes, content_type: str) -> Plain:
 
 
 async def patch_(call: Call, data: bytes, content_type: str) -> Plain:
-    apply = patch.reader(KIND, data, content_type, SCHEMA)
+    sent = patch.reader(KIND, data, content_type, SCHEMA)
 
     def patched(old: Raw) -> Raw:
-        scale = apply(old)
+        scale = sent.apply(old)
         body.identify(KIND, scale)
         body.checked(call, KIND, scale, [], SCHEMA)
         return scale

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from kybern.machinery.cel.check.checker import Checked
-from kybern.machinery.cel.estimate import Sizes, estimate
+from kybern.machinery.cel.check.found import Checked
+from kybern.machinery.cel.estimate import estimate
 from kybern.machinery.cel.functions import Range
+from kybern.machinery.cel.known import Sizes
 from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.run.frame import UNSET, Frame
 from kybern.machinery.cel.run.plan import Planner
@@ -26,8 +27,8 @@ class Program:
         planner = Planner(checked, standard)
         self._checked = checked
         self._step = planner.step()
-        self._names = tuple(planner.variables.items())
-        self._slots = [UNSET] * planner.slots
+        self._names = tuple(planner.places.variables.items())
+        self._slots = [UNSET] * planner.places.slots
 
     @property
     def result(self) -> Type:

@@ -51,7 +51,9 @@ class Source:
         return CompileError("\n".join(shown), tuple(ordered))
 
     def _shown(self, issue: Issue) -> str:
-        text = f"ERROR: <input>:{issue.line}:{issue.column + 1}: {issue.message}"
+        # An expression without a character has no first one.
+        column = issue.column + 1 if self.text else 0
+        text = f"ERROR: <input>:{issue.line}:{column}: {issue.message}"
         if issue.line < 1 or not self.text:
             return text
         line = self.text.split("\n")[issue.line - 1]

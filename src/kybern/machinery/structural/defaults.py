@@ -6,7 +6,7 @@ from typing import Any
 
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import Cause
-from kybern.machinery.structural import shape, values
+from kybern.machinery.structural import shape, unique, values
 from kybern.machinery.structural.node import build
 from kybern.machinery.structural.parts import parts
 from kybern.machinery.structural.rules.build import build as build_rules
@@ -28,7 +28,7 @@ def check(
             yield invalid(at, default, "must not have unknown fields")
         else:
             yield from _placed(at, values.validate(_filled(default, schema), schema))
-            yield from _placed(at, values.lists(default, structural))
+            yield from _placed(at, unique.lists(default, structural))
             yield from _placed(at, _ruled(default, schema, compile_))
     for name, inner in parts(schema, path):
         if not (root and name == f"{path}.properties[metadata]"):

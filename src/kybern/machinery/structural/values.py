@@ -10,7 +10,6 @@ from typing import Any
 
 from kybern.machinery import regular
 from kybern.machinery.causes import (
-    duplicate,
     invalid,
     not_supported,
     required,
@@ -20,7 +19,7 @@ from kybern.machinery.causes import (
 )
 from kybern.machinery.errors import Cause
 from kybern.machinery.structural.formats import NUMBERS, fits
-from kybern.machinery.structural.node import INT_OR_STRING, MAP_KEYS, Structural
+from kybern.machinery.structural.node import INT_OR_STRING, MAP_KEYS
 
 # Complaints about alternatives stand at no field.
 NOWHERE = "<nil>"
@@ -277,34 +276,3 @@ def _all(value: Any, schemas: list[Any], path: str, walk: Walk) -> None:
     if fitting < len(tried):
         none = "" if fitting else ". None validated"
         walk.add(invalid(NOWHERE, "", f'"{path}" must validate all the schemas (allOf){none}'))
-
-
-def lists(value: Any, schema: Structural, path: str = "") -> list[Cause]:
-    """Items of sets and maps are told apart by value or by key: none is there twice."""
-    found: list[Cause] = []
-    if isinstance(value, list) and schema.items is not None:
-        found += _twice(value, schema, path)
-        for i, each in enumerate(value):
-            found += lists(each, schema.items, f"{path}[{i}]")
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            below = schema.child(key)
-            if below is not None:
-                found += lists(each, below, f"{path}.{key}" if path else key)
-    return found
-
-
-def _twice(value: list[Any], schema: Structural, path: str) -> Iterable[Cause]:
-    seen: set[str] = set()
-    if schema.list_type not in ("set", "map"):
-        return
-    for i, each in enumerate(value):
-        shown = each
-        if schema.list_type == "map":
-            if not isinstance(each, dict):
-                continue
-            shown = {key: each[key] for key in sorted(schema.map_keys) if key in each}
-        text = json.dumps(shown, sort_keys=True)
-        if text in seen:
-            yield duplicate(f"{path}[{i}]", shown)
-        seen.add(text)

@@ -28,7 +28,7 @@ _POLICIES = ("Always", "Never", "OnFailure")
 _SIDECARS_ONLY = "may not be set for init containers without restartPolicy=Always"
 _HANDLERS = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
 _NOT_EPHEMERAL = (
-    "ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources", "resizePolicy",
+    "ports", "livenessProbe", "readinessProbe", "startupProbe", "resources", "lifecycle", "resizePolicy",
 )  # fmt: skip
 
 

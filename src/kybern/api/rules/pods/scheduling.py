@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kybern.api.rules import labelkeys
 from kybern.api.rules.causes import (
     all_invalid,
     duplicate,
@@ -95,6 +96,12 @@ def _label_keys(field: str, term: Raw) -> Iterator[Cause]:
             yield forbidden(f"{field}.{key}", "must not be specified when labelSelector is not set")
         for i, name in enumerate(found):
             yield from all_invalid(f"{field}.{key}[{i}]", name, qualified_name(name))
+    matched, unmatched = term.get("matchLabelKeys") or (), term.get("mismatchLabelKeys") or ()
+    yield from labelkeys.told_twice(field, matched, term.get("labelSelector"))
+    for i, name in enumerate(matched):
+        if name in unmatched:
+            text = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield invalid(f"{field}.matchLabelKeys[{i}]", name, text)
 
 
 def _pod_term(field: str, term: Raw) -> Iterator[Cause]:
@@ -182,8 +189,12 @@ def _spread_options(field: str, raw: Raw) -> Iterator[Cause]:
     for policy in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
         if raw.get(policy) is not None:
             yield from one_of(f"{field}.{policy}", raw[policy], _POLICIES)
-    for i, key in enumerate(raw.get("matchLabelKeys") or ()):
-        yield from all_invalid(f"{field}.matchLabelKeys[{i}]", key, qualified_name(key))
+    keys, at = raw.get("matchLabelKeys") or (), f"{field}.matchLabelKeys"
+    if keys and raw.get("labelSelector") is None:
+        yield forbidden(at, "must not be specified when labelSelector is not set")
+    for i, key in enumerate(keys):
+        yield from all_invalid(f"{at}[{i}]", key, qualified_name(key))
+    yield from labelkeys.told_twice(at, keys, raw.get("labelSelector"))
     yield from selector(f"{field}.labelSelector", raw.get("labelSelector"))
 
 

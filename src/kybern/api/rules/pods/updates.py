@@ -6,6 +6,7 @@ The subresources ephemeralcontainers and resize have rules of their own, below.
 from collections.abc import Iterator
 from typing import Any
 
+from kybern.api.rules import within
 from kybern.api.rules.causes import forbidden, in_range, invalid
 from kybern.api.rules.pods import spec as specs
 from kybern.machinery.errors import Cause
@@ -30,7 +31,8 @@ def update(new: Raw, old: Raw) -> Iterator[Cause]:
     yield from _deadline(fresh, stored)
     yield from _tolerations(fresh, stored)
     if _pinned(fresh, stored) != _pinned(stored, stored):
-        yield forbidden("spec", _CHANGEABLE)
+        found = within.difference("PodSpec", stored, _munged(fresh, stored))
+        yield forbidden("spec", f"{_CHANGEABLE}\n{found}")
 
 
 def _deadline(fresh: Raw, stored: Raw) -> Iterator[Cause]:
@@ -63,12 +65,21 @@ def _lasting(toleration: Raw) -> Raw:
     return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
 
 
+def _munged(spec: Raw, stored: Raw) -> Raw:
+    """The new spec with what may change as it was."""
+    found = {**spec, **{key: stored.get(key) for key in _free(spec, stored)}}
+    for kind in ("containers", "initContainers"):
+        if found.get(kind):
+            pairs = zip(found[kind], stored[kind], strict=True)
+            found[kind] = [{**new, "image": old.get("image")} for new, old in pairs]
+    return found
+
+
 def _images(found: list[Raw] | None) -> list[Raw]:
     return [{key: value for key, value in raw.items() if key != "image"} for raw in found or ()]
 
 
-def _pinned(spec: Raw, stored: Raw) -> dict[str, Any]:
-    """Everything that must stay as it was."""
+def _free(spec: Raw, stored: Raw) -> set[str]:
     free = {"activeDeadlineSeconds", "tolerations"}
     if (stored.get("terminationGracePeriodSeconds") or 0) < 0 and spec.get(
         "terminationGracePeriodSeconds"
@@ -76,6 +87,12 @@ def _pinned(spec: Raw, stored: Raw) -> dict[str, Any]:
         free.add("terminationGracePeriodSeconds")
     if stored.get("schedulingGates"):
         free |= {"schedulingGates", "nodeSelector", "affinity"}
+    return free
+
+
+def _pinned(spec: Raw, stored: Raw) -> dict[str, Any]:
+    """Everything that must stay as it was."""
+    free = _free(spec, stored)
     found = {key: value for key, value in spec.items() if key not in free and value is not None}
     for kind in ("containers", "initContainers"):
         if kind in found:
@@ -97,9 +114,9 @@ def ephemeral(new: Raw, old: Raw) -> Iterator[Cause]:
                 "spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n'
             )
         elif fresh[name] != container:
-            yield forbidden(
-                "spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n'
-            )
+            found = within.difference("EphemeralContainer", container, fresh[name])
+            says = f'existing ephemeral containers "{name}" may not be changed\n{found}'
+            yield forbidden("spec.ephemeralContainers", says)
 
 
 def resize(new: Raw, old: Raw) -> Iterator[Cause]:

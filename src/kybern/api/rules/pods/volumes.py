@@ -116,12 +116,16 @@ _PROJECTED: Mapping[str, Check] = {
 }
 
 
-def _paths_of(source: Raw) -> Iterator[str]:
+def _paths_of(source: Raw) -> Iterator[tuple[str, str]]:
+    """The paths that a source fills, each with what upstream names when it is taken."""
     for kind in ("secret", "configMap", "downwardAPI"):
-        for item in (source.get(kind) or {}).get("items") or ():
-            yield item.get("path", "")
+        found = source.get(kind) or {}
+        for item in found.get("items") or ():
+            path = item.get("path", "")
+            yield path, path if kind == "downwardAPI" else found.get("name", "")
     if source.get("serviceAccountToken") is not None:
-        yield source["serviceAccountToken"].get("path", "")
+        path = source["serviceAccountToken"].get("path", "")
+        yield path, path
 
 
 def _projected(field: str, volume: Raw) -> Iterator[Cause]:
@@ -134,9 +138,9 @@ def _projected(field: str, volume: Raw) -> Iterator[Cause]:
             yield from _PROJECTED[kind](f"{at}.{kind}", source[kind])
         for kind in kinds[1:]:
             yield forbidden(f"{at}.{kind}", "may not specify more than 1 volume type per source")
-        for path in _paths_of(source):
+        for path, named in _paths_of(source):
             if path and path in seen:
-                yield invalid(field, path, "conflicting duplicate paths")
+                yield invalid(field, named, "conflicting duplicate paths")
             seen.add(path)
 
 

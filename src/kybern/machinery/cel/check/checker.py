@@ -5,9 +5,9 @@ fits everything: one mistake gives one message.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from kybern.machinery.cel.check.found import Checked, Chosen
 from kybern.machinery.cel.check.scope import Declarations, Named, Scope
 from kybern.machinery.cel.check.shown import ERROR, shown, signature
 from kybern.machinery.cel.check.unify import Unifier, loose, most_general
@@ -44,27 +44,6 @@ _LITERALS: dict[type, Type] = {
     bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL,
 }  # fmt: skip
 _LOGICAL = frozenset({"_&&_", "_||_"})
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What a call may be at run time. ``target`` is none where it turned out to be part of the function's name."""
-
-    function: str
-    overloads: tuple[Overload, ...]
-    target: Node | None
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    root: Node
-    types: dict[Node, Type] = field(default_factory=dict)
-    names: dict[Node, Named] = field(default_factory=dict)
-    calls: dict[Node, Chosen] = field(default_factory=dict)
-
-    @property
-    def result(self) -> Type:
-        return self.types[self.root]
 
 
 def check(root: Node, declarations: Declarations, source: Source) -> Checked:

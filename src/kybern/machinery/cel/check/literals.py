@@ -8,7 +8,7 @@ from typing import Any
 
 from kybern.machinery import regular
 from kybern.machinery.cel import moments
-from kybern.machinery.cel.check.checker import Checked
+from kybern.machinery.cel.check.found import Checked
 from kybern.machinery.cel.check.shown import shown
 from kybern.machinery.cel.source import Source
 from kybern.machinery.cel.syntax.tree import (

@@ -10,11 +10,12 @@ from typing import Any
 
 from kybern.machinery import regular
 from kybern.machinery.cel import measures
-from kybern.machinery.cel.check.checker import Checked, Chosen
+from kybern.machinery.cel.check.found import Checked, Chosen
 from kybern.machinery.cel.functions import Count, Overload
-from kybern.machinery.cel.run import calls, kinds, literals, loops, reach
+from kybern.machinery.cel.run import adding, calls, kinds, literals, loops, reach
 from kybern.machinery.cel.run.frame import Frame, Planned, Step, constant
-from kybern.machinery.cel.run.reach import Qualifier, Slot
+from kybern.machinery.cel.run.places import INDEX, Places
+from kybern.machinery.cel.run.reach import Slot
 from kybern.machinery.cel.syntax.macros import RESULT
 from kybern.machinery.cel.syntax.tree import (
     Call,
@@ -36,19 +37,16 @@ _CONVERSIONS = frozenset(
 _EQUALITY: Mapping[str, Callable[..., Any]] = {"_==_": operator.eq, "_!=_": operator.ne}
 _FIXED = (BOOL, INT, UINT, DOUBLE, TIMESTAMP, DURATION)
 _PATTERNS = frozenset({"matches", "find", "findAll"})
-_INDEX = frozenset({"_[_]", "_[?_]", "_?._"})
 _DYNAMIC = frozenset({"dyn", "parameter", "error"})
 
 
 class Planner:
-    """``slots`` are the variables that the expression reads, then those of its loops."""
+    """The slots of ``places`` are the variables that the expression reads, then those of its loops."""
 
     def __init__(self, checked: Checked, standard: frozenset[str]) -> None:
         self._checked = checked
         self._standard = standard
-        self._scope: dict[str, Slot] = {}
-        self.variables: dict[str, int] = {}
-        self.slots = 0
+        self.places = Places(checked, lambda node, observed: self.plan(node, observed=observed))
         self._others: dict[type[Node], Callable[[Any], Planned]] = {
             Literal: lambda node: constant(node.value), ListLiteral: self._list, MapLiteral: self._map,
             Message: self._message, Comprehension: lambda node: Planned(self._loop(node)),
@@ -64,115 +62,16 @@ class Planner:
     def plan(self, node: Node, *, observed: bool = True) -> Planned:
         """``observed``: reading a name or what is read from it costs one more; not so where a choice or a key reads it."""
         if isinstance(node, Ident | Select):
-            return self._attribute(node, observed=observed)
+            return self.places.attribute(node, observed=observed)
         if isinstance(node, Call):
             return self._call(node, observed=observed)
         return self._others[type(node)](node)
 
-    # Names, fields, places
-
-    def _slot(self, name: str) -> Slot:
-        found = self._scope.get(name)
-        if found is not None:
-            return found
-        if name not in self.variables:
-            self.variables[name] = self._new()
-        return Slot(self.variables[name], name)
-
-    def _new(self) -> int:
-        self.slots += 1
-        return self.slots - 1
-
-    def _named(self, node: Node, *, observed: bool) -> Planned | None:
-        named = self._checked.names.get(node)
-        if named is None:
-            return None
-        if named.constant:
-            return constant(named.value)
-        slot = self._slot(named.name) if named.local else self._variable(named.name)
-        return Planned(reach.read(slot, int(observed)))
-
-    def _variable(self, name: str) -> Slot:
-        if name not in self.variables:
-            self.variables[name] = self._new()
-        return Slot(self.variables[name], name)
-
-    def _attribute(self, node: Node, *, observed: bool) -> Planned:
-        named = self._named(node, observed=observed)
-        if named is not None:
-            return named
-        root, qualifiers = self._chain(node)
-        if self._optional(root, qualifiers):
-            return Planned(self._maybe(root, qualifiers, observed=observed))
-        operand, cost = self._root(root, observed=observed, test=qualifiers[-1].test)
-        if isinstance(operand, Slot):
-            step = self._first(operand, qualifiers[0], cost)
-        else:
-            step = self._qualified(operand, qualifiers[0], cost)
-        for each in qualifiers[1:]:
-            step = self._qualified(step, each, 0)
-        return Planned(step)
-
-    def _first(self, slot: Slot, qualifier: Qualifier, cost: int) -> Step:
-        if qualifier.compute is None and not qualifier.test and isinstance(qualifier.key, str):
-            return reach.field_of(slot, qualifier.key, cost)
-        return self._qualified(reach.read(slot, cost), qualifier, 0)
-
-    def _qualified(self, operand: Step, qualifier: Qualifier, cost: int) -> Step:
-        if qualifier.test:
-            return reach.has(operand, qualifier.key)
-        if qualifier.compute is None and isinstance(qualifier.key, str):
-            return reach.field(operand, qualifier.key, cost)
-        return reach.place(operand, qualifier, cost)
-
-    def _chain(self, node: Node) -> tuple[Node, tuple[Qualifier, ...]]:
-        """What fields and places are read from, and which, from the root on."""
-        found: list[Qualifier] = []
-        while node not in self._checked.names:
-            if isinstance(node, Select):
-                found.append(Qualifier(node.field, test=node.test))
-                node = node.operand
-            elif isinstance(node, Call) and node.function in _INDEX:
-                operand, key = node.arguments
-                found.append(self._key(key, optional=node.function != "_[_]"))
-                node = operand
-            else:
-                break
-        return node, tuple(reversed(found))
-
-    def _key(self, node: Node, *, optional: bool) -> Qualifier:
-        planned = self.plan(node, observed=False)
-        if planned.constant:
-            return Qualifier(planned.value, optional=optional)
-        return Qualifier(compute=planned.step, optional=optional)
-
-    def _optional(self, root: Node, qualifiers: tuple[Qualifier, ...]) -> bool:
-        kind = self._checked.types[root].kind
-        loose = self._checked.types[root] == DYN and root not in self._checked.names
-        return kind == "optional" or loose or any(each.optional for each in qualifiers)
-
-    def _root(self, root: Node, *, observed: bool, test: bool) -> tuple[Step | Slot, int]:
-        """What the chain begins with, and what that costs beside its fields: tests are not counted as reads."""
-        extra = int(observed and not test)
-        named = self._checked.names.get(root)
-        if named is not None and not named.constant:
-            slot = self._slot(named.name) if named.local else self._variable(named.name)
-            return (reach.read(slot, extra), 0) if slot.total else (slot, extra)
-        if isinstance(root, Call) and root.function == "_?_:_":
-            return self.plan(root).step, 0
-        return self.plan(root).step, extra
-
-    def _maybe(self, root: Node, qualifiers: tuple[Qualifier, ...], *, observed: bool) -> Step:
-        operand, cost = self._root(root, observed=observed, test=qualifiers[-1].test)
-        if isinstance(operand, Slot):
-            operand, cost = reach.read(operand, cost), 0
-        return reach.maybe(operand, qualifiers, cost)
-
     # Calls
 
     def _call(self, node: Call, *, observed: bool) -> Planned:
-        if node.function in _INDEX:
-            return self._attribute(node, observed=observed)
+        if node.function in INDEX:
+            return self.places.attribute(node, observed=observed)
         chosen = self._checked.calls[node]
         arguments = node.arguments if chosen.target is None else (chosen.target, *node.arguments)
         special = self._special.get(chosen.function)
@@ -224,9 +123,9 @@ class Planner:
     ) -> tuple[Callable[..., Any], Count | None]:
         overloads = chosen.overloads
         count = overloads[0].count if self._counts(chosen) else None
-        into = self._scope.get(RESULT) if _reads_total(arguments) else None
-        if into is not None and into.mutable and chosen.function in _IN_PLACE:
-            return _IN_PLACE[chosen.function](overloads[0]), count
+        into = self.places.scope.get(RESULT) if adding.reads_total(arguments) else None
+        if into is not None and into.mutable and chosen.function in adding.IN_PLACE:
+            return adding.IN_PLACE[chosen.function](overloads[0]), count
         types = [self._checked.types[each] for each in arguments]
         plain = _EQUALITY.get(chosen.function)
         if plain is not None and types[0] == types[1] and types[0] in (*_FIXED, STRING):
@@ -288,25 +187,25 @@ class Planner:
         over = self.plan(node.over)
         start, mutable = self._start(node.start)
         first = None if start else self.plan(node.start).step
-        total = Slot(self._new(), node.total, total=True, mutable=mutable, start=first)
-        item = self._new()
-        second = self._new() if node.second else None
+        total = Slot(self.places.new(), node.total, total=True, mutable=mutable, start=first)
+        item = self.places.new()
+        second = self.places.new() if node.second else None
         loop = loops.Loop(over.step, total, start, item, second)
-        outer = self._scope
+        outer = self.places.scope
         within = {**outer, node.total: total}
-        self._scope = {**within, node.item: Slot(item, node.item)}
+        self.places.scope = {**within, node.item: Slot(item, node.item)}
         if second is not None:
-            self._scope[node.second] = Slot(second, node.second)
+            self.places.scope[node.second] = Slot(second, node.second)
         quantified = self._quantified(node, loop)
         if quantified is None:
             condition = self.plan(node.condition)
             forever = condition.constant and condition.value is True
             advance = self.plan(node.step).step
-            self._scope = within
+            self.places.scope = within
             quantified = loops.fold(
                 loop, None if forever else condition.step, advance, self.plan(node.result).step
             )
-        self._scope = outer
+        self.places.scope = outer
         return quantified
 
     def _start(self, node: Node) -> tuple[Callable[[], Any] | None, bool]:
@@ -328,11 +227,6 @@ class Planner:
         return loops.quantify(loop, self.plan(step.arguments[1]).step, deciding=_DECIDING[step.function])
 
 
-def _reads_total(arguments: tuple[Node, ...]) -> bool:
-    first = arguments[0] if arguments else None
-    return isinstance(first, Ident) and first.name == RESULT
-
-
 def _takes_all(overload: Overload) -> bool:
     return all(each.kind == "parameter" or each == DYN for each in overload.parameters)
 
@@ -345,28 +239,4 @@ def _invoked(steps: tuple[Step, ...], call: Callable[..., Any], count: Count | N
     return calls.two(*steps, call, count) if len(steps) == 2 else calls.many(steps, call, count)
 
 
-def _extend(total: list[Any], more: list[Any]) -> list[Any]:
-    total.extend(more)
-    return total
-
-
-def _adding(overload: Overload) -> Callable[..., Any]:
-    return _extend
-
-
-def _inserting(overload: Overload) -> Callable[..., Any]:
-    def insert(total: dict[Any, Any], *added: Any) -> dict[Any, Any]:
-        found: dict[Any, Any] = overload.call({}, *added)
-        if not found.keys().isdisjoint(total):
-            overload.call(total, *added)
-        total.update(found)
-        return total
-
-    return insert
-
-
 _DECIDING = {"_&&_": False, "_||_": True}
-_IN_PLACE: Mapping[str, Callable[[Overload], Callable[..., Any]]] = {
-    "_+_": _adding,
-    "cel.@mapInsert": _inserting,
-}
