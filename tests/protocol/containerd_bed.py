@@ -19,6 +19,7 @@ import pytest
 
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import ConfigMap, Event, Node, Pod, Secret, Service
+from kybern.api.node_v1 import RuntimeClass
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
 from kybern.kubelet.settings import Settings
@@ -45,6 +46,10 @@ state = "{at}/state"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "{runc}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other.options]
       BinaryName = "{runc}"
 """
 NETWORK = """{{"cniVersion": "0.4.0", "name": "bed", "plugins": [
@@ -261,7 +266,7 @@ class OneNode:
         return [(event.reason, event.message) for event in found]
 
 
-KINDS = (Pod, Node, Service, ConfigMap, Secret, Event, Lease)
+KINDS = (Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass)
 
 
 @asynccontextmanager

@@ -7,18 +7,19 @@ is stopped, once all sources have spoken. Mirror pods are not run: they are the 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
 from kybern.kubelet import resize, static
-from kybern.kubelet.admit import refuse
+from kybern.kubelet.admit import Room, refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resize import Refusal
 from kybern.kubelet.static import Manifests
+from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 
@@ -161,16 +162,19 @@ class Agent:
         worker = Worker(pod, self._here, self._publisher, self._told, self._refuse_resize)
         worker.gone = gone
         fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
-        if fresh and not pod.status.container_statuses and self._me.node is not None:
-            others = [w.pod for w, _task in self.workers.values() if not w.ending]
-            node = self._me.node
-            verdict = refuse(pod, others, node.status.allocatable, node.metadata.labels)
+        if fresh and not pod.status.container_statuses:
+            verdict = refuse(pod, self._room())
             if verdict is not None:
                 self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
-                worker.end(verdict)
+                worker.end(Verdict(verdict.reason, f"Pod was rejected: {verdict.message}"))
         before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
         task = self._tasks.create_task(self._live(worker, before))
         self.workers[pod.metadata.uid] = (worker, task)
+
+    def _room(self) -> Room:
+        """What a pod finds on this node now."""
+        others = tuple(w.pod for w, _task in self.workers.values() if not w.ending)
+        return replace(self._here.rules, node=self._me.node, others=others)
 
     def _refuse_resize(self, pod: Pod) -> Refusal | None:
         """Why a pod cannot have other resources beside the rest of the node."""

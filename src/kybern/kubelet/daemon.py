@@ -15,8 +15,9 @@ from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon import health, tls
 from kybern.daemon.run import Fatal, ready
-from kybern.kubelet import machine, node_status, voice
+from kybern.kubelet import machine, node_status, sysctls, voice
 from kybern.kubelet.access import Access
+from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent, Self
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
@@ -29,6 +30,7 @@ from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.rotation import Rotator
+from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.spec import Machine
@@ -137,6 +139,7 @@ class Kubelet:
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
+                profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
             ),
             host_ips=addresses,
             services=lambda: _services(self.cache),
@@ -146,6 +149,7 @@ class Kubelet:
             ),
             cluster_dns=settings.cluster_dns,
             container_logs=Path(settings.container_logs),
+            rules=Room(sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor()),
         )  # fmt: skip
         self.me = Self()
         self.publisher = Publisher(client)

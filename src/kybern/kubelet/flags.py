@@ -1,7 +1,7 @@
 """The table of the kubelet's flags, with upstream's names and defaults."""
 
 from kybern.daemon.flags import Flags, commas, duration, pairs
-from kybern.kubelet.settings import taint, thresholds
+from kybern.kubelet.configuration import taint, thresholds
 
 
 def _taints(text: str) -> tuple[object, ...]:
@@ -47,6 +47,8 @@ FLAGS = (
     .flag("--rotate-certificates", bool, True, "Ask for another client certificate before the old one ends.")
     .flag("--provider-id", str, "", "The machine's name with its provider.")
     .flag("--fail-swap-on", bool, True, "Refuse to run on a machine with swap.")
+    .flag("--allowed-unsafe-sysctls", commas, (), "Sysctls that pods may set beside the safe ones, such as net.core.*.")
+    .flag("--seccomp-default", bool, False, "Give containers without a seccomp profile the runtime's.")
     .flag("--pod-logs-dir", str, "/var/log/pods", "Directory of the containers' logs.")
     .flag("--container-logs-dir", str, "/var/log/containers", "Directory of links to them.")
     .flag("--pod-infra-container-image", str, "", "Not used: the runtime knows its sandbox image.")

@@ -108,6 +108,11 @@ def identity() -> Identity:
     )
 
 
+def has_app_armor() -> bool:
+    """Whether the kernel enforces AppArmor's profiles."""
+    return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+
+
 def architecture() -> str:
     """Go's name for it."""
     return _ARCHITECTURES.get(platform.machine(), platform.machine())

@@ -26,6 +26,7 @@ from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.kubelet import machine, node_status
 from kybern.kubelet.agent import Self
+from kybern.kubelet.convert import Abilities
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node_status import Reserved, Seen
 from kybern.kubelet.surroundings import Surroundings
@@ -79,6 +80,7 @@ class NodeKeeper:
         self._last_complaint = ""
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
+        self._abilities = Abilities()
         self.short: frozenset[str] = frozenset()
 
     @property
@@ -156,6 +158,7 @@ class NodeKeeper:
         now = asyncio.get_running_loop().time()
         if now - self._images_at > _IMAGES_EVERY and not problems:
             self._images, self._images_at = await self._here.runtime.images(), now
+            self._abilities = await self._here.runtime.abilities()
         runtime = self._here.runtime
         return Seen(
             now=datetime.now(UTC).replace(microsecond=0),
@@ -169,6 +172,7 @@ class NodeKeeper:
             problems=problems,
             port=self._wishes.port,
             reserved=self._wishes.reserved,
+            abilities=self._abilities,
         )
 
     async def _problems(self) -> tuple[str, ...]:

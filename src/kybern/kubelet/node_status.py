@@ -11,6 +11,7 @@ from kybern.api.core_v1 import (
     NodeAddress,
     NodeCondition,
     NodeDaemonEndpoints,
+    NodeFeatures,
     NodeRuntimeHandler,
     NodeRuntimeHandlerFeatures,
     NodeStatus,
@@ -18,7 +19,7 @@ from kybern.api.core_v1 import (
     NodeSystemInfo,
 )
 from kybern.daemon.version import VERSION
-from kybern.kubelet.convert import Image
+from kybern.kubelet.convert import Abilities, Image
 from kybern.kubelet.machine import Hardware, Identity
 from kybern.kubelet.thresholds import DEFAULT, limit
 from kybern.machinery.quantity import Format, Quantity, parse
@@ -52,6 +53,7 @@ class Seen:
     problems: tuple[str, ...] = ()
     port: int = 10250
     reserved: Reserved = field(default_factory=Reserved)
+    abilities: Abilities = field(default_factory=Abilities)
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -109,8 +111,21 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         node_info=_info(seen),
         images=tuple(_images(seen.images)),
         conditions=tuple(_conditions(seen, before.conditions)),
-        runtime_handlers=(NodeRuntimeHandler(name="", features=NodeRuntimeHandlerFeatures()),),
+        runtime_handlers=tuple(_handlers(seen.abilities)),
+        features=(
+            NodeFeatures(supplemental_groups_policy=seen.abilities.strict_groups)
+            if seen.abilities.strict_groups is not None
+            else None
+        ),
     )
+
+
+def _handlers(found: Abilities) -> Iterator[NodeRuntimeHandler]:
+    for handler in found.handlers:
+        features = NodeRuntimeHandlerFeatures(
+            recursive_read_only_mounts=handler.recursive_read_only, user_namespaces=handler.user_namespaces
+        )
+        yield NodeRuntimeHandler(name=handler.name, features=features)
 
 
 def _info(seen: Seen) -> NodeSystemInfo:

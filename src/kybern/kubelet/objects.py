@@ -13,6 +13,7 @@ from typing import Any
 
 from kybern.api.authentication_v1 import TokenRequest
 from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection
+from kybern.api.node_v1 import RuntimeClass
 from kybern.client import paths
 from kybern.client.verbs import Verbs
 from kybern.kubelet.volumes.plugin import CannotMount
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 FRESH = 20.0
 _DAY = 24 * 3600.0
 _HOUR = 3600
+
+
+class NoHandler(Exception):
+    """It is not known how a pod of that RuntimeClass runs."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,18 @@ class ApiObjects:
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
         return await self._get(Secret, namespace, name)
+
+    async def handler(self, name: str) -> str:
+        """By which handler of the runtime a pod of that RuntimeClass runs; empty for none. Raises NoHandler."""
+        if not name:
+            return ""
+        try:
+            found = await self._get(RuntimeClass, "", name)
+        except CannotMount as problem:
+            raise NoHandler(f"failed to lookup RuntimeClass {name}: {problem}") from problem
+        if found is None:
+            raise NoHandler(f'runtimeclass.node.k8s.io "{name}" not found')
+        return found.handler
 
     async def _get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
         key, now = (kind, namespace, name), time.monotonic()

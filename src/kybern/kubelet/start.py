@@ -18,6 +18,7 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images import NoImage
 from kybern.kubelet.labels import is_static
+from kybern.kubelet.objects import NoHandler
 from kybern.kubelet.parts import target_of
 from kybern.kubelet.plan import Start
 from kybern.kubelet.runtime import Actual
@@ -71,8 +72,9 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         raise CannotStart("", text)
     await asyncio.to_thread(_directories, pod, here)
     try:
-        await here.runtime.run_sandbox(_config(pod, attempt, here))
-    except RuntimeFailure as problem:
+        handler = await here.objects.handler(pod.spec.runtime_class_name)
+        await here.runtime.run_sandbox(_config(pod, attempt, here), handler)
+    except (RuntimeFailure, NoHandler) as problem:
         text = f"Failed to create pod sandbox: {problem}"
         here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
         raise CannotStart("", text) from problem

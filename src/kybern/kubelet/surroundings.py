@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod, Service
+from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.fields import Place
@@ -27,7 +28,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf."""
+    """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf.
+
+    ``rules`` is what pods may ask for.
+    """
 
     runtime: Runtime
     voice: Voice
@@ -43,6 +47,7 @@ class Surroundings:
     cluster_dns: tuple[str, ...] = ()
     container_logs: Path = Path("/var/log/containers")
     network: Network = field(default_factory=Network)
+    rules: Room = field(default_factory=Room)
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

@@ -7,8 +7,9 @@ import pytest
 from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import BadFlag
 from kybern.daemon.run import Fatal
+from kybern.kubelet.configuration import read, thresholds
 from kybern.kubelet.flags import FLAGS
-from kybern.kubelet.settings import Settings, read, thresholds
+from kybern.kubelet.settings import Settings
 
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
