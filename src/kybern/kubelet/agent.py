@@ -22,6 +22,7 @@ from kybern.kubelet.static import Manifests
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
+from kybern.machinery.struct import replace as replace_of
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,20 @@ class Agent:
     def pods(self) -> Iterable[Pod]:
         """All pods that have a worker."""
         return [worker.pod for worker, _task in self.workers.values()]
+
+    def described(self) -> list[Pod]:
+        """The same, with what is known of them."""
+        return [replace_of(worker.pod, status=worker.status) for worker, _task in self.workers.values()]
+
+    def candidates(self) -> list[Worker]:
+        """Pods that run, and could be given up."""
+        return [w for w, _task in self.workers.values() if not w.ending and w.actual.alive]
+
+    async def ended(self, uids: Iterable[str]) -> None:
+        """Wait until nothing of these pods is left but what the API server tells."""
+        for uid in uids:
+            if uid in self.workers:
+                await self.workers[uid][0].stopped.wait()
 
     def find(self, namespace: str, name: str) -> Worker | None:
         for worker, _task in self.workers.values():
@@ -174,7 +189,9 @@ class Agent:
     def _room(self) -> Room:
         """What a pod finds on this node now."""
         others = tuple(w.pod for w, _task in self.workers.values() if not w.ending)
-        return replace(self._here.rules, node=self._me.node, others=others)
+        return replace(
+            self._here.rules, node=self._me.node, others=others, pressures=self._here.pressures.conditions
+        )
 
     def _refuse_resize(self, pod: Pod) -> Refusal | None:
         """Why a pod cannot have other resources beside the rest of the node."""

@@ -7,17 +7,21 @@ controllers must be passed down level by level before anything runs below.
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet import resources
+from kybern.kubelet.stats.use import Memory
 
 log = logging.getLogger(__name__)
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "hugetlb", "io")
-_V1 = ("cpu", "memory", "pids")
+_MEMORY_V1 = ("memory.usage_in_bytes", "total_inactive_file", "memory.limit_in_bytes")
+# What version 1 shows where there is no limit is near the largest number.
+_NO_LIMIT = 1 << 62
 
 
 def is_v2(root: Path = _ROOT) -> bool:
@@ -89,6 +93,24 @@ class Cgroups:
                 continue
             except OSError as problem:
                 log.debug("cannot remove cgroup %s: %s", tree, problem)
+
+    def memory(self, name: str) -> Memory | None:
+        """What is used in a cgroup and below it; None where there is none. The limit says what is available."""
+        tree = next(self._trees(name, "memory"), None)
+        names = ("memory.current", "inactive_file", "memory.max") if self.v2 else _MEMORY_V1
+        try:
+            assert tree is not None
+            usage = int((tree / names[0]).read_text())
+            lines = dict(line.split() for line in (tree / "memory.stat").read_text().splitlines())
+            limit = (tree / names[2]).read_text().strip()
+        except (OSError, AssertionError):
+            return None
+        working = max(0, usage - int(lines.get(names[1], 0)))
+        known = limit.isdigit() and int(limit) < _NO_LIMIT
+        left = max(0, int(limit) - working) if known else None
+        rss = int(lines.get("anon", lines.get("total_rss", 0)))
+        faults = int(lines.get("pgfault", 0)), int(lines.get("pgmajfault", 0))
+        return Memory(time.time(), usage, working, rss, *faults, left)
 
     def pods(self) -> Iterator[tuple[str, str]]:
         """Pods that have a cgroup: uid and the cgroup's name."""

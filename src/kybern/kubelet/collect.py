@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
@@ -18,6 +17,8 @@ from kybern.kubelet.parts import containers
 from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.stats.trees import file_system
+from kybern.kubelet.status import FINISHED
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.plugin import CannotMount
 
@@ -91,6 +92,18 @@ class Collector:
             self._images_at = time.monotonic()
             await self._images()
 
+    async def free(self) -> None:
+        """Take away all that nobody uses: the disk is short (upstream's DeleteAllUnusedContainers, DeleteUnusedImages)."""
+        for worker, _task in list(self._agent.workers.values()):
+            if worker.status.phase in FINISHED:
+                for instance in worker.actual.instances:
+                    await self._here.runtime.remove_container(instance.id)
+            else:
+                await self._dead(worker.actual)
+        images = await self._here.runtime.images()
+        for image in surplus_images(images, self._used(images), {}, 1.0, sum(i.size for i in images) + 1):
+            await self._here.runtime.remove_image(image.id)
+
     async def _dead(self, actual: Actual) -> None:
         runtime = self._here.runtime
         for instance in surplus_runs(actual):
@@ -123,15 +136,14 @@ class Collector:
                 self._last_used[image.id] = now
         self._image_directory = self._image_directory or await runtime.image_directory()
         directory = Path(self._image_directory or self._settings.root_dir)
-        disk = machine.pressure(
+        disk = file_system(
             directory if await asyncio.to_thread(directory.exists) else self._here.volumes.root
         )
-        full = disk.disk_total - disk.disk_available
-        if full * 100 < disk.disk_total * settings.image_high:
+        if disk.used * 100 < disk.capacity * settings.image_high:
             return
-        excess = full - disk.disk_total * settings.image_low // 100
+        excess = disk.used - disk.capacity * settings.image_low // 100
         log.info(
-            "The disk of the images is %d %% full: freeing %d bytes", full * 100 // disk.disk_total, excess
+            "The disk of the images is %d %% full: freeing %d bytes", disk.used * 100 // disk.capacity, excess
         )
         freed = 0
         for image in surplus_images(images, used, self._last_used, now - settings.image_min_age, excess):

@@ -5,7 +5,7 @@ upstream's file whose parts do not exist here (``ELSEWHERE``) are read past, so 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,117 +15,13 @@ from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 from kybern.kubelet import sysctls
+from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
+from kybern.kubelet.eviction.signals import thresholds as lines_of
+from kybern.kubelet.keys import ELSEWHERE, FLAGS, KEYS
 from kybern.kubelet.settings import Settings
-from kybern.kubelet.thresholds import SIGNALS, limit
 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 
-# Where each key of the file goes; nested ones with a dot.
-KEYS: Mapping[str, str] = {
-    "staticPodPath": "static_pod_path",
-    "address": "address",
-    "port": "port",
-    "tlsCertFile": "tls_cert",
-    "tlsPrivateKeyFile": "tls_key",
-    "tlsMinVersion": "tls_minimum",
-    "rotateCertificates": "rotate_certificates",
-    "authentication.x509.clientCAFile": "client_ca",
-    "authentication.anonymous.enabled": "anonymous",
-    "authentication.webhook.enabled": "webhook_authentication",
-    "authorization.mode": "authorization",
-    "registerWithTaints": "taints",
-    "registerNode": "register_node",
-    "healthzBindAddress": "healthz_address",
-    "healthzPort": "healthz_port",
-    "clusterDNS": "cluster_dns",
-    "clusterDomain": "cluster_domain",
-    "resolvConf": "resolv_conf",
-    "maxPods": "max_pods",
-    "cgroupRoot": "cgroup_root",
-    "cpuCFSQuota": "cpu_cfs_quota",
-    "cpuCFSQuotaPeriod": "cpu_cfs_period",
-    "kubeReserved": "kube_reserved",
-    "systemReserved": "system_reserved",
-    "evictionHard": "eviction_hard",
-    "runtimeRequestTimeout": "request_timeout",
-    "nodeStatusUpdateFrequency": "status_every",
-    "nodeLeaseDurationSeconds": "lease_seconds",
-    "serializeImagePulls": "serialize_pulls",
-    "containerLogMaxSize": "log_max_size",
-    "containerLogMaxFiles": "log_max_files",
-    "imageGCHighThresholdPercent": "image_high",
-    "imageGCLowThresholdPercent": "image_low",
-    "imageMinimumGCAge": "image_min_age",
-    "containerRuntimeEndpoint": "endpoint",
-    "podLogsDir": "pod_logs",
-    "providerID": "provider_id",
-    "failSwapOn": "fail_swap_on",
-    "allowedUnsafeSysctls": "unsafe_sysctls",
-    "seccompDefault": "seccomp_default",
-}
-FLAGS: Mapping[str, str] = {
-    "kubeconfig": "kubeconfig",
-    "bootstrap-kubeconfig": "bootstrap_kubeconfig",
-    "hostname-override": "hostname_override",
-    "node-ip": "node_ip",
-    "node-labels": "node_labels",
-    "root-dir": "root_dir",
-    "cert-dir": "cert_dir",
-    "container-runtime-endpoint": "endpoint",
-    "pod-manifest-path": "static_pod_path",
-    "register-with-taints": "taints",
-    "register-node": "register_node",
-    "address": "address",
-    "port": "port",
-    "tls-cert-file": "tls_cert",
-    "tls-private-key-file": "tls_key",
-    "tls-min-version": "tls_minimum",
-    "client-ca-file": "client_ca",
-    "anonymous-auth": "anonymous",
-    "authentication-token-webhook": "webhook_authentication",
-    "authorization-mode": "authorization",
-    "healthz-bind-address": "healthz_address",
-    "healthz-port": "healthz_port",
-    "cluster-dns": "cluster_dns",
-    "cluster-domain": "cluster_domain",
-    "resolv-conf": "resolv_conf",
-    "max-pods": "max_pods",
-    "cgroup-root": "cgroup_root",
-    "kube-reserved": "kube_reserved",
-    "system-reserved": "system_reserved",
-    "eviction-hard": "eviction_hard",
-    "runtime-request-timeout": "request_timeout",
-    "node-status-update-frequency": "status_every",
-    "rotate-certificates": "rotate_certificates",
-    "provider-id": "provider_id",
-    "fail-swap-on": "fail_swap_on",
-    "pod-logs-dir": "pod_logs",
-    "container-logs-dir": "container_logs",
-    "allowed-unsafe-sysctls": "unsafe_sysctls",
-    "seccomp-default": "seccomp_default",
-}
-# Settings of parts that do not exist here, or that are as upstream's defaults have them.
-_ELSEWHERE = """
-    syncFrequency fileCheckFrequency httpCheckFrequency staticPodURL staticPodURLHeader readOnlyPort
-    tlsCipherSuites tlsCurvePreferences serverTLSBootstrap registryPullQPS registryBurst
-    eventRecordQPS eventBurst enableDebuggingHandlers enableContentionProfiling oomScoreAdj
-    streamingConnectionIdleTimeout nodeStatusReportFrequency imageMaximumGCAge volumeStatsAggPeriod kubeletCgroups
-    systemCgroups cgroupsPerQOS cgroupDriver cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions
-    cpuManagerReconcilePeriod memoryManagerPolicy topologyManagerPolicy topologyManagerScope
-    topologyManagerPolicyOptions qosReserved hairpinMode podCIDR podPidsLimit maxOpenFiles contentType kubeAPIQPS
-    kubeAPIBurst maxParallelImagePulls evictionSoft evictionSoftGracePeriod evictionPressureTransitionPeriod
-    evictionMaxPodGracePeriod evictionMinimumReclaim mergeDefaultEvictionSettings podsPerCore
-    enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
-    featureGates memorySwap containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy
-    systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion enforceNodeAllocatable
-    volumePluginDir kernelMemcgNotification logging enableSystemLogHandler enableSystemLogQuery
-    shutdownGracePeriod shutdownGracePeriodCriticalPods shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory
-    enableProfilingHandler enableDebugFlagsHandler memoryThrottlingFactor
-    tracing localStorageCapacityIsolation imageServiceEndpoint reservedSystemCPUs imagePullCredentialsVerificationPolicy
-    preloadedImagesVerificationAllowlist userNamespaces
-    authentication.webhook.cacheTTL authorization.webhook.cacheAuthorizedTTL authorization.webhook.cacheUnauthorizedTTL
-"""
-ELSEWHERE = frozenset(_ELSEWHERE.split())
 # Keys that hold further keys of ours.
 _NESTED = frozenset(
     key.rsplit(".", depth)[0] for key in (*KEYS, *ELSEWHERE) for depth in (1, 2) if key.count(".") >= depth
@@ -146,9 +42,9 @@ def thresholds(text: str) -> Mapping[str, str]:
     found = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         signal, sign, value = part.partition("<")
-        if not sign or signal not in SIGNALS:
+        if not sign:
             raise ValueError(f'"{part}" is no eviction threshold such as memory.available<100Mi')
-        limit(value, 1)
+        checked(signal, value)
         found[signal] = value
     return found
 
@@ -159,7 +55,7 @@ def read(values: Values) -> Settings:
     if values["config"]:
         found |= _file(Path(values["config"]))
     found |= {name: values[flag] for flag, name in FLAGS.items() if values.given(flag)}
-    settings = Settings(**found)
+    settings = _merged(Settings(**found))
     try:
         sysctls.allowed(settings.unsafe_sysctls)
     except ValueError as problem:
@@ -169,6 +65,26 @@ def read(values: Values) -> Settings:
     if settings.authorization == "Webhook" and not (settings.kubeconfig or settings.bootstrap_kubeconfig):
         raise Fatal("authorization mode Webhook needs an API server: give --kubeconfig")
     return settings
+
+
+def _merged(settings: Settings) -> Settings:
+    """With upstream's own thresholds, where they are to stand beside those that were given. Raises Fatal."""
+    hard = settings.eviction_hard
+    if settings.eviction_merge:
+        hard = {**DEFAULT, **hard}
+    settings = replace(settings, eviction_hard=hard)
+    try:
+        lines_of(lines(settings))
+    except ValueError as problem:
+        raise Fatal(f"cannot use the eviction thresholds: {problem}") from problem
+    return settings
+
+
+def lines(settings: Settings) -> Lines:
+    """What was configured of eviction."""
+    return Lines(
+        settings.eviction_hard, settings.eviction_soft, settings.eviction_grace, settings.eviction_minimum
+    )
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -240,7 +156,14 @@ def _texts(value: Any) -> Mapping[str, str]:
     return {str(name): str(text) for name, text in value.items()}
 
 
+def _durations(value: Any) -> Mapping[str, float]:
+    return {str(name): duration(str(text)) for name, text in value.items()}
+
+
 _READ: Mapping[str, Callable[[Any], Any]] = {
+    "eviction_soft": _limits,
+    "eviction_grace": _durations,
+    "eviction_minimum": _texts,
     "taints": _taints,
     "eviction_hard": _limits,
     "kube_reserved": _texts,

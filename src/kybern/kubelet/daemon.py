@@ -21,7 +21,10 @@ from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent, Self
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
+from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.eviction.evictor import Evictor, Rules, World
+from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.images import Images
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
@@ -35,6 +38,7 @@ from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
+from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
@@ -156,6 +160,7 @@ class Kubelet:
         directory = Path(settings.static_pod_path) if settings.static_pod_path else None
         manifests = Manifests(directory, node) if directory is not None else None
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
+        self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
         self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
         self._wishes = Wishes(
             hostname=settings.hostname_override or own_hostname(), addresses=addresses, root=root,
@@ -179,10 +184,28 @@ class Kubelet:
                     self._wishes, self.here, self._client, self.me, lambda: self.watcher.problem
                 )
                 tasks.create_task(keeper.run())
-            tasks.create_task(Collector(self.agent, self.here, self.settings).run())
+            collector = Collector(self.agent, self.here, self.settings)
+            tasks.create_task(collector.run())
+            tasks.create_task(self._evictor(collector).run())
             for serving in self._servers():
                 tasks.create_task(serving)
             ready()
+
+    def _evictor(self, collector: Collector) -> Evictor:
+        settings = self.settings
+        rules = Rules(
+            thresholds(lines(settings)), settings.eviction_transition, settings.eviction_most_grace,
+            settings.eviction_every, settings.storage_limits,
+        )  # fmt: skip
+        world = World(
+            measure=self.measure.take,
+            candidates=self.agent.candidates,
+            ended=self.agent.ended,
+            free=collector.free,
+            voice=self.here.voice,
+            pressures=self.here.pressures,
+        )
+        return Evictor(rules, world)
 
     async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
         assert self.cache is not None
@@ -208,7 +231,7 @@ class Kubelet:
             self._client, self.here.machine.node, webhook=settings.authorization == "Webhook",
             tokens=settings.webhook_authentication, anonymous=settings.anonymous,
         )  # fmt: skip
-        app = Server(self.agent, self.here, access, checks).application()
+        app = Server(self.agent, self.here, access, checks, self.measure).application()
         yield health.serve_application(app, settings.address, settings.port, context)
 
     def _check(self) -> None:

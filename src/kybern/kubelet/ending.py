@@ -42,6 +42,7 @@ class Ending:
         await self._stop()
         worker.describe(ending=True, final=True)
         await self._tidy()
+        worker.stopped.set()
         if not worker.gone and not worker.static:
             await self._until_deleted()
         await self._forget()
@@ -54,11 +55,18 @@ class Ending:
                 await worker.observe(ending=True)
                 if not worker.actual.alive:
                     return
-                await self._stop_within(max(1, grace_of(worker.pod, worker.actual)))
+                await self._stop_within(self._grace())
             except (CannotStop, RuntimeFailure) as problem:
                 text = f"error killing pod: {problem}"
                 self._here.voice.pod(worker.pod, "Warning", "FailedKillPod", text)
                 await worker.wait_for_change(_RETRY)
+
+    def _grace(self) -> int:
+        """Seconds: what the pod may take, or less where its end was decided here."""
+        worker = self._worker
+        own = grace_of(worker.pod, worker.actual)
+        most = worker.verdict.grace if worker.verdict is not None else None
+        return max(1, own if most is None else min(own, most))
 
     async def _stop_within(self, grace: int) -> None:
         worker = self._worker
@@ -69,7 +77,7 @@ class Ending:
                 await asyncio.wait({stopping, woken}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 await asyncio.gather(woken, return_exceptions=True)
-                if not stopping.done() and max(1, grace_of(worker.pod, worker.actual)) < grace:
+                if not stopping.done() and self._grace() < grace:
                     return
             stopping.result()
         finally:

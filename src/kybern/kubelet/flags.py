@@ -8,6 +8,10 @@ def _taints(text: str) -> tuple[object, ...]:
     return tuple(taint(part) for part in commas(text))
 
 
+def _durations(text: str) -> dict[str, float]:
+    return {name: duration(value) for name, value in pairs(text).items()}
+
+
 FLAGS = (
     Flags("kubelet", "The agent of a node: runs its pods by way of a container runtime.")
     .flag("--config", str, "", "Path of a KubeletConfiguration file. Flags win over it.")
@@ -42,6 +46,13 @@ FLAGS = (
     .flag("--kube-reserved", pairs, {}, "What is kept for Kubernetes' own daemons, such as cpu=100m,memory=256Mi.")
     .flag("--system-reserved", pairs, {}, "What is kept for the system.")
     .flag("--eviction-hard", thresholds, {}, "When the node is short, such as memory.available<100Mi.")
+    .flag("--eviction-soft", thresholds, {}, "The same, but only after a grace period.")
+    .flag("--eviction-soft-grace-period", _durations, {}, "How long each may be crossed: memory.available=30s.")
+    .flag("--eviction-minimum-reclaim", pairs, {}, "What is freed beyond a threshold: imagefs.available=2Gi.")
+    .flag("--eviction-max-pod-grace-period", int, 0, "Seconds that a pod may take to end beyond a soft threshold.")
+    .flag("--eviction-pressure-transition-period", duration, 300.0, "How long the node tells of a pressure that is over.")
+    .flag("--local-storage-capacity-isolation", bool, True, "Keep pods to their limits of ephemeral storage.")
+    .flag("--volume-stats-agg-period", duration, 60.0, "How old the measured size of a volume may be.")
     .flag("--runtime-request-timeout", duration, 120.0, "How long the runtime may take for long requests.")
     .flag("--node-status-update-frequency", duration, 10.0, "How often the node looks at itself.")
     .flag("--rotate-certificates", bool, True, "Ask for another client certificate before the old one ends.")

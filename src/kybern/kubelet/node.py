@@ -30,7 +30,6 @@ from kybern.kubelet.convert import Abilities
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node_status import Reserved, Seen
 from kybern.kubelet.surroundings import Surroundings
-from kybern.kubelet.thresholds import crossed
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import encode, replace
 
@@ -81,7 +80,6 @@ class NodeKeeper:
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
         self._abilities = Abilities()
-        self.short: frozenset[str] = frozenset()
 
     @property
     def _name(self) -> str:
@@ -153,8 +151,6 @@ class NodeKeeper:
     async def _seen(self) -> Seen:
         problems = await self._problems()
         root = self._wishes.root
-        pressure = await asyncio.to_thread(machine.pressure, root)
-        self.short = crossed(pressure, self._wishes.reserved.thresholds)
         now = asyncio.get_running_loop().time()
         if now - self._images_at > _IMAGES_EVERY and not problems:
             self._images, self._images_at = await self._here.runtime.images(), now
@@ -168,7 +164,7 @@ class NodeKeeper:
             hostname=self._wishes.hostname,
             runtime=f"{runtime.name}://{runtime.version}",
             images=self._images,
-            short=self.short,
+            pressures=self._here.pressures.conditions,
             problems=problems,
             port=self._wishes.port,
             reserved=self._wishes.reserved,

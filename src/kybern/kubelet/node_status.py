@@ -20,8 +20,8 @@ from kybern.api.core_v1 import (
 )
 from kybern.daemon.version import VERSION
 from kybern.kubelet.convert import Abilities, Image
+from kybern.kubelet.eviction.signals import DEFAULT, limit
 from kybern.kubelet.machine import Hardware, Identity
-from kybern.kubelet.thresholds import DEFAULT, limit
 from kybern.machinery.quantity import Format, Quantity, parse
 from kybern.machinery.struct import replace
 
@@ -49,7 +49,7 @@ class Seen:
     hostname: str
     runtime: str
     images: tuple[Image, ...] = ()
-    short: frozenset[str] = frozenset()
+    pressures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     port: int = 10250
     reserved: Reserved = field(default_factory=Reserved)
@@ -151,25 +151,21 @@ def _images(images: Iterable[Image]) -> Iterator[ContainerImage]:
             yield ContainerImage(names=names, size_bytes=image.size)
 
 
-def _pressure(seen: Seen, prefixes: tuple[str, ...]) -> bool:
-    return any(signal.startswith(prefixes) for signal in seen.short)
-
-
 def _conditions(seen: Seen, before: Iterable[NodeCondition]) -> Iterator[NodeCondition]:
     old = {condition.type: condition for condition in before}
     made = (
         _either(
-            "MemoryPressure", _pressure(seen, ("memory.",)),
+            "MemoryPressure", seen,
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         _either(
-            "DiskPressure", _pressure(seen, ("nodefs.", "imagefs.")),
+            "DiskPressure", seen,
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         _either(
-            "PIDPressure", _pressure(seen, ("pid.",)),
+            "PIDPressure", seen,
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
@@ -183,7 +179,8 @@ def _conditions(seen: Seen, before: Iterable[NodeCondition]) -> Iterator[NodeCon
     yield from old.values()
 
 
-def _either(kind: str, bad: bool, yes: tuple[str, str], no: tuple[str, str]) -> NodeCondition:
+def _either(kind: str, seen: Seen, yes: tuple[str, str], no: tuple[str, str]) -> NodeCondition:
+    bad = kind in seen.pressures
     reason, message = yes if bad else no
     return NodeCondition(type=kind, status="True" if bad else "False", reason=reason, message=message)
 

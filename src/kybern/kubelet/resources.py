@@ -148,6 +148,11 @@ def limit_of(pod: Pod, name: str, *, overhead: bool = True) -> int | None:
     return found + (amount(pod.spec.overhead, name).milli() if overhead else 0)
 
 
+def limits_of(pod: Pod, name: str) -> int:
+    """What those containers together may have that have a limit, in thousandths; 0 where none has."""
+    return _summed(pod, name, limits)
+
+
 def _summed(pod: Pod, name: str, pick: Callable[[Container], Mapping[str, str]]) -> int:
     sidecars = sum(amount(pick(c), name).milli() for c in pod.spec.init_containers if is_sidecar(c))
     running = sum(amount(pick(c), name).milli() for c in pod.spec.containers) + sidecars

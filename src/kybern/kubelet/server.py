@@ -21,7 +21,8 @@ from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Instance
-from kybern.kubelet.stats import Stats
+from kybern.kubelet.stats.measure import Measure
+from kybern.kubelet.stats.summary import summary
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 from kybern.machinery.struct import encode, replace
@@ -37,13 +38,18 @@ class Server:
     """The handlers; ``application`` gives aiohttp's application."""
 
     def __init__(
-        self, agent: Agent, here: Surroundings, access: Access, checks: Mapping[str, health.Check]
+        self,
+        agent: Agent,
+        here: Surroundings,
+        access: Access,
+        checks: Mapping[str, health.Check],
+        measure: Measure,
     ) -> None:
+        self._measure = measure
         self._agent = agent
         self._here = here
         self._access = access
         self._checks = checks
-        self._stats = Stats(here)
 
     def application(self) -> web.Application:
         app = health.application(self._checks, self._access.guard)
@@ -70,8 +76,12 @@ class Server:
         ]
         return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
-    async def _summary(self, _request: web.Request) -> web.Response:
-        return _json(await self._stats.summary())
+    async def _summary(self, request: web.Request) -> web.Response:
+        brief = request.query.get("only_cpu_and_memory", "").lower() in ("1", "true")
+        try:
+            return _json(summary(await self._measure.take(), only_cpu_and_memory=brief))
+        except (RuntimeFailure, OSError) as problem:
+            return web.Response(status=500, text=f"Failed to get summary stats: {problem}")
 
     # -- logs ------------------------------------------------------------------------------------------------------
 

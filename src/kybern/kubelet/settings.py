@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Taint
-from kybern.kubelet.thresholds import DEFAULT
+from kybern.kubelet.eviction.signals import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,15 @@ class Settings:
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     system_reserved: Mapping[str, str] = field(default_factory=dict)
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: DEFAULT)
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_grace: Mapping[str, float] = field(default_factory=dict)
+    eviction_minimum: Mapping[str, str] = field(default_factory=dict)
+    eviction_most_grace: int = 0
+    eviction_transition: float = 300.0
+    eviction_merge: bool = False
+    eviction_every: float = 10.0
+    storage_limits: bool = True
+    stats_fresh: float = 60.0
     request_timeout: float = 120.0
     status_every: float = 10.0
     lease_seconds: int = 40

@@ -25,10 +25,15 @@ OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULE
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why the kubelet ends a pod by itself: DeadlineExceeded, Evicted, OutOfcpu ..."""
+    """Why the kubelet ends a pod by itself: DeadlineExceeded, Evicted, OutOfcpu ...
+
+    ``grace`` is how long it may take at most, in seconds; ``condition`` is set along with it.
+    """
 
     reason: str
     message: str
+    grace: int | None = None
+    condition: PodCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +195,11 @@ def _conditions(
         yield replace(_timed(facts, condition, old.get(condition.type)), observed_generation=generation)
     for condition in made:
         yield _timed(facts, condition, old.get(condition.type))
-    yield from (condition for condition in before.conditions if condition.type not in OURS)
+    told = situation.verdict.condition if situation.verdict is not None else None
+    if told is not None:
+        yield _timed(facts, told, old.get(told.type))
+    named = told.type if told is not None else ""
+    yield from (c for c in before.conditions if c.type not in OURS and c.type != named)
 
 
 def _timed(facts: Facts, new: PodCondition, old: PodCondition | None) -> PodCondition:

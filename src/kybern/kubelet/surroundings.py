@@ -26,6 +26,13 @@ class Network:
     message: str = ""
 
 
+@dataclass(slots=True)
+class Pressures:
+    """The conditions that tell what the node is short of (MemoryPressure ...), kept up to date by eviction."""
+
+    conditions: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf.
@@ -47,6 +54,7 @@ class Surroundings:
     cluster_dns: tuple[str, ...] = ()
     container_logs: Path = Path("/var/log/containers")
     network: Network = field(default_factory=Network)
+    pressures: Pressures = field(default_factory=Pressures)
     rules: Room = field(default_factory=Room)
 
     def place(self, pod: Pod, actual: Actual) -> Place:

@@ -73,6 +73,7 @@ class Worker:
         self._told = told
         self._woken = asyncio.Event()
         self._must_end = asyncio.Event()
+        self.stopped = asyncio.Event()
         self._steps = Steps(here, self.allotment)
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
@@ -98,12 +99,12 @@ class Worker:
         """The pod's source does not have it any more."""
         self.gone = True
         self.end()
-        self.wake()
 
     def end(self, verdict: Verdict | None = None) -> None:
         """The pod must end; the first verdict counts."""
         self.verdict = self.verdict or verdict
         self._must_end.set()
+        self.wake()
 
     @property
     def ending(self) -> bool:
@@ -122,6 +123,7 @@ class Worker:
                     await self._wait(pause)
             await Ending(self, self._here, self._publisher).run()
         finally:
+            self.stopped.set()
             await self.prober.close()
 
     async def wait_for_change(self, seconds: float | None = None) -> None:

@@ -195,7 +195,7 @@ def test_sysctls_that_are_not_safe_must_be_allowed(
 
 
 def test_only_sysctls_of_a_namespace_can_be_allowed() -> None:
-    with pytest.raises(ValueError, match='are not known to be namespaced'):
+    with pytest.raises(ValueError, match="are not known to be namespaced"):
         sysctls.allowed(("vm.swappiness",))
     with pytest.raises(ValueError, match="match regex"):
         sysctls.allowed(("net.*.foo",))

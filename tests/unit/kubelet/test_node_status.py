@@ -8,7 +8,8 @@ import pytest
 
 from kybern.api.core_v1 import Node, NodeStatus
 from kybern.kubelet.convert import Image
-from kybern.kubelet.machine import Hardware, Identity, Pressure, meminfo, os_release
+from kybern.kubelet.eviction.signals import DEFAULT, limit
+from kybern.kubelet.machine import Hardware, Identity, meminfo, os_release
 from kybern.kubelet.node_status import (
     Reserved,
     Seen,
@@ -19,7 +20,6 @@ from kybern.kubelet.node_status import (
     labels,
     status,
 )
-from kybern.kubelet.thresholds import DEFAULT, crossed, limit
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import NOW, ago
@@ -73,7 +73,7 @@ def test_a_healthy_node_is_ready() -> None:
 
 def test_a_node_says_what_it_is_short_of() -> None:
     found = status(
-        seen(short=frozenset({"memory.available", "imagefs.available"}), problems=("no network",)),
+        seen(pressures=("DiskPressure", "MemoryPressure"), problems=("no network",)),
         NodeStatus(),
     )
 
@@ -132,25 +132,6 @@ def test_nodes_have_upstreams_labels() -> None:
     assert found["kubernetes.io/hostname"] == "n1"
     assert found["beta.kubernetes.io/arch"] == "amd64"
     assert found["x"] == "1"
-
-
-PRESSURE = Pressure(200 * 1024**2, GIB, 20 * GIB, 100 * GIB, 50, 100, 1000, 32768)
-
-
-@pytest.mark.parametrize(
-    ("changed", "signals"),
-    [
-        ({}, set()),
-        ({"memory_available": 50 * 1024**2}, {"memory.available"}),
-        ({"disk_available": 12 * GIB}, {"imagefs.available"}),
-        ({"disk_available": 5 * GIB}, {"imagefs.available", "nodefs.available"}),
-        ({"inodes_free": 0, "inodes_total": 0}, set()),
-    ],
-)
-def test_thresholds_are_crossed(changed: dict[str, int], signals: set[str]) -> None:
-    from dataclasses import replace as with_
-
-    assert crossed(with_(PRESSURE, **changed), DEFAULT) == signals
 
 
 def test_a_threshold_is_an_amount_or_a_part() -> None:

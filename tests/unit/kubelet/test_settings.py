@@ -72,7 +72,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         ("maxPod: 3\n", 'unknown field "maxPod"'),
         ("authentication: {x508: {}}\n", 'unknown field "authentication.x508"'),
         ("maxPods: many\n", 'invalid value "many" for field "maxPods": want int'),
-        ("evictionHard: {foo: 1}\n", "no eviction threshold"),
+        ("evictionHard: {foo: 1}\n", "unsupported eviction signal foo"),
         ("authorization: {mode: RBAC}\n", "none of AlwaysAllow, Webhook"),
         ("[1\n", "not YAML"),
     ],
@@ -106,5 +106,5 @@ def test_thresholds_are_checked() -> None:
         "memory.available": "100Mi",
         "nodefs.available": "10%",
     }
-    with pytest.raises(ValueError, match="eviction threshold"):
+    with pytest.raises(ValueError, match="unsupported eviction signal memory"):
         thresholds("memory<1")
