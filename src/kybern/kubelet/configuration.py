@@ -19,7 +19,9 @@ from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import ELSEWHERE, FLAGS, KEYS
 from kybern.kubelet.settings import Settings
+from kybern.machinery.quantity import QuantityError, parse
 
+_RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 
 # Keys that hold further keys of ours.
@@ -73,6 +75,16 @@ def _merged(settings: Settings) -> Settings:
     if settings.eviction_merge:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
+    for reserved in (settings.kube_reserved, settings.system_reserved):
+        for name, text in reserved.items():
+            if name not in _RESERVABLE:
+                raise Fatal(f'cannot reserve "{name}" resource')
+            _positive(name, text)
+    strange = [name for name in settings.enforce if name not in ("pods", "none")]
+    if strange:
+        raise Fatal(
+            f"cannot enforce node allocatable for {', '.join(strange)}: only pods and none are supported"
+        )
     try:
         lines_of(lines(settings))
     except ValueError as problem:
@@ -80,10 +92,23 @@ def _merged(settings: Settings) -> Settings:
     return settings
 
 
+def _positive(name: str, text: str) -> None:
+    try:
+        amount = parse(text)
+    except QuantityError as problem:
+        raise Fatal(f'cannot reserve {text} of "{name}": {problem}') from problem
+    if amount.sign() < 0:
+        raise Fatal(f'resource quantity for "{name}" cannot be negative: {text}')
+
+
 def lines(settings: Settings) -> Lines:
     """What was configured of eviction."""
     return Lines(
-        settings.eviction_hard, settings.eviction_soft, settings.eviction_grace, settings.eviction_minimum
+        settings.eviction_hard,
+        settings.eviction_soft,
+        settings.eviction_grace,
+        settings.eviction_minimum,
+        "pods" in settings.enforce,
     )
 
 
@@ -169,5 +194,6 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "kube_reserved": _texts,
     "system_reserved": _texts,
     "cluster_dns": tuple,
+    "enforce": tuple,
     "unsafe_sysctls": tuple,
 }

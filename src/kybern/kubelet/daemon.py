@@ -26,6 +26,7 @@ from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.images import Images
+from kybern.kubelet.machine import Hardware
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
 from kybern.kubelet.node_status import Reserved
@@ -94,11 +95,26 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
+def _max_pods(settings: Settings, cpus: int) -> int:
+    by_core = settings.pods_per_core * cpus
+    return min(by_core, settings.max_pods) if by_core else settings.max_pods
+
+
 async def _services(cache: Cache | None) -> tuple[Service, ...]:
     if cache is None:
         return ()
     await cache.synced(Service)
     return tuple(cache.list(Service))
+
+
+def _hardware(settings: Settings, root: Path) -> Hardware:
+    root.mkdir(mode=0o750, parents=True, exist_ok=True)
+    found = machine.hardware(root)
+    if found.swap and settings.fail_swap_on:
+        raise Fatal(
+            "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
+        )
+    return found
 
 
 class Kubelet:
@@ -111,19 +127,17 @@ class Kubelet:
         node = host or node_name(settings)
         addresses = _addresses(settings)
         root = Path(settings.root_dir)
-        root.mkdir(mode=0o750, parents=True, exist_ok=True)
-        hardware = machine.hardware(root)
-        if hardware.swap and settings.fail_swap_on:
-            raise Fatal(
-                "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
-            )
+        hardware = _hardware(settings, root)
         reserved = Reserved(
-            (settings.kube_reserved, settings.system_reserved), settings.eviction_hard, settings.max_pods
+            (settings.kube_reserved, settings.system_reserved),
+            settings.eviction_hard,
+            _max_pods(settings, hardware.cpus),
         )
         left = node_status.allocatable(hardware, reserved)
         cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = Cgroups(cgroup_root, period=period)
+        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids)
+        self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node) if client is not None else _Silent()
         )
@@ -171,7 +185,9 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.to_thread(self.here.cgroups.prepare)
+        await asyncio.to_thread(
+            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
+        )
         async with asyncio.TaskGroup() as tasks:
             if self._client is not None:
                 await self._with_api(tasks, self._client)

@@ -24,6 +24,9 @@ KEYS: Mapping[str, str] = {
     "resolvConf": "resolv_conf",
     "maxPods": "max_pods",
     "cgroupRoot": "cgroup_root",
+    "podsPerCore": "pods_per_core",
+    "podPidsLimit": "pod_pids",
+    "enforceNodeAllocatable": "enforce",
     "cpuCFSQuota": "cpu_cfs_quota",
     "cpuCFSQuotaPeriod": "cpu_cfs_period",
     "kubeReserved": "kube_reserved",
@@ -81,6 +84,9 @@ FLAGS: Mapping[str, str] = {
     "resolv-conf": "resolv_conf",
     "max-pods": "max_pods",
     "cgroup-root": "cgroup_root",
+    "pods-per-core": "pods_per_core",
+    "pod-max-pids": "pod_pids",
+    "enforce-node-allocatable": "enforce",
     "kube-reserved": "kube_reserved",
     "system-reserved": "system_reserved",
     "eviction-hard": "eviction_hard",
@@ -109,11 +115,11 @@ _ELSEWHERE = """
     streamingConnectionIdleTimeout nodeStatusReportFrequency imageMaximumGCAge kubeletCgroups
     systemCgroups cgroupsPerQOS cgroupDriver cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions
     cpuManagerReconcilePeriod memoryManagerPolicy topologyManagerPolicy topologyManagerScope
-    topologyManagerPolicyOptions qosReserved hairpinMode podCIDR podPidsLimit maxOpenFiles contentType kubeAPIQPS
-    kubeAPIBurst maxParallelImagePulls podsPerCore
+    topologyManagerPolicyOptions qosReserved hairpinMode podCIDR maxOpenFiles contentType kubeAPIQPS
+    kubeAPIBurst maxParallelImagePulls
     enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
     featureGates memorySwap containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy
-    systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion enforceNodeAllocatable
+    systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion
     volumePluginDir kernelMemcgNotification logging enableSystemLogHandler enableSystemLogQuery
     shutdownGracePeriod shutdownGracePeriodCriticalPods shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory
     enableProfilingHandler enableDebugFlagsHandler memoryThrottlingFactor

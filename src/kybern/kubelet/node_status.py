@@ -19,6 +19,7 @@ from kybern.api.core_v1 import (
     NodeSystemInfo,
 )
 from kybern.daemon.version import VERSION
+from kybern.kubelet.cgroups import Room
 from kybern.kubelet.convert import Abilities, Image
 from kybern.kubelet.eviction.signals import DEFAULT, limit
 from kybern.kubelet.machine import Hardware, Identity
@@ -71,12 +72,33 @@ def _bytes(size: int) -> str:
     return str(Quantity(size * 10**9, Format.BINARY))
 
 
+def together(hardware: Hardware, reserved: Reserved, pids: int) -> Room:
+    """What pods may have together: the capacity without what is reserved; eviction starts before it is used up."""
+    held: dict[str, Quantity] = {}
+    for amounts in reserved.amounts:
+        for name, text in amounts.items():
+            held[name] = held.get(name, Quantity(0)) + parse(text)
+    none = Quantity(0)
+    kept = held.get("pid", none).value()
+    return Room(
+        max(0, hardware.cpus * 1000 - held.get("cpu", none).milli()),
+        max(0, hardware.memory - held.get("memory", none).value()),
+        max(1, pids - kept) if kept and pids else 0,
+    )
+
+
 def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
     """What is left of the capacity for pods."""
     found = capacity(hardware, reserved.max_pods)
     thresholds = reserved.thresholds
     held: dict[str, Quantity] = {
-        "memory": Quantity(limit(thresholds.get("memory.available", "0"), hardware.memory) * 10**9),
+        "memory": Quantity(
+            (
+                limit(thresholds.get("memory.available", "0"), hardware.memory)
+                + sum(hardware.huge_pages.values())
+            )
+            * 10**9
+        ),
         "ephemeral-storage": Quantity(
             limit(thresholds.get("nodefs.available", "0"), hardware.storage) * 10**9
         ),

@@ -39,6 +39,9 @@ class Settings:
     max_pods: int = 110
     cgroup_root: str = "/"
     cpu_cfs_quota: bool = True
+    pods_per_core: int = 0
+    pod_pids: int = -1
+    enforce: tuple[str, ...] = ("pods",)
     cpu_cfs_period: float = 0.1
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     system_reserved: Mapping[str, str] = field(default_factory=dict)

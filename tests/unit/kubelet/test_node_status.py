@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import Node, NodeStatus
+from kybern.kubelet.cgroups import Room
 from kybern.kubelet.convert import Image
 from kybern.kubelet.eviction.signals import DEFAULT, limit
 from kybern.kubelet.machine import Hardware, Identity, meminfo, os_release
@@ -19,6 +20,7 @@ from kybern.kubelet.node_status import (
     heartbeat_only,
     labels,
     status,
+    together,
 )
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
@@ -150,3 +152,17 @@ def test_foreign_conditions_of_a_node_stay() -> None:
     other = NodeCondition(type="NetworkUnavailable", status="False")
 
     assert other in status(seen(), replace(NodeStatus(), conditions=(other,))).conditions
+
+
+def test_pods_together_may_use_what_is_not_reserved() -> None:
+    reserved = Reserved(({"cpu": "100m", "memory": "1Gi"}, {"cpu": "400m", "pid": "1000"}), DEFAULT)
+
+    found = together(HARDWARE, reserved, 32768)
+
+    assert found == Room(HARDWARE.cpus * 1000 - 500, HARDWARE.memory - GIB, 31768)
+
+
+def test_huge_pages_are_no_ordinary_memory() -> None:
+    hardware = Hardware(cpus=1, memory=4 * GIB, storage=GIB, huge_pages={"hugepages-2Mi": GIB})
+
+    assert allocatable(hardware, Reserved(thresholds={}))["memory"] == "3Gi"

@@ -108,3 +108,32 @@ def test_thresholds_are_checked() -> None:
     }
     with pytest.raises(ValueError, match="unsupported eviction signal memory"):
         thresholds("memory<1")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("--kube-reserved=gpu=1", 'cannot reserve "gpu" resource'),
+        ("--system-reserved=cpu=-1", 'resource quantity for "cpu" cannot be negative: -1'),
+        ("--enforce-node-allocatable=system-reserved", "only pods and none are supported"),
+        (
+            "--eviction-soft=memory.available<1Gi",
+            "grace period must be specified for the soft eviction threshold",
+        ),
+        ("--allowed-unsafe-sysctls=vm.swappiness", "cannot allow unsafe sysctls"),
+    ],
+)
+def test_what_cannot_be_kept_back_is_told(text: str, complaint: str) -> None:
+    with pytest.raises(Fatal, match=complaint):
+        settings("--authorization-mode=AlwaysAllow", text)
+
+
+def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    file.write_text(f"{head}mergeDefaultEvictionSettings: true\nevictionHard: {{memory.available: 1Gi}}\n")
+
+    found = settings("--authorization-mode=AlwaysAllow", f"--config={file}")
+
+    assert found.eviction_hard["memory.available"] == "1Gi"
+    assert found.eviction_hard["nodefs.available"] == "10%"
