@@ -5,8 +5,10 @@ Everything lies in one directory and one cgroup, and is gone afterwards: the net
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -128,7 +130,17 @@ class Bed:
                 raise RuntimeError(f"containerd does not answer: {done.stderr}")
             time.sleep(0.2)
 
+    def _kill_what_is_left(self) -> None:
+        """Containers of a test that failed: each test that goes well leaves none."""
+        deadline = time.monotonic() + 10
+        while (left := _members(self.cgroup)) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+
     def stop(self) -> None:
+        self._kill_what_is_left()
         if self.process is not None:
             self.process.terminate()
             self.process.wait(20)
@@ -137,6 +149,11 @@ class Bed:
                 below.rmdir()
             tree.rmdir()
         shutil.rmtree(self.at, ignore_errors=True)
+
+
+def _members(cgroup: str) -> set[int]:
+    files = (f for tree in Path("/sys/fs/cgroup").glob(f"**{cgroup}") for f in tree.rglob("cgroup.procs"))
+    return {int(text) for file in files for text in file.read_text().split()}
 
 
 class Api(FakeApi):

@@ -25,6 +25,7 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
+from kybern.kubelet.figures import Figures
 from kybern.kubelet.images import Images
 from kybern.kubelet.machine import Hardware
 from kybern.kubelet.names import Resolver, read_resolv_conf
@@ -247,7 +248,8 @@ class Kubelet:
             self._client, self.here.machine.node, webhook=settings.authorization == "Webhook",
             tokens=settings.webhook_authentication, anonymous=settings.anonymous,
         )  # fmt: skip
-        app = Server(self.agent, self.here, access, checks, self.measure).application()
+        figures = Figures(self.agent, self.measure, settings, self.here.machine.node)
+        app = Server(self.agent, self.here, access, checks, figures).application()
         yield health.serve_application(app, settings.address, settings.port, context)
 
     def _check(self) -> None:

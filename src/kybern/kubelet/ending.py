@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.probes import metrics
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
@@ -125,6 +126,7 @@ class Ending:
         self._here.objects.forget(uid)
         self._here.images.forget(uid)
         self._publisher.forget(uid)
+        metrics.forget(worker.pod)
         with contextlib.suppress(RuntimeFailure):
             actual = await runtime.actual(uid)
             for instance in actual.instances:

@@ -19,10 +19,10 @@ from kybern.kubelet.access import Access
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.figures import Figures
+from kybern.kubelet.node_logs import NodeLogs
 from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Instance
-from kybern.kubelet.stats.measure import Measure
-from kybern.kubelet.stats.summary import summary
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 from kybern.machinery.struct import encode, replace
@@ -43,21 +43,22 @@ class Server:
         here: Surroundings,
         access: Access,
         checks: Mapping[str, health.Check],
-        measure: Measure,
+        figures: Figures,
     ) -> None:
-        self._measure = measure
+        self._figures = figures
         self._agent = agent
         self._here = here
         self._access = access
         self._checks = checks
 
     def application(self) -> web.Application:
-        app = health.application(self._checks, self._access.guard)
+        app = health.application(self._checks, self._access.guard, open_health=False, metrics_here=False)
         app.router.add_get("/pods", self._pods)
         app.router.add_get("/pods/", self._pods)
         app.router.add_get("/runningpods/", self._running)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        app.router.add_get("/stats/summary", self._summary)
+        self._figures.routes(app)
+        NodeLogs().routes(app)
         Connects(self._agent, self._here.runtime).routes(app)
         return app
 
@@ -75,13 +76,6 @@ class Server:
             for uid, (_mark, namespace, name) in found.items()
         ]
         return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
-
-    async def _summary(self, request: web.Request) -> web.Response:
-        brief = request.query.get("only_cpu_and_memory", "").lower() in ("1", "true")
-        try:
-            return _json(summary(await self._measure.take(), only_cpu_and_memory=brief))
-        except (RuntimeFailure, OSError) as problem:
-            return web.Response(status=500, text=f"Failed to get summary stats: {problem}")
 
     # -- logs ------------------------------------------------------------------------------------------------------
 

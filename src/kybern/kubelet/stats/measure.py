@@ -14,6 +14,7 @@ from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod, Volume
 from kybern.kubelet import labels, machine
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
 from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse
@@ -35,6 +36,11 @@ class Measure:
         self._trees: dict[Path, Disk] = {}
         self._samples: dict[str, tuple[float, int, int | None]] = {}
         self._image_directory: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """A path on the node's own disk."""
+        return self._here.volumes.root
 
     async def take(self) -> NodeUse:
         """Measure everything; raises RuntimeFailure, OSError."""
@@ -89,6 +95,7 @@ class Measure:
             name=meta.name,
             namespace=meta.namespace,
             started=_started(pod),
+            cgroup=cgroup_of(pod, self._here.machine.cgroup_root) if pod else "",
             cpu=self._cpu(found.attributes.id, linux.cpu),
             memory=_memory(linux.memory),
             interfaces=tuple(_interfaces(linux.network)),

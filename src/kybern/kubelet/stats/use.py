@@ -98,6 +98,7 @@ class PodUse:
     local: frozenset[str] = frozenset()
     claims: Mapping[str, str] = field(default_factory=dict)
     other: Disk = Disk()
+    cgroup: str = ""
 
     def disk(self, *, rootfs: bool = True, logs: bool = True, volumes: bool = True) -> Disk:
         """Together, of these kinds."""
