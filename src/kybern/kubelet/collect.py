@@ -7,14 +7,15 @@ that some source still wants is touched but that; an image in use stays. ``surpl
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.images.names import with_tag
+from kybern.kubelet.images.surplus import surplus, too_old
 from kybern.kubelet.parts import containers
-from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.stats.trees import file_system
@@ -44,24 +45,6 @@ def surplus_sandboxes(actual: Actual) -> list[Sandbox]:
     """Dead sandboxes but the newest, once nothing is left in them."""
     used = {instance.sandbox for instance in actual.instances}
     return [s for s in actual.sandboxes[1:] if not s.ready and s.id not in used]
-
-
-def surplus_images(
-    images: Iterable[Image], used: frozenset[str], last_used: Mapping[str, float], before: float, excess: int
-) -> list[Image]:
-    """Images to remove until so many bytes are free: not in use, old enough, the longest unused first."""
-    free = [image for image in images if image.id not in used and not image.pinned]
-    old = sorted(
-        (image for image in free if last_used.get(image.id, 0.0) < before),
-        key=lambda i: last_used.get(i.id, 0),
-    )
-    found: list[Image] = []
-    for image in old:
-        if excess <= 0:
-            break
-        found.append(image)
-        excess -= image.size
-    return found
 
 
 class Collector:
@@ -101,7 +84,7 @@ class Collector:
             else:
                 await self._dead(worker.actual)
         images = await self._here.runtime.images()
-        for image in surplus_images(images, self._used(images), {}, 1.0, sum(i.size for i in images) + 1):
+        for image in surplus(images, self._used(images), {}, 1.0, sum(i.size for i in images) + 1):
             await self._here.runtime.remove_image(image.id)
 
     async def _dead(self, actual: Actual) -> None:
@@ -134,6 +117,9 @@ class Collector:
         for image in images:
             if image.id in used or image.id not in self._last_used:
                 self._last_used[image.id] = now
+        for image in too_old(images, used, self._last_used, now, settings.image_max_age):
+            log.info("Removing image %s: nobody used it for %.0f s", image.id, settings.image_max_age)
+            await runtime.remove_image(image.id)
         self._image_directory = self._image_directory or await runtime.image_directory()
         directory = Path(self._image_directory or self._settings.root_dir)
         disk = file_system(
@@ -146,7 +132,7 @@ class Collector:
             "The disk of the images is %d %% full: freeing %d bytes", disk.used * 100 // disk.capacity, excess
         )
         freed = 0
-        for image in surplus_images(images, used, self._last_used, now - settings.image_min_age, excess):
+        for image in surplus(images, used, self._last_used, now - settings.image_min_age, excess):
             await runtime.remove_image(image.id)
             freed += image.size
         if freed < excess:

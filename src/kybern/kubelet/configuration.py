@@ -80,6 +80,10 @@ def _merged(settings: Settings) -> Settings:
             if name not in _RESERVABLE:
                 raise Fatal(f'cannot reserve "{name}" resource')
             _positive(name, text)
+    if settings.serialize_pulls and settings.parallel_pulls > 1:
+        raise Fatal(
+            "cannot pull several images at once (maxParallelImagePulls) while serializeImagePulls is true"
+        )
     strange = [name for name in settings.enforce if name not in ("pods", "none")]
     if strange:
         raise Fatal(

@@ -26,7 +26,8 @@ from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
-from kybern.kubelet.images import Images
+from kybern.kubelet.images import providers
+from kybern.kubelet.images.pull import Images, most_at_once
 from kybern.kubelet.machine import Hardware
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
@@ -152,7 +153,16 @@ class Kubelet:
             voice=speaker,
             objects=objects,
             volumes=Kept(root, objects),
-            images=Images(runtime, speaker, serial=settings.serialize_pulls),
+            images=Images(
+                runtime,
+                speaker,
+                providers.Providers(
+                    providers.read(settings.credential_config, settings.credential_programs),
+                    objects.token,
+                    objects.service_account,
+                ),
+                most_at_once(settings),
+            ),
             cgroups=cgroups,
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,

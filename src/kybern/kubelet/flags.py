@@ -25,6 +25,8 @@ FLAGS = (
     .flag("--root-dir", str, "/var/lib/kubelet", "Directory of the pods' volumes and more.")
     .flag("--cert-dir", str, "/var/lib/kubelet/pki", "Directory of the kubelet's own certificates.")
     .flag("--container-runtime-endpoint", str, "unix:///run/containerd/containerd.sock", "The CRI socket.")
+    .flag("--image-credential-provider-config", str, "", "Path of a CredentialProviderConfig file.")
+    .flag("--image-credential-provider-bin-dir", str, "", "Directory of the programs that it names.")
     .flag("--pod-manifest-path", str, "", "Directory of static pods' manifests.")
     .flag("--address", str, "0.0.0.0", "Address to serve on.")
     .flag("--port", int, 10250, "Port to serve on.")

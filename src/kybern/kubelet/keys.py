@@ -49,6 +49,8 @@ KEYS: Mapping[str, str] = {
     "imageGCHighThresholdPercent": "image_high",
     "imageGCLowThresholdPercent": "image_low",
     "imageMinimumGCAge": "image_min_age",
+    "imageMaximumGCAge": "image_max_age",
+    "maxParallelImagePulls": "parallel_pulls",
     "containerRuntimeEndpoint": "endpoint",
     "podLogsDir": "pod_logs",
     "providerID": "provider_id",
@@ -64,6 +66,8 @@ FLAGS: Mapping[str, str] = {
     "node-labels": "node_labels",
     "root-dir": "root_dir",
     "cert-dir": "cert_dir",
+    "image-credential-provider-config": "credential_config",
+    "image-credential-provider-bin-dir": "credential_programs",
     "container-runtime-endpoint": "endpoint",
     "pod-manifest-path": "static_pod_path",
     "register-with-taints": "taints",
@@ -112,11 +116,11 @@ _ELSEWHERE = """
     syncFrequency fileCheckFrequency httpCheckFrequency staticPodURL staticPodURLHeader readOnlyPort
     tlsCipherSuites tlsCurvePreferences serverTLSBootstrap registryPullQPS registryBurst
     eventRecordQPS eventBurst enableDebuggingHandlers enableContentionProfiling oomScoreAdj
-    streamingConnectionIdleTimeout nodeStatusReportFrequency imageMaximumGCAge kubeletCgroups
+    streamingConnectionIdleTimeout nodeStatusReportFrequency kubeletCgroups
     systemCgroups cgroupsPerQOS cgroupDriver cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions
     cpuManagerReconcilePeriod memoryManagerPolicy topologyManagerPolicy topologyManagerScope
     topologyManagerPolicyOptions qosReserved hairpinMode podCIDR maxOpenFiles contentType kubeAPIQPS
-    kubeAPIBurst maxParallelImagePulls
+    kubeAPIBurst
     enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
     featureGates memorySwap containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy
     systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion

@@ -63,6 +63,9 @@ class ApiObjects:
             raise NoHandler(f'runtimeclass.node.k8s.io "{name}" not found')
         return found.handler
 
+    async def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
+        return await self._get(ServiceAccount, namespace, name)
+
     async def _get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
         key, now = (kind, namespace, name), time.monotonic()
         kept = self._known.get(key)

@@ -64,6 +64,10 @@ class Settings:
     image_high: int = 85
     image_low: int = 80
     image_min_age: float = 120.0
+    image_max_age: float = 0.0
+    parallel_pulls: int = 0
+    credential_config: str = ""
+    credential_programs: str = ""
     pod_logs: str = "/var/log/pods"
     container_logs: str = "/var/log/containers"
     rotate_certificates: bool = True

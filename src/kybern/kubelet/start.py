@@ -16,7 +16,7 @@ from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
-from kybern.kubelet.images import NoImage
+from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
 from kybern.kubelet.objects import NoHandler
 from kybern.kubelet.parts import target_of

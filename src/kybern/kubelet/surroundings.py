@@ -9,7 +9,7 @@ from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.fields import Place
-from kybern.kubelet.images import Images
+from kybern.kubelet.images.pull import Images
 from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual

@@ -17,12 +17,14 @@ from kybern.api.core_v1 import (
 )
 from kybern.kubelet.access import Asker, of_certificate, subresources
 from kybern.kubelet.cgroups import Cgroups
-from kybern.kubelet.collect import surplus_images, surplus_runs, surplus_sandboxes
+from kybern.kubelet.collect import surplus_runs, surplus_sandboxes
 from kybern.kubelet.convert import Image
+from kybern.kubelet.images.names import registry_of, with_tag
+from kybern.kubelet.images.registries import logins
+from kybern.kubelet.images.surplus import surplus as surplus_images
 from kybern.kubelet.probes.tally import Tally, count
 from kybern.kubelet.probes.target import NoPort, port_of
 from kybern.kubelet.publish import finished, patch_of
-from kybern.kubelet.registries import logins, registry_of, with_tag
 from kybern.kubelet.rotation import surplus
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.static import BadManifest, Manifests, mirror_of, pod_of
