@@ -75,6 +75,16 @@ def _merged(settings: Settings) -> Settings:
     if settings.eviction_merge:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
+    _consistent(settings)
+    try:
+        lines_of(lines(settings))
+    except ValueError as problem:
+        raise Fatal(f"cannot use the eviction thresholds: {problem}") from problem
+    return settings
+
+
+def _consistent(settings: Settings) -> None:
+    """What no single field shows. Raises Fatal."""
     for reserved in (settings.kube_reserved, settings.system_reserved):
         for name, text in reserved.items():
             if name not in _RESERVABLE:
@@ -84,16 +94,13 @@ def _merged(settings: Settings) -> Settings:
         raise Fatal(
             "cannot pull several images at once (maxParallelImagePulls) while serializeImagePulls is true"
         )
+    if settings.log_max_files <= 1:
+        raise Fatal(f"containerLogMaxFiles must be greater than 1: {settings.log_max_files}")
     strange = [name for name in settings.enforce if name not in ("pods", "none")]
     if strange:
         raise Fatal(
             f"cannot enforce node allocatable for {', '.join(strange)}: only pods and none are supported"
         )
-    try:
-        lines_of(lines(settings))
-    except ValueError as problem:
-        raise Fatal(f"cannot use the eviction thresholds: {problem}") from problem
-    return settings
 
 
 def _positive(name: str, text: str) -> None:

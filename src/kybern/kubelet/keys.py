@@ -46,6 +46,7 @@ KEYS: Mapping[str, str] = {
     "serializeImagePulls": "serialize_pulls",
     "containerLogMaxSize": "log_max_size",
     "containerLogMaxFiles": "log_max_files",
+    "containerLogMonitorInterval": "log_every",
     "imageGCHighThresholdPercent": "image_high",
     "imageGCLowThresholdPercent": "image_low",
     "imageMinimumGCAge": "image_min_age",
@@ -122,7 +123,7 @@ _ELSEWHERE = """
     topologyManagerPolicyOptions qosReserved hairpinMode podCIDR maxOpenFiles contentType kubeAPIQPS
     kubeAPIBurst
     enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
-    featureGates memorySwap containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy
+    featureGates memorySwap containerLogMaxWorkers configMapAndSecretChangeDetectionStrategy
     systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion
     volumePluginDir kernelMemcgNotification logging enableSystemLogHandler enableSystemLogQuery
     shutdownGracePeriod shutdownGracePeriodCriticalPods shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory

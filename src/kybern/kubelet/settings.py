@@ -61,6 +61,7 @@ class Settings:
     serialize_pulls: bool = True
     log_max_size: str = "10Mi"
     log_max_files: int = 5
+    log_every: float = 10.0
     image_high: int = 85
     image_low: int = 80
     image_min_age: float = 120.0
