@@ -1,9 +1,11 @@
 """Upstream's flags and its KubeletConfiguration file (v1beta1), read into ``Settings``.
 
 An unknown key is an error that names it (design decision 1). A flag on the command line wins over the file. Keys of
-upstream's file whose parts do not exist here (``ELSEWHERE``) are read past, so that the files of its tools work.
+upstream's file that only tune it are read past (``TUNING``); one whose part does not exist here (``ONLY``) is an error
+unless it asks for nothing.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from kybern.daemon.run import Fatal
 from kybern.kubelet import sysctls
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
-from kybern.kubelet.keys import ELSEWHERE, FLAGS, KEYS
+from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
 from kybern.kubelet.settings import Settings
 from kybern.machinery.quantity import QuantityError, parse
 
@@ -26,7 +28,7 @@ API_VERSION = "kubelet.config.k8s.io/v1beta1"
 
 # Keys that hold further keys of ours.
 _NESTED = frozenset(
-    key.rsplit(".", depth)[0] for key in (*KEYS, *ELSEWHERE) for depth in (1, 2) if key.count(".") >= depth
+    key.rsplit(".", depth)[0] for key in (*KEYS, *TUNING) for depth in (1, 2) if key.count(".") >= depth
 )
 
 
@@ -136,13 +138,22 @@ def _file(path: Path) -> dict[str, Any]:
         raise Fatal(f"cannot use {path}: it is {head[0]} {head[1]}, not {API_VERSION} KubeletConfiguration")
     found: dict[str, Any] = {}
     for key, value in _flat(content, ""):
-        if key in ("apiVersion", "kind") or (key in ELSEWHERE and key not in KEYS):
-            continue
-        if key not in KEYS:
-            raise Fatal(f'cannot use {path}: unknown field "{key}"')
-        if value is not None:
+        if _counts(path, key, value):
             found[KEYS[key]] = _converted(path, key, value)
     return found
+
+
+def _counts(path: Path, key: str, value: Any) -> bool:
+    """Whether a field is one of ours, and set. Raises Fatal for one that is unknown, or asks for what does not exist here."""
+    if key in ("apiVersion", "kind", *TUNING):
+        return False
+    if key in ONLY:
+        if value not in ONLY[key] and value not in (None, "", [], {}):
+            raise Fatal(f'cannot use {path}: field "{key}" is not supported with {json.dumps(value)}')
+        return False
+    if key not in KEYS:
+        raise Fatal(f'cannot use {path}: unknown field "{key}"')
+    return value is not None
 
 
 def _flat(content: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:

@@ -112,24 +112,55 @@ FLAGS: Mapping[str, str] = {
     "allowed-unsafe-sysctls": "unsafe_sysctls",
     "seccomp-default": "seccomp_default",
 }
-# Settings of parts that do not exist here, or that are as upstream's defaults have them.
-_ELSEWHERE = """
-    syncFrequency fileCheckFrequency httpCheckFrequency staticPodURL staticPodURLHeader readOnlyPort
-    tlsCipherSuites tlsCurvePreferences serverTLSBootstrap registryPullQPS registryBurst
-    eventRecordQPS eventBurst enableDebuggingHandlers enableContentionProfiling oomScoreAdj
-    streamingConnectionIdleTimeout nodeStatusReportFrequency kubeletCgroups
-    systemCgroups cgroupsPerQOS cgroupDriver cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions
-    cpuManagerReconcilePeriod memoryManagerPolicy topologyManagerPolicy topologyManagerScope
-    topologyManagerPolicyOptions qosReserved hairpinMode podCIDR maxOpenFiles contentType kubeAPIQPS
-    kubeAPIBurst
-    enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
-    featureGates memorySwap containerLogMaxWorkers configMapAndSecretChangeDetectionStrategy
-    systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion
-    volumePluginDir kernelMemcgNotification logging enableSystemLogHandler enableSystemLogQuery
-    shutdownGracePeriod shutdownGracePeriodCriticalPods shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory
-    enableProfilingHandler enableDebugFlagsHandler memoryThrottlingFactor
-    tracing imageServiceEndpoint reservedSystemCPUs imagePullCredentialsVerificationPolicy
-    preloadedImagesVerificationAllowlist userNamespaces
-    authentication.webhook.cacheTTL authorization.webhook.cacheAuthorizedTTL authorization.webhook.cacheUnauthorizedTTL
+# How something works that users do not see the outcome of: read past, so that the files of upstream's tools work.
+_TUNING = """
+    syncFrequency fileCheckFrequency httpCheckFrequency registryPullQPS registryBurst eventRecordQPS eventBurst
+    enableDebuggingHandlers enableContentionProfiling enableProfilingHandler enableDebugFlagsHandler oomScoreAdj
+    streamingConnectionIdleTimeout nodeStatusReportFrequency cpuManagerReconcilePeriod hairpinMode maxOpenFiles contentType
+    kubeAPIQPS kubeAPIBurst makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit featureGates containerLogMaxWorkers
+    configMapAndSecretChangeDetectionStrategy showHiddenMetricsForVersion volumePluginDir kernelMemcgNotification logging
+    authentication.webhook.cacheTTL authorization.webhook.cacheAuthorizedTTL
+    authorization.webhook.cacheUnauthorizedTTL
 """
-ELSEWHERE = frozenset(_ELSEWHERE.split())
+TUNING = frozenset(_TUNING.split())
+ONLY: Mapping[str, tuple[object, ...]] = {
+    "staticPodURL": (),
+    "staticPodURLHeader": (),
+    "readOnlyPort": (0,),
+    "tlsCipherSuites": (),
+    "tlsCurvePreferences": (),
+    "serverTLSBootstrap": (False,),
+    "kubeletCgroups": (),
+    "systemCgroups": (),
+    "cgroupsPerQOS": (True,),
+    "cgroupDriver": ("cgroupfs",),
+    "singleProcessOOMKill": (False,),
+    "cpuManagerPolicy": ("none",),
+    "cpuManagerPolicyOptions": (),
+    "memoryManagerPolicy": ("None",),
+    "topologyManagerPolicy": ("none",),
+    "topologyManagerScope": ("container",),
+    "topologyManagerPolicyOptions": (),
+    "qosReserved": (),
+    "podCIDR": (),
+    "enableControllerAttachDetach": (True,),
+    "protectKernelDefaults": (False,),
+    "memorySwap": ({"swapBehavior": "NoSwap"}, {"swapBehavior": ""}),
+    "systemReservedCgroup": (),
+    "kubeReservedCgroup": (),
+    "enableSystemLogHandler": (True,),
+    "enableSystemLogQuery": (False,),
+    "shutdownGracePeriod": ("0s", 0),
+    "shutdownGracePeriodCriticalPods": ("0s", 0),
+    "shutdownGracePeriodByPodPriority": (),
+    "crashLoopBackOff": (),
+    "reservedMemory": (),
+    "memoryThrottlingFactor": (),
+    "tracing": (),
+    "imageServiceEndpoint": (),
+    "reservedSystemCPUs": (),
+    "imagePullCredentialsVerificationPolicy": ("NeverVerify", "NeverVerifyPreloadedImages"),
+    "preloadedImagesVerificationAllowlist": (),
+    "userNamespaces": (),
+}
+"""Fields of parts that do not exist here, with the values that ask for nothing; so do empty ones. Others are refused."""

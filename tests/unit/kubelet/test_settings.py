@@ -52,7 +52,7 @@ nodeStatusUpdateFrequency: 1m30s
 registerWithTaints: [{key: a, effect: NoSchedule}]
 systemReserved: {cpu: 1, memory: 1Gi}
 evictionHard: {nodefs.available: 5%}
-cgroupDriver: systemd
+cgroupDriver: cgroupfs
 """,
     )
 
@@ -137,3 +137,38 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
 
     assert found.eviction_hard["memory.available"] == "1Gi"
     assert found.eviction_hard["nodefs.available"] == "10%"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
+        ("cpuManagerPolicy: static", 'field "cpuManagerPolicy" is not supported with "static"'),
+        ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
+        ("shutdownGracePeriod: 30s", 'field "shutdownGracePeriod" is not supported with "30s"'),
+        ("readOnlyPort: 10255", 'field "readOnlyPort" is not supported with 10255'),
+    ],
+)
+def test_a_field_whose_part_does_not_exist_is_refused_by_name(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{text}\n")
+
+    with pytest.raises(Fatal, match=complaint):
+        settings("--authorization-mode=AlwaysAllow", f"--config={file}")
+
+
+def test_a_field_that_asks_for_nothing_may_stand(tmp_path: Path) -> None:
+    """As the file that kubeadm writes."""
+    file = tmp_path / "config.yaml"
+    lines = (
+        "cgroupDriver: cgroupfs", "cpuManagerReconcilePeriod: 0s", "memorySwap: {}", "shutdownGracePeriod: 0s",
+        "containerLogMaxSize: 1Mi", "logging: {verbosity: 0, options: {json: {infoBufferSize: '0'}}}",
+        "rotateCertificates: true",
+        "authentication: {webhook: {cacheTTL: 0s, enabled: true}}", "crashLoopBackOff: {}", "imageMaximumGCAge: 0s",
+    )  # fmt: skip
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    file.write_text(head + "\n".join(lines))
+
+    assert settings("--authorization-mode=AlwaysAllow", f"--config={file}").log_max_size == "1Mi"
