@@ -58,6 +58,83 @@ SNAPSHOTS: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+REGISTRATION: Mapping[str, Any] = {
+    "package": "pluginregistration",
+    "messages": {
+        "PluginInfo": [
+            [1, "type", "string", ""], [2, "name", "string", ""], [3, "endpoint", "string", ""],
+            [4, "supported_versions", "string", "repeated"],
+        ],
+        "RegistrationStatus": [[1, "plugin_registered", "bool", ""], [2, "error", "string", ""]],
+        "RegistrationStatusResponse": [],
+        "InfoRequest": [],
+    },
+    "enums": {},
+    "services": {
+        "Registration": [
+            {"rpc": "GetInfo", "request": "InfoRequest", "response": "PluginInfo"},
+            {
+                "rpc": "NotifyRegistrationStatus",
+                "request": "RegistrationStatus",
+                "response": "RegistrationStatusResponse",
+            },
+        ]
+    },
+}  # fmt: skip
+_CONTEXT = "map<string,string>"
+# What a kubelet asks of a storage driver. Enumerations are numbers, which is the same on the wire.
+CSI: Mapping[str, Any] = {
+    "package": "csi.v1",
+    "messages": {
+        "BlockVolume": [],
+        "MountVolume": [
+            [1, "fs_type", "string", ""], [2, "mount_flags", "string", "repeated"],
+            [3, "volume_mount_group", "string", ""],
+        ],
+        "AccessMode": [[1, "mode", "int32", ""]],
+        "VolumeCapability": [
+            [1, "block", "BlockVolume", ""], [2, "mount", "MountVolume", ""], [3, "access_mode", "AccessMode", ""],
+        ],
+        "CapacityRange": [[1, "required_bytes", "int64", ""], [2, "limit_bytes", "int64", ""]],
+        "Topology": [[1, "segments", _CONTEXT, ""]],
+        "NodeStageVolumeRequest": [
+            [1, "volume_id", "string", ""], [2, "publish_context", _CONTEXT, ""],
+            [3, "staging_target_path", "string", ""], [4, "volume_capability", "VolumeCapability", ""],
+            [5, "secrets", _CONTEXT, ""], [6, "volume_context", _CONTEXT, ""],
+        ],
+        "NodeStageVolumeResponse": [],
+        "NodeUnstageVolumeRequest": [[1, "volume_id", "string", ""], [2, "staging_target_path", "string", ""]],
+        "NodeUnstageVolumeResponse": [],
+        "NodePublishVolumeRequest": [
+            [1, "volume_id", "string", ""], [2, "publish_context", _CONTEXT, ""],
+            [3, "staging_target_path", "string", ""], [4, "target_path", "string", ""],
+            [5, "volume_capability", "VolumeCapability", ""], [6, "readonly", "bool", ""],
+            [7, "secrets", _CONTEXT, ""], [8, "volume_context", _CONTEXT, ""],
+        ],
+        "NodePublishVolumeResponse": [],
+        "NodeUnpublishVolumeRequest": [[1, "volume_id", "string", ""], [2, "target_path", "string", ""]],
+        "NodeUnpublishVolumeResponse": [],
+        "ServiceCapability": [[1, "type", "int32", ""]],
+        "NodeServiceCapability": [[1, "rpc", "ServiceCapability", ""]],
+        "NodeGetCapabilitiesRequest": [],
+        "NodeGetCapabilitiesResponse": [[1, "capabilities", "NodeServiceCapability", "repeated"]],
+        "NodeGetInfoRequest": [],
+        "NodeGetInfoResponse": [
+            [1, "node_id", "string", ""], [2, "max_volumes_per_node", "int64", ""],
+            [3, "accessible_topology", "Topology", ""],
+        ],
+    },
+    "enums": {},
+    "services": {
+        "Node": [
+            {"rpc": name, "request": f"{name}Request", "response": f"{name}Response"}
+            for name in (
+                "NodeStageVolume", "NodeUnstageVolume", "NodePublishVolume", "NodeUnpublishVolume",
+                "NodeGetCapabilities", "NodeGetInfo",
+            )
+        ]
+    },
+}  # fmt: skip
 # Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
 ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
@@ -66,6 +143,7 @@ ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "target_union",
         ("version", "create_revision", "mod_revision", "value", "lease"),
     ),
+    "VolumeCapability": ("access_type", ("block", "mount")),
     "WatchRequest": ("request_union", ("create_request", "cancel_request", "progress_request")),
 }
 
@@ -129,6 +207,8 @@ def sources() -> dict[str, str]:
         "cri": proto(cri),
         "health": proto(HEALTH),
         "snapshots": proto(SNAPSHOTS),
+        "pluginregistration": proto(REGISTRATION),
+        "csi": proto(CSI),
     }
 
 

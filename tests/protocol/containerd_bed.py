@@ -20,8 +20,18 @@ from typing import Any
 import pytest
 
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import ConfigMap, Event, Node, Pod, Secret, Service
+from kybern.api.core_v1 import (
+    ConfigMap,
+    Event,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    Service,
+)
 from kybern.api.node_v1 import RuntimeClass
+from kybern.api.storage_v1 import CSIDriver, CSINode, VolumeAttachment
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
 from kybern.kubelet.settings import Settings
@@ -283,7 +293,10 @@ class OneNode:
         return [(event.reason, event.message) for event in found]
 
 
-KINDS = (Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass)
+KINDS = (
+    Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
+    CSINode, VolumeAttachment,
+)  # fmt: skip
 
 
 @asynccontextmanager

@@ -144,7 +144,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _counts(path: Path, key: str, value: Any) -> bool:
-    """Whether a field is one of ours, and set. Raises Fatal for one that is unknown, or asks for what does not exist here."""
+    """Whether a field is one of ours, and set. Raises Fatal for what is unknown, or asks for what does not exist."""
     if key in ("apiVersion", "kind", *TUNING):
         return False
     if key in ONLY:

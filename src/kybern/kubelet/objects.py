@@ -12,8 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kybern.api.authentication_v1 import TokenRequest
-from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection
+from kybern.api.core_v1 import (
+    ConfigMap,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    ServiceAccount,
+    ServiceAccountTokenProjection,
+)
 from kybern.api.node_v1 import RuntimeClass
+from kybern.api.storage_v1 import CSIDriver, VolumeAttachment
 from kybern.client import paths
 from kybern.client.verbs import Verbs
 from kybern.kubelet.volumes.plugin import CannotMount
@@ -66,10 +75,25 @@ class ApiObjects:
     async def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
         return await self._get(ServiceAccount, namespace, name)
 
-    async def _get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+    async def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """Asked for anew each time: it is about to be bound."""
+        return await self._get(PersistentVolumeClaim, namespace, name, fresh=True)
+
+    async def persistent(self, name: str) -> PersistentVolume | None:
+        return await self._get(PersistentVolume, "", name, fresh=True)
+
+    async def csi_driver(self, name: str) -> CSIDriver | None:
+        return await self._get(CSIDriver, "", name)
+
+    async def attachment(self, name: str) -> VolumeAttachment | None:
+        return await self._get(VolumeAttachment, "", name, fresh=True)
+
+    async def _get[T: Object](
+        self, kind: type[T], namespace: str, name: str, *, fresh: bool = False
+    ) -> T | None:
         key, now = (kind, namespace, name), time.monotonic()
         kept = self._known.get(key)
-        if kept is not None and now < kept.until:
+        if kept is not None and now < kept.until and not fresh:
             found: T | None = kept.value
             return found
         if self._client is None:

@@ -244,8 +244,7 @@ class Worker:
             else:
                 await self._here.volumes.refresh(self.pod, place)
         except Failed as failed:
-            for name, problem in failed.problems.items():
-                text = f'MountVolume.SetUp failed for volume "{name}" : {problem}'
+            for text in failed.texts:
                 self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kybern.api.core_v1 import Pod, Volume
+from kybern.api.core_v1 import PersistentVolumeSpec, Pod, Volume
 from kybern.kubelet.fields import Place
 from kybern.kubelet.volumes import VOLUMES
+from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
 from kybern.kubelet.volumes.plugin import CannotMount, Objects, Plugin, Site
 from kybern.kubelet.volumes.tmpfs import unmount
 
@@ -20,15 +21,16 @@ log = logging.getLogger(__name__)
 
 
 class Failed(Exception):
-    """Some volumes could not be set up: name of each, and why."""
+    """Some volumes could not be set up: what is told of each."""
 
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
-        self.problems = problems
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts)
+        super().__init__("; ".join(self.texts))
 
 
-def plugin_of(volume: Volume) -> Plugin | None:
-    return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field) is not None), None)
+def plugin_of(volume: Volume | PersistentVolumeSpec) -> Plugin | None:
+    """By what a volume is set up; None for a claim, and for what is not supported."""
+    return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field, None) is not None), None)
 
 
 class Kept:
@@ -53,22 +55,35 @@ class Kept:
 
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
         found: dict[str, Path] = {}
-        problems: dict[str, str] = {}
+        problems: list[str] = []
         for volume in volumes:
             try:
                 found[volume.name] = await self._one(pod, place, volume)
+            except NotProcessed as problem:
+                name = volume.name
+                problems.append(
+                    f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
+                    f"failed to process volumes=[{name}]: {problem}"
+                )
             except (CannotMount, OSError, ValueError) as problem:
-                problems[volume.name] = str(problem)
+                name = (problem.volume if isinstance(problem, CannotMount) else "") or volume.name
+                problems.append(f'MountVolume.SetUp failed for volume "{name}" : {problem}')
         if problems:
             raise Failed(problems)
         return found
 
     async def _one(self, pod: Pod, place: Place, volume: Volume) -> Path:
-        plugin = plugin_of(volume)
+        persistent = await bound(self._objects, pod, volume) if claim_of(pod, volume) else None
+        plugin = plugin_of(persistent.spec if persistent is not None else volume)
         if plugin is None:
             raise CannotMount("no volume plugin matched")
-        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
-        return await plugin.set_up(Site(pod, volume, directory, self._objects, place))
+        name = persistent.metadata.name if persistent is not None else volume.name
+        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / name
+        try:
+            return await plugin.set_up(Site(pod, volume, directory, self._objects, place, persistent))
+        except CannotMount as problem:
+            problem.volume = name
+            raise
 
     async def remove(self, uid: str) -> None:
         """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
