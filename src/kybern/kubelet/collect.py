@@ -7,7 +7,7 @@ that some source still wants is touched but that; an image in use stays. ``surpl
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from kybern.kubelet.agent import Agent
@@ -50,7 +50,15 @@ def surplus_sandboxes(actual: Actual) -> list[Sandbox]:
 class Collector:
     """``run`` belongs into the daemon's TaskGroup."""
 
-    def __init__(self, agent: Agent, here: Surroundings, settings: Settings) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        here: Surroundings,
+        settings: Settings,
+        tidy: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``tidy`` is what storage drivers do beside."""
+        self._tidy = tidy
         self._agent = agent
         self._here = here
         self._settings = settings
@@ -107,6 +115,11 @@ class Collector:
         for uid, name in await asyncio.to_thread(lambda: list(self._here.cgroups.pods())):
             if not self._agent.known(uid):
                 await asyncio.to_thread(self._here.cgroups.remove, name)
+        if self._tidy is not None:
+            try:
+                await self._tidy()
+            except CannotMount as problem:
+                log.warning("cannot take back a volume: %s", problem)
 
     async def _images(self) -> None:
         """Remove images when the disk that holds them is fuller than it may be."""

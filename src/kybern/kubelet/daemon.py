@@ -23,6 +23,8 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.csi.mounter import Mounter
+from kybern.kubelet.csi.registry import Registry
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -145,6 +147,7 @@ class Kubelet:
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
+        self.drivers = Mounter(root, node)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
             self.cache.add(Service)
@@ -152,7 +155,7 @@ class Kubelet:
             runtime=runtime,
             voice=speaker,
             objects=objects,
-            volumes=Kept(root, objects),
+            volumes=Kept(root, objects, self.drivers),
             images=Images(
                 runtime,
                 speaker,
@@ -203,15 +206,22 @@ class Kubelet:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
+            registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
+            tasks.create_task(registry.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None
             if self._client is not None:
                 keeper = NodeKeeper(
-                    self._wishes, self.here, self._client, self.me, lambda: self.watcher.problem
+                    self._wishes,
+                    self.here,
+                    self._client,
+                    self.me,
+                    lambda: self.watcher.problem,
+                    self.drivers.in_use,
                 )
                 tasks.create_task(keeper.run())
-            collector = Collector(self.agent, self.here, self.settings)
+            collector = Collector(self.agent, self.here, self.settings, self.drivers.tidy)
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
             for serving in self._servers():

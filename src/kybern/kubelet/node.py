@@ -66,8 +66,15 @@ class NodeKeeper:
     """Keeps the node's object; ``run`` belongs into the daemon's TaskGroup."""
 
     def __init__(
-        self, wishes: Wishes, here: Surroundings, client: Verbs, me: Self, problem: Callable[[], str]
+        self,
+        wishes: Wishes,
+        here: Surroundings,
+        client: Verbs,
+        me: Self,
+        problem: Callable[[], str],
+        in_use: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        self._in_use = in_use
         self._wishes = wishes
         self._here = here
         self._client = client
@@ -169,6 +176,7 @@ class NodeKeeper:
             port=self._wishes.port,
             reserved=self._wishes.reserved,
             abilities=self._abilities,
+            volumes=await asyncio.to_thread(self._in_use),
         )
 
     async def _problems(self) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class Seen:
     port: int = 10250
     reserved: Reserved = field(default_factory=Reserved)
     abilities: Abilities = field(default_factory=Abilities)
+    volumes: tuple[str, ...] = ()
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -132,6 +133,7 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
         node_info=_info(seen),
         images=tuple(_images(seen.images)),
+        volumes_in_use=seen.volumes,
         conditions=tuple(_conditions(seen, before.conditions)),
         runtime_handlers=tuple(_handlers(seen.abilities)),
         features=(

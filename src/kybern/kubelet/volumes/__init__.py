@@ -7,6 +7,7 @@ time, each time all at once (``atomic.py``).
 
 from kybern.kubelet.volumes import (
     config_map,
+    csi,
     downward_api,
     empty_dir,
     host_path,
@@ -28,4 +29,5 @@ VOLUMES: tuple[Plugin, ...] = (
     image.PLUGIN,
     local.PLUGIN,
     nfs.PLUGIN,
+    csi.PLUGIN,
 )

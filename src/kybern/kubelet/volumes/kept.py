@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kybern.api.core_v1 import PersistentVolumeSpec, Pod, Volume
 from kybern.kubelet.fields import Place
-from kybern.kubelet.volumes import VOLUMES
+from kybern.kubelet.volumes import VOLUMES, csi
 from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
-from kybern.kubelet.volumes.plugin import CannotMount, Objects, Plugin, Site
+from kybern.kubelet.volumes.plugin import CannotMount, Drivers, Objects, Plugin, Site
 from kybern.kubelet.volumes.tmpfs import unmount
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ def plugin_of(volume: Volume | PersistentVolumeSpec) -> Plugin | None:
 class Kept:
     """Sets volumes up below ``root`` (upstream's --root-dir)."""
 
-    def __init__(self, root: Path, objects: Objects) -> None:
+    def __init__(self, root: Path, objects: Objects, drivers: Drivers | None = None) -> None:
         self.root = root
+        self._drivers = drivers
         self._objects = objects
 
     def home(self, uid: str) -> Path:
@@ -80,7 +81,9 @@ class Kept:
         name = persistent.metadata.name if persistent is not None else volume.name
         directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / name
         try:
-            return await plugin.set_up(Site(pod, volume, directory, self._objects, place, persistent))
+            return await plugin.set_up(
+                Site(pod, volume, directory, self._objects, place, persistent, self._drivers)
+            )
         except CannotMount as problem:
             problem.volume = name
             raise
@@ -88,6 +91,13 @@ class Kept:
     async def remove(self, uid: str) -> None:
         """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
         home = self.home(uid)
+        # Parts of a driver's volumes are bound elsewhere: those first, then the driver takes its own away.
+        of_drivers = home / "volumes" / csi.PLUGIN.name
+        for mounted in await asyncio.to_thread(_mounts_below, home):
+            if of_drivers not in mounted.parents:
+                await unmount(mounted)
+        if self._drivers is not None:
+            await self._drivers.tear_down(home)
         for mounted in await asyncio.to_thread(_mounts_below, home):
             await unmount(mounted)
         await asyncio.to_thread(_remove_tree, home)

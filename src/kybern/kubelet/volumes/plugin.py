@@ -55,6 +55,7 @@ class Site:
     objects: Objects
     place: Place
     persistent: PersistentVolume | None = None
+    drivers: "Drivers | None" = None
 
     @property
     def read_only(self) -> bool:
@@ -71,6 +72,14 @@ class Site:
     def fs_group(self) -> int | None:
         context = self.pod.spec.security_context
         return context.fs_group if context is not None else None
+
+
+class Drivers(Protocol):
+    """The node's storage drivers."""
+
+    async def set_up(self, site: Site) -> Path: ...
+
+    async def tear_down(self, home: Path) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
