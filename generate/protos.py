@@ -135,6 +135,68 @@ CSI: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# Programs that know of devices (GPUs and the like), and what they say of them.
+DEVICES: Mapping[str, Any] = {
+    "package": "v1beta1",
+    "messages": {
+        "DevicePluginOptions": [
+            [1, "pre_start_required", "bool", ""], [2, "get_preferred_allocation_available", "bool", ""],
+        ],
+        "RegisterRequest": [
+            [1, "version", "string", ""], [2, "endpoint", "string", ""], [3, "resource_name", "string", ""],
+            [4, "options", "DevicePluginOptions", ""],
+        ],
+        "Empty": [],
+        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""]],
+        "ListAndWatchResponse": [[1, "devices", "Device", "repeated"]],
+        "PreStartContainerRequest": [[1, "devices_ids", "string", "repeated"]],
+        "PreStartContainerResponse": [],
+        "ContainerPreferredAllocationRequest": [
+            [1, "available_deviceIDs", "string", "repeated"], [2, "must_include_deviceIDs", "string", "repeated"],
+            [3, "allocation_size", "int32", ""],
+        ],
+        "PreferredAllocationRequest": [
+            [1, "container_requests", "ContainerPreferredAllocationRequest", "repeated"],
+        ],
+        "ContainerPreferredAllocationResponse": [[1, "deviceIDs", "string", "repeated"]],
+        "PreferredAllocationResponse": [
+            [1, "container_responses", "ContainerPreferredAllocationResponse", "repeated"],
+        ],
+        "ContainerAllocateRequest": [[1, "devices_ids", "string", "repeated"]],
+        "AllocateRequest": [[1, "container_requests", "ContainerAllocateRequest", "repeated"]],
+        "CDIDevice": [[1, "name", "string", ""]],
+        "Mount": [
+            [1, "container_path", "string", ""], [2, "host_path", "string", ""], [3, "read_only", "bool", ""],
+        ],
+        "DeviceSpec": [
+            [1, "container_path", "string", ""], [2, "host_path", "string", ""], [3, "permissions", "string", ""],
+        ],
+        "ContainerAllocateResponse": [
+            [1, "envs", _CONTEXT, ""], [2, "mounts", "Mount", "repeated"], [3, "devices", "DeviceSpec", "repeated"],
+            [4, "annotations", _CONTEXT, ""], [5, "cdi_devices", "CDIDevice", "repeated"],
+        ],
+        "AllocateResponse": [[1, "container_responses", "ContainerAllocateResponse", "repeated"]],
+    },
+    "enums": {},
+    "services": {
+        "Registration": [{"rpc": "Register", "request": "RegisterRequest", "response": "Empty"}],
+        "DevicePlugin": [
+            {"rpc": "GetDevicePluginOptions", "request": "Empty", "response": "DevicePluginOptions"},
+            {"rpc": "ListAndWatch", "request": "Empty", "response": "stream ListAndWatchResponse"},
+            {
+                "rpc": "GetPreferredAllocation",
+                "request": "PreferredAllocationRequest",
+                "response": "PreferredAllocationResponse",
+            },
+            {"rpc": "Allocate", "request": "AllocateRequest", "response": "AllocateResponse"},
+            {
+                "rpc": "PreStartContainer",
+                "request": "PreStartContainerRequest",
+                "response": "PreStartContainerResponse",
+            },
+        ],
+    },
+}  # fmt: skip
 # Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
 ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
@@ -209,6 +271,7 @@ def sources() -> dict[str, str]:
         "snapshots": proto(SNAPSHOTS),
         "pluginregistration": proto(REGISTRATION),
         "csi": proto(CSI),
+        "deviceplugin": proto(DEVICES),
     }
 
 

@@ -5,10 +5,8 @@ Everything lies in one directory and one cgroup, and is gone afterwards: the net
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -140,17 +138,13 @@ class Bed:
                 raise RuntimeError(f"containerd does not answer: {done.stderr}")
             time.sleep(0.2)
 
-    def _kill_what_is_left(self) -> None:
-        """Containers of a test that failed: each test that goes well leaves none."""
-        deadline = time.monotonic() + 10
-        while (left := _members(self.cgroup)) and time.monotonic() < deadline:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
+    def _stop_what_is_left(self) -> None:
+        """Pods of a test that failed: each test that goes well leaves none. Their networks must go with them."""
+        if _members(self.cgroup):
+            asyncio.run(_stop_all(self.endpoint))
 
     def stop(self) -> None:
-        self._kill_what_is_left()
+        self._stop_what_is_left()
         if self.process is not None:
             self.process.terminate()
             self.process.wait(20)
@@ -164,6 +158,14 @@ class Bed:
 def _members(cgroup: str) -> set[int]:
     files = (f for tree in Path("/sys/fs/cgroup").glob(f"**{cgroup}") for f in tree.rglob("cgroup.procs"))
     return {int(text) for file in files for text in file.read_text().split()}
+
+
+async def _stop_all(endpoint: str) -> None:
+    async with Runtime(endpoint) as runtime:
+        for uid in await runtime.all():
+            for sandbox in (await runtime.actual(uid)).sandboxes:
+                await runtime.stop_sandbox(sandbox.id)
+                await runtime.remove_sandbox(sandbox.id)
 
 
 class Api(FakeApi):

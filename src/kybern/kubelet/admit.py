@@ -26,7 +26,8 @@ _MEMORY = Taint(key="node.kubernetes.io/memory-pressure", effect="NoSchedule")
 class Room:
     """What a pod finds here: the node as the API server has it (None: not known yet), its pods, and what it allows.
 
-    ``pressures`` are the node's conditions that eviction keeps; ``sysctls`` what may be set, by ``sysctls.allowed``.
+    ``pressures`` are the node's conditions that eviction keeps; ``sysctls`` what may be set, by ``sysctls.allowed``;
+    ``devices`` the resources that are given by device, not by number.
     """
 
     node: Node | None = None
@@ -34,6 +35,7 @@ class Room:
     pressures: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=lambda: sysctls.allowed(()))
     apparmor: bool = False
+    devices: frozenset[str] = frozenset()
 
 
 def critical(pod: Pod) -> bool:
@@ -96,7 +98,7 @@ def _resources(pod: Pod, room: Room) -> Verdict | None:
         return _short("pods", 1, len(room.others), most)
     for name in asked_names(pod):
         wanted = request_of(pod, name)
-        if not wanted or (name not in capacity and "/" in name):
+        if not wanted or name in room.devices or (name not in capacity and "/" in name):
             continue
         used = sum(request_of(other, name) for other in room.others)
         if wanted + used > amount(capacity, name).milli():

@@ -189,8 +189,14 @@ class Agent:
     def _room(self) -> Room:
         """What a pod finds on this node now."""
         others = tuple(w.pod for w, _task in self.workers.values() if not w.ending)
+        here = self._here
+        devices = frozenset(here.devices.plugins.known)
         return replace(
-            self._here.rules, node=self._me.node, others=others, pressures=self._here.pressures.conditions
+            here.rules,
+            node=self._me.node,
+            others=others,
+            pressures=here.pressures.conditions,
+            devices=devices,
         )
 
     def _refuse_resize(self, pod: Pod) -> Refusal | None:

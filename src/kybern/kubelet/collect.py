@@ -115,6 +115,13 @@ class Collector:
         for uid, name in await asyncio.to_thread(lambda: list(self._here.cgroups.pods())):
             if not self._agent.known(uid):
                 await asyncio.to_thread(self._here.cgroups.remove, name)
+        await self._stray()
+
+    async def _stray(self) -> None:
+        """Devices of pods that are gone, and volumes that no pod uses."""
+        for uid in self._here.devices.holders():
+            if not self._agent.known(uid):
+                await self._here.devices.release(uid)
         if self._tidy is not None:
             try:
                 await self._tidy()

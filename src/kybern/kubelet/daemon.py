@@ -25,6 +25,7 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
+from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -167,6 +168,7 @@ class Kubelet:
                 most_at_once(settings),
             ),
             cgroups=cgroups,
+            devices=Devices(root / "device-plugins"),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
@@ -208,6 +210,7 @@ class Kubelet:
             tasks.create_task(self.agent.run())
             registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
             tasks.create_task(registry.run())
+            tasks.create_task(self.here.devices.plugins.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None

@@ -177,6 +177,7 @@ class NodeKeeper:
             reserved=self._wishes.reserved,
             abilities=self._abilities,
             volumes=await asyncio.to_thread(self._in_use),
+            devices=self._here.devices.plugins.counts(),
         )
 
     async def _problems(self) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class Seen:
     reserved: Reserved = field(default_factory=Reserved)
     abilities: Abilities = field(default_factory=Abilities)
     volumes: tuple[str, ...] = ()
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -124,8 +125,10 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
     """The whole status. ``before`` is what the API has."""
     return replace(
         before,
-        capacity=capacity(seen.hardware, seen.reserved.max_pods),
-        allocatable=allocatable(seen.hardware, seen.reserved),
+        capacity=capacity(seen.hardware, seen.reserved.max_pods)
+        | {name: str(every) for name, (every, _well) in seen.devices.items()},
+        allocatable=allocatable(seen.hardware, seen.reserved)
+        | {name: str(well) for name, (_every, well) in seen.devices.items()},
         addresses=(
             *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
             NodeAddress(type="Hostname", address=seen.hostname),

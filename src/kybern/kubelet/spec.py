@@ -7,6 +7,7 @@ from typing import Any
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet import labels, names, resources, security
+from kybern.kubelet.devices.allocation import Equipment
 from kybern.kubelet.environment import expand
 from kybern.kubelet.sysctls import dotted
 
@@ -127,6 +128,7 @@ class Prepared:
     image_user: str = ""
     asked_image: str = ""
     target: str = ""
+    equipment: Equipment = field(default_factory=Equipment)
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -152,6 +154,10 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
             ),
         ),
     )
+    config.mounts.extend(ready.equipment.mounts)
+    config.devices.extend(ready.equipment.devices)
+    config.CDI_devices.extend(ready.equipment.named)
+    config.annotations.update(ready.equipment.annotations)
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         config.stop_signal = pb.Signal.Value(container.lifecycle.stop_signal.translate(_SIGNS))
     return config

@@ -15,6 +15,7 @@ from kybern.api.core_v1 import Container, Pod, Secret, Service
 from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.devices.plugins import PluginFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
@@ -162,7 +163,8 @@ class Starter:
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
             target = _target(pod, container, actual)
-        except (Missing, Refused, CannotMount, OSError) as problem:
+            equipment = await here.devices.equip(pod.metadata.uid, container.name)
+        except (Missing, Refused, CannotMount, PluginFailure, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
@@ -170,12 +172,14 @@ class Starter:
         return Prepared(
             image.id,
             action.attempt,
-            variables,
+            # What the pod says wins over what a plugin says.
+            {**equipment.variables, **variables},
             tuple(mounts),
             image.uid,
             image.username,
             container.image,
             target,
+            equipment,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

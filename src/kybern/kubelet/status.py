@@ -54,7 +54,8 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         computed = "Failed"
     elif before.phase in FINISHED:
         computed = before.phase
-    if situation.reasons.ending and computed in FINISHED and facts.actual.alive:
+    ends = situation.reasons.ending or situation.verdict is not None
+    if ends and computed in FINISHED and facts.actual.alive:
         # The API learns of the end when nothing runs any more: until then a replacement could clash with it.
         computed = before.phase if before.phase not in ("", "Pending") else "Running"
     ips = _ips(facts, situation, before)

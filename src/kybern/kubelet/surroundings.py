@@ -8,6 +8,7 @@ from kybern.api.core_v1 import Pod, Service
 from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import Runtime
+from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.fields import Place
 from kybern.kubelet.images.pull import Images
 from kybern.kubelet.names import Resolver
@@ -47,6 +48,7 @@ class Surroundings:
     images: Images
     cgroups: Cgroups
     machine: Machine
+    devices: Devices
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]
