@@ -91,6 +91,16 @@ class Agent:
         """Pods that run, and could be given up."""
         return [w for w, _task in self.workers.values() if not w.ending and w.actual.alive]
 
+    def running(self) -> list[tuple[str, str, str]]:
+        """Running containers: uid of the pod, name, id."""
+        workers = [worker for worker, _task in self.workers.values()]
+        return [
+            (worker.pod.metadata.uid, run.name, run.id)
+            for worker in workers
+            for run in worker.actual.instances
+            if run.running
+        ]
+
     async def ended(self, uids: Iterable[str]) -> None:
         """Wait until nothing of these pods is left but what the API server tells."""
         for uid in uids:
@@ -204,6 +214,9 @@ class Agent:
         node = self._me.node
         if node is None:
             return None
+        if pod.metadata.uid in self._here.cpus.holders():
+            text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
+            return Refusal("Infeasible", text)
         rest = [
             w.pod
             for w, _task in self.workers.values()

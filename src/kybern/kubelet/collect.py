@@ -119,9 +119,11 @@ class Collector:
 
     async def _stray(self) -> None:
         """Devices of pods that are gone, and volumes that no pod uses."""
-        for uid in self._here.devices.holders():
+        here = self._here
+        for uid in here.devices.holders() | here.cpus.holders():
             if not self._agent.known(uid):
-                await self._here.devices.release(uid)
+                await here.devices.release(uid)
+                await here.cpus.release(uid)
         if self._tidy is not None:
             try:
                 await self._tidy()

@@ -17,6 +17,7 @@ from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 from kybern.kubelet import sysctls
+from kybern.kubelet.cpus import ledger
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
@@ -59,7 +60,7 @@ def read(values: Values) -> Settings:
     if values["config"]:
         found |= _file(Path(values["config"]))
     found |= {name: values[flag] for flag, name in FLAGS.items() if values.given(flag)}
-    settings = _merged(Settings(**found))
+    settings = _merged(_with_reserved_cpus(Settings(**found)))
     try:
         sysctls.allowed(settings.unsafe_sysctls)
     except ValueError as problem:
@@ -69,6 +70,27 @@ def read(values: Values) -> Settings:
     if settings.authorization == "Webhook" and not (settings.kubeconfig or settings.bootstrap_kubeconfig):
         raise Fatal("authorization mode Webhook needs an API server: give --kubeconfig")
     return settings
+
+
+def _with_reserved_cpus(settings: Settings) -> Settings:
+    """CPUs that are named count as reserved, whatever the amounts say. Raises Fatal."""
+    if settings.cpu_policy not in ("none", "static"):
+        raise Fatal(f'cpu manager policy "{settings.cpu_policy}" is none of none, static')
+    if not settings.reserved_cpus:
+        return settings
+    try:
+        count = len(ledger.parse(settings.reserved_cpus))
+    except ValueError as problem:
+        raise Fatal(f'cannot reserve CPUs "{settings.reserved_cpus}": {problem}') from problem
+    others = {name: text for name, text in settings.kube_reserved.items() if name != "cpu"}
+    system = {**settings.system_reserved, "cpu": str(count)}
+    return replace(settings, kube_reserved=others, system_reserved=system)
+
+
+def reserved_cpus(settings: Settings) -> int:
+    """How many CPUs are reserved, rounded up to whole ones."""
+    amounts = (settings.kube_reserved, settings.system_reserved)
+    return -(-sum(parse(one["cpu"]).milli() for one in amounts if "cpu" in one) // 1000)
 
 
 def _merged(settings: Settings) -> Settings:
@@ -95,6 +117,10 @@ def _consistent(settings: Settings) -> None:
     if settings.serialize_pulls and settings.parallel_pulls > 1:
         raise Fatal(
             "cannot pull several images at once (maxParallelImagePulls) while serializeImagePulls is true"
+        )
+    if settings.cpu_policy == "static" and reserved_cpus(settings) == 0:
+        raise Fatal(
+            "the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero"
         )
     if settings.log_max_files <= 1:
         raise Fatal(f"containerLogMaxFiles must be greater than 1: {settings.log_max_files}")

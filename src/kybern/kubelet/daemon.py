@@ -1,7 +1,6 @@
 """The kubelet as a whole: its parts made from its settings, and one TaskGroup."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon import health, tls
 from kybern.daemon.run import Fatal, ready
-from kybern.kubelet import machine, node_status, sysctls, voice
+from kybern.kubelet import machine, node_status, outset, sysctls, voice
 from kybern.kubelet.access import Access
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent, Self
@@ -31,9 +30,7 @@ from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
 from kybern.kubelet.images import providers
 from kybern.kubelet.images.pull import Images, most_at_once
-from kybern.kubelet.machine import Hardware
-from kybern.kubelet.names import Resolver, read_resolv_conf
-from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
+from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
@@ -66,25 +63,6 @@ def node_name(settings: Settings) -> str:
     return (settings.hostname_override or own_hostname()).strip().lower()
 
 
-def _addresses(settings: Settings) -> tuple[str, ...]:
-    for text in settings.node_ip:
-        try:
-            ipaddress.ip_address(text)
-        except ValueError as problem:
-            raise Fatal(f'--node-ip "{text}" is no IP address') from problem
-    return settings.node_ip or own_addresses()
-
-
-def _resolver(path: str) -> Resolver:
-    if not path:
-        return Resolver()
-    try:
-        return read_resolv_conf(Path(path).read_text())
-    except OSError as problem:
-        log.warning("cannot read %s: %s", path, problem.strerror)
-        return Resolver()
-
-
 async def _runtime_answers(runtime: Runtime) -> None:
     """Wait for the runtime: it may be started at the same time as we are."""
     limit = asyncio.get_running_loop().time() + _RUNTIME_PATIENCE
@@ -100,26 +78,11 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
-def _max_pods(settings: Settings, cpus: int) -> int:
-    by_core = settings.pods_per_core * cpus
-    return min(by_core, settings.max_pods) if by_core else settings.max_pods
-
-
 async def _services(cache: Cache | None) -> tuple[Service, ...]:
     if cache is None:
         return ()
     await cache.synced(Service)
     return tuple(cache.list(Service))
-
-
-def _hardware(settings: Settings, root: Path) -> Hardware:
-    root.mkdir(mode=0o750, parents=True, exist_ok=True)
-    found = machine.hardware(root)
-    if found.swap and settings.fail_swap_on:
-        raise Fatal(
-            "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
-        )
-    return found
 
 
 class Kubelet:
@@ -130,13 +93,13 @@ class Kubelet:
         self._client = client
         self._runtime = runtime
         node = host or node_name(settings)
-        addresses = _addresses(settings)
+        addresses = outset.addresses(settings)
         root = Path(settings.root_dir)
-        hardware = _hardware(settings, root)
+        hardware = outset.hardware(settings, root)
         reserved = Reserved(
             (settings.kube_reserved, settings.system_reserved),
             settings.eviction_hard,
-            _max_pods(settings, hardware.cpus),
+            outset.max_pods(settings, hardware.cpus),
         )
         left = node_status.allocatable(hardware, reserved)
         cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
@@ -169,6 +132,7 @@ class Kubelet:
             ),
             cgroups=cgroups,
             devices=Devices(root / "device-plugins"),
+            cpus=outset.pinning(settings, root, runtime),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
@@ -177,7 +141,7 @@ class Kubelet:
             ),
             host_ips=addresses,
             services=lambda: _services(self.cache),
-            resolver=lambda: _resolver(settings.resolv_conf),
+            resolver=lambda: outset.resolver(settings.resolv_conf),
             allocatable=(
                 parse(left["cpu"]).milli(), parse(left["memory"]).value(), parse(left["ephemeral-storage"]).value()
             ),
@@ -191,6 +155,7 @@ class Kubelet:
         manifests = Manifests(directory, node) if directory is not None else None
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
         self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
+        self.here.cpus.running = self.agent.running
         self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
         self._wishes = Wishes(
             hostname=settings.hostname_override or own_hostname(), addresses=addresses, root=root,
@@ -211,6 +176,7 @@ class Kubelet:
             registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
             tasks.create_task(registry.run())
             tasks.create_task(self.here.devices.plugins.run())
+            tasks.create_task(self.here.cpus.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None

@@ -97,6 +97,7 @@ class Ending:
                 log.warning("cannot remove the volumes of pod %s: %s", uid, problem)
                 await worker.wait_for_change(_RETRY)
         await self._here.devices.release(uid)
+        await self._here.cpus.release(uid)
         name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
         await asyncio.to_thread(self._here.cgroups.remove, name)
 

@@ -43,6 +43,8 @@ FLAGS = (
     .flag("--cluster-domain", str, "", "Domain of the cluster.")
     .flag("--resolv-conf", str, "/etc/resolv.conf", "The node's resolver configuration.")
     .flag("--max-pods", int, 110, "How many pods the node takes.")
+    .flag("--cpu-manager-policy", str, "none", "none, or static: whole CPUs for guaranteed pods that ask for them.")
+    .flag("--reserved-cpus", str, "", "CPUs that pods never get for themselves, such as 0-1; wins over reserved amounts.")
     .flag("--pods-per-core", int, 0, "How many pods the node takes for each CPU, if that is less than --max-pods.")
     .flag("--pod-max-pids", int, -1, "How many processes a pod may have; -1 is any number.")
     .flag("--enforce-node-allocatable", commas, ("pods",), "Whom the reservations bind: pods, or none.")

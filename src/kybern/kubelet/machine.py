@@ -97,6 +97,16 @@ def identity() -> Identity:
     )
 
 
+def cpu_places() -> dict[int, tuple[int, int]]:
+    """Socket and core of each CPU that is on."""
+    found = {}
+    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
+        socket, core = (_text(str(path / name)) for name in ("physical_package_id", "core_id"))
+        if socket and core:
+            found[int(path.parent.name.removeprefix("cpu"))] = (int(socket), int(core))
+    return found
+
+
 def has_app_armor() -> bool:
     """Whether the kernel enforces AppArmor's profiles."""
     return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")

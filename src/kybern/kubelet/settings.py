@@ -39,6 +39,8 @@ class Settings:
     max_pods: int = 110
     cgroup_root: str = "/"
     cpu_cfs_quota: bool = True
+    cpu_policy: str = "none"
+    reserved_cpus: str = ""
     pods_per_core: int = 0
     pod_pids: int = -1
     enforce: tuple[str, ...] = ("pods",)

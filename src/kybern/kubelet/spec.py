@@ -129,6 +129,7 @@ class Prepared:
     asked_image: str = ""
     target: str = ""
     equipment: Equipment = field(default_factory=Equipment)
+    cpus: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -154,6 +155,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
             ),
         ),
     )
+    config.linux.resources.cpuset_cpus = ready.cpus
     config.mounts.extend(ready.equipment.mounts)
     config.devices.extend(ready.equipment.devices)
     config.CDI_devices.extend(ready.equipment.named)

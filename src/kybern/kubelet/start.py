@@ -180,6 +180,7 @@ class Starter:
             container.image,
             target,
             equipment,
+            here.cpus.of(pod.metadata.uid, container.name),
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

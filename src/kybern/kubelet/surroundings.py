@@ -7,6 +7,7 @@ from pathlib import Path
 from kybern.api.core_v1 import Pod, Service
 from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.fields import Place
@@ -49,6 +50,7 @@ class Surroundings:
     cgroups: Cgroups
     machine: Machine
     devices: Devices
+    cpus: Pinning
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]

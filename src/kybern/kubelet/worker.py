@@ -160,7 +160,7 @@ class Worker:
         if await self.allotment.consider(self.wanted):
             self.pod = self.allotment.granted(self.wanted)
         await self.observe()
-        if self._finish() or await self._refused_devices():
+        if self._finish() or await self._refused_allocation():
             return None
         problem = await self._mount()
         if problem is not None:
@@ -180,11 +180,12 @@ class Worker:
         log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
         return _RETRY
 
-    async def _refused_devices(self) -> bool:
-        """Take the pod's devices before anything of it runs; a pod that cannot have them ends."""
+    async def _refused_allocation(self) -> bool:
+        """Take the pod's devices and CPUs before anything of it runs; a pod that cannot have them ends."""
         if self.actual.sandboxes or self.gone:
             return False
-        problem = await self._here.devices.admit(self.pod)
+        here = self._here
+        problem = await here.devices.admit(self.pod) or await here.cpus.admit(self.pod)
         if problem:
             text = f"Allocate failed due to {problem}, which is unexpected"
             self._here.voice.pod(self.pod, "Warning", "UnexpectedAdmissionError", text)

@@ -143,7 +143,12 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
     ("text", "complaint"),
     [
         ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
-        ("cpuManagerPolicy: static", 'field "cpuManagerPolicy" is not supported with "static"'),
+        (
+            "topologyManagerPolicy: restricted",
+            'field "topologyManagerPolicy" is not supported with "restricted"',
+        ),
+        ("cpuManagerPolicy: static", "the static policy requires systemreserved.cpu"),
+        ("cpuManagerPolicy: static\nreservedSystemCPUs: a-b", 'cannot reserve CPUs "a-b"'),
         ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
         ("shutdownGracePeriod: 30s", 'field "shutdownGracePeriod" is not supported with "30s"'),
         ("readOnlyPort: 10255", 'field "readOnlyPort" is not supported with 10255'),
