@@ -102,3 +102,22 @@ async def test_a_pod_that_fills_more_than_it_may_is_given_up(bed: Bed) -> None:
         assert fits is not None
         assert running(fits)
     await clean(bed)
+
+
+async def test_a_critical_pod_pushes_others_off(bed: Bed) -> None:
+    async with one_node(bed, system_reserved={"cpu": "1"}, status_every=0.3) as node:
+        await condition(node, "Ready", "True")
+        found = node.api.one(Node, "", "n1")
+        assert found is not None
+        whole = {"requests": {"cpu": found.status.allocatable["cpu"]}}
+        await node.add("ordinary", SIMPLE | {"resources": whole})
+        await node.until("ordinary", running)
+        await node.add("critical", SIMPLE | {"resources": whole}, priority=2_000_001_000)
+        await node.until("critical", running)
+        gone = await node.until("ordinary", lambda p: p.status.phase == "Failed")
+
+    text = "Preempted in order to admit critical pod"
+    assert (gone.status.reason, gone.status.message) == ("Preempting", text)
+    assert ("Preempting", text) in node.events("ordinary")
+    assert any(c.type == "DisruptionTarget" for c in gone.status.conditions)
+    await clean(bed)

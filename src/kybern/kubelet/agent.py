@@ -6,18 +6,19 @@ is stopped, once all sources have spoken. Mirror pods are not run: they are the 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
-from kybern.kubelet import resize, static
+from kybern.kubelet import preempt, resize, static
 from kybern.kubelet.admit import Room, refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resize import Refusal
+from kybern.kubelet.sources import Self, Sources
 from kybern.kubelet.static import Manifests
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
@@ -27,22 +28,6 @@ from kybern.machinery.struct import replace as replace_of
 log = logging.getLogger(__name__)
 
 _LOOK_AT_FILES = 2.0
-
-
-@dataclass(slots=True)
-class Sources:
-    """Who has told all of its pods at least once."""
-
-    api: bool = False
-    files: bool = False
-
-
-@dataclass(slots=True)
-class Self:
-    """This node's own object, as the API server has it."""
-
-    node: Node | None = None
-    changed: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Agent:
@@ -188,13 +173,23 @@ class Agent:
         worker.gone = gone
         fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
         if fresh and not pod.status.container_statuses:
-            verdict = refuse(pod, self._room())
+            room = self._room()
+            pushed = preempt.victims(pod, room)
+            verdict = refuse(pod, room) if not pushed else None
+            self._push_off(pushed)
             if verdict is not None:
                 self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
                 worker.end(Verdict(verdict.reason, f"Pod was rejected: {verdict.message}"))
         before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
         task = self._tasks.create_task(self._live(worker, before))
         self.workers[pod.metadata.uid] = (worker, task)
+
+    def _push_off(self, pods: Iterable[Pod]) -> None:
+        """End pods to make room for one that the system needs."""
+        for pod in pods:
+            verdict = preempt.VERDICT
+            self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
+            self.workers[pod.metadata.uid][0].end(verdict)
 
     def _room(self) -> Room:
         """What a pod finds on this node now."""

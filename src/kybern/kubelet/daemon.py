@@ -17,7 +17,7 @@ from kybern.daemon.run import Fatal, ready
 from kybern.kubelet import machine, node_status, outset, sysctls, voice
 from kybern.kubelet.access import Access
 from kybern.kubelet.admit import Room
-from kybern.kubelet.agent import Agent, Self
+from kybern.kubelet.agent import Agent
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.configuration import lines
@@ -39,6 +39,7 @@ from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
 from kybern.kubelet.stats.measure import Measure

@@ -25,10 +25,10 @@ from kybern.client.lease import micro
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.kubelet import machine, node_status
-from kybern.kubelet.agent import Self
 from kybern.kubelet.convert import Abilities
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node_status import Reserved, Seen
+from kybern.kubelet.sources import Self
 from kybern.kubelet.surroundings import Surroundings
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import encode, replace

@@ -58,6 +58,15 @@ def with_driver(drivers: tuple[CSINodeDriver, ...], name: str, info: Info) -> tu
     return (*(one for one in drivers if one.name != name), fresh)
 
 
+def _ids(text: str) -> dict[str, str]:
+    """What drivers call this node, as the node's annotation has it; raises CannotRegister for one that is broken."""
+    try:
+        found: dict[str, str] = json.loads(text)
+    except ValueError as problem:
+        raise CannotRegister(f"annotation {_NODE_ID} of the node is not JSON: {text}") from problem
+    return found
+
+
 class Registry:
     """``run`` belongs into the daemon's TaskGroup. ``client`` None: drivers are known here only."""
 
@@ -123,7 +132,7 @@ class Registry:
         if self._client is None:
             return
         node = await self._client.get(Node, self._node)
-        ids = json.loads(node.metadata.annotations.get(_NODE_ID, "{}")) | {name: info.node}
+        ids = _ids(node.metadata.annotations.get(_NODE_ID, "{}")) | {name: info.node}
         different = [k for k, v in info.topology.items() if node.metadata.labels.get(k, v) != v]
         if different:
             raise CannotRegister(

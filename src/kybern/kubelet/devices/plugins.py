@@ -66,7 +66,12 @@ class Plugins:
         await asyncio.to_thread(self._clear)
         server = grpc.aio.server()
         rpc.add_RegistrationServicer_to_server(self, server)
-        server.add_insecure_port(f"unix://{self._directory}/kubelet.sock")
+        try:
+            server.add_insecure_port(f"unix://{self._directory}/kubelet.sock")
+        except RuntimeError as problem:
+            # A path that is too long for a socket, say: the node runs all pods but those that want devices.
+            log.warning("cannot listen for device plugins: %s", problem)
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
