@@ -233,3 +233,22 @@ async def test_what_the_driver_says_is_told(bed: Bed) -> None:
             await node.gone("told")
             nothing_left(bed)
     await clean(bed)
+
+
+async def test_a_driver_may_ask_to_be_asked_again(bed: Bed) -> None:
+    async with one_node(bed) as node, driver(bed.at / "kubelet") as (volumes, _registration):
+        await registered(node)
+        await info(node, attachRequired=False, requiresRepublish=True)
+        await claimed(node, "vol-6")
+        pod = await node.add("fresh", MOUNTS, volumes=[using("vol-6")])
+        await node.until("fresh", running)
+        (worker, _task) = node.kubelet.agent.workers[pod.metadata.uid]
+
+        worker._refresh_at = 0.0
+        worker.wake()
+
+        await until(lambda: volumes.asked("publish") == ["publish", "publish"])
+        await node.delete("fresh")
+        await node.gone("fresh")
+        nothing_left(bed)
+    await clean(bed)

@@ -147,11 +147,13 @@ class Collector:
         disk = file_system(
             directory if await asyncio.to_thread(directory.exists) else self._here.volumes.root
         )
-        if disk.used * 100 < disk.capacity * settings.image_high:
+        # What is kept for root is as good as used: nobody else can write it.
+        full = disk.capacity - disk.available
+        if full * 100 < disk.capacity * settings.image_high:
             return
-        excess = disk.used - disk.capacity * settings.image_low // 100
+        excess = full - disk.capacity * settings.image_low // 100
         log.info(
-            "The disk of the images is %d %% full: freeing %d bytes", disk.used * 100 // disk.capacity, excess
+            "The disk of the images is %d %% full: freeing %d bytes", full * 100 // disk.capacity, excess
         )
         freed = 0
         for image in surplus(images, used, self._last_used, now - settings.image_min_age, excess):

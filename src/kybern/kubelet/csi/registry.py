@@ -76,6 +76,7 @@ class Registry:
         self._client = client
         self._mounter = mounter
         self._known: dict[Path, tuple[int, str]] = {}
+        self._node_known = False
 
     async def run(self) -> None:
         await asyncio.to_thread(self._directory.mkdir, 0o750, parents=True, exist_ok=True)
@@ -90,11 +91,24 @@ class Registry:
             if found.get(path) != mark:
                 del self._known[path]
                 await self._gone(name)
+        if not await self._node_is_there():
+            return
         for path, mark in found.items():
             if path not in self._known:
                 name = await self._register(path)
                 if name:
                     self._known[path] = (mark, name)
+
+    async def _node_is_there(self) -> bool:
+        """Drivers are told of a failure only when there is one: at first the node itself has to be known."""
+        if self._client is not None and not self._node_known:
+            try:
+                await self._client.get(Node, self._node)
+            except ApiError as problem:
+                log.debug("storage drivers wait for node %s: %s", self._node, problem)
+                return False
+        self._node_known = True
+        return True
 
     async def _register(self, path: Path) -> str:
         """The driver's name, once it is known; empty when it is to be tried again."""

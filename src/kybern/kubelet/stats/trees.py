@@ -40,13 +40,11 @@ def tree(root: Path) -> Disk:
 def file_system(path: Path) -> FileSystem:
     """Of the file system that a path is on."""
     found = os.statvfs(path)
+    unit = found.f_frsize
     return FileSystem(
-        time.time(),
-        found.f_bavail * found.f_frsize,
-        found.f_blocks * found.f_frsize,
-        found.f_favail,
-        found.f_files,
-    )
+        time.time(), found.f_bavail * unit, found.f_blocks * unit, found.f_favail, found.f_files,
+        (found.f_bfree - found.f_bavail) * unit,
+    )  # fmt: skip
 
 
 def mounted(path: Path) -> Disk:

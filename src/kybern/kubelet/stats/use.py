@@ -40,17 +40,18 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """A whole file system."""
+    """A whole file system. ``kept`` is what is free, but for root only."""
 
     time: float
     available: int
     capacity: int
     inodes_free: int
     inodes: int
+    kept: int = 0
 
     @property
     def used(self) -> int:
-        return self.capacity - self.available
+        return self.capacity - self.available - self.kept
 
 
 @dataclass(frozen=True, slots=True)

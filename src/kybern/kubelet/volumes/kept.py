@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kybern.api.core_v1 import PersistentVolumeSpec, Pod, Volume
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeSpec, Pod, Volume
 from kybern.kubelet.fields import Place
 from kybern.kubelet.volumes import VOLUMES, csi
 from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
@@ -39,6 +39,8 @@ class Kept:
     def __init__(self, root: Path, objects: Objects, drivers: Drivers | None = None) -> None:
         self.root = root
         self._drivers = drivers
+        # Claims by the pod's uid whose volumes change: drivers that ask for it (requiresRepublish).
+        self._again: dict[str, set[str]] = {}
         self._objects = objects
 
     def home(self, uid: str) -> Path:
@@ -51,7 +53,12 @@ class Kept:
 
     async def refresh(self, pod: Pod, place: Place) -> None:
         """Write those again whose content may have changed. Raises Failed."""
-        changing = [v for v in pod.spec.volumes if (plugin := plugin_of(v)) is not None and plugin.changes]
+        changing = [
+            volume
+            for volume in pod.spec.volumes
+            if claim_of(pod, volume) in self._again.get(pod.metadata.uid, ())
+            or ((plugin := plugin_of(volume)) is not None and plugin.changes)
+        ]
         await self._make(pod, place, changing)
 
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
@@ -79,6 +86,8 @@ class Kept:
         if plugin is None:
             raise CannotMount("no volume plugin matched")
         name = persistent.metadata.name if persistent is not None else volume.name
+        if persistent is not None and await self._changes(persistent):
+            self._again.setdefault(pod.metadata.uid, set()).add(claim_of(pod, volume))
         directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / name
         try:
             return await plugin.set_up(
@@ -88,9 +97,16 @@ class Kept:
             problem.volume = name
             raise
 
+    async def _changes(self, persistent: PersistentVolume) -> bool:
+        """Whether a volume's driver asks to be asked again from time to time."""
+        source = persistent.spec.csi
+        info = await self._objects.csi_driver(source.driver) if source is not None else None
+        return info is not None and bool(info.spec.requires_republish)
+
     async def remove(self, uid: str) -> None:
         """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
         home = self.home(uid)
+        self._again.pop(uid, None)
         # Parts of a driver's volumes are bound elsewhere: those first, then the driver takes its own away.
         of_drivers = home / "volumes" / csi.PLUGIN.name
         for mounted in await asyncio.to_thread(_mounts_below, home):
