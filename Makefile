@@ -40,6 +40,7 @@ test-unit: setup-develop
 test-protocol: setup-develop
 	scripts/fetch-etcd >/dev/null
 	scripts/fetch-containerd >/dev/null
+	scripts/fetch-registry >/dev/null
 	scripts/fetch-clients >/dev/null
 	$(KYBERN) machines image
 	$(PYTHON) -m pytest -q --timeout=600 tests/protocol

@@ -58,6 +58,145 @@ SNAPSHOTS: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+REGISTRATION: Mapping[str, Any] = {
+    "package": "pluginregistration",
+    "messages": {
+        "PluginInfo": [
+            [1, "type", "string", ""], [2, "name", "string", ""], [3, "endpoint", "string", ""],
+            [4, "supported_versions", "string", "repeated"],
+        ],
+        "RegistrationStatus": [[1, "plugin_registered", "bool", ""], [2, "error", "string", ""]],
+        "RegistrationStatusResponse": [],
+        "InfoRequest": [],
+    },
+    "enums": {},
+    "services": {
+        "Registration": [
+            {"rpc": "GetInfo", "request": "InfoRequest", "response": "PluginInfo"},
+            {
+                "rpc": "NotifyRegistrationStatus",
+                "request": "RegistrationStatus",
+                "response": "RegistrationStatusResponse",
+            },
+        ]
+    },
+}  # fmt: skip
+_CONTEXT = "map<string,string>"
+# What a kubelet asks of a storage driver. Enumerations are numbers, which is the same on the wire.
+CSI: Mapping[str, Any] = {
+    "package": "csi.v1",
+    "messages": {
+        "BlockVolume": [],
+        "MountVolume": [
+            [1, "fs_type", "string", ""], [2, "mount_flags", "string", "repeated"],
+            [3, "volume_mount_group", "string", ""],
+        ],
+        "AccessMode": [[1, "mode", "int32", ""]],
+        "VolumeCapability": [
+            [1, "block", "BlockVolume", ""], [2, "mount", "MountVolume", ""], [3, "access_mode", "AccessMode", ""],
+        ],
+        "CapacityRange": [[1, "required_bytes", "int64", ""], [2, "limit_bytes", "int64", ""]],
+        "Topology": [[1, "segments", _CONTEXT, ""]],
+        "NodeStageVolumeRequest": [
+            [1, "volume_id", "string", ""], [2, "publish_context", _CONTEXT, ""],
+            [3, "staging_target_path", "string", ""], [4, "volume_capability", "VolumeCapability", ""],
+            [5, "secrets", _CONTEXT, ""], [6, "volume_context", _CONTEXT, ""],
+        ],
+        "NodeStageVolumeResponse": [],
+        "NodeUnstageVolumeRequest": [[1, "volume_id", "string", ""], [2, "staging_target_path", "string", ""]],
+        "NodeUnstageVolumeResponse": [],
+        "NodePublishVolumeRequest": [
+            [1, "volume_id", "string", ""], [2, "publish_context", _CONTEXT, ""],
+            [3, "staging_target_path", "string", ""], [4, "target_path", "string", ""],
+            [5, "volume_capability", "VolumeCapability", ""], [6, "readonly", "bool", ""],
+            [7, "secrets", _CONTEXT, ""], [8, "volume_context", _CONTEXT, ""],
+        ],
+        "NodePublishVolumeResponse": [],
+        "NodeUnpublishVolumeRequest": [[1, "volume_id", "string", ""], [2, "target_path", "string", ""]],
+        "NodeUnpublishVolumeResponse": [],
+        "ServiceCapability": [[1, "type", "int32", ""]],
+        "NodeServiceCapability": [[1, "rpc", "ServiceCapability", ""]],
+        "NodeGetCapabilitiesRequest": [],
+        "NodeGetCapabilitiesResponse": [[1, "capabilities", "NodeServiceCapability", "repeated"]],
+        "NodeGetInfoRequest": [],
+        "NodeGetInfoResponse": [
+            [1, "node_id", "string", ""], [2, "max_volumes_per_node", "int64", ""],
+            [3, "accessible_topology", "Topology", ""],
+        ],
+    },
+    "enums": {},
+    "services": {
+        "Node": [
+            {"rpc": name, "request": f"{name}Request", "response": f"{name}Response"}
+            for name in (
+                "NodeStageVolume", "NodeUnstageVolume", "NodePublishVolume", "NodeUnpublishVolume",
+                "NodeGetCapabilities", "NodeGetInfo",
+            )
+        ]
+    },
+}  # fmt: skip
+# Programs that know of devices (GPUs and the like), and what they say of them.
+DEVICES: Mapping[str, Any] = {
+    "package": "v1beta1",
+    "messages": {
+        "DevicePluginOptions": [
+            [1, "pre_start_required", "bool", ""], [2, "get_preferred_allocation_available", "bool", ""],
+        ],
+        "RegisterRequest": [
+            [1, "version", "string", ""], [2, "endpoint", "string", ""], [3, "resource_name", "string", ""],
+            [4, "options", "DevicePluginOptions", ""],
+        ],
+        "Empty": [],
+        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""]],
+        "ListAndWatchResponse": [[1, "devices", "Device", "repeated"]],
+        "PreStartContainerRequest": [[1, "devices_ids", "string", "repeated"]],
+        "PreStartContainerResponse": [],
+        "ContainerPreferredAllocationRequest": [
+            [1, "available_deviceIDs", "string", "repeated"], [2, "must_include_deviceIDs", "string", "repeated"],
+            [3, "allocation_size", "int32", ""],
+        ],
+        "PreferredAllocationRequest": [
+            [1, "container_requests", "ContainerPreferredAllocationRequest", "repeated"],
+        ],
+        "ContainerPreferredAllocationResponse": [[1, "deviceIDs", "string", "repeated"]],
+        "PreferredAllocationResponse": [
+            [1, "container_responses", "ContainerPreferredAllocationResponse", "repeated"],
+        ],
+        "ContainerAllocateRequest": [[1, "devices_ids", "string", "repeated"]],
+        "AllocateRequest": [[1, "container_requests", "ContainerAllocateRequest", "repeated"]],
+        "CDIDevice": [[1, "name", "string", ""]],
+        "Mount": [
+            [1, "container_path", "string", ""], [2, "host_path", "string", ""], [3, "read_only", "bool", ""],
+        ],
+        "DeviceSpec": [
+            [1, "container_path", "string", ""], [2, "host_path", "string", ""], [3, "permissions", "string", ""],
+        ],
+        "ContainerAllocateResponse": [
+            [1, "envs", _CONTEXT, ""], [2, "mounts", "Mount", "repeated"], [3, "devices", "DeviceSpec", "repeated"],
+            [4, "annotations", _CONTEXT, ""], [5, "cdi_devices", "CDIDevice", "repeated"],
+        ],
+        "AllocateResponse": [[1, "container_responses", "ContainerAllocateResponse", "repeated"]],
+    },
+    "enums": {},
+    "services": {
+        "Registration": [{"rpc": "Register", "request": "RegisterRequest", "response": "Empty"}],
+        "DevicePlugin": [
+            {"rpc": "GetDevicePluginOptions", "request": "Empty", "response": "DevicePluginOptions"},
+            {"rpc": "ListAndWatch", "request": "Empty", "response": "stream ListAndWatchResponse"},
+            {
+                "rpc": "GetPreferredAllocation",
+                "request": "PreferredAllocationRequest",
+                "response": "PreferredAllocationResponse",
+            },
+            {"rpc": "Allocate", "request": "AllocateRequest", "response": "AllocateResponse"},
+            {
+                "rpc": "PreStartContainer",
+                "request": "PreStartContainerRequest",
+                "response": "PreStartContainerResponse",
+            },
+        ],
+    },
+}  # fmt: skip
 # Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
 ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
@@ -66,6 +205,7 @@ ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "target_union",
         ("version", "create_revision", "mod_revision", "value", "lease"),
     ),
+    "VolumeCapability": ("access_type", ("block", "mount")),
     "WatchRequest": ("request_union", ("create_request", "cancel_request", "progress_request")),
 }
 
@@ -129,6 +269,9 @@ def sources() -> dict[str, str]:
         "cri": proto(cri),
         "health": proto(HEALTH),
         "snapshots": proto(SNAPSHOTS),
+        "pluginregistration": proto(REGISTRATION),
+        "csi": proto(CSI),
+        "deviceplugin": proto(DEVICES),
     }
 
 

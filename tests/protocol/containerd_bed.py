@@ -18,7 +18,18 @@ from typing import Any
 import pytest
 
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import ConfigMap, Event, Node, Pod, Secret, Service
+from kybern.api.core_v1 import (
+    ConfigMap,
+    Event,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    Service,
+)
+from kybern.api.node_v1 import RuntimeClass
+from kybern.api.storage_v1 import CSIDriver, CSINode, VolumeAttachment
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
 from kybern.kubelet.settings import Settings
@@ -45,6 +56,10 @@ state = "{at}/state"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "{runc}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other.options]
       BinaryName = "{runc}"
 """
 NETWORK = """{{"cniVersion": "0.4.0", "name": "bed", "plugins": [
@@ -123,7 +138,13 @@ class Bed:
                 raise RuntimeError(f"containerd does not answer: {done.stderr}")
             time.sleep(0.2)
 
+    def _stop_what_is_left(self) -> None:
+        """Pods of a test that failed: each test that goes well leaves none. Their networks must go with them."""
+        if _members(self.cgroup):
+            asyncio.run(_stop_all(self.endpoint))
+
     def stop(self) -> None:
+        self._stop_what_is_left()
         if self.process is not None:
             self.process.terminate()
             self.process.wait(20)
@@ -132,6 +153,19 @@ class Bed:
                 below.rmdir()
             tree.rmdir()
         shutil.rmtree(self.at, ignore_errors=True)
+
+
+def _members(cgroup: str) -> set[int]:
+    files = (f for tree in Path("/sys/fs/cgroup").glob(f"**{cgroup}") for f in tree.rglob("cgroup.procs"))
+    return {int(text) for file in files for text in file.read_text().split()}
+
+
+async def _stop_all(endpoint: str) -> None:
+    async with Runtime(endpoint) as runtime:
+        for uid in await runtime.all():
+            for sandbox in (await runtime.actual(uid)).sandboxes:
+                await runtime.stop_sandbox(sandbox.id)
+                await runtime.remove_sandbox(sandbox.id)
 
 
 class Api(FakeApi):
@@ -261,7 +295,10 @@ class OneNode:
         return [(event.reason, event.message) for event in found]
 
 
-KINDS = (Pod, Node, Service, ConfigMap, Secret, Event, Lease)
+KINDS = (
+    Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
+    CSINode, VolumeAttachment,
+)  # fmt: skip
 
 
 @asynccontextmanager

@@ -9,10 +9,11 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 from kybern.daemon import logs
 from kybern.daemon.run import run
+from kybern.kubelet.configuration import read
 from kybern.kubelet.daemon import main as serve
 from kybern.kubelet.flags import FLAGS
 from kybern.kubelet.identity import identity
-from kybern.kubelet.settings import Settings, read
+from kybern.kubelet.settings import Settings
 
 _M_ARENA_MAX = -8
 

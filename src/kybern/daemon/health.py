@@ -79,14 +79,24 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
 
-def application(checks: Mapping[str, Check], guard: Guard | None = None) -> web.Application:
-    """The routes. ``guard`` is asked for all but health paths, and answers who may not pass (None: may)."""
+def application(
+    checks: Mapping[str, Check],
+    guard: Guard | None = None,
+    *,
+    open_health: bool = True,
+    metrics_here: bool = True,
+) -> web.Application:
+    """The routes. ``guard`` answers who may not pass (None: may); for health paths it is asked unless they are open.
+
+    ``metrics_here`` False: the caller answers /metrics itself.
+    """
+    free = _PATHS if open_health else ()
 
     @web.middleware
     async def guarded(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if guard is not None and request.path.split("/")[1] not in _PATHS:
+        if guard is not None and request.path.split("/")[1] not in free:
             refusal = await guard(request)
             if refusal is not None:
                 return refusal
@@ -97,7 +107,8 @@ def application(checks: Mapping[str, Check], guard: Guard | None = None) -> web.
         app.router.add_get(f"/{path}", _answer(path, checks))
         for name, check in {"ping": lambda: None, **checks}.items():
             app.router.add_get(f"/{path}/{name}", _single(path, name, check))
-    app.router.add_get("/metrics", metrics)
+    if metrics_here:
+        app.router.add_get("/metrics", metrics)
     return app
 
 

@@ -95,8 +95,10 @@ class Access:
         for name in names:
             if await self._may(asker, verb, name):
                 return None
-        text = f"Forbidden (user={asker.name}, verb={verb}, resource=nodes, subresource(s)={list(names)})"
-        return web.Response(status=403, text=text.replace("'", ""))
+        text = (
+            f"Forbidden (user={asker.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(names)}])"
+        )
+        return web.Response(status=403, text=text)
 
     async def _asker(self, request: web.Request) -> Asker | None:
         transport = request.transport

@@ -6,41 +6,28 @@ is stopped, once all sources have spoken. Mirror pods are not run: they are the 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
-from kybern.kubelet import resize, static
-from kybern.kubelet.admit import refuse
+from kybern.kubelet import preempt, resize, static
+from kybern.kubelet.admit import Room, refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resize import Refusal
+from kybern.kubelet.sources import Self, Sources
 from kybern.kubelet.static import Manifests
+from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
+from kybern.machinery.struct import replace as replace_of
 
 log = logging.getLogger(__name__)
 
 _LOOK_AT_FILES = 2.0
-
-
-@dataclass(slots=True)
-class Sources:
-    """Who has told all of its pods at least once."""
-
-    api: bool = False
-    files: bool = False
-
-
-@dataclass(slots=True)
-class Self:
-    """This node's own object, as the API server has it."""
-
-    node: Node | None = None
-    changed: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Agent:
@@ -80,6 +67,30 @@ class Agent:
     def pods(self) -> Iterable[Pod]:
         """All pods that have a worker."""
         return [worker.pod for worker, _task in self.workers.values()]
+
+    def described(self) -> list[Pod]:
+        """The same, with what is known of them."""
+        return [replace_of(worker.pod, status=worker.status) for worker, _task in self.workers.values()]
+
+    def candidates(self) -> list[Worker]:
+        """Pods that run, and could be given up."""
+        return [w for w, _task in self.workers.values() if not w.ending and w.actual.alive]
+
+    def running(self) -> list[tuple[str, str, str]]:
+        """Running containers: uid of the pod, name, id."""
+        workers = [worker for worker, _task in self.workers.values()]
+        return [
+            (worker.pod.metadata.uid, run.name, run.id)
+            for worker in workers
+            for run in worker.actual.instances
+            if run.running
+        ]
+
+    async def ended(self, uids: Iterable[str]) -> None:
+        """Wait until nothing of these pods is left but what the API server tells."""
+        for uid in uids:
+            if uid in self.workers:
+                await self.workers[uid][0].stopped.wait()
 
     def find(self, namespace: str, name: str) -> Worker | None:
         for worker, _task in self.workers.values():
@@ -161,22 +172,46 @@ class Agent:
         worker = Worker(pod, self._here, self._publisher, self._told, self._refuse_resize)
         worker.gone = gone
         fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
-        if fresh and not pod.status.container_statuses and self._me.node is not None:
-            others = [w.pod for w, _task in self.workers.values() if not w.ending]
-            node = self._me.node
-            verdict = refuse(pod, others, node.status.allocatable, node.metadata.labels)
+        if fresh and not pod.status.container_statuses:
+            room = self._room()
+            pushed = preempt.victims(pod, room)
+            verdict = refuse(pod, room) if not pushed else None
+            self._push_off(pushed)
             if verdict is not None:
                 self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
-                worker.end(verdict)
+                worker.end(Verdict(verdict.reason, f"Pod was rejected: {verdict.message}"))
         before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
         task = self._tasks.create_task(self._live(worker, before))
         self.workers[pod.metadata.uid] = (worker, task)
+
+    def _push_off(self, pods: Iterable[Pod]) -> None:
+        """End pods to make room for one that the system needs."""
+        for pod in pods:
+            verdict = preempt.VERDICT
+            self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
+            self.workers[pod.metadata.uid][0].end(verdict)
+
+    def _room(self) -> Room:
+        """What a pod finds on this node now."""
+        others = tuple(w.pod for w, _task in self.workers.values() if not w.ending)
+        here = self._here
+        devices = frozenset(here.devices.plugins.known)
+        return replace(
+            here.rules,
+            node=self._me.node,
+            others=others,
+            pressures=here.pressures.conditions,
+            devices=devices,
+        )
 
     def _refuse_resize(self, pod: Pod) -> Refusal | None:
         """Why a pod cannot have other resources beside the rest of the node."""
         node = self._me.node
         if node is None:
             return None
+        if pod.metadata.uid in self._here.cpus.holders():
+            text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
+            return Refusal("Infeasible", text)
         rest = [
             w.pod
             for w, _task in self.workers.values()

@@ -7,38 +7,92 @@ controllers must be passed down level by level before anything runs below.
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet import resources
+from kybern.kubelet.stats.use import Memory
 
 log = logging.getLogger(__name__)
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "hugetlb", "io")
-_V1 = ("cpu", "memory", "pids")
+_MEMORY_V1 = ("memory.usage_in_bytes", "total_inactive_file", "memory.limit_in_bytes")
+# What version 1 shows where there is no limit is near the largest number.
+_NO_LIMIT = 1 << 62
 
 
 def is_v2(root: Path = _ROOT) -> bool:
     return (root / "cgroup.controllers").exists()
 
 
-class Cgroups:
-    """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods)."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What all pods may have together: thousandths of a CPU, bytes; 0 pids is any number."""
 
-    def __init__(self, parent: str = "/kubepods", root: Path = _ROOT, period: int = resources.PERIOD) -> None:
+    milli_cpu: int
+    memory: int
+    pids: int = 0
+
+
+def _weight(shares: int) -> int:
+    """From version 1 to version 2 (KEP-2254)."""
+    return 1 + ((shares - 2) * 9999) // 262142
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+class Cgroups:
+    """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods).
+
+    ``pids`` is how many processes a pod may have; -1 is any number.
+    """
+
+    def __init__(
+        self, parent: str = "/kubepods", root: Path = _ROOT, period: int = resources.PERIOD, pids: int = -1
+    ) -> None:
+        self._pids = pids
         self._parent = parent
         self._root = root
         self._period = period
         self.v2 = is_v2(root)
 
-    def prepare(self) -> None:
+    def prepare(self, room: Room | None = None) -> None:
         """The cgroups of the classes. What the machine does not let us do is logged: pods run without it."""
         for name in (self._parent, f"{self._parent}/burstable", f"{self._parent}/besteffort"):
             self._make(name)
         for tree in self._trees(f"{self._parent}/besteffort", "cpu"):
             self._write(tree, {"cpu.shares": "2"}, {"cpu.weight": "1"})
+        if room is not None:
+            self._set(self._parent, room)
+
+    def _set(self, name: str, room: Room) -> None:
+        """What everything below a cgroup may have together."""
+        for tree in self._trees(name, "cpu"):
+            shares = resources.shares(room.milli_cpu)
+            self._write(tree, {"cpu.shares": str(shares)}, {"cpu.weight": str(_weight(shares))})
+        for tree in self._trees(name, "memory"):
+            self._write(tree, {"memory.limit_in_bytes": str(room.memory)}, {"memory.max": str(room.memory)})
+        if room.pids:
+            for tree in self._trees(name, "pids"):
+                self._write(tree, {"pids.max": str(room.pids)}, {"pids.max": str(room.pids)})
+
+    def _weigh(self) -> None:
+        """Burstable pods together weigh what they ask for, and at least a little."""
+        name = f"{self._parent}/burstable"
+        file, least = ("cpu.weight", 1) if self.v2 else ("cpu.shares", 2)
+        for tree in self._trees(name, "cpu"):
+            each = [_number(path / file) for path in tree.glob("pod*")]
+            whole = str(max(least, min(sum(each), 10_000 if self.v2 else 262_144)))
+            self._write(tree, {file: whole}, {file: whole})
 
     def make(self, pod: Pod) -> str:
         """The pod's cgroup with its limits."""
@@ -53,7 +107,6 @@ class Cgroups:
         whole = resources.total(pod)
         shares = resources.shares(whole.milli_cpu)
         quota = resources.quota(whole.cpu_limit or 0, self._period)
-        weight = 1 + ((shares - 2) * 9999) // 262142
         for tree in self._trees(name, "cpu"):
             limit = f"{quota} {self._period}" if quota else "max"
             self._write(
@@ -63,11 +116,15 @@ class Cgroups:
                     "cpu.cfs_period_us": str(self._period),
                     "cpu.cfs_quota_us": str(quota or -1),
                 },
-                {"cpu.weight": str(weight), "cpu.max": limit},
+                {"cpu.weight": str(_weight(shares)), "cpu.max": limit},
             )
         for tree in self._trees(name, "memory"):
             text = str(whole.memory_limit) if whole.memory_limit else ""
             self._write(tree, {"memory.limit_in_bytes": text or "-1"}, {"memory.max": text or "max"})
+        if self._pids > 0:
+            for tree in self._trees(name, "pids"):
+                self._write(tree, {"pids.max": str(self._pids)}, {"pids.max": str(self._pids)})
+        self._weigh()
 
     def lift(self, pod: Pod) -> None:
         """Take the limits of the pod's cgroup away for a moment, so that its containers can be given more than before."""
@@ -89,6 +146,25 @@ class Cgroups:
                 continue
             except OSError as problem:
                 log.debug("cannot remove cgroup %s: %s", tree, problem)
+        self._weigh()
+
+    def memory(self, name: str) -> Memory | None:
+        """What is used in a cgroup and below it; None where there is none. The limit says what is available."""
+        tree = next(self._trees(name, "memory"), None)
+        names = ("memory.current", "inactive_file", "memory.max") if self.v2 else _MEMORY_V1
+        try:
+            assert tree is not None
+            usage = int((tree / names[0]).read_text())
+            lines = dict(line.split() for line in (tree / "memory.stat").read_text().splitlines())
+            limit = (tree / names[2]).read_text().strip()
+        except (OSError, AssertionError):
+            return None
+        working = max(0, usage - int(lines.get(names[1], 0)))
+        known = limit.isdigit() and int(limit) < _NO_LIMIT
+        left = max(0, int(limit) - working) if known else None
+        rss = int(lines.get("anon", lines.get("total_rss", 0)))
+        faults = int(lines.get("pgfault", 0)), int(lines.get("pgmajfault", 0))
+        return Memory(time.time(), usage, working, rss, *faults, left)
 
     def pods(self) -> Iterator[tuple[str, str]]:
         """Pods that have a cgroup: uid and the cgroup's name."""

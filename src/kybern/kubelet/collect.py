@@ -7,17 +7,19 @@ that some source still wants is touched but that; an image in use stays. ``surpl
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.images.names import with_tag
+from kybern.kubelet.images.surplus import surplus, too_old
 from kybern.kubelet.parts import containers
-from kybern.kubelet.registries import with_tag
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.stats.trees import file_system
+from kybern.kubelet.status import FINISHED
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.plugin import CannotMount
 
@@ -45,28 +47,18 @@ def surplus_sandboxes(actual: Actual) -> list[Sandbox]:
     return [s for s in actual.sandboxes[1:] if not s.ready and s.id not in used]
 
 
-def surplus_images(
-    images: Iterable[Image], used: frozenset[str], last_used: Mapping[str, float], before: float, excess: int
-) -> list[Image]:
-    """Images to remove until so many bytes are free: not in use, old enough, the longest unused first."""
-    free = [image for image in images if image.id not in used and not image.pinned]
-    old = sorted(
-        (image for image in free if last_used.get(image.id, 0.0) < before),
-        key=lambda i: last_used.get(i.id, 0),
-    )
-    found: list[Image] = []
-    for image in old:
-        if excess <= 0:
-            break
-        found.append(image)
-        excess -= image.size
-    return found
-
-
 class Collector:
     """``run`` belongs into the daemon's TaskGroup."""
 
-    def __init__(self, agent: Agent, here: Surroundings, settings: Settings) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        here: Surroundings,
+        settings: Settings,
+        tidy: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``tidy`` is what storage drivers do beside."""
+        self._tidy = tidy
         self._agent = agent
         self._here = here
         self._settings = settings
@@ -91,6 +83,18 @@ class Collector:
             self._images_at = time.monotonic()
             await self._images()
 
+    async def free(self) -> None:
+        """Take away all that nobody uses: the disk is short (upstream's DeleteAllUnusedContainers, DeleteUnusedImages)."""
+        for worker, _task in list(self._agent.workers.values()):
+            if worker.status.phase in FINISHED:
+                for instance in worker.actual.instances:
+                    await self._here.runtime.remove_container(instance.id)
+            else:
+                await self._dead(worker.actual)
+        images = await self._here.runtime.images()
+        for image in surplus(images, self._used(images), {}, 1.0, sum(i.size for i in images) + 1):
+            await self._here.runtime.remove_image(image.id)
+
     async def _dead(self, actual: Actual) -> None:
         runtime = self._here.runtime
         for instance in surplus_runs(actual):
@@ -111,6 +115,20 @@ class Collector:
         for uid, name in await asyncio.to_thread(lambda: list(self._here.cgroups.pods())):
             if not self._agent.known(uid):
                 await asyncio.to_thread(self._here.cgroups.remove, name)
+        await self._stray()
+
+    async def _stray(self) -> None:
+        """Devices of pods that are gone, and volumes that no pod uses."""
+        here = self._here
+        for uid in here.devices.holders() | here.cpus.holders():
+            if not self._agent.known(uid):
+                await here.devices.release(uid)
+                await here.cpus.release(uid)
+        if self._tidy is not None:
+            try:
+                await self._tidy()
+            except CannotMount as problem:
+                log.warning("cannot take back a volume: %s", problem)
 
     async def _images(self) -> None:
         """Remove images when the disk that holds them is fuller than it may be."""
@@ -121,20 +139,24 @@ class Collector:
         for image in images:
             if image.id in used or image.id not in self._last_used:
                 self._last_used[image.id] = now
+        for image in too_old(images, used, self._last_used, now, settings.image_max_age):
+            log.info("Removing image %s: nobody used it for %.0f s", image.id, settings.image_max_age)
+            await runtime.remove_image(image.id)
         self._image_directory = self._image_directory or await runtime.image_directory()
         directory = Path(self._image_directory or self._settings.root_dir)
-        disk = machine.pressure(
+        disk = file_system(
             directory if await asyncio.to_thread(directory.exists) else self._here.volumes.root
         )
-        full = disk.disk_total - disk.disk_available
-        if full * 100 < disk.disk_total * settings.image_high:
+        # What is kept for root is as good as used: nobody else can write it.
+        full = disk.capacity - disk.available
+        if full * 100 < disk.capacity * settings.image_high:
             return
-        excess = full - disk.disk_total * settings.image_low // 100
+        excess = full - disk.capacity * settings.image_low // 100
         log.info(
-            "The disk of the images is %d %% full: freeing %d bytes", full * 100 // disk.disk_total, excess
+            "The disk of the images is %d %% full: freeing %d bytes", full * 100 // disk.capacity, excess
         )
         freed = 0
-        for image in surplus_images(images, used, self._last_used, now - settings.image_min_age, excess):
+        for image in surplus(images, used, self._last_used, now - settings.image_min_age, excess):
             await runtime.remove_image(image.id)
             freed += image.size
         if freed < excess:

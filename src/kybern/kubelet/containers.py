@@ -22,7 +22,8 @@ from kybern.api.core_v1 import (
     VolumeMountStatus,
 )
 from kybern.kubelet import plan
-from kybern.kubelet.parts import ephemeral, is_sidecar, kind_of
+from kybern.kubelet.message import cut, share
+from kybern.kubelet.parts import containers, ephemeral, is_sidecar, kind_of
 from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.runtime import Instance, RunState
 
@@ -110,8 +111,9 @@ def _of_runs(
     old: ContainerStatus | None,
 ) -> ContainerStatus:
     run = runs[0]
-    state = state_of(run, reasons.runtime)
-    last = state_of(runs[1], reasons.runtime) if len(runs) > 1 else _kept(run, old, reasons)
+    most = share(sum(1 for _each in containers(facts.pod)))
+    state = state_of(run, reasons.runtime, most)
+    last = state_of(runs[1], reasons.runtime, most) if len(runs) > 1 else _kept(run, old, reasons)
     if not run.running and not reasons.ending and plan.runs_again(facts, container, run):
         reason, message = reasons.waiting.get(container.name, ("", ""))
         if reason:
@@ -154,15 +156,15 @@ def _ready(facts: Facts, container: Container, run: Instance, started: bool) -> 
     return container.readiness_probe is None or facts.health.get(run.id, Health()).ready is True
 
 
-def state_of(run: Instance, runtime: str = "containerd") -> ContainerState:
-    """One run as the API says it."""
+def state_of(run: Instance, runtime: str = "containerd", most: int = share(1)) -> ContainerState:
+    """One run as the API says it; ``most`` is how many bytes its last words may have."""
     if run.state is RunState.RUNNING:
         return ContainerState(running=ContainerStateRunning(started_at=run.started_at))
     if run.state is RunState.EXITED:
         reason = run.reason or ("Completed" if run.exit_code == 0 else "Error")
         return ContainerState(
             terminated=ContainerStateTerminated(
-                exit_code=run.exit_code, reason=reason, message=run.message, started_at=run.started_at,
+                exit_code=run.exit_code, reason=reason, message=cut(run.message, most), started_at=run.started_at,
                 finished_at=run.finished_at, container_id=f"{runtime}://{run.id}",
             )
         )  # fmt: skip

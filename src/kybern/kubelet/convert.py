@@ -30,6 +30,33 @@ class Image:
     username: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One way in which the runtime runs pods (RuntimeClass), and what it can; the empty name is the usual one."""
+
+    name: str = ""
+    recursive_read_only: bool | None = None
+    user_namespaces: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """``strict_groups``: whether it can leave out the groups of an image; None for a runtime that does not say."""
+
+    handlers: tuple[Handler, ...] = (Handler(),)
+    strict_groups: bool | None = None
+
+
+def abilities_of(answer: Any) -> Abilities:
+    """Of a CRI StatusResponse; runtimes before CRI 1.30 say nothing of their handlers."""
+    handlers = tuple(
+        Handler(found.name, found.features.recursive_read_only_mounts, found.features.user_namespaces)
+        for found in answer.runtime_handlers
+    )
+    strict = answer.features.supplemental_groups_policy if answer.HasField("features") else None
+    return Abilities(handlers or (Handler(),), strict)
+
+
 def moment(nanoseconds: int) -> datetime | None:
     """A time of the runtime; 0 is none."""
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).replace(microsecond=0) if nanoseconds > 0 else None

@@ -19,7 +19,7 @@ from kybern._proto import cri_pb2_grpc as rpc
 from kybern._proto import snapshots_pb2 as own
 from kybern._proto import snapshots_pb2_grpc as own_rpc
 from kybern.kubelet import labels
-from kybern.kubelet.convert import Image, exact, image_of, instance_of
+from kybern.kubelet.convert import Abilities, Image, abilities_of, exact, image_of, instance_of
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,11 @@ class Runtime:
         """RuntimeReady and NetworkReady: whether, reason, message."""
         answer = await self.call("Status", pb.StatusRequest())
         return {found.type: (found.status, found.reason, found.message) for found in answer.status.conditions}
+
+    async def abilities(self) -> Abilities:
+        """What the runtime can, by its own word."""
+        answer = await self.call("Status", pb.StatusRequest())
+        return abilities_of(answer)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """The kubelet as a whole: its parts made from its settings, and one TaskGroup."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -15,24 +14,35 @@ from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon import health, tls
 from kybern.daemon.run import Fatal, ready
-from kybern.kubelet import machine, node_status, voice
+from kybern.kubelet import machine, node_status, outset, sysctls, voice
 from kybern.kubelet.access import Access
-from kybern.kubelet.agent import Agent, Self
+from kybern.kubelet.admit import Room
+from kybern.kubelet.agent import Agent
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
+from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
-from kybern.kubelet.images import Images
-from kybern.kubelet.names import Resolver, read_resolv_conf
-from kybern.kubelet.node import NodeKeeper, Wishes, own_addresses, own_hostname
+from kybern.kubelet.csi.mounter import Mounter
+from kybern.kubelet.csi.registry import Registry
+from kybern.kubelet.devices.allocation import Devices
+from kybern.kubelet.eviction.evictor import Evictor, Rules, World
+from kybern.kubelet.eviction.signals import thresholds
+from kybern.kubelet.figures import Figures
+from kybern.kubelet.images import providers
+from kybern.kubelet.images.pull import Images, most_at_once
+from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.rotation import Rotator
+from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
+from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
@@ -52,25 +62,6 @@ class _Silent:
 
 def node_name(settings: Settings) -> str:
     return (settings.hostname_override or own_hostname()).strip().lower()
-
-
-def _addresses(settings: Settings) -> tuple[str, ...]:
-    for text in settings.node_ip:
-        try:
-            ipaddress.ip_address(text)
-        except ValueError as problem:
-            raise Fatal(f'--node-ip "{text}" is no IP address') from problem
-    return settings.node_ip or own_addresses()
-
-
-def _resolver(path: str) -> Resolver:
-    if not path:
-        return Resolver()
-    try:
-        return read_resolv_conf(Path(path).read_text())
-    except OSError as problem:
-        log.warning("cannot read %s: %s", path, problem.strerror)
-        return Resolver()
 
 
 async def _runtime_answers(runtime: Runtime) -> None:
@@ -103,26 +94,25 @@ class Kubelet:
         self._client = client
         self._runtime = runtime
         node = host or node_name(settings)
-        addresses = _addresses(settings)
+        addresses = outset.addresses(settings)
         root = Path(settings.root_dir)
-        root.mkdir(mode=0o750, parents=True, exist_ok=True)
-        hardware = machine.hardware(root)
-        if hardware.swap and settings.fail_swap_on:
-            raise Fatal(
-                "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
-            )
+        hardware = outset.hardware(settings, root)
         reserved = Reserved(
-            (settings.kube_reserved, settings.system_reserved), settings.eviction_hard, settings.max_pods
+            (settings.kube_reserved, settings.system_reserved),
+            settings.eviction_hard,
+            outset.max_pods(settings, hardware.cpus),
         )
         left = node_status.allocatable(hardware, reserved)
         cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = Cgroups(cgroup_root, period=period)
+        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids)
+        self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node) if client is not None else _Silent()
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
+        self.drivers = Mounter(root, node)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
             self.cache.add(Service)
@@ -130,28 +120,43 @@ class Kubelet:
             runtime=runtime,
             voice=speaker,
             objects=objects,
-            volumes=Kept(root, objects),
-            images=Images(runtime, speaker, serial=settings.serialize_pulls),
+            volumes=Kept(root, objects, self.drivers),
+            images=Images(
+                runtime,
+                speaker,
+                providers.Providers(
+                    providers.read(settings.credential_config, settings.credential_programs),
+                    objects.token,
+                    objects.service_account,
+                ),
+                most_at_once(settings),
+            ),
             cgroups=cgroups,
+            devices=Devices(root / "device-plugins"),
+            cpus=outset.pinning(settings, root, runtime),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
+                profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
             ),
             host_ips=addresses,
             services=lambda: _services(self.cache),
-            resolver=lambda: _resolver(settings.resolv_conf),
+            resolver=lambda: outset.resolver(settings.resolv_conf),
             allocatable=(
                 parse(left["cpu"]).milli(), parse(left["memory"]).value(), parse(left["ephemeral-storage"]).value()
             ),
             cluster_dns=settings.cluster_dns,
             container_logs=Path(settings.container_logs),
+            rules=Room(sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor()),
         )  # fmt: skip
         self.me = Self()
         self.publisher = Publisher(client)
         directory = Path(settings.static_pod_path) if settings.static_pod_path else None
         manifests = Manifests(directory, node) if directory is not None else None
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
+        self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
+        self.here.cpus.running = self.agent.running
         self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
         self._wishes = Wishes(
             hostname=settings.hostname_override or own_hostname(), addresses=addresses, root=root,
@@ -162,23 +167,52 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.to_thread(self.here.cgroups.prepare)
+        await asyncio.to_thread(
+            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
+        )
         async with asyncio.TaskGroup() as tasks:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
+            registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
+            tasks.create_task(registry.run())
+            tasks.create_task(self.here.devices.plugins.run())
+            tasks.create_task(self.here.cpus.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None
             if self._client is not None:
                 keeper = NodeKeeper(
-                    self._wishes, self.here, self._client, self.me, lambda: self.watcher.problem
+                    self._wishes,
+                    self.here,
+                    self._client,
+                    self.me,
+                    lambda: self.watcher.problem,
+                    self.drivers.in_use,
                 )
                 tasks.create_task(keeper.run())
-            tasks.create_task(Collector(self.agent, self.here, self.settings).run())
+            collector = Collector(self.agent, self.here, self.settings, self.drivers.tidy)
+            tasks.create_task(collector.run())
+            tasks.create_task(self._evictor(collector).run())
             for serving in self._servers():
                 tasks.create_task(serving)
             ready()
+
+    def _evictor(self, collector: Collector) -> Evictor:
+        settings = self.settings
+        rules = Rules(
+            thresholds(lines(settings)), settings.eviction_transition, settings.eviction_most_grace,
+            settings.eviction_every, settings.storage_limits,
+        )  # fmt: skip
+        world = World(
+            measure=self.measure.take,
+            candidates=self.agent.candidates,
+            ended=self.agent.ended,
+            free=collector.free,
+            voice=self.here.voice,
+            pressures=self.here.pressures,
+        )
+        return Evictor(rules, world)
 
     async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
         assert self.cache is not None
@@ -204,7 +238,8 @@ class Kubelet:
             self._client, self.here.machine.node, webhook=settings.authorization == "Webhook",
             tokens=settings.webhook_authentication, anonymous=settings.anonymous,
         )  # fmt: skip
-        app = Server(self.agent, self.here, access, checks).application()
+        figures = Figures(self.agent, self.measure, settings, self.here.machine.node)
+        app = Server(self.agent, self.here, access, checks, figures).application()
         yield health.serve_application(app, settings.address, settings.port, context)
 
     def _check(self) -> None:

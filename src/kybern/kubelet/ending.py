@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.probes import metrics
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
@@ -42,6 +43,7 @@ class Ending:
         await self._stop()
         worker.describe(ending=True, final=True)
         await self._tidy()
+        worker.stopped.set()
         if not worker.gone and not worker.static:
             await self._until_deleted()
         await self._forget()
@@ -54,11 +56,18 @@ class Ending:
                 await worker.observe(ending=True)
                 if not worker.actual.alive:
                     return
-                await self._stop_within(max(1, grace_of(worker.pod, worker.actual)))
+                await self._stop_within(self._grace())
             except (CannotStop, RuntimeFailure) as problem:
                 text = f"error killing pod: {problem}"
                 self._here.voice.pod(worker.pod, "Warning", "FailedKillPod", text)
                 await worker.wait_for_change(_RETRY)
+
+    def _grace(self) -> int:
+        """Seconds: what the pod may take, or less where its end was decided here."""
+        worker = self._worker
+        own = grace_of(worker.pod, worker.actual)
+        most = worker.verdict.grace if worker.verdict is not None else None
+        return max(1, own if most is None else min(own, most))
 
     async def _stop_within(self, grace: int) -> None:
         worker = self._worker
@@ -69,7 +78,7 @@ class Ending:
                 await asyncio.wait({stopping, woken}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 await asyncio.gather(woken, return_exceptions=True)
-                if not stopping.done() and max(1, grace_of(worker.pod, worker.actual)) < grace:
+                if not stopping.done() and self._grace() < grace:
                     return
             stopping.result()
         finally:
@@ -87,6 +96,8 @@ class Ending:
             except (CannotMount, OSError) as problem:
                 log.warning("cannot remove the volumes of pod %s: %s", uid, problem)
                 await worker.wait_for_change(_RETRY)
+        await self._here.devices.release(uid)
+        await self._here.cpus.release(uid)
         name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
         await asyncio.to_thread(self._here.cgroups.remove, name)
 
@@ -117,6 +128,7 @@ class Ending:
         self._here.objects.forget(uid)
         self._here.images.forget(uid)
         self._publisher.forget(uid)
+        metrics.forget(worker.pod)
         with contextlib.suppress(RuntimeFailure):
             actual = await runtime.actual(uid)
             for instance in actual.instances:

@@ -30,7 +30,7 @@ def by_runtime(name: str, version: str) -> bool:
 
 async def show(runtime: Runtime, image: str, directory: Path) -> None:
     """Have the files of an image that is on the machine at a directory; raises CannotMount."""
-    if await asyncio.to_thread(_is_mounted, directory):
+    if await asyncio.to_thread(kernel.is_mounted, directory):
         return
     try:
         chain = await _chain_of(runtime, image)
@@ -43,11 +43,6 @@ async def show(runtime: Runtime, image: str, directory: Path) -> None:
         await asyncio.to_thread(_mount, layers, directory)
     finally:
         await runtime.remove_view(snapshotter, key)
-
-
-def _is_mounted(directory: Path) -> bool:
-    points = (line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return str(directory) in points
 
 
 def _mount(layers: list[tuple[str, str, tuple[str, ...]]], directory: Path) -> None:

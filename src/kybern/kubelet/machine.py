@@ -2,10 +2,13 @@
 
 import os
 import platform
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from kybern.kubelet.stats.use import Interface, Memory
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -31,20 +34,6 @@ class Identity:
     kernel: str
     os_image: str
     architecture: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    """What is left, in bytes, inodes and process ids."""
-
-    memory_available: int
-    memory_total: int
-    disk_available: int
-    disk_total: int
-    inodes_free: int
-    inodes_total: int
-    pids_available: int
-    pids_total: int
 
 
 def _text(path: str) -> str:
@@ -108,24 +97,65 @@ def identity() -> Identity:
     )
 
 
+def cpu_places() -> dict[int, tuple[int, int]]:
+    """Socket and core of each CPU that is on."""
+    found = {}
+    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
+        socket, core = (_text(str(path / name)) for name in ("physical_package_id", "core_id"))
+        if socket and core:
+            found[int(path.parent.name.removeprefix("cpu"))] = (int(socket), int(core))
+    return found
+
+
+def has_app_armor() -> bool:
+    """Whether the kernel enforces AppArmor's profiles."""
+    return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+
+
 def architecture() -> str:
     """Go's name for it."""
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def pressure(root: Path) -> Pressure:
-    memory = meminfo(_text("/proc/meminfo"))
-    disk = os.statvfs(root)
-    most = int(_text("/proc/sys/kernel/pid_max") or 0)
+def memory() -> Memory:
+    """Of the whole machine. The working set is what is used without files that can be dropped at once (cAdvisor's rule)."""
+    found = meminfo(_text("/proc/meminfo"))
+    usage = found.get("MemTotal", 0) - found.get("MemFree", 0)
+    working = max(0, usage - found.get("Inactive(file)", 0))
+    faults = dict(line.split() for line in _text("/proc/vmstat").splitlines() if line.startswith("pg"))
+    return Memory(
+        time.time(), usage, working, found.get("AnonPages", 0), int(faults.get("pgfault", 0)),
+        int(faults.get("pgmajfault", 0)), found.get("MemTotal", 0) - working,
+    )  # fmt: skip
+
+
+def processes() -> tuple[int, int]:
+    """How many threads there are, and how many there may be."""
     running = _text("/proc/loadavg").split()
     tasks = int(running[3].partition("/")[2]) if len(running) > 3 else 0
-    return Pressure(
-        memory_available=memory.get("MemAvailable", memory.get("MemFree", 0)),
-        memory_total=memory.get("MemTotal", 0),
-        disk_available=disk.f_bavail * disk.f_frsize,
-        disk_total=disk.f_blocks * disk.f_frsize,
-        inodes_free=disk.f_favail,
-        inodes_total=disk.f_files,
-        pids_available=max(0, most - tasks),
-        pids_total=most,
-    )
+    most = [int(_text(f"/proc/sys/kernel/{name}") or 0) for name in ("pid_max", "threads-max")]
+    return tasks, min(filter(None, most), default=0)
+
+
+def busy() -> int:
+    """Nanoseconds of CPU that the machine spent since it booted, from /proc/stat (hundredths of a second)."""
+    fields = _text("/proc/stat").partition("\n")[0].split()[1:]
+    ticks = [int(text) for text in fields[:8]]
+    return (sum(ticks) - sum(ticks[3:5])) * 10_000_000 if len(ticks) > 4 else 0
+
+
+def booted() -> float:
+    """When the machine booted."""
+    lines = (line.split() for line in _text("/proc/stat").splitlines())
+    return next((float(words[1]) for words in lines if words[0] == "btime"), 0.0)
+
+
+def interfaces() -> tuple[Interface, ...]:
+    """The machine's own network interfaces, without loopback and what belongs to pods."""
+    found = []
+    for line in _text("/proc/net/dev").splitlines()[2:]:
+        name, _, rest = line.strip().partition(":")
+        numbers = [int(text) for text in rest.split()]
+        if name != "lo" and not name.startswith(("veth", "cni", "docker")) and len(numbers) > 10:
+            found.append(Interface(name, numbers[0], numbers[2], numbers[8], numbers[10]))
+    return tuple(found)

@@ -25,11 +25,11 @@ from kybern.client.lease import micro
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.kubelet import machine, node_status
-from kybern.kubelet.agent import Self
+from kybern.kubelet.convert import Abilities
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node_status import Reserved, Seen
+from kybern.kubelet.sources import Self
 from kybern.kubelet.surroundings import Surroundings
-from kybern.kubelet.thresholds import crossed
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import encode, replace
 
@@ -66,8 +66,15 @@ class NodeKeeper:
     """Keeps the node's object; ``run`` belongs into the daemon's TaskGroup."""
 
     def __init__(
-        self, wishes: Wishes, here: Surroundings, client: Verbs, me: Self, problem: Callable[[], str]
+        self,
+        wishes: Wishes,
+        here: Surroundings,
+        client: Verbs,
+        me: Self,
+        problem: Callable[[], str],
+        in_use: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        self._in_use = in_use
         self._wishes = wishes
         self._here = here
         self._client = client
@@ -79,7 +86,7 @@ class NodeKeeper:
         self._last_complaint = ""
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
-        self.short: frozenset[str] = frozenset()
+        self._abilities = Abilities()
 
     @property
     def _name(self) -> str:
@@ -151,11 +158,10 @@ class NodeKeeper:
     async def _seen(self) -> Seen:
         problems = await self._problems()
         root = self._wishes.root
-        pressure = await asyncio.to_thread(machine.pressure, root)
-        self.short = crossed(pressure, self._wishes.reserved.thresholds)
         now = asyncio.get_running_loop().time()
         if now - self._images_at > _IMAGES_EVERY and not problems:
             self._images, self._images_at = await self._here.runtime.images(), now
+            self._abilities = await self._here.runtime.abilities()
         runtime = self._here.runtime
         return Seen(
             now=datetime.now(UTC).replace(microsecond=0),
@@ -165,10 +171,13 @@ class NodeKeeper:
             hostname=self._wishes.hostname,
             runtime=f"{runtime.name}://{runtime.version}",
             images=self._images,
-            short=self.short,
+            pressures=self._here.pressures.conditions,
             problems=problems,
             port=self._wishes.port,
             reserved=self._wishes.reserved,
+            abilities=self._abilities,
+            volumes=await asyncio.to_thread(self._in_use),
+            devices=self._here.devices.plugins.counts(),
         )
 
     async def _problems(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from kybern.api.core_v1 import (
     NodeAddress,
     NodeCondition,
     NodeDaemonEndpoints,
+    NodeFeatures,
     NodeRuntimeHandler,
     NodeRuntimeHandlerFeatures,
     NodeStatus,
@@ -18,9 +19,10 @@ from kybern.api.core_v1 import (
     NodeSystemInfo,
 )
 from kybern.daemon.version import VERSION
-from kybern.kubelet.convert import Image
+from kybern.kubelet.cgroups import Room
+from kybern.kubelet.convert import Abilities, Image
+from kybern.kubelet.eviction.signals import DEFAULT, limit
 from kybern.kubelet.machine import Hardware, Identity
-from kybern.kubelet.thresholds import DEFAULT, limit
 from kybern.machinery.quantity import Format, Quantity, parse
 from kybern.machinery.struct import replace
 
@@ -48,10 +50,13 @@ class Seen:
     hostname: str
     runtime: str
     images: tuple[Image, ...] = ()
-    short: frozenset[str] = frozenset()
+    pressures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     port: int = 10250
     reserved: Reserved = field(default_factory=Reserved)
+    abilities: Abilities = field(default_factory=Abilities)
+    volumes: tuple[str, ...] = ()
+    devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -69,12 +74,33 @@ def _bytes(size: int) -> str:
     return str(Quantity(size * 10**9, Format.BINARY))
 
 
+def together(hardware: Hardware, reserved: Reserved, pids: int) -> Room:
+    """What pods may have together: the capacity without what is reserved; eviction starts before it is used up."""
+    held: dict[str, Quantity] = {}
+    for amounts in reserved.amounts:
+        for name, text in amounts.items():
+            held[name] = held.get(name, Quantity(0)) + parse(text)
+    none = Quantity(0)
+    kept = held.get("pid", none).value()
+    return Room(
+        max(0, hardware.cpus * 1000 - held.get("cpu", none).milli()),
+        max(0, hardware.memory - held.get("memory", none).value()),
+        max(1, pids - kept) if kept and pids else 0,
+    )
+
+
 def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
     """What is left of the capacity for pods."""
     found = capacity(hardware, reserved.max_pods)
     thresholds = reserved.thresholds
     held: dict[str, Quantity] = {
-        "memory": Quantity(limit(thresholds.get("memory.available", "0"), hardware.memory) * 10**9),
+        "memory": Quantity(
+            (
+                limit(thresholds.get("memory.available", "0"), hardware.memory)
+                + sum(hardware.huge_pages.values())
+            )
+            * 10**9
+        ),
         "ephemeral-storage": Quantity(
             limit(thresholds.get("nodefs.available", "0"), hardware.storage) * 10**9
         ),
@@ -99,8 +125,10 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
     """The whole status. ``before`` is what the API has."""
     return replace(
         before,
-        capacity=capacity(seen.hardware, seen.reserved.max_pods),
-        allocatable=allocatable(seen.hardware, seen.reserved),
+        capacity=capacity(seen.hardware, seen.reserved.max_pods)
+        | {name: str(every) for name, (every, _well) in seen.devices.items()},
+        allocatable=allocatable(seen.hardware, seen.reserved)
+        | {name: str(well) for name, (_every, well) in seen.devices.items()},
         addresses=(
             *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
             NodeAddress(type="Hostname", address=seen.hostname),
@@ -108,9 +136,23 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
         node_info=_info(seen),
         images=tuple(_images(seen.images)),
+        volumes_in_use=seen.volumes,
         conditions=tuple(_conditions(seen, before.conditions)),
-        runtime_handlers=(NodeRuntimeHandler(name="", features=NodeRuntimeHandlerFeatures()),),
+        runtime_handlers=tuple(_handlers(seen.abilities)),
+        features=(
+            NodeFeatures(supplemental_groups_policy=seen.abilities.strict_groups)
+            if seen.abilities.strict_groups is not None
+            else None
+        ),
     )
+
+
+def _handlers(found: Abilities) -> Iterator[NodeRuntimeHandler]:
+    for handler in found.handlers:
+        features = NodeRuntimeHandlerFeatures(
+            recursive_read_only_mounts=handler.recursive_read_only, user_namespaces=handler.user_namespaces
+        )
+        yield NodeRuntimeHandler(name=handler.name, features=features)
 
 
 def _info(seen: Seen) -> NodeSystemInfo:
@@ -136,25 +178,21 @@ def _images(images: Iterable[Image]) -> Iterator[ContainerImage]:
             yield ContainerImage(names=names, size_bytes=image.size)
 
 
-def _pressure(seen: Seen, prefixes: tuple[str, ...]) -> bool:
-    return any(signal.startswith(prefixes) for signal in seen.short)
-
-
 def _conditions(seen: Seen, before: Iterable[NodeCondition]) -> Iterator[NodeCondition]:
     old = {condition.type: condition for condition in before}
     made = (
         _either(
-            "MemoryPressure", _pressure(seen, ("memory.",)),
+            "MemoryPressure", seen,
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         _either(
-            "DiskPressure", _pressure(seen, ("nodefs.", "imagefs.")),
+            "DiskPressure", seen,
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         _either(
-            "PIDPressure", _pressure(seen, ("pid.",)),
+            "PIDPressure", seen,
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
@@ -168,7 +206,8 @@ def _conditions(seen: Seen, before: Iterable[NodeCondition]) -> Iterator[NodeCon
     yield from old.values()
 
 
-def _either(kind: str, bad: bool, yes: tuple[str, str], no: tuple[str, str]) -> NodeCondition:
+def _either(kind: str, seen: Seen, yes: tuple[str, str], no: tuple[str, str]) -> NodeCondition:
+    bad = kind in seen.pressures
     reason, message = yes if bad else no
     return NodeCondition(type=kind, status="True" if bad else "False", reason=reason, message=message)
 

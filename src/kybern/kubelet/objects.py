@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kybern.api.authentication_v1 import TokenRequest
-from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount, ServiceAccountTokenProjection
+from kybern.api.core_v1 import (
+    ConfigMap,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    ServiceAccount,
+    ServiceAccountTokenProjection,
+)
+from kybern.api.node_v1 import RuntimeClass
+from kybern.api.storage_v1 import CSIDriver, VolumeAttachment
 from kybern.client import paths
 from kybern.client.verbs import Verbs
 from kybern.kubelet.volumes.plugin import CannotMount
@@ -24,6 +34,10 @@ log = logging.getLogger(__name__)
 FRESH = 20.0
 _DAY = 24 * 3600.0
 _HOUR = 3600
+
+
+class NoHandler(Exception):
+    """It is not known how a pod of that RuntimeClass runs."""
 
 
 @dataclass(slots=True)
@@ -46,10 +60,40 @@ class ApiObjects:
     async def secret(self, namespace: str, name: str) -> Secret | None:
         return await self._get(Secret, namespace, name)
 
-    async def _get[T: Object](self, kind: type[T], namespace: str, name: str) -> T | None:
+    async def handler(self, name: str) -> str:
+        """By which handler of the runtime a pod of that RuntimeClass runs; empty for none. Raises NoHandler."""
+        if not name:
+            return ""
+        try:
+            found = await self._get(RuntimeClass, "", name)
+        except CannotMount as problem:
+            raise NoHandler(f"failed to lookup RuntimeClass {name}: {problem}") from problem
+        if found is None:
+            raise NoHandler(f'runtimeclass.node.k8s.io "{name}" not found')
+        return found.handler
+
+    async def service_account(self, namespace: str, name: str) -> ServiceAccount | None:
+        return await self._get(ServiceAccount, namespace, name)
+
+    async def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        """Asked for anew each time: it is about to be bound."""
+        return await self._get(PersistentVolumeClaim, namespace, name, fresh=True)
+
+    async def persistent(self, name: str) -> PersistentVolume | None:
+        return await self._get(PersistentVolume, "", name, fresh=True)
+
+    async def csi_driver(self, name: str) -> CSIDriver | None:
+        return await self._get(CSIDriver, "", name)
+
+    async def attachment(self, name: str) -> VolumeAttachment | None:
+        return await self._get(VolumeAttachment, "", name, fresh=True)
+
+    async def _get[T: Object](
+        self, kind: type[T], namespace: str, name: str, *, fresh: bool = False
+    ) -> T | None:
         key, now = (kind, namespace, name), time.monotonic()
         kept = self._known.get(key)
-        if kept is not None and now < kept.until:
+        if kept is not None and now < kept.until and not fresh:
             found: T | None = kept.value
             return found
         if self._client is None:

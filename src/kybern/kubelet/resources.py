@@ -4,10 +4,10 @@ The numbers are upstream's (pkg/kubelet/cm, pkg/kubelet/qos): 1024 shares are on
 by which the kernel chooses a victim rises with the part of the machine's memory that a burstable pod did not ask for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.parts import is_sidecar
 from kybern.machinery.quantity import Quantity, parse
 
@@ -32,14 +32,27 @@ def amount(of: Mapping[str, str], name: str) -> Quantity:
     return parse(of[name]) if name in of else _ZERO
 
 
+def _whole(pod: Pod) -> ResourceRequirements | None:
+    """The pod's own resources (spec.resources), which win over the sum of its containers'."""
+    found = pod.spec.resources
+    return found if found is not None and (found.limits or found.requests) else None
+
+
 def qos(pod: Pod) -> str:
     """Guaranteed, Burstable or BestEffort; what the API server stored wins."""
     if pod.status.qos_class:
         return pod.status.qos_class
     asked = burdened = False
     guaranteed = True
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
-        wanted, most = requests(container), limits(container)
+    own = _whole(pod)
+    holders = (
+        [container.resources for container in (*pod.spec.init_containers, *pod.spec.containers)]
+        if own is None
+        else [own]
+    )
+    for holder in holders:
+        most = holder.limits if holder else {}
+        wanted = {**most, **(holder.requests if holder else {})}
         for name in ("cpu", "memory"):
             burdened = burdened or bool(amount(most, name))
             asked = asked or bool(amount(wanted, name))
@@ -69,38 +82,78 @@ def oom_score(pod: Pod, container: Container, memory: int) -> int:
     kind = qos(pod)
     if kind != "Burstable":
         return -997 if kind == "Guaranteed" else 1000
-    asked = amount(requests(container), "memory").value()
-    score = 1000 - 1000 * asked // memory if memory else 1000
+    share = _share_of_rest(pod)
+
+    def score(of: Container) -> int:
+        asked = amount(requests(of), "memory").value() + share
+        return 1000 - 1000 * asked // memory if memory else 1000
+
+    found = score(container)
     if is_sidecar(container):
-        lowest = [
-            1000 - 1000 * amount(requests(c), "memory").value() // memory
-            for c in pod.spec.containers
-            if memory
-        ]
-        score = min([score, *lowest])
-    return min(max(score, 3), 999)
+        found = min([found, *(score(each) for each in pod.spec.containers)])
+    return min(max(found, 3), 999)
+
+
+def _share_of_rest(pod: Pod) -> int:
+    """Bytes for each container of what the pod asks for as a whole beyond what they ask for (KEP-2837)."""
+    own = _whole(pod)
+    if own is None:
+        return 0
+    every = [*(c for c in pod.spec.init_containers if is_sidecar(c)), *pod.spec.containers]
+    whole = amount({**own.limits, **own.requests}, "memory").value()
+    rest = whole - sum(amount(requests(each), "memory").value() for each in every)
+    return max(0, rest) // len(every) if every else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a whole pod may take: requests as shares, limits only when every container has one."""
+    """What a whole pod may take: requests as shares, limits only when every container has one, or the pod itself."""
 
     milli_cpu: int
     cpu_limit: int | None
     memory_limit: int | None
 
 
-def _largest(values: Iterable[int]) -> int:
-    return max(values, default=0)
+def asked_names(pod: Pod) -> tuple[str, ...]:
+    """The resources that a pod asks for, CPU and memory first."""
+    names = {name for c in (*pod.spec.init_containers, *pod.spec.containers) for name in requests(c)}
+    own = _whole(pod)
+    if own is not None:
+        names |= {*own.limits, *own.requests}
+    names |= set(pod.spec.overhead)
+    first = ("cpu", "memory", "ephemeral-storage")
+    return (*(name for name in first if name in names), *sorted(names.difference(first)))
 
 
 def request_of(pod: Pod, name: str) -> int:
-    """What a pod asks for of a resource, in thousandths: all containers and sidecars, or the largest init container."""
-    return _summed(pod, name, requests) + amount(pod.spec.overhead, name).milli()
+    """What a pod asks for of a resource, in thousandths, with its overhead.
+
+    What it says itself, or all containers and sidecars, or the largest init container.
+    """
+    own = _whole(pod)
+    asked = {**own.limits, **own.requests} if own is not None else {}
+    found = amount(asked, name).milli() if name in asked else _summed(pod, name, requests)
+    return found + amount(pod.spec.overhead, name).milli()
 
 
-def _summed(pod: Pod, name: str, of: object) -> int:
-    pick = requests if of is requests else limits
+def limit_of(pod: Pod, name: str, *, overhead: bool = True) -> int | None:
+    """What a pod may have of a resource, in thousandths; None where something in it has no limit."""
+    own = _whole(pod)
+    if own is not None and name in own.limits:
+        found = amount(own.limits, name).milli()
+    elif all(amount(limits(c), name) for c in (*pod.spec.init_containers, *pod.spec.containers)):
+        found = _summed(pod, name, limits)
+    else:
+        return None
+    return found + (amount(pod.spec.overhead, name).milli() if overhead else 0)
+
+
+def limits_of(pod: Pod, name: str) -> int:
+    """What those containers together may have that have a limit, in thousandths; 0 where none has."""
+    return _summed(pod, name, limits)
+
+
+def _summed(pod: Pod, name: str, pick: Callable[[Container], Mapping[str, str]]) -> int:
     sidecars = sum(amount(pick(c), name).milli() for c in pod.spec.init_containers if is_sidecar(c))
     running = sum(amount(pick(c), name).milli() for c in pod.spec.containers) + sidecars
     before, peak = 0, 0
@@ -111,15 +164,22 @@ def _summed(pod: Pod, name: str, of: object) -> int:
     return max(running, peak)
 
 
-def total(pod: Pod) -> Total:
-    every = (*pod.spec.init_containers, *pod.spec.containers)
-    cpu = all(amount(limits(c), "cpu") for c in every)
-    memory = all(amount(limits(c), "memory") for c in every)
+def total(pod: Pod, *, overhead: bool = True) -> Total:
+    """``overhead`` False: without what the pod costs beside its containers."""
+    memory = limit_of(pod, "memory", overhead=overhead)
+    extra = 0 if overhead else amount(pod.spec.overhead, "cpu").milli()
     return Total(
-        milli_cpu=request_of(pod, "cpu"),
-        cpu_limit=_summed(pod, "cpu", limits) if cpu else None,
-        memory_limit=_summed(pod, "memory", limits) // 1000 if memory else None,
+        milli_cpu=request_of(pod, "cpu") - extra,
+        cpu_limit=limit_of(pod, "cpu", overhead=overhead),
+        memory_limit=memory // 1000 if memory is not None else None,
     )
+
+
+def own_limit(pod: Pod, container: Container, name: str) -> Quantity:
+    """A container's limit; one without gets the pod's own, so that the kernel holds it back at all."""
+    own = _whole(pod)
+    most = limits(container)
+    return amount(most, name) if name in most or own is None else amount(own.limits, name)
 
 
 def cgroup_of(pod: Pod, root: str = "/kubepods") -> str:

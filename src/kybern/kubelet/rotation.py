@@ -19,8 +19,6 @@ from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
 
-_EVERY = 10.0
-
 
 def surplus(files: list[Path], keep: int) -> list[Path]:
     """Which of the files set aside must go so that so many stay, the oldest first. Names sort by time. Pure."""
@@ -35,10 +33,11 @@ class Rotator:
         self._here = here
         self._most = parse(settings.log_max_size).value()
         self._files = settings.log_max_files
+        self._every = settings.log_every
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(self._every)
             await self.look()
 
     async def look(self) -> None:
@@ -46,7 +45,7 @@ class Rotator:
         for worker, _task in list(self._agent.workers.values()):
             for instance in worker.actual.instances:
                 path = Path(instance.log_path)
-                if not instance.running or not instance.log_path or _size(path) < self._most:
+                if not instance.running or not instance.log_path or not 0 <= self._most <= _size(path):
                     continue
                 try:
                     await self._rotate(path, instance.id)
@@ -56,7 +55,13 @@ class Rotator:
     async def _rotate(self, path: Path, identity: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         aside = path.with_name(f"{path.name}.{stamp}")
-        older = [found for found in path.parent.glob(f"{path.name}.*") if found.suffix != ".tmp"]
+        older = []
+        for found in path.parent.glob(f"{path.name}.*"):
+            if found.suffix == ".tmp":
+                # A kubelet that was killed left it: what it was made from is still there.
+                found.unlink(missing_ok=True)
+            else:
+                older.append(found)
         # One place is for the file itself and one for what is set aside now.
         for found in surplus(older, self._files - 2):
             found.unlink(missing_ok=True)

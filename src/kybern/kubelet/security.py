@@ -1,15 +1,24 @@
 """Who a container runs as and what it may do, from the pod's and the container's security contexts to CRI's. Pure."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from kybern._proto import cri_pb2 as pb
-from kybern.api.core_v1 import Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext
+from kybern.api.core_v1 import (
+    AppArmorProfile,
+    Container,
+    Pod,
+    PodSecurityContext,
+    SeccompProfile,
+    SecurityContext,
+)
 
 _MASKED = (
     "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
+_OLD_APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -65,11 +74,48 @@ def namespaces(pod: Pod, target: str = "") -> Any:
     )
 
 
-def _seccomp(profile: SeccompProfile | None, *, privileged: bool) -> Any:
+def app_armor(pod: Pod, container: Container) -> AppArmorProfile | None:
+    """The container's profile: its own, that of the old annotation, or the pod's."""
+    own = of_container(container).app_armor_profile
+    noted = pod.metadata.annotations.get(f"{_OLD_APP_ARMOR}{container.name}", "")
+    if own is not None or not noted:
+        return own or of_pod(pod).app_armor_profile
+    kind, _, name = noted.partition("/")
+    if kind == "localhost":
+        return AppArmorProfile(type="Localhost", localhost_profile=name)
+    return AppArmorProfile(type="RuntimeDefault" if kind == "runtime" else "Unconfined")
+
+
+def _confine(made: Any, profile: AppArmorProfile | None) -> None:
+    """Both the field and the older text, for runtimes that know only that."""
+    match profile.type if profile is not None else "":
+        case "RuntimeDefault":
+            made.apparmor.profile_type = pb.SecurityProfile.RuntimeDefault
+            made.apparmor_profile = "runtime/default"
+        case "Localhost" if profile is not None:
+            made.apparmor.profile_type = pb.SecurityProfile.Localhost
+            made.apparmor.localhost_ref = profile.localhost_profile
+            made.apparmor_profile = f"localhost/{profile.localhost_profile}"
+        case "Unconfined":
+            made.apparmor.profile_type = pb.SecurityProfile.Unconfined
+            made.apparmor_profile = "unconfined"
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Where the node keeps seccomp profiles (ROOT/seccomp), and whether a container without one gets the runtime's."""
+
+    directory: str = "/var/lib/kubelet/seccomp"
+    default: bool = False
+
+
+def _seccomp(profile: SeccompProfile | None, profiles: Profiles, *, privileged: bool) -> Any:
+    if profile is None and profiles.default:
+        profile = SeccompProfile(type="RuntimeDefault")
     if profile is None or privileged or profile.type == "Unconfined":
         return pb.SecurityProfile(profile_type=pb.SecurityProfile.Unconfined)
     if profile.type == "Localhost":
-        reference = f"/var/lib/kubelet/seccomp/{profile.localhost_profile}"
+        reference = f"{profiles.directory}/{profile.localhost_profile}"
         return pb.SecurityProfile(profile_type=pb.SecurityProfile.Localhost, localhost_ref=reference)
     return pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
 
@@ -105,9 +151,9 @@ def _selinux(made: Any, options: Any) -> None:
 
 
 def container_context(
-    pod: Pod, container: Container, image_uid: int | None, image_user: str, target: str = ""
+    pod: Pod, container: Container, image: tuple[int | None, str], target: str, profiles: Profiles
 ) -> Any:
-    """The container's LinuxContainerSecurityContext."""
+    """The container's LinuxContainerSecurityContext. ``image``: the user that the image names, by number or by name."""
     own, whole = of_container(container), of_pod(pod)
     privileged = bool(own.privileged)
     profile = own.seccomp_profile or whole.seccomp_profile
@@ -117,7 +163,7 @@ def container_context(
         readonly_rootfs=bool(own.read_only_root_filesystem),
         no_new_privs=own.allow_privilege_escalation is False,
         supplemental_groups=groups(pod),
-        seccomp=_seccomp(profile, privileged=privileged),
+        seccomp=_seccomp(profile, profiles, privileged=privileged),
         supplemental_groups_policy=pb.Strict if whole.supplemental_groups_policy == "Strict" else pb.Merge,
     )
     if own.capabilities is not None:
@@ -126,7 +172,8 @@ def container_context(
     if own.proc_mount != "Unmasked":
         made.masked_paths.extend(_MASKED)
         made.readonly_paths.extend(_READ_ONLY)
-    _identify(made, pod, container, image_uid, image_user)
+    _identify(made, pod, container, *image)
+    _confine(made, app_armor(pod, container))
     _selinux(made, own.se_linux_options or whole.se_linux_options)
     return made
 

@@ -19,9 +19,10 @@ from kybern.kubelet.access import Access
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.figures import Figures
+from kybern.kubelet.node_logs import NodeLogs
 from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Instance
-from kybern.kubelet.stats import Stats
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 from kybern.machinery.struct import encode, replace
@@ -37,21 +38,27 @@ class Server:
     """The handlers; ``application`` gives aiohttp's application."""
 
     def __init__(
-        self, agent: Agent, here: Surroundings, access: Access, checks: Mapping[str, health.Check]
+        self,
+        agent: Agent,
+        here: Surroundings,
+        access: Access,
+        checks: Mapping[str, health.Check],
+        figures: Figures,
     ) -> None:
+        self._figures = figures
         self._agent = agent
         self._here = here
         self._access = access
         self._checks = checks
-        self._stats = Stats(here)
 
     def application(self) -> web.Application:
-        app = health.application(self._checks, self._access.guard)
+        app = health.application(self._checks, self._access.guard, open_health=False, metrics_here=False)
         app.router.add_get("/pods", self._pods)
         app.router.add_get("/pods/", self._pods)
         app.router.add_get("/runningpods/", self._running)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        app.router.add_get("/stats/summary", self._summary)
+        self._figures.routes(app)
+        NodeLogs().routes(app)
         Connects(self._agent, self._here.runtime).routes(app)
         return app
 
@@ -69,9 +76,6 @@ class Server:
             for uid, (_mark, namespace, name) in found.items()
         ]
         return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
-
-    async def _summary(self, _request: web.Request) -> web.Response:
-        return _json(await self._stats.summary())
 
     # -- logs ------------------------------------------------------------------------------------------------------
 

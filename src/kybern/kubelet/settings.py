@@ -1,22 +1,10 @@
-"""What the kubelet is told: upstream's flags and its KubeletConfiguration file (v1beta1), as one frozen record.
+"""What the kubelet is told, as one frozen record; ``configuration.py`` reads it from flags and a file."""
 
-An unknown key is an error that names it (design decision 1). A flag on the command line wins over the file. Keys of
-upstream's file whose parts do not exist here (``ELSEWHERE``) are read past, so that the files of its tools work.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any
-
-import yaml
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Taint
-from kybern.daemon.flags import Values, duration
-from kybern.daemon.run import Fatal
-from kybern.kubelet.thresholds import DEFAULT, SIGNALS, limit
-
-API_VERSION = "kubelet.config.k8s.io/v1beta1"
+from kybern.kubelet.eviction.signals import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,242 +39,42 @@ class Settings:
     max_pods: int = 110
     cgroup_root: str = "/"
     cpu_cfs_quota: bool = True
+    cpu_policy: str = "none"
+    reserved_cpus: str = ""
+    pods_per_core: int = 0
+    pod_pids: int = -1
+    enforce: tuple[str, ...] = ("pods",)
     cpu_cfs_period: float = 0.1
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     system_reserved: Mapping[str, str] = field(default_factory=dict)
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: DEFAULT)
+    eviction_soft: Mapping[str, str] = field(default_factory=dict)
+    eviction_grace: Mapping[str, float] = field(default_factory=dict)
+    eviction_minimum: Mapping[str, str] = field(default_factory=dict)
+    eviction_most_grace: int = 0
+    eviction_transition: float = 300.0
+    eviction_merge: bool = False
+    eviction_every: float = 10.0
+    storage_limits: bool = True
+    stats_fresh: float = 60.0
     request_timeout: float = 120.0
     status_every: float = 10.0
     lease_seconds: int = 40
     serialize_pulls: bool = True
     log_max_size: str = "10Mi"
     log_max_files: int = 5
+    log_every: float = 10.0
     image_high: int = 85
     image_low: int = 80
     image_min_age: float = 120.0
+    image_max_age: float = 0.0
+    parallel_pulls: int = 0
+    credential_config: str = ""
+    credential_programs: str = ""
     pod_logs: str = "/var/log/pods"
     container_logs: str = "/var/log/containers"
     rotate_certificates: bool = True
     provider_id: str = ""
     fail_swap_on: bool = True
-
-
-# Where each key of the file goes; nested ones with a dot.
-KEYS: Mapping[str, str] = {
-    "staticPodPath": "static_pod_path",
-    "address": "address",
-    "port": "port",
-    "tlsCertFile": "tls_cert",
-    "tlsPrivateKeyFile": "tls_key",
-    "tlsMinVersion": "tls_minimum",
-    "rotateCertificates": "rotate_certificates",
-    "authentication.x509.clientCAFile": "client_ca",
-    "authentication.anonymous.enabled": "anonymous",
-    "authentication.webhook.enabled": "webhook_authentication",
-    "authorization.mode": "authorization",
-    "registerWithTaints": "taints",
-    "registerNode": "register_node",
-    "healthzBindAddress": "healthz_address",
-    "healthzPort": "healthz_port",
-    "clusterDNS": "cluster_dns",
-    "clusterDomain": "cluster_domain",
-    "resolvConf": "resolv_conf",
-    "maxPods": "max_pods",
-    "cgroupRoot": "cgroup_root",
-    "cpuCFSQuota": "cpu_cfs_quota",
-    "cpuCFSQuotaPeriod": "cpu_cfs_period",
-    "kubeReserved": "kube_reserved",
-    "systemReserved": "system_reserved",
-    "evictionHard": "eviction_hard",
-    "runtimeRequestTimeout": "request_timeout",
-    "nodeStatusUpdateFrequency": "status_every",
-    "nodeLeaseDurationSeconds": "lease_seconds",
-    "serializeImagePulls": "serialize_pulls",
-    "containerLogMaxSize": "log_max_size",
-    "containerLogMaxFiles": "log_max_files",
-    "imageGCHighThresholdPercent": "image_high",
-    "imageGCLowThresholdPercent": "image_low",
-    "imageMinimumGCAge": "image_min_age",
-    "containerRuntimeEndpoint": "endpoint",
-    "podLogsDir": "pod_logs",
-    "providerID": "provider_id",
-    "failSwapOn": "fail_swap_on",
-}
-FLAGS: Mapping[str, str] = {
-    "kubeconfig": "kubeconfig",
-    "bootstrap-kubeconfig": "bootstrap_kubeconfig",
-    "hostname-override": "hostname_override",
-    "node-ip": "node_ip",
-    "node-labels": "node_labels",
-    "root-dir": "root_dir",
-    "cert-dir": "cert_dir",
-    "container-runtime-endpoint": "endpoint",
-    "pod-manifest-path": "static_pod_path",
-    "register-with-taints": "taints",
-    "register-node": "register_node",
-    "address": "address",
-    "port": "port",
-    "tls-cert-file": "tls_cert",
-    "tls-private-key-file": "tls_key",
-    "tls-min-version": "tls_minimum",
-    "client-ca-file": "client_ca",
-    "anonymous-auth": "anonymous",
-    "authentication-token-webhook": "webhook_authentication",
-    "authorization-mode": "authorization",
-    "healthz-bind-address": "healthz_address",
-    "healthz-port": "healthz_port",
-    "cluster-dns": "cluster_dns",
-    "cluster-domain": "cluster_domain",
-    "resolv-conf": "resolv_conf",
-    "max-pods": "max_pods",
-    "cgroup-root": "cgroup_root",
-    "kube-reserved": "kube_reserved",
-    "system-reserved": "system_reserved",
-    "eviction-hard": "eviction_hard",
-    "runtime-request-timeout": "request_timeout",
-    "node-status-update-frequency": "status_every",
-    "rotate-certificates": "rotate_certificates",
-    "provider-id": "provider_id",
-    "fail-swap-on": "fail_swap_on",
-    "pod-logs-dir": "pod_logs",
-    "container-logs-dir": "container_logs",
-}
-# Settings of parts that do not exist here, or that are as upstream's defaults have them.
-_ELSEWHERE = """
-    syncFrequency fileCheckFrequency httpCheckFrequency staticPodURL staticPodURLHeader readOnlyPort
-    tlsCipherSuites tlsCurvePreferences serverTLSBootstrap registryPullQPS registryBurst
-    eventRecordQPS eventBurst enableDebuggingHandlers enableContentionProfiling oomScoreAdj
-    streamingConnectionIdleTimeout nodeStatusReportFrequency imageMaximumGCAge volumeStatsAggPeriod kubeletCgroups
-    systemCgroups cgroupsPerQOS cgroupDriver cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions
-    cpuManagerReconcilePeriod memoryManagerPolicy topologyManagerPolicy topologyManagerScope
-    topologyManagerPolicyOptions qosReserved hairpinMode podCIDR podPidsLimit maxOpenFiles contentType kubeAPIQPS
-    kubeAPIBurst maxParallelImagePulls evictionSoft evictionSoftGracePeriod evictionPressureTransitionPeriod
-    evictionMaxPodGracePeriod evictionMinimumReclaim mergeDefaultEvictionSettings podsPerCore
-    enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains iptablesMasqueradeBit iptablesDropBit
-    featureGates memorySwap containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy
-    systemReservedCgroup kubeReservedCgroup showHiddenMetricsForVersion enforceNodeAllocatable
-    allowedUnsafeSysctls volumePluginDir kernelMemcgNotification logging enableSystemLogHandler enableSystemLogQuery
-    shutdownGracePeriod shutdownGracePeriodCriticalPods shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory
-    enableProfilingHandler enableDebugFlagsHandler seccompDefault memoryThrottlingFactor
-    tracing localStorageCapacityIsolation imageServiceEndpoint reservedSystemCPUs imagePullCredentialsVerificationPolicy
-    preloadedImagesVerificationAllowlist userNamespaces
-    authentication.webhook.cacheTTL authorization.webhook.cacheAuthorizedTTL authorization.webhook.cacheUnauthorizedTTL
-"""
-ELSEWHERE = frozenset(_ELSEWHERE.split())
-# Keys that hold further keys of ours.
-_NESTED = frozenset(
-    key.rsplit(".", depth)[0] for key in (*KEYS, *ELSEWHERE) for depth in (1, 2) if key.count(".") >= depth
-)
-
-
-def taint(text: str) -> Taint:
-    """``KEY[=VALUE]:EFFECT``; raises ValueError."""
-    left, sign, effect = text.rpartition(":")
-    if not sign or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
-        raise ValueError(f"invalid taint spec: {text}")
-    key, _, value = left.partition("=")
-    return Taint(key=key, value=value, effect=effect)
-
-
-def thresholds(text: str) -> Mapping[str, str]:
-    """``memory.available<100Mi,...``; raises ValueError."""
-    found = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        signal, sign, value = part.partition("<")
-        if not sign or signal not in SIGNALS:
-            raise ValueError(f'"{part}" is no eviction threshold such as memory.available<100Mi')
-        limit(value, 1)
-        found[signal] = value
-    return found
-
-
-def read(values: Values) -> Settings:
-    """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
-    found: dict[str, Any] = {}
-    if values["config"]:
-        found |= _file(Path(values["config"]))
-    found |= {name: values[flag] for flag, name in FLAGS.items() if values.given(flag)}
-    settings = Settings(**found)
-    if settings.authorization not in ("AlwaysAllow", "Webhook"):
-        raise Fatal(f'authorization mode "{settings.authorization}" is none of AlwaysAllow, Webhook')
-    if settings.authorization == "Webhook" and not (settings.kubeconfig or settings.bootstrap_kubeconfig):
-        raise Fatal("authorization mode Webhook needs an API server: give --kubeconfig")
-    return settings
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "not YAML"
-        raise Fatal(f"cannot read {path}: {reason}") from problem
-    if not isinstance(content, Mapping):
-        raise Fatal(f"cannot read {path}: it holds no settings")
-    head = (content.get("apiVersion"), content.get("kind"))
-    if head != (API_VERSION, "KubeletConfiguration"):
-        raise Fatal(f"cannot use {path}: it is {head[0]} {head[1]}, not {API_VERSION} KubeletConfiguration")
-    found: dict[str, Any] = {}
-    for key, value in _flat(content, ""):
-        if key in ("apiVersion", "kind") or (key in ELSEWHERE and key not in KEYS):
-            continue
-        if key not in KEYS:
-            raise Fatal(f'cannot use {path}: unknown field "{key}"')
-        if value is not None:
-            found[KEYS[key]] = _converted(path, key, value)
-    return found
-
-
-def _flat(content: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in content.items():
-        key = f"{prefix}{name}"
-        if key in _NESTED and isinstance(value, Mapping):
-            found += _flat(value, f"{key}.")
-        elif key not in _NESTED or value is not None:
-            found.append((key, value))
-    return found
-
-
-_TYPES = {each.name: each.type for each in fields(Settings)}
-
-
-def _converted(path: Path, key: str, value: Any) -> Any:
-    name = KEYS[key]
-    try:
-        return _READ.get(name, _plain(_TYPES[name]))(value)
-    except (TypeError, ValueError, AttributeError) as problem:
-        raise Fatal(f'cannot use {path}: invalid value "{value}" for field "{key}": {problem}') from problem
-
-
-def _plain(of: Any) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if of is float:
-            return duration(str(value))
-        if of in (bool, int, str) and type(value) is not of:
-            raise ValueError(f"want {of.__name__}")
-        return value
-
-    return check
-
-
-def _taints(value: Any) -> tuple[Taint, ...]:
-    return tuple(
-        Taint(key=raw["key"], value=raw.get("value") or "", effect=raw["effect"]) for raw in value or ()
-    )
-
-
-def _limits(value: Any) -> Mapping[str, str]:
-    return thresholds(",".join(f"{signal}<{text}" for signal, text in value.items()))
-
-
-def _texts(value: Any) -> Mapping[str, str]:
-    return {str(name): str(text) for name, text in value.items()}
-
-
-_READ: Mapping[str, Callable[[Any], Any]] = {
-    "taints": _taints,
-    "eviction_hard": _limits,
-    "kube_reserved": _texts,
-    "system_reserved": _texts,
-    "cluster_dns": tuple,
-}
+    unsafe_sysctls: tuple[str, ...] = ()
+    seccomp_default: bool = False

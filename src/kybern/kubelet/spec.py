@@ -1,13 +1,15 @@
 """What the runtime is asked to make: the CRI configurations of a sandbox and of a container. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet import labels, names, resources, security
+from kybern.kubelet.devices.allocation import Equipment
 from kybern.kubelet.environment import expand
+from kybern.kubelet.sysctls import dotted
 
 _PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP, "": pb.TCP}
 _PROPAGATION = {
@@ -30,6 +32,7 @@ class Machine:
     log_root: str = "/var/log/pods"
     cpu_period: int = resources.PERIOD
     cpu_quota: bool = True
+    profiles: security.Profiles = field(default_factory=security.Profiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +70,36 @@ def sandbox_config(pod: Pod, attempt: int, resolver: names.Resolver, machine: Ma
     )
     if not pod.spec.host_network:
         config.hostname = names.kernel_hostname(pod, machine.domain, machine.node)
-    whole = resources.total(pod)
-    sysctls = {found.name: found.value for found in security.of_pod(pod).sysctls}
+    sysctls = {dotted(found.name): found.value for found in security.of_pod(pod).sysctls}
     config.linux.CopyFrom(
         pb.LinuxPodSandboxConfig(
             cgroup_parent=resources.cgroup_of(pod, machine.cgroup_root),
             security_context=security.sandbox_context(pod),
             sysctls=sysctls,
-            resources=pb.LinuxContainerResources(
-                cpu_shares=resources.shares(whole.milli_cpu),
-                memory_limit_in_bytes=whole.memory_limit or 0,
-                cpu_period=machine.cpu_period,
-                cpu_quota=resources.quota(whole.cpu_limit or 0, machine.cpu_period),
-            ),
+            resources=_of_whole(resources.total(pod, overhead=False), machine),
+            overhead=_of_overhead(pod, machine),
         )
     )
     return config
+
+
+def _of_whole(whole: resources.Total, machine: Machine) -> Any:
+    """All containers together; a sandbox that is a machine of its own is made as large."""
+    return pb.LinuxContainerResources(
+        cpu_shares=resources.shares(whole.milli_cpu),
+        memory_limit_in_bytes=whole.memory_limit or 0,
+        cpu_period=machine.cpu_period,
+        cpu_quota=resources.quota(whole.cpu_limit or 0, machine.cpu_period),
+    )
+
+
+def _of_overhead(pod: Pod, machine: Machine) -> Any:
+    """What the sandbox itself takes (RuntimeClass)."""
+    if not pod.spec.overhead:
+        return None
+    cpu = resources.amount(pod.spec.overhead, "cpu").milli()
+    memory = resources.amount(pod.spec.overhead, "memory").value()
+    return _of_whole(resources.Total(cpu, cpu, memory), machine)
 
 
 def _ports(pod: Pod) -> Iterable[Any]:
@@ -111,6 +128,8 @@ class Prepared:
     image_user: str = ""
     asked_image: str = ""
     target: str = ""
+    equipment: Equipment = field(default_factory=Equipment)
+    cpus: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -132,10 +151,15 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         linux=pb.LinuxContainerConfig(
             resources=container_resources(pod, container, machine),
             security_context=security.container_context(
-                pod, container, ready.image_uid, ready.image_user, ready.target
+                pod, container, (ready.image_uid, ready.image_user), ready.target, machine.profiles
             ),
         ),
     )
+    config.linux.resources.cpuset_cpus = ready.cpus
+    config.mounts.extend(ready.equipment.mounts)
+    config.devices.extend(ready.equipment.devices)
+    config.CDI_devices.extend(ready.equipment.named)
+    config.annotations.update(ready.equipment.annotations)
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         config.stop_signal = pb.Signal.Value(container.lifecycle.stop_signal.translate(_SIGNS))
     return config
@@ -155,9 +179,9 @@ def _mount(bind: Bind) -> Any:
 
 def container_resources(pod: Pod, container: Container, machine: Machine) -> Any:
     """Shares, quota and limits of one container."""
-    wanted, most = resources.requests(container), resources.limits(container)
-    limit = resources.amount(most, "memory").value()
-    cpu = resources.amount(most, "cpu").milli()
+    wanted = resources.requests(container)
+    limit = resources.own_limit(pod, container, "memory").value()
+    cpu = resources.own_limit(pod, container, "cpu").milli()
     made = pb.LinuxContainerResources(
         cpu_shares=resources.shares(resources.amount(wanted, "cpu").milli()),
         memory_limit_in_bytes=limit,

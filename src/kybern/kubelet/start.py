@@ -15,9 +15,11 @@ from kybern.api.core_v1 import Container, Pod, Secret, Service
 from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.devices.plugins import PluginFailure
 from kybern.kubelet.environment import Missing, Sources, environment, referred
-from kybern.kubelet.images import NoImage
+from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
+from kybern.kubelet.objects import NoHandler
 from kybern.kubelet.parts import target_of
 from kybern.kubelet.plan import Start
 from kybern.kubelet.runtime import Actual
@@ -71,8 +73,9 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         raise CannotStart("", text)
     await asyncio.to_thread(_directories, pod, here)
     try:
-        await here.runtime.run_sandbox(_config(pod, attempt, here))
-    except RuntimeFailure as problem:
+        handler = await here.objects.handler(pod.spec.runtime_class_name)
+        await here.runtime.run_sandbox(_config(pod, attempt, here), handler)
+    except (RuntimeFailure, NoHandler) as problem:
         text = f"Failed to create pod sandbox: {problem}"
         here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
         raise CannotStart("", text) from problem
@@ -160,7 +163,8 @@ class Starter:
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
             target = _target(pod, container, actual)
-        except (Missing, Refused, CannotMount, OSError) as problem:
+            equipment = await here.devices.equip(pod.metadata.uid, container.name)
+        except (Missing, Refused, CannotMount, PluginFailure, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
@@ -168,12 +172,15 @@ class Starter:
         return Prepared(
             image.id,
             action.attempt,
-            variables,
+            # What the pod says wins over what a plugin says.
+            {**equipment.variables, **variables},
             tuple(mounts),
             image.uid,
             image.username,
             container.image,
             target,
+            equipment,
+            here.cpus.of(pod.metadata.uid, container.name),
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

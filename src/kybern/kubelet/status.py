@@ -25,10 +25,15 @@ OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULE
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why the kubelet ends a pod by itself: DeadlineExceeded, Evicted, OutOfcpu ..."""
+    """Why the kubelet ends a pod by itself: DeadlineExceeded, Evicted, OutOfcpu ...
+
+    ``grace`` is how long it may take at most, in seconds; ``condition`` is set along with it.
+    """
 
     reason: str
     message: str
+    grace: int | None = None
+    condition: PodCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         computed = "Failed"
     elif before.phase in FINISHED:
         computed = before.phase
-    if situation.reasons.ending and computed in FINISHED and facts.actual.alive:
+    ends = situation.reasons.ending or situation.verdict is not None
+    if ends and computed in FINISHED and facts.actual.alive:
         # The API learns of the end when nothing runs any more: until then a replacement could clash with it.
         computed = before.phase if before.phase not in ("", "Pending") else "Running"
     ips = _ips(facts, situation, before)
@@ -190,7 +196,11 @@ def _conditions(
         yield replace(_timed(facts, condition, old.get(condition.type)), observed_generation=generation)
     for condition in made:
         yield _timed(facts, condition, old.get(condition.type))
-    yield from (condition for condition in before.conditions if condition.type not in OURS)
+    told = situation.verdict.condition if situation.verdict is not None else None
+    if told is not None:
+        yield _timed(facts, told, old.get(told.type))
+    named = told.type if told is not None else ""
+    yield from (c for c in before.conditions if c.type not in OURS and c.type != named)
 
 
 def _timed(facts: Facts, new: PodCondition, old: PodCondition | None) -> PodCondition:

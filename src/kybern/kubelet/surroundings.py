@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod, Service
+from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
+from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.fields import Place
-from kybern.kubelet.images import Images
+from kybern.kubelet.images.pull import Images
 from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
@@ -25,9 +28,19 @@ class Network:
     message: str = ""
 
 
+@dataclass(slots=True)
+class Pressures:
+    """The conditions that tell what the node is short of (MemoryPressure ...), kept up to date by eviction."""
+
+    conditions: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf."""
+    """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf.
+
+    ``rules`` is what pods may ask for.
+    """
 
     runtime: Runtime
     voice: Voice
@@ -36,6 +49,8 @@ class Surroundings:
     images: Images
     cgroups: Cgroups
     machine: Machine
+    devices: Devices
+    cpus: Pinning
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]
@@ -43,6 +58,8 @@ class Surroundings:
     cluster_dns: tuple[str, ...] = ()
     container_logs: Path = Path("/var/log/containers")
     network: Network = field(default_factory=Network)
+    pressures: Pressures = field(default_factory=Pressures)
+    rules: Room = field(default_factory=Room)
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

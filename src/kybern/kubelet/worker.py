@@ -73,6 +73,7 @@ class Worker:
         self._told = told
         self._woken = asyncio.Event()
         self._must_end = asyncio.Event()
+        self.stopped = asyncio.Event()
         self._steps = Steps(here, self.allotment)
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
@@ -98,12 +99,12 @@ class Worker:
         """The pod's source does not have it any more."""
         self.gone = True
         self.end()
-        self.wake()
 
     def end(self, verdict: Verdict | None = None) -> None:
         """The pod must end; the first verdict counts."""
         self.verdict = self.verdict or verdict
         self._must_end.set()
+        self.wake()
 
     @property
     def ending(self) -> bool:
@@ -122,6 +123,7 @@ class Worker:
                     await self._wait(pause)
             await Ending(self, self._here, self._publisher).run()
         finally:
+            self.stopped.set()
             await self.prober.close()
 
     async def wait_for_change(self, seconds: float | None = None) -> None:
@@ -158,7 +160,7 @@ class Worker:
         if await self.allotment.consider(self.wanted):
             self.pod = self.allotment.granted(self.wanted)
         await self.observe()
-        if self._finish():
+        if self._finish() or await self._refused_allocation():
             return None
         problem = await self._mount()
         if problem is not None:
@@ -177,6 +179,18 @@ class Worker:
                 return self._next(wake_after(actions))
         log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
         return _RETRY
+
+    async def _refused_allocation(self) -> bool:
+        """Take the pod's devices and CPUs before anything of it runs; a pod that cannot have them ends."""
+        if self.actual.sandboxes or self.gone:
+            return False
+        here = self._here
+        problem = await here.devices.admit(self.pod) or await here.cpus.admit(self.pod)
+        if problem:
+            text = f"Allocate failed due to {problem}, which is unexpected"
+            self._here.voice.pod(self.pod, "Warning", "UnexpectedAdmissionError", text)
+            self.end(Verdict("UnexpectedAdmissionError", f"Pod was rejected: {text}"))
+        return bool(problem)
 
     async def _resized(self) -> None:
         """At rest: a resize is over when no running container lacks anything."""
@@ -242,8 +256,7 @@ class Worker:
             else:
                 await self._here.volumes.refresh(self.pod, place)
         except Failed as failed:
-            for name, problem in failed.problems.items():
-                text = f'MountVolume.SetUp failed for volume "{name}" : {problem}'
+            for text in failed.texts:
                 self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import Node, NodeStatus
+from kybern.kubelet.cgroups import Room
 from kybern.kubelet.convert import Image
-from kybern.kubelet.machine import Hardware, Identity, Pressure, meminfo, os_release
+from kybern.kubelet.eviction.signals import DEFAULT, limit
+from kybern.kubelet.machine import Hardware, Identity, meminfo, os_release
 from kybern.kubelet.node_status import (
     Reserved,
     Seen,
@@ -18,8 +20,8 @@ from kybern.kubelet.node_status import (
     heartbeat_only,
     labels,
     status,
+    together,
 )
-from kybern.kubelet.thresholds import DEFAULT, crossed, limit
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import NOW, ago
@@ -73,7 +75,7 @@ def test_a_healthy_node_is_ready() -> None:
 
 def test_a_node_says_what_it_is_short_of() -> None:
     found = status(
-        seen(short=frozenset({"memory.available", "imagefs.available"}), problems=("no network",)),
+        seen(pressures=("DiskPressure", "MemoryPressure"), problems=("no network",)),
         NodeStatus(),
     )
 
@@ -134,25 +136,6 @@ def test_nodes_have_upstreams_labels() -> None:
     assert found["x"] == "1"
 
 
-PRESSURE = Pressure(200 * 1024**2, GIB, 20 * GIB, 100 * GIB, 50, 100, 1000, 32768)
-
-
-@pytest.mark.parametrize(
-    ("changed", "signals"),
-    [
-        ({}, set()),
-        ({"memory_available": 50 * 1024**2}, {"memory.available"}),
-        ({"disk_available": 12 * GIB}, {"imagefs.available"}),
-        ({"disk_available": 5 * GIB}, {"imagefs.available", "nodefs.available"}),
-        ({"inodes_free": 0, "inodes_total": 0}, set()),
-    ],
-)
-def test_thresholds_are_crossed(changed: dict[str, int], signals: set[str]) -> None:
-    from dataclasses import replace as with_
-
-    assert crossed(with_(PRESSURE, **changed), DEFAULT) == signals
-
-
 def test_a_threshold_is_an_amount_or_a_part() -> None:
     assert limit("100Mi", GIB) == 100 * 1024**2
     assert limit("10%", GIB) == GIB // 10
@@ -169,3 +152,17 @@ def test_foreign_conditions_of_a_node_stay() -> None:
     other = NodeCondition(type="NetworkUnavailable", status="False")
 
     assert other in status(seen(), replace(NodeStatus(), conditions=(other,))).conditions
+
+
+def test_pods_together_may_use_what_is_not_reserved() -> None:
+    reserved = Reserved(({"cpu": "100m", "memory": "1Gi"}, {"cpu": "400m", "pid": "1000"}), DEFAULT)
+
+    found = together(HARDWARE, reserved, 32768)
+
+    assert found == Room(HARDWARE.cpus * 1000 - 500, HARDWARE.memory - GIB, 31768)
+
+
+def test_huge_pages_are_no_ordinary_memory() -> None:
+    hardware = Hardware(cpus=1, memory=4 * GIB, storage=GIB, huge_pages={"hugepages-2Mi": GIB})
+
+    assert allocatable(hardware, Reserved(thresholds={}))["memory"] == "3Gi"

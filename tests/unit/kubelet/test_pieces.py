@@ -13,18 +13,18 @@ from kybern.api.core_v1 import (
     PodIP,
     PodStatus,
     Probe,
-    ResourceRequirements,
     Secret,
 )
 from kybern.kubelet.access import Asker, of_certificate, subresources
-from kybern.kubelet.admit import refuse
 from kybern.kubelet.cgroups import Cgroups
-from kybern.kubelet.collect import surplus_images, surplus_runs, surplus_sandboxes
+from kybern.kubelet.collect import surplus_runs, surplus_sandboxes
 from kybern.kubelet.convert import Image
+from kybern.kubelet.images.names import registry_of, with_tag
+from kybern.kubelet.images.registries import logins
+from kybern.kubelet.images.surplus import surplus as surplus_images
 from kybern.kubelet.probes.tally import Tally, count
 from kybern.kubelet.probes.target import NoPort, port_of
 from kybern.kubelet.publish import finished, patch_of
-from kybern.kubelet.registries import logins, registry_of, with_tag
 from kybern.kubelet.rotation import surplus
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.static import BadManifest, Manifests, mirror_of, pod_of
@@ -76,50 +76,6 @@ def test_a_certificate_names_who_asks() -> None:
 )  # fmt: skip
 def test_paths_are_subresources_of_the_node(path: str, names: tuple[str, ...]) -> None:
     assert subresources(path) == names
-
-
-ROOM = {"cpu": "1", "memory": "1Gi", "pods": "2"}
-
-
-def asking(uid: str = "u1", **requests: str) -> Any:
-    from kybern.machinery.struct import replace
-
-    found = pod(container(resources=ResourceRequirements(requests=requests)))
-    return replace(found, metadata=replace(found.metadata, uid=uid))
-
-
-def test_a_pod_that_does_not_fit_is_refused() -> None:
-    verdict = refuse(asking(cpu="600m"), [asking("u2", cpu="500m")], ROOM, {})
-
-    assert verdict is not None
-    assert verdict.reason == "OutOfcpu"
-    assert verdict.message.endswith(
-        "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000"
-    )
-    assert refuse(asking(cpu="500m"), [asking("u2", cpu="500m")], ROOM, {}) is None
-
-
-def test_the_number_of_pods_is_limited() -> None:
-    verdict = refuse(asking(), [asking("u2"), asking("u3")], ROOM, {})
-
-    assert verdict is not None
-    assert verdict.reason == "OutOfpods"
-
-
-def test_a_host_port_is_given_once() -> None:
-    taken = pod(container(ports=(ContainerPort(container_port=80, host_port=8080),)))
-
-    verdict = refuse(taken, [taken], ROOM, {})
-
-    assert verdict is not None
-    assert verdict.reason == "NodePorts"
-
-
-def test_a_node_selector_must_match() -> None:
-    wanted = pod(node_selector={"disk": "ssd"})
-
-    assert refuse(wanted, [], ROOM, {"disk": "ssd"}) is None
-    assert refuse(wanted, [], ROOM, {}) is not None
 
 
 def docker(**auths: dict[str, str]) -> Secret:

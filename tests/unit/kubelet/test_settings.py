@@ -7,8 +7,9 @@ import pytest
 from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import BadFlag
 from kybern.daemon.run import Fatal
+from kybern.kubelet.configuration import read, thresholds
 from kybern.kubelet.flags import FLAGS
-from kybern.kubelet.settings import Settings, read, thresholds
+from kybern.kubelet.settings import Settings
 
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
@@ -51,7 +52,7 @@ nodeStatusUpdateFrequency: 1m30s
 registerWithTaints: [{key: a, effect: NoSchedule}]
 systemReserved: {cpu: 1, memory: 1Gi}
 evictionHard: {nodefs.available: 5%}
-cgroupDriver: systemd
+cgroupDriver: cgroupfs
 """,
     )
 
@@ -71,7 +72,7 @@ def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
         ("maxPod: 3\n", 'unknown field "maxPod"'),
         ("authentication: {x508: {}}\n", 'unknown field "authentication.x508"'),
         ("maxPods: many\n", 'invalid value "many" for field "maxPods": want int'),
-        ("evictionHard: {foo: 1}\n", "no eviction threshold"),
+        ("evictionHard: {foo: 1}\n", "unsupported eviction signal foo"),
         ("authorization: {mode: RBAC}\n", "none of AlwaysAllow, Webhook"),
         ("[1\n", "not YAML"),
     ],
@@ -105,5 +106,74 @@ def test_thresholds_are_checked() -> None:
         "memory.available": "100Mi",
         "nodefs.available": "10%",
     }
-    with pytest.raises(ValueError, match="eviction threshold"):
+    with pytest.raises(ValueError, match="unsupported eviction signal memory"):
         thresholds("memory<1")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("--kube-reserved=gpu=1", 'cannot reserve "gpu" resource'),
+        ("--system-reserved=cpu=-1", 'resource quantity for "cpu" cannot be negative: -1'),
+        ("--enforce-node-allocatable=system-reserved", "only pods and none are supported"),
+        (
+            "--eviction-soft=memory.available<1Gi",
+            "grace period must be specified for the soft eviction threshold",
+        ),
+        ("--allowed-unsafe-sysctls=vm.swappiness", "cannot allow unsafe sysctls"),
+    ],
+)
+def test_what_cannot_be_kept_back_is_told(text: str, complaint: str) -> None:
+    with pytest.raises(Fatal, match=complaint):
+        settings("--authorization-mode=AlwaysAllow", text)
+
+
+def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    file.write_text(f"{head}mergeDefaultEvictionSettings: true\nevictionHard: {{memory.available: 1Gi}}\n")
+
+    found = settings("--authorization-mode=AlwaysAllow", f"--config={file}")
+
+    assert found.eviction_hard["memory.available"] == "1Gi"
+    assert found.eviction_hard["nodefs.available"] == "10%"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
+        (
+            "topologyManagerPolicy: restricted",
+            'field "topologyManagerPolicy" is not supported with "restricted"',
+        ),
+        ("cpuManagerPolicy: static", "the static policy requires systemreserved.cpu"),
+        ("cpuManagerPolicy: static\nreservedSystemCPUs: a-b", 'cannot reserve CPUs "a-b"'),
+        ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
+        ("shutdownGracePeriod: 30s", 'field "shutdownGracePeriod" is not supported with "30s"'),
+        ("readOnlyPort: 10255", 'field "readOnlyPort" is not supported with 10255'),
+    ],
+)
+def test_a_field_whose_part_does_not_exist_is_refused_by_name(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{text}\n")
+
+    with pytest.raises(Fatal, match=complaint):
+        settings("--authorization-mode=AlwaysAllow", f"--config={file}")
+
+
+def test_a_field_that_asks_for_nothing_may_stand(tmp_path: Path) -> None:
+    """As the file that kubeadm writes."""
+    file = tmp_path / "config.yaml"
+    lines = (
+        "cgroupDriver: cgroupfs", "cpuManagerReconcilePeriod: 0s", "memorySwap: {}", "shutdownGracePeriod: 0s",
+        "containerLogMaxSize: 1Mi", "logging: {verbosity: 0, options: {json: {infoBufferSize: '0'}}}",
+        "rotateCertificates: true",
+        "authentication: {webhook: {cacheTTL: 0s, enabled: true}}", "crashLoopBackOff: {}", "imageMaximumGCAge: 0s",
+    )  # fmt: skip
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    file.write_text(head + "\n".join(lines))
+
+    assert settings("--authorization-mode=AlwaysAllow", f"--config={file}").log_max_size == "1Mi"

@@ -8,6 +8,7 @@ ones: otherwise every restart would take all services of the node out of their e
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from kybern.api.core_v1 import Container, Pod, Probe
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.parts import containers, is_sidecar
 from kybern.kubelet.plan import Health
-from kybern.kubelet.probes import execute, grpc, http, tcp
+from kybern.kubelet.probes import execute, grpc, http, metrics, tcp
 from kybern.kubelet.probes.tally import Tally, count
 from kybern.kubelet.probes.target import Outcome, Target
 from kybern.kubelet.runtime import Actual, Instance
@@ -122,7 +123,9 @@ class Prober:
         target = Target(self._runtime, identity, found.container, found.ip, float(probe.timeout_seconds or 1))
         tally = Tally()
         while True:
+            begun = time.monotonic()
             outcome = await once(probe, target)
+            metrics.count(kind, found.pod, found.container.name, outcome.ok, time.monotonic() - begun)
             if outcome.ok is not True:
                 self._tell(found, kind, outcome)
             tally, verdict = count(tally, outcome.ok, probe)

@@ -5,7 +5,18 @@ holds that the API server may change (config maps, secrets, the pod's own fields
 time, each time all at once (``atomic.py``).
 """
 
-from kybern.kubelet.volumes import config_map, downward_api, empty_dir, host_path, image, projected, secret
+from kybern.kubelet.volumes import (
+    config_map,
+    csi,
+    downward_api,
+    empty_dir,
+    host_path,
+    image,
+    local,
+    nfs,
+    projected,
+    secret,
+)
 from kybern.kubelet.volumes.plugin import Plugin
 
 VOLUMES: tuple[Plugin, ...] = (
@@ -16,4 +27,7 @@ VOLUMES: tuple[Plugin, ...] = (
     downward_api.PLUGIN,
     projected.PLUGIN,
     image.PLUGIN,
+    local.PLUGIN,
+    nfs.PLUGIN,
+    csi.PLUGIN,
 )

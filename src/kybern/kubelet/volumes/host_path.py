@@ -18,7 +18,7 @@ _CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
 
 
 async def _set_up(site: Site) -> Path:
-    source = site.volume.host_path
+    source = site.persistent.spec.host_path if site.persistent is not None else site.volume.host_path
     assert source is not None
     path = Path(source.path)
     if source.type:

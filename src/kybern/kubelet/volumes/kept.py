@@ -10,32 +10,37 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kybern.api.core_v1 import Pod, Volume
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeSpec, Pod, Volume
 from kybern.kubelet.fields import Place
-from kybern.kubelet.volumes import VOLUMES
-from kybern.kubelet.volumes.plugin import CannotMount, Objects, Plugin, Site
+from kybern.kubelet.volumes import VOLUMES, csi
+from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
+from kybern.kubelet.volumes.plugin import CannotMount, Drivers, Objects, Plugin, Site
 from kybern.kubelet.volumes.tmpfs import unmount
 
 log = logging.getLogger(__name__)
 
 
 class Failed(Exception):
-    """Some volumes could not be set up: name of each, and why."""
+    """Some volumes could not be set up: what is told of each."""
 
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
-        self.problems = problems
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts)
+        super().__init__("; ".join(self.texts))
 
 
-def plugin_of(volume: Volume) -> Plugin | None:
-    return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field) is not None), None)
+def plugin_of(volume: Volume | PersistentVolumeSpec) -> Plugin | None:
+    """By what a volume is set up; None for a claim, and for what is not supported."""
+    return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field, None) is not None), None)
 
 
 class Kept:
     """Sets volumes up below ``root`` (upstream's --root-dir)."""
 
-    def __init__(self, root: Path, objects: Objects) -> None:
+    def __init__(self, root: Path, objects: Objects, drivers: Drivers | None = None) -> None:
         self.root = root
+        self._drivers = drivers
+        # Claims by the pod's uid whose volumes change: drivers that ask for it (requiresRepublish).
+        self._again: dict[str, set[str]] = {}
         self._objects = objects
 
     def home(self, uid: str) -> Path:
@@ -48,31 +53,67 @@ class Kept:
 
     async def refresh(self, pod: Pod, place: Place) -> None:
         """Write those again whose content may have changed. Raises Failed."""
-        changing = [v for v in pod.spec.volumes if (plugin := plugin_of(v)) is not None and plugin.changes]
+        changing = [
+            volume
+            for volume in pod.spec.volumes
+            if claim_of(pod, volume) in self._again.get(pod.metadata.uid, ())
+            or ((plugin := plugin_of(volume)) is not None and plugin.changes)
+        ]
         await self._make(pod, place, changing)
 
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
         found: dict[str, Path] = {}
-        problems: dict[str, str] = {}
+        problems: list[str] = []
         for volume in volumes:
             try:
                 found[volume.name] = await self._one(pod, place, volume)
+            except NotProcessed as problem:
+                name = volume.name
+                problems.append(
+                    f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
+                    f"failed to process volumes=[{name}]: {problem}"
+                )
             except (CannotMount, OSError, ValueError) as problem:
-                problems[volume.name] = str(problem)
+                name = (problem.volume if isinstance(problem, CannotMount) else "") or volume.name
+                problems.append(f'MountVolume.SetUp failed for volume "{name}" : {problem}')
         if problems:
             raise Failed(problems)
         return found
 
     async def _one(self, pod: Pod, place: Place, volume: Volume) -> Path:
-        plugin = plugin_of(volume)
+        persistent = await bound(self._objects, pod, volume) if claim_of(pod, volume) else None
+        plugin = plugin_of(persistent.spec if persistent is not None else volume)
         if plugin is None:
             raise CannotMount("no volume plugin matched")
-        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
-        return await plugin.set_up(Site(pod, volume, directory, self._objects, place))
+        name = persistent.metadata.name if persistent is not None else volume.name
+        if persistent is not None and await self._changes(persistent):
+            self._again.setdefault(pod.metadata.uid, set()).add(claim_of(pod, volume))
+        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / name
+        try:
+            return await plugin.set_up(
+                Site(pod, volume, directory, self._objects, place, persistent, self._drivers)
+            )
+        except CannotMount as problem:
+            problem.volume = name
+            raise
+
+    async def _changes(self, persistent: PersistentVolume) -> bool:
+        """Whether a volume's driver asks to be asked again from time to time."""
+        source = persistent.spec.csi
+        info = await self._objects.csi_driver(source.driver) if source is not None else None
+        return info is not None and bool(info.spec.requires_republish)
 
     async def remove(self, uid: str) -> None:
         """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
         home = self.home(uid)
+        self._again.pop(uid, None)
+        # Parts of a driver's volumes are bound elsewhere: those first, then the driver takes its own away.
+        of_drivers = home / "volumes" / csi.PLUGIN.name
+        for mounted in await asyncio.to_thread(_mounts_below, home):
+            if of_drivers not in mounted.parents:
+                await unmount(mounted)
+        if self._drivers is not None:
+            await self._drivers.tear_down(home)
         for mounted in await asyncio.to_thread(_mounts_below, home):
             await unmount(mounted)
         await asyncio.to_thread(_remove_tree, home)

@@ -43,6 +43,13 @@ def mount(source: str, target: Path, kind: str, options: tuple[str, ...], more: 
         _checked(_libc().mount(*again), f"remount of {target}")
 
 
+def is_mounted(target: Path) -> bool:
+    """Whether something is mounted exactly there; a bind of the same file system counts."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = (line.split(" ", 5)[4].replace("\\040", " ") for line in lines)
+    return str(target) in points
+
+
 def bind(descriptor: int, target: Path) -> None:
     """Show what a descriptor is open on at another path: no name can lead elsewhere in between."""
     mount(f"/proc/self/fd/{descriptor}", target, "none", ("bind",))

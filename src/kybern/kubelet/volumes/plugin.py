@@ -5,12 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccountTokenProjection, Volume
+from kybern.api.core_v1 import (
+    ConfigMap,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    ServiceAccountTokenProjection,
+    Volume,
+)
+from kybern.api.storage_v1 import CSIDriver, VolumeAttachment
 from kybern.kubelet.fields import Place
 
 
 class CannotMount(Exception):
-    """A volume cannot be set up now; the message is shown in an event, and it is tried again."""
+    """A volume cannot be set up now; the message is shown in an event, and it is tried again.
+
+    ``volume`` is the name by which it is told, where that is not its name in the pod.
+    """
+
+    volume = ""
 
 
 class Objects(Protocol):
@@ -19,6 +33,14 @@ class Objects(Protocol):
     async def config_map(self, namespace: str, name: str) -> ConfigMap | None: ...
 
     async def secret(self, namespace: str, name: str) -> Secret | None: ...
+
+    async def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None: ...
+
+    async def persistent(self, name: str) -> PersistentVolume | None: ...
+
+    async def csi_driver(self, name: str) -> CSIDriver | None: ...
+
+    async def attachment(self, name: str) -> VolumeAttachment | None: ...
 
     async def token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str: ...
 
@@ -32,6 +54,19 @@ class Site:
     directory: Path
     objects: Objects
     place: Place
+    persistent: PersistentVolume | None = None
+    drivers: "Drivers | None" = None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the pod may only read it."""
+        claim = self.volume.persistent_volume_claim
+        return bool(claim is not None and claim.read_only)
+
+    @property
+    def fs_group_policy(self) -> str:
+        context = self.pod.spec.security_context
+        return context.fs_group_change_policy if context is not None else ""
 
     @property
     def fs_group(self) -> int | None:
@@ -39,9 +74,17 @@ class Site:
         return context.fs_group if context is not None else None
 
 
+class Drivers(Protocol):
+    """The node's storage drivers."""
+
+    async def set_up(self, site: Site) -> Path: ...
+
+    async def tear_down(self, home: Path) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A kind of volume. ``field`` names it in a Volume, ``name`` is upstream's directory for it.
+    """A kind of volume. ``field`` names it in a Volume or a persistent one, ``name`` is upstream's directory for it.
 
     ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
     ``tear_down`` runs before its directory is removed.

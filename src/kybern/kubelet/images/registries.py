@@ -2,15 +2,13 @@
 
 import base64
 import binascii
-import fnmatch
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.api.core_v1 import Secret
-
-_HUB = "index.docker.io"
+from kybern.kubelet.images.names import matches, registry_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +21,11 @@ class Login:
     identity_token: str = field(default="", repr=False)
 
 
-def with_tag(image: str) -> str:
-    """The image with its tag: latest where it names none."""
-    last = image.rsplit("/", 1)[-1]
-    return image if "@" in last or ":" in last else f"{image}:latest"
-
-
-def registry_of(image: str) -> str:
-    """The host of an image, and its path: what credentials are matched with."""
-    first, slash, rest = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return f"{first}/{rest}"
-    return f"{_HUB}/{image if slash else f'library/{image}'}"
-
-
 def logins(secrets: tuple[Secret, ...], image: str) -> tuple[Login, ...]:
     """All that fit, the longest match first."""
     wanted = registry_of(image)
-    found = [login for secret in secrets for login in _of_secret(secret) if _matches(login.server, wanted)]
+    found = [login for secret in secrets for login in _of_secret(secret) if matches(login.server, wanted)]
     return tuple(sorted(found, key=lambda login: len(login.server), reverse=True))
-
-
-def _matches(server: str, wanted: str) -> bool:
-    plain = server.removeprefix("https://").removeprefix("http://").rstrip("/")
-    plain = plain.removesuffix("/v1").removesuffix("/v2")
-    if plain == "docker.io":
-        plain = _HUB
-    host, _, path = plain.partition("/")
-    its_host, _, its_path = wanted.partition("/")
-    return fnmatch.fnmatch(its_host, host) and its_path.startswith(path)
 
 
 def _of_secret(secret: Secret) -> Iterator[Login]:

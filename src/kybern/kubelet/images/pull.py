@@ -6,6 +6,7 @@ until then the container says ImagePullBackOff.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from kybern.api.core_v1 import Container, Pod, Secret
 from kybern.kubelet.backoff import Delay, longer, remaining
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import Runtime, RuntimeFailure
-from kybern.kubelet.registries import logins, with_tag
+from kybern.kubelet.images.names import InvalidName, checked, with_tag
+from kybern.kubelet.images.providers import Providers
+from kybern.kubelet.images.registries import Login, logins
+from kybern.kubelet.settings import Settings
 from kybern.kubelet.voice import Voice
 
 log = logging.getLogger(__name__)
@@ -30,13 +34,20 @@ class NoImage(Exception):
         self.reason = reason
 
 
+def most_at_once(settings: Settings) -> int | None:
+    """How many images are pulled at the same time; None is any number."""
+    return 1 if settings.serialize_pulls else settings.parallel_pulls or None
+
+
 class Images:
     """The images of the node, for all pods."""
 
-    def __init__(self, runtime: Runtime, voice: Voice, *, serial: bool = True) -> None:
+    def __init__(self, runtime: Runtime, voice: Voice, providers: Providers, at_once: int | None = 1) -> None:
+        """``at_once`` is how many pulls may go on at the same time; None is any number."""
         self._runtime = runtime
         self._voice = voice
-        self._turn = asyncio.Semaphore(1 if serial else 8)
+        self._providers = providers
+        self._turn = asyncio.Semaphore(at_once) if at_once is not None else contextlib.nullcontext()
         self._delays: dict[tuple[str, str], Delay] = {}
         self._why: dict[tuple[str, str], str] = {}
 
@@ -44,7 +55,7 @@ class Images:
         self, pod: Pod, container: Container, secrets: tuple[Secret, ...], sandbox_config: Any
     ) -> Image:
         """The image that a container asks for; raises NoImage."""
-        name = with_tag(container.image)
+        name = self._name(pod, container)
         try:
             present = await self._runtime.image(name)
         except RuntimeFailure as problem:
@@ -62,6 +73,14 @@ class Images:
             raise NoImage("ErrImageNeverPull", message)
         return await self._pulled(pod, container, secrets, sandbox_config)
 
+    def _name(self, pod: Pod, container: Container) -> str:
+        try:
+            return checked(container.image)
+        except InvalidName as problem:
+            message = f'Failed to apply default image tag "{container.image}": {problem}'
+            self._voice.container(pod, container, "Warning", "InspectFailed", message)
+            raise NoImage("InvalidImageName", message) from problem
+
     async def _pulled(
         self, pod: Pod, container: Container, secrets: tuple[Secret, ...], sandbox_config: Any
     ) -> Image:
@@ -76,7 +95,9 @@ class Images:
         try:
             async with self._turn:
                 begun = time.monotonic()
-                found = await self._pull(with_tag(container.image), secrets, sandbox_config)
+                name = with_tag(container.image)
+                known = (*logins(secrets, name), *await self._providers.logins(pod, name))
+                found = await self._pull(name, known, sandbox_config)
         except RuntimeFailure as problem:
             self._delays[key] = longer(delay, datetime.now(UTC))
             self._why[key] = f"ErrImagePull: {problem}"
@@ -93,15 +114,13 @@ class Images:
         self._voice.container(pod, container, "Normal", "Pulled", text)
         return found
 
-    async def _pull(self, name: str, secrets: tuple[Secret, ...], sandbox_config: Any) -> Image:
+    async def _pull(self, name: str, known: tuple[Login, ...], sandbox_config: Any) -> Image:
         """Pull with each login that fits, or with none."""
+        # No address: the runtime would take it for a URL, and what was matched may be a pattern or have a path.
         auths: list[Any] = [
-            pb.AuthConfig(
-                username=login.username, password=login.password, identity_token=login.identity_token,
-                server_address=login.server,
-            )
-            for login in logins(secrets, name)
-        ]  # fmt: skip
+            pb.AuthConfig(username=one.username, password=one.password, identity_token=one.identity_token)
+            for one in known
+        ]
         last: RuntimeFailure | None = None
         for auth in auths or [None]:
             try:

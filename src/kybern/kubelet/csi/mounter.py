@@ -1,0 +1,173 @@
+"""Staging and publishing volumes, and taking them back.
+
+What holds: a volume is staged once a node, before it is published to the first pod, and unstaged after the last; its record
+is on disk before a driver is asked, so that a kubelet which was killed takes back all that it asked for. What is published
+already is not asked for again, so running pods need no driver when the kubelet starts again.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from kybern.api.core_v1 import ServiceAccountTokenProjection
+from kybern.api.storage_v1 import CSIDriver
+from kybern.kubelet.csi import names, wanted
+from kybern.kubelet.csi.driver import STAGES, Driver, Use
+from kybern.kubelet.csi.names import Record
+from kybern.kubelet.csi.wanted import Wanted
+from kybern.kubelet.volumes import kernel
+from kybern.kubelet.volumes.ownership import own_tree
+from kybern.kubelet.volumes.plugin import CannotMount, Site
+
+_HOUR = 3600
+
+
+class Mounter:
+    """``root`` is --root-dir, ``node`` this node's name. Drivers come by ``registry``."""
+
+    def __init__(self, root: Path, node: str) -> None:
+        self._root = root
+        self._node = node
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+        self.drivers: dict[str, Driver] = {}
+
+    def _driver(self, name: str) -> Driver:
+        found = self.drivers.get(name)
+        if found is None:
+            raise CannotMount(
+                "kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
+                f"driver name {name} not found in the list of registered CSI drivers"
+            )
+        return found
+
+    def _turn(self, driver: str, handle: str) -> asyncio.Lock:
+        return self._turns.setdefault((driver, handle), asyncio.Lock())
+
+    async def set_up(self, site: Site) -> Path:
+        """Have a volume at the pod's directory; raises CannotMount."""
+        found = (
+            wanted.of_persistent(site.persistent, read_only=site.read_only)
+            if site.persistent is not None
+            else wanted.of_inline(site.pod, site.volume)
+        )
+        info = await site.objects.csi_driver(found.driver)
+        where = site.directory / "mount"
+        again = info is not None and bool(info.spec.requires_republish)
+        if not again and await asyncio.to_thread(_is_published, site.directory, where):
+            return where
+        wanted.check_mode(found, info)
+        async with self._turn(found.driver, found.handle):
+            await self._publish(site, found, info, where)
+        return where
+
+    async def _publish(self, site: Site, found: Wanted, info: CSIDriver | None, where: Path) -> None:
+        driver = self._driver(found.driver)
+        abilities = await driver.abilities()
+        attachment, published = await self._attached(site, found, info)
+        record = Record(found.driver, found.handle, found.name, self._node, found.persistent, attachment)
+        await asyncio.to_thread(names.write, site.directory, record)
+        capable = wanted.capability(found, abilities, site.fs_group)
+        staged: Path | None = None
+        if found.persistent and STAGES in abilities:
+            secrets = await _secret(site, found.stage_secret)
+            use = Use(found.handle, capable, found.read_only, published, dict(found.attributes), secrets)
+            staged = await self._stage(driver, record, use)
+        context = wanted.context(found, info, site.pod, await _tokens(site, info))
+        secrets = await _secret(site, found.publish_secret)
+        use = Use(found.handle, capable, found.read_only, published, context, secrets)
+        await driver.publish(use, where, staged)
+        if site.fs_group is not None and wanted.gives_group(found, info, abilities):
+            await asyncio.to_thread(own_tree, where, site.fs_group, site.fs_group_policy)
+
+    async def _attached(
+        self, site: Site, found: Wanted, info: CSIDriver | None
+    ) -> tuple[str, dict[str, str]]:
+        """The attachment's name and what its controller says; empty for a driver without attachments."""
+        if not wanted.needs_attachment(found, info):
+            return "", {}
+        name = names.attachment_name(found.handle, found.driver, self._node)
+        attachment = await site.objects.attachment(name)
+        if attachment is None or not attachment.status.attached:
+            error = attachment.status.attach_error if attachment is not None else None
+            why = f": {error.message}" if error is not None else ""
+            raise CannotMount(f"volume {found.handle} is not attached to node {self._node} yet{why}")
+        return name, dict(attachment.status.attachment_metadata)
+
+    async def _stage(self, driver: Driver, record: Record, use: Use) -> Path:
+        directory = names.staging(self._root, record.driver, record.handle)
+        where = directory / "globalmount"
+        await asyncio.to_thread(where.mkdir, 0o750, parents=True, exist_ok=True)
+        await asyncio.to_thread(names.write, directory, record)
+        await driver.stage(use, where)
+        return where
+
+    async def tear_down(self, home: Path) -> None:
+        """Take back all volumes of a pod; raises CannotMount when a driver cannot, or is not there."""
+        for directory, record in await asyncio.to_thread(lambda: list(names.of_pod(home))):
+            async with self._turn(record.driver, record.handle):
+                await self._driver(record.driver).unpublish(record.handle, directory / "mount")
+                await asyncio.to_thread(_forget, directory)
+                await self._unstage(record)
+
+    async def _unstage(self, record: Record) -> None:
+        """Once no pod uses it."""
+        directory = names.staging(self._root, record.driver, record.handle)
+        if not record.persistent or await asyncio.to_thread(names.read, directory) is None:
+            return
+        if await asyncio.to_thread(self._used, record):
+            return
+        await self._driver(record.driver).unstage(record.handle, directory / "globalmount")
+        await asyncio.to_thread(_forget, directory)
+
+    def _used(self, record: Record) -> bool:
+        key = (record.driver, record.handle)
+        return any((each.driver, each.handle) == key for each in names.of_pods(self._root))
+
+    async def tidy(self) -> None:
+        """Unstage what a kubelet that was killed left behind; raises CannotMount."""
+        for _directory, record in await asyncio.to_thread(lambda: list(names.staged(self._root))):
+            if record.driver in self.drivers:
+                async with self._turn(record.driver, record.handle):
+                    await self._unstage(record)
+
+    def in_use(self) -> tuple[str, ...]:
+        """Attached volumes that pods use, or that are staged still, as the node's status names them. Blocking."""
+        return tuple(sorted(set(self._in_use())))
+
+    def _in_use(self) -> Iterator[str]:
+        every = (*names.of_pods(self._root), *(record for _directory, record in names.staged(self._root)))
+        yield from (names.unique_name(each.driver, each.handle) for each in every if each.attachment)
+
+
+def _is_published(directory: Path, where: Path) -> bool:
+    return names.read(directory) is not None and kernel.is_mounted(where)
+
+
+def _forget(directory: Path) -> None:
+    kernel.unmount(directory / "mount")
+    names.forget(directory)
+
+
+async def _secret(site: Site, reference: tuple[str, str]) -> dict[str, str]:
+    namespace, name = reference
+    if not name:
+        return {}
+    found = await site.objects.secret(namespace, name)
+    if found is None:
+        raise CannotMount(
+            f'fetching NodePublishSecretRef {namespace}/{name} failed: secrets "{name}" not found'
+        )
+    return wanted.plain(found)
+
+
+async def _tokens(site: Site, info: CSIDriver | None) -> dict[str, str]:
+    asked = info.spec.token_requests if info is not None else ()
+    return {
+        one.audience: await site.objects.token(
+            site.pod,
+            ServiceAccountTokenProjection(
+                audience=one.audience, expiration_seconds=one.expiration_seconds or _HOUR
+            ),
+        )
+        for one in asked
+    }

@@ -1,0 +1,155 @@
+"""The programs that know devices: they register at ROOT/device-plugins/kubelet.sock, then are asked at their own sockets.
+
+What holds: the sockets there go when the kubelet starts, which is how plugins notice and register again; a plugin whose
+stream ended has no device that is well; after five minutes without it its resource is not told of any more.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from kybern._proto import deviceplugin_pb2 as pb
+from kybern._proto import deviceplugin_pb2_grpc as rpc
+
+log = logging.getLogger(__name__)
+
+_VERSION = "v1beta1"
+_PATIENCE = 60.0
+_KEPT = 300.0
+
+
+class PluginFailure(Exception):
+    """A plugin did not do what it was asked; the message is its own."""
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One resource. ``gone_at``: since when its plugin is not there (seconds of a clock that does not step)."""
+
+    endpoint: Path
+    needs_start: bool = False
+    all: frozenset[str] = frozenset()
+    well: frozenset[str] = frozenset()
+    gone_at: float | None = None
+
+
+@contextlib.asynccontextmanager
+async def _stub(endpoint: Path) -> AsyncIterator[Any]:
+    options = [("grpc.default_authority", "localhost")]
+    async with grpc.aio.insecure_channel(f"unix://{endpoint}", options=options) as channel:
+        try:
+            yield rpc.DevicePluginStub(channel)
+        except grpc.aio.AioRpcError as problem:
+            spoken = "".join(part.capitalize() for part in problem.code().name.split("_"))
+            raise PluginFailure(f"rpc error: code = {spoken} desc = {problem.details()}") from problem
+
+
+class Plugins:
+    """``run`` belongs into the daemon's TaskGroup."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._tasks: asyncio.TaskGroup | None = None
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self.known: dict[str, Plugin] = {}
+        self.listening = False
+
+    async def run(self) -> None:
+        await asyncio.to_thread(self._clear)
+        server = grpc.aio.server()
+        rpc.add_RegistrationServicer_to_server(self, server)
+        try:
+            server.add_insecure_port(f"unix://{self._directory}/kubelet.sock")
+        except RuntimeError as problem:
+            # A path that is too long for a socket, say: the node runs all pods but those that want devices.
+            log.warning("cannot listen for device plugins: %s", problem)
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await server.start()
+                self.listening = True
+                await asyncio.Event().wait()
+        finally:
+            await server.stop(None)
+
+    def _clear(self) -> None:
+        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for path in self._directory.iterdir():
+            if path.is_socket():
+                path.unlink()
+
+    async def Register(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the call
+        """A plugin says that it is there."""
+        name = request.resource_name
+        if request.version != _VERSION:
+            asked = f'requested API version "{request.version}" is not supported by kubelet.'
+            text = f'{asked} Supported version is "{_VERSION}"'
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        if "/" not in name or name.startswith(("requests.", "kubernetes.io/")) or "/" in request.endpoint:
+            text = f'the ResourceName "{name}" is invalid'
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        old = self._following.pop(name, None)
+        if old is not None:
+            old.cancel()
+        before = self.known.get(name)
+        plugin = Plugin(self._directory / request.endpoint, request.options.pre_start_required)
+        if before is not None:
+            plugin.all = before.all
+        self.known[name] = plugin
+        assert self._tasks is not None
+        self._following[name] = self._tasks.create_task(self._follow(name, plugin))
+        log.info("Registered the plugin of device %s", name)
+        return pb.Empty()
+
+    async def _follow(self, name: str, plugin: Plugin) -> None:
+        """Hear of devices for as long as the plugin is there."""
+        try:
+            async with _stub(plugin.endpoint) as stub:
+                async for told in stub.ListAndWatch(pb.Empty()):
+                    plugin.all = frozenset(device.ID for device in told.devices)
+                    plugin.well = frozenset(
+                        device.ID for device in told.devices if device.health == "Healthy"
+                    )
+        except PluginFailure as problem:
+            log.warning("the plugin of device %s is gone: %s", name, problem)
+        plugin.well, plugin.gone_at = frozenset(), time.monotonic()
+
+    def well(self) -> Mapping[str, frozenset[str]]:
+        """Healthy devices, by resource."""
+        return {name: plugin.well for name, plugin in self.known.items()}
+
+    def counts(self) -> Mapping[str, tuple[int, int]]:
+        """How many there are of each resource, and how many of them can be used."""
+        now = time.monotonic()
+        return {
+            name: (len(plugin.all), len(plugin.well))
+            for name, plugin in self.known.items()
+            if plugin.gone_at is None or now - plugin.gone_at < _KEPT
+        }
+
+    async def allocate(self, resource: str, devices: tuple[str, ...]) -> bytes:
+        """What a container needs to use these devices: a ContainerAllocateResponse. Raises PluginFailure."""
+        wanted = pb.ContainerAllocateRequest(devices_ids=devices)
+        async with _stub(self.known[resource].endpoint) as stub:
+            answer = await stub.Allocate(pb.AllocateRequest(container_requests=[wanted]), timeout=_PATIENCE)
+        if not answer.container_responses:
+            raise PluginFailure("no containers return in allocation response")
+        return bytes(answer.container_responses[0].SerializeToString())
+
+    async def before_start(self, resource: str, devices: tuple[str, ...]) -> None:
+        """Tell the plugin that a container starts, if it wants to know. Raises PluginFailure."""
+        plugin = self.known.get(resource)
+        if plugin is not None and plugin.needs_start:
+            async with _stub(plugin.endpoint) as stub:
+                await stub.PreStartContainer(
+                    pb.PreStartContainerRequest(devices_ids=devices), timeout=_PATIENCE
+                )

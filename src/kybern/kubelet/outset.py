@@ -1,0 +1,61 @@
+"""What the kubelet finds out, and whether it can begin at all, before its parts are made."""
+
+import ipaddress
+import logging
+from pathlib import Path
+
+from kybern.daemon.run import Fatal
+from kybern.kubelet import machine
+from kybern.kubelet.configuration import reserved_cpus
+from kybern.kubelet.cpus import ledger
+from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cri import Runtime
+from kybern.kubelet.machine import Hardware
+from kybern.kubelet.names import Resolver, read_resolv_conf
+from kybern.kubelet.node import own_addresses
+from kybern.kubelet.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def addresses(settings: Settings) -> tuple[str, ...]:
+    """The node's own; raises Fatal for one that is none."""
+    for text in settings.node_ip:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError as problem:
+            raise Fatal(f'--node-ip "{text}" is no IP address') from problem
+    return settings.node_ip or own_addresses()
+
+
+def resolver(path: str) -> Resolver:
+    if not path:
+        return Resolver()
+    try:
+        return read_resolv_conf(Path(path).read_text())
+    except OSError as problem:
+        log.warning("cannot read %s: %s", path, problem.strerror)
+        return Resolver()
+
+
+def max_pods(settings: Settings, cpus: int) -> int:
+    by_core = settings.pods_per_core * cpus
+    return min(by_core, settings.max_pods) if by_core else settings.max_pods
+
+
+def hardware(settings: Settings, root: Path) -> Hardware:
+    """What the machine has; raises Fatal when it swaps and must not."""
+    root.mkdir(mode=0o750, parents=True, exist_ok=True)
+    found = machine.hardware(root)
+    if found.swap and settings.fail_swap_on:
+        raise Fatal(
+            "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
+        )
+    return found
+
+
+def pinning(settings: Settings, root: Path, runtime: Runtime) -> Pinning:
+    places = machine.cpu_places() if settings.cpu_policy == "static" else {}
+    named = ledger.parse(settings.reserved_cpus)
+    reserved = named or ledger.reserve(places, min(reserved_cpus(settings), len(places)))
+    return Pinning(root / "cpus.json", places, reserved, runtime)

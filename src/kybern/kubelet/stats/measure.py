@@ -1,0 +1,210 @@
+"""Measuring what is in use: of the runtime, of the kernel, and of the trees that pods fill.
+
+What holds: one question to the runtime for all pods; trees are walked in a thread, and each at most once in ``FRESH``
+seconds (upstream's volumeStatsAggPeriod); a rate of CPU is taken between two measurements that are a second or more apart.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kybern._proto import cri_pb2 as pb
+from kybern.api.core_v1 import Pod, Volume
+from kybern.kubelet import labels, machine
+from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.resources import cgroup_of
+from kybern.kubelet.spec import log_directory
+from kybern.kubelet.stats import trees
+from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse
+from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.volumes.kept import plugin_of
+
+FRESH = 60.0
+_APART = 1.0
+_NANO = 1e9
+
+
+class Measure:
+    """``pods`` are those of the node; ``fresh`` is how old the size of a tree may be, in seconds."""
+
+    def __init__(self, here: Surroundings, pods: Callable[[], Iterable[Pod]], fresh: float = FRESH) -> None:
+        self._here = here
+        self._pods = pods
+        self._fresh = fresh
+        self._trees: dict[Path, Disk] = {}
+        self._samples: dict[str, tuple[float, int, int | None]] = {}
+        self._image_directory: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """A path on the node's own disk."""
+        return self._here.volumes.root
+
+    async def take(self) -> NodeUse:
+        """Measure everything; raises RuntimeFailure, OSError."""
+        answer = await self._here.runtime.call("ListPodSandboxStats", pb.ListPodSandboxStatsRequest())
+        images = await self._images()
+        pods = {pod.metadata.uid: pod for pod in self._pods()}
+        found = await asyncio.to_thread(self._all, answer.stats, pods, images)
+        self._forget(found)
+        return found
+
+    async def _images(self) -> Disk:
+        try:
+            answer = await self._here.runtime.call_images("ImageFsInfo", pb.ImageFsInfoRequest())
+        except RuntimeFailure:
+            return Disk(time.time())
+        if not answer.image_filesystems:
+            return Disk(time.time())
+        found = answer.image_filesystems[0]
+        directory = Path(found.fs_id.mountpoint)
+        self._image_directory = directory if await asyncio.to_thread(directory.exists) else None
+        return Disk(found.timestamp / _NANO, found.used_bytes.value, found.inodes_used.value)
+
+    def _all(self, stats: Iterable[Any], pods: Mapping[str, Pod], images: Disk) -> NodeUse:
+        root = self._here.volumes.root
+        where = self._image_directory or root
+        memory, now = machine.memory(), time.time()
+        processes, most = machine.processes()
+        below = self._here.cgroups.memory(self._here.machine.cgroup_root)
+        return NodeUse(
+            name=self._here.machine.node,
+            time=now,
+            booted=machine.booted(),
+            cpu=self._rated("", Cpu(now, machine.busy())),
+            memory=memory,
+            memory_capacity=memory.working_set + (memory.available or 0),
+            fs=trees.file_system(root),
+            image_fs=trees.file_system(where),
+            images=images,
+            dedicated_image_fs=where.stat().st_dev != root.stat().st_dev,
+            processes=processes,
+            most_processes=most,
+            pods_memory=below,
+            interfaces=machine.interfaces(),
+            pods=tuple(self._pod(found, pods.get(found.attributes.metadata.uid)) for found in stats),
+        )
+
+    def _pod(self, found: Any, pod: Pod | None) -> PodUse:
+        meta, linux = found.attributes.metadata, found.linux
+        volumes = {v.name: self._volume(pod, v) for v in pod.spec.volumes if _measured(v)} if pod else {}
+        return PodUse(
+            uid=meta.uid,
+            name=meta.name,
+            namespace=meta.namespace,
+            started=_started(pod),
+            cgroup=cgroup_of(pod, self._here.machine.cgroup_root) if pod else "",
+            cpu=self._cpu(found.attributes.id, linux.cpu),
+            memory=_memory(linux.memory),
+            interfaces=tuple(_interfaces(linux.network)),
+            processes=linux.process.process_count.value,
+            containers=tuple(self._container(one, pod) for one in linux.containers),
+            volumes=volumes,
+            local=frozenset(v.name for v in pod.spec.volumes if _local(v)) if pod else frozenset(),
+            claims=_claims(pod) if pod else {},
+            other=self._tree(self._here.volumes.home(meta.uid) / "etc-hosts"),
+        )
+
+    def _container(self, found: Any, pod: Pod | None) -> ContainerUse:
+        name = found.attributes.labels.get(labels.CONTAINER_NAME, "")
+        layer = found.writable_layer
+        directory = Path(log_directory(pod, self._here.machine.log_root), name) if pod else None
+        return ContainerUse(
+            name=name,
+            id=found.attributes.id,
+            started=_started_of(pod, found.attributes.id),
+            cpu=self._cpu(found.attributes.id, found.cpu),
+            memory=_memory(found.memory),
+            rootfs=Disk(layer.timestamp / _NANO, layer.used_bytes.value, layer.inodes_used.value),
+            logs=trees.tree(directory) if directory else Disk(),
+            image=found.attributes.annotations.get("io.kubernetes.cri.image-name", ""),
+        )
+
+    def _volume(self, pod: Pod, volume: Volume) -> Disk:
+        plugin = plugin_of(volume)
+        assert plugin is not None
+        directory = self._here.volumes.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
+        if not _local(volume) and directory.is_mount():
+            return trees.mounted(directory)
+        return self._tree(directory)
+
+    def _tree(self, root: Path) -> Disk:
+        known = self._trees.get(root)
+        if known is None or time.time() - known.time >= self._fresh:
+            known = self._trees[root] = trees.tree(root)
+        return known
+
+    def _cpu(self, key: str, found: Any) -> Cpu | None:
+        if not found.timestamp:
+            return None
+        return self._rated(key, Cpu(found.timestamp / _NANO, found.usage_core_nano_seconds.value))
+
+    def _rated(self, key: str, now: Cpu) -> Cpu:
+        """With the rate since the sample before; a counter that began anew has none yet."""
+        before = self._samples.get(key)
+        if before is not None and now.time - before[0] < _APART:
+            return Cpu(now.time, now.total, before[2])
+        rate = None
+        if before is not None and now.total >= before[1]:
+            rate = int((now.total - before[1]) / (now.time - before[0]))
+        self._samples[key] = (now.time, now.total, rate)
+        return Cpu(now.time, now.total, rate)
+
+    def _forget(self, found: NodeUse) -> None:
+        """What is not there any more is not kept."""
+        old = found.time - 10 * max(self._fresh, _APART)
+        self._samples = {key: value for key, value in self._samples.items() if value[0] > old}
+        self._trees = {key: value for key, value in self._trees.items() if value.time > old}
+
+
+def _measured(volume: Volume) -> bool:
+    plugin = plugin_of(volume)
+    return plugin is not None and volume.host_path is None and volume.image is None
+
+
+def _local(volume: Volume) -> bool:
+    """Whether it is on the node's own disk."""
+    disk = volume.empty_dir is not None and volume.empty_dir.medium != "Memory"
+    return disk or volume.config_map is not None or volume.downward_api is not None
+
+
+def _claims(pod: Pod) -> dict[str, str]:
+    return {
+        volume.name: volume.persistent_volume_claim.claim_name
+        for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None
+    }
+
+
+def _started(pod: Pod | None) -> float:
+    return pod.status.start_time.timestamp() if pod is not None and pod.status.start_time else 0.0
+
+
+def _started_of(pod: Pod | None, identity: str) -> float:
+    """When a container started, as the pod's status has it."""
+    if pod is None:
+        return 0.0
+    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        running = status.state.running if status.state is not None else None
+        if status.container_id.endswith(identity) and running is not None and running.started_at:
+            return running.started_at.timestamp()
+    return 0.0
+
+
+def _memory(found: Any) -> Memory | None:
+    if not found.timestamp:
+        return None
+    return Memory(
+        found.timestamp / _NANO, found.usage_bytes.value, found.working_set_bytes.value, found.rss_bytes.value,
+        found.page_faults.value, found.major_page_faults.value, found.available_bytes.value or None,
+    )  # fmt: skip
+
+
+def _interfaces(found: Any) -> Iterable[Interface]:
+    for one in (found.default_interface, *found.interfaces):
+        if one.name:
+            yield Interface(
+                one.name, one.rx_bytes.value, one.rx_errors.value, one.tx_bytes.value, one.tx_errors.value
+            )

@@ -1,0 +1,144 @@
+"""What is in use, as frozen facts: bytes, inodes, nanoseconds of CPU; times are seconds since 1970."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """``rate`` is billionths of a CPU (nanocores) of late; None until there are two samples."""
+
+    time: float
+    total: int
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """``available``: what is left to a limit, where there is one."""
+
+    time: float
+    usage: int
+    working_set: int
+    rss: int = 0
+    faults: int = 0
+    major_faults: int = 0
+    available: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What is used of a file system: by one thing, or by all."""
+
+    time: float = 0.0
+    used: int = 0
+    inodes: int = 0
+
+    def __add__(self, other: "Disk") -> "Disk":
+        return Disk(max(self.time, other.time), self.used + other.used, self.inodes + other.inodes)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A whole file system. ``kept`` is what is free, but for root only."""
+
+    time: float
+    available: int
+    capacity: int
+    inodes_free: int
+    inodes: int
+    kept: int = 0
+
+    @property
+    def used(self) -> int:
+        return self.capacity - self.available - self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface of a pod."""
+
+    name: str
+    received: int
+    received_errors: int
+    sent: int
+    sent_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    """One running container. ``rootfs`` is its writable layer."""
+
+    name: str
+    id: str
+    started: float
+    cpu: Cpu | None
+    memory: Memory | None
+    rootfs: Disk = Disk()
+    logs: Disk = Disk()
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodUse:
+    """One pod. ``volumes`` by name; those in ``local`` are on the node's disk and count as ephemeral storage.
+
+    ``other`` is what the kubelet itself keeps for the pod (its hosts file and the like).
+    """
+
+    uid: str
+    name: str
+    namespace: str
+    started: float = 0.0
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    interfaces: tuple[Interface, ...] = ()
+    processes: int = 0
+    containers: tuple[ContainerUse, ...] = ()
+    volumes: Mapping[str, Disk] = field(default_factory=dict)
+    local: frozenset[str] = frozenset()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    other: Disk = Disk()
+    cgroup: str = ""
+
+    def disk(self, *, rootfs: bool = True, logs: bool = True, volumes: bool = True) -> Disk:
+        """Together, of these kinds."""
+        parts = [c.rootfs for c in self.containers if rootfs] + [c.logs for c in self.containers if logs]
+        parts += [disk for name, disk in self.volumes.items() if volumes and name in self.local]
+        return total(parts)
+
+    @property
+    def ephemeral(self) -> Disk:
+        """All that counts against a limit of ephemeral storage."""
+        return self.disk() + self.other
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUse:
+    """The whole node. ``images`` is what images and writable layers use of ``image_fs``."""
+
+    name: str
+    time: float
+    booted: float
+    cpu: Cpu
+    memory: Memory
+    memory_capacity: int
+    fs: FileSystem
+    image_fs: FileSystem
+    images: Disk
+    dedicated_image_fs: bool
+    processes: int
+    most_processes: int
+    pods_memory: Memory | None = None
+    interfaces: tuple[Interface, ...] = ()
+    pods: tuple[PodUse, ...] = ()
+
+    def pod(self, uid: str) -> PodUse | None:
+        return next((found for found in self.pods if found.uid == uid), None)
+
+
+def total(parts: Iterable[Disk]) -> Disk:
+    found = Disk()
+    for part in parts:
+        found += part
+    return found

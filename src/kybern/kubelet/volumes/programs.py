@@ -1,0 +1,40 @@
+"""Mounts that need the mount program: file systems with a helper of their own (mount.nfs)."""
+
+import asyncio
+from pathlib import Path
+
+from kybern.kubelet.volumes.plugin import CannotMount
+
+_PATIENCE = 120.0
+
+
+async def mount(kind: str, source: str, target: Path, options: tuple[str, ...]) -> None:
+    """Run ``mount``; raises CannotMount in upstream's words (k8s.io/mount-utils)."""
+    chosen = ("-o", ",".join(options)) if options else ()
+    arguments = ("-t", kind, *chosen, source, str(target))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "mount", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    except OSError as problem:
+        raise CannotMount(_told(str(problem), arguments, "")) from problem
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            output, _none = await process.communicate()
+    except TimeoutError as problem:
+        raise CannotMount(_told(f"no answer in {_PATIENCE:.0f} s", arguments, "")) from problem
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise CannotMount(
+            _told(f"exit status {process.returncode}", arguments, output.decode(errors="replace"))
+        )
+
+
+def _told(problem: str, arguments: tuple[str, ...], output: str) -> str:
+    shown = " ".join(arguments)
+    return (
+        f"mount failed: {problem}\nMounting command: mount\nMounting arguments: {shown}\nOutput: {output}\n"
+    )

@@ -1,0 +1,156 @@
+"""What the kubelet's own port answers, and to whom."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kybern.api.authentication_v1 import TokenReview
+from kybern.api.authorization_v1 import SubjectAccessReview
+from tests.protocol.containerd_bed import KINDS, SLEEP, Api, Bed, clean, one_node, running
+from tests.simulation.api import Resource
+
+pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
+
+INSECURE = ssl._create_unverified_context()
+
+
+class Reviewing(Api):
+    """Knows one token, and which subresources of the node its owner may read."""
+
+    def __init__(self, *may: str) -> None:
+        super().__init__(*KINDS, TokenReview, SubjectAccessReview)
+        self.may = may
+        self.asked: list[str] = []
+
+    def _post(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Any) -> Any:
+        if resource.kind == "TokenReview":
+            known = body["spec"]["token"] == "good"
+            return body | {"status": {"authenticated": known, "user": {"username": "scraper"}}}
+        if resource.kind == "SubjectAccessReview":
+            name = body["spec"]["resourceAttributes"]["subresource"]
+            self.asked.append(name)
+            return body | {"status": {"allowed": name in self.may}}
+        return super()._post(resource, key, sub, body)
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._base = f"https://127.0.0.1:{port}"
+
+    async def get(self, path: str, token: str = "") -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self._session.get(f"{self._base}{path}", ssl=INSECURE, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    async def json(self, path: str) -> Any:
+        async with self._session.get(f"{self._base}{path}", ssl=INSECURE) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as found:
+        yield found
+
+
+async def test_what_is_used_is_told(bed: Bed, unused_tcp_port: int, session: aiohttp.ClientSession) -> None:
+    client = Client(session, unused_tcp_port)
+    async with one_node(bed, port=unused_tcp_port) as node:
+        probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+        await node.add(
+            "busy",
+            {"name": "c", "command": ["sh", "-c", "dd if=/dev/zero of=/v/x bs=1M count=2; while true; do :; done"],
+             "volumeMounts": [{"name": "v", "mountPath": "/v"}], "readinessProbe": probe,
+             "resources": {"limits": {"cpu": "200m"}}},
+            volumes=[{"name": "v", "emptyDir": {}}],
+        )  # fmt: skip
+        await node.until("busy", running)
+        await client.json("/stats/summary")
+        await asyncio.sleep(1.5)
+
+        found = await client.json("/stats/summary")
+        _status, resource = await client.get("/metrics/resource")
+        _status, cadvisor = await client.get("/metrics/cadvisor")
+        _status, probes = await client.get("/metrics/probes")
+
+    assert found["node"]["nodeName"] == "n1"
+    (pod,) = found["pods"]
+    (container,) = pod["containers"]
+    assert 50_000_000 < container["cpu"]["usageNanoCores"] < 400_000_000
+    assert container["memory"]["workingSetBytes"] > 0
+    assert container["startTime"] > "2026"
+    assert pod["volume"][0]["usedBytes"] >= 2 * 1024 * 1024
+    assert found["node"]["runtime"]["imageFs"]["capacityBytes"] > 0
+    labels = 'container="c",namespace="default",pod="busy"'
+    assert f"container_cpu_usage_seconds_total{{{labels}}}" in resource
+    assert f"container_memory_working_set_bytes{{{labels}}}" in resource
+    assert "resource_scrape_error 0" in resource
+    assert 'container_network_receive_bytes_total{container=""' in cadvisor
+    assert 'probe_type="Readiness"' in probes
+    assert 'result="successful"' in probes
+    await clean(bed)
+
+
+async def test_pods_and_configuration_are_told(
+    bed: Bed, unused_tcp_port: int, session: aiohttp.ClientSession
+) -> None:
+    client = Client(session, unused_tcp_port)
+    async with one_node(bed, port=unused_tcp_port) as node:
+        await node.add("idle", {"name": "c", "command": SLEEP})
+        await node.until("idle", running)
+
+        _status, own = await client.get("/metrics")
+        configz = await client.json("/configz")
+        pods = await client.json("/pods")
+
+    assert "kubelet_running_pods 1.0" in own
+    assert configz["kubeletconfig"]["containerRuntimeEndpoint"] == bed.endpoint
+    assert pods["items"][0]["status"]["phase"] == "Running"
+    await clean(bed)
+
+
+async def test_every_path_asks_for_its_own_right(
+    bed: Bed, unused_tcp_port: int, session: aiohttp.ClientSession
+) -> None:
+    client = Client(session, unused_tcp_port)
+    api = Reviewing("metrics", "configz", "stats")
+    guarded: dict[str, Any] = {"authorization": "Webhook", "anonymous": False, "port": unused_tcp_port}
+    async with one_node(bed, api, **guarded):
+        for _try in range(100):
+            try:
+                await client.get("/healthz")
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)
+            else:
+                break
+        nobody = await client.get("/metrics")
+        stranger = await client.get("/metrics", "bad")
+        allowed = {
+            path: (await client.get(path, "good"))[0]
+            for path in (
+                "/metrics",
+                "/metrics/resource",
+                "/stats/summary",
+                "/configz",
+                "/pods",
+                "/healthz",
+                "/logs/",
+            )
+        }
+        refused = await client.get("/pods", "good")
+
+    assert nobody == (401, "Unauthorized")
+    assert stranger == (401, "Unauthorized")
+    assert allowed == {
+        "/metrics": 200, "/metrics/resource": 200, "/stats/summary": 200, "/configz": 200,
+        "/pods": 403, "/healthz": 403, "/logs/": 403,
+    }  # fmt: skip
+    assert refused[1] == ("Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])")
+    assert {"metrics", "stats", "configz", "pods", "proxy", "healthz", "log"} == set(api.asked)
+    await clean(bed)

@@ -1,0 +1,81 @@
+"""Which devices go to which containers, and what is kept of it."""
+
+from pathlib import Path
+
+import pytest
+
+from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet.devices.allocation import Devices, _read, _write
+from kybern.kubelet.devices.ledger import Given, Unavailable, give
+from kybern.kubelet.devices.plugins import Plugin
+from kybern.machinery.struct import replace
+from tests.unit.kubelet.making import container, pod
+
+NAME = "example.com/knob"
+WELL = {NAME: frozenset({"a", "b", "c"})}
+
+
+def asking(name: str, count: int, **more: str) -> Container:
+    return container(name, resources=ResourceRequirements(limits={NAME: str(count)}), **more)
+
+
+def devices(of: Pod, *given: Given) -> dict[str, tuple[str, ...]]:
+    return {one.container: one.devices for one in give(of, WELL, given)}
+
+
+def test_every_container_gets_its_own() -> None:
+    assert devices(pod(asking("x", 1), asking("y", 2))) == {"x": ("a",), "y": ("b", "c")}
+
+
+def test_what_others_have_is_not_given() -> None:
+    assert devices(pod(asking("x", 1)), Given("other", "z", NAME, ("a", "b"))) == {"x": ("c",)}
+
+
+def test_too_few_are_told_by_number() -> None:
+    with pytest.raises(Unavailable, match=r"unavailable for example.com/knob. Requested: 2, Available: 1"):
+        devices(pod(asking("x", 2)), Given("other", "z", NAME, ("a", "b")))
+
+
+def test_an_ended_init_container_hands_its_devices_on_but_a_sidecar_keeps_them() -> None:
+    first, side = asking("i", 2), asking("s", 1, restart_policy="Always")
+
+    assert devices(pod(asking("x", 1), asking("y", 1), init_containers=(first,))) == {
+        "i": ("a", "b"), "x": ("a",), "y": ("b",),
+    }  # fmt: skip
+    assert devices(pod(asking("x", 1), init_containers=(first, side))) == {
+        "i": ("a", "b"), "s": ("a",), "x": ("b",),
+    }  # fmt: skip
+    assert devices(pod(asking("x", 2), init_containers=(side,))) == {"s": ("a",), "x": ("b", "c")}
+
+
+def test_resources_without_a_plugin_are_not_ours() -> None:
+    assert devices(pod(container(resources=ResourceRequirements(limits={"example.com/other": "1"})))) == {}
+
+
+def test_what_is_given_is_read_again(tmp_path: Path) -> None:
+    given = (Given("u1", "c", NAME, ("a",), b"\x00\xff"),)
+
+    _write(tmp_path / "devices.json", given)
+
+    assert _read(tmp_path / "devices.json") == given
+    (tmp_path / "devices.json").write_text("{")
+    assert _read(tmp_path / "devices.json") == ()
+
+
+async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
+    found = Devices(tmp_path)
+    found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
+    greedy = pod(asking("x", 2))
+    modest = replace(greedy, spec=replace(greedy.spec, containers=(asking("x", 1),)))
+
+    assert "Requested: 2, Available: 1" in await found.admit(greedy)
+    assert (await found.admit(modest)).startswith("rpc error: code = Unavailable")
+    assert found.holders() == frozenset()
+
+
+def test_a_plugin_that_is_gone_for_long_is_not_told_of(tmp_path: Path) -> None:
+    plugins = Devices(tmp_path).plugins
+    plugins.known["there"] = Plugin(tmp_path, all=frozenset({"a", "b"}), well=frozenset({"a"}))
+    plugins.known["long"] = Plugin(tmp_path, all=frozenset({"a"}), gone_at=-1000.0)
+
+    assert plugins.counts() == {"there": (2, 1)}
