@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.iptables import Iptables
 from kybern.proxy.model import Endpoint, ServicePort
-from kybern.proxy.rules import Settings, Tables, render
+from kybern.proxy.rules import Settings
+from kybern.proxy.ruleset import Ruleset
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -114,16 +116,21 @@ def ask(where: str, url: str, port: int = 80) -> str:
 
 
 class InNode:
-    """Applies tables inside the node's namespace, with iptables of the machine."""
+    """Applies rules inside the node's namespace, with iptables of the machine."""
 
     def __init__(self) -> None:
         self.kernel = Iptables()
+        self.rules = Ruleset(SETTINGS)
 
-    def apply(self, tables: Tables) -> int:
-        return self._inside(self.kernel.apply(tables))
+    def apply(self, port: ServicePort) -> int:
+        self.rules.put((port.namespace, port.service), [port])
+        return self._inside(self.kernel.apply(self.rules))
 
     def is_intact(self) -> bool:
-        return bool(self._inside(self.kernel.is_intact()))
+        return bool(self._inside(self.kernel.is_intact(self.rules)))
+
+    def forget_stale(self, port: ServicePort) -> None:
+        self._inside(Conntrack().forget_stale([port]))
 
     def remove(self) -> None:
         self._inside(self.kernel.remove())
@@ -143,19 +150,19 @@ class InNode:
 @pytest.mark.usefixtures("network")
 def test_services_answer_from_outside_from_the_node_and_from_pods() -> None:
     node = InNode()
-    node.apply(render((WEB,), SETTINGS))
+    node.apply(WEB)
 
     assert {ask(NODE, "10.96.0.10").split(" ")[0] for _ in range(12)} == {"10.244.1.2", "10.244.1.3"}
     assert ask(CLIENT, "192.0.2.1", 30080).split(" ")[1] == "10.244.1.1", "masqueraded"
     assert ask(POD, "10.96.0.10").startswith("10.244.1."), "a pod reaches the service, itself included"
 
-    node.apply(render((replace(WEB, external_local=True),), SETTINGS))
+    node.apply(replace(WEB, external_local=True))
     assert ask(CLIENT, "192.0.2.1", 30080).split(" ")[1] == "192.0.2.2", "the caller's address is kept"
 
-    node.apply(render((replace(WEB, affinity=60),), SETTINGS))
+    node.apply(replace(WEB, affinity=60))
     assert len({ask(NODE, "10.96.0.10") for _ in range(6)}) == 1, "a client keeps its endpoint"
 
-    node.apply(render((replace(WEB, endpoints=()),), SETTINGS))
+    node.apply(replace(WEB, endpoints=()))
     assert ask(NODE, "10.96.0.10") == ""
 
     node.remove()
@@ -167,17 +174,17 @@ def test_services_answer_from_outside_from_the_node_and_from_pods() -> None:
 
 @pytest.mark.usefixtures("network")
 def test_a_second_time_and_a_new_daemon_change_what_differs_only() -> None:
-    node, wanted = InNode(), render((WEB,), SETTINGS)
+    node = InNode()
 
-    assert node.apply(wanted) > 0
-    assert node.apply(wanted) == 0
+    assert node.apply(WEB) > 0
+    assert node.apply(WEB) == 0
     assert node.is_intact()
 
     sh(f"ip netns exec {NODE} iptables -t nat -F PREROUTING")
     assert not node.is_intact(), "somebody removed our jump"
 
     again = InNode()
-    again.apply(render((replace(WEB, service="other", cluster_ip="10.96.0.11"),), SETTINGS))
+    again.apply(replace(WEB, service="other", cluster_ip="10.96.0.11"))
     left = subprocess.run(
         ["ip", "netns", "exec", NODE, "iptables-save", "-t", "nat"],
         check=True,
@@ -187,3 +194,66 @@ def test_a_second_time_and_a_new_daemon_change_what_differs_only() -> None:
     ).stdout
     assert "default/web" not in left, "a new daemon removes what an old one left"
     assert left.count("-j KUBE-SERVICES") == 2, "each jump is there once"
+
+
+UDP = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 8080))
+print("ready", flush=True)
+while True:
+    _, caller = server.recvfrom(100)
+    server.sendto(sys.argv[1].encode(), caller)
+"""
+ASK = """
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(2)
+client.connect(("10.96.0.20", 80))
+for line in sys.stdin:
+    client.send(b"?")
+    try:
+        print(client.recv(100).decode(), flush=True)
+    except TimeoutError:
+        print("nobody", flush=True)
+"""
+
+
+@pytest.mark.usefixtures("network")
+def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves() -> None:
+    first, second = WEB.endpoints
+    dns = replace(
+        WEB, service="names", protocol="UDP", cluster_ip="10.96.0.20", node_port=0, endpoints=(first,)
+    )
+    node = InNode()
+    node.apply(dns)
+    with ExitStack() as undo:
+
+        def program(where: str, code: str, *arguments: str) -> "subprocess.Popen[str]":
+            command = ["ip", "netns", "exec", where, sys.executable, "-c", code, *arguments]
+            found = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            undo.enter_context(found)
+            undo.callback(found.kill)
+            return found
+
+        for name, address in ((POD, first.ip), (OTHER, second.ip)):
+            server = program(name, UDP, address)
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+        client = program(NODE, ASK)
+
+        def answered() -> str:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write("\n")
+            client.stdin.flush()
+            return client.stdout.readline().strip()
+
+        before = answered()
+        gone = replace(dns, endpoints=(replace(first, ready=False, serving=False), second))
+        node.apply(gone)
+        kept = answered()
+        node.forget_stale(gone)
+        after = answered()
+
+    assert (before, kept, after) == (first.ip, first.ip, second.ip)

@@ -4,17 +4,23 @@ import asyncio
 import socket
 import sys
 
-from kybern.api.core_v1 import Service
+from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client import kubeconfig
+from kybern.client.events import Recorder
 from kybern.client.rest import Client
 from kybern.daemon import health, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.proxy.config import Config, read
+from kybern.proxy.conntrack import Conntrack
+from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.iptables import CannotApply, Iptables
 from kybern.proxy.rules import Settings
-from kybern.proxy.sync import State, Syncer, follow
+from kybern.proxy.ruleset import Ruleset
+from kybern.proxy.state import State
+from kybern.proxy.sync import Syncer, follow
+from kybern.proxy.topology import Place
 
 FLAGS = (
     Flags("kube-proxy", "Makes the services of the cluster reachable from this node.")
@@ -58,25 +64,34 @@ async def _clean_up() -> None:
 
 async def _proxy(values: Values) -> None:
     config = read(values, socket.gethostname().lower())
-    state = State()
-    settings = Settings(config.cluster_cidr, config.node_port_addresses, config.masquerade_all)
-    syncer = Syncer(
-        state, Iptables(), settings, config.node, config.sync_period, config.min_sync_period, ready
-    )
-    async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
-        tasks.create_task(follow(client, Service, state.services, state))
-        tasks.create_task(follow(client, EndpointSlice, state.slices, state))
+    state = State(Place(config.node))
+    rules = Ruleset(Settings(config.cluster_cidr, config.node_port_addresses, config.masquerade_all))
+    async with (
+        Client(kubeconfig.load(config.kubeconfig)) as client,
+        Recorder(client, "kube-proxy", config.node) as events,
+        asyncio.TaskGroup() as tasks,
+    ):
+        asked = HealthPorts(config.node, events.emit, lambda: not _is_late(syncer, config))
+        syncer = Syncer(
+            state, Iptables(), rules, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
+        )
+        tasks.create_task(follow(client, Service, state))
+        tasks.create_task(follow(client, EndpointSlice, state))
+        tasks.create_task(follow(client, Node, state, f"metadata.name={config.node}"))
         tasks.create_task(syncer.run())
         for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
             host, port = _split(address)
             tasks.create_task(health.serve(host, port, {"sync": lambda: _check(syncer, config)}, None))
 
 
-def _check(syncer: Syncer, config: Config) -> None:
-    """Healthy while changes reach the kernel within two periods, as upstream's proxier health."""
+def _is_late(syncer: Syncer, config: Config) -> bool:
+    """Whether changes wait for more than two periods to reach the kernel, as upstream's proxier health."""
     waiting = syncer.state.changed.is_set() or not syncer.healthy
-    late = asyncio.get_running_loop().time() - syncer.healthy > 2 * config.sync_period
-    if waiting and late:
+    return waiting and asyncio.get_running_loop().time() - syncer.healthy > 2 * config.sync_period
+
+
+def _check(syncer: Syncer, config: Config) -> None:
+    if _is_late(syncer, config):
         raise Fatal("the rules could not be brought up to date")
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
 
-from kybern.proxy.restore import changes, missing_jumps, our_chains, removal
-from kybern.proxy.rules import Chains, Tables
+from kybern.proxy.restore import everything, missing_jumps, our_chains, removal, touched
+from kybern.proxy.ruleset import Ruleset
 
 TIMEOUT = 30.0  # seconds for one run of a program; --wait below gives up on the lock earlier
+PER_LINE = 0.01  # seconds more for each line it reads: iptables takes minutes for the chains of thousands of services
 LOG = logging.getLogger(__name__)
 
 
@@ -22,6 +22,7 @@ async def run(*command: str, stdin: str = "") -> str:
     A program reads ``stdin`` from memory, not from a pipe: one that ends without reading it would break the pipe, and what
     it said would be lost with that.
     """
+    patience = TIMEOUT + PER_LINE * stdin.count("\n")
     with os.fdopen(os.memfd_create(command[0]), "w+b") as text:
         text.write(stdin.encode())
         text.seek(0)
@@ -32,10 +33,10 @@ async def run(*command: str, stdin: str = "") -> str:
             stderr=asyncio.subprocess.PIPE,
         )
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(patience):
             out, err = await process.communicate()
     except TimeoutError as error:
-        raise CannotApply(f"cannot run {command[0]}: no answer within {TIMEOUT:.0f} s") from error
+        raise CannotApply(f"cannot run {command[0]}: no answer within {patience:.0f} s") from error
     finally:
         if process.returncode is None:
             process.kill()
@@ -49,36 +50,31 @@ async def run(*command: str, stdin: str = "") -> str:
 class Iptables:
     """What is in the kernel, brought to what is wanted with one iptables-restore a change.
 
-    What was written last is remembered, so that a change sends only the chains that differ. ``forget`` makes the next call
-    look at the kernel again: at the start, after a failure, and now and then, because others may have flushed our chains.
+    A change sends only the chains that were touched. ``forget`` makes the next call look at the kernel again and write all:
+    at the start, after a failure, and now and then, because others may have flushed our chains.
     """
 
     def __init__(self) -> None:
-        self._applied: Mapping[str, Chains] | None = None
-        self._present: dict[str, set[str]] = {}
+        self.is_known = False
 
     def forget(self) -> None:
-        self._applied = None
+        self.is_known = False
 
-    async def apply(self, wanted: Tables) -> int:
+    async def apply(self, rules: Ruleset) -> int:
         """Make the kernel's chains as wanted; gives the number of lines sent. Raises CannotApply."""
-        saved = None
-        if self._applied is None:
-            saved = await run("iptables-save")
-            self._present = our_chains(saved)
-        text = changes(wanted, self._applied, self._present, saved)
+        chains, known = rules.take(), self.is_known
+        text = touched(rules, chains) if known else everything(rules, await run("iptables-save"))
+        self.is_known = False
         if text:
-            self._applied, before = None, self._applied
             await run("iptables-restore", "--wait=10", "--noflush", stdin=text)
-            LOG.debug("sent %d lines to iptables-restore (first time: %s)", text.count("\n"), before is None)
-        self._applied = wanted.by_name()
-        self._present = {table: set(chains) for table, chains in wanted.by_name().items()}
+        self.is_known = True
+        LOG.debug("sent %d lines to iptables-restore (all chains: %s)", text.count("\n"), not known)
         return text.count("\n")
 
-    async def is_intact(self) -> bool:
+    async def is_intact(self, rules: Ruleset) -> bool:
         """Whether our chains and jumps are all still there. Looks at names only: who edits our chains must expect it."""
         saved = await run("iptables-save")
-        return self._applied is None or (our_chains(saved) == self._present and not missing_jumps(saved))
+        return our_chains(saved) == rules.names() and not missing_jumps(saved)
 
     async def remove(self) -> None:
         """Take all our chains and jumps out again (``kube-proxy --cleanup``)."""

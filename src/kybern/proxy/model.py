@@ -12,6 +12,7 @@ from kybern.api.core_v1 import Service
 from kybern.api.core_v1 import ServicePort as PortSpec
 from kybern.api.discovery_v1 import Endpoint as SliceEndpoint
 from kybern.api.discovery_v1 import EndpointSlice
+from kybern.proxy.topology import Place, hints
 
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
@@ -21,7 +22,7 @@ DEFAULT_AFFINITY_SECONDS = 10800
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One address that answers. ``local`` says that it is on this node."""
+    """One address that answers. ``local`` says that it is on this node; ``near``, that its hints let this node use it."""
 
     ip: str
     port: int
@@ -29,6 +30,7 @@ class Endpoint:
     ready: bool = True
     serving: bool = True
     terminating: bool = False
+    near: bool = True
 
     @property
     def address(self) -> str:
@@ -37,7 +39,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of one service. ``affinity`` is the ClientIP time-out in seconds, 0 without affinity."""
+    """One port of one service. ``affinity`` is the ClientIP time-out in seconds, 0 without affinity.
+
+    ``health_check_port`` is where outside load balancers ask whether this node has endpoints of the service; 0 for none.
+    """
 
     namespace: str
     service: str
@@ -52,6 +57,7 @@ class ServicePort:
     affinity: int = 0
     external_local: bool = False
     internal_local: bool = False
+    health_check_port: int = 0
     endpoints: tuple[Endpoint, ...] = ()
 
     @property
@@ -71,22 +77,17 @@ def usable(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     return ready or tuple(one for one in found if one.serving and one.terminating)
 
 
-def service_ports(
-    services: Iterable[Service], slices: Iterable[EndpointSlice], node: str
-) -> tuple[ServicePort, ...]:
-    """Every port to be served, sorted by name so that the same state always gives the same rules."""
-    by_service: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for part in slices:
-        owner = part.metadata.labels.get(SERVICE_NAME, "")
-        if owner and part.address_type == "IPv4":
-            by_service.setdefault((part.metadata.namespace, owner), []).append(part)
-    found = [
-        _port(service, port, by_service.get((service.metadata.namespace, service.metadata.name), ()), node)
-        for service in services
-        if is_ours(service)
-        for port in service.spec.ports
-    ]
-    return tuple(sorted(found, key=lambda one: (one.namespace, one.service, one.name, one.protocol)))
+def preferred(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Those usable from anywhere that hints let this node use. Where no ready one is left, hints do not count."""
+    return tuple(one for one in usable(endpoints) if one.near or not one.ready)
+
+
+def service_ports(service: Service, slices: Iterable[EndpointSlice], place: Place) -> tuple[ServicePort, ...]:
+    """Every port of a service that is served, with the endpoints of its slices."""
+    if not is_ours(service):
+        return ()
+    ours = [part for part in slices if part.address_type == "IPv4"]
+    return tuple(_port(service, port, ours, place) for port in service.spec.ports)
 
 
 def is_ours(service: Service) -> bool:
@@ -96,7 +97,7 @@ def is_ours(service: Service) -> bool:
     return OTHER_PROXY not in labels and HEADLESS not in labels
 
 
-def _port(service: Service, port: PortSpec, slices: Iterable[EndpointSlice], node: str) -> ServicePort:
+def _port(service: Service, port: PortSpec, slices: Iterable[EndpointSlice], place: Place) -> ServicePort:
     spec = service.spec
     external = spec.type in ("NodePort", "LoadBalancer")
     ingress = service.status.load_balancer.ingress if service.status.load_balancer else ()
@@ -115,7 +116,8 @@ def _port(service: Service, port: PortSpec, slices: Iterable[EndpointSlice], nod
         affinity=_affinity(service),
         external_local=spec.external_traffic_policy == "Local",
         internal_local=spec.internal_traffic_policy == "Local",
-        endpoints=tuple(sorted(set(_endpoints(slices, port, node)))),
+        health_check_port=_health_check_port(service),
+        endpoints=tuple(sorted(set(_endpoints(slices, port, place)))),
     )
 
 
@@ -127,29 +129,45 @@ def _affinity(service: Service) -> int:
     return seconds or DEFAULT_AFFINITY_SECONDS
 
 
-def _endpoints(slices: Iterable[EndpointSlice], port: PortSpec, node: str) -> Iterator[Endpoint]:
-    for part in slices:
-        number = next(
-            (
-                one.port
-                for one in part.ports
-                if one.name == port.name and (one.protocol or "TCP") == (port.protocol or "TCP")
-            ),
-            None,
-        )
-        if number:
-            yield from (_endpoint(one, number, node) for one in part.endpoints if one.addresses)
+def _health_check_port(service: Service) -> int:
+    spec = service.spec
+    asked = spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+    return (spec.health_check_node_port or 0) if asked else 0
 
 
-def _endpoint(one: SliceEndpoint, port: int, node: str) -> Endpoint:
-    known = one.conditions
-    ready = known is None or known.ready is None or known.ready
-    serving = ready if known is None or known.serving is None else known.serving
+def _endpoints(slices: Iterable[EndpointSlice], port: PortSpec, place: Place) -> Iterator[Endpoint]:
+    found = [(one, number) for part in slices if (number := _number(part, port)) for one in part.endpoints]
+    is_near = hints([one for one, _ in found if _is_ready(one)], place)
+    for one, number in found:
+        if one.addresses:
+            yield _endpoint(one, number, place, near=is_near(one))
+
+
+def _number(part: EndpointSlice, port: PortSpec) -> int:
+    """Where the endpoints of a slice listen for a port of the service; 0 when they do not."""
+    protocol = port.protocol or "TCP"
+    return next(
+        (
+            one.port or 0
+            for one in part.ports
+            if one.name == port.name and (one.protocol or "TCP") == protocol
+        ),
+        0,
+    )
+
+
+def _is_ready(one: SliceEndpoint) -> bool:
+    return one.conditions is None or one.conditions.ready is None or one.conditions.ready
+
+
+def _endpoint(one: SliceEndpoint, port: int, place: Place, *, near: bool) -> Endpoint:
+    known, ready = one.conditions, _is_ready(one)
     return Endpoint(
         ip=one.addresses[0],
         port=port,
-        local=one.node_name == node,
+        local=one.node_name == place.node,
         ready=ready,
-        serving=serving,
+        serving=ready if known is None or known.serving is None else known.serving,
         terminating=bool(known and known.terminating),
+        near=near,
     )

@@ -4,9 +4,10 @@ Only chains that bear our names are ever touched. ``--noflush`` leaves everythin
 a chain empties it, so a chain that is as it should be is not named at all: a change of one service sends a few lines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 
-from kybern.proxy.rules import FIXED, JUMPS, Chains, Tables
+from kybern.proxy.rules import FIXED, JUMPS
+from kybern.proxy.ruleset import Chain, Ruleset
 
 PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
 
@@ -53,45 +54,35 @@ def _comment(rule: str) -> str:
     return rule.partition('--comment "')[2].partition('"')[0]
 
 
-def changes(
-    wanted: Tables,
-    applied: Mapping[str, Chains] | None,
-    present: Mapping[str, set[str]],
-    saved: str | None = None,
-) -> str:
-    """Input for iptables-restore, "" when nothing is to be done.
+def everything(rules: Ruleset, saved: str) -> str:
+    """Input for iptables-restore that writes every chain anew; ``saved`` is what iptables-save printed.
 
-    ``applied`` is what we wrote last (None at the start: then every wanted chain is written anew, whatever it holds).
-    ``present`` are the names of our chains in the kernel. ``saved`` is an iptables-save to find missing jumps in; without
-    it (between full syncs) the jumps are not looked at.
+    Chains of ours that are no longer asked for are taken away, and jumps that are missing are put back.
     """
-    jumps = () if saved is None else missing_jumps(saved)
-    parts = [
-        _table(name, chains, None if applied is None else applied[name], present[name], jumps)
-        for name, chains in wanted.by_name().items()
-    ]
-    return "".join(part for part in parts if part)
+    names, present = rules.names(), our_chains(saved)
+    stale = {(table, chain) for table in FIXED for chain in present[table] - names[table]}
+    return _text(rules, [*rules.chains(), *sorted(stale)], missing_jumps(saved))
 
 
-def _table(
-    table: str,
-    wanted: Chains,
-    applied: Chains | None,
-    present: set[str],
-    jumps: tuple[tuple[str, str, str], ...],
-) -> str:
-    known = applied or {}
-    changed = [chain for chain, rules in wanted.items() if known.get(chain) != rules or chain not in present]
-    stale = sorted(present - wanted.keys())
-    heads = [(chain, rule) for where, chain, rule in reversed(jumps) if where == table]
-    if not (changed or stale or heads):
-        return ""
-    lines = [f"*{table}"]
-    lines += [f":{chain} - [0:0]" for chain in [*changed, *stale]]
-    lines += [f"-A {chain} {rule}" for chain in changed for rule in wanted[chain]]
-    lines += [f"-I {chain} {rule}" for chain, rule in heads]
-    lines += [f"-X {chain}" for chain in stale]
-    return "\n".join([*lines, "COMMIT", ""])
+def touched(rules: Ruleset, chains: Iterable[Chain]) -> str:
+    """Input for iptables-restore that writes some chains only; "" for none."""
+    return _text(rules, sorted(chains), ())
+
+
+def _text(rules: Ruleset, chains: Sequence[Chain], jumps: Sequence[tuple[str, str, str]]) -> str:
+    parts = []
+    for table in FIXED:
+        named = [chain for where, chain in chains if where == table]
+        found = {chain: rules.rules((table, chain)) for chain in named}
+        heads = [(chain, rule) for where, chain, rule in reversed(jumps) if where == table]
+        if not (named or heads):
+            continue
+        lines = [f"*{table}", *(f":{chain} - [0:0]" for chain in named)]
+        lines += [f"-A {chain} {rule}" for chain, held in found.items() for rule in held or ()]
+        lines += [f"-I {chain} {rule}" for chain, rule in heads]
+        lines += [f"-X {chain}" for chain, held in found.items() if held is None]
+        parts.append("\n".join([*lines, "COMMIT", ""]))
+    return "".join(parts)
 
 
 def removal(saved: str) -> str:

@@ -1,4 +1,4 @@
-"""Service ports as iptables chains. Pure: the same ports always give the same chains, byte for byte.
+"""The ports of a service as iptables chains. Pure: the same ports always give the same chains, byte for byte.
 
 Chains bear upstream's names (pkg/proxy/iptables/proxier.go), so that what an operator knows of kube-proxy holds here, and
 so that one proxy can take over from the other. A packet goes KUBE-SERVICES, then for its port KUBE-SVC-* (any
@@ -7,10 +7,11 @@ endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from out
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kybern.proxy.model import Endpoint, ServicePort, usable
+from kybern.proxy.model import Endpoint, ServicePort, preferred, usable
 
 MASQUERADE_BIT = 14
 _MARK = f"{1 << MASQUERADE_BIT:#x}"
@@ -60,6 +61,7 @@ class Settings:
     pod_cidr: str
     node_port_networks: tuple[str, ...] = ()
     masquerade_all: bool = False
+    drop_invalid: bool = True
 
 
 @dataclass(slots=True)
@@ -86,8 +88,8 @@ def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
     return f"KUBE-SEP-{_digest(port.title, port.protocol.lower(), endpoint.address)}"
 
 
-def render(ports: tuple[ServicePort, ...], settings: Settings) -> Tables:
-    """All our chains with all their rules."""
+def fixed(settings: Settings) -> Tables:
+    """The chains that are there without any service, with what stands first in them."""
     tables = Tables({name: [] for name in FIXED["filter"]}, {name: [] for name in FIXED["nat"]})
     tables.nat["KUBE-MARK-MASQ"].append(f"-j MARK --or-mark {_MARK}")
     tables.nat["KUBE-POSTROUTING"] += [
@@ -96,16 +98,32 @@ def render(ports: tuple[ServicePort, ...], settings: Settings) -> Tables:
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
     tables.filter["KUBE-FORWARD"] += [
-        "-m conntrack --ctstate INVALID -j DROP",
+        *(["-m conntrack --ctstate INVALID -j DROP"] if settings.drop_invalid else []),
         f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {MASQUERADE} -j ACCEPT',
         f"{_FOLLOWING} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     ]
+    return tables
+
+
+def last(settings: Settings) -> list[str]:
+    """What must stand last in nat's KUBE-SERVICES: node ports, which any address of the node may have."""
+    local = "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
+    comment = (
+        '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+    )
+    places = [f"-d {network} " for network in settings.node_port_networks] or [""]
+    return [f"{where}{comment} {local}" for where in places]
+
+
+def fragment(ports: Sequence[ServicePort], settings: Settings) -> Tables:
+    """What one service adds: chains of its own, and its rules of the fixed ones."""
+    tables = Tables(defaultdict(list), defaultdict(list))
     for port in ports:
         _Port(port, settings, tables).write()
-    local = "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
-    for where in [f"-d {network} " for network in settings.node_port_networks] or [""]:
-        comment = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
-        tables.nat["KUBE-SERVICES"].append(f"{where}{comment} {local}")
+    for number, title in {one.health_check_port: f"{one.namespace}/{one.service}" for one in ports}.items():
+        if number:
+            comment = f'-m comment --comment "{title} health check node port"'
+            tables.filter["KUBE-NODEPORTS"].append(f"{comment} -m tcp -p tcp --dport {number} -j ACCEPT")
     return tables
 
 
@@ -115,7 +133,7 @@ class _Port:
     def __init__(self, port: ServicePort, settings: Settings, tables: Tables) -> None:
         self.port, self.settings, self.tables = port, settings, tables
         self.protocol = port.protocol.lower()
-        self.everywhere = usable(port.endpoints)
+        self.everywhere = preferred(port.endpoints)
         self.here = usable(one for one in port.endpoints if one.local)
         self.used: set[Endpoint] = set()
 

@@ -1,11 +1,25 @@
 """Services and slices become ports: which are served, and who answers."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.discovery_v1 import Endpoint as SliceEndpoint
-from kybern.api.discovery_v1 import EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.discovery_v1 import (
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForNode,
+    ForZone,
+)
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.machinery.struct import replace
-from kybern.proxy.model import Endpoint, service_ports, usable
+from kybern.proxy.model import Endpoint, preferred, usable
+from kybern.proxy.model import ServicePort as Port
+from kybern.proxy.model import service_ports as ports_of
+from kybern.proxy.topology import Place
 
 WEB = Service(
     metadata=ObjectMeta(namespace="default", name="web"),
@@ -22,6 +36,12 @@ SLICE = EndpointSlice(
         SliceEndpoint(addresses=("10.244.2.2",), node_name="n2", conditions=EndpointConditions(ready=False)),
     ),
 )
+
+
+def service_ports(
+    services: Sequence[Service], slices: Sequence[EndpointSlice], node: str, zone: str = ""
+) -> tuple[Port, ...]:
+    return tuple(port for service in services for port in ports_of(service, slices, Place(node, zone)))
 
 
 def spec(**changes: object) -> Service:
@@ -47,12 +67,11 @@ def test_headless_and_external_name_services_are_left_alone() -> None:
     assert service_ports([headless, named, other], [SLICE], "n1") == ()
 
 
-def test_slices_of_other_services_ports_and_families_do_not_count() -> None:
-    elsewhere = replace(SLICE, metadata=replace(SLICE.metadata, namespace="other"))
+def test_slices_of_other_ports_and_families_do_not_count() -> None:
     udp = replace(SLICE, ports=(EndpointPort(name="http", port=8080, protocol="UDP"),))
     six = replace(SLICE, address_type="IPv6")
 
-    (port,) = service_ports([WEB], [elsewhere, udp, six], "n1")
+    (port,) = service_ports([WEB], [udp, six], "n1")
 
     assert port.endpoints == ()
 
@@ -86,3 +105,56 @@ def test_ending_endpoints_serve_only_when_no_ready_one_is_left() -> None:
     assert usable([ready, ending, broken]) == (ready,)
     assert usable([ending, broken]) == (ending,)
     assert usable([broken]) == ()
+
+
+def hinted(
+    address: str, node: str, zones: tuple[str, ...] = (), nodes: tuple[str, ...] = ()
+) -> SliceEndpoint:
+    names = tuple(ForZone(name=zone) for zone in zones), tuple(ForNode(name=each) for each in nodes)
+    found = EndpointHints(for_zones=names[0], for_nodes=names[1])
+    return SliceEndpoint(
+        addresses=(address,), node_name=node, hints=found, conditions=EndpointConditions(ready=True)
+    )
+
+
+ZONES = (hinted("10.0.0.1", "n1", zones=("a",)), hinted("10.0.0.2", "n2", zones=("b",)))
+NODES = (
+    hinted("10.0.0.1", "n1", zones=("a",), nodes=("n1",)),
+    hinted("10.0.0.2", "n2", zones=("a",), nodes=("n2",)),
+)
+ONE_WITHOUT = (*ZONES, hinted("10.0.0.3", "n3"))
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "node", "zone", "used"),
+    [
+        (ZONES, "n1", "a", {"10.0.0.1"}),
+        (ZONES, "n9", "b", {"10.0.0.2"}),
+        (ZONES, "n9", "c", {"10.0.0.1", "10.0.0.2"}),
+        (ZONES, "n1", "", {"10.0.0.1", "10.0.0.2"}),
+        (ONE_WITHOUT, "n1", "a", {"10.0.0.1", "10.0.0.2", "10.0.0.3"}),
+        (NODES, "n1", "", {"10.0.0.1"}),
+        (NODES, "n9", "a", {"10.0.0.1", "10.0.0.2"}),
+    ],
+)
+def test_hints_count_where_all_have_them_and_one_is_for_here(
+    endpoints: tuple[SliceEndpoint, ...], node: str, zone: str, used: set[str]
+) -> None:
+    (port,) = service_ports([WEB], [replace(SLICE, endpoints=endpoints)], node, zone)
+
+    assert {one.ip for one in preferred(port.endpoints)} == used
+
+
+def test_hints_do_not_count_for_endpoints_that_end() -> None:
+    ending = Endpoint("10.0.0.2", 80, ready=False, serving=True, terminating=True, near=False)
+
+    assert preferred([ending]) == (ending,)
+
+
+def test_load_balancers_ask_only_where_traffic_stays_on_the_node() -> None:
+    facts = {"type": "LoadBalancer", "health_check_node_port": 31000}
+
+    (cluster,) = service_ports([spec(**facts)], [SLICE], "n1")
+    (local,) = service_ports([spec(**facts, external_traffic_policy="Local")], [SLICE], "n1")
+
+    assert (cluster.health_check_port, local.health_check_port) == (0, 31000)

@@ -1,11 +1,15 @@
 """Ports become chains, and chains become input for iptables-restore."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kybern.proxy.model import Endpoint, ServicePort
-from kybern.proxy.restore import changes, is_ours, missing_jumps, our_chains, removal
-from kybern.proxy.rules import JUMPS, Settings, Tables, chain_of, endpoint_chain, render
+from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched
+from kybern.proxy.rules import JUMPS, Settings, Tables, chain_of, endpoint_chain
+from kybern.proxy.ruleset import Ruleset
 
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
 HERE = Endpoint("10.244.1.2", 8080, local=True)
@@ -18,6 +22,17 @@ def port(**changes: object) -> ServicePort:
         "cluster_ip": "10.96.0.10", "endpoints": (HERE, THERE),
     }  # fmt: skip
     return ServicePort(**(facts | changes))  # type: ignore[arg-type]
+
+
+def ruleset(ports: Sequence[ServicePort], settings: Settings = SETTINGS) -> Ruleset:
+    found = Ruleset(settings)
+    for name in dict.fromkeys((one.namespace, one.service) for one in ports):
+        found.put(name, [one for one in ports if (one.namespace, one.service) == name])
+    return found
+
+
+def render(ports: Sequence[ServicePort], settings: Settings) -> Tables:
+    return Tables(**ruleset(ports, settings).tables())
 
 
 def nat(one: ServicePort, kind: str, settings: Settings = SETTINGS) -> list[str]:
@@ -146,41 +161,59 @@ def saved(tables: Tables) -> str:
     return "\n".join([*lines, ""])
 
 
-def names(tables: Tables) -> dict[str, set[str]]:
-    return {table: set(chains) for table, chains in tables.by_name().items()}
-
-
 def test_the_first_change_writes_all_chains_and_jumps() -> None:
-    wanted = render((port(),), SETTINGS)
+    wanted = ruleset([port()])
 
-    text = changes(wanted, None, {"filter": set(), "nat": set()}, "*filter\nCOMMIT\n")
+    text = everything(wanted, "*filter\nCOMMIT\n")
 
     assert text.count("-I ") == len(JUMPS)
-    assert all(f":{chain} - [0:0]" in text for chain in wanted.nat)
+    assert all(f":{chain} - [0:0]" in text for chain in wanted.tables()["nat"])
 
 
 def test_what_is_as_wanted_needs_no_change() -> None:
-    wanted = render((port(),), SETTINGS)
+    wanted = ruleset([port()])
+    wanted.take()
 
-    assert changes(wanted, wanted.by_name(), names(wanted), saved(wanted)) == ""
+    wanted.put(("default", "web"), [port()])
+
+    assert touched(wanted, wanted.take()) == ""
 
 
 def test_a_lost_endpoint_sends_only_its_service() -> None:
-    other = port(service="db", cluster_ip="10.96.0.11")
-    before, after = render((other, port()), SETTINGS), render((other, port(endpoints=(HERE,))), SETTINGS)
+    wanted = ruleset([port(service="db", cluster_ip="10.96.0.11"), port()])
+    wanted.take()
 
-    text = changes(after, before.by_name(), names(before))
+    wanted.put(("default", "web"), [port(endpoints=(HERE,))])
+    text = touched(wanted, wanted.take())
 
     assert f"-X {endpoint_chain(port(), THERE)}" in text
     assert "default/db" not in text
     assert "*filter" not in text
 
 
+def test_a_lost_service_takes_its_chains_with_it() -> None:
+    wanted, empty = ruleset([port(node_port=30080)]), ruleset([])
+
+    wanted.put(("default", "web"), [])
+
+    assert wanted.tables() == empty.tables()
+    assert f"-X {chain_of('EXT', port())}" in touched(wanted, wanted.take())
+
+
+def test_a_health_check_port_may_be_called() -> None:
+    tables = render((port(health_check_port=31000), port(name="https", health_check_port=31000)), SETTINGS)
+
+    assert tables.filter["KUBE-NODEPORTS"] == [
+        '-m comment --comment "default/web health check node port" -m tcp -p tcp --dport 31000 -j ACCEPT'
+    ]
+
+
 def test_only_chains_of_ours_are_ever_named() -> None:
     text = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SEP-AAAA - [0:0]\n-A PREROUTING -j DOCKER\nCOMMIT\n"
 
     assert our_chains(text) == {"filter": set(), "nat": {"KUBE-SEP-AAAA"}}
-    assert "DOCKER" not in changes(render((), SETTINGS), None, our_chains(text), text)
+    assert "DOCKER" not in everything(ruleset([]), text)
+    assert "-X KUBE-SEP-AAAA" in everything(ruleset([]), text)
     assert not is_ours("nat", "KUBE-FIREWALL"), "the kubelet's, not ours"
 
 
@@ -200,26 +233,59 @@ def test_cleaning_up_removes_our_chains_and_the_jumps_to_them() -> None:
     assert removal("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n") == ""
 
 
-@given(st.sets(st.integers(1, 200), max_size=20), st.sets(st.integers(1, 200), max_size=20))
-def test_a_change_leads_from_any_state_to_any_other(first: set[int], second: set[int]) -> None:
-    def tables(hosts: set[int]) -> Tables:
-        return render(
-            (port(endpoints=tuple(Endpoint(f"10.244.0.{host}", 80) for host in sorted(hosts))),), SETTINGS
-        )
-
-    before, after = tables(first), tables(second)
-    text = changes(after, before.by_name(), names(before))
-
-    kernel = {chain: list(rules) for chain, rules in before.nat.items()}
+def applied(kernel: dict[str, dict[str, list[str]]], text: str) -> None:
+    """What iptables-restore --noflush makes of these chains."""
     table = ""
     for line in text.splitlines():
         if line.startswith("*"):
-            table = line
-        elif table == "*nat" and line.startswith(":"):
-            kernel[line[1:].split(" ")[0]] = []
-        elif table == "*nat" and line.startswith("-A "):
+            table = line[1:]
+        elif line.startswith(":"):
+            kernel[table][line[1:].split(" ")[0]] = []
+        elif line.startswith("-A "):
             _, chain, rule = line.split(" ", 2)
-            kernel[chain].append(rule)
-        elif table == "*nat" and line.startswith("-X "):
-            assert kernel.pop(line[3:]) == []
-    assert kernel == after.nat
+            kernel[table][chain].append(rule)
+        elif line.startswith("-X "):
+            assert kernel[table].pop(line[3:]) == []
+
+
+hosts = st.sets(st.integers(1, 5), max_size=5)
+services = st.builds(
+    lambda ends, node_port, local, near: port(
+        node_port=30080 if node_port else 0,
+        external_local=local,
+        endpoints=tuple(Endpoint(f"10.244.0.{end}", 80, local=end in near) for end in sorted(ends)),
+    ),
+    hosts,
+    st.booleans(),
+    st.booleans(),
+    hosts,
+)
+steps = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.none() | services), max_size=12)
+
+
+@given(steps, st.integers(1, 4))
+def test_changes_one_after_the_other_lead_where_writing_all_leads(
+    changes: list[tuple[str, ServicePort | None]], pace: int
+) -> None:
+    now: dict[str, ServicePort] = {}
+    rules = Ruleset(SETTINGS)
+    kernel: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
+    applied(kernel, everything(rules, ""))
+    rules.take()
+    for at, (name, found) in enumerate(changes):
+        now.pop(name, None)
+        if found:
+            now[name] = replace(found, service=name, cluster_ip=f"10.96.0.{ord(name)}")
+        rules.put(("default", name), [now[name]] if name in now else [])
+        if at % pace == 0:
+            applied(kernel, touched(rules, rules.take()))
+    applied(kernel, touched(rules, rules.take()))
+
+    whole: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
+    applied(
+        whole,
+        "\n".join(
+            line for line in everything(ruleset(list(now.values())), "").splitlines() if line[:2] != "-I"
+        ),
+    )
+    assert kernel == whole

@@ -1,0 +1,111 @@
+"""What the watches have seen, by service, and which services changed since the rules were last made.
+
+Three lists are needed before anything may be decided: services, their slices, and this node (for its zone).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import Node, Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.machinery.struct import Object
+from kybern.proxy.model import SERVICE_NAME, ServicePort, service_ports
+from kybern.proxy.ruleset import Key
+from kybern.proxy.topology import Place
+
+ZONE = "topology.kubernetes.io/zone"
+type Watched = Service | EndpointSlice | Node
+
+
+@dataclass(slots=True)
+class State:
+    """``put`` and ``drop`` note what changed, ``take`` gives it; ``changed`` is set while there is something to take."""
+
+    place: Place
+    services: dict[Key, Service] = field(default_factory=dict)
+    slices: dict[Key, dict[str, EndpointSlice]] = field(default_factory=dict)
+    touched: set[Key] = field(default_factory=set)
+    synced: set[type] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.synced == {Service, EndpointSlice, Node}
+
+    def sync(self, kind: type[Watched], items: Iterable[Watched]) -> None:
+        """The first list of a kind."""
+        for item in items:
+            self.put(item, None)
+        self.synced.add(kind)
+        self.changed.set()
+
+    def put(self, new: Watched, old: Watched | None) -> None:
+        if old is not None and _is_same(new, old):
+            return
+        match new:
+            case Service():
+                self.services[_key(new)] = new
+                self._touch(_key(new))
+            case EndpointSlice():
+                if isinstance(old, EndpointSlice) and owner(old) != owner(new):
+                    self.drop(old)
+                if (owned := owner(new))[1]:
+                    self.slices.setdefault(owned, {})[new.metadata.name] = new
+                    self._touch(owned)
+            case Node():
+                self._move(new.metadata.labels.get(ZONE, ""))
+
+    def drop(self, item: Watched) -> None:
+        match item:
+            case Service():
+                self.services.pop(_key(item), None)
+                self._touch(_key(item))
+            case EndpointSlice():
+                if parts := self.slices.get(owned := owner(item)):
+                    parts.pop(item.metadata.name, None)
+                    if not parts:
+                        del self.slices[owned]
+                    self._touch(owned)
+            case Node():
+                self._move("")
+
+    def take(self) -> set[Key]:
+        touched, self.touched = self.touched, set()
+        self.changed.clear()
+        return touched
+
+    def ports(self, service: Key) -> tuple[ServicePort, ...]:
+        """What is to be served of a service now; nothing for one that is gone."""
+        if (found := self.services.get(service)) is None:
+            return ()
+        return service_ports(found, self.slices.get(service, {}).values(), self.place)
+
+    def _touch(self, service: Key) -> None:
+        self.touched.add(service)
+        self.changed.set()
+
+    def _move(self, zone: str) -> None:
+        if zone != self.place.zone:
+            # Hints may now be for us that were not, in any service.
+            self.place = Place(self.place.node, zone)
+            self.touched |= self.services.keys()
+            self.changed.set()
+
+
+def owner(part: EndpointSlice) -> Key:
+    """The service that a slice is for; its name is "" when it is for none."""
+    return part.metadata.namespace, part.metadata.labels.get(SERVICE_NAME, "")
+
+
+def _key(one: Service) -> Key:
+    return one.metadata.namespace, one.metadata.name
+
+
+def _is_same(new: Object, old: Object) -> bool:
+    """Whether only metadata that no rule depends on has changed."""
+    fields = (name for name in new.__struct_fields__ if name != "metadata")
+    new_meta, old_meta = getattr(new, "metadata"), getattr(old, "metadata")  # noqa: B009  # every Object has metadata
+    return new_meta.labels == old_meta.labels and all(
+        getattr(new, name) == getattr(old, name) for name in fields
+    )

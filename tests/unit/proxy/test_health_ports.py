@@ -1,0 +1,78 @@
+"""Ports on which load balancers outside ask for the endpoints of this node."""
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kybern.api.core_v1 import ObjectReference
+from kybern.proxy.health_ports import HealthPorts, wanted
+from kybern.proxy.model import Endpoint, ServicePort
+
+HERE, THERE = Endpoint("10.244.1.2", 80, local=True), Endpoint("10.244.2.2", 80)
+KEY = ("default", "web")
+
+
+def service(port: int, *endpoints: Endpoint) -> dict[tuple[str, str], tuple[ServicePort, ...]]:
+    one = ServicePort(
+        "default", "web", "http", "TCP", 80, "10.96.0.1", health_check_port=port, endpoints=endpoints
+    )
+    return {KEY: (one, replace(one, name="https", port=443))}
+
+
+def test_pods_count_once_however_many_ports_they_have() -> None:
+    assert wanted(service(31000, HERE, THERE))[31000].endpoints == 1
+    assert wanted(service(0, HERE)) == {}
+
+
+@pytest.fixture
+async def told() -> AsyncIterator[tuple[HealthPorts, list[tuple[Any, ...]]]]:
+    events: list[tuple[Any, ...]] = []
+    ports = HealthPorts("n1", lambda *event: events.append(event), lambda: True)
+    yield ports, events
+    await ports.close()
+
+
+async def ask(port: int) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_it_answers_by_the_endpoints_of_this_node(
+    told: tuple[HealthPorts, list[tuple[Any, ...]]], unused_tcp_port: int
+) -> None:
+    ports, _ = told
+    await ports.serve(service(unused_tcp_port, HERE))
+    with_one = await ask(unused_tcp_port)
+    await ports.serve(service(unused_tcp_port, THERE))
+    without = await ask(unused_tcp_port)
+    ports.is_healthy = lambda: False
+    await ports.serve(service(unused_tcp_port, HERE))
+    late = await ask(unused_tcp_port)
+    await ports.serve({})
+
+    said = {
+        "service": {"namespace": "default", "name": "web"},
+        "localEndpoints": 1,
+        "serviceProxyHealthy": True,
+    }
+    assert with_one == (200, said)
+    assert without == (503, said | {"localEndpoints": 0})
+    assert late == (503, said | {"serviceProxyHealthy": False})
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await ask(unused_tcp_port)
+
+
+async def test_a_port_that_is_taken_is_told_once(told: tuple[HealthPorts, list[tuple[Any, ...]]]) -> None:
+    ports, events = told
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        for _ in range(2):
+            await ports.serve(service(other.getsockname()[1], HERE))
+
+    ((about, kind, reason, said),) = events
+    assert isinstance(about, ObjectReference)
+    assert (about.name, kind, reason) == ("web", "Warning", "FailedToStartServiceHealthcheck")
+    assert 'node n1 failed to start healthcheck "default/web" on port' in said
