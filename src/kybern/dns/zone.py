@@ -44,6 +44,12 @@ class Zone:
             self.namespaces = found
             self.version += 1
 
+    def set_namespace(self, name: str, *, exists: bool) -> None:
+        """One namespace more or less."""
+        if exists != (name in self.namespaces):
+            (self.namespaces.add if exists else self.namespaces.discard)(name)
+            self.version += 1
+
     def find(self, name: str) -> tuple[Record, ...]:
         """All records of a name."""
         return tuple(self._names.get(name, ()))
