@@ -2,10 +2,16 @@
 
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import dnslib
 import pytest
+import yaml
 
+from kybern.auth.x509 import Authority, Leaf
+from kybern.machines.load import load
+from roles.cluster_dns import objects
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.names_bed import Daemon, Elsewhere
 
@@ -151,6 +157,8 @@ def test_it_keeps_the_endpoints_of_its_service(names: Daemon, server: Server) ->
 
 
 def test_it_tells_how_it_is(names: Daemon) -> None:
+    names.ask(f"kubernetes.default.{CLUSTER}")
+
     assert page(names, "health") == "OK"
     shown = page(names, "metrics")
     assert 'coredns_dns_requests_total{proto="udp",server="dns://:53",type="A",zone="."}' in shown
@@ -170,6 +178,34 @@ def test_names_are_answered_on_while_the_api_server_is_away(
         assert daemon.ask(f"kubernetes.default.{CLUSTER}") == ["10.96.0.1"]
     finally:
         daemon.stop()
+
+
+def test_the_rights_that_the_role_gives_are_enough(
+    lab: Lab, server: Server, free_ports: Callable[[], int]
+) -> None:
+    authority = Authority.load(
+        (lab.directory / "ca.crt").read_bytes(), (lab.directory / "ca.key").read_bytes()
+    )
+    pair = authority.issue_leaf(Leaf("system:kybern-dns"), datetime.now(UTC))
+    lab.write("dns.crt", pair.cert_pem)
+    lab.write("dns.key", pair.key_pem)
+    for one in objects(load(Path("inventories/topology/lab.yaml"))):
+        if "/rbac" in one.place:
+            code, found = server.ask("POST", one.place.rpartition("/")[0], yaml.safe_load(one.file.content))
+            assert code == 201, found
+    path = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/kube-dns-machines"
+    server.ask("DELETE", path)
+    daemon = Daemon(lab, free_ports(), free_ports())
+    more = ("--service=kube-system/kube-dns", "--advertise-address=172.16.0.2", "--node-name=master-1")
+    daemon.start(server, *more, identity="dns")
+    try:
+        daemon.until(lambda: daemon.ask(f"kubernetes.default.{CLUSTER}") == ["10.96.0.1"])
+        daemon.until(lambda: "172.16.0.2" in str(server.ask("GET", path)[1].get("endpoints")))
+        assert "cannot" not in daemon.log.read_text()
+    finally:
+        daemon.stop()
+    lease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kybern-dns-master-1"
+    assert server.ask("GET", lease)[0] == 404
 
 
 def test_before_it_knows_the_cluster_it_denies_nothing(

@@ -70,9 +70,9 @@ async def _dns(values: Values) -> None:
         tasks.create_task(names.follow(client))
         if config.health:
             tasks.create_task(_health(config, names))
-        if config.service:
-            tasks.create_task(_members(config, client, names).run())
         ready()
+        # Not a task: when it is told to stop, it leaves the endpoints first, and only then the servers above stop.
+        await (_members(config, client, names).run() if config.service else asyncio.Event().wait())
 
 
 def _members(config: Config, client: Client, names: Names) -> Members:

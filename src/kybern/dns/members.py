@@ -28,6 +28,7 @@ from kybern.machinery.struct import replace
 LOG = logging.getLogger(__name__)
 DURATION = 10.0  # seconds for which a lease that is not renewed counts
 PERIOD = 2.0
+DRAIN = 2.0
 MEMBER = "dns.kybern.io/member-of"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
@@ -167,8 +168,10 @@ class Members:
     async def _leave(self) -> None:
         """Out of the slice before the socket closes, when somebody else is there."""
         try:
-            async with asyncio.timeout(3.0):
+            async with asyncio.timeout(DRAIN + 4.0):
                 await self.client.delete(Lease, self._lease, self._namespace)
                 await self._write(await self._leases())
+            # Answer on until the proxies of all nodes have heard of it.
+            await asyncio.sleep(DRAIN)
         except (ApiError, TimeoutError, OSError) as problem:
             LOG.info("cannot leave %s: %s", self.service, problem or "no time")

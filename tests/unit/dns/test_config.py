@@ -51,7 +51,8 @@ def test_without_an_api_server_there_is_nothing_to_do() -> None:
 
 
 @pytest.mark.parametrize(("text", "found"), [
-    ("", []), ("search a\n# nameserver 1.2.3.4\n", []), ("nameserver 1.2.3.4\nnameserver fe80::1%eth0\n", ["1.2.3.4", "fe80::1"]),
+    ("", []), ("search a\n# nameserver 1.2.3.4\n", []),
+    ("nameserver 1.2.3.4\nnameserver fe80::1%e0", ["1.2.3.4", "fe80::1"]),
     ("nameserver what\nnameserver\nnameserver 1.1.1.1 # x\nnameserver 1.1.1.1", ["1.1.1.1"]),
 ])  # fmt: skip
 def test_resolv_conf_is_read_as_resolvers_do(text: str, found: list[str]) -> None:
@@ -60,7 +61,8 @@ def test_resolv_conf_is_read_as_resolvers_do(text: str, found: list[str]) -> Non
 
 @pytest.mark.parametrize(("ours", "port", "left"), [
     ({"0.0.0.0"}, 53, ["192.0.2.1", "10.96.0.10"]), ({"192.0.2.1"}, 53, ["127.0.0.1", "10.96.0.10"]),
-    ({"10.0.0.1", "10.96.0.10"}, 53, ["127.0.0.1", "192.0.2.1"]), ({"0.0.0.0"}, 5353, ["127.0.0.1", "192.0.2.1", "10.96.0.10"]),
+    ({"10.0.0.1", "10.96.0.10"}, 53, ["127.0.0.1", "192.0.2.1"]),
+    ({"0.0.0.0"}, 5353, ["127.0.0.1", "192.0.2.1", "10.96.0.10"]),
 ])  # fmt: skip
 def test_it_never_asks_itself(ours: set[str], port: int, left: list[str]) -> None:
     listed = servers(("127.0.0.1", "192.0.2.1", "10.96.0.10"))
