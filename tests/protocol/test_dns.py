@@ -180,6 +180,48 @@ def test_names_are_answered_on_while_the_api_server_is_away(
         daemon.stop()
 
 
+def test_a_machine_that_dies_is_out_of_the_endpoints_and_one_that_stops_at_once(
+    lab: Lab, server: Server, free_ports: Callable[[], int]
+) -> None:
+    service = {"metadata": {"name": "names"}, "spec": {"ports": [{"port": 53, "protocol": "UDP"}]}}
+    assert server.ask("POST", "/api/v1/namespaces/kube-system/services", service)[0] == 201
+    path = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/names-machines"
+
+    def members() -> set[str]:
+        return {one["nodeName"] for one in server.ask("GET", path)[1].get("endpoints") or ()}
+
+    daemons = {name: Daemon(lab, free_ports(), free_ports()) for name in ("a", "b", "c")}
+    try:
+        for number, (name, daemon) in enumerate(daemons.items()):
+            member = (
+                "--service=kube-system/names",
+                f"--advertise-address=172.16.1.{number}",
+                f"--node-name={name}",
+            )
+            daemon.start(server, *member)
+        daemons["a"].until(lambda: members() == {"a", "b", "c"})
+
+        killed = daemons.pop("c").process
+        assert killed is not None
+        killed.kill()
+        killed.wait(10)
+        daemons["a"].until(lambda: members() == {"a", "b"}, seconds=15)
+
+        stopping = daemons["b"].process
+        assert stopping is not None
+        stopping.terminate()
+        daemons["a"].until(lambda: members() == {"a"}, seconds=4)
+        assert daemons["b"].ask(f"kubernetes.default.{CLUSTER}") == [
+            "10.96.0.1"
+        ]  # until the proxies have heard
+        daemons.pop("b")
+        assert stopping.wait(10) == 0
+    finally:
+        for daemon in daemons.values():
+            daemon.stop()
+    assert members() == {"a"}  # never emptied
+
+
 def applied(server: Server, one: Object) -> str:
     """Apply an object as the role does; its version."""
     url = f"{server.url}{one.place}?fieldManager=kybern&force=true"

@@ -110,6 +110,18 @@ def test_any_bytes_are_a_question_or_malformed(data: bytes) -> None:
     assert found.section == data[12 : 12 + len(found.section)]
 
 
+@given(st.binary(max_size=60), st.integers(0, 2))
+def test_whatever_follows_a_good_header_is_answered_or_malformed(rest: bytes, additional: int) -> None:
+    data = b"\0\7\1\0\0\1\0\0\0\0\0" + bytes((additional,)) + rest
+    try:
+        question = message.read(data)
+    except message.Malformed:
+        assert encode.malformed(data)[3] & 15 == 1
+        return
+    found = answer(ZONE, Settings(), question.name, question.kind) or Answer()
+    assert encode.render(question, found, 30, 512)[:2] == b"\0\7"
+
+
 @given(st.data())
 def test_a_damaged_answer_is_read_or_malformed(data: st.DataObject) -> None:
     whole = bytearray(answered(asked("_http._tcp.pets.default.svc.cluster.local", SRV, 1232)))
