@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, cel, proxy, scheduler, schema
+from benchmarks import apiserver, cel, dns, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -11,6 +11,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *apiserver.BENCHMARKS,
     *scheduler.BENCHMARKS,
     *proxy.BENCHMARKS,
+    *dns.BENCHMARKS,
     *schema.BENCHMARKS,
     *cel.BENCHMARKS,
 )

@@ -28,6 +28,13 @@ def is_ready(cluster: Cluster) -> str:
     return f"curl -fsS --max-time 3 --cacert {PKI}/ca.crt https://127.0.0.1:{cluster.api_port}/readyz"
 
 
+def ask(cluster: Cluster, what: str, more: str = "") -> str:
+    """A request to this master's own API server, as a client that may do everything."""
+    pair = f"--cert {PKI}/apiserver-kubelet-client.crt --key {PKI}/apiserver-kubelet-client.key"
+    url = f"'https://127.0.0.1:{cluster.api_port}{what}'"
+    return f"curl -fsS --max-time 5 --cacert {PKI}/ca.crt {pair} {more} {url}"
+
+
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
     text = render(
         "apiserver/kube-apiserver.service",

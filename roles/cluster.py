@@ -4,6 +4,7 @@
 name ("@machine/master-1") is the connector's business and appears in no role.
 """
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from pyinfra import host
@@ -18,6 +19,7 @@ KUBELET_PKI = "/var/lib/kubelet/pki"
 APISERVER_USER = "kube-apiserver"
 CONTROLLER_MANAGER_USER = "kube-controller-manager"
 SCHEDULER_USER = "kube-scheduler"
+DNS_USER = "kybern-dns"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -26,6 +28,7 @@ ETCD_METRICS_PORT = 2381
 KUBELET_PORT = 10250
 BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
 BALANCER_HEALTH_PORT = 8404
+DNS_HEALTH_PORT = 9153
 NODE_PORTS = (30000, 32767)
 
 
@@ -41,6 +44,11 @@ def here() -> tuple[Cluster, Machine]:
 def state(cluster: Cluster) -> Path:
     """The operator's own directory for this cluster."""
     return State.of(cluster.name).directory
+
+
+def dns_address(cluster: Cluster) -> IPv4Address:
+    """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
+    return cluster.service_cidr[10]
 
 
 def has_balancer(cluster: Cluster, machine: Machine) -> bool:

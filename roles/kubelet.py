@@ -11,7 +11,8 @@ import json
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import KUBELET_PKI, PKI
+from roles.apiserver import ask
+from roles.cluster import KUBELET_PKI, PKI, dns_address
 from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
 from roles.package import here
@@ -52,19 +53,15 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         if machine.is_master and cluster.workers and machine not in cluster.workers
         else "",
     )
-    config = render("kubelet/config.yaml", cluster=cluster, pki=PKI, kubelet_pki=KUBELET_PKI)
+    config = render(
+        "kubelet/config.yaml", cluster=cluster, dns=dns_address(cluster), pki=PKI, kubelet_pki=KUBELET_PKI
+    )
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(CONFIG, config)), wait=False)
-
-
-def _ask(cluster: Cluster, what: str, more: str = "") -> str:
-    """A request to this master's own API server, as a client that may do everything."""
-    pair = f"--cert {PKI}/apiserver-kubelet-client.crt --key {PKI}/apiserver-kubelet-client.key"
-    return f"curl -fsS --max-time 5 --cacert {PKI}/ca.crt {pair} {more} https://127.0.0.1:{cluster.api_port}{what}"
 
 
 def is_labelled(cluster: Cluster, machine: Machine) -> str:
     # As a label, which has a value; the taint of the same name is a key without one.
-    return f"{_ask(cluster, f'/api/v1/nodes/{machine.name}')} | grep -q '\"{MASTER}\":'"
+    return f"{ask(cluster, f'/api/v1/nodes/{machine.name}')} | grep -q '\"{MASTER}\":'"
 
 
 def label(cluster: Cluster, machine: Machine) -> str:
@@ -72,7 +69,7 @@ def label(cluster: Cluster, machine: Machine) -> str:
     # The kubelet registers its node a moment after it says that it is healthy.
     retries = "--retry 20 --retry-delay 1 --retry-all-errors -o /dev/null"
     more = f"{retries} -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{patch}'"
-    return _ask(cluster, f"/api/v1/nodes/{machine.name}", more)
+    return ask(cluster, f"/api/v1/nodes/{machine.name}", more)
 
 
 def all_ready(cluster: Cluster) -> str:
@@ -81,4 +78,4 @@ def all_ready(cluster: Cluster) -> str:
         "import json, sys; ready = {n['metadata']['name'] for n in json.load(sys.stdin)['items'] for c in n['status'].get"
         "('conditions', []) if (c['type'], c['status']) == ('Ready', 'True')}; sys.exit(not ready >= set(sys.argv[1:]))"
     )
-    return f'{_ask(cluster, "/api/v1/nodes")} | python3 -c "{script}" {names}'
+    return f'{ask(cluster, "/api/v1/nodes")} | python3 -c "{script}" {names}'

@@ -24,6 +24,7 @@ ABOVE = (
     "kubelet.service",
     "kube-proxy.service",
     "kybern-pod-network.service",
+    "kybern-dns.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",

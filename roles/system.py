@@ -10,7 +10,14 @@ shares settings outside of net/ with its host, which are then the host's busines
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import APISERVER_USER, CONTROLLER_MANAGER_USER, ETCD_USER, SCHEDULER_USER, has_balancer
+from roles.cluster import (
+    APISERVER_USER,
+    CONTROLLER_MANAGER_USER,
+    DNS_USER,
+    ETCD_USER,
+    SCHEDULER_USER,
+    has_balancer,
+)
 from roles.operations import accounts, bundle, packages, units
 from roles.templates import render
 from roles.tree import Directory, File, Service
@@ -76,7 +83,7 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
 
 
 def wanted_users(machine: Machine) -> tuple[str, ...]:
-    users = [APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER] if machine.is_master else []
+    users = [APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER] if machine.is_master else []
     return (*users, ETCD_USER) if machine.is_etcd else tuple(users)
 
 

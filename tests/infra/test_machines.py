@@ -9,8 +9,15 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import KUBERNETES, PKI
 
 DAEMONS = ("kubelet", "kube-proxy", "kybern-pod-network", "containerd", "kybern-firewall")
-MASTERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "haproxy", "keepalived")
-PYTHON_USERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+MASTERS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kybern-dns",
+    "haproxy",
+    "keepalived",
+)
+PYTHON_USERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kybern-dns")
 
 
 def units(host: Host) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 from pyinfra.api.exceptions import PyinfraError
 
@@ -14,6 +15,7 @@ from kybern.machines import oci
 from kybern.machines.topology import Cluster, Machine
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
+from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
@@ -67,6 +69,16 @@ DAEMONS = (
         ("scheduler | Unit", "scheduler | Running"),
     ),
     Daemon(
+        "cluster dns",
+        cluster_dns,
+        "kybern-dns.service",
+        (
+            "cluster dns | Files",
+            "cluster dns | Running, changed ones restarted one at a time",
+            "cluster dns | Answering",
+        ),
+    ),
+    Daemon(
         "runtime",
         of_cluster(runtime),
         "containerd.service",
@@ -88,7 +100,9 @@ DAEMONS = (
     ),
 )
 ON_NODES = [
-    daemon for daemon in DAEMONS if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern"))
+    daemon
+    for daemon in DAEMONS
+    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-pod"))
 ]
 OURS = [daemon for daemon in DAEMONS if daemon.programs]
 
@@ -177,6 +191,7 @@ CHANGES = [
     ("apiserver", {"service_cidr": IPv4Network("10.97.0.0/16")}),
     ("controller manager", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kubelet", {"cluster_domain": "example.local"}),
+    ("cluster dns", {"cluster_domain": "example.local"}),
     ("kube-proxy", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("runtime", {"driver": "qemu"}),
 ]
@@ -233,6 +248,7 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
 
 
 @pytest.mark.parametrize(("daemon", "user"), [("apiserver", "kube-apiserver"), ("scheduler", "kube-scheduler"),
+                                              ("cluster dns", "kybern-dns"),
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
 def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
@@ -312,3 +328,51 @@ def test_a_container_host_keeps_scores_that_it_may_not_set(cluster: Cluster) -> 
 
     assert "restrict_oom_score_adj = true" in lxc
     assert "restrict_oom_score_adj = false" in qemu
+
+
+def test_pods_ask_the_service_that_leads_to_the_masters(cluster: Cluster) -> None:
+    fake = finished(kubelet, cluster, cluster.masters[0])
+    (service,) = [one for one in objects(cluster) if one.place.endswith("/services/kube-dns")]
+
+    asked = yaml.safe_load(fake.contents["/var/lib/kubelet/config.yaml"])
+    given = yaml.safe_load(service.file.content)
+    assert asked["clusterDNS"] == [given["spec"]["clusterIP"]] == ["10.96.0.10"]
+    assert "selector" not in given["spec"]
+
+
+def test_the_dns_service_is_written_once_and_again_when_it_differs(cluster: Cluster) -> None:
+    moved = replace(cluster, service_cidr=IPv4Network("10.97.0.0/16"))
+    before, after = objects(cluster), objects(moved)
+
+    changed = [new.place for old, new in zip(before, after, strict=True) if old.digest != new.digest]
+    assert changed == ["/api/v1/namespaces/kube-system/services/kube-dns"]
+    role, master = of_cluster(dns_service), cluster.masters[0]
+    fake = finished(role, cluster, master)
+    assert plan(role, cluster, master, fake) == []
+    assert plan(role, moved, master, fake) == ["dns service | Files", "dns service | Service and rights"]
+
+
+def test_the_name_daemon_may_list_names_and_keep_its_own_endpoints(cluster: Cluster) -> None:
+    kinds = {one["kind"]: one for one in (yaml.safe_load(made.file.content) for made in objects(cluster))}
+
+    assert {verb for rule in kinds["ClusterRole"]["rules"] for verb in rule["verbs"]} == {"list", "watch"}
+    named = [rule for rule in kinds["Role"]["rules"] if {"get", "patch"} & set(rule["verbs"])]
+    assert [rule["resourceNames"] for rule in named] == [
+        ["kybern-dns-m1", "kybern-dns-m2", "kybern-dns-m3"],
+        ["kube-dns-machines"],
+    ]
+    for one in kinds.values():
+        assert "kybern.io/applied" in one["metadata"]["annotations"]
+
+
+def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
+    fakes = [finished(cluster_dns, cluster, master) for master in cluster.masters]
+    run = Run(fakes)
+    run.prepare(cluster_dns, replace(cluster, cluster_domain="example.local"), cluster.masters)
+    serial = [
+        next(iter(meta.names)) for meta in run.state.op_meta.values() if meta.global_arguments["_serial"]
+    ]
+    run.execute()
+
+    assert serial == ["cluster dns | Running, changed ones restarted one at a time"]
+    assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3

@@ -29,6 +29,7 @@ CLIENTS = {
     "controller-manager": "system:kube-controller-manager",
     "scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
+    "dns": "system:kybern-dns",
     "kubelet": "system:node",
     "admin": "kubernetes-admin",
 }
@@ -75,6 +76,7 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         Wanted("front-proxy-client", FRONT_PROXY_CA, Leaf("front-proxy-client")),
         Wanted("controller-manager", CLUSTER_CA, Leaf(CLIENTS["controller-manager"])),
         Wanted("scheduler", CLUSTER_CA, Leaf(CLIENTS["scheduler"])),
+        Wanted("dns", CLUSTER_CA, Leaf(CLIENTS["dns"])),
         Wanted("admin", CLUSTER_CA, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))),
     )
 

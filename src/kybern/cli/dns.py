@@ -1,0 +1,114 @@
+"""kybern-dns: the names of the cluster, and a cache in front of other name servers."""
+
+import asyncio
+import socket
+import sys
+
+from aiohttp import web
+
+from kybern.api.discovery_v1 import EndpointPort
+from kybern.client import kubeconfig
+from kybern.client.rest import Client
+from kybern.daemon import health, logs
+from kybern.daemon.flags import Flags, Values, commas
+from kybern.daemon.run import Fatal, ready, run
+from kybern.dns.config import Config, read
+from kybern.dns.follow import Names
+from kybern.dns.forward import Forwarder
+from kybern.dns.members import Members
+from kybern.dns.metrics import IS_COMPLETE, NAMES, Counts
+from kybern.dns.respond import Responder
+from kybern.dns.serve import Connections, Datagrams, bound
+from kybern.dns.zone import Zone
+
+FLAGS = (
+    Flags("kybern-dns", "Answers for the names of the cluster, and asks other name servers for the rest.")
+    .flag("--config", str, "", "Path of a DNSConfiguration file. Flags win over it.")
+    .flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
+    .flag("--cluster-domain", str, "cluster.local", "The domain of the cluster's names.")
+    .flag("--cluster-dns", commas, (), "Addresses of the cluster's DNS service.")
+    .flag("--bind-address", commas, ("0.0.0.0",), "Addresses to answer on; answers leave from them.")
+    .flag("--port", int, 53, "The port to answer on, by UDP and TCP.")
+    .flag(
+        "--health-bind-address",
+        str,
+        "0.0.0.0:9153",
+        "Address of /health, /ready and /metrics; empty for none.",
+    )
+    .flag("--ttl", int, 30, "Seconds for which the cluster's records may be kept.")
+    .flag(
+        "--negative-ttl", int, 5, "Seconds for which it may be kept that a name of the cluster is not there."
+    )
+    .flag("--cache-seconds", int, 300, "The longest that an answer of another name server is kept.")
+    .flag("--pod-records", bool, True, "Answer names such as 10-1-2-3.NAMESPACE.pod.")
+    .flag("--upstreams", commas, (), "Name servers for all other names; those of --resolv-conf when empty.")
+    .flag("--resolv-conf", str, "/etc/resolv.conf", "Where the machine's name servers are listed.")
+    .flag("--service", str, "", "NAMESPACE/NAME of the Service whose endpoints are kept; none when empty.")
+    .flag("--node-name", str, "", "Name of this machine's Node, when it is not the host's name.")
+    .flag("--advertise-address", str, "", "Address of this machine among the endpoints of --service.")
+)
+
+
+def main() -> None:
+    values = FLAGS.parse(sys.argv[1:])
+    logs.setup(values["v"])
+    run(lambda: _dns(values))
+
+
+async def _dns(values: Values) -> None:
+    config = read(values)
+    names, counts = Names(Zone(config.domain)), Counts()
+    counts.register()
+    IS_COMPLETE.set_function(lambda: names.complete)
+    NAMES.set_function(lambda: len(names.zone))
+    async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
+        forwarder = Forwarder(config.upstreams, tasks, counts, config.stubs, config.cache_seconds)
+        responder = Responder(names.zone, config.answers, forwarder, counts, lambda: names.complete)
+        for address in config.addresses:
+            tasks.create_task(Datagrams(bound(address, config.port), responder, tasks).run())
+            tasks.create_task(Connections(address, config.port, responder, tasks).run())
+        tasks.create_task(names.follow(client))
+        if config.health:
+            tasks.create_task(_health(config, names))
+        ready()
+        # Not a task: when it is told to stop, it leaves the endpoints first, and only then the servers above stop.
+        await (_members(config, client, names).run() if config.service else asyncio.Event().wait())
+
+
+def _members(config: Config, client: Client, names: Names) -> Members:
+    if not config.advertise:
+        raise Fatal(f"cannot keep the endpoints of {config.service}: give --advertise-address")
+    ports = [
+        EndpointPort(name="dns", port=config.port, protocol="UDP"),
+        EndpointPort(name="dns-tcp", port=config.port, protocol="TCP"),
+    ]
+    if config.health:
+        ports.append(EndpointPort(name="metrics", port=_split(config.health)[1], protocol="TCP"))
+    node = config.node or socket.gethostname().lower()
+    return Members(client, config.service, node, config.advertise, tuple(ports), lambda: names.complete)
+
+
+async def _health(config: Config, names: Names) -> None:
+    """The paths of our other daemons, and those that CoreDNS is asked for."""
+
+    def complete() -> None:
+        if not names.complete:
+            raise Fatal("the names of the cluster are not known yet")
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.Response(text="OK")
+
+    async def serving(_request: web.Request) -> web.Response:
+        return web.Response(text="OK") if names.complete else web.Response(status=503, text="kubernetes")
+
+    app = health.application({"names": complete})
+    app.router.add_get("/health", alive)
+    app.router.add_get("/ready", serving)
+    await health.serve_application(app, *_split(config.health), None)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, sign, port = address.rpartition(":")
+    if not sign or not port.isdigit():
+        raise Fatal(f'cannot listen on "{address}": give an address and a port, such as 0.0.0.0:9153')
+    return host.strip("[]"), int(port)

@@ -1,0 +1,69 @@
+"""Cluster DNS, asked from every node: through the Service, as a pod would."""
+
+import json
+
+import pytest
+from testinfra.host import Host
+
+from kybern.machines.topology import Cluster, Machine
+from roles.apiserver import ask
+from roles.cluster import dns_address
+
+# A question and its answer in as few lines as the wire has: the machines have no resolver tools.
+QUESTION = """
+import socket, struct, sys
+name, server, kind = sys.argv[1], sys.argv[2], int(sys.argv[3])
+labels = b"".join(bytes([len(one)]) + one.encode() for one in name.split("."))
+asked = struct.pack("!6H", 7, 256, 1, 0, 0, 0) + labels + bytes([0]) + struct.pack("!2H", kind, 1)
+if sys.argv[4] == "udp":
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(3); s.connect((server, 53)); s.send(asked); told = s.recv(4096)
+else:
+    with socket.create_connection((server, 53), 3) as s:
+        s.sendall(struct.pack("!H", len(asked)) + asked); told = s.recv(4096)[2:]
+count = struct.unpack_from("!H", told, 6)[0]
+print(told[3] & 15, count, ".".join(map(str, told[-4:])) if kind == 1 and count else "")
+"""
+
+
+def resolved(host: Host, name: str, server: object, protocol: str = "udp") -> str:
+    done = host.run("python3 -c %s %s %s 1 %s", QUESTION, name, str(server), protocol)
+    assert done.rc == 0, done.stderr
+    return str(done.stdout).strip()
+
+
+@pytest.mark.on("nodes")
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_the_api_has_a_name_on_every_node(host: Host, cluster: Cluster, protocol: str) -> None:
+    name = f"kubernetes.default.svc.{cluster.cluster_domain}"
+
+    assert resolved(host, name, dns_address(cluster), protocol) == f"0 1 {cluster.service_cidr[1]}"
+
+
+@pytest.mark.on("nodes")
+def test_a_name_that_is_not_there_is_denied(host: Host, cluster: Cluster) -> None:
+    assert resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", dns_address(cluster)) == "3 0"
+
+
+@pytest.mark.on("nodes")
+def test_every_master_answers_every_node(host: Host, cluster: Cluster) -> None:
+    name = f"kubernetes.default.svc.{cluster.cluster_domain}"
+
+    found = {master.name: resolved(host, name, master.address) for master in cluster.masters}
+    assert set(found.values()) == {f"0 1 {cluster.service_cidr[1]}"}, found
+
+
+@pytest.mark.on("masters")
+def test_the_service_leads_to_all_masters(host: Host, cluster: Cluster) -> None:
+    path = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/kube-dns-machines"
+    found = json.loads(host.check_output(ask(cluster, path)))
+
+    addresses = {address for one in found["endpoints"] for address in one["addresses"]}
+    assert addresses == {str(master.address) for master in cluster.masters}
+
+
+@pytest.mark.on("nodes")
+def test_pods_are_sent_to_the_service(host: Host, cluster: Cluster, machine: Machine) -> None:
+    assert (
+        f'clusterDNS: ["{dns_address(cluster)}"]' in host.file("/var/lib/kubelet/config.yaml").content_string
+    )
