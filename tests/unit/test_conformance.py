@@ -1,0 +1,74 @@
+"""Every conformance test that ``tests/data/conformance.yaml`` names is held by tests of ours that exist.
+
+They are looked up in the text, not run: a test that was renamed or removed shows here within the second.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "tests/data/conformance.yaml"
+
+
+def entries() -> list[tuple[str, Any]]:
+    """Names and what is said of them. Read as nodes: a mapping would hide a name that is there twice."""
+    node = yaml.compose(TABLE.read_text())
+    assert isinstance(node, yaml.MappingNode)
+    loaded = yaml.safe_load(TABLE.read_text())
+    return [(key.value, loaded[key.value]) for key, _ in node.value]
+
+
+ENTRIES = entries()
+
+
+@cache
+def named_in(path: Path) -> frozenset[str]:
+    """Names of a file's tests."""
+    tree = ast.parse(path.read_text())
+    return frozenset(
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )
+
+
+def missing(tests: list[str]) -> list[str]:
+    """Those that are not there."""
+    found = []
+    for test in tests:
+        path, _, name = test.partition("::")
+        if not (ROOT / path).is_file() or name not in named_in(ROOT / path):
+            found.append(test)
+    return found
+
+
+def test_no_name_is_there_twice() -> None:
+    names = [name for name, _ in ENTRIES]
+
+    assert names == sorted(set(names))
+
+
+@pytest.mark.parametrize(("name", "said"), ENTRIES, ids=[name for name, _ in ENTRIES])
+def test_an_entry_names_tests_that_exist_or_a_reason(name: str, said: Any) -> None:
+    assert name.endswith("[Conformance]")
+    if isinstance(said, str):
+        assert said.strip()
+        return
+    assert said
+    assert len(set(said)) == len(said)
+    assert missing(said) == []
+
+
+def test_a_test_that_is_not_there_is_found_missing() -> None:
+    here = "tests/unit/test_conformance.py"
+
+    assert missing([f"{here}::test_no_name_is_there_twice"]) == []
+    assert missing([f"{here}::test_nothing", "tests/unit/nothing.py::test_no_name_is_there_twice"]) == [
+        f"{here}::test_nothing",
+        "tests/unit/nothing.py::test_no_name_is_there_twice",
+    ]
