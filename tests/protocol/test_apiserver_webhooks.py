@@ -608,6 +608,32 @@ def test_custom_objects_are_asked_about_as_well(place: Place) -> None:
     assert review["requestKind"]["version"] == "v2"
 
 
+def test_custom_objects_are_changed_while_their_stored_version_changes(place: Place) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"data": {"type": "object", "additionalProperties": {"type": "string"}}},
+    }
+    kind = Kind(Api(place.server), schema, schema).define()
+    one = f"{kind.path()}/t"
+    toy = {
+        "apiVersion": f"{kind.group}/v1",
+        "kind": kind.kind,
+        "metadata": {"name": "t"},
+        "data": {"start": "yes"},
+    }
+    rules = [rule(kind.plural, "CREATE", "UPDATE", group=kind.group)]
+    hook = place.hook("/stored", adds("/data/stage-1", "yes"), rules=rules)
+    place.configure(MUTATING, {**hook, "namespaceSelector": {}})
+    assert kind.api.create(kind.path(), toy)["data"] == {"start": "yes", "stage-1": "yes"}
+
+    versions = [{**found, "storage": found["name"] == "v2"} for found in kind.body["spec"]["versions"]]
+    kind.api.patch(kind.definition, {"spec": {"versions": versions}})
+    until(lambda: kind.api.get(kind.definition)["status"]["storedVersions"] == ["v1", "v2"])
+    patched = kind.api.patch(one, {"data": {"stage-1": None, "later": "yes"}})
+    assert patched["data"] == {"start": "yes", "later": "yes", "stage-1": "yes"}
+    assert kind.api.get(f"{kind.path('v2')}/t")["data"] == patched["data"]
+
+
 def test_a_definition_may_be_refused(place: Place) -> None:
     crds = rule("customresourcedefinitions", group="apiextensions.k8s.io")
     selector = {"matchLabels": {"refuse": place.name}}
