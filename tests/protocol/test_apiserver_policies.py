@@ -223,6 +223,32 @@ def test_a_mutating_policy_applies_what_its_expression_makes(place: Place) -> No
     assert place.server.ask("GET", place.path("configmaps/c"))[1] == made
 
 
+def test_a_mutating_policy_marks_a_deployment(place: Place) -> None:
+    text = "Object{metadata: Object.metadata{annotations: {'mutated-by': 'admission-policy'}}}"
+    spec = {
+        "matchConstraints": {"resourceRules": [rule("deployments", "CREATE", "UPDATE", group="apps")]},
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": text}}],
+    }
+    place.policy(MUTATING, spec)
+    template = {
+        "metadata": {"labels": {"app": "test"}},
+        "spec": {"containers": [{"name": "c", "image": "registry.example.com/app:1"}]},
+    }
+    body = {
+        "metadata": {"name": "marked", "annotations": {"own": "kept"}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "test"}}, "template": template},
+    }
+    path = place.path("deployments", "/apis/apps/v1")
+
+    def marked(query: str) -> bool:
+        found = place.server.ask("POST", f"{path}{query}", body)[1]["metadata"]["annotations"]
+        return bool(found == {"own": "kept", "mutated-by": "admission-policy"})
+
+    until(lambda: marked("?dryRun=All"))
+    assert marked("")
+
+
 def test_a_mutating_policy_patches(place: Place) -> None:
     text = """has(object.data) ? [
         JSONPatch{op: 'test', path: '/data/a', value: 'one'},

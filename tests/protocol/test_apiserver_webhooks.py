@@ -14,6 +14,8 @@ import pytest
 from kybern.auth.x509 import Authority
 from tests.protocol import webhook_server
 from tests.protocol.apiserver_bed import Lab, Server
+from tests.protocol.custom_bed import Kind
+from tests.protocol.requests_bed import JSON_PATCH, MERGE, Api
 from tests.protocol.webhook_place import MUTATING, VALIDATING, Place, adds, config_map, rule, until
 from tests.protocol.webhook_server import Review, Webhooks, allow, deny, response
 
@@ -354,16 +356,87 @@ def test_configurations_themselves_are_nobodys_business(place: Place) -> None:
     assert place.seen("/all") == []
 
 
-def test_a_changed_configuration_is_in_force_within_a_second(place: Place) -> None:
-    path = place.configure(VALIDATING, place.hook("/see", deny("no")))
-    assert place.create(config_map("a"), "?dryRun=All")[0] == 400
+@pytest.mark.parametrize("kind", [VALIDATING, MUTATING])
+def test_a_changed_configuration_is_in_force_within_a_second(place: Place, kind: str) -> None:
+    path = place.configure(kind, place.hook("/see", deny("no")))
     found = place.server.ask("GET", path)[1]
-    found["webhooks"][1]["rules"][0]["operations"] = ["UPDATE"]
-    place.server.ask("PUT", path, found)
 
-    assert until(lambda: place.create(config_map("a"), "?dryRun=All")[0] == 201) < 1
+    def passes() -> bool:
+        return place.create(config_map("a"), "?dryRun=All")[0] == 201
+
+    assert not passes()
+    found["webhooks"][1]["rules"][0]["operations"] = ["UPDATE"]
+    code, found = place.server.ask("PUT", path, found)
+    assert code == 200
+    assert until(passes) < 1
+    back = {"op": "replace", "path": "/webhooks/1/rules/0/operations", "value": ["CREATE"]}
+    Api(place.server).patch(path, [back], JSON_PATCH)
+    assert until(lambda: not passes()) < 1
     place.server.ask("DELETE", path)
     until(lambda: not place.marked(path.rpartition("/")[2]))
+
+
+@pytest.mark.parametrize("kind", [VALIDATING, MUTATING])
+def test_match_conditions_leave_writes_out_and_may_change(place: Place, kind: str) -> None:
+    skip = {"name": "not-skipped", "expression": "object.metadata.name != 'skip-me'"}
+    path = place.configure(kind, place.hook("/see", deny("no"), matchConditions=[skip]))
+    assert place.server.ask("GET", path)[1]["webhooks"][1]["matchConditions"] == [skip]
+    assert place.create(config_map("skip-me"))[0] == 201
+    assert place.create(config_map("other"))[0] == 400
+
+    none = {"name": "none", "expression": "object.kind != 'ConfigMap'"}
+    add = {"op": "add", "path": "/webhooks/1/matchConditions/1", "value": none}
+    patched = Api(place.server).patch(path, [add], JSON_PATCH)
+    assert patched["webhooks"][1]["matchConditions"] == [skip, none]
+    until(lambda: place.create(config_map("other"), "?dryRun=All")[0] == 201)
+    place.server.ask("DELETE", path)
+
+
+def test_pods_and_patches_may_be_refused_but_for_a_namespace_that_is_left_out(place: Place) -> None:
+    only = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [place.name]}
+    rules = [rule("pods", "CREATE"), rule("configmaps", "CREATE", "UPDATE")]
+    conditions = [
+        {"name": "bad", "expression": "object.metadata.name == 'p' || object.data[?'a'].orValue('') == 'bad'"}
+    ]
+    hook = place.hook("/no", deny("bad"), rules=rules, namespaceSelector={"matchExpressions": [only]})
+    place.configure(VALIDATING, {**hook, "matchConditions": conditions})
+    api = Api(place.server)
+
+    assert place.server.ask("GET", _pod(place))[0] == 404
+    assert "denied the request: bad" in place.create(config_map("c", a="bad"))[1]["message"]
+    assert place.create(config_map("c", a="good"))[0] == 201
+    for method, media in (("PUT", "application/json"), ("PATCH", MERGE)):
+        body = config_map("c", a="bad")
+        refused = api.send(method, place.path("configmaps/c"), body, media)
+        assert (refused.code, "denied the request: bad" in refused.body["message"]) == (400, True)
+    other = "/api/v1/namespaces/default/configmaps?dryRun=All"
+    assert place.server.ask("POST", other, config_map("c", a="bad"))[0] == 201
+
+
+def test_what_is_done_to_custom_objects_may_be_refused(place: Place) -> None:
+    kind = Kind(Api(place.server)).define()
+    rules = [rule(kind.plural, "CREATE", "UPDATE", "DELETE", group=kind.group)]
+    text = "(request.operation == 'DELETE' ? oldObject : object).?data.orValue('') == 'unwanted'"
+    conditions = [{"name": "unwanted", "expression": text}]
+    hook = place.hook("/custom", deny("unwanted"), rules=rules, matchConditions=conditions)
+    head = {"apiVersion": f"{kind.group}/v1", "kind": kind.kind}
+
+    def body(name: str, data: str) -> Review:
+        return {**head, "metadata": {"name": name}, "data": data}
+
+    kind.api.create(kind.path(), body("old", "unwanted"))
+    kind.api.create(kind.path(), body("good", "wanted"))
+    place.configure(VALIDATING, {**hook, "namespaceSelector": {}})
+    path = kind.path()
+    for refused in (
+        kind.api.send("POST", path, body("new", "unwanted")),
+        kind.api.send("PATCH", f"{path}/good", {"data": "unwanted"}, MERGE),
+        kind.api.send("DELETE", f"{path}/old"),
+    ):
+        assert (refused.code, "denied the request: unwanted" in refused.body["message"]) == (400, True)
+    kind.api.patch(f"{path}/old", {"data": "wanted"})
+    kind.api.delete(f"{path}/old")
+    assert kind.api.code(f"{path}/old") == 404
 
 
 def test_parts_of_objects_are_seen_as_what_travels(place: Place) -> None:
@@ -533,6 +606,32 @@ def test_custom_objects_are_asked_about_as_well(place: Place) -> None:
     assert "odd" not in answer
     assert (review["kind"]["version"], review["object"]["apiVersion"]) == ("v1", f"{group}/v1")
     assert review["requestKind"]["version"] == "v2"
+
+
+def test_custom_objects_are_changed_while_their_stored_version_changes(place: Place) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"data": {"type": "object", "additionalProperties": {"type": "string"}}},
+    }
+    kind = Kind(Api(place.server), schema, schema).define()
+    one = f"{kind.path()}/t"
+    toy = {
+        "apiVersion": f"{kind.group}/v1",
+        "kind": kind.kind,
+        "metadata": {"name": "t"},
+        "data": {"start": "yes"},
+    }
+    rules = [rule(kind.plural, "CREATE", "UPDATE", group=kind.group)]
+    hook = place.hook("/stored", adds("/data/stage-1", "yes"), rules=rules)
+    place.configure(MUTATING, {**hook, "namespaceSelector": {}})
+    assert kind.api.create(kind.path(), toy)["data"] == {"start": "yes", "stage-1": "yes"}
+
+    versions = [{**found, "storage": found["name"] == "v2"} for found in kind.body["spec"]["versions"]]
+    kind.api.patch(kind.definition, {"spec": {"versions": versions}})
+    until(lambda: kind.api.get(kind.definition)["status"]["storedVersions"] == ["v1", "v2"])
+    patched = kind.api.patch(one, {"data": {"stage-1": None, "later": "yes"}})
+    assert patched["data"] == {"start": "yes", "later": "yes", "stage-1": "yes"}
+    assert kind.api.get(f"{kind.path('v2')}/t")["data"] == patched["data"]
 
 
 def test_a_definition_may_be_refused(place: Place) -> None:

@@ -5,6 +5,7 @@ expected. What the schema does not know is dropped, and told as the client asked
 error (``fieldValidation``).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from kybern.api import kinds
@@ -61,7 +62,8 @@ def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None,
         text = f"json: cannot unmarshal {_go_type(raw)} into Go value of type struct"
         raise unhandled({}, expected.kind, f"couldn't get version/kind; json parse error: {text}")
     identify(expected, raw)
-    checked(call, expected, raw, twice, schema)
+    told = (lambda found: codec.in_order(data, found)) if media_type(content_type) == JSON else list
+    checked(call, expected, raw, twice, schema, told)
     if not schema:
         expected.rules.default(raw)
     return raw
@@ -124,14 +126,19 @@ def _other(kind: Kind, version: str, name: str) -> str:
     )
 
 
-def checked(call: Call, kind: Kind, raw: Raw, twice: list[str], schema: str = "") -> None:
-    """Hold a value against its schema, in place; tell of what it has too much."""
+def checked(
+    call: Call,
+    kind: Kind,
+    raw: Raw,
+    twice: list[str],
+    schema: str = "",
+    told: Callable[[list[str]], list[str]] = list,
+) -> None:
+    """Hold a value against its schema, in place; tell of what it has too much, in the order that ``told`` gives."""
     head = {"kind": raw.get("kind"), "apiVersion": raw.get("apiVersion")}
     _keep_reset(raw)
-    found = [
-        *twice,
-        *Schema.load().of(schema or kind.schema).decode(raw, call.options.validation != "Ignore"),
-    ]
+    unknown = Schema.load().of(schema or kind.schema).decode(raw, call.options.validation != "Ignore")
+    found = told([*twice, *unknown]) if twice and unknown else [*twice, *unknown]
     if not isinstance(raw.get("metadata"), dict):
         raw["metadata"] = {}
     if not found:

@@ -83,6 +83,14 @@ def selection(kind: Kind, query: Mapping[str, str], name: str = "") -> Selection
     return found
 
 
+def _as_stored(kind: Kind, found: Selection) -> Selection:
+    """The selection in the names of the stored version: objects are selected in that form."""
+    if kind.conversion is not None:
+        names = kind.conversion.fields
+        found.fields = tuple((names.get(key, key), operator, value) for key, operator, value in found.fields)
+    return found
+
+
 def _unsupported(kind: Kind, key: str) -> str:
     if kind.selectable or kind.custom:
         return f"field label not supported: {key}"
@@ -93,7 +101,7 @@ def list_options(kind: Kind, query: Mapping[str, str], name: str = "") -> ListOp
     if not query and not name:
         return ListOptions()
     found = ListOptions(
-        selection(kind, query, name),
+        _as_stored(kind, selection(kind, query, name)),
         max(0, number(query, "limit") or 0),
         query.get("continue", ""),
         query.get("resourceVersion", ""),

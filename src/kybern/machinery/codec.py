@@ -6,6 +6,7 @@ looks for them.
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -120,22 +121,32 @@ def _duplicates(body: bytes) -> list[str]:
         return _Pairs(found)
 
     value = json.loads(body.decode("utf-8", "replace"), object_pairs_hook=pairs)
-    return list(dict.fromkeys(_told(value, ""))) if twice else []
+    if not twice:
+        return []
+    return list(dict.fromkeys(_duplicate(path) for path, again in _walked(value, "") if again))
 
 
-def _told(value: Any, path: str) -> list[str]:
-    """Complaints in the order of the text."""
+def _duplicate(path: str) -> str:
+    return f'duplicate field "{path}"'
+
+
+def in_order(body: bytes, complaints: list[str]) -> list[str]:
+    """Complaints about unknown and duplicate fields, as the JSON text has these: Go makes them while it reads."""
+    value = json.loads(body.decode("utf-8", "replace"), object_pairs_hook=_Pairs)
+    told = (_duplicate(path) if again else f'unknown field "{path}"' for path, again in _walked(value, ""))
+    found = [says for says in dict.fromkeys(told) if says in complaints]
+    return found + [says for says in complaints if says not in found]
+
+
+def _walked(value: Any, path: str) -> Iterator[tuple[str, bool]]:
+    """The path of every key in the order of the text, and whether its object had that key before."""
     if isinstance(value, _Pairs | dict):
-        items = value if isinstance(value, _Pairs) else list(value.items())
         seen: set[str] = set()
-        found = []
-        for key, each in items:
+        for key, each in value if isinstance(value, _Pairs) else value.items():
             here = f"{path}.{key}" if path else key
-            if key in seen:
-                found.append(f'duplicate field "{here}"')
+            yield here, key in seen
             seen.add(key)
-            found += _told(each, here)
-        return found
-    if isinstance(value, list):
-        return [says for at, each in enumerate(value) for says in _told(each, f"{path}[{at}]")]
-    return []
+            yield from _walked(each, here)
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _walked(each, f"{path}[{at}]")

@@ -113,12 +113,16 @@ def wish_changed(new: Raw, old: Raw) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """How a kind that is stored as another group or version becomes that one and back (in place on plain values)."""
+    """How a kind that is stored as another group or version becomes that one and back (in place on plain values).
+
+    ``fields``: the field selectors that bear another name in the stored version, and that name.
+    """
 
     group: str
     version: str
     to_stored: Callable[[Raw], Raw]
     from_stored: Callable[[Raw], Raw]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Translation(Protocol):

@@ -40,6 +40,25 @@ def test_keys_given_twice_are_named_with_their_path() -> None:
     )
 
 
+def test_complaints_come_in_the_order_of_the_text() -> None:
+    body = b'{"spec":{"odd":1,"replicas":2,"list":[{"odder":1}],"replicas":3},"last":1}'
+    found = [
+        'duplicate field "spec.replicas"',
+        'unknown field "last"',
+        'unknown field "spec.list[0].odder"',
+        'unknown field "spec.odd"',
+        "and more",
+    ]
+
+    assert codec.in_order(body, found) == [
+        'unknown field "spec.odd"',
+        'unknown field "spec.list[0].odder"',
+        'duplicate field "spec.replicas"',
+        'unknown field "last"',
+        "and more",
+    ]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -20,7 +20,7 @@ COLUMNS = (
     wide("Name", format_="name"),
 )
 
-_SELECTABLE = {
+SELECTABLE = {
     "involvedObject.kind": lambda raw: text(dig(raw, "involvedObject", "kind")),
     "involvedObject.namespace": lambda raw: text(dig(raw, "involvedObject", "namespace")),
     "involvedObject.name": lambda raw: text(dig(raw, "involvedObject", "name")),
@@ -82,7 +82,7 @@ KIND = Kind(
     singular="event",
     short_names=("ev",),
     storage="events",
-    selectable=_SELECTABLE,
+    selectable=SELECTABLE,
     table=Table(COLUMNS, cells),
     rules=Rules(default=_default, validate=happenings.core),
     allow_create_on_update=True,

@@ -1,8 +1,9 @@
 """Event in its newer form. Stored as core/v1 Event; the two views are of one object."""
 
+from collections.abc import Callable
+
 from kybern.api.core_v1 import event
 from kybern.api.rules import happenings
-from kybern.api.rules.tables import dig, text
 from kybern.machinery.kind import Conversion, Kind, Raw, Rules, Table
 
 # newer name: older name; what is not here has the same name in both
@@ -28,18 +29,17 @@ def _from_stored(raw: Raw) -> Raw:
     return found | {"apiVersion": "events.k8s.io/v1"}
 
 
-_SELECTABLE = {
-    "reason": lambda raw: text(raw.get("reason")),
-    "regarding.kind": lambda raw: text(dig(raw, "regarding", "kind")),
-    "regarding.namespace": lambda raw: text(dig(raw, "regarding", "namespace")),
-    "regarding.name": lambda raw: text(dig(raw, "regarding", "name")),
-    "regarding.uid": lambda raw: text(dig(raw, "regarding", "uid")),
-    "regarding.apiVersion": lambda raw: text(dig(raw, "regarding", "apiVersion")),
-    "regarding.resourceVersion": lambda raw: text(dig(raw, "regarding", "resourceVersion")),
-    "regarding.fieldPath": lambda raw: text(dig(raw, "regarding", "fieldPath")),
-    "reportingController": lambda raw: text(raw.get("reportingController")),
-    "type": lambda raw: text(raw.get("type")),
+# What of core/v1's can be selected here, by its name here. ``source`` is deprecated and not among them.
+_FIELDS = {
+    ".".join((_BACK.get(first, first), *rest)): key
+    for key in event.SELECTABLE
+    for first, *rest in [key.split(".")]
+    if key != "source"
 }
+
+
+def _selects(key: str) -> Callable[[Raw], str]:
+    return lambda raw: event.SELECTABLE[key](_to_stored(raw))
 
 
 def _default(raw: Raw) -> None:
@@ -58,9 +58,9 @@ KIND = Kind(
     singular="event",
     short_names=("ev",),
     storage="events",
-    selectable=_SELECTABLE,
+    selectable={name: _selects(key) for name, key in _FIELDS.items()},
     table=Table(event.COLUMNS, lambda raw, now: event.cells(_to_stored(raw), now)),
-    conversion=Conversion("", "v1", _to_stored, _from_stored),
+    conversion=Conversion("", "v1", _to_stored, _from_stored, _FIELDS),
     rules=Rules(default=_default, validate=happenings.newer),
     allow_create_on_update=True,
     storage_version_hash="r2yiGXH7wu8=",

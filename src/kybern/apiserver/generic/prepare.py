@@ -24,8 +24,9 @@ _LONGEST = 63
 _RANDOM, _VERSION = ~(0xF << 76 | 0x3 << 62), 0x4 << 76 | 0x2 << 62
 # Writes that change no wish: what they set was decided before.
 _UNCOUNTED = ("status", "binding")
-# Kinds whose finalizers need no domain, since upstream checks their metadata by rules of its own.
+# Kinds whose finalizers need no domain, since upstream checks their metadata by the rules of custom kinds, too.
 _PLAIN_FINALIZERS = (
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("policy", "poddisruptionbudgets"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
 )
@@ -114,7 +115,7 @@ def check_new(call: Call, raw: Raw) -> None:
     """Raises Invalid. Then the kind's warnings are given."""
     kind, metadata = call.kind, raw["metadata"]
     causes = list(meta.validate(metadata, kind.namespaced, kind.valid_name or names.dns1123_subdomain))
-    if (kind.group, kind.plural) not in _PLAIN_FINALIZERS:
+    if not kind.custom and (kind.group, kind.plural) not in _PLAIN_FINALIZERS:
         causes += meta.qualified_finalizers(metadata.get("finalizers"), "metadata.finalizers")
     causes += kind.rules.validate(raw, None)
     _refuse(kind, metadata.get("name") or "", causes)
