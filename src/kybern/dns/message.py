@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from kybern.dns.records import AAAA, CNAME, SOA, A, Record
 
 HEADER = 12
-QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
-OPT, IN, CHAOS = 41, 1, 3
+QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
+OPT, IN = 41, 1
 PLAIN_SIZE = 512  # bytes of an answer by UDP to who says nothing
 MOST = 1232  # bytes of any answer by UDP: passes every network unfragmented
 _LONGEST = 255

@@ -9,7 +9,7 @@ An endpoint counts when it is ready. publishNotReadyAddresses needs nothing here
 EndpointSlices calls the endpoints of such a service ready.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -113,15 +113,6 @@ def _endpoint(
 def _is_ready(endpoint: Endpoint) -> bool:
     known = endpoint.conditions
     return known is None or known.ready is None or known.ready
-
-
-def by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], list[EndpointSlice]]:
-    """Slices by namespace and name of their service."""
-    found: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for part in slices:
-        if owner := owner_of(part):
-            found.setdefault((part.metadata.namespace, owner), []).append(part)
-    return found
 
 
 def owner_of(part: EndpointSlice) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.dns.records import SERVICE_NAME, by_service, records
+from kybern.dns.records import SERVICE_NAME, owner_of, records
 from kybern.dns.zone import Zone
 
 DOMAIN = "cluster.local"
@@ -51,6 +51,15 @@ def slice_of(
             EndpointPort(name=one.name, port=one.port, protocol=one.protocol) for one in map(_port, ports)
         ),
     )
+
+
+def by_service(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], list[EndpointSlice]]:
+    """Slices by namespace and name of their service."""
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for part in slices:
+        if owner := owner_of(part):
+            found.setdefault((part.metadata.namespace, owner), []).append(part)
+    return found
 
 
 def zone(services: Iterable[Service], slices: Iterable[EndpointSlice] = (), domain: str = DOMAIN) -> Zone:
