@@ -17,6 +17,7 @@ OLD_NAMES: Mapping[str, str] = {
     "namespace": "namespace-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
+    "persistentvolume-binder": "persistentvolume-binder-controller",
     "pv-protection": "persistentvolume-protection-controller",
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "podgc": "pod-garbage-collector-controller",
