@@ -35,7 +35,9 @@ def diff(state: State) -> Iterable[Action]:
     if ref is None or ref.uid != claim.metadata.uid:
         return
     if parse(requested(claim)) > parse(claim.status.capacity.get("storage", "0")):
-        yield Emit(claim, "Normal", "ExternalExpanding", MESSAGE)
+        # Upstream warns where it knows of nobody who could do it.
+        kind = "Normal" if state.volume.spec.csi is not None else "Warning"
+        yield Emit(claim, kind, "ExternalExpanding", MESSAGE)
 
 
 MESSAGE = "waiting for an external controller to expand this PVC"

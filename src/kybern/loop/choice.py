@@ -14,6 +14,7 @@ OLD_NAMES: Mapping[str, str] = {
     "endpointslice": "endpointslice-controller",
     "ephemeral-volume": "ephemeral-volume-controller",
     "garbagecollector": "garbage-collector-controller",
+    "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
     "job": "job-controller",
     "namespace": "namespace-controller",
     "nodeipam": "node-ipam-controller",

@@ -123,6 +123,6 @@ def test_growing_is_left_to_the_driver(asked: str, has: str, phase: str, uid: st
     events = list(EXPANDER.diff(state)) if state is not None else []
 
     wanted = Emit(
-        claim, "Normal", "ExternalExpanding", "waiting for an external controller to expand this PVC"
+        claim, "Warning", "ExternalExpanding", "waiting for an external controller to expand this PVC"
     )
     assert events == ([wanted] if said else [])
