@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 # Upstream still takes the names that its controllers had before v1.28.
 OLD_NAMES: Mapping[str, str] = {
+    "attachdetach": "persistentvolume-attach-detach-controller",
     "csrapproving": "certificatesigningrequest-approving-controller",
     "csrsigning": "certificatesigningrequest-signing-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
