@@ -93,8 +93,6 @@ def test_a_pod_gets_its_claim_and_its_node_the_volume(cluster: Callable[[str], C
     made = bed.until(bed.path(CORE, "persistentvolumeclaims", "p-v"), phase("Bound"))
     assert made["metadata"]["ownerReferences"][0]["uid"] == pod["metadata"]["uid"]
 
-    # A claim that is bound after its pod was placed is seen at the next change of the pod.
-    bed.run(pod, "Pending", "False")
     found = bed.until(f"{STORAGE}/volumeattachments", lambda found: found["items"])["items"][0]
     assert (found["spec"]["attacher"], found["spec"]["nodeName"]) == ("csi.example.com", "n1")
     at = f"{STORAGE}/volumeattachments/{found['metadata']['name']}"

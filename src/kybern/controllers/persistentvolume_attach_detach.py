@@ -18,7 +18,7 @@ from datetime import datetime
 from kybern.api.core_v1 import AttachedVolume, Node, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import CSIDriver, VolumeAttachment, VolumeAttachmentSource, VolumeAttachmentSpec
-from kybern.loop.claims import claim_name
+from kybern.loop.claims import by_claim, claim_name
 from kybern.loop.controller import Action, Again, Controller, Create, Delete, Emit, Key, PatchStatus, View
 from kybern.loop.pods import by_node, is_terminal
 from kybern.loop.settings import Settings
@@ -233,6 +233,12 @@ def node_of(pod: Pod, _view: View) -> Iterable[Key]:
         yield Key("", pod.spec.node_name)
 
 
+def nodes_by(claim: PersistentVolumeClaim, view: View) -> Iterable[Key]:
+    """The nodes of the pods that use a claim: it may have been bound after they were placed."""
+    for pod in view.index(Pod, "claim", f"{claim.metadata.namespace}/{claim.metadata.name}"):
+        yield from node_of(pod, view)
+
+
 def nodes_of(one: VolumeAttachment, _view: View) -> Iterable[Key]:
     yield Key("", one.spec.node_name)
 
@@ -246,12 +252,13 @@ def controller(_settings: Settings) -> Controller[State]:
         watches=(
             (Pod, node_of),
             (VolumeAttachment, nodes_of),
-            (PersistentVolumeClaim, lambda _claim, _view: ()),
+            (PersistentVolumeClaim, nodes_by),
             (PersistentVolume, lambda _volume, _view: ()),
             (CSIDriver, lambda _driver, _view: ()),
         ),
         indexes=(
             (Pod, "node", by_node),
+            (Pod, "claim", by_claim),
             (VolumeAttachment, "node", at_node),
             (VolumeAttachment, "volume", of_volume),
         ),

@@ -207,3 +207,11 @@ def test_one_node_at_a_time(there: tuple[Pod, ...], why: str) -> None:
 
 def test_volumes_of_many_nodes_are_attached_to_many() -> None:
     assert only(done(node(), user(), CLAIM, volume("ReadWriteMany"), attachment("n2")), Create)
+
+
+def test_who_wakes_a_node() -> None:
+    seen = view(made(), user(), CLAIM)
+
+    assert list(attaching.nodes_by(CLAIM, seen)) == [Key("", "n1")]
+    assert list(attaching.node_of(user(at=""), seen)) == []
+    assert list(attaching.nodes_of(attachment("n2"), seen)) == [Key("", "n2")]
