@@ -13,7 +13,7 @@ from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
 from kybern.controllers.garbage_collector import key_of
-from kybern.loop.controller import Again, Key
+from kybern.loop.controller import Again, Emit, Key
 from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
 from tests.simulation.cluster import Simulation, running
@@ -79,7 +79,7 @@ async def left_to_do(cluster: Simulation, name: str) -> list[Any]:
             cluster.api, controller.observe, key, lambda answers: Glance(cache, None, answers, lambda: kinds)
         )
         found += (
-            [action for action in controller.diff(state) if not isinstance(action, Again)]
+            [action for action in controller.diff(state) if not isinstance(action, Again | Emit)]
             if state is not None
             else []
         )

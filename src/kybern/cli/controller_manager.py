@@ -132,6 +132,31 @@ def _controllers(found: Flags) -> Flags:
     )
     found.flag("--terminated-pod-gc-threshold", int, 12500, "Finished pods to keep.")
     found.flag("--max-endpoints-per-slice", int, 100, "Endpoints in one slice at most.")
+    return _autoscaling(found)
+
+
+def _autoscaling(found: Flags) -> Flags:
+    prefix = "--horizontal-pod-autoscaler"
+    found.flag(f"{prefix}-sync-period", duration, 15.0, "How often to look at an autoscaler.")
+    found.flag(f"{prefix}-tolerance", float, 0.1, "How far from its target a metric may be before it counts.")
+    found.flag(
+        f"{prefix}-downscale-stabilization",
+        duration,
+        300.0,
+        "How long a higher recommendation is remembered.",
+    )
+    found.flag(
+        f"{prefix}-cpu-initialization-period",
+        duration,
+        300.0,
+        "How long after its start a pod's CPU samples may be skipped.",
+    )
+    found.flag(
+        f"{prefix}-initial-readiness-delay",
+        duration,
+        30.0,
+        "How long after its start a change of readiness is taken as the first one.",
+    )
     return found
 
 
@@ -169,6 +194,11 @@ def settings(values: Values) -> Settings:
         unhealthy_zone=values["unhealthy-zone-threshold"],
         terminated_pods=values["terminated-pod-gc-threshold"],
         max_endpoints_per_slice=values["max-endpoints-per-slice"],
+        autoscaler_period=values["horizontal-pod-autoscaler-sync-period"],
+        autoscaler_tolerance=values["horizontal-pod-autoscaler-tolerance"],
+        autoscaler_downscale_window=values["horizontal-pod-autoscaler-downscale-stabilization"],
+        autoscaler_cpu_period=values["horizontal-pod-autoscaler-cpu-initialization-period"],
+        autoscaler_readiness_delay=values["horizontal-pod-autoscaler-initial-readiness-delay"],
     )
 
 

@@ -14,8 +14,20 @@ from dataclasses import dataclass, field
 from kybern.api.core_v1 import Node, Pod
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
+from kybern.client.scale import rescale
 from kybern.client.verbs import Partial, Verbs
-from kybern.loop.controller import Action, Again, Call, Create, Delete, Emit, Failure, Patch, PatchStatus
+from kybern.loop.controller import (
+    Action,
+    Again,
+    Call,
+    Create,
+    Delete,
+    Emit,
+    Failure,
+    Patch,
+    PatchStatus,
+    Rescale,
+)
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.struct import Object
 
@@ -76,8 +88,14 @@ class Actor:
                 self._recorder.emit(about, kind, reason, message)
             case Again(seconds):
                 done.again.append(seconds)
-            case Call(method, path, body):
-                await self._client.request(method, path, body, timeout=30.0)
+            case Call() | Rescale():
+                await self._ask(action)
+
+    async def _ask(self, action: Call | Rescale) -> None:
+        if isinstance(action, Call):
+            await self._client.request(action.method, action.path, action.body, timeout=30.0)
+        else:
+            await rescale(self._client, action.api_version, action.kind, action.scale, action.replicas)
 
     async def _change(self, old: Object, new: Object, subresource: str, done: Round) -> None:
         if old == new:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 # Upstream still takes the names that its controllers had before v1.28.
 OLD_NAMES: Mapping[str, str] = {
+    "attachdetach": "persistentvolume-attach-detach-controller",
     "csrapproving": "certificatesigningrequest-approving-controller",
     "csrsigning": "certificatesigningrequest-signing-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
@@ -12,11 +13,15 @@ OLD_NAMES: Mapping[str, str] = {
     "disruption": "disruption-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
+    "ephemeral-volume": "ephemeral-volume-controller",
     "garbagecollector": "garbage-collector-controller",
+    "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
     "job": "job-controller",
     "namespace": "namespace-controller",
     "nodeipam": "node-ipam-controller",
     "nodelifecycle": "node-lifecycle-controller",
+    "persistentvolume-binder": "persistentvolume-binder-controller",
+    "persistentvolume-expander": "persistentvolume-expander-controller",
     "pv-protection": "persistentvolume-protection-controller",
     "pvc-protection": "persistentvolumeclaim-protection-controller",
     "podgc": "pod-garbage-collector-controller",

@@ -77,6 +77,10 @@ class View(Protocol):
         """The size of an object of any kind; None when there is no such object, or why its kind has no size."""
         ...
 
+    def answer(self, path: str) -> Any:
+        """The JSON that the API server answers to a GET, for APIs that have no types here; or the ApiError."""
+        ...
+
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
         """The same, for all objects of a kind in a namespace."""
         ...
@@ -140,7 +144,17 @@ class Call:
     body: Any = None
 
 
-type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """Give an object of any kind another size: the Scale as it was read, and the number of replicas that it shall have."""
+
+    api_version: str
+    kind: str
+    scale: Scale
+    replicas: int
+
+
+type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,3 +26,8 @@ class Settings:
     unhealthy_zone: float = 0.55
     terminated_pods: int = 12500
     max_endpoints_per_slice: int = 100
+    autoscaler_period: float = 15.0
+    autoscaler_tolerance: float = 0.1
+    autoscaler_downscale_window: float = 300.0
+    autoscaler_cpu_period: float = 300.0
+    autoscaler_readiness_delay: float = 30.0

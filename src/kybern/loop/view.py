@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from kybern.api.autoscaling_v1 import Scale
 from kybern.client.cache import Cache
 from kybern.client.scale import scale
 from kybern.client.verbs import Verbs
 from kybern.loop.controller import Failure, Key, View
-from kybern.machinery.errors import NotFound
+from kybern.machinery.errors import ApiError, NotFound
 from kybern.machinery.struct import Object, encode
 
 
@@ -58,6 +60,9 @@ class Glance:
         found: Scale | str | None = self._answer((api_version, kind, namespace, name))
         return found
 
+    def answer(self, path: str) -> Any:
+        return self._answer((path,))
+
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
         found: tuple[T, ...] = self._answer((kind, namespace))
         return found
@@ -79,17 +84,30 @@ async def ask(client: Verbs, question: tuple[Any, ...]) -> Any:
     match question:
         case (api_version, kind, namespace, name):
             return await scale(client, api_version, kind, namespace, name)
+        case (str() as path,):
+            return await _get(client, path)
         case (kind, namespace, name):
-            try:
-                return await client.get(kind, name, namespace)
-            except NotFound:
-                return None
+            return await _live(client, kind, namespace, name)
         case (kind, namespace):
             if isinstance(namespace, Object):
                 return await client.create(namespace)
             items, _ = await client.list(kind, namespace)
             return items
     raise AssertionError(question)
+
+
+async def _get(client: Verbs, path: str) -> Any:
+    try:
+        return msgspec.json.decode(await client.request("GET", path))
+    except ApiError as problem:
+        return problem
+
+
+async def _live(client: Verbs, kind: type[Object], namespace: str, name: str) -> Object | None:
+    try:
+        return await client.get(kind, name, namespace)
+    except NotFound:
+        return None
 
 
 async def observed[S](
