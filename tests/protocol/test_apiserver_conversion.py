@@ -14,6 +14,7 @@ import pytest
 from kybern.auth.x509 import Authority
 from tests.protocol import webhook_server
 from tests.protocol.apiserver_bed import Lab, Server
+from tests.protocol.requests_bed import Api
 from tests.protocol.webhook_place import until
 from tests.protocol.webhook_server import Webhooks
 
@@ -210,6 +211,27 @@ def test_fields_are_selected_as_they_are_after_conversion(kind: Kind) -> None:
     assert names("v2", "host%3Da") == ["a"]
     assert names("v2", "host%3Db") == ["b"]
     assert names("v1", "hostPort%3Db:2") == ["b"]
+
+
+def test_a_watch_by_a_field_sees_what_begins_and_ceases_to_match(kind: Kind) -> None:
+    api = Api(kind.server)
+    with (
+        api.watch(kind.path("v2"), fieldSelector="host=host1") as newer,
+        api.watch(kind.path("v1"), fieldSelector="hostPort=host1:80") as older,
+    ):
+        kind.create("v1", "a", hostPort="host1:80")
+        kind.create("v1", "b", hostPort="host2:80")
+        kind.create("v2", "c", host="host1", port="81")
+        api.patch(kind.path("v2", "b"), {"host": "host1"})
+        api.patch(kind.path("v2", "a"), {"host": "host2"})
+        api.delete(kind.path("v1"), fieldSelector="hostPort=host1:80")
+        seen = [next(newer) for _ in range(5)], [next(older) for _ in range(4)]
+
+    told = [[(type_, one["metadata"]["name"]) for type_, one in events] for events in seen]
+    assert told == [
+        [("ADDED", "a"), ("ADDED", "c"), ("ADDED", "b"), ("DELETED", "a"), ("DELETED", "b")],
+        [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "a"), ("DELETED", "b")],
+    ]
 
 
 def test_labels_and_annotations_may_change_and_nothing_else_of_metadata(kind: Kind) -> None:
