@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Namespace, Node, ReplicationController, ReplicationControllerSpec
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
@@ -24,6 +25,12 @@ from tests.simulation.test_workloads import SERVICE, finished, web
 
 SETTINGS = Settings(root_ca="CA")
 NAMES = [make(SETTINGS).name for make in CONTROLLERS]
+
+
+def hourly() -> CronJob:
+    template = JobTemplateSpec(spec=work().spec)
+    spec = CronJobSpec(schedule="0 * * * *", concurrency_policy="Allow", job_template=template)
+    return CronJob(metadata=ObjectMeta(name="hourly", namespace="a"), spec=spec)
 
 
 async def populate(cluster: Simulation) -> None:
@@ -51,6 +58,7 @@ async def populate(cluster: Simulation) -> None:
     await api.create(daemon())
     await api.create(work())
     await api.create(database(2))
+    await api.create(hourly())
     safe = PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "web"}), max_unavailable="30%")
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
     old = ReplicationControllerSpec(
