@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kybern.controllers import (
+    bootstrap_signer,
     certificate_approving,
+    certificate_cleaning,
     certificate_signing,
     clusterrole_aggregation,
     cronjob,
@@ -28,13 +30,18 @@ from kybern.controllers import (
     serviceaccount,
     statefulset,
     taint_eviction,
+    token_cleaner,
+    ttl,
+    ttl_after_finished,
     volumeattributesclass_protection,
 )
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
 
 CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
+    bootstrap_signer.controller,
     certificate_approving.controller,
+    certificate_cleaning.controller,
     certificate_signing.controller,
     clusterrole_aggregation.controller,
     cronjob.controller,
@@ -58,5 +65,8 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     serviceaccount.controller,
     statefulset.controller,
     taint_eviction.controller,
+    token_cleaner.controller,
+    ttl.controller,
+    ttl_after_finished.controller,
     volumeattributesclass_protection.controller,
 )
