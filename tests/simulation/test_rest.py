@@ -7,8 +7,20 @@ import pytest
 
 from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Namespace, Node, ReplicationController, ReplicationControllerSpec
+from kybern.api.core_v1 import (
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+    Namespace,
+    Node,
+    ReplicationController,
+    ReplicationControllerSpec,
+    Service,
+    ServiceSpec,
+)  # fmt: skip
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.networking_v1 import ServiceCIDR, ServiceCIDRSpec
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from kybern.client.verbs import Partial
@@ -59,6 +71,12 @@ async def populate(cluster: Simulation) -> None:
     await api.create(work())
     await api.create(database(2))
     await api.create(hourly())
+    await api.create(
+        ServiceCIDR(metadata=ObjectMeta(name="kubernetes"), spec=ServiceCIDRSpec(cidrs=("10.96.0.0/12",)))
+    )
+    await api.create(Service(metadata=ObjectMeta(name="outside", namespace="a"), spec=ServiceSpec()))
+    addresses = EndpointSubset(addresses=(EndpointAddress(ip="192.0.2.1"),), ports=(EndpointPort(port=80),))
+    await api.create(Endpoints(metadata=ObjectMeta(name="outside", namespace="a"), subsets=(addresses,)))
     safe = PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "web"}), max_unavailable="30%")
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
     old = ReplicationControllerSpec(

@@ -132,6 +132,12 @@ def _controllers(found: Flags) -> Flags:
     )
     found.flag("--terminated-pod-gc-threshold", int, 12500, "Finished pods to keep.")
     found.flag("--max-endpoints-per-slice", int, 100, "Endpoints in one slice at most.")
+    found.flag(
+        "--mirroring-max-endpoints-per-subset",
+        int,
+        1000,
+        "Endpoints in one slice at most, of those that mirror Endpoints.",
+    )
     return found
 
 
@@ -169,6 +175,7 @@ def settings(values: Values) -> Settings:
         unhealthy_zone=values["unhealthy-zone-threshold"],
         terminated_pods=values["terminated-pod-gc-threshold"],
         max_endpoints_per_slice=values["max-endpoints-per-slice"],
+        max_mirrored_endpoints=values["mirroring-max-endpoints-per-subset"],
     )
 
 

@@ -1,8 +1,8 @@
 """Delete certificate requests that have had their time.
 
 Reads CertificateSigningRequest. Writes CertificateSigningRequest (deletion). An hour after it was approved and signed,
-denied or failed, a day after it was made or approved when nobody cared further, and when the certificate has expired. Machines ask by
-themselves and often; without this, requests would pile up.
+denied or failed; a day after it was made or approved, when nobody cared further; and when the certificate has expired.
+Machines ask by themselves and often; without this, requests would pile up.
 """
 
 from base64 import b64decode

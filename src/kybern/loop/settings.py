@@ -26,3 +26,4 @@ class Settings:
     unhealthy_zone: float = 0.55
     terminated_pods: int = 12500
     max_endpoints_per_slice: int = 100
+    max_mirrored_endpoints: int = 1000
