@@ -29,10 +29,14 @@ NAME = "kube-controller-manager"
 # Upstream's flags that mean something only to parts that we do not have, or to its own inner workings.
 _ACCEPTED = (
     "--kube-api-content-type", "--feature-gates", "--cloud-provider", "--cluster-name", "--profiling", "--logging-format",
-    "--flex-volume-plugin-dir", "--leader-elect-resource-lock", "--service-account-private-key-file",
+    "--flex-volume-plugin-dir", "--leader-elect-resource-lock",
     "--requestheader-client-ca-file", "--requestheader-allowed-names", "--requestheader-username-headers",
     "--requestheader-group-headers", "--requestheader-extra-headers-prefix", "--authorization-always-allow-paths",
 )  # fmt: skip
+
+
+# Who fills in the tokens of accounts cannot wait for a token of its own; upstream gives it no account either.
+_AS_ITSELF = frozenset({"tokens-controller"})
 
 
 def flags() -> Flags:
@@ -111,6 +115,9 @@ def _controllers(found: Flags) -> Flags:
     found.flag("--node-cidr-mask-size-ipv4", int, 0, "Mask size for IPv4 node ranges.")
     found.flag("--node-cidr-mask-size-ipv6", int, 0, "Mask size for IPv6 node ranges.")
     found.flag("--root-ca-file", str, "", "The authority that is published in every namespace.")
+    found.flag(
+        "--service-account-private-key-file", str, "", "Signs the tokens that are kept in secrets, in PEM."
+    )
     found.flag("--cluster-signing-cert-file", str, "", "The authority that signs certificate requests.")
     found.flag("--cluster-signing-key-file", str, "", "Its key.")
     found.flag(
@@ -163,6 +170,7 @@ def settings(values: Values) -> Settings:
         node_mask_ipv4=values["node-cidr-mask-size-ipv4"] or mask or 24,
         node_mask_ipv6=values["node-cidr-mask-size-ipv6"] or mask or 64,
         root_ca=_content(values["root-ca-file"]),
+        token_key=_content(values["service-account-private-key-file"]),
         signing_cert=_content(values["cluster-signing-cert-file"]),
         signing_key=_content(values["cluster-signing-key-file"]),
         signing_duration=values["cluster-signing-duration"],
@@ -188,6 +196,7 @@ def chosen(values: Values, told: Settings) -> tuple[Controller[Any], ...]:
     lacking = {
         "node-ipam-controller": not told.allocate_node_cidrs,
         "root-ca-certificate-publisher-controller": not told.root_ca,
+        "serviceaccount-token-controller": not told.token_key,
         "certificatesigningrequest-signing-controller": not (told.signing_cert and told.signing_key),
     }
     if told.allocate_node_cidrs and not told.cluster_cidrs:
@@ -215,7 +224,7 @@ async def manage(values: Values) -> None:
             shared = await stack.enter_async_context(Client(without_identity(config)))
 
             def account(name: str) -> Verbs:
-                return Account(shared, client, name)
+                return client if name in _AS_ITSELF else Account(shared, client, name)
 
         async with asyncio.TaskGroup() as tasks:
             health_port = tasks.create_task(_serve(values))

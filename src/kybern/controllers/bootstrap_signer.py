@@ -14,7 +14,7 @@ import msgspec
 
 from kybern.api.core_v1 import ConfigMap, Secret
 from kybern.auth import bootstrap_token
-from kybern.auth.keys import encode
+from kybern.auth.jose import encode
 from kybern.loop.controller import Action, Again, Controller, Key, Patch, View
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace

@@ -30,6 +30,7 @@ OLD_NAMES: Mapping[str, str] = {
     "replicationcontroller": "replicationcontroller-controller",
     "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
     "serviceaccount": "serviceaccount-controller",
+    "serviceaccount-token": "serviceaccount-token-controller",
     "statefulset": "statefulset-controller",
     "tokencleaner": "token-cleaner-controller",
     "ttl": "ttl-controller",

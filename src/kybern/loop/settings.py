@@ -14,6 +14,7 @@ class Settings:
     node_mask_ipv4: int = 24
     node_mask_ipv6: int = 64
     root_ca: str = ""
+    token_key: str = ""
     signing_cert: str = ""
     signing_key: str = ""
     signing_duration: float = 365 * 86400.0
