@@ -29,6 +29,7 @@ from kybern.controllers.garbage_collector import key_of
 from kybern.loop.controller import Again, Key
 from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
+from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, running
 from tests.simulation.test_daemons import daemon
 from tests.simulation.test_jobs import work
@@ -45,9 +46,8 @@ def hourly() -> CronJob:
     return CronJob(metadata=ObjectMeta(name="hourly", namespace="a"), spec=spec)
 
 
-async def populate(cluster: Simulation) -> None:
+async def create_some(api: FakeApi) -> None:
     """Some of everything that controllers look at."""
-    api = cluster.api
     await api.create(Namespace(metadata=ObjectMeta(name="a")))
     await api.create(Namespace(metadata=ObjectMeta(name="kube-node-lease")))
     for name in ("n1", "n2"):
@@ -83,6 +83,10 @@ async def populate(cluster: Simulation) -> None:
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )
     await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
+
+
+async def populate(cluster: Simulation) -> None:
+    await create_some(cluster.api)
     await cluster.until(lambda: finished(cluster, 3))
 
 
