@@ -224,14 +224,13 @@ class FakeApi(Verbs):
         )
         if finalizer and finalizer not in metadata.get("finalizers", []):
             metadata["finalizers"] = [*metadata.get("finalizers", []), finalizer]
-        # A pod on a node goes when its kubelet says so: with grace it is only marked.
-        if resource.kind == "Pod" and body.get("spec", {}).get("nodeName"):
-            metadata["held"] = options.get("gracePeriodSeconds") != 0
-        if resource.kind == "Namespace":
-            body["status"] = {**body.get("status", {}), "phase": "Terminating"}
+        _mark(resource, body, options)
         if metadata.get("deletionTimestamp") and not finalizer and options.get("gracePeriodSeconds") != 0:
             return body
         metadata.setdefault("deletionTimestamp", self._now())
+        if body == self._known(resource, key):
+            # Asked for before, and something holds it still: no news.
+            return body
         return self._settled(key, body)
 
     @override
@@ -284,6 +283,15 @@ class FakeApi(Verbs):
     async def forget(self, item: Object) -> None:
         """What a kubelet does at the end of a pod."""
         await self.request("DELETE", _path(item), {"gracePeriodSeconds": 0})
+
+
+def _mark(resource: Resource, body: Raw, options: Raw) -> None:
+    """What deleting means for some kinds: who else has to let go, and what their status says meanwhile."""
+    # A pod on a node goes when its kubelet says so: with grace it is only marked.
+    if resource.kind == "Pod" and body.get("spec", {}).get("nodeName"):
+        body["metadata"]["held"] = options.get("gracePeriodSeconds") != 0
+    if resource.kind == "Namespace":
+        body["status"] = {**body.get("status", {}), "phase": "Terminating"}
 
 
 def _path(item: Any) -> str:

@@ -5,9 +5,22 @@ from typing import Any
 
 import pytest
 
+from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Namespace, Node, ReplicationController, ReplicationControllerSpec
+from kybern.api.core_v1 import (
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+    Namespace,
+    Node,
+    ReplicationController,
+    ReplicationControllerSpec,
+    Service,
+    ServiceSpec,
+)  # fmt: skip
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.networking_v1 import ServiceCIDR, ServiceCIDRSpec
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from kybern.client.verbs import Partial
@@ -16,6 +29,7 @@ from kybern.controllers.garbage_collector import key_of
 from kybern.loop.controller import Again, Emit, Key
 from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
+from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, running
 from tests.simulation.test_daemons import daemon
 from tests.simulation.test_jobs import work
@@ -26,9 +40,14 @@ SETTINGS = Settings(root_ca="CA")
 NAMES = [make(SETTINGS).name for make in CONTROLLERS]
 
 
-async def populate(cluster: Simulation) -> None:
+def hourly() -> CronJob:
+    template = JobTemplateSpec(spec=work().spec)
+    spec = CronJobSpec(schedule="0 * * * *", concurrency_policy="Allow", job_template=template)
+    return CronJob(metadata=ObjectMeta(name="hourly", namespace="a"), spec=spec)
+
+
+async def create_some(api: FakeApi) -> None:
     """Some of everything that controllers look at."""
-    api = cluster.api
     await api.create(Namespace(metadata=ObjectMeta(name="a")))
     await api.create(Namespace(metadata=ObjectMeta(name="kube-node-lease")))
     for name in ("n1", "n2"):
@@ -51,12 +70,23 @@ async def populate(cluster: Simulation) -> None:
     await api.create(daemon())
     await api.create(work())
     await api.create(database(2))
+    await api.create(hourly())
+    await api.create(
+        ServiceCIDR(metadata=ObjectMeta(name="kubernetes"), spec=ServiceCIDRSpec(cidrs=("10.96.0.0/12",)))
+    )
+    await api.create(Service(metadata=ObjectMeta(name="outside", namespace="a"), spec=ServiceSpec()))
+    addresses = EndpointSubset(addresses=(EndpointAddress(ip="192.0.2.1"),), ports=(EndpointPort(port=80),))
+    await api.create(Endpoints(metadata=ObjectMeta(name="outside", namespace="a"), subsets=(addresses,)))
     safe = PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "web"}), max_unavailable="30%")
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
     old = ReplicationControllerSpec(
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )
     await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
+
+
+async def populate(cluster: Simulation) -> None:
+    await create_some(cluster.api)
     await cluster.until(lambda: finished(cluster, 3))
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kybern.admission.framework import Lookup
-from kybern.auth import bootstrap_token, static_tokens
+from kybern.auth import bootstrap_token, legacy_tokens, static_tokens
 from kybern.auth.certificates import Bearer, Certificates
 from kybern.auth.tokens import InvalidToken, Verifier, bound, check, user_of
 from kybern.auth.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
 from kybern.machinery.errors import Unauthorized
+from kybern.machinery.kind import Raw
 
 REMEMBERED = 10.0
 MOST_REMEMBERED = 10_000
@@ -62,17 +63,23 @@ class Tokens:
         if self.bootstrap and (name := bootstrap_token.secret_name(token)):
             return await self._bootstrap(token, name, audiences)
         now = self.clock()
+        if legacy := legacy_tokens.read(token):
+            found = await self._objects(legacy_tokens.bound(legacy))
+            return legacy_tokens.check(token, legacy, self.verifier, found, now), self._for(audiences)
         claims = self.verifier.read(token, now, audiences)
-        # Objects may be younger than the cache: what is not there is looked for in storage.
-        found = {
-            plural: await self.lookup.get("", plural, namespace, name)
-            or await self.lookup.get_live("", plural, namespace, name)
-            for plural, namespace, name in bound(claims)
-        }
+        found = await self._objects(bound(claims))
         check(claims, found, now)
         given = claims.audiences or self.verifier.audiences
         wanted = audiences or self.verifier.audiences
         return user_of(claims), tuple(audience for audience in given if audience in wanted)
+
+    async def _objects(self, named: Iterable[tuple[str, str, str]]) -> dict[str, Raw | None]:
+        """Objects may be younger than the cache: what is not there is looked for in storage."""
+        return {
+            plural: await self.lookup.get("", plural, namespace, name)
+            or await self.lookup.get_live("", plural, namespace, name)
+            for plural, namespace, name in named
+        }
 
     async def _bootstrap(
         self, token: str, name: str, audiences: tuple[str, ...]

@@ -33,27 +33,30 @@ def user_of(token: str, secret: Mapping[str, Any] | None, now: float) -> User | 
         return None
     data = secret.get("data") or {}
     identity, _, shared = token.partition(".")
-    if _text(data, "token-id") != identity or not hmac.compare_digest(_text(data, "token-secret"), shared):
+    if text(data, "token-id") != identity or not hmac.compare_digest(text(data, "token-secret"), shared):
         return None
-    if _expired(_text(data, "expiration"), now) or _text(data, "usage-bootstrap-authentication") != "true":
+    left = seconds_left(data, now)
+    if (left is not None and left <= 0) or text(data, "usage-bootstrap-authentication") != "true":
         return None
-    extra = [group.strip() for group in _text(data, "auth-extra-groups").split(",") if group.strip()]
+    extra = [group.strip() for group in text(data, "auth-extra-groups").split(",") if group.strip()]
     if not all(_EXTRA_GROUP.fullmatch(group) for group in extra):
         return None
     return User(f"system:bootstrap:{identity}", tuple(dict.fromkeys((*sorted(extra), GROUP))))
 
 
-def _expired(text: str, now: float) -> bool:
-    """A time that cannot be read counts as past, as upstream has it."""
-    if not text:
-        return False
+def seconds_left(data: Mapping[str, str], now: float) -> float | None:
+    """Until a token expires; None when it never does. A time that cannot be read counts as past, as upstream has it."""
+    until = text(data, "expiration")
+    if not until:
+        return None
     try:
-        return datetime.fromisoformat(text).timestamp() <= now
+        return datetime.fromisoformat(until).timestamp() - now
     except ValueError:
-        return True
+        return 0.0
 
 
-def _text(data: Mapping[str, str], key: str) -> str:
+def text(data: Mapping[str, str], key: str) -> str:
+    """One value of a Secret, "" when it is not there or not text."""
     try:
         return base64.b64decode(data.get(key, "")).decode()
     except ValueError:

@@ -4,7 +4,6 @@ RSA keys speak RS256, elliptic ones ES256, ES384 or ES512 by curve. A key is nam
 its public DER, URL-safe base64 without padding. So tokens stay good when one server is exchanged for another.
 """
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from kybern.auth.jose import encode
 
 type Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 type Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -32,16 +33,6 @@ _CURVES: Mapping[str, _Curve] = {
     "secp384r1": _Curve("ES384", "P-384", 48, hashes.SHA384()),
     "secp521r1": _Curve("ES512", "P-521", 66, hashes.SHA512()),
 }
-
-
-def encode(data: bytes) -> str:
-    """URL-safe base64 without padding, as JOSE writes everything."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode(text: str) -> bytes:
-    """Raises ValueError when the text is no such base64."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,14 @@ NAME = "kube-controller-manager"
 # Upstream's flags that mean something only to parts that we do not have, or to its own inner workings.
 _ACCEPTED = (
     "--kube-api-content-type", "--feature-gates", "--cloud-provider", "--cluster-name", "--profiling", "--logging-format",
-    "--flex-volume-plugin-dir", "--leader-elect-resource-lock", "--service-account-private-key-file",
+    "--flex-volume-plugin-dir", "--leader-elect-resource-lock",
     "--requestheader-client-ca-file", "--requestheader-allowed-names", "--requestheader-username-headers",
     "--requestheader-group-headers", "--requestheader-extra-headers-prefix", "--authorization-always-allow-paths",
 )  # fmt: skip
+
+
+# Who fills in the tokens of accounts cannot wait for a token of its own; upstream gives it no account either.
+_AS_ITSELF = frozenset({"tokens-controller"})
 
 
 def flags() -> Flags:
@@ -111,6 +115,9 @@ def _controllers(found: Flags) -> Flags:
     found.flag("--node-cidr-mask-size-ipv4", int, 0, "Mask size for IPv4 node ranges.")
     found.flag("--node-cidr-mask-size-ipv6", int, 0, "Mask size for IPv6 node ranges.")
     found.flag("--root-ca-file", str, "", "The authority that is published in every namespace.")
+    found.flag(
+        "--service-account-private-key-file", str, "", "Signs the tokens that are kept in secrets, in PEM."
+    )
     found.flag("--cluster-signing-cert-file", str, "", "The authority that signs certificate requests.")
     found.flag("--cluster-signing-key-file", str, "", "Its key.")
     found.flag(
@@ -132,6 +139,12 @@ def _controllers(found: Flags) -> Flags:
     )
     found.flag("--terminated-pod-gc-threshold", int, 12500, "Finished pods to keep.")
     found.flag("--max-endpoints-per-slice", int, 100, "Endpoints in one slice at most.")
+    found.flag(
+        "--mirroring-max-endpoints-per-subset",
+        int,
+        1000,
+        "Endpoints in one slice at most, of those that mirror Endpoints.",
+    )
     return _autoscaling(found)
 
 
@@ -182,6 +195,7 @@ def settings(values: Values) -> Settings:
         node_mask_ipv4=values["node-cidr-mask-size-ipv4"] or mask or 24,
         node_mask_ipv6=values["node-cidr-mask-size-ipv6"] or mask or 64,
         root_ca=_content(values["root-ca-file"]),
+        token_key=_content(values["service-account-private-key-file"]),
         signing_cert=_content(values["cluster-signing-cert-file"]),
         signing_key=_content(values["cluster-signing-key-file"]),
         signing_duration=values["cluster-signing-duration"],
@@ -194,6 +208,7 @@ def settings(values: Values) -> Settings:
         unhealthy_zone=values["unhealthy-zone-threshold"],
         terminated_pods=values["terminated-pod-gc-threshold"],
         max_endpoints_per_slice=values["max-endpoints-per-slice"],
+        max_mirrored_endpoints=values["mirroring-max-endpoints-per-subset"],
         autoscaler_period=values["horizontal-pod-autoscaler-sync-period"],
         autoscaler_tolerance=values["horizontal-pod-autoscaler-tolerance"],
         autoscaler_downscale_window=values["horizontal-pod-autoscaler-downscale-stabilization"],
@@ -211,6 +226,7 @@ def chosen(values: Values, told: Settings) -> tuple[Controller[Any], ...]:
     lacking = {
         "node-ipam-controller": not told.allocate_node_cidrs,
         "root-ca-certificate-publisher-controller": not told.root_ca,
+        "serviceaccount-token-controller": not told.token_key,
         "certificatesigningrequest-signing-controller": not (told.signing_cert and told.signing_key),
     }
     if told.allocate_node_cidrs and not told.cluster_cidrs:
@@ -238,7 +254,7 @@ async def manage(values: Values) -> None:
             shared = await stack.enter_async_context(Client(without_identity(config)))
 
             def account(name: str) -> Verbs:
-                return Account(shared, client, name)
+                return client if name in _AS_ITSELF else Account(shared, client, name)
 
         async with asyncio.TaskGroup() as tasks:
             health_port = tasks.create_task(_serve(values))

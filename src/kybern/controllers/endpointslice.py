@@ -5,7 +5,6 @@ change touches as few slices as it can: an endpoint stays in the slice that it i
 Slices go with their service by garbage collection; they are named SERVICE-xxxxx.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,11 +27,10 @@ from kybern.loop.services import (
     triggered,
 )
 from kybern.loop.settings import Settings
+from kybern.loop.slices import MANAGED_BY, SERVICE, by_service, fresh_name
 from kybern.machinery import times
 from kybern.machinery.struct import replace
 
-SERVICE = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
@@ -46,12 +44,6 @@ class State:
     zones: tuple[tuple[str, str], ...]
     slices: tuple[EndpointSlice, ...]
     limit: int
-
-
-def by_service(one: EndpointSlice) -> Iterable[str]:
-    """Index: our slices by service."""
-    if one.metadata.labels.get(MANAGED_BY) == MANAGER and SERVICE in one.metadata.labels:
-        yield f"{one.metadata.namespace}/{one.metadata.labels[SERVICE]}"
 
 
 def observing(limit: int) -> Callable[[View, Key], State | None]:
@@ -129,13 +121,6 @@ def labels_of(service: Service) -> dict[str, str]:
     return {**labels, SERVICE: service.metadata.name, MANAGED_BY: MANAGER}
 
 
-def _name(service: Service, number: int) -> str:
-    """Five letters that do not repeat while any slice of the service lives."""
-    alphabet = "bcdfghjklmnpqrstvwxz2456789"
-    digest = hashlib.sha256(f"{service.metadata.uid}/{number}".encode()).digest()
-    return f"{service.metadata.name}-{''.join(alphabet[byte % len(alphabet)] for byte in digest[:5])}"
-
-
 def _target(endpoint: Endpoint) -> str:
     return endpoint.target_ref.uid if endpoint.target_ref is not None else endpoint.addresses[0]
 
@@ -197,7 +182,7 @@ def _group(
         if new != old:
             yield Patch(old, _stamped(new, state))
     for content in contents[len(slices) :] or ([()] if keep_one_empty else []):
-        name = next(name for number in range(10000) if (name := _name(state.service, number)) not in taken)
+        name = fresh_name(state.service, taken)
         taken.add(name)
         metadata = ObjectMeta(
             name=name,
@@ -237,5 +222,5 @@ def controller(settings: Settings) -> Controller[State]:
         observing(settings.max_endpoints_per_slice),
         diff,
         watches=((Pod, services_of), (EndpointSlice, service_of), (Node, services_on)),
-        indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service)),
+        indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service(MANAGER))),
     )

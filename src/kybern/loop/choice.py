@@ -2,17 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 
+# A star does not mean these; they have to be named.
+_OFF = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})
 # Upstream still takes the names that its controllers had before v1.28.
 OLD_NAMES: Mapping[str, str] = {
+    "bootstrapsigner": "bootstrap-signer-controller",
     "attachdetach": "persistentvolume-attach-detach-controller",
     "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrcleaner": "certificatesigningrequest-cleaner-controller",
     "csrsigning": "certificatesigningrequest-signing-controller",
     "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "cronjob": "cronjob-controller",
     "daemonset": "daemonset-controller",
     "deployment": "deployment-controller",
     "disruption": "disruption-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
+    "endpointslicemirroring": "endpointslice-mirroring-controller",
     "ephemeral-volume": "ephemeral-volume-controller",
     "garbagecollector": "garbage-collector-controller",
     "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
@@ -29,7 +35,11 @@ OLD_NAMES: Mapping[str, str] = {
     "replicationcontroller": "replicationcontroller-controller",
     "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
     "serviceaccount": "serviceaccount-controller",
+    "serviceaccount-token": "serviceaccount-token-controller",
     "statefulset": "statefulset-controller",
+    "tokencleaner": "token-cleaner-controller",
+    "ttl": "ttl-controller",
+    "ttl-after-finished": "ttl-after-finished-controller",
 }
 
 
@@ -40,10 +50,10 @@ def unknown(wanted: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_enabled(name: str, wanted: Iterable[str]) -> bool:
-    """The first that names it decides: ``foo``, ``-foo``; then ``*``."""
+    """The first that names it decides: ``foo``, ``-foo``; then ``*``, which means those that are on by default."""
     star = False
     for one in wanted:
         if OLD_NAMES.get(one.removeprefix("-"), one.removeprefix("-")) == name:
             return not one.startswith("-")
         star = star or one == "*"
-    return star
+    return star and name not in _OFF

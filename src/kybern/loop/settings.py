@@ -14,6 +14,7 @@ class Settings:
     node_mask_ipv4: int = 24
     node_mask_ipv6: int = 64
     root_ca: str = ""
+    token_key: str = ""
     signing_cert: str = ""
     signing_key: str = ""
     signing_duration: float = 365 * 86400.0
@@ -26,6 +27,7 @@ class Settings:
     unhealthy_zone: float = 0.55
     terminated_pods: int = 12500
     max_endpoints_per_slice: int = 100
+    max_mirrored_endpoints: int = 1000
     autoscaler_period: float = 15.0
     autoscaler_tolerance: float = 0.1
     autoscaler_downscale_window: float = 300.0

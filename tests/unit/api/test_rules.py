@@ -1,7 +1,6 @@
 """Rules of single kinds that records do not show: conversions, changes, schedules and texts of tables."""
 
 import copy
-import re
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from kybern.api import kinds
 from kybern.api.apps_v1 import deployment
 from kybern.api.events_v1 import event
-from kybern.api.rules import hpaconversion, images, indexes, labels, schedules, tables
+from kybern.api.rules import hpaconversion, images, indexes, labels, tables
 from kybern.machinery.kind import Kind, Raw
 
 CREATED = "2020-01-01T00:00:00Z"
@@ -161,29 +160,6 @@ def test_some_fields_never_change(
 )
 def test_an_image_that_may_change_is_pulled_again(image: str, policy: str) -> None:
     assert images.pull_policy(image) == policy
-
-
-@pytest.mark.parametrize(
-    "text", ["* * * * *", "*/5 0-6,12 1 jan-mar MON", "@daily", "@every 1h", "0 0 ? * 0"]
-)
-def test_schedules_that_can_be_followed(text: str) -> None:
-    schedules.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "expected exactly 5 fields, found 0: []"),
-        ("0 24 * * *", "end of range (24) above maximum (23): 24"),
-        ("0 0 0 * *", "beginning of range (0) below minimum (1): 0"),
-        ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
-        ("*/0 * * * *", "step of range should be a positive number: */0"),
-        ("@never", "unrecognized descriptor: @never"),
-    ],
-)
-def test_schedules_that_can_not_be_followed_say_why(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
-        schedules.parse(text)
 
 
 def test_indexes_are_counted_and_must_grow() -> None:

@@ -1,5 +1,6 @@
 """Requests to users: certificates, tokens, front proxies, nobody."""
 
+from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kybern.apiserver.authentication import NOBODY, Authenticator, Tokens
+from kybern.auth import legacy_tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.keys import SigningKey
 from kybern.auth.tokens import Claims, InvalidToken, Private, Ref, Verifier, sign
@@ -239,3 +241,19 @@ async def test_a_token_of_a_file_is_its_users_and_meant_for_this_server_only() -
     assert (await known.authenticate("t", (ISSUER, "others")))[1] == (ISSUER,)
     with pytest.raises(InvalidToken):
         await known.authenticate("t", ("others",))
+
+
+async def test_a_token_that_is_kept_in_a_secret_is_good_while_it_is_there() -> None:
+    kept = legacy_tokens.made("x", "robot", "u", "key", KEY)
+    found = accounts()
+    found.kept["secrets", "x", "key"] = {
+        "metadata": {"name": "key"}, "data": {"token": b64encode(kept.encode()).decode()}
+    }  # fmt: skip
+    tokens = Tokens(Verifier((ISSUER,), (ISSUER,), (KEY.verifying,)), found, clock=Clock())
+
+    user, audiences = await tokens.authenticate(kept)
+    del found.kept["secrets", "x", "key"]
+
+    assert (user.name, audiences) == ("system:serviceaccount:x:robot", (ISSUER,))
+    with pytest.raises(InvalidToken):
+        await tokens.authenticate(kept)

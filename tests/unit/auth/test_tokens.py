@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from kybern.auth import bootstrap_token
-from kybern.auth.keys import Private, SigningKey, VerifyingKey, discovery, encode, key_set, load_verifying
+from kybern.auth.jose import encode
+from kybern.auth.keys import Private, SigningKey, VerifyingKey, discovery, key_set, load_verifying
 from kybern.auth.tokens import (
     Claims,
     InvalidToken,

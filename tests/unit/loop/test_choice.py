@@ -35,3 +35,11 @@ def test_names_are_unique() -> None:
 
 def test_old_names_are_different_from_new_ones() -> None:
     assert not OLD_NAMES.keys() & set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "result"),
+    [(("*",), False), (("*", "tokencleaner"), True), (("token-cleaner-controller",), True)],
+)
+def test_some_have_to_be_named(wanted: tuple[str, ...], *, result: bool) -> None:
+    assert is_enabled("token-cleaner-controller", wanted) is result

@@ -15,7 +15,7 @@ from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
 from kybern.controllers.job.count import FINALIZER, Tally, is_tracked
 from kybern.controllers.job.plan import Plan, plan
-from kybern.controllers.job.status import deadline, finished, outcome, told
+from kybern.controllers.job.status import deadline, outcome, told
 from kybern.loop.controller import (
     Action,
     Again,
@@ -29,6 +29,7 @@ from kybern.loop.controller import (
     PatchStatus,
     View,
 )  # fmt: skip
+from kybern.loop.jobs import finished
 from kybern.loop.owners import Claim, claim, controller_of, controller_reference, orphaned, selector_of
 from kybern.loop.pods import is_active, is_terminal
 from kybern.loop.settings import Settings

@@ -8,6 +8,7 @@ from kybern.api.batch_v1 import Job, JobCondition, JobStatus
 from kybern.controllers.job.count import Tally, is_indexed
 from kybern.controllers.job.indexes import shown
 from kybern.controllers.job.policy import succeeded_by
+from kybern.loop.jobs import condition
 from kybern.machinery.struct import replace
 
 type Events = list[tuple[str, str, str]]
@@ -22,14 +23,6 @@ class End:
     target: str
     reason: str
     message: str
-
-
-def condition(job: Job, kind: str) -> JobCondition | None:
-    return next((one for one in job.status.conditions if one.type == kind and one.status == "True"), None)
-
-
-def finished(job: Job) -> JobCondition | None:
-    return condition(job, "Complete") or condition(job, "Failed")
 
 
 def deadline(job: Job, now: datetime) -> float | None:

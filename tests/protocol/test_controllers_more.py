@@ -1,0 +1,110 @@
+"""More control loops against a real API server, each with its own account's rights only."""
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.protocol.apiserver_bed import Lab
+from tests.protocol.controllers_bed import BATCH, CORE, Cluster, condition, manage, template
+
+DISCOVERY, NETWORKING = "/apis/discovery.k8s.io/v1", "/apis/networking.k8s.io/v1"
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, free_ports: Callable[[], int]) -> Callable[[str], Cluster]:
+    """Makes a namespace for a test. The controllers that have to be named are."""
+    server = lab.start(free_ports())
+    manage(lab, server, free_ports(), "--controllers=*,bootstrapsigner,tokencleaner")
+    return lambda name: Cluster(lab, server, name)
+
+
+def test_a_secret_is_filled_with_a_token_that_lets_in(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("tokens")
+    bed.make(bed.path(CORE, "serviceaccounts"), {"metadata": {"name": "robot"}})
+    metadata = {"name": "robot", "annotations": {"kubernetes.io/service-account.name": "robot"}}
+    kind = "kubernetes.io/service-account-token"
+    bed.make(bed.path(CORE, "secrets"), {"metadata": metadata, "type": kind})
+
+    path = bed.path(CORE, "secrets", "robot")
+    found = bed.until(path, lambda one: (one.get("data") or {}).get("token"))
+    token = base64.b64decode(found["data"]["token"]).decode()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    status = bed.make("/apis/authentication.k8s.io/v1/tokenreviews", review)["status"]
+
+    assert status["user"]["username"] == "system:serviceaccount:tokens:robot"
+    assert {"ca.crt", "namespace", "token"} == found["data"].keys()
+    bed.ask("DELETE", bed.path(CORE, "serviceaccounts", "robot"))
+    bed.until(path, lambda one: not one)
+
+
+def test_hand_written_endpoints_are_mirrored(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("mirror")
+    ports = [{"name": "sql", "port": 5432}]
+    bed.make(bed.path(CORE, "services"), {"metadata": {"name": "db"}, "spec": {"ports": ports}})
+    subset = {"addresses": [{"ip": "192.0.2.1"}], "ports": ports}
+    bed.make(bed.path(CORE, "endpoints"), {"metadata": {"name": "db"}, "subsets": [subset]})
+
+    path = bed.path(DISCOVERY, "endpointslices")
+    (one,) = bed.until(path, lambda found: found["items"])["items"]
+
+    assert one["endpoints"][0]["addresses"] == ["192.0.2.1"]
+    assert one["metadata"]["labels"]["kubernetes.io/service-name"] == "db"
+    bed.ask("DELETE", bed.path(CORE, "endpoints", "db"))
+    bed.until(path, lambda found: not found["items"])
+
+
+def test_a_range_of_cluster_ips_becomes_ready_and_goes(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("ranges")
+    bed.make(
+        f"{NETWORKING}/servicecidrs", {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.200.0.0/24"]}}
+    )
+    path = f"{NETWORKING}/servicecidrs/more"
+
+    found = bed.until(path, lambda one: condition(one, "Ready"))
+
+    assert condition(found, "Ready")["status"] == "True"
+    assert found["metadata"]["finalizers"] == ["networking.k8s.io/service-cidr-finalizer"]
+    bed.ask("DELETE", path)
+    bed.until(path, lambda one: not one)
+
+
+def test_cluster_info_is_signed_and_old_tokens_go(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("bootstrap")
+    for name, until in (("abcdef", "2100-01-01T00:00:00Z"), ("oldold", "2020-01-01T00:00:00Z")):
+        data = {
+            "token-id": name, "token-secret": "0123456789abcdef", "usage-bootstrap-signing": "true", "expiration": until,
+        }  # fmt: skip
+        secret = {
+            "metadata": {"name": f"bootstrap-token-{name}"}, "type": "bootstrap.kubernetes.io/token", "stringData": data,
+        }  # fmt: skip
+        bed.make(f"{CORE}/namespaces/kube-system/secrets", secret)
+    info = {"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": "x"}}
+    bed.make(f"{CORE}/namespaces/kube-public/configmaps", info)
+
+    bed.until(
+        f"{CORE}/namespaces/kube-public/configmaps/cluster-info",
+        lambda one: {"kubeconfig", "jws-kubeconfig-abcdef"} == one["data"].keys(),
+    )
+    bed.until(f"{CORE}/namespaces/kube-system/secrets/bootstrap-token-oldold", lambda one: not one)
+
+
+def test_a_cron_job_starts_a_job_for_the_minute(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("cron")
+    pod = {**template(app="cron")}
+    pod["spec"] = {**pod["spec"], "restartPolicy": "Never"}
+    spec = {"schedule": "* * * * *", "timeZone": "Asia/Kolkata", "jobTemplate": {"spec": {"template": pod}}}
+    bed.make(bed.path(BATCH, "cronjobs"), {"metadata": {"name": "tick"}, "spec": spec})
+
+    found = bed.until(
+        bed.path(BATCH, "cronjobs", "tick"), lambda one: one.get("status", {}).get("active"), seconds=75
+    )
+    at = datetime.fromisoformat(found["status"]["lastScheduleTime"]).astimezone(UTC)
+    (job,) = bed.items(bed.path(BATCH, "jobs"))
+
+    assert job["metadata"]["name"] == f"tick-{int(at.timestamp()) // 60}"
+    assert job["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"].endswith(
+        "+05:30"
+    )
+    assert found["status"]["active"][0]["uid"] == job["metadata"]["uid"]

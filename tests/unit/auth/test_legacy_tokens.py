@@ -1,0 +1,68 @@
+"""Tokens that are kept in Secrets: good as long as the Secret and the account are."""
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from kybern.auth import legacy_tokens
+from kybern.auth.keys import SigningKey
+from kybern.auth.tokens import Claims, InvalidToken, Verifier, sign
+from kybern.auth.x509 import signing_key
+
+KEY, OTHER = (SigningKey.load(signing_key().key_pem) for _ in range(2))
+VERIFIER = Verifier(("https://issuer",), ("https://issuer",), (KEY.verifying,))
+NOW = 1767225600.0
+
+
+def token(uid: str = "u", key: SigningKey = KEY) -> str:
+    return legacy_tokens.made("a", "robot", uid, "key", key)
+
+
+# An elliptic key signs differently each time.
+TOKEN, FORGED, OLD = token(), token(key=OTHER), token("v")
+
+
+def objects(kept: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "secrets": {
+            "metadata": {"name": "key", **metadata},
+            "data": {"token": b64encode(kept.encode()).decode()},
+        },
+        "serviceaccounts": {"metadata": {"name": "robot", "uid": "u"}},
+    }
+
+
+def checked(text: str, found: dict[str, Any]) -> Any:
+    claims = legacy_tokens.read(text)
+    assert claims is not None
+    return legacy_tokens.check(text, claims, VERIFIER, found, NOW)
+
+
+def test_a_token_stands_for_its_account() -> None:
+    user = checked(TOKEN, objects(TOKEN))
+
+    assert (user.name, user.uid) == ("system:serviceaccount:a:robot", "u")
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:a")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (FORGED, objects(FORGED)),
+        (TOKEN, objects(OLD)),
+        (OLD, objects(OLD)),
+        (TOKEN, {**objects(TOKEN), "secrets": None}),
+        (TOKEN, {**objects(TOKEN), "serviceaccounts": None}),
+        (TOKEN, objects(TOKEN, deletionTimestamp="2025-12-31T00:00:00Z")),
+        (TOKEN, objects(TOKEN, labels={legacy_tokens.INVALID_SINCE: "2025-12-31"})),
+        (TOKEN, {**objects(TOKEN), "secrets": {"metadata": {}, "data": {"token": "%"}}}),
+    ],
+)  # fmt: skip
+def test_a_token_that_is_not_good_any_more(text: str, found: dict[str, Any]) -> None:
+    with pytest.raises(InvalidToken):
+        checked(text, found)
+
+
+def test_other_tokens_are_others_to_judge() -> None:
+    assert legacy_tokens.read(sign(Claims(iss="https://issuer"), KEY)) is None
