@@ -75,6 +75,10 @@ def query(**given: str | int | bool | None) -> str:
     return f"?{urlencode(found)}" if found else ""
 
 
+_NOT_FOUND = 404
+_UNKNOWN = "the server could not find the requested resource"
+
+
 def error_of(code: int, body: bytes) -> errors.ApiError:
     """The error that an answer stands for: by its Status, or by its code when it has none."""
     try:
@@ -82,7 +86,9 @@ def error_of(code: int, body: bytes) -> errors.ApiError:
     except msgspec.DecodeError:
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
-        status = {"message": body[:500].decode(errors="replace").strip() or f"the server answered {code}"}
+        # What client-go says of a path that no server knows; "404 page not found" would tell nobody anything.
+        text = _UNKNOWN if code == _NOT_FOUND else body[:500].decode(errors="replace").strip()
+        status = {"message": text or f"the server answered {code}"}
     found = errors.REASONS.get(status.get("reason") or "") or _BY_CODE.get(code, errors.InternalError)
     raw = status.get("details") or {}
     causes = tuple(

@@ -167,3 +167,10 @@ def test_errors_by_their_status_or_by_their_code(
 
     assert type(found) is kind
     assert found.message == says
+
+
+def test_a_path_that_nobody_serves_is_told_as_by_other_clients() -> None:
+    found = error_of(404, b"404 page not found\n")
+
+    assert isinstance(found, errors.NotFound)
+    assert str(found) == "the server could not find the requested resource"
