@@ -154,7 +154,7 @@ async def test_a_patch_sends_what_differs_and_the_version(server: TestServer) ->
     ("code", "body", "kind", "says"),
     [
         (409, b'{"kind":"Status","reason":"AlreadyExists","message":"there"}', errors.AlreadyExists, "there"),
-        (404, b"404: Not Found", errors.NotFound, "404: Not Found"),
+        (404, b"404 page not found", errors.NotFound, "the server could not find the requested resource"),
         (503, b"", errors.ServiceUnavailable, "the server answered 503"),
         (410, b'{"kind":"Status","reason":"Expired","message":"old"}', errors.Expired, "old"),
         (418, b"tea", errors.InternalError, "tea"),
@@ -167,10 +167,3 @@ def test_errors_by_their_status_or_by_their_code(
 
     assert type(found) is kind
     assert found.message == says
-
-
-def test_a_path_that_nobody_serves_is_told_as_by_other_clients() -> None:
-    found = error_of(404, b"404 page not found\n")
-
-    assert isinstance(found, errors.NotFound)
-    assert str(found) == "the server could not find the requested resource"
