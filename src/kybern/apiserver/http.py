@@ -26,7 +26,7 @@ from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
 from kybern.auth.user import MASTERS, User
-from kybern.machinery.errors import ApiError, InternalError, ServiceUnavailable, TooManyRequests
+from kybern.machinery.errors import ApiError, InternalError, ServiceUnavailable
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
 from kybern.storage.value import Unreadable
@@ -203,10 +203,8 @@ class Server:
         status = problem.status()
         body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
         headers = [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
-        seconds = (problem.details.retry_after_seconds if problem.details else 0) or (
-            1 if isinstance(problem, TooManyRequests) else 0
-        )
-        if seconds:
+        # Clients ask again by themselves when they are told this: a refused eviction must not tell it.
+        if seconds := problem.details.retry_after_seconds if problem.details else 0:
             headers.append(("Retry-After", str(seconds)))
         return self._response(
             request, b"" if request.method == "HEAD" else body, content_type, problem.code, headers

@@ -1,7 +1,7 @@
 """How many requests are answered at once (--max-requests-inflight and its like)."""
 
 from kybern.apiserver import metrics
-from kybern.machinery.errors import TooManyRequests
+from kybern.machinery.errors import Details, TooManyRequests
 
 
 class Limits:
@@ -16,7 +16,7 @@ class Limits:
         limit = self._limits[at]
         if limit and self._now[at] >= limit:
             metrics.rejected.labels("mutating" if writing else "readOnly").inc()
-            raise TooManyRequests("Too many requests, please try again later.")
+            raise TooManyRequests("Too many requests, please try again later.", Details(retry_after_seconds=1))
         self._now[at] += 1
 
     def leave(self, *, writing: bool) -> None:
