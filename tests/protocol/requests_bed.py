@@ -1,9 +1,10 @@
 """Requests as conformance tests send them: any method, media type and field, and watches that are read as they come."""
 
 import json
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -86,11 +87,28 @@ class Api:
     @contextmanager
     def watch(self, path: str, **query: str) -> Iterator[Iterator[tuple[str, Raw]]]:
         """Events (type, object) as they come. Reading waits 20 s at most, then raises TimeoutError."""
-        request = urllib.request.Request(f"{self.server.url}{path}{_query({'watch': '1', **query})}")
-        with urllib.request.urlopen(
-            request, timeout=20, context=self.server.context(self.identity)
-        ) as answer:
+        with self._opened(f"{self.server.url}{path}{_query({'watch': '1', **query})}") as answer:
             yield ((event["type"], event["object"]) for event in map(json.loads, answer))
+
+    def _opened(self, url: str) -> Any:
+        """A stream; a server whose cache is not filled yet is asked again, as all clients do that are told when."""
+        for _ in range(20):
+            try:
+                return urllib.request.urlopen(url, timeout=20, context=self.server.context(self.identity))
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    if not (seconds := refused.headers["Retry-After"]):
+                        raise
+                    time.sleep(float(seconds))
+        raise AssertionError(f"{url} is not served within 20 tries")
+
+    def changed(self, path: str, change: Callable[[Raw], Raw]) -> Raw:
+        """Replace an object by what ``change`` makes of it; again when somebody else (a loop) was faster."""
+        while True:
+            answer = self.send("PUT", path, change(self.get(path)))
+            if answer.code != 409:
+                found: Raw = answer.ok()
+                return found
 
     def namespace(self, name: str, **labels: str) -> str:
         """Make a namespace with the account that pods need, and give its path."""

@@ -73,6 +73,9 @@ def contains(whole: Any, part: Any) -> bool:
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(contains(whole.get(key), value) for key, value in part.items())
     if isinstance(part, list) and isinstance(whole, list):
+        if all(isinstance(one, dict) and "type" in one for one in part):
+            # Conditions: a loop of the server may have added some of its own.
+            return all(any(contains(found, one) for found in whole) for one in part)
         return len(whole) == len(part) and all(map(contains, whole, part))
     return bool(whole == part) or (part in ({}, []) and whole is None)
 
@@ -135,10 +138,12 @@ def test_status_is_read_patched_and_replaced_apart_from_the_rest(api: Api, row: 
     assert patched["metadata"].get("annotations") == ({"patched": "true"} if row.noted else None)
     assert patched.get("spec") == made.get("spec")
 
-    patched["metadata"]["annotations"] = {"updated": "true"}
-    replaced = api.update(f"{one}/status", {**patched, **row.change})
+    def updated(found: Raw) -> Raw:
+        return {**found, **row.change, "metadata": {**found["metadata"], "annotations": {"updated": "true"}}}
+
+    replaced = api.changed(f"{one}/status", updated)
     assert replaced["metadata"].get("annotations") == ({"updated": "true"} if row.noted else None)
     assert replaced.get("spec") == made.get("spec")
     # And the other way: the object itself takes no status.
-    assert contains(api.update(one, {**replaced, "status": {}}), row.status)
+    assert contains(api.changed(one, lambda found: {**found, "status": {}}), row.status)
     api.delete(one)

@@ -26,7 +26,7 @@ from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
 from kybern.auth.user import MASTERS, User
-from kybern.machinery.errors import ApiError, InternalError, ServiceUnavailable
+from kybern.machinery.errors import ApiError, Details, InternalError, ServiceUnavailable, TooManyRequests
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
 from kybern.storage.value import Unreadable
@@ -214,7 +214,10 @@ class Server:
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
-            return self._refused(request, ServiceUnavailable("the server's cache is not filled yet"))
+            # As upstream; clients ask again after a second by themselves.
+            return self._refused(
+                request, TooManyRequests("storage is (re)initializing", Details(retry_after_seconds=1))
+            )
         if isinstance(problem, Full | Unreadable):
             return self._refused(request, InternalError(str(problem)))
         log.error("%s %s failed", request.method, request.path, exc_info=problem)

@@ -16,7 +16,9 @@ class Limits:
         limit = self._limits[at]
         if limit and self._now[at] >= limit:
             metrics.rejected.labels("mutating" if writing else "readOnly").inc()
-            raise TooManyRequests("Too many requests, please try again later.", Details(retry_after_seconds=1))
+            raise TooManyRequests(
+                "Too many requests, please try again later.", Details(retry_after_seconds=1)
+            )
         self._now[at] += 1
 
     def leave(self, *, writing: bool) -> None:
