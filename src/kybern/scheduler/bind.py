@@ -9,6 +9,7 @@ from kybern.api.core_v1 import Pod
 from kybern.client.events import Recorder
 from kybern.client.verbs import Verbs
 from kybern.machinery.errors import ApiError, NotFound
+from kybern.scheduler.preemption import REASON
 
 LOG = logging.getLogger(__name__)
 
@@ -41,19 +42,29 @@ class Binder:
         self.recorder.emit(pod, "Normal", "Scheduled", f"Successfully assigned {name} to {node}")
         return True
 
-    async def refuse(self, pod: Pod, message: str) -> None:
-        """Say in the pod's condition and in an event why nobody takes it; nothing when that is already said."""
+    async def refuse(self, pod: Pod, message: str, promised: str = "") -> None:
+        """Say in the pod's condition and in an event why nobody takes it; nothing when that is already said.
+
+        ``promised`` is the node that others leave for it (status.nominatedNodeName).
+        """
         self.recorder.emit(pod, "Warning", "FailedScheduling", message)
         known = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
-        if known and (known.status, known.reason, known.message) == ("False", "Unschedulable", message):
+        said = known and (known.status, known.reason, known.message) == ("False", "Unschedulable", message)
+        if said and promised == pod.status.nominated_node_name:
             return
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
         if pod.metadata.generation:
             condition["observedGeneration"] = pod.metadata.generation  # type: ignore[assignment]  # a number
         if known is None or known.status != "False":
             condition["lastTransitionTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status: dict[str, object] = {"conditions": [condition]}
+        if promised != pod.status.nominated_node_name:
+            status["nominatedNodeName"] = promised or None
+        await self._say(pod, status)
+
+    async def _say(self, pod: Pod, status: dict[str, object]) -> None:
         meta = pod.metadata
-        body = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
+        body = {"metadata": {"uid": meta.uid}, "status": status}
         try:
             async with self.parallel:
                 await self.client.patch_raw(Pod, meta.namespace, meta.name, body, "strategic", "status")
@@ -61,3 +72,30 @@ class Binder:
             LOG.debug("pod %s/%s is gone", meta.namespace, meta.name)
         except ApiError as problem:
             LOG.warning("cannot update the condition of pod %s/%s: %s", meta.namespace, meta.name, problem)
+
+    async def evict(self, victim: Pod, by: Pod) -> bool:
+        """Make a pod leave for another one: say so on it, then delete it with its own grace. False when it stays."""
+        meta = victim.metadata
+        told = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": REASON,
+            "message": f"{by.spec.scheduler_name}: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        await self._say(victim, {"conditions": [told]})
+        try:
+            async with self.parallel:
+                await self.client.delete(victim)
+        except NotFound:
+            return False
+        except ApiError as problem:
+            LOG.warning("cannot delete pod %s/%s: %s", meta.namespace, meta.name, problem)
+            return False
+        said = f"Preempted by pod {by.metadata.uid} on node {victim.spec.node_name}"
+        self.recorder.emit(victim, "Normal", "Preempted", said)
+        return True
+
+    async def unpromise(self, pod: Pod) -> None:
+        """The node that a pod was promised is another one's now."""
+        await self._say(pod, {"nominatedNodeName": None})

@@ -25,10 +25,23 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """``plugins`` are those that refused at least one node; ``message`` is what the pod's condition and event say."""
+    """``plugins`` are those that refused at least one node; ``helpful`` the nodes where others' leaving could help."""
 
-    message: str
+    nodes: int
+    reasons: str
     plugins: frozenset[str]
+    helpful: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """What the pod's condition and event say when nobody leaves for it."""
+        others = {NO_VICTIMS: len(self.helpful), NOT_HELPFUL: self.nodes - len(self.helpful)}
+        parts = ", ".join(sorted(f"{number} {reason}" for reason, number in others.items() if number))
+        return self.saying(f"preemption: 0/{self.nodes} nodes are available: {parts}." if self.nodes else "")
+
+    def saying(self, more: str) -> str:
+        """The same with other words about preemption; without any when somebody leaves."""
+        return f"{self.reasons} {more}" if more else self.reasons
 
 
 @dataclass(slots=True)
@@ -37,14 +50,20 @@ class _Count:
 
     reasons: dict[str, int]
     plugins: set[str]
-    helped: int = 0
+    helped: Mask
 
 
-def schedule(facts: PodFacts, table: Table, plugins: Sequence[Plugin]) -> Placed | Refused:
-    count = _Count({}, set())
+def schedule(
+    facts: PodFacts, table: Table, plugins: Sequence[Plugin], promised: str = ""
+) -> Placed | Refused:
+    """``promised`` is the node that pods were made to leave for this one: it is taken if it will do."""
+    count = _Count({}, set(), np.zeros(table.columns, np.bool_))
     left = _filtered(facts, table, plugins, count)
     if not left.any():
-        return Refused(_message(len(table), count), frozenset(count.plugins))
+        helpful = tuple(table.names[column] for column in np.flatnonzero(count.helped))
+        return Refused(len(table), _reasons(len(table), count), frozenset(count.plugins), helpful)
+    if promised in table.index and left[table.index[promised]]:
+        return Placed(promised)
     return Placed(table.names[_best(facts, table, plugins, left)])
 
 
@@ -64,7 +83,7 @@ def _filtered(facts: PodFacts, table: Table, plugins: Sequence[Plugin], count: _
                 refused |= against
                 if not refusal.helped:
                     helped &= ~against
-        count.helped += int(np.count_nonzero(refused & helped))
+        count.helped |= refused & helped
         left &= ~refused
         if not left.any():
             break
@@ -88,12 +107,9 @@ def _best(facts: PodFacts, table: Table, plugins: Sequence[Plugin], left: Mask) 
     return int(best[zlib.crc32(facts.pod.metadata.uid.encode()) % len(best)])
 
 
-def _message(nodes: int, count: _Count) -> str:
+def _reasons(nodes: int, count: _Count) -> str:
     """As upstream's FitError: reasons in alphabetical order of ``N reason``."""
     if not nodes:
         return "no nodes available to schedule pods"
     reasons = ", ".join(sorted(f"{number} {reason}" for reason, number in count.reasons.items()))
-    others = {NO_VICTIMS: count.helped, NOT_HELPFUL: nodes - count.helped}
-    preemption = ", ".join(sorted(f"{number} {reason}" for reason, number in others.items() if number))
-    head = f"0/{nodes} nodes are available: "
-    return f"{head}{reasons}. preemption: {head}{preemption}."
+    return f"0/{nodes} nodes are available: {reasons}."

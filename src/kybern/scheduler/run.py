@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.cycle import Placed, Refused, schedule
 from kybern.scheduler.framework import Change, Plugin
 from kybern.scheduler.queue import Queue, Waiting
+from kybern.scheduler.room import Room
 from kybern.scheduler.table import PodFacts, Table
 
 LOG = logging.getLogger(__name__)
@@ -48,10 +50,11 @@ class Scheduler:
             tuple({plugin.name: plugin for one in profiles.values() for plugin in one}.values())
         )
         self._changed = asyncio.Event()
-        self._lists = {"nodes": asyncio.Event(), "pods": asyncio.Event()}
+        self.room = Room(binder, self.table)
+        self._lists = {kind: asyncio.Event() for kind in ("nodes", "pods", "poddisruptionbudgets")}
 
     def check(self) -> None:
-        """For /readyz: both lists have been seen."""
+        """For /readyz: all lists have been seen."""
         for name, seen in self._lists.items():
             if not seen.is_set():
                 raise RuntimeError(f"{name} are not listed yet")
@@ -61,6 +64,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_nodes())
             tasks.create_task(self._follow_pods())
+            tasks.create_task(self._follow_budgets())
             for seen in self._lists.values():
                 await seen.wait()
             await self._decide(tasks)
@@ -98,11 +102,28 @@ class Scheduler:
                     self._lose(pod)
             self._changed.set()
 
+    async def _follow_budgets(self) -> None:
+        known = self.room.budgets
+
+        def key(one: PodDisruptionBudget) -> tuple[str, str]:
+            return one.metadata.namespace, one.metadata.name
+
+        async for event in watch(self.client, PodDisruptionBudget):
+            match event:
+                case Synced(items):
+                    known.update({key(one): one for one in items})
+                    self._lists["poddisruptionbudgets"].set()
+                case Added(one) | Modified(one):
+                    known[key(one)] = one
+                case Deleted(one):
+                    known.pop(key(one), None)
+
     def _see(self, pod: Pod) -> None:
         """A pod that is there: on a node, waiting for one, or somebody else's business."""
         uid, now = pod.metadata.uid, time.monotonic()
         if pod.spec.node_name:
             self.queue.remove(uid)
+            self.room.promises.end(uid)
             self.table.place(uid, pod.spec.node_name, PodFacts.of(pod))
         elif (
             pod.metadata.deletion_timestamp
@@ -110,12 +131,17 @@ class Scheduler:
             or pod.spec.scheduler_name not in self.profiles
         ):
             self.queue.remove(uid)
+            self.room.gone(uid)
         elif not self.table.placed_on(uid):
-            self.queue.set(PodFacts.of(pod), now)
+            facts = PodFacts.of(pod)
+            if pod.status.nominated_node_name:
+                self.room.promises.make(pod.status.nominated_node_name, facts)
+            self.queue.set(facts, now)
 
     def _lose(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         self.queue.remove(uid)
+        self.room.gone(uid)
         if self.table.placed_on(uid):
             self.table.unplace(uid)
             self.queue.changed(Change.POD_GONE, time.monotonic())
@@ -152,16 +178,17 @@ class Scheduler:
     def _one(self, waiting: Waiting, tasks: asyncio.TaskGroup) -> None:
         facts = waiting.facts
         profile = facts.pod.spec.scheduler_name
-        with ALGORITHM.time():
-            found = schedule(facts, self.table, self.profiles[profile])
+        with ALGORITHM.time(), self.room.promises.kept(facts.pod, self.table):
+            found = schedule(facts, self.table, self.profiles[profile], self.room.promises.of(waiting.uid))
         match found:
             case Placed(node):
                 self.table.place(waiting.uid, node, facts)
                 tasks.create_task(self._bind(waiting, node))
-            case Refused(message, plugins):
+            case Refused():
                 ATTEMPTS.labels("unschedulable", profile).inc()
-                self.queue.refused(waiting, plugins)
-                tasks.create_task(self._refuse(waiting, message))
+                self.queue.refused(waiting, found.plugins)
+                said, promised = self.room.make(facts, found, self.profiles[profile], tasks)
+                tasks.create_task(self.binder.refuse(facts.pod, said, promised))
 
     async def _bind(self, waiting: Waiting, node: str) -> None:
         profile = waiting.facts.pod.spec.scheduler_name
@@ -173,9 +200,6 @@ class Scheduler:
         self.table.unplace(waiting.uid)
         self.queue.failed(waiting)
         self._changed.set()
-
-    async def _refuse(self, waiting: Waiting, message: str) -> None:
-        await self.binder.refuse(waiting.facts.pod, message)
 
     def _count(self) -> None:
         for place, number in self.queue.counts().items():

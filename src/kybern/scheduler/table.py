@@ -136,6 +136,10 @@ class Table:
         """The node that a pod is counted on, "" for none."""
         return self._placed.get(uid, ("", None))[0]
 
+    def placed(self) -> Iterable[tuple[str, Pod]]:
+        """Every pod that is counted, with its node."""
+        return ((node, facts.pod) for node, facts in self._placed.values())
+
     def row(self, resource: str) -> int:
         """The row of a resource; a new one is added at its first use."""
         found = self.rows.get(resource)

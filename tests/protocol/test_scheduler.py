@@ -1,0 +1,98 @@
+"""Our scheduler on a real API server, with nodes that are only objects."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.protocol.apiserver_bed import Lab
+from tests.protocol.controllers_bed import CORE, Cluster, Raw, condition, manage
+
+pytestmark = [pytest.mark.etcd]
+SCHEDULING = "/apis/scheduling.k8s.io/v1/priorityclasses"
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
+    """One ready node of four processors, and a scheduler with a scheduler's rights only."""
+    server = lab.start(free_ports())
+    manage(
+        lab,
+        server,
+        free_ports(),
+        "--controllers=serviceaccount-controller,namespace-controller,disruption-controller",
+    )
+    found = Cluster(lab, server, "placed")
+    found.make(f"{CORE}/nodes", {"metadata": {"name": "n1"}})
+    sizes = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+    ready = [{"type": "Ready", "status": "True"}]
+    status = {"capacity": sizes, "allocatable": sizes, "conditions": ready}
+    found.change(f"{CORE}/nodes/n1", lambda node: node.update(status=status), "/status")
+    found.change(f"{CORE}/nodes/n1", lambda node: node["spec"].pop("taints", None))
+    issue(lab)
+    command = [
+        sys.executable, "-c", "from kybern.cli.scheduler import main; main()",
+        f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", "--leader-elect=false", "--bind-address=127.0.0.1",
+        f"--secure-port={free_ports()}",
+    ]  # fmt: skip
+    with (lab.directory / "scheduler.log").open("wb") as log:
+        lab.started.append(subprocess.Popen(command, stdout=log, stderr=log))
+    return found
+
+
+def issue(lab: Lab) -> None:
+    pair = lab.authority.issue("system:kube-scheduler")
+    lab.write("scheduler.crt", pair.cert_pem)
+    lab.write("scheduler.key", pair.key_pem)
+
+
+def pod(cluster: Cluster, name: str, cpu: str, level: str = "", **more: Any) -> Raw:
+    container = {"name": "c", "image": "example.test/none", "resources": {"requests": {"cpu": cpu}}}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "priorityClassName": level, **more}
+    labels = {"app": name}
+    return cluster.make(
+        cluster.path(CORE, "pods"), {"metadata": {"name": name, "labels": labels}, "spec": spec}
+    )
+
+
+def bound(found: Raw) -> bool:
+    return bool(found and found["spec"].get("nodeName"))
+
+
+def test_a_pod_of_higher_priority_takes_the_place_of_a_lower_one(cluster: Cluster) -> None:
+    for name, value in (("low", 1), ("high", 1000)):
+        cluster.make(SCHEDULING, {"metadata": {"name": name}, "value": value})
+    cluster.make(SCHEDULING, {"metadata": {"name": "patient"}, "value": 2000, "preemptionPolicy": "Never"})
+    stays, goes = cluster.path(CORE, "pods", "stays"), cluster.path(CORE, "pods", "goes")
+    pod(cluster, "stays", "1", "high")
+    # A finalizer holds it, so that what it was told can be read.
+    pod(cluster, "goes", "3", "low")
+    cluster.until(stays, bound)
+    cluster.until(goes, bound)
+    cluster.change(goes, lambda found: found["metadata"].update(finalizers=["example.test/held"]))
+
+    never = cluster.path(CORE, "pods", "patient")
+    pod(cluster, "patient", "2", "patient")
+    refused = cluster.until(never, lambda found: condition(found, "PodScheduled"))
+    assert condition(refused, "PodScheduled")["message"] == (
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+    )
+    cluster.ask("DELETE", never)
+
+    path = cluster.path(CORE, "pods", "urgent")
+    urgent = pod(cluster, "urgent", "2", "high")
+    told = cluster.until(goes, lambda found: found["metadata"].get("deletionTimestamp"))
+    target = condition(told, "DisruptionTarget")
+    assert (target["status"], target["reason"]) == ("True", "PreemptionByScheduler")
+    assert target["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
+    waiting = cluster.until(path, lambda found: found["status"].get("nominatedNodeName"))
+    assert waiting["status"]["nominatedNodeName"] == "n1"
+
+    cluster.change(goes, lambda found: found["metadata"].update(finalizers=[]))
+    cluster.until(path, bound)
+    assert bound(cluster.get(stays))
+    assert (
+        "Normal", "Preempted", f"Preempted by pod {urgent['metadata']['uid']} on node n1"
+    ) in cluster.events("goes")  # fmt: skip
