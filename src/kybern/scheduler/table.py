@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.node_selection import integer
 from kybern.scheduler import requests
 from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
 
@@ -164,9 +165,10 @@ class Table:
         numbers = np.zeros(self.columns)
         isnumber = np.zeros(self.columns, np.bool_)
         for value, number in self.values.get(key, {}).items():
-            if value.lstrip("-").isdigit():
+            found = integer(value)
+            if found is not None:
                 where = self.labels[key] == number
-                numbers[where], isnumber[where] = int(value), True
+                numbers[where], isnumber[where] = found, True
         return numbers, isnumber
 
     def _take(self, name: str) -> int:

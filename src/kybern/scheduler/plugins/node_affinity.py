@@ -5,23 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from kybern.api.core_v1 import NodeSelectorTerm, Pod
+from kybern.api.node_selection import required_terms, selects
 from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled
-from kybern.scheduler.selection import by_term, matches, required, required_terms
+from kybern.scheduler.selection import by_term, required
 from kybern.scheduler.table import Numbers, PodFacts, Table
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
 
 
 def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
-    labels = info.node.metadata.labels
-    selected = all(labels.get(key) == value for key, value in pod.spec.node_selector.items())
-    terms = required_terms(pod)
-    allowed = terms is None or any(matches(term, info.node) for term in terms)
-    return () if selected and allowed else (REASON,)
+    return () if selects(pod.spec, info.node) else (REASON,)
 
 
 def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
-    if facts.pod.spec.node_selector or required_terms(facts.pod) is not None:
+    if facts.pod.spec.node_selector or required_terms(facts.pod.spec) is not None:
         yield Refusal(~required(facts.pod, table), REASON)
 
 

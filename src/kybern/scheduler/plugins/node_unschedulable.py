@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from kybern.api.core_v1 import Pod, Taint
+from kybern.api.tolerations import tolerated
 from kybern.scheduler.framework import NodeInfo, Plugin, Refusal
 from kybern.scheduler.table import PodFacts, Table
-from kybern.scheduler.tolerations import tolerated
 
 REASON = "node(s) were unschedulable"
 TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kybern.api.core_v1 import Pod
+from kybern.api.tolerations import tolerated
 from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled_down
 from kybern.scheduler.table import Numbers, PodFacts, Table
-from kybern.scheduler.tolerations import tolerated
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
