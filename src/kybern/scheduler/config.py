@@ -29,7 +29,7 @@ ELECTION_KEYS = {"leaderElect": "", "leaseDuration": "lease_duration", "renewDea
 PROFILE_KEYS = {"schedulerName", "plugins", "pluginConfig", "percentageOfNodesToScore"}
 # Of upstream's default profile, and not here yet: naming them is no error, and has no effect.
 LATER = {
-    "SchedulingGates", "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
+    "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
     "PodTopologySpread", "InterPodAffinity", "DefaultPreemption", "DefaultBinder", "DynamicResources",
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ one row of booleans for each distinct taint, since a cluster has few of them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,44 +15,13 @@ from numpy.typing import NDArray
 from kybern.api.core_v1 import Node, Pod, Taint
 from kybern.api.node_selection import integer
 from kybern.scheduler import requests
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
 
 type Mask = NDArray[np.bool_]
 type Numbers = NDArray[np.int64]
 
 FIXED_ROWS = (CPU, MEMORY, EPHEMERAL, PODS)
-ANY_ADDRESS = "0.0.0.0"  # what a host port without an address means
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class HostPort:
-    protocol: str
-    number: int
-    address: str = ANY_ADDRESS
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """What scheduling needs to know of a pod, computed once."""
-
-    pod: Pod
-    asked: Amounts
-    usual: tuple[int, int]
-    ports: tuple[HostPort, ...]
-
-    @classmethod
-    def of(cls, pod: Pod) -> "PodFacts":
-        containers = (
-            *pod.spec.containers,
-            *(one for one in pod.spec.init_containers if one.restart_policy == "Always"),
-        )
-        ports = {
-            HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
-            for one in containers
-            for port in one.ports
-            if port.host_port
-        }
-        return cls(pod, requests.of_pod(pod), requests.usual(pod), tuple(sorted(ports)))
 
 
 @dataclass(slots=True)
@@ -132,6 +101,12 @@ class Table:
         node, facts = self._placed.pop(uid, ("", None))
         if facts is not None and node in self.index:
             self._count(self.index[node], facts, -1)
+
+    def renew(self, pod: Pod) -> None:
+        """Take in what a placed pod looks like now; it counts as before."""
+        found = self._placed.get(pod.metadata.uid)
+        if found is not None:
+            self._placed[pod.metadata.uid] = found[0], replace(found[1], pod=pod)
 
     def placed_on(self, uid: str) -> str:
         """The node that a pod is counted on, "" for none."""

@@ -12,9 +12,10 @@ from kybern.api.core_v1 import (
     NodeSelectorTerm,
     Pod,
 )
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import NodeInfo
 from kybern.scheduler.plugins import PLUGINS
-from kybern.scheduler.table import PodFacts, Table
+from kybern.scheduler.table import Table
 from tests.unit.scheduler.making import bears, node, pod, table_of, taint
 
 KEYS = st.sampled_from(["zone", "disk", "cores"])

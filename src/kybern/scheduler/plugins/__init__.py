@@ -9,10 +9,12 @@ from kybern.scheduler.plugins import (
     node_ports,
     node_resources_fit,
     node_unschedulable,
+    scheduling_gates,
     taint_toleration,
 )
 
 PLUGINS: tuple[Plugin, ...] = (
+    scheduling_gates.PLUGIN,
     node_unschedulable.PLUGIN,
     node_name.PLUGIN,
     taint_toleration.PLUGIN,

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import Node, Pod
 from kybern.api.tolerations import tolerated
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled_down
-from kybern.scheduler.table import Numbers, PodFacts, Table
+from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, relents, scaled_down
+from kybern.scheduler.table import Mask, Numbers, Table
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
@@ -27,7 +29,7 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
     yield Refusal(refused, REASON)
 
 
-def score(facts: PodFacts, table: Table) -> Numbers | None:
+def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """How many soft taints the pod does not bear; the fewer the better."""
     soft = [one for one in facts.pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
     count: Numbers = np.zeros(table.columns, np.int64)
@@ -37,6 +39,13 @@ def score(facts: PodFacts, table: Table) -> Numbers | None:
     return count
 
 
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)
 PLUGIN = Plugin(
-    "TaintToleration", filter=filter_nodes, refuse=refuse, score=score, normalize=scaled_down, weight=3
+    "TaintToleration",
+    filter=filter_nodes,
+    refuse=refuse,
+    score=score,
+    normalize=scaled_down,
+    weight=3,
+    wakes=WAKES,
 )
