@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler import requests
+from kybern.scheduler.groups import Affinities, Looks
 from kybern.scheduler.requests import Amounts
 
 ANY_ADDRESS = "0.0.0.0"  # what a host port without an address means
@@ -18,16 +19,25 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A pod, what it asks for (``usual``: CPU and memory for scores), and the ports that it takes of its node."""
+    """A pod, what it asks for (``usual``: CPU and memory for scores), and what else of it concerns nodes and other pods."""
 
     pod: Pod
     asked: Amounts
     usual: tuple[int, int]
     ports: tuple[HostPort, ...]
+    looks: Looks
+    affinities: Affinities
 
     @classmethod
     def of(cls, pod: Pod) -> "PodFacts":
-        return cls(pod, requests.of_pod(pod), requests.usual(pod), host_ports(pod))
+        return cls(
+            pod,
+            requests.of_pod(pod),
+            requests.usual(pod),
+            host_ports(pod),
+            Looks.of(pod),
+            Affinities.of(pod),
+        )
 
     @property
     def uid(self) -> str:

@@ -6,14 +6,16 @@ business. Each change is told to the queue, because it may help a pod that nobod
 
 import asyncio
 import time
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.machinery.struct import Object
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.queue import Queue
+from kybern.scheduler.queue import Profiles, Queue
 from kybern.scheduler.table import Table
 
 LIVE = "status.phase!=Succeeded,status.phase!=Failed"
@@ -22,13 +24,16 @@ LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 class Feed:
     """``changed`` is set after everything that may give the scheduler something to do."""
 
-    def __init__(self, client: Verbs, table: Table, queue: Queue, profiles: Container[str]) -> None:
+    def __init__(self, client: Verbs, table: Table, queue: Queue, profiles: Profiles) -> None:
         self.client = client
         self.table = table
         self.queue = queue
         self.profiles = profiles
         self.changed = asyncio.Event()
-        self._lists = {"nodes": asyncio.Event(), "pods": asyncio.Event()}
+        plugins = (plugin for one in profiles.values() for plugin in one)
+        self._needs = tuple(dict.fromkeys(kind for plugin in plugins for kind in plugin.needs))
+        kinds: tuple[type[Object], ...] = (Node, Pod, *self._needs)
+        self._lists = {kind.plural: asyncio.Event() for kind in kinds}
 
     def check(self) -> None:
         """For /readyz: all lists have been seen."""
@@ -42,7 +47,7 @@ class Feed:
 
     def tasks(self) -> tuple[Callable[[], Coroutine[None, None, None]], ...]:
         """What has to run, each for ever."""
-        return (self._follow_nodes, self._follow_pods)
+        return (self._follow_nodes, self._follow_pods, *(partial(self._follow, kind) for kind in self._needs))
 
     async def _follow_nodes(self) -> None:
         async for event in watch(self.client, Node):
@@ -77,6 +82,24 @@ class Feed:
                     self.see(pod, old)
                 case Deleted(pod):
                     self.lose(pod)
+            self.changed.set()
+
+    async def _follow[T: Object](self, kind: type[T]) -> None:
+        async for event in watch(self.client, kind):
+            match event:
+                case Synced(items):
+                    for item in items:
+                        self.table.set_object(item)
+                    self._lists[kind.plural].set()
+                case Added(item):
+                    self.table.set_object(item)
+                    self._tell(Happening(kind, Action.ADDED, item))
+                case Modified(item, old):
+                    self.table.set_object(item)
+                    self._tell(Happening(kind, Action.CHANGED, item, old))
+                case Deleted(item):
+                    self.table.remove_object(item)
+                    self._tell(Happening(kind, Action.GONE, old=item))
             self.changed.set()
 
     def see(self, pod: Pod, old: Pod | None = None) -> None:

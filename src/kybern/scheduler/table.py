@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.core_v1 import Namespace, Node, Pod, Taint
 from kybern.api.node_selection import integer
+from kybern.machinery.struct import Object
 from kybern.scheduler import requests
+from kybern.scheduler.crowd import Crowd
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.objects import Objects
 from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
 
 type Mask = NDArray[np.bool_]
@@ -48,6 +51,8 @@ class Table:
         self.values: dict[str, dict[str, int]] = {}
         self.images: dict[str, _Image] = {}
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
+        self.objects = Objects()
+        self.crowd = Crowd(columns, self._namespace_labels)
         self._nodes: dict[str, Node] = {}
         self._placed: dict[str, tuple[str, PodFacts]] = {}
         self._free = list(range(columns - 1, -1, -1))
@@ -87,7 +92,19 @@ class Table:
             image.columns.discard(column)
         for users in self.ports.values():
             users.pop(column, None)
+        self.crowd.clear(column)
         self._free.append(column)
+
+    def set_object(self, item: Object) -> None:
+        """Take in an object beside nodes and pods."""
+        self.objects.set(item)
+        if isinstance(item, Namespace):
+            self.crowd.namespaces_changed()
+
+    def remove_object(self, item: Object) -> None:
+        self.objects.remove(item)
+        if isinstance(item, Namespace):
+            self.crowd.namespaces_changed()
 
     def place(self, uid: str, node: str, facts: PodFacts) -> None:
         """Count a pod on a node; a pod that is already counted is moved, or counted anew when it changed."""
@@ -135,6 +152,13 @@ class Table:
         found = self.labels.get(key)
         return np.zeros(self.columns, np.bool_) if found is None else found > 0
 
+    def topology(self, key: str) -> tuple[NDArray[np.int32], int]:
+        """The number of each node's value of a label (0: it has none), and one more than the highest number."""
+        found = self.labels.get(key)
+        if found is None:
+            return np.zeros(self.columns, np.int32), 1
+        return found, len(self.values[key]) + 1
+
     def integers(self, key: str) -> tuple[NDArray[np.float64], Mask]:
         """The label's values as numbers, and where they are some: for Gt and Lt."""
         numbers = np.zeros(self.columns)
@@ -173,6 +197,7 @@ class Table:
         self.names += [""] * more
         self._free = list(range(self.columns + more - 1, self.columns - 1, -1))
         self.columns += more
+        self.crowd.grow(self.columns)
 
     def _set_allocatable(self, column: int, found: Amounts) -> None:
         wanted = {self.row(name): number for name, number in found.items()}
@@ -205,7 +230,12 @@ class Table:
                 image.size = one.size_bytes or 0
                 image.columns.add(column)
 
+    def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        found = self.objects.get(Namespace, name)
+        return found.metadata.labels if found is not None else {}
+
     def _count(self, column: int, facts: PodFacts, sign: int) -> None:
+        self.crowd.add(column, facts, sign)
         for name, number in facts.asked.items():
             row = self.row(name)
             self.requested[row, column] += sign * number

@@ -9,6 +9,7 @@ from kybern.scheduler.plugins import (
     node_ports,
     node_resources_fit,
     node_unschedulable,
+    pod_topology_spread,
     scheduling_gates,
     taint_toleration,
 )
@@ -21,6 +22,7 @@ PLUGINS: tuple[Plugin, ...] = (
     node_affinity.PLUGIN,
     node_ports.PLUGIN,
     node_resources_fit.PLUGIN,
+    pod_topology_spread.PLUGIN,
     balanced_allocation.PLUGIN,
     image_locality.PLUGIN,
 )

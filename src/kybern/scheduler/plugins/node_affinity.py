@@ -8,14 +8,14 @@ from kybern.api.core_v1 import Node, NodeSelectorTerm, Pod
 from kybern.api.node_selection import required_terms, selects
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, relents, scaled
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents, scaled
 from kybern.scheduler.selection import by_term, required
 from kybern.scheduler.table import Mask, Numbers, Table
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     return () if selects(pod.spec, info.node) else (REASON,)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from kybern.api.core_v1 import Node, Pod
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, relents
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents
 from kybern.scheduler.table import Table
 
 REASON = "node(s) didn't match the requested node name"
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     return (REASON,) if pod.spec.node_name not in ("", info.node.metadata.name) else ()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from kybern.api.core_v1 import Node, Pod
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import ANY_ADDRESS, HostPort, PodFacts, host_ports
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.table import Table
 
 REASON = "node(s) didn't have free ports for the requested pod ports"
@@ -18,7 +18,7 @@ def clashes(address: str, taken: Iterable[str]) -> bool:
     return any(address == other or ANY_ADDRESS in (address, other) for other in taken)
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     taken = [port for other in info.pods for port in host_ports(other)]
     return (REASON,) if any_clash(host_ports(pod), taken) else ()
 

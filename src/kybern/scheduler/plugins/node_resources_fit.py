@@ -8,7 +8,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import MAX_SCORE, NodeInfo, Plugin, Refusal
+from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.requests import CPU, MEMORY, PODS
 from kybern.scheduler.table import Mask, Numbers, Table
 
@@ -19,7 +19,7 @@ def reason(resource: str) -> str:
     return TOO_MANY if resource == PODS else f"Insufficient {resource}"
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     allocatable = requests.amounts(info.node.status.allocatable)
     used: dict[str, int] = {}
     for other in info.pods:

@@ -6,14 +6,14 @@ from kybern.api.core_v1 import Node, Pod, Taint
 from kybern.api.tolerations import tolerated
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, relents
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents
 from kybern.scheduler.table import Table
 
 REASON = "node(s) were unschedulable"
 TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     if not info.node.spec.unschedulable or tolerated(TAINT, pod.spec.tolerations):
         return ()
     return (REASON,)
