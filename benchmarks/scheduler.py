@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from benchmarks.measure import Benchmark, Row, timed
 from kybern.api.core_v1 import (
     Affinity,
@@ -18,8 +20,9 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.scheduler.cycle import Placed, schedule
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.plugins import PLUGINS
-from kybern.scheduler.table import PodFacts, Table
+from kybern.scheduler.table import Table
 
 NODES, PODS = 1000, 2000
 ZONES = 3
@@ -53,6 +56,7 @@ def in_zone(zone: str) -> Affinity:
 
 
 def rows() -> Iterable[Row]:
+    random = np.random.default_rng(1)
     for operation, affinity in (
         ("decide on a pod, 1,000 nodes", None),
         ("the same with node affinity", in_zone("z1")),
@@ -64,7 +68,7 @@ def rows() -> Iterable[Row]:
 
         def decide(number: int, table: Table = table, pods: list[Pod] = pods) -> None:
             facts = PodFacts.of(pods[number])
-            found = schedule(facts, table, PLUGINS)
+            found = schedule(facts, table, PLUGINS, random)
             if not isinstance(found, Placed):
                 raise TypeError(found.message)
             table.place(facts.pod.metadata.uid, found.node, facts)

@@ -41,6 +41,7 @@ class Lab:
             "server": authority.issue("kube-apiserver", ips=("127.0.0.1",), server=True, client=False),
             "admin": authority.issue("admin", ("system:masters",)),
             "nobody": authority.issue("nobody"),
+            "scheduler": authority.issue("system:kube-scheduler"),
             "sa": signing_key(),
         }.items():
             self.write(f"{name}.crt", pair.cert_pem)

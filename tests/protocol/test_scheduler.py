@@ -31,7 +31,6 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
     status = {"capacity": sizes, "allocatable": sizes, "conditions": ready}
     found.change(f"{CORE}/nodes/n1", lambda node: node.update(status=status), "/status")
     found.change(f"{CORE}/nodes/n1", lambda node: node["spec"].pop("taints", None))
-    issue(lab)
     command = [
         sys.executable, "-c", "from kybern.cli.scheduler import main; main()",
         f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", "--leader-elect=false", "--bind-address=127.0.0.1",
@@ -40,12 +39,6 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
     with (lab.directory / "scheduler.log").open("wb") as log:
         lab.started.append(subprocess.Popen(command, stdout=log, stderr=log))
     return found
-
-
-def issue(lab: Lab) -> None:
-    pair = lab.authority.issue("system:kube-scheduler")
-    lab.write("scheduler.crt", pair.cert_pem)
-    lab.write("scheduler.key", pair.key_pem)
 
 
 def pod(cluster: Cluster, name: str, cpu: str, level: str = "", **more: Any) -> Raw:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kybern.api.core_v1 import Node, Pod, PodCondition, Taint, Toleration
+from kybern.api.core_v1 import Node, Pod, PodCondition, Taint
+from kybern.api.tolerations import tolerates
 from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
 from kybern.loop.pods import by_node, condition, with_condition
 from kybern.loop.settings import Settings
@@ -30,16 +31,6 @@ def observe(view: View, key: Key) -> State | None:
         return None
     taints = tuple(taint for taint in node.spec.taints if taint.effect == "NoExecute")
     return State(pod, taints, view.now) if taints else None
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 def remaining(state: State) -> float | None:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.node_selection import selects
+from kybern.api.tolerations import tolerates
 from kybern.kubelet import security, sysctls
 from kybern.kubelet.labels import is_mirror, is_static
 from kybern.kubelet.parts import containers
 from kybern.kubelet.resources import amount, asked_names, qos, request_of
 from kybern.kubelet.status import Verdict
-from kybern.loop.nodes import keeps_off, selects, tolerates
+from kybern.loop.nodes import keeps_off
 
 CRITICAL = 2_000_000_000
 """The priority from which on a pod belongs to the system (system-cluster-critical)."""

@@ -29,8 +29,8 @@ ELECTION_KEYS = {"leaderElect": "", "leaseDuration": "lease_duration", "renewDea
 PROFILE_KEYS = {"schedulerName", "plugins", "pluginConfig", "percentageOfNodesToScore"}
 # Of upstream's default profile, and not here yet: naming them is no error, and has no effect.
 LATER = {
-    "SchedulingGates", "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
-    "PodTopologySpread", "InterPodAffinity", "DefaultPreemption", "DefaultBinder", "DynamicResources",
+    "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
+    "InterPodAffinity", "DefaultPreemption", "DefaultBinder", "DynamicResources",
 }  # fmt: skip
 
 

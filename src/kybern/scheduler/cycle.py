@@ -1,18 +1,21 @@
 """Which node a pod goes to, or why none takes it. Pure.
 
 Filters run in the order of the plugins; a node that one refuses is not shown to the next, so that each refused node counts
-once, as upstream counts it. Among the best nodes of equal score the pod's own uid decides: random for a crowd of pods, the
-same for one pod whenever it is asked.
+once, as upstream counts it. Among the best nodes of equal score one is drawn, by a generator that is handed in: a run that
+starts with the same seed and sees the same things decides the same.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Plugin
-from kybern.scheduler.table import Mask, Numbers, PodFacts, Table
+from kybern.scheduler.table import Mask, Numbers, Table
+
+type Columns = NDArray[np.intp]
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
@@ -54,7 +57,11 @@ class _Count:
 
 
 def schedule(
-    facts: PodFacts, table: Table, plugins: Sequence[Plugin], promised: str = ""
+    facts: PodFacts,
+    table: Table,
+    plugins: Sequence[Plugin],
+    random: np.random.Generator,
+    promised: str = "",
 ) -> Placed | Refused:
     """``promised`` is the node that pods were made to leave for this one: it is taken if it will do."""
     count = _Count({}, set(), np.zeros(table.columns, np.bool_))
@@ -64,7 +71,8 @@ def schedule(
         return Refused(len(table), _reasons(len(table), count), frozenset(count.plugins), helpful)
     if promised in table.index and left[table.index[promised]]:
         return Placed(promised)
-    return Placed(table.names[_best(facts, table, plugins, left)])
+    best = _best(facts, table, plugins, left)
+    return Placed(table.names[int(best[0] if len(best) == 1 else random.choice(best))])
 
 
 def _filtered(facts: PodFacts, table: Table, plugins: Sequence[Plugin], count: _Count) -> Mask:
@@ -90,21 +98,22 @@ def _filtered(facts: PodFacts, table: Table, plugins: Sequence[Plugin], count: _
     return left
 
 
-def _best(facts: PodFacts, table: Table, plugins: Sequence[Plugin], left: Mask) -> int:
+def _best(facts: PodFacts, table: Table, plugins: Sequence[Plugin], left: Mask) -> Columns:
+    """The columns of the highest score."""
     columns = np.flatnonzero(left)
     if len(columns) == 1:
-        return int(columns[0])
+        return columns
     total: Numbers = np.zeros(len(columns), np.int64)
     for plugin in plugins:
-        scores = plugin.score(facts, table) if plugin.score else None
+        scores = plugin.score(facts, table, left) if plugin.score else None
         if scores is None:
             continue
         scores = scores[columns]
         if plugin.normalize:
             scores = plugin.normalize(scores)
         total += plugin.weight * scores
-    best = columns[total == total.max()]
-    return int(best[zlib.crc32(facts.pod.metadata.uid.encode()) % len(best)])
+    best: Columns = columns[total == total.max()]
+    return best
 
 
 def _reasons(nodes: int, count: _Count) -> str:

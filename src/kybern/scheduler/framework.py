@@ -2,28 +2,23 @@
 
 ``filter`` yields what stands against nodes: a mask of the refused ones, the reason in upstream's words, and whether moving
 other pods away could help. ``refuse`` says the same of one node, in the plain way: it is the oracle in the tests of the
-vector form, and the reference for a reader. ``score`` gives each node 0 to 100 (after ``normalize``, if set).
+vector form, and the reference for a reader. ``score`` gives each node 0 to 100 (after ``normalize``, if set); only those
+that are left count.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
-from kybern.scheduler.table import Mask, Numbers, PodFacts, Table
+from kybern.machinery.struct import Object
+from kybern.scheduler.changes import Happening, Hint, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.objects import Objects
+from kybern.scheduler.table import Mask, Numbers, Table
 
 MAX_SCORE = 100
-
-
-class Change(Enum):
-    """What can make a pod that nobody took schedulable."""
-
-    NODE_ADDED = auto()
-    NODE_CHANGED = auto()
-    POD_GONE = auto()
-    POD_CHANGED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +39,44 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """All there is, for the plain form of a plugin that looks at more than one node."""
+
+    nodes: tuple[NodeInfo, ...] = ()
+    objects: Objects = field(default_factory=Objects)
+
+
+type Refuse = Callable[[Pod, NodeInfo, Cluster], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
-    """Under upstream's name. ``wakes`` are the changes after which a refused pod is worth another try."""
+    """Under upstream's name.
+
+    ``enqueue`` says why a pod must not be tried yet, ``wakes`` what may help a refused one, ``needs`` which objects beside
+    nodes and pods are looked at.
+    """
 
     name: str
+    enqueue: Callable[[Pod], str | None] | None = None
     filter: Callable[[PodFacts, Table], Iterable[Refusal]] | None = None
-    refuse: Callable[[Pod, NodeInfo], tuple[str, ...]] | None = None
-    score: Callable[[PodFacts, Table], Numbers | None] | None = None
+    refuse: Refuse | None = None
+    score: Callable[[PodFacts, Table, Mask], Numbers | None] | None = None
     normalize: Callable[[Numbers], Numbers] | None = None
     weight: int = 1
-    wakes: frozenset[Change] = frozenset({Change.NODE_ADDED, Change.NODE_CHANGED})
+    wakes: tuple[Wake, ...] = ()
+    needs: tuple[type[Object], ...] = ()
+
+
+def relents(refuse: Refuse) -> Hint:
+    """A hint for plugins that look at one node only: it would not refuse the pod now, and did before."""
+    nothing = Cluster()
+
+    def hint(facts: PodFacts, what: Happening) -> bool:
+        before = what.old is None or refuse(facts.pod, NodeInfo(what.old), nothing)
+        return bool(before) and not refuse(facts.pod, NodeInfo(what.new), nothing)
+
+    return hint
 
 
 def scaled(scores: Numbers) -> Numbers:

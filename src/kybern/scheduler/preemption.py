@@ -1,6 +1,6 @@
 """Which pods leave a node so that one of higher priority can run there. Pure.
 
-What holds, as upstream has it (pkg/scheduler/framework/preemption and plugins/defaultpreemption): only pods of lower priority
+What holds, as upstream has it (pkg/scheduler/framework/preemption, plugins/defaultpreemption): only pods of lower priority
 leave; of those, as many as possible stay, the more important ones first, and those whose disruption budget is used up
 before the others. Among nodes the choice is by, in this order: fewest budgets broken, the least important of the most
 important victims, the least sum of priorities, the fewest victims, the latest start of the most important victim.
@@ -11,10 +11,10 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.loop.owners import selector_of
-from kybern.scheduler.framework import NodeInfo, Plugin
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin
 
 NEVER = "not eligible due to preemptionPolicy=Never."
 WAITING = "not eligible due to a terminating pod on the nominated node."
@@ -52,30 +52,36 @@ def ineligible(pod: Pod, promised: Iterable[Pod], leaving: Container[str]) -> st
 
 def choose(
     pod: Pod,
-    nodes: Sequence[tuple[Node, tuple[Pod, ...]]],
+    helpful: Container[str],
+    cluster: Cluster,
     plugins: Sequence[Plugin],
     budgets: Iterable[PodDisruptionBudget],
-    of: int,
 ) -> Victims | None:
-    """The best node and its victims, among nodes where it could help; ``of`` is how many nodes there are in all."""
+    """The best node and its victims, among the nodes named as helpful."""
     listed = tuple(budgets)
-    found = (victims for node, pods in nodes if (victims := _on(pod, node, pods, plugins, listed)))
-    candidates = list(itertools.islice(found, max(_LEAST, of // _SHARE)))
+    found = (
+        victims
+        for info in cluster.nodes
+        if info.node.metadata.name in helpful and (victims := _on(pod, info, cluster, plugins, listed))
+    )
+    candidates = list(itertools.islice(found, max(_LEAST, len(cluster.nodes) // _SHARE)))
     return min(candidates, key=_cost, default=None)
 
 
 def _on(
     pod: Pod,
-    node: Node,
-    pods: tuple[Pod, ...],
+    now: NodeInfo,
+    cluster: Cluster,
     plugins: Sequence[Plugin],
     budgets: Sequence[PodDisruptionBudget],
 ) -> Victims | None:
     """The victims on one node; None when nobody's leaving helps there."""
+    pods, others = now.pods, tuple(one for one in cluster.nodes if one is not now)
 
-    def fits(others: Sequence[Pod]) -> bool:
-        info = NodeInfo(node, tuple(others))
-        return not any(plugin.refuse(pod, info) for plugin in plugins if plugin.refuse)
+    def fits(there: Sequence[Pod]) -> bool:
+        info = NodeInfo(now.node, tuple(there))
+        then = Cluster((*others, info), cluster.objects)
+        return not any(plugin.refuse(pod, info, then) for plugin in plugins if plugin.refuse)
 
     kept = [one for one in pods if priority(one) >= priority(pod)]
     lower = sorted((one for one in pods if priority(one) < priority(pod)), key=_importance)
@@ -89,7 +95,7 @@ def _on(
         else:
             leaving.append(one)
             violations += one.metadata.uid in protected
-    return Victims(node.metadata.name, tuple(sorted(leaving, key=_importance)), violations)
+    return Victims(now.node.metadata.name, tuple(sorted(leaving, key=_importance)), violations)
 
 
 def _importance(pod: Pod) -> tuple[int, datetime]:

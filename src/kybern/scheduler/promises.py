@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kybern.api.core_v1 import Pod
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.preemption import priority
-from kybern.scheduler.table import PodFacts, Table
+from kybern.scheduler.table import Table
 
 
 class Promises:
-    """Promised nodes by the uid of the pod."""
+    """Promised nodes by the uid of the pod. ``leaving`` are those that were told to go, by uid."""
 
     def __init__(self) -> None:
         self._promised: dict[str, tuple[str, PodFacts]] = {}
+        self.leaving: set[str] = set()
 
     def of(self, uid: str) -> str:
         """The node that a pod was promised, "" for none."""
@@ -37,6 +39,11 @@ class Promises:
 
     def end(self, uid: str) -> None:
         self._promised.pop(uid, None)
+
+    def gone(self, uid: str) -> None:
+        """A pod that is there no more."""
+        self.leaving.discard(uid)
+        self.end(uid)
 
     def before(self, pod: Pod) -> Iterator[tuple[str, PodFacts]]:
         """The promises that a pod has to respect: those to others of no lower priority."""

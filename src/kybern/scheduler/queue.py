@@ -1,19 +1,37 @@
 """Which pod is next: by priority, then by how long it waits. Pure: the time is handed in, in seconds.
 
-A pod is in one of three places. *Active*: to be tried now. *Backing off*: to be tried again when its delay is over, which
-doubles from 1 to 10 s with every attempt. *Refused*: nobody took it; it waits for a change that one of the plugins which
-refused it says could matter, or for FLUSH seconds, in case that a change was missed.
+A pod is in one of four places.
+
+*Active*: to be tried now.
+*Backing off*: to be tried again when its delay is over, which doubles with every attempt.
+*Refused*: nobody took it; it waits for a change of which one of the plugins that refused it says that it could help, or for
+FLUSH seconds, in case that a change was missed.
+*Gated*: a plugin says that it must not be tried yet; only a change of the pod itself frees it.
 """
 
 import heapq
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kybern.scheduler.framework import Change, Plugin
-from kybern.scheduler.table import PodFacts
+from kybern.scheduler.changes import Happening, Hint
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Plugin
 
-FIRST_DELAY, LAST_DELAY = 1.0, 10.0
 FLUSH = 300.0
+
+type Profiles = Mapping[str, tuple[Plugin, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Between two attempts, in seconds."""
+
+    first: float = 1.0
+    last: float = 10.0
+
+
+DELAYS = Delays()
 
 
 @dataclass(slots=True)
@@ -28,50 +46,68 @@ class Waiting:
 
     @property
     def uid(self) -> str:
-        return self.facts.pod.metadata.uid
+        return self.facts.uid
 
-    def backoff_ends(self) -> float:
-        delay: float = min(FIRST_DELAY * 2 ** max(self.attempts - 1, 0), LAST_DELAY)
-        return self.tried + delay if self.attempts else 0.0
+    @property
+    def profile(self) -> str:
+        return self.facts.pod.spec.scheduler_name
 
 
 class Queue:
     """Pods that want a node."""
 
-    def __init__(self, plugins: tuple[Plugin, ...]) -> None:
-        self._wakes = {plugin.name: plugin.wakes for plugin in plugins}
+    def __init__(self, profiles: Profiles, delays: Delays = DELAYS) -> None:
+        self._delays = delays
+        self._gates = {
+            name: [plugin.enqueue for plugin in plugins if plugin.enqueue is not None]
+            for name, plugins in profiles.items()
+        }
+        self._wakes = [
+            ((profile, plugin.name), wake)
+            for profile, plugins in profiles.items()
+            for plugin in plugins
+            for wake in plugin.wakes
+        ]
         self._all: dict[str, Waiting] = {}
         self._active: list[tuple[int, float, int, str]] = []
         self._backing_off: list[tuple[float, int, str]] = []
         self._refused: dict[str, Waiting] = {}
+        self._gated: dict[str, Waiting] = {}
         self._serial = itertools.count()
         self._where: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._all
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each place, under upstream's names."""
         backing_off = sum(1 for _, serial, uid in self._backing_off if self._where.get(uid) == serial)
-        active = len(self._all) - backing_off - len(self._refused)
-        return {"active": active, "backoff": backing_off, "unschedulable": len(self._refused)}
+        refused, gated = len(self._refused), len(self._gated)
+        active = len(self._all) - backing_off - refused - gated
+        return {"active": active, "backoff": backing_off, "unschedulable": refused, "gated": gated}
 
     def set(self, facts: PodFacts, now: float) -> None:
         """A pod that wants a node, new or changed. A changed one is tried again after its back-off."""
-        uid = facts.pod.metadata.uid
+        uid = facts.uid
         known = self._all.get(uid)
         if known is None:
             self._all[uid] = Waiting(facts, now)
-            self._activate(self._all[uid])
+            self._retry(self._all[uid], now)
             return
+        changed = _changed(known.facts, facts)
         known.facts = facts
-        if uid in self._refused:
+        waits = uid in self._refused or uid in self._gated
+        if changed and (waits or (uid in self._where and self._gate(known))):
             self._retry(known, now)
 
     def remove(self, uid: str) -> None:
         """A pod that wants no node any more; entries in the heaps are passed over later."""
         self._all.pop(uid, None)
         self._refused.pop(uid, None)
+        self._gated.pop(uid, None)
         self._where.pop(uid, None)
 
     def pop(self, now: float) -> Waiting | None:
@@ -98,11 +134,26 @@ class Queue:
         if self._all.get(waiting.uid) is waiting:
             self._back_off(waiting)
 
-    def changed(self, change: Change, now: float) -> None:
+    def changed(self, what: Happening, now: float) -> None:
         """Something changed: those that it could help are tried again."""
+        if not self._refused:
+            return
+        hints: dict[tuple[str, str], list[Hint]] = {}
+        for who, wake in self._wakes:
+            if wake.hears(what):
+                hints.setdefault(who, []).append(wake.hint)
+        if not hints:
+            return
         for waiting in list(self._refused.values()):
-            if not waiting.refused_by or any(change in self._wakes[name] for name in waiting.refused_by):
+            names = ((waiting.profile, name) for name in waiting.refused_by)
+            asked = (hint for name in names for hint in hints.get(name, ()))
+            if not waiting.refused_by or any(hint(waiting.facts, what) for hint in asked):
                 self._retry(waiting, now)
+
+    def activate(self, uid: str, now: float) -> None:
+        """Try a refused pod again, whatever happened."""
+        if uid in self._refused:
+            self._retry(self._refused[uid], now)
 
     def flush(self, now: float) -> None:
         """Pods that were refused long ago are tried again, whatever happened since."""
@@ -114,9 +165,23 @@ class Queue:
         """When the next back-off ends, None when none is running."""
         return self._backing_off[0][0] if self._backing_off else None
 
+    def backoff_ends(self, waiting: Waiting) -> float:
+        if not waiting.attempts:
+            return 0.0
+        delay: float = min(self._delays.first * 2 ** min(waiting.attempts - 1, 30), self._delays.last)
+        return waiting.tried + delay
+
+    def _gate(self, waiting: Waiting) -> bool:
+        pod = waiting.facts.pod
+        return any(gate(pod) for gate in self._gates.get(waiting.profile, ()))
+
     def _retry(self, waiting: Waiting, now: float) -> None:
         self._refused.pop(waiting.uid, None)
-        if waiting.backoff_ends() > now:
+        self._gated.pop(waiting.uid, None)
+        if self._gate(waiting):
+            self._where.pop(waiting.uid, None)
+            self._gated[waiting.uid] = waiting
+        elif self.backoff_ends(waiting) > now:
             self._back_off(waiting)
         else:
             self._activate(waiting)
@@ -124,16 +189,23 @@ class Queue:
     def _activate(self, waiting: Waiting) -> None:
         serial = next(self._serial)
         self._where[waiting.uid] = serial
-        priority = waiting.facts.pod.spec.priority or 0
-        heapq.heappush(self._active, (-priority, waiting.since, serial, waiting.uid))
+        heapq.heappush(self._active, (-waiting.facts.priority, waiting.since, serial, waiting.uid))
 
     def _back_off(self, waiting: Waiting) -> None:
         serial = next(self._serial)
         self._where[waiting.uid] = serial
-        heapq.heappush(self._backing_off, (waiting.backoff_ends(), serial, waiting.uid))
+        heapq.heappush(self._backing_off, (self.backoff_ends(waiting), serial, waiting.uid))
 
     def _wake_backed_off(self, now: float) -> None:
         while self._backing_off and self._backing_off[0][0] <= now:
             _, serial, uid = heapq.heappop(self._backing_off)
             if self._where.get(uid) == serial:
                 self._activate(self._all[uid])
+
+
+def _changed(old: PodFacts, new: PodFacts) -> bool:
+    """Whether a pod changed in what plugins look at; its status is what schedulers write themselves."""
+    one, other = old.pod, new.pod
+    return (one.spec, one.metadata.labels, one.metadata.annotations) != (
+        other.spec, other.metadata.labels, other.metadata.annotations,
+    )  # fmt: skip

@@ -6,52 +6,25 @@ one row of booleans for each distinct taint, since a cluster has few of them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.core_v1 import Namespace, Node, Pod, Taint
+from kybern.api.node_selection import integer
+from kybern.machinery.struct import Object
 from kybern.scheduler import requests
+from kybern.scheduler.crowd import Crowd
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.objects import Objects
 from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
 
 type Mask = NDArray[np.bool_]
 type Numbers = NDArray[np.int64]
 
 FIXED_ROWS = (CPU, MEMORY, EPHEMERAL, PODS)
-ANY_ADDRESS = "0.0.0.0"  # what a host port without an address means
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class HostPort:
-    protocol: str
-    number: int
-    address: str = ANY_ADDRESS
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """What scheduling needs to know of a pod, computed once."""
-
-    pod: Pod
-    asked: Amounts
-    usual: tuple[int, int]
-    ports: tuple[HostPort, ...]
-
-    @classmethod
-    def of(cls, pod: Pod) -> "PodFacts":
-        containers = (
-            *pod.spec.containers,
-            *(one for one in pod.spec.init_containers if one.restart_policy == "Always"),
-        )
-        ports = {
-            HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
-            for one in containers
-            for port in one.ports
-            if port.host_port
-        }
-        return cls(pod, requests.of_pod(pod), requests.usual(pod), tuple(sorted(ports)))
 
 
 @dataclass(slots=True)
@@ -78,6 +51,8 @@ class Table:
         self.values: dict[str, dict[str, int]] = {}
         self.images: dict[str, _Image] = {}
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
+        self.objects = Objects()
+        self.crowd = Crowd(columns, self._namespace_labels)
         self._nodes: dict[str, Node] = {}
         self._placed: dict[str, tuple[str, PodFacts]] = {}
         self._free = list(range(columns - 1, -1, -1))
@@ -117,7 +92,19 @@ class Table:
             image.columns.discard(column)
         for users in self.ports.values():
             users.pop(column, None)
+        self.crowd.clear(column)
         self._free.append(column)
+
+    def set_object(self, item: Object) -> None:
+        """Take in an object beside nodes and pods."""
+        self.objects.set(item)
+        if isinstance(item, Namespace):
+            self.crowd.namespaces_changed()
+
+    def remove_object(self, item: Object) -> None:
+        self.objects.remove(item)
+        if isinstance(item, Namespace):
+            self.crowd.namespaces_changed()
 
     def place(self, uid: str, node: str, facts: PodFacts) -> None:
         """Count a pod on a node; a pod that is already counted is moved, or counted anew when it changed."""
@@ -131,6 +118,12 @@ class Table:
         node, facts = self._placed.pop(uid, ("", None))
         if facts is not None and node in self.index:
             self._count(self.index[node], facts, -1)
+
+    def renew(self, pod: Pod) -> None:
+        """Take in what a placed pod looks like now; it counts as before."""
+        found = self._placed.get(pod.metadata.uid)
+        if found is not None:
+            self._placed[pod.metadata.uid] = found[0], replace(found[1], pod=pod)
 
     def placed_on(self, uid: str) -> str:
         """The node that a pod is counted on, "" for none."""
@@ -163,14 +156,22 @@ class Table:
         found = self.labels.get(key)
         return np.zeros(self.columns, np.bool_) if found is None else found > 0
 
+    def topology(self, key: str) -> tuple[NDArray[np.int32], int]:
+        """The number of each node's value of a label (0: it has none), and one more than the highest number."""
+        found = self.labels.get(key)
+        if found is None:
+            return np.zeros(self.columns, np.int32), 1
+        return found, len(self.values[key]) + 1
+
     def integers(self, key: str) -> tuple[NDArray[np.float64], Mask]:
         """The label's values as numbers, and where they are some: for Gt and Lt."""
         numbers = np.zeros(self.columns)
         isnumber = np.zeros(self.columns, np.bool_)
         for value, number in self.values.get(key, {}).items():
-            if value.lstrip("-").isdigit():
+            found = integer(value)
+            if found is not None:
                 where = self.labels[key] == number
-                numbers[where], isnumber[where] = int(value), True
+                numbers[where], isnumber[where] = found, True
         return numbers, isnumber
 
     def _take(self, name: str) -> int:
@@ -200,6 +201,7 @@ class Table:
         self.names += [""] * more
         self._free = list(range(self.columns + more - 1, self.columns - 1, -1))
         self.columns += more
+        self.crowd.grow(self.columns)
 
     def _set_allocatable(self, column: int, found: Amounts) -> None:
         wanted = {self.row(name): number for name, number in found.items()}
@@ -232,7 +234,12 @@ class Table:
                 image.size = one.size_bytes or 0
                 image.columns.add(column)
 
+    def _namespace_labels(self, name: str) -> Mapping[str, str]:
+        found = self.objects.get(Namespace, name)
+        return found.metadata.labels if found is not None else {}
+
     def _count(self, column: int, facts: PodFacts, sign: int) -> None:
+        self.crowd.add(column, facts, sign)
         for name, number in facts.asked.items():
             row = self.row(name)
             self.requested[row, column] += sign * number

@@ -203,24 +203,6 @@ def test_a_pod_that_came_after_the_taint_has_its_time_from_then() -> None:
     assert evicting(late, STRONG) == [Again(295.05)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "result"),
-    [
-        ({"key": "other"}, False),
-        ({"effect": "NoSchedule"}, False),
-        ({"effect": ""}, True),
-        ({"key": "", "operator": "Exists"}, True),
-        ({"operator": "Equal", "value": "x"}, False),
-        ({"operator": "Equal", "value": ""}, True),
-        ({"operator": ""}, True),
-    ],
-)
-def test_what_a_toleration_tolerates(fields: dict[str, Any], result: bool) -> None:
-    found = Toleration(**{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", **fields})
-
-    assert taint_eviction.tolerates(found, STRONG) is result
-
-
 # Pods without a future.
 
 PODGC = pod_garbage_collector.controller(SETTINGS)

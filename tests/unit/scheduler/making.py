@@ -1,5 +1,6 @@
 """Pods and nodes for the scheduler's tests."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from kybern.api.core_v1 import (
@@ -10,6 +11,7 @@ from kybern.api.core_v1 import (
     NodeStatus,
     Pod,
     PodSpec,
+    PodStatus,
     ResourceRequirements,
     Taint,
     Toleration,
@@ -39,8 +41,17 @@ def pod(name: str, cpu: str = "", memory: str = "", ports: tuple[int, ...] = (),
         resources=ResourceRequirements(requests=requests),
         ports=tuple(ContainerPort(container_port=port, host_port=port, protocol="TCP") for port in ports),
     )
+    meta = ObjectMeta(
+        namespace=more.pop("namespace", "default"),
+        name=name,
+        uid=f"uid-{name}",
+        labels=more.pop("labels", {}),
+        owner_references=more.pop("owners", ()),
+        deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC) if more.pop("leaving", False) else None,
+    )
+    status = more.pop("status", PodStatus())
     spec = {"containers": (container,), "scheduler_name": "default-scheduler"} | more
-    return Pod(metadata=ObjectMeta(namespace="default", name=name, uid=f"uid-{name}"), spec=PodSpec(**spec))
+    return Pod(metadata=meta, spec=PodSpec(**spec), status=status)
 
 
 def taint(key: str, effect: str = "NoSchedule", value: str = "") -> Taint:

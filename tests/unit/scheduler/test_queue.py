@@ -1,10 +1,13 @@
 """Which pod is next, and when one is tried again."""
 
-from kybern.scheduler.framework import Change
+import pytest
+
+from kybern.api.core_v1 import Node, Pod, PodSchedulingGate
+from kybern.scheduler.changes import Action, Happening
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.queue import FLUSH, Queue, Waiting
-from kybern.scheduler.table import PodFacts
-from tests.unit.scheduler.making import pod
+from tests.unit.scheduler.making import bears, node, pod, taint
 
 
 def facts(name: str, priority: int = 0) -> PodFacts:
@@ -12,7 +15,7 @@ def facts(name: str, priority: int = 0) -> PodFacts:
 
 
 def queue(*found: PodFacts) -> Queue:
-    made = Queue(PLUGINS)
+    made = Queue({"default-scheduler": PLUGINS})
     for number, one in enumerate(found):
         made.set(one, float(number))
     return made
@@ -34,9 +37,9 @@ def test_a_refused_pod_waits_for_a_change_that_matters_to_who_refused_it() -> No
     assert waiting
     one.refused(waiting, frozenset({"NodeAffinity"}))
 
-    one.changed(Change.POD_GONE, 20)
+    one.changed(Happening(Pod, Action.GONE, old=pod("other")), 20)
     assert one.pop(20) is None
-    one.changed(Change.NODE_CHANGED, 20)
+    one.changed(Happening(Node, Action.ADDED, node("w1")), 20)
     assert name(one.pop(20)) == "p"
 
 
@@ -47,7 +50,7 @@ def test_the_delay_between_attempts_doubles_up_to_ten_seconds() -> None:
         waiting = one.pop(now)
         assert waiting
         one.refused(waiting, frozenset({"NodeResourcesFit"}))
-        one.changed(Change.POD_GONE, now)
+        one.changed(Happening(Pod, Action.GONE, old=pod("other")), now)
         ends = one.next_at()
         assert ends
         assert one.pop(ends - 0.01) is None
@@ -83,8 +86,64 @@ def test_a_change_of_the_pod_itself_is_a_reason_to_try_again() -> None:
     one.refused(waiting, frozenset({"NodeAffinity"}))
 
     one.set(facts("p"), 20)
-
+    assert one.pop(20) is None, "nothing changed but what we wrote ourselves"
+    one.set(PodFacts.of(pod("p", tolerations=(bears("x"),))), 20)
     assert name(one.pop(20)) == "p"
+
+
+def test_a_gated_pod_waits_until_its_gates_are_gone() -> None:
+    gated = PodFacts.of(pod("p", scheduling_gates=(PodSchedulingGate(name="a"), PodSchedulingGate(name="b"))))
+    one = queue(gated)
+
+    one.flush(10 + FLUSH)
+    one.changed(Happening(Node, Action.ADDED, node("w1")), 20)
+    assert one.pop(20) is None
+    assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 1}
+    one.set(PodFacts.of(pod("p", scheduling_gates=(PodSchedulingGate(name="b"),))), 20)
+    assert one.pop(20) is None
+    one.set(facts("p"), 20)
+    assert name(one.pop(20)) == "p"
+
+
+WANTED = pod("p", cpu="2", ports=(80,), node_selector={"disk": "ssd"})
+
+
+@pytest.mark.parametrize(
+    ("by", "what", "wakes"),
+    [
+        ("NodeUnschedulable", Happening(Node, Action.CHANGED, node("w"), node("w", cordoned=True)), True),
+        ("NodeUnschedulable", Happening(Node, Action.CHANGED, node("w", cordoned=True), node("w")), False),
+        ("TaintToleration", Happening(Node, Action.CHANGED, node("w"), node("w", taints=[taint("x")])), True),
+        ("TaintToleration", Happening(Node, Action.ADDED, node("w", taints=[taint("x")])), False),
+        ("NodeAffinity", Happening(Node, Action.ADDED, node("w", labels={"disk": "ssd"})), True),
+        ("NodeAffinity", Happening(Node, Action.ADDED, node("w")), False),
+        (
+            "NodeAffinity",
+            Happening(
+                Node, Action.CHANGED, node("w", labels={"disk": "ssd"}), node("w", labels={"disk": "ssd"})
+            ),
+            False,
+        ),
+        ("NodePorts", Happening(Pod, Action.GONE, old=pod("o", ports=(80,))), True),
+        ("NodePorts", Happening(Pod, Action.GONE, old=pod("o", ports=(81,))), False),
+        ("NodeResourcesFit", Happening(Pod, Action.GONE, old=pod("o", cpu="1")), True),
+        ("NodeResourcesFit", Happening(Pod, Action.ADDED, pod("o", cpu="1")), False),
+        ("NodeResourcesFit", Happening(Pod, Action.CHANGED, pod("o", cpu="1"), pod("o", cpu="2")), True),
+        ("NodeResourcesFit", Happening(Pod, Action.CHANGED, pod("o", cpu="2"), pod("o", cpu="1")), False),
+        ("NodeResourcesFit", Happening(Node, Action.ADDED, node("w", cpu="4")), True),
+        ("NodeResourcesFit", Happening(Node, Action.ADDED, node("w", cpu="1")), False),
+        ("NodeResourcesFit", Happening(Node, Action.CHANGED, node("w", cpu="4"), node("w", cpu="4")), False),
+    ],
+)
+def test_a_plugin_looks_closer_whether_a_change_could_help(by: str, what: Happening, wakes: bool) -> None:
+    one = queue(PodFacts.of(WANTED))
+    waiting = one.pop(10)
+    assert waiting
+    one.refused(waiting, frozenset({by}))
+
+    one.changed(what, 20)
+
+    assert (one.pop(20) is not None) is wakes
 
 
 def test_a_pod_refused_long_ago_is_tried_again_in_case_a_change_was_missed() -> None:
@@ -94,6 +153,6 @@ def test_a_pod_refused_long_ago_is_tried_again_in_case_a_change_was_missed() -> 
     one.refused(waiting, frozenset({"NodeAffinity"}))
 
     one.flush(10 + FLUSH - 1)
-    assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 1}
+    assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 1, "gated": 0}
     one.flush(10 + FLUSH)
-    assert one.counts() == {"active": 1, "backoff": 0, "unschedulable": 0}
+    assert one.counts() == {"active": 1, "backoff": 0, "unschedulable": 0, "gated": 0}

@@ -15,7 +15,8 @@ from kybern.api.core_v1 import (
     PodSpec,
     Toleration,
 )
-from kybern.loop.nodes import keeps_off, selects
+from kybern.api.node_selection import selects
+from kybern.loop.nodes import keeps_off
 from kybern.loop.revisions import LABEL
 from kybern.loop.templates import labelled, pod_of, with_spec
 from kybern.machinery.struct import replace

@@ -9,16 +9,20 @@ from kybern.scheduler.plugins import (
     node_ports,
     node_resources_fit,
     node_unschedulable,
+    pod_topology_spread,
+    scheduling_gates,
     taint_toleration,
 )
 
 PLUGINS: tuple[Plugin, ...] = (
+    scheduling_gates.PLUGIN,
     node_unschedulable.PLUGIN,
     node_name.PLUGIN,
     taint_toleration.PLUGIN,
     node_affinity.PLUGIN,
     node_ports.PLUGIN,
     node_resources_fit.PLUGIN,
+    pod_topology_spread.PLUGIN,
     balanced_allocation.PLUGIN,
     image_locality.PLUGIN,
 )

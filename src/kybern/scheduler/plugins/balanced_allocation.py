@@ -6,12 +6,13 @@ not judged, or a crowd of them would go to one node.
 
 import numpy as np
 
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
 from kybern.scheduler.requests import CPU, MEMORY
-from kybern.scheduler.table import Numbers, PodFacts, Table
+from kybern.scheduler.table import Mask, Numbers, Table
 
 
-def score(facts: PodFacts, table: Table) -> Numbers | None:
+def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     if not facts.asked.get(CPU) and not facts.asked.get(MEMORY):
         return None
     shares, has = [], []

@@ -6,8 +6,9 @@ pod. Sums below 23 MiB count as nothing, above 1000 MiB for each container as ev
 
 import numpy as np
 
+from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
-from kybern.scheduler.table import Numbers, PodFacts, Table
+from kybern.scheduler.table import Mask, Numbers, Table
 
 LEAST, MOST = 23 << 20, 1000 << 20
 
@@ -17,7 +18,7 @@ def tagged(image: str) -> str:
     return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"
 
 
-def score(facts: PodFacts, table: Table) -> Numbers | None:
+def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     total: Numbers = np.zeros(table.columns, np.int64)
     containers = (*facts.pod.spec.init_containers, *facts.pod.spec.containers)
     for container in containers:

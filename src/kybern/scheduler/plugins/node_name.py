@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal
-from kybern.scheduler.table import PodFacts, Table
+from kybern.api.core_v1 import Node, Pod
+from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents
+from kybern.scheduler.table import Table
 
 REASON = "node(s) didn't match the requested node name"
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     return (REASON,) if pod.spec.node_name not in ("", info.node.metadata.name) else ()
 
 
@@ -24,4 +26,6 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
         yield Refusal(others, REASON)
 
 
-PLUGIN = Plugin("NodeName", filter=filter_nodes, refuse=refuse)
+PLUGIN = Plugin(
+    "NodeName", filter=filter_nodes, refuse=refuse, wakes=(Wake(Node, Action.ADDED, relents(refuse)),)
+)

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import Change, NodeInfo, Plugin, Refusal
-from kybern.scheduler.table import ANY_ADDRESS, PodFacts, Table
+from kybern.api.core_v1 import Node, Pod
+from kybern.scheduler.changes import Action, Happening, Wake
+from kybern.scheduler.facts import ANY_ADDRESS, HostPort, PodFacts, host_ports
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal
+from kybern.scheduler.table import Table
 
 REASON = "node(s) didn't have free ports for the requested pod ports"
 
@@ -16,14 +18,20 @@ def clashes(address: str, taken: Iterable[str]) -> bool:
     return any(address == other or ANY_ADDRESS in (address, other) for other in taken)
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
-    wanted = PodFacts.of(pod).ports
-    taken = [port for other in info.pods for port in PodFacts.of(other).ports]
-    for port in wanted:
-        same = (one.address for one in taken if (one.protocol, one.number) == (port.protocol, port.number))
-        if clashes(port.address, same):
-            return (REASON,)
-    return ()
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
+    taken = [port for other in info.pods for port in host_ports(other)]
+    return (REASON,) if any_clash(host_ports(pod), taken) else ()
+
+
+def any_clash(wanted: Iterable[HostPort], taken: Iterable[HostPort]) -> bool:
+    there = tuple(taken)
+    return any(
+        clashes(
+            port.address,
+            (one.address for one in there if (one.protocol, one.number) == (port.protocol, port.number)),
+        )
+        for port in wanted
+    )
 
 
 def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
@@ -37,5 +45,9 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
     yield Refusal(refused, REASON, helped=True)
 
 
-WAKES = frozenset({Change.NODE_ADDED, Change.POD_GONE})
+def freed(facts: PodFacts, what: Happening) -> bool:
+    return any_clash(facts.ports, host_ports(what.old))
+
+
+WAKES = (Wake(Node, Action.ADDED), Wake(Pod, Action.GONE, freed))
 PLUGIN = Plugin("NodePorts", filter=filter_nodes, refuse=refuse, wakes=WAKES)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import Node, Pod
 from kybern.scheduler import requests
-from kybern.scheduler.framework import MAX_SCORE, Change, NodeInfo, Plugin, Refusal
+from kybern.scheduler.changes import Action, Happening, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.requests import CPU, MEMORY, PODS
-from kybern.scheduler.table import Numbers, PodFacts, Table
+from kybern.scheduler.table import Mask, Numbers, Table
 
 TOO_MANY = "Too many pods"
 
@@ -17,7 +19,7 @@ def reason(resource: str) -> str:
     return TOO_MANY if resource == PODS else f"Insufficient {resource}"
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     allocatable = requests.amounts(info.node.status.allocatable)
     used: dict[str, int] = {}
     for other in info.pods:
@@ -43,7 +45,7 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
         yield Refusal(full, reason(name), helped=True)
 
 
-def score(facts: PodFacts, table: Table) -> Numbers | None:
+def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """The mean over CPU and memory of the share that would be left, in percent."""
     total: Numbers = np.zeros(table.columns, np.int64)
     count: Numbers = np.zeros(table.columns, np.int64)
@@ -56,5 +58,24 @@ def score(facts: PodFacts, table: Table) -> Numbers | None:
     return total // np.maximum(count, 1)
 
 
-WAKES = frozenset({Change.NODE_ADDED, Change.NODE_CHANGED, Change.POD_GONE, Change.POD_CHANGED})
+def freed(facts: PodFacts, what: Happening) -> bool:
+    """A pod that went or shrank left something of what is asked for."""
+    before = requests.of_pod(what.old)
+    now = requests.of_pod(what.new) if what.new is not None else {}
+    return any(number and before.get(name, 0) > now.get(name, 0) for name, number in facts.asked.items())
+
+
+def grown(facts: PodFacts, what: Happening) -> bool:
+    """The node has what is asked for, and had less before."""
+    now = requests.amounts(what.new.status.allocatable)
+    before = requests.amounts(what.old.status.allocatable) if what.old is not None else {}
+    asked = {name: number for name, number in facts.asked.items() if number}
+    fits = all(number <= now.get(name, 0) for name, number in asked.items())
+    return fits and any(now.get(name, 0) > before.get(name, 0) for name in asked)
+
+
+WAKES = (
+    Wake(Pod, Action.GONE | Action.CHANGED, freed),
+    Wake(Node, Action.ADDED | Action.CHANGED, grown),
+)
 PLUGIN = Plugin("NodeResourcesFit", filter=filter_nodes, refuse=refuse, score=score, wakes=WAKES)

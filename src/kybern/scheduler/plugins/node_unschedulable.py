@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 
-from kybern.api.core_v1 import Pod, Taint
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal
-from kybern.scheduler.table import PodFacts, Table
-from kybern.scheduler.tolerations import tolerated
+from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.tolerations import tolerated
+from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents
+from kybern.scheduler.table import Table
 
 REASON = "node(s) were unschedulable"
 TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     if not info.node.spec.unschedulable or tolerated(TAINT, pod.spec.tolerations):
         return ()
     return (REASON,)
@@ -22,4 +24,5 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
         yield Refusal(table.unschedulable, REASON)
 
 
-PLUGIN = Plugin("NodeUnschedulable", filter=filter_nodes, refuse=refuse)
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)
+PLUGIN = Plugin("NodeUnschedulable", filter=filter_nodes, refuse=refuse, wakes=WAKES)

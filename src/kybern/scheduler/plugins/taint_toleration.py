@@ -4,30 +4,37 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import NodeInfo, Plugin, Refusal, scaled_down
-from kybern.scheduler.table import Numbers, PodFacts, Table
-from kybern.scheduler.tolerations import tolerated
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.tolerations import tolerated
+from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents, scaled_down
+from kybern.scheduler.table import Mask, Numbers, Table
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
 
 
-def refuse(pod: Pod, info: NodeInfo) -> tuple[str, ...]:
+def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     hard = (taint for taint in info.node.spec.taints if taint.effect in HARD)
     return () if all(tolerated(taint, pod.spec.tolerations) for taint in hard) else (REASON,)
 
 
 def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
+    yield Refusal(refused(facts, table), REASON)
+
+
+def refused(facts: PodFacts, table: Table) -> Mask:
+    """Nodes with a hard taint that the pod does not bear."""
     tolerations = facts.pod.spec.tolerations
-    refused = np.zeros(table.columns, np.bool_)
+    found = np.zeros(table.columns, np.bool_)
     for taint, nodes in table.taints.items():
         if taint.effect in HARD and not tolerated(taint, tolerations):
-            refused |= nodes
-    yield Refusal(refused, REASON)
+            found |= nodes
+    return found
 
 
-def score(facts: PodFacts, table: Table) -> Numbers | None:
+def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """How many soft taints the pod does not bear; the fewer the better."""
     soft = [one for one in facts.pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
     count: Numbers = np.zeros(table.columns, np.int64)
@@ -37,6 +44,13 @@ def score(facts: PodFacts, table: Table) -> Numbers | None:
     return count
 
 
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)
 PLUGIN = Plugin(
-    "TaintToleration", filter=filter_nodes, refuse=refuse, score=score, normalize=scaled_down, weight=3
+    "TaintToleration",
+    filter=filter_nodes,
+    refuse=refuse,
+    score=score,
+    normalize=scaled_down,
+    weight=3,
+    wakes=WAKES,
 )

@@ -1,0 +1,60 @@
+"""What scheduling needs to know of a pod, computed once. Pure."""
+
+from dataclasses import dataclass
+
+from kybern.api.core_v1 import Pod
+from kybern.scheduler import requests
+from kybern.scheduler.groups import Affinities, Looks
+from kybern.scheduler.requests import Amounts
+
+ANY_ADDRESS = "0.0.0.0"  # what a host port without an address means
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostPort:
+    protocol: str
+    number: int
+    address: str = ANY_ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod, what it asks for (``usual``: CPU and memory for scores), and what else of it concerns nodes and other pods."""
+
+    pod: Pod
+    asked: Amounts
+    usual: tuple[int, int]
+    ports: tuple[HostPort, ...]
+    looks: Looks
+    affinities: Affinities
+
+    @classmethod
+    def of(cls, pod: Pod) -> "PodFacts":
+        return cls(
+            pod,
+            requests.of_pod(pod),
+            requests.usual(pod),
+            host_ports(pod),
+            Looks.of(pod),
+            Affinities.of(pod),
+        )
+
+    @property
+    def uid(self) -> str:
+        return self.pod.metadata.uid
+
+    @property
+    def priority(self) -> int:
+        return self.pod.spec.priority or 0
+
+
+def host_ports(pod: Pod) -> tuple[HostPort, ...]:
+    """Of containers and sidecars; init containers have theirs before anything else runs."""
+    sidecars = (one for one in pod.spec.init_containers if one.restart_policy == "Always")
+    found = {
+        HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
+        for one in (*pod.spec.containers, *sidecars)
+        for port in one.ports
+        if port.host_port
+    }
+    return tuple(sorted(found))

@@ -1,0 +1,169 @@
+"""What the API server says, brought into the table and the queue.
+
+A pod is on a node (it counts there), waits for one (it is queued, when it names one of our profiles), or is somebody else's
+business. Each change is told to the queue, because it may help a pod that nobody took.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.client.verbs import Verbs
+from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.machinery.struct import Object
+from kybern.scheduler.changes import Action, Happening
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.promises import Promises
+from kybern.scheduler.queue import Profiles, Queue
+from kybern.scheduler.table import Table
+
+LIVE = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+class Feed:
+    """``changed`` is set after everything that may give the scheduler something to do."""
+
+    def __init__(
+        self, client: Verbs, table: Table, queue: Queue, profiles: Profiles, promises: Promises
+    ) -> None:
+        self.client = client
+        self.table = table
+        self.queue = queue
+        self.profiles = profiles
+        self.promises = promises
+        self.changed = asyncio.Event()
+        plugins = (plugin for one in profiles.values() for plugin in one)
+        asked: list[type[Object]] = [kind for plugin in plugins for kind in plugin.needs]
+        self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys([PodDisruptionBudget, *asked]))
+        kinds: tuple[type[Object], ...] = (Node, Pod, *self._needs)
+        self._lists = {kind.plural: asyncio.Event() for kind in kinds}
+
+    def check(self) -> None:
+        """For /readyz: all lists have been seen."""
+        for name, seen in self._lists.items():
+            if not seen.is_set():
+                raise RuntimeError(f"{name} are not listed yet")
+
+    async def listed(self) -> None:
+        for seen in self._lists.values():
+            await seen.wait()
+
+    def tasks(self) -> tuple[Callable[[], Coroutine[None, None, None]], ...]:
+        """What has to run, each for ever."""
+        return (self._follow_nodes, self._follow_pods, *(partial(self._follow, kind) for kind in self._needs))
+
+    async def _follow_nodes(self) -> None:
+        async for event in watch(self.client, Node):
+            match event:
+                case Synced(items):
+                    for node in items:
+                        self.table.set_node(node)
+                    self._lists["nodes"].set()
+                case Added(node):
+                    self.table.set_node(node)
+                    self._tell(Happening(Node, Action.ADDED, node))
+                case Modified(node, old):
+                    if not _matters(node, old):
+                        continue
+                    self.table.set_node(node)
+                    self._tell(Happening(Node, Action.CHANGED, node, old))
+                case Deleted(node):
+                    self.table.remove_node(node.metadata.name)
+                    self._tell(Happening(Node, Action.GONE, old=node))
+            self.changed.set()
+
+    async def _follow_pods(self) -> None:
+        async for event in watch(self.client, Pod, field_selector=LIVE):
+            match event:
+                case Synced(items):
+                    for pod in items:
+                        self.see(pod)
+                    self._lists["pods"].set()
+                case Added(pod):
+                    self.see(pod)
+                case Modified(pod, old):
+                    self.see(pod, old)
+                case Deleted(pod):
+                    self.lose(pod)
+            self.changed.set()
+
+    async def _follow[T: Object](self, kind: type[T]) -> None:
+        async for event in watch(self.client, kind):
+            match event:
+                case Synced(items):
+                    for item in items:
+                        self.table.set_object(item)
+                    self._lists[kind.plural].set()
+                case Added(item):
+                    self.table.set_object(item)
+                    self._tell(Happening(kind, Action.ADDED, item))
+                case Modified(item, old):
+                    self.table.set_object(item)
+                    self._tell(Happening(kind, Action.CHANGED, item, old))
+                case Deleted(item):
+                    self.table.remove_object(item)
+                    self._tell(Happening(kind, Action.GONE, old=item))
+            self.changed.set()
+
+    def see(self, pod: Pod, old: Pod | None = None) -> None:
+        """A pod that is there, and what was known of it before."""
+        uid = pod.metadata.uid
+        if old is not None and old.metadata.uid != uid:
+            self.lose(old)
+            old = None
+        if pod.spec.node_name:
+            self.queue.remove(uid)
+            self.promises.end(uid)
+            self._placed(pod, old)
+        elif pod.metadata.deletion_timestamp or pod.spec.scheduler_name not in self.profiles:
+            self.queue.remove(uid)
+            self.promises.end(uid)
+        elif not self.table.placed_on(uid):
+            facts = PodFacts.of(pod)
+            if pod.status.nominated_node_name:
+                self.promises.make(pod.status.nominated_node_name, facts)
+            self.queue.set(facts, time.monotonic())
+
+    def lose(self, pod: Pod) -> None:
+        """A pod that is gone or over."""
+        uid = pod.metadata.uid
+        self.queue.remove(uid)
+        self.promises.gone(uid)
+        if self.table.placed_on(uid):
+            self.table.unplace(uid)
+            self._tell(Happening(Pod, Action.GONE, old=pod))
+
+    def _placed(self, pod: Pod, old: Pod | None) -> None:
+        if old is not None and old.spec.node_name and not _differ(pod, old):
+            self.table.renew(pod)
+            return
+        self.table.place(pod.metadata.uid, pod.spec.node_name, PodFacts.of(pod))
+        if old is not None and old.spec.node_name:
+            self._tell(Happening(Pod, Action.CHANGED, pod, old))
+        else:
+            self._tell(Happening(Pod, Action.ADDED, pod))
+
+    def _tell(self, what: Happening) -> None:
+        self.queue.changed(what, time.monotonic())
+
+
+def _matters(node: Node, old: Node) -> bool:
+    """Heartbeats change a node every few seconds; only these parts of it are looked at by plugins."""
+
+    def parts(one: Node) -> tuple[object, ...]:
+        return one.spec, one.metadata.labels, one.status.allocatable, one.status.images
+
+    return parts(node) != parts(old)
+
+
+def _differ(pod: Pod, old: Pod) -> bool:
+    """Whether a placed pod counts otherwise than before; most changes are a kubelet's reports."""
+
+    def parts(one: Pod) -> tuple[object, ...]:
+        meta = one.metadata
+        return one.spec, meta.labels, meta.deletion_timestamp is None, one.status.resize
+
+    return parts(pod) != parts(old)

@@ -1,0 +1,33 @@
+"""Objects beside nodes and pods that plugins ask for. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kybern.machinery.struct import Object
+
+
+class Objects:
+    """By kind, namespace and name. A plugin names the kinds that it ``needs``; others are not here."""
+
+    def __init__(self) -> None:
+        self._known: dict[type[Object], dict[str, dict[str, Any]]] = {}
+
+    def set(self, item: Object) -> None:
+        meta: Any = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        self._known.setdefault(type(item), {}).setdefault(meta.namespace, {})[meta.name] = item
+
+    def remove(self, item: Object) -> None:
+        meta: Any = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        self._known.get(type(item), {}).get(meta.namespace, {}).pop(meta.name, None)
+
+    def get[T: Object](self, kind: type[T], name: str, namespace: str = "") -> T | None:
+        found: T | None = self._known.get(kind, {}).get(namespace, {}).get(name)
+        return found
+
+    def within[T: Object](self, kind: type[T], namespace: str = "") -> Iterable[T]:
+        """All of a namespace, or all of a kind that has none."""
+        return self._known.get(kind, {}).get(namespace, {}).values()
+
+    def all[T: Object](self, kind: type[T]) -> Iterable[T]:
+        """Of every namespace."""
+        return (item for named in self._known.get(kind, {}).values() for item in named.values())
