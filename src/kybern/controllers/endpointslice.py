@@ -226,4 +226,5 @@ def controller(settings: Settings) -> Controller[State]:
         diff,
         watches=((Pod, services_of), (EndpointSlice, service_of), (Node, services_on)),
         indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service(MANAGER))),
+        source="endpoint-slice-controller",
     )
