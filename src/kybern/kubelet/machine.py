@@ -142,9 +142,9 @@ def processes() -> tuple[int, int]:
 
 
 def busy() -> int:
-    """Nanoseconds of CPU that the machine spent since it booted, by its root cgroup or else by /proc/stat (in hundredths)."""
+    """Nanoseconds of CPU that the machine spent since it booted, by its root cgroup or else by /proc/stat."""
     fields = _text("/proc/stat").partition("\n")[0].split()[1:]
-    ticks = [int(text) for text in fields[:8]]
+    ticks = [int(text) for text in fields[:8]]  # Hundredths of a second.
     told = (sum(ticks) - sum(ticks[3:5])) * 10_000_000 if len(ticks) > 4 else 0
     return whole.busy_of(whole.read(_CGROUPS), told)
 
