@@ -14,6 +14,7 @@ from kybern.api.core_v1 import Node, ObjectReference, Pod, Service
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.loop.controller import Action, Controller, Create, Delete, Key, Patch, View
+from kybern.loop.hints import hints_of
 from kybern.loop.owners import controller_reference
 from kybern.loop.pods import by_node, is_ready
 from kybern.loop.services import (
@@ -76,15 +77,17 @@ def endpoint_of(pod: Pod, service: Service, family: str, zones: dict[str, str]) 
         return None
     serving, terminating = is_ready(pod), pod.metadata.deletion_timestamp is not None
     ready = bool(service.spec.publish_not_ready_addresses) or (serving and not terminating)
+    zone = zones.get(pod.spec.node_name, "")
     return Endpoint(
         addresses=addresses,
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hints=hints_of(service.spec.traffic_distribution, ready=ready, zone=zone, node=pod.spec.node_name),
         hostname=hostname_of(pod, service),
         node_name=pod.spec.node_name,
         target_ref=ObjectReference(
             kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
         ),
-        zone=zones.get(pod.spec.node_name, ""),
+        zone=zone,
     )
 
 
@@ -223,4 +226,5 @@ def controller(settings: Settings) -> Controller[State]:
         diff,
         watches=((Pod, services_of), (EndpointSlice, service_of), (Node, services_on)),
         indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service(MANAGER))),
+        source="endpoint-slice-controller",
     )

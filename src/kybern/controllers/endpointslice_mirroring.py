@@ -205,4 +205,5 @@ def controller(settings: Settings) -> Controller[State]:
         watches=((Service, of_service), (EndpointSlice, of_slice)),
         indexes=((EndpointSlice, "mirror/service", by_service(MANAGER)),),
         component="endpointslicemirroring-controller",
+        source="endpoint-slice-mirroring-controller",
     )

@@ -94,4 +94,5 @@ def controller(_settings: Settings) -> Controller[State]:
         diff,
         watches=((PersistentVolumeClaim, pods_of),),
         indexes=((Pod, "claim", by_claim),),
+        source="ephemeral_volume",
     )

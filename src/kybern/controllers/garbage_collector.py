@@ -183,5 +183,6 @@ def controller(_settings: Settings) -> Controller[State]:
         diff,
         everything=wakes,
         component="generic-garbage-collector",
+        source="garbage-collector-controller",
         workers=20,
     )

@@ -94,5 +94,6 @@ def controller(settings: Settings) -> Controller[State]:
         diff,
         watches=((Node, all_nodes),),
         component="node-controller",
+        source="cidrAllocator",
         workers=1,
     )

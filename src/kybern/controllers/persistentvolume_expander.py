@@ -51,6 +51,7 @@ def controller(_settings: Settings) -> Controller[State]:
         diff,
         watches=((PersistentVolume, _claims),),
         component="expand-controller",
+        source="volume_expand",
     )
 
 

@@ -116,5 +116,6 @@ def controller(_settings: Settings) -> Controller[State]:
         diff,
         watches=((IPAddress, going), (ServiceCIDR, going)),
         component="service-cidrs-controller",
+        source="service-cidr-controller",
         workers=1,
     )

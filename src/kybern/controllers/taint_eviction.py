@@ -92,5 +92,6 @@ def controller(_settings: Settings) -> Controller[State]:
         watches=((Node, pods_of),),
         indexes=((Pod, "node", by_node),),
         component="node-controller",
+        source="taint-eviction-controller",
         workers=8,
     )

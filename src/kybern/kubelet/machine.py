@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kybern.kubelet.stats import whole
 from kybern.kubelet.stats.use import Interface, Memory
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,12 @@ def memory() -> Memory:
     usage = found.get("MemTotal", 0) - found.get("MemFree", 0)
     working = max(0, usage - found.get("Inactive(file)", 0))
     faults = dict(line.split() for line in _text("/proc/vmstat").splitlines() if line.startswith("pg"))
-    return Memory(
+    total = found.get("MemTotal", 0)
+    told = Memory(
         time.time(), usage, working, found.get("AnonPages", 0), int(faults.get("pgfault", 0)),
-        int(faults.get("pgmajfault", 0)), found.get("MemTotal", 0) - working,
+        int(faults.get("pgmajfault", 0)), total - working,
     )  # fmt: skip
+    return whole.memory_of(whole.read(_CGROUPS), told, total)
 
 
 def processes() -> tuple[int, int]:
@@ -138,10 +142,11 @@ def processes() -> tuple[int, int]:
 
 
 def busy() -> int:
-    """Nanoseconds of CPU that the machine spent since it booted, from /proc/stat (hundredths of a second)."""
+    """Nanoseconds of CPU that the machine spent since it booted, by its root cgroup or else by /proc/stat."""
     fields = _text("/proc/stat").partition("\n")[0].split()[1:]
-    ticks = [int(text) for text in fields[:8]]
-    return (sum(ticks) - sum(ticks[3:5])) * 10_000_000 if len(ticks) > 4 else 0
+    ticks = [int(text) for text in fields[:8]]  # Hundredths of a second.
+    told = (sum(ticks) - sum(ticks[3:5])) * 10_000_000 if len(ticks) > 4 else 0
+    return whole.busy_of(whole.read(_CGROUPS), told)
 
 
 def booted() -> float:

@@ -180,4 +180,15 @@ class Controller[S]:
     workers: int = 5
     every: float = 0.0
     component: str = ""
+    source: str = ""
     everything: Callable[[Any, View], Iterable[Key]] | None = None
+
+    @property
+    def account(self) -> str:
+        """The service account that it acts as."""
+        return self.component or self.name
+
+    @property
+    def events_from(self) -> str:
+        """The source component of its events."""
+        return self.source or self.account

@@ -47,7 +47,7 @@ class _Running:
         self.controller = controller
         self.client = client
         self.queue = Queue(controller.name)
-        self.recorder = Recorder(client, controller.component or controller.name)
+        self.recorder = Recorder(client, controller.events_from)
         self._cache = cache
         self._actor = Actor(client, cache, self.recorder)
         self._failures: dict[Key, Failure] = {}
@@ -150,7 +150,7 @@ class Loop:
         self._running = [
             _Running(
                 controller,
-                account(controller.component or controller.name) if account else client,
+                account(controller.account) if account else client,
                 self.cache,
             )
             for controller in controllers

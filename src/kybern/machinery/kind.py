@@ -70,6 +70,10 @@ def _keep(_new: Raw, _old: Raw) -> None:
     return
 
 
+def _unstamped(_new: Raw, _old: Raw, _now: str) -> None:
+    return
+
+
 def _valid(_new: Raw, _old: Raw | None) -> Iterable[Cause]:
     return ()
 
@@ -89,6 +93,7 @@ class Rules:
     kept from the old object on update by the engine itself, when the kind has a status subresource; generation is the
     engine's, too: see ``Kind.generation``).
     ``on_status`` is PrepareForUpdate of the status subresource (the engine keeps everything but status from the old one).
+    ``stamp_status`` runs after it for what notes when the status changed; it is given the time on the wire.
     ``forget`` takes away what storing would lose (upstream's protobuf cannot tell an empty list from none); it runs
     last, once it is noted who manages which fields and nothing is wrong.
     ``validate`` yields what is wrong; old is None on create. ``validate_status`` the same for the status subresource.
@@ -99,6 +104,7 @@ class Rules:
     on_create: Callable[[Raw], None] = _nothing
     on_update: Callable[[Raw, Raw], None] = _keep
     on_status: Callable[[Raw, Raw], None] = _keep
+    stamp_status: Callable[[Raw, Raw, str], None] = _unstamped
     forget: Callable[[Raw], None] = _nothing
     validate: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid
     validate_status: Callable[[Raw, Raw | None], Iterable[Cause]] = _valid

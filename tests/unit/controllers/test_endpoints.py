@@ -234,3 +234,20 @@ def test_a_pod_wakes_the_services_that_select_it() -> None:
     )
 
     assert list(services_of(serving(1), found)) == [Key("a", "web")]
+
+
+def test_traffic_distribution_changes_hints_of_slices_that_are_there() -> None:
+    """Hints come with the wish, are for ready endpoints only, and go with it."""
+    node = Node(metadata=ObjectMeta(name="n1", labels={"topology.kubernetes.io/zone": "z1"}))
+    pods = (serving(1), serving(2, ready=False))
+    made = only(done(SLICES, service(), *pods, node), Create)[0].object
+    assert [one.hints for one in made.endpoints] == [None, None]
+    wish = service(traffic_distribution="PreferSameNode")
+    hinted = only(done(SLICES, wish, *pods, node, made), Patch)[0].new
+    by_address = {one.addresses[0]: one.hints for one in hinted.endpoints}
+    assert by_address["10.244.0.2"] is None
+    hints = by_address["10.244.0.1"]
+    assert ([z.name for z in hints.for_zones], [n.name for n in hints.for_nodes]) == (["z1"], ["n1"])
+    assert done(SLICES, wish, *pods, node, hinted) == []
+    back = only(done(SLICES, service(), *pods, node, hinted), Patch)[0].new
+    assert [one.hints for one in back.endpoints] == [None, None]

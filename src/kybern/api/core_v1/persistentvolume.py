@@ -61,6 +61,17 @@ def _on_create(raw: Raw) -> None:
     }
 
 
+def _stamp(new: Raw, old: Raw, now: str) -> None:
+    """Note when the phase changed, unless the writer says so itself (upstream's strategy for the status, KEP-3762)."""
+    status_, before = new.setdefault("status", {}), old.get("status") or {}
+    known = before.get("lastPhaseTransitionTime")
+    if status_.get("phase") == before.get("phase"):
+        if known and not status_.get("lastPhaseTransitionTime"):
+            status_["lastPhaseTransitionTime"] = known
+    elif status_.get("lastPhaseTransitionTime") in (None, known):
+        status_["lastPhaseTransitionTime"] = now
+
+
 _RECYCLE = (
     "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach "
     "is to use dynamic provisioning."
@@ -84,6 +95,12 @@ KIND = Kind(
     storage="persistentvolumes",
     subresources=(status("PersistentVolume"),),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, on_create=_on_create, validate=persistent.volume, warnings=_warnings),
+    rules=Rules(
+        default=_default,
+        on_create=_on_create,
+        stamp_status=_stamp,
+        validate=persistent.volume,
+        warnings=_warnings,
+    ),
     storage_version_hash="HN/zwEC+JgM=",
 )

@@ -173,6 +173,7 @@ def changed(call: Call, raw: Raw, current: Current) -> None:
     if call.subresource == "status":
         _only_status(raw, old)
         kind.rules.on_status(raw, old)
+        kind.rules.stamp_status(raw, old, times.of_unix(call.engine.clock()))
     elif not call.subresource:
         if kind.has_status:
             _keep(raw, old, "status")

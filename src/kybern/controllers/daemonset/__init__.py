@@ -230,4 +230,5 @@ def controller(_settings: Settings) -> Controller[State]:
         indexes=((Pod, "orphan", orphaned), (ControllerRevision, "orphan", orphaned)),
         workers=2,
         component="daemon-set-controller",
+        source="daemonset-controller",
     )

@@ -125,4 +125,5 @@ def controller(_settings: Settings) -> Controller[State]:
         observe,
         diff,
         watches=((Pod, budgets_of), *((kind, beside) for kind in owners)),
+        source="controllermanager",
     )

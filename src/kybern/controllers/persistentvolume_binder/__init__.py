@@ -171,4 +171,5 @@ def controller(_settings: Settings) -> Controller[State]:
         ),
         every=15.0,
         component="persistent-volume-binder",
+        source="persistentvolume-controller",
     )
