@@ -23,8 +23,8 @@ from kybern.api.core_v1 import (
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.storage_v1 import StorageClass
 from kybern.controllers import persistentvolume_binder as binder
-from kybern.controllers.persistentvolume_binder import match
 from kybern.controllers.persistentvolume_binder.volumes import reclaiming
+from kybern.loop import volumes as match
 from kybern.loop.controller import Emit, Key, Patch, PatchStatus
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object

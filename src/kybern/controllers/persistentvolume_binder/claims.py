@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from kybern.api.storage_v1 import StorageClass
-from kybern.controllers.persistentvolume_binder import match
+from kybern.loop import volumes as match
 from kybern.loop.claims import class_of, has_class
 from kybern.loop.controller import Action, Emit, Patch, PatchStatus
 from kybern.machinery.quantity import parse

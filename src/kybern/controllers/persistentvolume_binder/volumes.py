@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.controllers.persistentvolume_binder.claims import BOUND_BY_CONTROLLER, MIGRATED
-from kybern.controllers.persistentvolume_binder.match import same_mode
 from kybern.loop.controller import Action, Emit, Patch, PatchStatus
+from kybern.loop.volumes import same_mode
 from kybern.machinery.struct import replace
 
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"

@@ -1,4 +1,6 @@
-"""Which volume fits a claim; pure. The rules are upstream's (component-helpers storage/volume and the binder's index).
+"""Which volume fits a claim; pure. Here because both the binder and the scheduler have to choose alike.
+
+The rules are upstream's (component-helpers storage/volume and the binder's index).
 
 A volume that names the claim already is the claim's, if it is large enough. Else: of the volumes that nobody claims, with
 the claim's class, mode, attributes, labels and at least its access modes, those with the fewest access modes, and of them
