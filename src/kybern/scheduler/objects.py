@@ -1,8 +1,9 @@
 """Objects beside nodes and pods that plugins ask for. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kybern.api.core_v1 import Namespace
 from kybern.machinery.struct import Object
 
 
@@ -27,3 +28,8 @@ class Objects:
     def within[T: Object](self, kind: type[T], namespace: str = "") -> Iterable[T]:
         """All of a namespace, or all of a kind that has none."""
         return self._known.get(kind, {}).get(namespace, {}).values()
+
+
+def namespace_labels(objects: Objects, name: str) -> Mapping[str, str]:
+    found = objects.get(Namespace, name)
+    return found.metadata.labels if found is not None else {}
