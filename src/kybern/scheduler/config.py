@@ -30,7 +30,7 @@ PROFILE_KEYS = {"schedulerName", "plugins", "pluginConfig", "percentageOfNodesTo
 # Of upstream's default profile, and not here yet: naming them is no error, and has no effect.
 LATER = {
     "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
-    "InterPodAffinity", "DefaultPreemption", "DefaultBinder", "DynamicResources",
+    "DefaultPreemption", "DefaultBinder", "DynamicResources",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ vector form, and the reference for a reader. ``score`` gives each node 0 to 100 
 that are left count.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.machinery.struct import Object
 from kybern.scheduler.changes import Happening, Hint, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.objects import Objects
+from kybern.scheduler.objects import Objects, namespace_labels
 from kybern.scheduler.table import Mask, Numbers, Table
 
 MAX_SCORE = 100
@@ -44,6 +44,9 @@ class Cluster:
 
     nodes: tuple[NodeInfo, ...] = ()
     objects: Objects = field(default_factory=Objects)
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        return namespace_labels(self.objects, name)
 
 
 type Refuse = Callable[[Pod, NodeInfo, Cluster], tuple[str, ...]]

@@ -1,8 +1,9 @@
 """Objects beside nodes and pods that plugins ask for. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kybern.api.core_v1 import Namespace
 from kybern.machinery.struct import Object
 
 
@@ -31,3 +32,8 @@ class Objects:
     def all[T: Object](self, kind: type[T]) -> Iterable[T]:
         """Of every namespace."""
         return (item for named in self._known.get(kind, {}).values() for item in named.values())
+
+
+def namespace_labels(objects: Objects, name: str) -> Mapping[str, str]:
+    found = objects.get(Namespace, name)
+    return found.metadata.labels if found is not None else {}

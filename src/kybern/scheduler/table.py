@@ -7,6 +7,7 @@ one row of booleans for each distinct taint, since a cluster has few of them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from kybern.machinery.struct import Object
 from kybern.scheduler import requests
 from kybern.scheduler.crowd import Crowd
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.objects import Objects
+from kybern.scheduler.objects import Objects, namespace_labels
 from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
 
 type Mask = NDArray[np.bool_]
@@ -52,7 +53,7 @@ class Table:
         self.images: dict[str, _Image] = {}
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         self.objects = Objects()
-        self.crowd = Crowd(columns, self._namespace_labels)
+        self.crowd = Crowd(columns, partial(namespace_labels, self.objects))
         self._nodes: dict[str, Node] = {}
         self._placed: dict[str, tuple[str, PodFacts]] = {}
         self._free = list(range(columns - 1, -1, -1))
@@ -163,6 +164,14 @@ class Table:
             return np.zeros(self.columns, np.int32), 1
         return found, len(self.values[key]) + 1
 
+    def by_domain(self, key: str, counts: Numbers) -> Numbers:
+        """For each node, the sum over all nodes that have its value of a label; 0 for those without the label."""
+        numbers, kinds = self.topology(key)
+        sums = np.bincount(numbers, weights=counts, minlength=kinds)
+        sums[0] = 0
+        found: Numbers = sums.astype(np.int64)[numbers]
+        return found
+
     def integers(self, key: str) -> tuple[NDArray[np.float64], Mask]:
         """The label's values as numbers, and where they are some: for Gt and Lt."""
         numbers = np.zeros(self.columns)
@@ -233,10 +242,6 @@ class Table:
                 image = self.images.setdefault(name, _Image(one.size_bytes or 0))
                 image.size = one.size_bytes or 0
                 image.columns.add(column)
-
-    def _namespace_labels(self, name: str) -> Mapping[str, str]:
-        found = self.objects.get(Namespace, name)
-        return found.metadata.labels if found is not None else {}
 
     def _count(self, column: int, facts: PodFacts, sign: int) -> None:
         self.crowd.add(column, facts, sign)

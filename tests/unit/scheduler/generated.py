@@ -6,15 +6,20 @@ from hypothesis import strategies as st
 
 from kybern.api.core_v1 import (
     Affinity,
+    Namespace,
     Node,
     NodeAffinity,
     NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
     Pod,
+    PodAffinity,
+    PodAffinityTerm,
+    PodAntiAffinity,
     Service,
     ServiceSpec,
     TopologySpreadConstraint,
+    WeightedPodAffinityTerm,
 )
 from kybern.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from kybern.scheduler.facts import PodFacts
@@ -89,6 +94,40 @@ def affinity_of(terms: list[list[NodeSelectorRequirement]]) -> Affinity | None:
     return Affinity(node_affinity=NodeAffinity(required_during_scheduling_ignored_during_execution=selector))
 
 
+TERMS = st.builds(
+    lambda key, labels, namespaces, chosen: PodAffinityTerm(
+        topology_key=key, label_selector=labels, namespaces=namespaces, namespace_selector=chosen
+    ),
+    TOPOLOGIES,
+    SELECTORS,
+    st.sampled_from([(), (), ("default",), ("other",)]),
+    st.sampled_from([None, None, LabelSelector(), LabelSelector(match_labels={"team": "x"})]),
+)
+
+
+def together(
+    nodes: Affinity | None,
+    needs: list[PodAffinityTerm],
+    refuses: list[PodAffinityTerm],
+    likes: list[tuple[PodAffinityTerm, int]],
+    dislikes: list[tuple[PodAffinityTerm, int]],
+) -> Affinity:
+    def weighed(terms: list[tuple[PodAffinityTerm, int]]) -> tuple[WeightedPodAffinityTerm, ...]:
+        return tuple(WeightedPodAffinityTerm(pod_affinity_term=one, weight=weight) for one, weight in terms)
+
+    return Affinity(
+        node_affinity=nodes.node_affinity if nodes else None,
+        pod_affinity=PodAffinity(
+            required_during_scheduling_ignored_during_execution=tuple(needs),
+            preferred_during_scheduling_ignored_during_execution=weighed(likes),
+        ),
+        pod_anti_affinity=PodAntiAffinity(
+            required_during_scheduling_ignored_during_execution=tuple(refuses),
+            preferred_during_scheduling_ignored_during_execution=weighed(dislikes),
+        ),
+    )
+
+
 PODS = st.builds(
     lambda number, labels, namespace, leaving, **spec: pod(
         f"p{number}", labels=labels, namespace=namespace, leaving=leaving, **spec
@@ -103,7 +142,14 @@ PODS = st.builds(
     tolerations=st.lists(
         st.builds(bears, KEYS, st.sampled_from(["Exists", "Equal"]), VALUES, EFFECTS), max_size=2
     ).map(tuple),
-    affinity=st.lists(st.lists(REQUIREMENTS, max_size=2), max_size=2).map(affinity_of),
+    affinity=st.builds(
+        lambda nodes, needs, refuses, *likes: together(affinity_of(nodes), needs, refuses, *likes),
+        st.lists(st.lists(REQUIREMENTS, max_size=2), max_size=2),
+        st.lists(TERMS, max_size=2),
+        st.lists(TERMS, max_size=1),
+        st.lists(st.tuples(TERMS, st.integers(1, 100)), max_size=1),
+        st.lists(st.tuples(TERMS, st.integers(1, 100)), max_size=1),
+    ),
     topology_spread_constraints=st.lists(CONSTRAINTS, max_size=2).map(tuple),
 )
 
@@ -127,6 +173,7 @@ def made(nodes: list[Node], placed: list[tuple[Pod, int]], services: list[dict[s
         for guest, where in placed[number :: len(nodes)]:
             table.place(guest.metadata.uid, f"w{where}", PodFacts.of(guest))
             on[guest.metadata.uid] = (guest, f"w{where}")
+    table.set_object(Namespace(metadata=ObjectMeta(name="other", labels={"team": "x"})))
     for number, chosen in enumerate(services):
         meta = ObjectMeta(namespace="default", name=f"s{number}")
         table.objects.set(Service(metadata=meta, spec=ServiceSpec(selector=chosen)))

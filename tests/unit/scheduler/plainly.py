@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Cluster, NodeInfo
+from kybern.scheduler.groups import Affinities, Looks
 from kybern.scheduler.plugins.pod_topology_spread import counts, matching
 from kybern.scheduler.spreading import HOSTNAME, SOFT, Constraint, Defaults, constraints
 
@@ -54,6 +55,37 @@ def topology_spread(pod: Pod, infos: Sequence[NodeInfo], cluster: Cluster) -> Sc
     }  # fmt: skip
 
 
+def inter_pod_affinity(pod: Pod, infos: Sequence[NodeInfo], cluster: Cluster) -> Scores:
+    own, looks = Affinities.of(pod), Looks.of(pod)
+    labels_of = cluster.namespace_labels
+    sums: dict[tuple[str, str], int] = {}
+    judged = bool(own.likes)
+    for info in cluster.nodes:
+        for guest in info.pods:
+            theirs = Affinities.of(guest)
+            terms = [
+                *((weight, term) for weight, term in own.likes if term.group.has(Looks.of(guest), labels_of)),
+                *((weight, term) for weight, term in theirs.likes if term.group.has(looks, labels_of)),
+                *((1, term) for term in theirs.needs if term.group.has(looks, labels_of)),
+            ]
+            judged = judged or bool(terms)
+            for weight, term in terms:
+                value = info.node.metadata.labels.get(term.topology_key)
+                if value is not None:
+                    sums[term.topology_key, value] = sums.get((term.topology_key, value), 0) + weight
+    if not judged:
+        return None
+    found = {
+        info.node.metadata.name: sum(sums.get(pair, 0) for pair in info.node.metadata.labels.items())
+        for info in infos
+    }
+    least, most = min(found.values(), default=0), max(found.values(), default=0)
+    if least == most:
+        return dict.fromkeys(found, 0)
+    return {name: int(100 * ((number - least) / (most - least))) for name, number in found.items()}
+
+
 SCORES: dict[str, Callable[[Pod, Sequence[NodeInfo], Cluster], Scores]] = {
     "PodTopologySpread": topology_spread,
+    "InterPodAffinity": inter_pod_affinity,
 }

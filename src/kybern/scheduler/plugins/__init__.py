@@ -4,6 +4,7 @@ from kybern.scheduler.framework import Plugin
 from kybern.scheduler.plugins import (
     balanced_allocation,
     image_locality,
+    inter_pod_affinity,
     node_affinity,
     node_name,
     node_ports,
@@ -23,6 +24,7 @@ PLUGINS: tuple[Plugin, ...] = (
     node_ports.PLUGIN,
     node_resources_fit.PLUGIN,
     pod_topology_spread.PLUGIN,
+    inter_pod_affinity.PLUGIN,
     balanced_allocation.PLUGIN,
     image_locality.PLUGIN,
 )
