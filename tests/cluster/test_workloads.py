@@ -66,6 +66,8 @@ def test_a_stateful_set_keeps_names_order_and_volumes(lab: Lab, namespace: str) 
             ("data-db-0", "Bound"),
             ("data-db-1", "Bound"),
         }
+        where = {pod["spec"]["nodeName"] for pod in lab.pods(namespace, "app=db")}
+        assert where == {"worker-1"}, "the only node that the volumes allow"
 
         ask = "for i in 0 1; do wget -qO- -T 3 http://db-$i.db:8080/first; done"
         lab.kubectl(

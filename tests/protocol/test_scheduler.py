@@ -89,3 +89,37 @@ def test_a_pod_of_higher_priority_takes_the_place_of_a_lower_one(cluster: Cluste
     assert (
         "Normal", "Preempted", f"Preempted by pod {urgent['metadata']['uid']} on node n1"
     ) in cluster.events("goes")  # fmt: skip
+
+
+def test_a_pod_waits_until_its_claim_has_a_volume(cluster: Cluster) -> None:
+    path, claim = cluster.path(CORE, "pods", "keeps"), cluster.path(CORE, "persistentvolumeclaims", "data")
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    pod(cluster, "keeps", "10m", volumes=volumes)
+
+    def said(text: str) -> Callable[[Raw], bool]:
+        head, last = "0/1 nodes are available: ", "1 Preemption is not helpful for scheduling."
+        told = f"{head}{text}. preemption: {head}{last}"
+        return lambda found: condition(found, "PodScheduled").get("message") == told
+
+    cluster.until(path, said('persistentvolumeclaim "data" not found'))
+    asked = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "",
+    }
+    cluster.make(cluster.path(CORE, "persistentvolumeclaims"), {"metadata": {"name": "data"}, "spec": asked})
+    cluster.until(path, said("pod has unbound immediate PersistentVolumeClaims"))
+
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "local": {"path": "/mnt/data"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+    }
+    cluster.make(f"{CORE}/persistentvolumes", {"metadata": {"name": "on-n1"}, "spec": spec})
+    # What the controller that binds volumes does.
+    cluster.change(claim, lambda found: found["spec"].update(volumeName="on-n1"))
+    cluster.change(claim, lambda found: found["status"].update(phase="Bound"), "/status")
+
+    assert cluster.until(path, bound)["spec"]["nodeName"] == "n1"

@@ -54,6 +54,7 @@ class _Count:
     reasons: dict[str, int]
     plugins: set[str]
     helped: Mask
+    about_pod: str = ""
 
 
 def schedule(
@@ -86,6 +87,8 @@ def _filtered(facts: PodFacts, table: Table, plugins: Sequence[Plugin], count: _
             against = refusal.nodes & left
             number = int(np.count_nonzero(against))
             if number:
+                if refusal.about_pod:
+                    count.about_pod = refusal.reason
                 count.reasons[refusal.reason] = count.reasons.get(refusal.reason, 0) + number
                 count.plugins.add(plugin.name)
                 refused |= against
@@ -120,5 +123,7 @@ def _reasons(nodes: int, count: _Count) -> str:
     """As upstream's FitError: reasons in alphabetical order of ``N reason``."""
     if not nodes:
         return "no nodes available to schedule pods"
+    if count.about_pod:
+        return f"0/{nodes} nodes are available: {count.about_pod}."
     reasons = ", ".join(sorted(f"{number} {reason}" for reason, number in count.reasons.items()))
     return f"0/{nodes} nodes are available: {reasons}."

@@ -23,11 +23,15 @@ MAX_SCORE = 100
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``helped`` says whether removing other pods could change it (upstream: Unschedulable, not ...AndUnresolvable)."""
+    """``helped`` says whether removing other pods could change it (upstream: Unschedulable, not ...AndUnresolvable).
+
+    ``about_pod``: the reason is the pod's, whatever the node, and is told without a number of nodes.
+    """
 
     nodes: Mask
     reason: str
     helped: bool = False
+    about_pod: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from kybern.scheduler.plugins import (
     pod_topology_spread,
     scheduling_gates,
     taint_toleration,
+    volume_binding,
 )
 
 PLUGINS: tuple[Plugin, ...] = (
@@ -23,6 +24,7 @@ PLUGINS: tuple[Plugin, ...] = (
     node_affinity.PLUGIN,
     node_ports.PLUGIN,
     node_resources_fit.PLUGIN,
+    volume_binding.PLUGIN,
     pod_topology_spread.PLUGIN,
     inter_pod_affinity.PLUGIN,
     balanced_allocation.PLUGIN,
