@@ -40,7 +40,7 @@ if machine.is_master:
     controller_manager(cluster)
 if machine.is_master:
     scheduler(cluster)
-if machine == cluster.masters[0]:
+if machine.is_master:
     dns_service(cluster)
 if machine.is_master:
     cluster_dns(cluster, machine)

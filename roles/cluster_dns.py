@@ -55,10 +55,15 @@ def cluster_dns(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("dns service")
 def dns_service(cluster: Cluster) -> None:
-    """What the API is to have; for one master."""
+    """What the API is to have. Each master looks, one after the other: the first that answers writes it."""
     wanted = objects(cluster)
     bundle(name="Files", files=[one.file for one in wanted])
-    once(name="Service and rights", probe=applied(cluster, wanted), command=apply(cluster, wanted))
+    once(
+        name="Service and rights",
+        probe=applied(cluster, wanted),
+        command=apply(cluster, wanted),
+        _serial=True,
+    )
 
 
 def answers(machine: Machine) -> str:

@@ -28,8 +28,14 @@ def path(name: str) -> str:
 @deploy("kubeconfig")
 def kubeconfigs(cluster: Cluster, machine: Machine) -> None:
     bundle(name="Of the daemons", files=[*files(cluster, machine, certificates(cluster, machine))])
-    if machine == cluster.masters[0]:
-        kept(name="Of the operator", file=state(cluster) / "admin.conf", content=admin(cluster))
+    if machine.is_master:
+        # Whichever comes first writes it; the others find it.
+        kept(
+            name="Of the operator",
+            file=state(cluster) / "admin.conf",
+            content=admin(cluster),
+            _serial=True,
+        )
 
 
 def files(cluster: Cluster, machine: Machine, given: Certificates) -> Iterator[File]:
