@@ -11,6 +11,9 @@ what it owns changes, and when what owns it goes.
     some owners are left, some are gone            -> take the gone ones out
     every owner that is left waits for its dependents -> delete, in the foreground when it has dependents itself
 
+Owners may stand in a circle. Were each to wait for the next, none would ever go: so what is to be deleted in the
+foreground while one of its own dependents waits already blocks its owners no more.
+
 A cache may lag behind, and one kind's behind another's. So an owner that the cache does not have is asked for from the
 API server before anything is deleted because of it.
 """
@@ -94,8 +97,12 @@ def _standing(view: View, item: Any, owner: OwnerReference) -> Owner:
         found = view.live(kind, namespace, owner.name)
     if found is None or found.metadata.uid != owner.uid:
         return Owner.GONE
-    waits = found.metadata.deletion_timestamp is not None and FOREGROUND in found.metadata.finalizers
-    return Owner.WAITING if waits else Owner.SOLID
+    return Owner.WAITING if _waits(found) else Owner.SOLID
+
+
+def _waits(item: Any) -> bool:
+    """Whether an object is being deleted and goes only after what it owns."""
+    return item.metadata.deletion_timestamp is not None and FOREGROUND in item.metadata.finalizers
 
 
 def _kind(view: View, owner: OwnerReference) -> type[Object] | None:
@@ -114,6 +121,8 @@ def diff(state: State) -> Iterable[Action]:
             yield _keeping(state.item, {owner.uid for owner, how in state.owners if how is Owner.SOLID})
     elif Owner.WAITING in standing:
         # Its owner waits for it to be gone, so it must go; those that depend on it go first if they may hold it back.
+        if any(map(_waits, state.dependents)) and any(one.block_owner_deletion for one, _ in state.owners):
+            yield _unblocking(state.item)
         yield Delete(state.item, "Foreground" if state.dependents else "Background")
     elif state.owners:
         yield Delete(state.item, _propagation(state.item))
@@ -148,6 +157,12 @@ def _blocks(dependent: Any, uid: str) -> bool:
 def _keeping(item: Any, uids: set[str]) -> Patch:
     """The object with only the owners of these uids."""
     owners = tuple(owner for owner in item.metadata.owner_references if owner.uid in uids)
+    return Patch(item, replace(item, metadata=replace(item.metadata, owner_references=owners)))
+
+
+def _unblocking(item: Any) -> Patch:
+    """The object with the same owners, none of which has to wait for it."""
+    owners = tuple(replace(owner, block_owner_deletion=False) for owner in item.metadata.owner_references)
     return Patch(item, replace(item, metadata=replace(item.metadata, owner_references=owners)))
 
 

@@ -140,6 +140,21 @@ def test_a_dependent_with_dependents_goes_in_the_foreground_itself() -> None:
     assert done(middle, top, pod) == [Delete(middle, "Foreground")]
 
 
+def test_owners_in_a_circle_do_not_wait_for_each_other() -> None:
+    first, last = make(Pod, "first"), make(Pod, "last")
+    first = make(Pod, "first", reference(last), deleting=True, finalizers=(FOREGROUND,))
+    second = make(Pod, "second", reference(first), deleting=True, finalizers=(FOREGROUND,))
+    last = make(Pod, "last", reference(second))
+
+    patch, delete = done(last, first, second)
+
+    assert delete == Delete(last, "Foreground")
+    assert patch.new.metadata.owner_references == (reference(second, block=False),)
+    assert done(patch.new, first, second) == [Delete(patch.new, "Foreground")]
+    going = replace(patch.new, metadata=replace(patch.new.metadata, deletion_timestamp=NOW))
+    assert [one.new.metadata.finalizers for one in done(second, first, going)] == [()]
+
+
 def test_the_owner_goes_when_no_dependent_blocks_any_more() -> None:
     owner = make(ReplicaSet, "owner", deleting=True, finalizers=(FOREGROUND, "other"))
     loose = make(Pod, "pod", reference(owner, block=False))

@@ -1,6 +1,6 @@
 """Nodes that fall silent, their taints, their pods, and their ranges of addresses."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -160,6 +160,14 @@ def test_in_an_unhealthy_zone_only_large_ones_evict(size: int, evicts: bool) -> 
     ) is evicts
 
 
+def test_a_zone_that_is_lost_as_a_whole_is_emptied_while_others_are_well() -> None:
+    lost = replace_zone(size=3, unready=3)
+
+    assert (UNREACHABLE, "NoExecute") in taints(node_lifecycle.diff(state(node("Unknown"), zone=lost)))
+    almost = replace_zone(size=4, unready=3)
+    assert (UNREACHABLE, "NoExecute") not in taints(node_lifecycle.diff(state(node("Unknown"), zone=almost)))
+
+
 # Eviction by taints.
 
 
@@ -201,6 +209,26 @@ def test_a_pod_that_came_after_the_taint_has_its_time_from_then() -> None:
     late = replace(late, metadata=replace(late.metadata, creation_timestamp=ago(5)))
 
     assert evicting(late, STRONG) == [Again(295.05)]
+
+
+def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
+    controller = taint_eviction.controller(SETTINGS)
+    patient, tainted = tolerant(300), node("True", taint(UNREACHABLE, "NoExecute"))
+
+    def looking(at: Node, later: float) -> Any:
+        seen = view(controller, patient, at, now=NOW + timedelta(seconds=later))
+        woken = [key for kind, wake in controller.watches if kind is Node for key in wake(at, seen)]
+        found = controller.observe(seen, Key("a", "p"))
+        return woken, [] if found is None else list(controller.diff(found))
+
+    woke = [Key("a", "p")]
+    assert looking(tainted, 0) == (woke, [Again(300.05)])
+    assert looking(tainted, 100) == (woke, [Again(200.05)])
+    assert isinstance(looking(tainted, 300)[1][-1], Delete)
+    # Gone and back, it counts anew; a node that has had none wakes nobody.
+    assert looking(node("True"), 301) == (woke, [])
+    assert looking(node("True"), 302) == ([], [])
+    assert looking(tainted, 303) == (woke, [Again(300.05)])
 
 
 # Pods without a future.
