@@ -189,6 +189,19 @@ def endpoints_of(slices: list[Raw]) -> set[tuple[str, int]]:
     }
 
 
+def subsets_of(endpoints: Raw) -> set[tuple[str, int]]:
+    return {
+        (address["ip"], port["port"])
+        for subset in endpoints.get("subsets") or ()
+        for address in subset.get("addresses") or ()
+        for port in subset["ports"]
+    }
+
+
+def have(wanted: set[tuple[str, int]], shown: Callable[[Raw], set[tuple[str, int]]]) -> Callable[[Raw], bool]:
+    return lambda found: shown(found) == wanted
+
+
 def test_a_service_without_pods_has_endpoints_and_slices_that_go_with_it(
     cluster: Callable[[str], Cluster],
 ) -> None:
@@ -225,19 +238,11 @@ def test_endpoints_have_the_port_that_each_pod_names(cluster: Callable[[str], Cl
     }
     for name, expected in wanted.items():
         query = f"?labelSelector=kubernetes.io%2Fservice-name%3D{name}"
-        path = bed.path(DISCOVERY, "endpointslices") + query
-        bed.until(path, lambda found, expected=expected: endpoints_of(found["items"]) == expected)
-
-        def same(found: Raw, expected: set[tuple[str, int]] = expected) -> bool:
-            listed = {
-                (address["ip"], port["port"])
-                for subset in found.get("subsets") or ()
-                for address in subset.get("addresses") or ()
-                for port in subset["ports"]
-            }
-            return listed == expected
-
-        bed.until(bed.path(CORE, "endpoints", name), same)
+        bed.until(
+            bed.path(DISCOVERY, "endpointslices") + query,
+            have(expected, lambda one: endpoints_of(one["items"])),
+        )
+        bed.until(bed.path(CORE, "endpoints", name), have(expected, subsets_of))
 
 
 def test_what_is_mirrored_follows_a_change(cluster: Callable[[str], Cluster]) -> None:
@@ -259,7 +264,7 @@ def test_what_is_mirrored_follows_a_change(cluster: Callable[[str], Cluster]) ->
 def budget(bed: Cluster, name: str, **spec: Any) -> str:
     """A budget that was looked at."""
     path = bed.path(POLICY, "poddisruptionbudgets", name)
-    body = {"metadata": {"name": name, "labels": {"of": "tests"}}, "spec": spec}
+    body = {"metadata": {"name": name, "labels": {"of": bed.namespace.partition("-")[0]}}, "spec": spec}
     body["spec"]["selector"] = {"matchLabels": {"app": "web"}}
     bed.make(bed.path(POLICY, "poddisruptionbudgets"), body)
     bed.until(path, lambda found: found.get("status", {}).get("observedGeneration") == 1)
@@ -279,14 +284,16 @@ def test_a_budget_is_made_changed_and_deleted(cluster: Callable[[str], Cluster])
     budget(bed, "two", minAvailable="1%")
     budget(bed, "three", minAvailable=1)
     budget(other, "four", minAvailable=1)
-    everywhere = f"{POLICY}/poddisruptionbudgets?labelSelector=of%3Dtests"
+    everywhere = f"{POLICY}/poddisruptionbudgets?labelSelector=of%3Dbudgets"
     assert sorted(one["metadata"]["name"] for one in bed.items(everywhere)) == ["four", "three", "two"]
-    assert bed.ask("DELETE", bed.path(POLICY, "poddisruptionbudgets") + "?labelSelector=of%3Dtests")[0] == 200
+    assert (
+        bed.ask("DELETE", bed.path(POLICY, "poddisruptionbudgets") + "?labelSelector=of%3Dbudgets")[0] == 200
+    )
     bed.until(everywhere, lambda found: [one["metadata"]["name"] for one in found["items"]] == ["four"])
 
 
 def test_a_budgets_status_allows_and_names_who_is_disrupted(cluster: Callable[[str], Cluster]) -> None:
-    bed = cluster("budget-status")
+    bed = cluster("disrupted")
     path = budget(bed, "web", minAvailable=1)
     for name in ("one", "two", "three"):
         bed.run(pod(bed, name))
