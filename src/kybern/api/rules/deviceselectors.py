@@ -27,7 +27,8 @@ _DEVICE = object_of(
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What a selector may name."""
     return Environment({"device": _DEVICE}, LIBRARIES)
 
 
@@ -35,7 +36,7 @@ def _environment() -> Environment:
 def problem(expression: str) -> str:
     """What is wrong with an expression, in upstream's words; empty when nothing is."""
     try:
-        found = _environment().compile(expression).result
+        found = environment().compile(expression).result
     except CompileError as error:
         return f"compilation failed: {error}"
     return "" if found in (BOOL, DYN) else f"must evaluate to bool or the unknown type, not {found}"
