@@ -436,11 +436,29 @@ class TestResults:
         written = replace(wanted, status=ResourceClaimStatus(allocation=one))
         assert found(slices, wanted, taken=ledger.taken([written])) is None
         assert not ledger.pending
-        assert found(slices, wanted, taken=ledger.taken([wanted])) == ["a"]
 
         ledger.take({"uid-c": one})
         ledger.give_back(["uid-c"])
         assert found(slices, wanted, taken=ledger.taken([wanted])) == ["a"]
+
+    @pytest.mark.parametrize(("version", "free"), [("6", False), ("7", True), ("8", True)])
+    def test_what_was_taken_away_before_anybody_looked_is_free(self, version: str, free: bool) -> None:
+        slices, wanted, ledger = [slice_of(device("a"))], claim(exactly()), Ledger()
+        choices = search(slices, wanted).run()
+        assert choices is not None
+        ledger.take({"uid-c": results([wanted], choices, HERE, str)[0]})
+        ledger.written(replace(wanted, metadata=replace(wanted.metadata, resource_version="7")))
+
+        now = replace(wanted, metadata=replace(wanted.metadata, resource_version=version))
+        assert (found(slices, wanted, taken=ledger.taken([now])) == ["a"]) is free
+
+    def test_a_claim_that_is_gone_holds_nothing(self) -> None:
+        slices, wanted, ledger = [slice_of(device("a"))], claim(exactly()), Ledger()
+        choices = search(slices, wanted).run()
+        assert choices is not None
+        ledger.take({"uid-c": results([wanted], choices, HERE, str)[0]})
+
+        assert found(slices, wanted, taken=ledger.taken([])) == ["a"]
 
 
 models = st.lists(st.sampled_from("xyz"), min_size=0, max_size=5)

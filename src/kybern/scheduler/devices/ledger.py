@@ -33,25 +33,46 @@ class Taken:
 
 
 @dataclass(slots=True)
-class Ledger:
-    """``pending`` are allocations by the uid of their claims, until the cache has them or they are given back."""
+class Pending:
+    """``version`` is that of the claim which bears the allocation; 0 until it is written."""
 
-    pending: dict[str, AllocationResult] = field(default_factory=dict)
+    allocation: AllocationResult
+    version: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """``pending`` are allocations by the uid of their claims, until the cache has seen them or they are given back."""
+
+    pending: dict[str, Pending] = field(default_factory=dict)
 
     def taken(self, claims: Iterable[ResourceClaim]) -> Taken:
-        found, known = Taken(), set()
+        """By the claims of the cache, and by what it does not know yet."""
+        found, waiting = Taken(), {}
         for claim in claims:
+            pending = self.pending.get(claim.metadata.uid)
             if claim.status.allocation is not None:
-                known.add(claim.metadata.uid)
                 found.add(claim.status.allocation)
-        self.pending = {uid: one for uid, one in self.pending.items() if uid not in known}
-        for allocation in self.pending.values():
-            found.add(allocation)
+            elif pending is not None and not _saw(claim, pending):
+                waiting[claim.metadata.uid] = pending
+                found.add(pending.allocation)
+        self.pending = waiting
         return found
 
     def take(self, given: Mapping[str, AllocationResult]) -> None:
-        self.pending |= given
+        self.pending |= {uid: Pending(one) for uid, one in given.items()}
+
+    def written(self, claim: ResourceClaim) -> None:
+        """The API server has it."""
+        pending = self.pending.get(claim.metadata.uid)
+        if pending is not None:
+            pending.version = int(claim.metadata.resource_version or 0)
 
     def give_back(self, uids: Iterable[str]) -> None:
         for uid in uids:
             self.pending.pop(uid, None)
+
+
+def _saw(claim: ResourceClaim, pending: Pending) -> bool:
+    """Whether the cache's claim is at least as new as the one that bore the allocation: somebody has taken it away since."""
+    return bool(pending.version) and int(claim.metadata.resource_version or 0) >= pending.version

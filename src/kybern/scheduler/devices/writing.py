@@ -11,7 +11,9 @@ FINALIZER = "resource.kubernetes.io/delete-protection"
 _TRIES = 3
 
 
-async def write(claim: ResourceClaim, given: AllocationResult | None, pod: Pod, client: Verbs) -> None:
+async def write(
+    claim: ResourceClaim, given: AllocationResult | None, pod: Pod, client: Verbs
+) -> ResourceClaim:
     """Allocation and reservation in the API; the finalizer first, which keeps an allocated claim from vanishing.
 
     Raises ApiError; a Conflict only after some tries with the newest version.
@@ -24,19 +26,18 @@ async def write(claim: ResourceClaim, given: AllocationResult | None, pod: Pod, 
                     claim, replace(claim, metadata=replace(claim.metadata, finalizers=held))
                 )
             if reserved(claim, pod) and claim.status.allocation is not None:
-                return
+                return claim
             status = replace(
                 claim.status,
                 allocation=claim.status.allocation or given,
                 reserved_for=(*claim.status.reserved_for, _user(pod)),
             )
-            await client.patch(claim, replace(claim, status=status), "status")
+            return await client.patch(claim, replace(claim, status=status), "status")
         except Conflict:
             if tried == _TRIES - 1:
                 raise
             claim = await _again(claim, given, client)
-        else:
-            return
+    raise AssertionError("the last try returns or raises")
 
 
 async def _again(claim: ResourceClaim, given: AllocationResult | None, client: Verbs) -> ResourceClaim:

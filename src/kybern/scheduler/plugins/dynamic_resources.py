@@ -164,9 +164,12 @@ def unreserve(attempt: Attempt, _node: str) -> None:
 
 async def pre_bind(attempt: Attempt, _node: str, handle: Handle) -> str:
     found: Found | None = attempt.state.get(NAME)
-    for claim in found.claims if found is not None else ():
-        given = found.given.get(claim.metadata.uid) if found is not None else None
-        await write(claim, given, attempt.facts.pod, handle.client)
+    if found is None:
+        return ""
+    ledger = Kept.of(attempt.table.objects).ledger
+    for claim in found.claims:
+        given = found.given.get(claim.metadata.uid)
+        ledger.written(await write(claim, given, attempt.facts.pod, handle.client))
     return ""
 
 
