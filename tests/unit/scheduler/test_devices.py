@@ -219,6 +219,7 @@ class TestSelectors:
             (f'device.capacity["{DRIVER}"].mem.compareTo(quantity("40Gi")) >= 0', True),
             ('"model" in device.attributes["other.example.com"]', False),
             ('device.allowMultipleAllocations', False),
+            (f'cel.bind(own, device.attributes["{DRIVER}"], own.memory > 50 && own.model == "big")', True),
         ],
     )  # fmt: skip
     def test_they_decide(self, expression: str, matches: bool) -> None:

@@ -11,6 +11,7 @@ from kybern.machinery.cel.environment import Environment
 from kybern.machinery.cel.libraries import LIBRARIES
 from kybern.machinery.cel.libraries.quantity import QUANTITY
 from kybern.machinery.cel.source import CompileError
+from kybern.machinery.cel.syntax.macros import BINDINGS
 from kybern.machinery.cel.types import BOOL, DYN, STRING, map_of, object_of
 from kybern.machinery.errors import Cause
 
@@ -29,7 +30,7 @@ _DEVICE = object_of(
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """What a selector may name."""
-    return Environment({"device": _DEVICE}, LIBRARIES)
+    return Environment({"device": _DEVICE}, LIBRARIES, macros=BINDINGS)
 
 
 @lru_cache(maxsize=256)
