@@ -111,29 +111,31 @@ def _line(points: Shape, full: int) -> int:
     return points[-1].score
 
 
+def _share(fit: Fit, asked: int, there: int) -> int:
+    if fit.strategy == "LeastAllocated":
+        return max(there - asked, 0) * 100 // there
+    if fit.strategy == "MostAllocated":
+        return min(asked, there) * 100 // there
+    return _line(fit.shape, 100 if asked > there else asked * 100 // there)
+
+
 def resources_fit(fit: Fit) -> Plain:
+    rounded = fit.strategy == "RequestedToCapacityRatio"
+
     def one(pod: Pod, info: NodeInfo) -> int:
         allocatable = requests.amounts(info.node.status.allocatable)
-        total = weights = 0
+        scores = []
         for name, weight in fit.weights.items():
             there = allocatable.get(name, 0)
-            if not there or ("/" in name and not requests.of_pod(pod).get(name)):
-                continue
-            asked = _taken(info, pod, name)[name in ("cpu", "memory")]
-            if fit.strategy == "LeastAllocated":
-                found = max(there - asked, 0) * 100 // there
-            elif fit.strategy == "MostAllocated":
-                found = min(asked, there) * 100 // there
-            else:
-                found = _line(fit.shape, 100 if asked > there else asked * 100 // there)
-                if not found:
-                    continue
-            total, weights = total + found * weight, weights + weight
+            if there and ("/" not in name or requests.of_pod(pod).get(name)):
+                asked = _taken(info, pod, name)[name in ("cpu", "memory")]
+                scores.append((_share(fit, asked, there), weight))
+        counted = [(score, weight) for score, weight in scores if score or not rounded]
+        weights = sum(weight for _, weight in counted)
         if not weights:
             return 0
-        if fit.strategy == "RequestedToCapacityRatio":
-            return math.floor(Fraction(total, weights) + Fraction(1, 2))
-        return total // weights
+        mean = Fraction(sum(score * weight for score, weight in counted), weights)
+        return math.floor(mean + Fraction(1, 2) if rounded else mean)
 
     return lambda pod, infos, _cluster: {info.node.metadata.name: one(pod, info) for info in infos}
 
