@@ -15,8 +15,6 @@ from kybern.machinery.meta import label_name
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.extender import TIMEOUT, Settings
 
-DATA = ("certData", "keyData", "caData")
-
 
 def read(listed: Sequence[Arguments]) -> tuple[Settings, ...]:
     """What is wrong is told to the Arguments that it stands in."""
@@ -44,6 +42,7 @@ def _extender(given: Arguments) -> Settings:
     ]
     for one, name, _ in managed:
         one.wrong(*_unmanageable(name, one.at("name")))
+    tls, name = _tls(given)
     return Settings(
         url=given.text("urlPrefix"),
         filter_verb=given.text("filterVerb"),
@@ -52,7 +51,8 @@ def _extender(given: Arguments) -> Settings:
         bind_verb=given.text("bindVerb"),
         weight=weight,
         timeout=_seconds(given),
-        tls=_tls(given),
+        tls=tls,
+        server_name=name,
         knows_nodes=given.flag("nodeCacheCapable"),
         ignorable=given.flag("ignorable"),
         resources=frozenset(name for _, name, _ in managed),
@@ -76,48 +76,52 @@ def _seconds(given: Arguments) -> float:
         return TIMEOUT
 
 
-def _tls(given: Arguments) -> ssl.SSLContext | None:
-    """With HTTPS and no authority named, any certificate will do; upstream's rule (makeTransport)."""
-    https, told = given.flag("enableHTTPS"), "tlsConfig" in given
+def _tls(given: Arguments) -> tuple[ssl.SSLContext | None, str]:
+    """The context, and the name that the server's certificate must bear.
+
+    With HTTPS and no authority named, any certificate will do; upstream's rule (makeTransport).
+    """
     own = given.child("tlsConfig")
-    insecure, name = own.flag("insecure"), own.text("serverName")
+    insecure, https, name = own.flag("insecure"), given.flag("enableHTTPS"), own.text("serverName")
     files = {key: own.text(key) for key in ("certFile", "keyFile", "caFile")}
-    data = {key: own.text(key) for key in DATA}
-    if not https and not told and not given.text("urlPrefix").startswith("https:"):
-        return None
-    if name:
-        own.wrong(invalid(own.at("serverName"), name, "is not supported: let urlPrefix name the server"))
+    data = {key: _decoded(own, key) for key in ("certData", "keyData", "caData")}
+    if not https and "tlsConfig" not in given and not given.text("urlPrefix").startswith("https:"):
+        return None, ""
+    authority = bool(files["caFile"] or data["caData"])
+    if insecure and authority:
+        told = "specifying a root certificates file with the insecure flag is not allowed"
+        own.wrong(Cause(own.path, "FieldValueInvalid", told))
     context = ssl.create_default_context()
     try:
-        authority = _decoded(own, data["caData"], "caData")
-        if files["caFile"] or authority:
-            context = ssl.create_default_context(cafile=files["caFile"] or None, cadata=authority or None)
+        if authority:
+            context = ssl.create_default_context(
+                cafile=files["caFile"] or None, cadata=data["caData"] or None
+            )
+            # An authority of one's own need not be as complete as a public one's.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         elif https or insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if insecure:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        _identify(context, own, files, data)
+        _identify(context, files, data)
     except (OSError, ssl.SSLError) as problem:
         own.wrong(Cause(own.path, "FieldValueInvalid", f"cannot be used: {problem}"))
-    return context
+    return context, name
 
 
-def _identify(context: ssl.SSLContext, own: Arguments, files: dict[str, str], data: dict[str, str]) -> None:
+def _identify(context: ssl.SSLContext, files: dict[str, str], data: dict[str, str]) -> None:
     """Load the certificate to show; ssl takes it from files only."""
-    cert, key = _decoded(own, data["certData"], "certData"), _decoded(own, data["keyData"], "keyData")
-    if cert and key:
+    if data["certData"] and data["keyData"]:
         with tempfile.TemporaryDirectory() as directory:
             pair = Path(directory) / "pair.pem"
             pair.touch(mode=0o600)
-            pair.write_text(f"{cert}\n{key}")
+            pair.write_text(f"{data['certData']}\n{data['keyData']}")
             context.load_cert_chain(pair)
     elif files["certFile"]:
         context.load_cert_chain(files["certFile"], files["keyFile"] or None)
 
 
-def _decoded(own: Arguments, text: str, name: str) -> str:
+def _decoded(own: Arguments, name: str) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode("ascii")
+        return base64.b64decode(own.text(name), validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         own.wrong(invalid(own.at(name), "***", "must be PEM in base64"))
         return ""
