@@ -80,9 +80,7 @@ class Life:
 def test_every_kind_takes_every_patch(api: Api, row: Row, media: str) -> None:
     life = Life(api, row)
     since = api.get(life.path, labelSelector=f"{LABEL}={life.label}")["metadata"]["resourceVersion"]
-    with api.watch(
-        row.everywhere, labelSelector=f"{LABEL}={life.label}", resourceVersion=since
-    ) as events:
+    with api.watch(row.everywhere, labelSelector=f"{LABEL}={life.label}", resourceVersion=since) as events:
         found = life.make()
         assert types(events, 1) == ["ADDED"]
         if media == JSON_PATCH:
