@@ -129,6 +129,39 @@ def test_the_masters_service_is_secure(api: Api) -> None:
     ] == ["https"]
 
 
+def test_a_service_and_its_status_live_from_create_to_delete(api: Api, home: str) -> None:
+    one, label = f"{home}/services/status", "test-service-static=true"
+    spec = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "targetPort": 80}]}
+    with api.watch(f"{home}/services", labelSelector=label) as events:
+        metadata = {"name": "status", "labels": {"test-service-static": "true"}}
+        api.create(f"{home}/services", {"metadata": metadata, "spec": spec})
+        ingress = {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}
+        body = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": ingress}
+        patched = api.patch(f"{one}/status", body, STRATEGIC)
+        assert patched["metadata"]["annotations"] == {"patchedstatus": "true"}
+        assert patched["status"]["loadBalancer"]["ingress"] == [{"ip": "203.0.113.1", "ipMode": "VIP"}]
+        said = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set by a test"}
+        found = api.get(f"{one}/status")
+        found["status"]["conditions"] = [said]
+        # As Go says that no time is given.
+        assert api.update(f"{one}/status", found)["status"]["conditions"] == [
+            {**said, "lastTransitionTime": None}
+        ]
+        api.patch(one, {"metadata": {"labels": {"test-service": "patched"}}}, STRATEGIC)
+        api.delete(f"{home}/services", labelSelector=label)
+        assert [next(events)[0] for _ in range(5)] == ["ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "DELETED"]
+
+
+def test_services_are_deleted_as_a_collection(api: Api, home: str) -> None:
+    for number in range(3):
+        metadata = {"name": f"set-{number}", "labels": {"set": "services"}}
+        api.create(f"{home}/services", {"metadata": metadata, "spec": {"ports": [{"port": 80}]}})
+    assert len(api.get(f"{home}/services", labelSelector="set=services")["items"]) == 3
+
+    api.delete(f"{home}/services", labelSelector="set=services")
+    assert api.get(f"{home}/services", labelSelector="set=services")["items"] == []
+
+
 def endpoints(address: str, port: int) -> list[Raw]:
     return [{"addresses": [{"ip": address}], "ports": [{"name": "http", "port": port, "protocol": "TCP"}]}]
 

@@ -320,3 +320,32 @@ def test_a_budget_is_changed_in_every_way(cluster: Callable[[str], Cluster]) -> 
     assert "pod" not in Api(bed.server).patch(f"{path}/status", body, MERGE)["status"]["disruptedPods"]
     assert bed.ask("DELETE", path)[0] == 200
     assert not bed.get(path)
+
+
+def test_revisions_that_others_write_stay_and_the_next_one_follows_them(
+    cluster: Callable[[str], Cluster],
+) -> None:
+    bed = cluster("revisions")
+    api, path = Api(bed.server), bed.path(APPS, "controllerrevisions")
+    label = {"daemonset-name": "d"}
+    spec = {"selector": {"matchLabels": label}, "template": template(**label)}
+    bed.make(bed.path(APPS, "daemonsets"), {"metadata": {"name": "d", "labels": label}, "spec": spec})
+    first = bed.until(path, lambda found: found["items"])["items"][0]
+    assert names(api.get(f"{APPS}/controllerrevisions", labelSelector="daemonset-name=d")) == [
+        first["metadata"]["name"]
+    ]
+
+    metadata = {
+        "name": "d-written", "labels": {**label, "controller-revision-hash": "written"},
+        "ownerReferences": first["metadata"]["ownerReferences"],
+    }  # fmt: skip
+    api.create(path, {"metadata": metadata, "data": first["data"], "revision": first["revision"] + 1})
+    assert len(api.get(path)["items"]) == 2
+    api.delete(f"{path}/{first['metadata']['name']}")
+    api.patch(f"{path}/d-written", {"metadata": {"labels": {"d-written": "updated"}}}, STRATEGIC)
+    change = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+    api.patch(bed.path(APPS, "daemonsets", "d"), change, STRATEGIC)
+    bed.until(path, lambda found: len(found["items"]) == 2)
+
+    api.delete(path, labelSelector="d-written=updated")
+    bed.until(path, lambda found: [one["revision"] for one in found["items"]] == [3])
