@@ -12,6 +12,7 @@ from typing import Any
 
 from kybern.proxy import metrics
 from kybern.proxy.families import BOTH, Family, version_of
+from kybern.proxy.generation import generation
 from kybern.proxy.model import ServicePort
 from kybern.proxy.programs import CannotApply, run
 from kybern.proxy.rules import Settings
@@ -37,6 +38,7 @@ class Nftables:
         self.is_known = False
         self._settings = settings
         self._whole = 0.0
+        self._generation = 0
         self._tables = self._made()
 
     def _made(self) -> list[Table]:
@@ -67,12 +69,12 @@ class Nftables:
         else:
             text = await self._write_all()
             self._whole = asyncio.get_running_loop().time()
-        self.is_known = True
+        self.is_known, self._generation = True, _generation()
         LOG.debug("sent %d lines to nft", text.count("\n"))
         return text.count("\n")
 
     async def _write_all(self) -> str:
-        present = [await self._present(table.family) for table in self._tables]
+        present = [await _present(table.family) for table in self._tables]
         text = "".join(table.everything(there) for table, there in zip(self._tables, present, strict=True))
         try:
             await run("nft", "-f", "-", stdin=text)
@@ -90,31 +92,39 @@ class Nftables:
         """Whether our chains are all still there and have rules. False, too, when it is time to write all anew."""
         if asyncio.get_running_loop().time() - self._whole > FULL:
             return False
+        if (now := _generation()) == self._generation:
+            return True
         for table in self._tables:
-            if (await self._present(table.family)).chains != table.names().chains:
+            if (await _present(table.family)).chains != table.names().chains:
                 return False
             # A table that was flushed keeps its chains, and none of their rules.
-            if not await self._has_rules(table.family, BASES[0][0]):
+            if not await _listed("rule", "--terse", "list", "chain", table.family.name, NAME, BASES[0][0]):
                 return False
+        self._generation = now
         return True
 
     async def remove(self) -> None:
         await run("nft", "-f", "-", stdin="".join(Table(each, self._settings).removal() for each in BOTH))
         self.forget()
 
-    async def _present(self, family: Family) -> Present:
-        chains = await _listed("chain", "list", "chains", family.name)
-        names = frozenset(one["name"] for one in chains if one["table"] == NAME)
-        if not names:
-            return Present()
-        sets = await _listed("set", "--terse", "list", "sets", family.name)
-        return Present(names, frozenset(one["name"] for one in sets if one["table"] == NAME))
 
-    async def _has_rules(self, family: Family, chain: str) -> bool:
-        return bool(await _listed("rule", "list", "chain", family.name, NAME, chain))
+async def _present(family: Family) -> Present:
+    chains = await _listed("chain", "list", "chains", family.name)
+    names = frozenset(one["name"] for one in chains if one["table"] == NAME)
+    if not names:
+        return Present()
+    sets = await _listed("set", "--terse", "list", "sets", family.name)
+    return Present(names, frozenset(one["name"] for one in sets if one["table"] == NAME))
 
 
 async def _listed(kind: str, *question: str) -> list[dict[str, Any]]:
     """What ``nft`` lists of a kind of objects."""
     told = json.loads(await run("nft", "--json", *question))
     return [one[kind] for one in told["nftables"] if kind in one]
+
+
+def _generation() -> int:
+    try:
+        return generation()
+    except OSError as problem:
+        raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem
