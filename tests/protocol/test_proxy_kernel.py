@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kybern.machines.topology import Cluster, Machine
 from kybern.proxy.backend import Backend
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.iptables import Iptables
@@ -23,6 +26,7 @@ from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.nftables import Nftables
 from kybern.proxy.rules import Settings
 from kybern.proxy.transaction import NAME
+from roles import firewall
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -34,6 +38,7 @@ pytestmark = [
 
 NODE, CLIENT, POD, OTHER = "kybern-node", "kybern-client", "kybern-pod", "kybern-pod2"
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
+MACHINE = Machine("n1", IPv4Address("192.0.2.1"), frozenset({"control-plane", "worker", "etcd"}))
 WEB = ServicePort(
     "default", "web", "http", "TCP", 80, "10.96.0.10", node_port=30080,
     endpoints=(Endpoint("10.244.1.2", 8080, local=True), Endpoint("10.244.1.3", 8080, local=True)),
@@ -221,6 +226,9 @@ def test_a_second_time_and_a_new_daemon_change_what_differs_only(mode: str) -> N
     assert node.apply(WEB) == 0
     assert node.is_intact()
 
+    sh(f"ip netns exec {NODE} nft add table ip somebody")
+    assert node.is_intact(), "others may do what they like in tables of their own"
+
     sh(f"ip netns exec {NODE} {LOSE[mode]}")
     assert not node.is_intact(), "somebody removed our jump"
 
@@ -377,6 +385,35 @@ def test_changes_of_all_kinds_one_after_the_other_leave_what_a_new_daemon_would_
     node.drop(WEB)
     assert not left_of("default/web")
     assert node.is_intact()
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_the_node_s_firewall_lets_services_pass_and_keeps_strangers_out(mode: str, tmp_path: Path) -> None:
+    cluster = Cluster("x", IPv4Network("192.0.2.0/24"), IPv4Address("192.0.2.254"), None, (MACHINE,))
+    for file in firewall.rules(cluster, MACHINE, (22,)).files:
+        (tmp_path / Path(file.path).name).write_bytes(file.content)
+    sh(f"ip netns exec {NODE} iptables-restore --noflush {tmp_path / 'firewall.rules'}")
+    sh(f"ip netns exec {NODE} iptables -I INPUT 1 -j KYBERN-INPUT")
+    sh(f"ip netns exec {NODE} iptables -t nat -A POSTROUTING -j KYBERN-PODS")
+    server = [
+        "ip", "netns", "exec", NODE, sys.executable, "-c", SERVER, "192.0.2.1",
+    ]  # fmt: skip
+    node = InNode(mode)
+
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        node.apply(BALANCED)
+        assert [knock(CLIENT, "198.51.100.7"), knock(CLIENT, "192.0.2.1", 30080)] == ["open"] * 2
+        assert {ask(POD, "10.96.0.10") for _ in range(12)} == {
+            "10.244.1.3 10.244.1.2",
+            "10.244.1.2 10.244.1.1",
+        }
+        node.apply(replace(BALANCED, endpoints=(Endpoint("192.0.2.1", 8080, local=True),)))
+        assert ask(CLIENT, "192.0.2.1", 30080).startswith("192.0.2.1"), "a pod on the node's own network"
+        assert knock(CLIENT, "192.0.2.1", 8080) == "silence", "a stranger who does not come by the service"
+        running.terminate()
 
 
 @pytest.mark.usefixtures("network")
