@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -108,3 +109,38 @@ def test_a_cron_job_starts_a_job_for_the_minute(cluster: Callable[[str], Cluster
         "+05:30"
     )
     assert found["status"]["active"][0]["uid"] == job["metadata"]["uid"]
+
+
+def test_a_policy_is_told_which_expressions_do_not_fit(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("policies")
+    rule = {
+        "apiGroups": ["apps", ""], "apiVersions": ["v1"], "operations": ["CREATE"],
+        "resources": ["deployments", "configmaps"],
+    }  # fmt: skip
+    checks = [
+        {"expression": "object.metadata.labels['a'] == 'b'", "messageExpression": "'no ' + object.none"},
+        {"expression": "variables.count > 1"},
+    ]
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]}, "validations": checks,
+        "variables": [{"name": "count", "expression": "object.spec.replicas"}],
+    }  # fmt: skip
+    root = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    bed.make(root, {"metadata": {"name": "typed"}, "spec": spec})
+
+    def checked(generation: int) -> Callable[[dict[str, Any]], bool]:
+        return lambda one: (one.get("status") or {}).get("observedGeneration") == generation
+
+    found = bed.until(f"{root}/typed", checked(1))
+
+    (warning,) = found["status"]["typeChecking"]["expressionWarnings"]
+    mark = " | 'no ' + object.none\n | ..............^\n"
+    assert warning == {
+        "fieldRef": "spec.validations[0].messageExpression",
+        "warning": f"/v1, Kind=ConfigMap: ERROR: <input>:1:15: undefined field 'none'\n{mark}\n"
+        f"apps/v1, Kind=Deployment: ERROR: <input>:1:15: undefined field 'none'\n{mark}",
+    }
+    bed.change(f"{root}/typed", lambda one: one["spec"].update(validations=checks[1:]))
+    found = bed.until(f"{root}/typed", checked(2))
+    assert found["status"]["typeChecking"] == {}
+    bed.ask("DELETE", f"{root}/typed")

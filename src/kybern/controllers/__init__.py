@@ -41,6 +41,7 @@ from kybern.controllers import (
     token_cleaner,
     ttl,
     ttl_after_finished,
+    validatingadmissionpolicy_status,
     volumeattributesclass_protection,
 )
 from kybern.loop.controller import Controller
@@ -84,5 +85,6 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     token_cleaner.controller,
     ttl.controller,
     ttl_after_finished.controller,
+    validatingadmissionpolicy_status.controller,
     volumeattributesclass_protection.controller,
 )
