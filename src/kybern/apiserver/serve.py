@@ -23,6 +23,7 @@ from kybern.apiserver.dangling import Dangling
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.http import Server
+from kybern.apiserver.legacy_tracking import Tracking
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
@@ -149,7 +150,10 @@ class Parts:
             values["service-account-extend-token-expiration"],
         )
         static = _static_tokens(values["token-auth-file"])
-        return Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static), issuer, known
+        found = Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static)
+        self.tracking = Tracking(self.local, time.time)
+        found.used = self.tracking.used
+        return found, issuer, known
 
     def _client_certificates(self) -> Certificates:
         values = self.config.values
@@ -243,6 +247,7 @@ class Parts:
         self.tasks.create_task(self.definitions.run(), name="definitions")
         self.aggregation.run(self.tasks)
         self.tasks.create_task(dangling.run(), name="dangling")
+        self.tasks.create_task(self.tracking.run(), name="tracking")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())

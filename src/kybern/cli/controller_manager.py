@@ -145,6 +145,12 @@ def _controllers(found: Flags) -> Flags:
         1000,
         "Endpoints in one slice at most, of those that mirror Endpoints.",
     )
+    found.flag(
+        "--legacy-service-account-token-clean-up-period",
+        duration,
+        365 * 86400.0,
+        "How long a generated token may be unused before it is marked as invalid, and again before it is deleted.",
+    )
     return _autoscaling(found)
 
 
@@ -209,6 +215,7 @@ def settings(values: Values) -> Settings:
         terminated_pods=values["terminated-pod-gc-threshold"],
         max_endpoints_per_slice=values["max-endpoints-per-slice"],
         max_mirrored_endpoints=values["mirroring-max-endpoints-per-subset"],
+        legacy_token_period=values["legacy-service-account-token-clean-up-period"],
         autoscaler_period=values["horizontal-pod-autoscaler-sync-period"],
         autoscaler_tolerance=values["horizontal-pod-autoscaler-tolerance"],
         autoscaler_downscale_window=values["horizontal-pod-autoscaler-downscale-stabilization"],
