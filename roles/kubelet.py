@@ -37,8 +37,8 @@ def kubelet(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("nodes")
 def nodes_ready(cluster: Cluster, machine: Machine) -> None:
-    """Every node of the topology is Ready, as one master's API server sees it."""
-    if machine == cluster.masters[0]:
+    """Every node of the topology is Ready, as each master's API server sees it."""
+    if machine.is_master:
         ready(name="Ready", probe=all_ready(cluster), log=UNIT, _retries=20, _retry_delay=0)
 
 

@@ -25,6 +25,7 @@ ABOVE = (
     "kube-proxy.service",
     "kybern-pod-network.service",
     "kybern-dns.service",
+    "kybern-metrics.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",

@@ -15,6 +15,7 @@ from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
+    METRICS_USER,
     SCHEDULER_USER,
     has_balancer,
 )
@@ -83,8 +84,9 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
 
 
 def wanted_users(machine: Machine) -> tuple[str, ...]:
-    users = [APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER] if machine.is_master else []
-    return (*users, ETCD_USER) if machine.is_etcd else tuple(users)
+    masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
+    users = masters if machine.is_master else ()
+    return (*users, ETCD_USER) if machine.is_etcd else users
 
 
 def kernel(machine: Machine) -> Service:

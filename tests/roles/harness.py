@@ -225,10 +225,13 @@ def apply(role: Callable[..., Any], cluster: Cluster, machine: Machine, fake: Fa
 
 
 def deploy(
-    cluster: Cluster, fakes: Sequence[FakeMachine], file: str = "deploys/cluster.py"
+    cluster: Cluster,
+    fakes: Sequence[FakeMachine],
+    file: str = "deploys/cluster.py",
+    members: Sequence[Machine] = (),
 ) -> dict[str, list[str]]:
-    """Run a deploy file on all machines of a cluster; what changed, by operation."""
-    run = Run(fakes, [{"cluster": cluster, "machine": machine} for machine in cluster.machines])
+    """Run a deploy file on all machines of a cluster, or on ``members``; what changed, by operation."""
+    run = Run(fakes, [{"cluster": cluster, "machine": machine} for machine in members or cluster.machines])
     # As its command line does it: an operation is known by the lines it was called from.
     run.state.current_deploy_filename = file
     run.state.check_for_changes = False

@@ -34,7 +34,7 @@ def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of
     names = {"kubelet", "kube-proxy"}
     assert {path for path in node.tree if path.endswith(".conf")} == paths(names)
     assert {path for path in held.tree if path.endswith(".conf")} == paths(
-        {*names, "controller-manager", "scheduler", "dns"}
+        {*names, "controller-manager", "scheduler", "dns", "metrics"}
     )
     assert {found.mode for path, found in held.tree.items() if path.endswith(".conf")} == {"600"}
     assert held.tree["/etc/kubernetes/scheduler.conf"].user == "kube-scheduler"
@@ -78,11 +78,14 @@ def test_the_operator_s_kubeconfig_is_made_again_when_it_is_lost(cluster: Cluste
     assert fake.commands == []
 
 
-def test_no_other_machine_than_the_first_master_writes_the_operator_s_kubeconfig(
-    cluster: Cluster, worker: Machine
+def test_any_master_writes_the_operator_s_kubeconfig_and_a_worker_does_not(
+    cluster: Cluster, worker: Machine, state: Path
 ) -> None:
-    for machine in (cluster.masters[1], worker):
-        assert plan(kubeconfigs, cluster, machine) == ["kubeconfig | Of the daemons"]
+    assert plan(kubeconfigs, cluster, worker) == ["kubeconfig | Of the daemons"]
+    apply(kubeconfigs, cluster, cluster.masters[1], FakeMachine("m2"))
+
+    assert (state / "test/admin.conf").exists()
+    assert "kubeconfig | Of the operator" not in plan(kubeconfigs, cluster, cluster.masters[2])
 
 
 def test_a_renewed_certificate_reaches_the_kubeconfig(cluster: Cluster, worker: Machine, state: Path) -> None:

@@ -197,7 +197,7 @@ def test_keys_are_readable_by_their_daemon_alone(cluster: Cluster) -> None:
     fake = finished(pki, cluster, cluster.masters[0])
 
     keys = {path: found for path, found in fake.tree.items() if path.endswith(".key")}
-    assert len(keys) == 9
+    assert len(keys) == 10
     assert {found.mode for path, found in keys.items() if not path.endswith("/sa.key")} == {"600"}
     assert fake.tree["/etc/kubernetes/pki/sa.key"].mode == "640"
     assert keys["/etc/kubernetes/pki/etcd/peer.key"].user == "etcd"

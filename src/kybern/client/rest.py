@@ -107,6 +107,10 @@ class Client(Verbs):
         """What goes into the Authorization header; nothing when the certificate says who we are."""
         return self._identity.authorization()
 
+    def tls(self) -> ssl.SSLContext | bool:
+        """What other servers of the cluster are asked with: our certificate, and trust in its authority."""
+        return self._identity.context()
+
     def _ask(
         self,
         method: str,
