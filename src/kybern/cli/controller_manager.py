@@ -19,6 +19,7 @@ from kybern.controllers import CONTROLLERS
 from kybern.daemon import health, logs, serving, tls
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
+from kybern.daemon.zpages import Pages
 from kybern.loop import metrics
 from kybern.loop.choice import is_enabled, unknown
 from kybern.loop.controller import Controller
@@ -273,7 +274,8 @@ async def manage(values: Values) -> None:
 async def _serve(values: Values) -> None:
     context = serving.context(values) if values["secure-port"] else None
     address = values["bind-address"], values["secure-port"]
-    await health.serve(*address, {}, context, serving.only_known_clients)
+    pages = Pages(NAME, flags().shown(values), health.PATHS)
+    await health.serve(*address, {}, context, serving.only_known_clients, pages=pages)
 
 
 async def _lead(values: Values, client: Verbs, work: Callable[[], Any]) -> None:
