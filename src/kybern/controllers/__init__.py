@@ -21,6 +21,7 @@ from kybern.controllers import (
     garbage_collector,
     horizontal_pod_autoscaler,
     job,
+    legacy_serviceaccount_token_cleaner,
     namespace,
     node_ipam,
     node_lifecycle,
@@ -43,6 +44,7 @@ from kybern.controllers import (
     token_cleaner,
     ttl,
     ttl_after_finished,
+    validatingadmissionpolicy_status,
     volumeattributesclass_protection,
 )
 from kybern.loop.controller import Controller
@@ -66,6 +68,7 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     garbage_collector.controller,
     horizontal_pod_autoscaler.controller,
     job.controller,
+    legacy_serviceaccount_token_cleaner.controller,
     namespace.controller,
     node_ipam.controller,
     node_lifecycle.controller,
@@ -88,5 +91,6 @@ CONTROLLERS: tuple[Callable[[Settings], Controller[Any]], ...] = (
     token_cleaner.controller,
     ttl.controller,
     ttl_after_finished.controller,
+    validatingadmissionpolicy_status.controller,
     volumeattributesclass_protection.controller,
 )

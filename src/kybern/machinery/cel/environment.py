@@ -11,6 +11,7 @@ from functools import partial
 from kybern.machinery.cel import standard
 from kybern.machinery.cel.check import literals
 from kybern.machinery.cel.check.checker import check
+from kybern.machinery.cel.check.found import Checked
 from kybern.machinery.cel.check.scope import Declarations
 from kybern.machinery.cel.functions import Function, Library
 from kybern.machinery.cel.libraries import LIBRARIES
@@ -70,7 +71,20 @@ class Environment:
         except RecursionError:
             return with_room(partial(self._compile, source))
 
+    def result_of(self, source: str) -> Type:
+        """The type of what an expression gives, without a program being made of it. Raises CompileError."""
+        try:
+            return self._checked(source).result
+        except RecursionError:
+            return with_room(partial(self._checked, source)).result
+
     def _compile(self, source: str) -> Program:
+        try:
+            return Program(self._checked(source), _STANDARD)
+        except EvaluationError as problem:
+            raise CompileError(f"program instantiation failed: {problem}") from None
+
+    def _checked(self, source: str) -> Checked:
         text = Source(source)
         root = parse(text, self._macros)
         if root is None:
@@ -81,7 +95,4 @@ class Environment:
         literals.validate(checked, text)
         if text.issues:
             raise text.error()
-        try:
-            return Program(checked, _STANDARD)
-        except EvaluationError as problem:
-            raise CompileError(f"program instantiation failed: {problem}") from None
+        return checked
