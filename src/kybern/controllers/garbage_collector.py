@@ -6,13 +6,11 @@ Keys name objects of any kind: the namespace, and ``PLURAL.GROUP/NAME``. An obje
 what it owns changes, and when what owns it goes.
 
     being deleted, finalizer "orphan"              -> take it out of its dependents' owners, then drop the finalizer
-    being deleted, finalizer "foregroundDeletion"  -> drop the finalizer once no dependent blocks any more
+    being deleted, finalizer "foregroundDeletion"  -> drop the finalizer once no dependent blocks any more, but for those
+                                                      that wait for it in turn: objects that own each other in a circle
     no owner is left                               -> delete, passing on how its dependents are to be treated
     some owners are left, some are gone            -> take the gone ones out
     every owner that is left waits for its dependents -> delete, in the foreground when it has dependents itself
-
-Owners may stand in a circle. Were each to wait for the next, none would ever go: so what is to be deleted in the
-foreground while one of its own dependents waits already blocks its owners no more.
 
 A cache may lag behind, and one kind's behind another's. So an owner that the cache does not have is asked for from the
 API server before anything is deleted because of it.
@@ -44,11 +42,15 @@ class Owner(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An object of any kind; its owners with how they stand, and what it owns."""
+    """An object of any kind; its owners with how they stand, and what it owns.
+
+    ``circular``: uids of the dependents that wait, over any number of others, for the object itself.
+    """
 
     item: Any
     owners: tuple[tuple[OwnerReference, Owner], ...]
     dependents: tuple[Any, ...]
+    circular: frozenset[str] = frozenset()
 
 
 def _group(kind: type[Object]) -> str:
@@ -78,7 +80,33 @@ def observe(view: View, key: Key) -> State | None:
     owners: list[tuple[OwnerReference, Owner]] = []
     if metadata.deletion_timestamp is None:
         owners = [(owner, _standing(view, item, owner)) for owner in metadata.owner_references]
-    return State(item, tuple(owners), tuple(dependents(view, metadata.uid)))
+    found = tuple(dependents(view, metadata.uid))
+    return State(item, tuple(owners), found, _circular(view, item, found))
+
+
+def _circular(view: View, item: Any, found: Iterable[Any]) -> frozenset[str]:
+    if not _waits(item):
+        return frozenset()
+    return frozenset(one.metadata.uid for one in found if _waits_for(view, one, item.metadata.uid))
+
+
+def _waits(item: Any) -> bool:
+    """Whether it is being deleted and stays until its dependents are gone."""
+    return item.metadata.deletion_timestamp is not None and FOREGROUND in item.metadata.finalizers
+
+
+def _waits_for(view: View, item: Any, uid: str) -> bool:
+    """Whether an object of a uid is among those that hold an item back, directly or over others that wait as well."""
+    seen: set[str] = set()
+    left = [item]
+    while left:
+        one = left.pop()
+        if one.metadata.uid == uid:
+            return True
+        if one.metadata.uid not in seen and _waits(one):
+            seen.add(one.metadata.uid)
+            left += [held for held in dependents(view, one.metadata.uid) if _blocks(held, one.metadata.uid)]
+    return False
 
 
 def dependents(view: View, uid: str) -> Iterable[Any]:
@@ -100,11 +128,6 @@ def _standing(view: View, item: Any, owner: OwnerReference) -> Owner:
     return Owner.WAITING if _waits(found) else Owner.SOLID
 
 
-def _waits(item: Any) -> bool:
-    """Whether an object is being deleted and goes only after what it owns."""
-    return item.metadata.deletion_timestamp is not None and FOREGROUND in item.metadata.finalizers
-
-
 def _kind(view: View, owner: OwnerReference) -> type[Object] | None:
     group = owner.api_version.rpartition("/")[0]
     return next((kind for kind in view.kinds() if kind.kind == owner.kind and _group(kind) == group), None)
@@ -121,8 +144,6 @@ def diff(state: State) -> Iterable[Action]:
             yield _keeping(state.item, {owner.uid for owner, how in state.owners if how is Owner.SOLID})
     elif Owner.WAITING in standing:
         # Its owner waits for it to be gone, so it must go; those that depend on it go first if they may hold it back.
-        if any(map(_waits, state.dependents)) and any(one.block_owner_deletion for one, _ in state.owners):
-            yield _unblocking(state.item)
         yield Delete(state.item, "Foreground" if state.dependents else "Background")
     elif state.owners:
         yield Delete(state.item, _propagation(state.item))
@@ -143,8 +164,8 @@ def _finish(state: State) -> Iterable[Action]:
             yield _keeping(dependent, kept)
         yield _without(item, ORPHAN)
     elif FOREGROUND in item.metadata.finalizers:
-        blocking = [one for one in state.dependents if _blocks(one, item.metadata.uid)]
-        if not blocking:
+        blocking = {one.metadata.uid for one in state.dependents if _blocks(one, item.metadata.uid)}
+        if not blocking - state.circular:
             yield _without(item, FOREGROUND)
 
 
@@ -157,12 +178,6 @@ def _blocks(dependent: Any, uid: str) -> bool:
 def _keeping(item: Any, uids: set[str]) -> Patch:
     """The object with only the owners of these uids."""
     owners = tuple(owner for owner in item.metadata.owner_references if owner.uid in uids)
-    return Patch(item, replace(item, metadata=replace(item.metadata, owner_references=owners)))
-
-
-def _unblocking(item: Any) -> Patch:
-    """The object with the same owners, none of which has to wait for it."""
-    owners = tuple(replace(owner, block_owner_deletion=False) for owner in item.metadata.owner_references)
     return Patch(item, replace(item, metadata=replace(item.metadata, owner_references=owners)))
 
 
