@@ -259,11 +259,17 @@ def test_a_node_that_only_the_server_knows_yet_is_there() -> None:
     assert collected(pod("p", ready=True, node="n1"), live=node()) == []
 
 
-def test_pods_that_were_deleted_before_they_were_placed_go() -> None:
+def test_pods_that_were_deleted_before_they_were_placed_fail_and_go() -> None:
     waiting = pod("p")
     assert collected(waiting) == []
     going = replace(waiting, metadata=replace(waiting.metadata, deletion_timestamp=NOW))
-    assert collected(going) == [Delete(going, grace_seconds=0)]
+    told, gone = collected(going)
+
+    # A finalizer may hold it, and whoever put that there waits for its end. Nothing disrupted it.
+    assert told.new.status.phase == "Failed"
+    assert told.new.status.conditions == going.status.conditions
+    assert gone == Delete(going, grace_seconds=0)
+    assert collected(told.new) == [Delete(told.new, grace_seconds=0)]
 
 
 def test_too_many_finished_pods_go_oldest_first() -> None:
@@ -279,6 +285,8 @@ def test_too_many_finished_pods_go_oldest_first() -> None:
 
     assert [one.metadata.name for one in pod_garbage_collector.surplus(pods, 1)] == ["old", "middle"]
     assert pod_garbage_collector.surplus(pods, 0) == ()
+    evicted = replace(pods[0], status=replace(pods[0].status, reason="Evicted"))
+    assert [one.metadata.name for one in pod_garbage_collector.surplus([*pods[1:], evicted], 2)] == ["young"]
 
 
 def test_terminating_pods_of_a_node_out_of_service_go() -> None:
