@@ -412,6 +412,7 @@ def test_the_node_s_firewall_lets_services_pass_and_keeps_strangers_out(mode: st
         }
         node.apply(replace(BALANCED, endpoints=(Endpoint("192.0.2.1", 8080, local=True),)))
         assert ask(CLIENT, "192.0.2.1", 30080).startswith("192.0.2.1"), "a pod on the node's own network"
+        assert [bool(ask(where, "10.96.0.10")) for where in (NODE, POD)] == [True, True]
         assert knock(CLIENT, "192.0.2.1", 8080) == "silence", "a stranger who does not come by the service"
         running.terminate()
 
