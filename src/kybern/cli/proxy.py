@@ -13,6 +13,7 @@ from kybern.client.rest import Client
 from kybern.daemon import health, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
+from kybern.daemon.zpages import Pages
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import IPTABLES, Config, read
 from kybern.proxy.conntrack import Conntrack
@@ -99,9 +100,13 @@ async def _proxy(values: Values) -> None:
         tasks.create_task(follow(client, EndpointSlice, state))
         tasks.create_task(follow(client, Node, state, f"metadata.name={config.node}"))
         tasks.create_task(syncer.run())
+        # What the daemon is, only where metrics are: that is this node's own address by default.
+        about = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS, emulates=False)
         for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
             host, port = _split(address)
-            tasks.create_task(health.serve(host, port, {"sync": lambda: _check(syncer, config)}, None))
+            pages = about if address == config.metrics else None
+            checks = {"sync": lambda: _check(syncer, config)}
+            tasks.create_task(health.serve(host, port, checks, None, pages=pages))
 
 
 def _is_late(syncer: Syncer, config: Config) -> bool:
