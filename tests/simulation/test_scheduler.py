@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kybern.api.core_v1 import Event, Node, Pod
+from kybern.api.core_v1 import Event, Namespace, Node, Pod
 from kybern.client.events import Recorder
 from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import Object
 from kybern.scheduler.bind import Binder
+from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.framework import Attempt, Plugin, Verdict
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.plugins import PLUGINS
@@ -131,6 +132,7 @@ async def test_a_gang_is_bound_when_its_last_pod_has_come() -> None:
         await bed.pod("other")
         await bed.until(lambda: bed.where("other") == ["a"])
         assert bed.where("one") == [""]
+        assert bed.one("one").status.nominated_node_name == "a"
 
         await bed.node("b")
         await bed.pod("two", gang="x")
@@ -174,6 +176,27 @@ async def test_what_was_reserved_for_a_pod_that_cannot_be_prepared_is_given_back
         assert tried == ["a", "a"]
         assert held == {"a"}
         assert bed.said("p") == ("SchedulerError", 'running PreBind plugin "Disk": no disk for p')
+
+
+async def test_a_plugin_may_have_refused_pods_tried_again() -> None:
+    met: list[str] = []
+
+    def permit(attempt: Attempt, _node: str) -> Verdict | None:
+        """Nobody goes before somebody else has come."""
+        met.append(attempt.facts.uid)
+        if len(set(met)) == 1:
+            return Verdict("alone")
+        attempt.activate.update(met)
+        return None
+
+    shy = Plugin("Shy", permit=permit, wakes=(Wake(Namespace, Action.ADDED),))
+    async with scheduling(shy) as bed:
+        await bed.node("a")
+        await bed.pod("one")
+        await bed.until(lambda: bed.said("one") == ("Unschedulable", "0/1 nodes are available: 1 alone."))
+        await bed.pod("two")
+
+        await bed.until(lambda: bed.where("one", "two") == ["a", "a"])
 
 
 async def test_a_pod_of_lower_priority_leaves_and_its_room_is_kept() -> None:
