@@ -1,7 +1,7 @@
 """The scheduler's loop on an API server in a dict: binding, failing, waiting for permits, making room."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import Object
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.extender import Extender, ExtenderFailed, Filtered, Settings
 from kybern.scheduler.framework import Attempt, Plugin, Verdict
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.plugins import PLUGINS
@@ -58,10 +59,10 @@ class Bed:
 
 
 @asynccontextmanager
-async def scheduling(*plugins: Plugin) -> AsyncIterator[Bed]:
+async def scheduling(*plugins: Plugin, extenders: tuple[Extender, ...] = ()) -> AsyncIterator[Bed]:
     api = FakeApi(*KINDS)
     recorder = Recorder(api, "default-scheduler")
-    handle = Handle(Binder(api, recorder, asyncio.Semaphore(10)))
+    handle = Handle(Binder(api, recorder, asyncio.Semaphore(10)), extenders)
     profile = Profile.of((*PLUGINS, *plugins))
     scheduler = Scheduler(handle, {profile.name: profile}, Delays(0.01, 0.02), seed=1)
     task = asyncio.create_task(scheduler.run())
@@ -106,6 +107,53 @@ async def test_a_binding_that_failed_is_tried_again() -> None:
         await bed.until(lambda: bed.where("p") == ["a"])
         assert failures == 0
         assert bed.said("p") == ("SchedulerError", 'running Bind plugin "DefaultBinder": no leader')
+
+
+class Moody(Extender):
+    """An extender without a network, that fails at first."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(Settings("http://moody", filter_verb="filter"))
+        self.failures = failures
+
+    async def filter(self, pod: Pod, nodes: Sequence[Node]) -> Filtered:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise ExtenderFailed("not in the mood")
+        names = sorted(node.metadata.name for node in nodes)
+        return Filtered(frozenset(names[-1:]), dict.fromkeys(names[:-1], f"not for {pod.metadata.name}"), {})
+
+
+async def test_an_extender_s_failure_is_told_and_the_pod_is_tried_again() -> None:
+    async with scheduling(extenders=(Moody(1),)) as bed:
+        for name in "abc":
+            await bed.node(name)
+        await bed.pod("p")
+
+        await bed.until(lambda: bed.where("p") == ["c"])
+        assert bed.said("p") == ("SchedulerError", "not in the mood")
+
+
+async def test_a_pod_that_was_resized_gives_up_its_room_when_that_is_in_force() -> None:
+    async with scheduling() as bed:
+        await bed.node("a", cpu="2")
+        await bed.pod("big", cpu="2")
+        await bed.until(lambda: bed.where("big") == ["a"])
+
+        def report(cpu: str) -> dict[str, Any]:
+            held = {"allocatedResources": {"cpu": cpu}, "resources": {"requests": {"cpu": cpu}}}
+            return {"containerStatuses": [{"name": "c", **held}]}
+
+        await bed.api.set_status(bed.one("big"), **report("2"))
+        spec = {"containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": "1"}}}]}
+        await bed.api.request("PATCH", f"{PODS}/big", {"spec": spec})
+        await bed.pod("next")
+        await bed.until(lambda: bed.said("next")[0] == "Unschedulable")
+
+        await bed.api.set_status(bed.one("big"), **report("1"))
+
+        await bed.until(lambda: bed.where("next") == ["a"])
 
 
 def gang(size: int) -> Plugin:

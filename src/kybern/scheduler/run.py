@@ -129,9 +129,9 @@ class Scheduler:
     async def _refused(
         self, waiting: Waiting, attempt: Attempt, found: Refused, tasks: asyncio.TaskGroup
     ) -> None:
+        said, promised = await seek(attempt, found, self.handle, tasks)
         ATTEMPTS.labels("unschedulable", waiting.profile).inc()
         self.queue.refused(waiting, found.plugins)
-        said, promised = await seek(attempt, found, self.handle, tasks)
         tasks.create_task(self.handle.binder.refuse(attempt.facts.pod, said, promised))
 
     async def _settle(self, waiting: Waiting, attempt: Attempt, node: str, tasks: asyncio.TaskGroup) -> None:

@@ -282,4 +282,5 @@ async def test_a_victim_that_is_not_bound_yet_is_rejected_instead_of_deleted() -
         await seek(one, REFUSED, handle(writer=writer), tasks)
 
     assert waiter.rejected == ("", "preempted")
+    assert one.promises.leaving == set()
     assert writer.log == []
