@@ -173,9 +173,9 @@ def test_revisions_of_a_daemon_set_are_made_changed_and_deleted(cluster: Callabl
     path, revisions = bed.path(APPS, "daemonsets", "web"), bed.path(APPS, "controllerrevisions")
     wanted = bed.make(bed.path(APPS, "daemonsets"), {"metadata": {"name": "web"}, "spec": spec()})
     run(bed, 1)
-    (first,) = bed.until(f"{APPS}/controllerrevisions?labelSelector=app%3Dweb", lambda found: found["items"])[
-        "items"
-    ]
+    (first,) = bed.until(revisions, lambda found: found["items"])["items"]
+    everywhere = bed.items(f"{APPS}/controllerrevisions?labelSelector=app%3Dweb")
+    assert first["metadata"]["uid"] in {one["metadata"]["uid"] for one in everywhere}
     name = first["metadata"]["name"]
     assert first["metadata"]["ownerReferences"][0]["uid"] == wanted["metadata"]["uid"]
     assert first["revision"] == 1
