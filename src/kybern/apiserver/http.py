@@ -6,14 +6,14 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
 from kybern.apiserver import asking, binary, compress, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.aggregation.registered import prefix
 from kybern.apiserver.aggregation.remote import Remote
-from kybern.apiserver.answer import Answer, Plain
+from kybern.apiserver.answer import Answer, One, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.connection import Connection, Whole
@@ -37,6 +37,9 @@ _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
+_UNCACHED = ("Cache-Control", "no-cache, private")
+_USUAL = (("Content-Type", negotiate.JSON), _UNCACHED)
+
 type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
 
@@ -136,16 +139,22 @@ class Server:
     ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
-        call.warnings[:0] = request.get("warnings", ())
-        request["warnings"] = call.warnings
+        if user.warnings:
+            call.warnings[:0] = user.warnings
         if request.method == "HEAD" and target.subresource != "proxy":
             raise problems.not_allowed()
-        if target.subresource in self.streaming:
-            return await self.streaming[target.subresource](call, request, target)
-        verb = verbs.verb_of(call, target.verb)
-        form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
-        answer = await verb(call, Sent(request))
-        return await self._rendered(request, call, answer, form)
+        try:
+            if target.subresource in self.streaming:
+                return await self.streaming[target.subresource](call, request, target)
+            verb = verbs.verb_of(call, target.verb)
+            form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
+            answer = await verb(call, Sent(request))
+            if form is negotiate.PLAIN and isinstance(answer, One) and not query and not call.warnings:
+                return self._response(request, answer.body, negotiate.JSON, answer.code)
+            return await self._rendered(request, call, answer, form)
+        except Exception:
+            request["warnings"] = call.warnings  # a refusal tells them, too
+            raise
 
     def _call(self, target: Target, user: User, query: Mapping[str, str]) -> Call:
         if target.kind is None:
@@ -185,12 +194,15 @@ class Server:
         body: bytes,
         content_type: str,
         code: int,
-        headers: list[tuple[str, str]],
+        headers: Sequence[tuple[str, str]] = (),
     ) -> Whole:
+        small = len(body) <= compress.FROM
+        if small and not headers and content_type == negotiate.JSON:
+            return Whole(code, _USUAL, body)
         fields = [("Content-Type", content_type), *headers]
-        if not headers or not any(name == "Cache-Control" for name, _ in headers):
-            fields.append(("Cache-Control", "no-cache, private"))
-        if len(body) > compress.FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        if not any(name == "Cache-Control" for name, _ in headers):
+            fields.append(_UNCACHED)
+        if not small and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = self._compressor.compressed(body)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return Whole(code, fields, body)

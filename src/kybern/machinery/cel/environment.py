@@ -18,6 +18,7 @@ from kybern.machinery.cel.libraries import LIBRARIES
 from kybern.machinery.cel.program import Program
 from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.source import CompileError, Source
+from kybern.machinery.cel.syntax.macros import MACROS, Macros
 from kybern.machinery.cel.syntax.parser import parse
 from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError
@@ -26,9 +27,12 @@ _STANDARD = frozenset(each.name for each in standard.FUNCTIONS)
 
 
 class Environment:
-    """``variables`` by their names; ``types`` are objects that expressions may make: ``name{field: value}``."""
+    """``variables`` by their names; ``types`` are objects that expressions may make: ``name{field: value}``.
 
-    __slots__ = ("_declarations",)
+    ``macros`` are known beside those that every environment has.
+    """
+
+    __slots__ = ("_declarations", "_macros")
 
     def __init__(
         self,
@@ -36,7 +40,9 @@ class Environment:
         libraries: Iterable[Library] = LIBRARIES,
         container: str = "",
         types: Iterable[Type] = (),
+        macros: Macros | None = None,
     ) -> None:
+        self._macros: Macros = {**MACROS, **(macros or {})}
         libraries = tuple(libraries)
         functions: dict[str, Function] = {}
         for each in (*standard.FUNCTIONS, *(each for library in libraries for each in library.functions)):
@@ -80,7 +86,7 @@ class Environment:
 
     def _checked(self, source: str) -> Checked:
         text = Source(source)
-        root = parse(text)
+        root = parse(text, self._macros)
         if root is None:
             raise text.error()
         checked = check(root, self._declarations, text)
