@@ -1,6 +1,7 @@
 """More control loops against a real API server, each with its own account's rights only."""
 
 import base64
+import json
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -210,6 +211,11 @@ def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
         connection.request("GET", bed.path(CORE, "pods"), headers={"Authorization": f"Bearer {token}"})
         refused = connection.getresponse()
         refused.read()
+        path_of = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request("POST", path_of, json.dumps({}), headers)
+        answered = connection.getresponse()
+        answered.read()
 
     warning = (
         '299 - "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated '
@@ -217,6 +223,7 @@ def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
     )
     assert (page.status, page.headers["Warning"]) == (200, warning)
     assert (refused.status, refused.headers["Warning"]) == (403, warning)
+    assert (answered.status, answered.headers["Warning"]) == (201, warning)
     labels = bed.get(path)["metadata"]["labels"]
     assert labels == {"kubernetes.io/legacy-token-last-used": datetime.now(UTC).date().isoformat()}
 
