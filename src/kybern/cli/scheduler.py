@@ -14,6 +14,7 @@ from kybern.daemon.flags import Flags, Values, duration
 from kybern.daemon.run import ready, run
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.config import Config, read
+from kybern.scheduler.handle import Handle
 from kybern.scheduler.run import Scheduler
 
 BINDINGS = 100  # under way at a time
@@ -63,7 +64,8 @@ async def _scheduler(values: Values, config: Config) -> None:
     identity = f"{socket.gethostname().lower()}_{uuid.uuid4()}"
     async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
         recorder = Recorder(client, "default-scheduler")
-        scheduler = Scheduler(client, Binder(client, recorder, asyncio.Semaphore(BINDINGS)), config.profiles)
+        handle = Handle(Binder(client, recorder, asyncio.Semaphore(BINDINGS)))
+        scheduler = Scheduler(handle, config.profiles)
         tasks.create_task(recorder.run())
         if values["secure-port"]:
             address = values["bind-address"], values["secure-port"]

@@ -16,9 +16,9 @@ from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 from kybern.scheduler.framework import Plugin
 from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.profile import DEFAULT_NAME, Profile
 
 API_VERSION = "kubescheduler.config.k8s.io/v1"
-DEFAULT_NAME = "default-scheduler"
 KEYS = {
     "apiVersion", "kind", "clientConnection", "leaderElection", "profiles", "parallelism", "percentageOfNodesToScore",
     "podInitialBackoffSeconds", "podMaxBackoffSeconds", "enableProfiling", "enableContentionProfiling", "extenders",
@@ -41,7 +41,7 @@ class Config:
     lease_name: str = "kube-scheduler"
     lease_namespace: str = "kube-system"
     timing: Timing = field(default_factory=Timing)
-    profiles: Mapping[str, tuple[Plugin, ...]] = field(default_factory=lambda: {DEFAULT_NAME: PLUGINS})
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: {DEFAULT_NAME: Profile.of(PLUGINS)})
 
 
 def read(values: Values) -> Config:
@@ -92,7 +92,7 @@ def _known(path: Path, found: Mapping[str, Any], keys: Any, where: str) -> None:
             raise Fatal(f'cannot read --config {path}: unknown field "{where}{key}"')
 
 
-def _profile(path: Path, number: int, profile: Mapping[str, Any]) -> tuple[str, tuple[Plugin, ...]]:
+def _profile(path: Path, number: int, profile: Mapping[str, Any]) -> tuple[str, Profile]:
     where = f"profiles[{number}]."
     _known(path, profile, PROFILE_KEYS, where)
     by_name = {plugin.name: plugin for plugin in PLUGINS}
@@ -109,7 +109,8 @@ def _profile(path: Path, number: int, profile: Mapping[str, Any]) -> tuple[str, 
             if one["name"] in by_name:
                 chosen[one["name"]] = by_name[one["name"]]
     ordered = tuple(plugin for plugin in PLUGINS if plugin.name in chosen)
-    return profile.get("schedulerName") or DEFAULT_NAME, ordered
+    name = profile.get("schedulerName") or DEFAULT_NAME
+    return name, Profile.of(ordered, name)
 
 
 def _plugin(path: Path, where: str, name: str, known: Mapping[str, Plugin]) -> None:
