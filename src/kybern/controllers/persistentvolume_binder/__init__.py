@@ -13,12 +13,13 @@ from typing import Any
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.storage_v1 import StorageClass
 from kybern.controllers.persistentvolume_binder import claims, volumes
-from kybern.controllers.persistentvolume_binder.claims import BIND_COMPLETED, Claim
+from kybern.controllers.persistentvolume_binder.claims import Claim
 from kybern.controllers.persistentvolume_binder.volumes import Volume
 from kybern.loop.claims import by_claim, claims_behind, class_of, has_class
 from kybern.loop.controller import Action, Controller, Key, View
 from kybern.loop.pods import is_terminal
 from kybern.loop.settings import Settings
+from kybern.loop.volume_marks import BIND_COMPLETED
 from kybern.loop.volumes import class_of_volume
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"

@@ -11,19 +11,21 @@ An object gets one write a round: what it brings about in the cache makes the ne
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kybern.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.api.storage_v1 import StorageClass
 from kybern.loop import volumes as match
 from kybern.loop.claims import class_of, has_class
 from kybern.loop.controller import Action, Emit, Patch, PatchStatus
+from kybern.loop.volume_marks import (
+    BETA_PROVISIONER,
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    LATER,
+    PROVISIONER,
+    SELECTED_NODE,
+)
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
-
-BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-PROVISIONER = "volume.kubernetes.io/storage-provisioner"
-BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 
 # Provisioners that were once part of Kubernetes, and the drivers that took their work over (csi-translation-lib).
 MIGRATED = {
@@ -96,7 +98,7 @@ def _asking(claim: PersistentVolumeClaim, volume: PersistentVolume | None) -> It
 
 def _searching(state: Claim) -> Iterable[Action]:
     claim, found = state.claim, state.storage_class
-    delayed = found is not None and found.volume_binding_mode == "WaitForFirstConsumer"
+    delayed = found is not None and found.volume_binding_mode == LATER
     volume = match.best(claim, state.volumes, delayed=delayed)
     if volume is not None:
         yield from bind(volume, claim)
@@ -117,7 +119,7 @@ def _searching(state: Claim) -> Iterable[Action]:
 def _first_consumer(claim: PersistentVolumeClaim, pods: tuple[str, ...]) -> Emit:
     if not pods:
         text = "waiting for first consumer to be created before binding"
-        return Emit(claim, "Normal", "WaitForFirstConsumer", text)
+        return Emit(claim, "Normal", LATER, text)
     text = f"waiting for pod{'s' if len(pods) > 1 else ''} {','.join(pods)} to be scheduled"
     return Emit(claim, "Normal", "WaitForPodScheduled", text)
 
@@ -163,7 +165,7 @@ def _lost(claim: PersistentVolumeClaim, reason: str, message: str) -> Iterable[A
 
 def bind(volume: PersistentVolume, claim: PersistentVolumeClaim) -> Iterable[Action]:
     """Both name each other, the volume first: only then is it sure that no other claim gets it."""
-    taken, given = _taken(volume, claim), _given(claim, volume)
+    taken, given = match.taken(volume, claim), _given(claim, volume)
     if taken != volume:
         yield Patch(volume, taken)
     elif volume.status.phase != "Bound":
@@ -175,22 +177,6 @@ def bind(volume: PersistentVolume, claim: PersistentVolumeClaim) -> Iterable[Act
     settled = _settled(claim, volume)
     if settled != claim:
         yield PatchStatus(claim, settled)
-
-
-def _taken(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
-    metadata, ref = volume.metadata, volume.spec.claim_ref
-    if not match.is_for(volume, claim):
-        metadata = replace(metadata, annotations={**metadata.annotations, BOUND_BY_CONTROLLER: "yes"})
-    if ref is None or not match.is_for(volume, claim) or not ref.uid:
-        ref = ObjectReference(
-            api_version=claim.api_version,
-            kind=claim.kind,
-            namespace=claim.metadata.namespace,
-            name=claim.metadata.name,
-            uid=claim.metadata.uid,
-            resource_version=claim.metadata.resource_version,
-        )
-    return replace(volume, metadata=metadata, spec=replace(volume.spec, claim_ref=ref))
 
 
 def _given(claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentVolumeClaim:

@@ -11,13 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
-from kybern.controllers.persistentvolume_binder.claims import BOUND_BY_CONTROLLER, MIGRATED
+from kybern.controllers.persistentvolume_binder.claims import MIGRATED
 from kybern.loop.controller import Action, Emit, Patch, PatchStatus
+from kybern.loop.volume_marks import BOUND_BY_CONTROLLER, MIGRATED_TO, PROVISIONED_BY
 from kybern.loop.volumes import same_mode
 from kybern.machinery.struct import replace
-
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-MIGRATED_TO = "pv.kubernetes.io/migrated-to"
 
 
 @dataclass(frozen=True, slots=True)
