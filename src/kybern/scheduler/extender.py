@@ -35,6 +35,8 @@ class ExtenderFailed(Exception):
 class Settings:
     """One entry of ``extenders``. ``timeout`` is in seconds; ``tls`` None is for plain HTTP.
 
+    ``server_name`` is the one that its certificate must bear, "" for that of the URL.
+
     ``resources`` are those that it manages: it is asked about pods only that ask for one of them, about all when it names
     none; for ``ignored`` ones nodes are not looked at by NodeResourcesFit. ``knows_nodes``: names are enough for it.
     """
@@ -47,6 +49,7 @@ class Settings:
     weight: int = 0
     timeout: float = TIMEOUT
     tls: ssl.SSLContext | None = None
+    server_name: str = ""
     knows_nodes: bool = False
     ignorable: bool = False
     resources: frozenset[str] = frozenset()
@@ -182,9 +185,11 @@ class Extender:
         if self._session is None:
             raise RuntimeError("an extender is to be entered before it is asked")
         url = f"{self.settings.url.rstrip('/')}/{verb}"
-        headers = {"Content-Type": "application/json"}
+        about: dict[str, Any] = {"headers": {"Content-Type": "application/json"}}
+        if self.settings.server_name:
+            about["server_hostname"] = self.settings.server_name
         try:
-            async with self._session.post(url, data=msgspec.json.encode(body), headers=headers) as answer:
+            async with self._session.post(url, data=msgspec.json.encode(body), **about) as answer:
                 if answer.status != _OK:
                     raise ExtenderFailed(f"failed {verb} with extender at URL {url}, code {answer.status}")
                 return msgspec.json.decode(await answer.read())

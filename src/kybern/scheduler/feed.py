@@ -13,6 +13,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.machinery.struct import Object
+from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.parked import Parked
@@ -173,6 +174,6 @@ def _differ(pod: Pod, old: Pod) -> bool:
 
     def parts(one: Pod) -> tuple[object, ...]:
         meta = one.metadata
-        return one.spec, meta.labels, meta.deletion_timestamp is None, one.status.resize
+        return one.spec, meta.labels, meta.deletion_timestamp is None, requests.reported(one)
 
     return parts(pod) != parts(old)

@@ -9,7 +9,6 @@ from typing import Any
 
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.machinery.causes import invalid
-from kybern.machinery.errors import Cause
 from kybern.scheduler import plain
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.framework import Attempt, Plugin, Relief
@@ -49,24 +48,19 @@ def _candidates(attempt: Attempt, refused: Refused, number: int) -> list[Victims
 
 def configure(args: Mapping[str, Any], path: str) -> Plugin:
     given = Arguments(args, path, "DefaultPreemptionArgs")
-    percentage = given.integer("minCandidateNodesPercentage", PERCENTAGE)
-    absolute = given.integer("minCandidateNodesAbsolute", ABSOLUTE)
-    given.check(*_wrong(path, percentage, absolute))
-    return made(percentage, absolute)
-
-
-def _wrong(path: str, percentage: int, absolute: int) -> list[Cause]:
-    one, other = f"{path}.minCandidateNodesPercentage", f"{path}.minCandidateNodesAbsolute"
-    found = []
+    one, other = "minCandidateNodesPercentage", "minCandidateNodesAbsolute"
+    percentage, absolute = given.integer(one, PERCENTAGE), given.integer(other, ABSOLUTE)
     if not 0 <= percentage <= 100:
-        found.append(invalid(one, percentage, "not in valid range [0, 100]"))
+        given.wrong(invalid(given.at(one), percentage, "not in valid range [0, 100]"))
     if absolute < 0:
-        found.append(invalid(other, absolute, "not in valid range [0, inf)"))
+        given.wrong(invalid(given.at(other), absolute, "not in valid range [0, inf)"))
     if percentage == absolute == 0:
         same = "cannot be zero at the same time as"
-        found.append(invalid(one, percentage, f"{same} minCandidateNodesAbsolute"))
-        found.append(invalid(other, absolute, f"{same} minCandidateNodesPercentage"))
-    return found
+        given.wrong(
+            invalid(given.at(one), 0, f"{same} {other}"), invalid(given.at(other), 0, f"{same} {one}")
+        )
+    given.check()
+    return made(percentage, absolute)
 
 
 def made(percentage: int = PERCENTAGE, absolute: int = ABSOLUTE) -> Plugin:
