@@ -8,6 +8,7 @@ the smallest that is large enough.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from kybern.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from kybern.loop.claims import BETA_CLASS, class_of, requested
@@ -24,7 +25,11 @@ def class_of_volume(volume: PersistentVolume) -> str:
 
 
 def capacity(volume: PersistentVolume) -> Quantity:
-    return parse(volume.spec.capacity.get("storage", "0"))
+    return _parsed(volume.spec.capacity.get("storage", "0"))
+
+
+# A cluster has many volumes and few sizes.
+_parsed = lru_cache(1024)(parse)
 
 
 def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:

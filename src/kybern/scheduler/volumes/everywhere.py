@@ -1,6 +1,6 @@
 """What ``choice`` says of one node, over all nodes at once. Pure.
 
-A volume may be taken by different claims on different nodes, so each volume has a mask of the nodes where it is gone.
+A volume may be taken by different claims on different nodes, so of each volume it is known on which nodes it is gone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,7 @@ from kybern.scheduler.selection import by_term
 from kybern.scheduler.table import Mask, Table
 from kybern.scheduler.volumes.choice import in_order
 from kybern.scheduler.volumes.claims import Wanted
+from kybern.scheduler.volumes.places import Columns, Places, allowed_by
 from kybern.scheduler.volumes.supply import (
     CONFLICT,
     NO_MATCH,
@@ -55,26 +56,30 @@ def _later(found: Wanted, table: Table) -> Iterator[Refusal]:
         left &= _only(claim.metadata.annotations[SELECTED_NODE], table)
     yield Refusal(~left, NO_MATCH)
     to_make: list[tuple[PersistentVolumeClaim, Mask]] = [(one, left.copy()) for one in marked]
-    gone: dict[str, Mask] = {}
-    to_make += [(one, _unmatched(one, left, gone, table)) for one in in_order(found)]
+    if searching := in_order(found):
+        places, gone = Places(table), dict[str, Columns]()
+        to_make += [(one, _unmatched(one, left, gone, places)) for one in searching]
     for claim, nodes in to_make:
         for refusal in _unmade(claim, nodes & left, table):
             yield refusal
             left &= ~refusal.nodes
 
 
-def _unmatched(claim: PersistentVolumeClaim, left: Mask, gone: dict[str, Mask], table: Table) -> Mask:
+def _unmatched(claim: PersistentVolumeClaim, left: Mask, gone: dict[str, Columns], places: Places) -> Mask:
     """The nodes where a claim finds no volume; notes in ``gone`` which it takes elsewhere."""
     without = left.copy()
-    for volume in candidates(claim, table.objects):
-        taken = without & allowed_by(volume, table)
-        if (before := gone.get(volume.metadata.name)) is not None:
-            taken &= ~before
-            before |= taken
-        else:
-            gone[volume.metadata.name] = taken
-        without &= ~taken
-        if not without.any():
+    number = int(np.count_nonzero(without))
+    for volume in candidates(claim, places.table.objects):
+        name, taken = volume.metadata.name, places.of(volume)
+        taken = taken[without[taken]]
+        if name in gone:
+            taken = taken[~np.isin(taken, gone[name])]
+        if not len(taken):
+            continue
+        gone[name] = np.concatenate((gone[name], taken)) if name in gone else taken
+        without[taken] = False
+        number -= len(taken)
+        if not number:
             break
     return without
 
@@ -95,17 +100,6 @@ def _unmade(claim: PersistentVolumeClaim, nodes: Mask, table: Table) -> Iterator
         for store in stores:
             reached |= _reached(store, table)
         yield Refusal(nodes & within & ~reached, NO_SPACE)
-
-
-def allowed_by(volume: PersistentVolume, table: Table) -> Mask:
-    """The nodes where a volume can be used."""
-    required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
-    if required is None:
-        return np.ones(table.columns, np.bool_)
-    found = np.zeros(table.columns, np.bool_)
-    for term in required.node_selector_terms:
-        found |= by_term(term, table)
-    return found
 
 
 def _within(terms: Iterable[TopologySelectorTerm], table: Table) -> Mask:
