@@ -37,6 +37,7 @@ MIGRATED = {
     "kubernetes.io/portworx-volume": "pxd.portworx.com",
     "kubernetes.io/vsphere-volume": "csi.vsphere.vmware.com",
 }
+HOST_PATH, NFS = "kubernetes.io/host-path", "kubernetes.io/nfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ def _provision(claim: PersistentVolumeClaim, found: StorageClass | None) -> Iter
     wrong = ""
     if found is None:
         wrong = f'storageclass.storage.k8s.io "{class_of(claim)}" not found'
-    elif found.provisioner.startswith("kubernetes.io/") and found.provisioner not in MIGRATED:
-        wrong = f"no volume plugin matched name: {found.provisioner}"
+    else:
+        wrong = unprovisionable(found.provisioner)
     if found is None or wrong:
         yield Emit(claim, "Warning", "ProvisioningFailed", wrong)
         yield from _pending(claim)
@@ -147,6 +148,17 @@ def _provision(claim: PersistentVolumeClaim, found: StorageClass | None) -> Iter
         yield Patch(claim, replace(claim, metadata=replace(claim.metadata, annotations=marks)))
     else:
         yield from _pending(claim)
+
+
+def unprovisionable(name: str) -> str:
+    """Why a provisioner makes no volumes, "" when it does. Those of Kubernetes itself make none by default."""
+    if not name.startswith("kubernetes.io/") or name in MIGRATED:
+        return ""
+    if name == HOST_PATH:
+        return f'Failed to create provisioner: provisioning in volume plugin "{name}" is disabled'
+    if name == NFS:
+        return "no provisionable volume plugin matched"
+    return f"no volume plugin matched name: {name}"
 
 
 def _pending(claim: PersistentVolumeClaim) -> Iterable[Action]:

@@ -38,7 +38,7 @@ def candidates(claim: PersistentVolumeClaim, objects: Objects) -> list[Persisten
         and match.same_attributes(one, claim)
         and match.capacity(one) >= wanted
     ]
-    usable.sort(key=lambda one: (match.capacity(one), one.metadata.name))
+    usable.sort(key=lambda one: (match.capacity(one).nano, one.metadata.name))
     named = [one for one in usable if one.spec.claim_ref is not None]
     return named[:1] or [one for one in usable if match.is_free(one, claim) and match.has_modes(one, claim)]
 
