@@ -146,6 +146,7 @@ def test_a_driver_makes_a_volume_for_the_node_or_sends_the_pod_away(cluster: Clu
 
     first = cluster.until(fresh, asked)["metadata"]["annotations"][MARK]
     assert first in ("n1", "n2")
+    cluster.until(path, lambda found: found["status"].get("nominatedNodeName") == first)
     assert not bound(cluster.get(path))
 
     # The driver cannot make one there; nor can the node be had any more.

@@ -1,15 +1,17 @@
 """The scheduler's loop on an API server in a dict: binding, failing, waiting for permits, making room."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kybern.api.core_v1 import Event, Node, Pod
+from kybern.api.core_v1 import Event, Namespace, Node, Pod
 from kybern.client.events import Recorder
 from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import Object
 from kybern.scheduler.bind import Binder
+from kybern.scheduler.changes import Action, Wake
+from kybern.scheduler.extender import Extender, ExtenderFailed, Filtered, Settings
 from kybern.scheduler.framework import Attempt, Plugin, Verdict
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.plugins import PLUGINS
@@ -57,10 +59,10 @@ class Bed:
 
 
 @asynccontextmanager
-async def scheduling(*plugins: Plugin) -> AsyncIterator[Bed]:
+async def scheduling(*plugins: Plugin, extenders: tuple[Extender, ...] = ()) -> AsyncIterator[Bed]:
     api = FakeApi(*KINDS)
     recorder = Recorder(api, "default-scheduler")
-    handle = Handle(Binder(api, recorder, asyncio.Semaphore(10)))
+    handle = Handle(Binder(api, recorder, asyncio.Semaphore(10)), extenders)
     profile = Profile.of((*PLUGINS, *plugins))
     scheduler = Scheduler(handle, {profile.name: profile}, Delays(0.01, 0.02), seed=1)
     task = asyncio.create_task(scheduler.run())
@@ -107,6 +109,53 @@ async def test_a_binding_that_failed_is_tried_again() -> None:
         assert bed.said("p") == ("SchedulerError", 'running Bind plugin "DefaultBinder": no leader')
 
 
+class Moody(Extender):
+    """An extender without a network, that fails at first."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(Settings("http://moody", filter_verb="filter"))
+        self.failures = failures
+
+    async def filter(self, pod: Pod, nodes: Sequence[Node]) -> Filtered:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise ExtenderFailed("not in the mood")
+        names = sorted(node.metadata.name for node in nodes)
+        return Filtered(frozenset(names[-1:]), dict.fromkeys(names[:-1], f"not for {pod.metadata.name}"), {})
+
+
+async def test_an_extender_s_failure_is_told_and_the_pod_is_tried_again() -> None:
+    async with scheduling(extenders=(Moody(1),)) as bed:
+        for name in "abc":
+            await bed.node(name)
+        await bed.pod("p")
+
+        await bed.until(lambda: bed.where("p") == ["c"])
+        assert bed.said("p") == ("SchedulerError", "not in the mood")
+
+
+async def test_a_pod_that_was_resized_gives_up_its_room_when_that_is_in_force() -> None:
+    async with scheduling() as bed:
+        await bed.node("a", cpu="2")
+        await bed.pod("big", cpu="2")
+        await bed.until(lambda: bed.where("big") == ["a"])
+
+        def report(cpu: str) -> dict[str, Any]:
+            held = {"allocatedResources": {"cpu": cpu}, "resources": {"requests": {"cpu": cpu}}}
+            return {"containerStatuses": [{"name": "c", **held}]}
+
+        await bed.api.set_status(bed.one("big"), **report("2"))
+        spec = {"containers": [{"name": "c", "image": "x", "resources": {"requests": {"cpu": "1"}}}]}
+        await bed.api.request("PATCH", f"{PODS}/big", {"spec": spec})
+        await bed.pod("next")
+        await bed.until(lambda: bed.said("next")[0] == "Unschedulable")
+
+        await bed.api.set_status(bed.one("big"), **report("1"))
+
+        await bed.until(lambda: bed.where("next") == ["a"])
+
+
 def gang(size: int) -> Plugin:
     """Pods of a gang go together or not at all."""
 
@@ -131,6 +180,7 @@ async def test_a_gang_is_bound_when_its_last_pod_has_come() -> None:
         await bed.pod("other")
         await bed.until(lambda: bed.where("other") == ["a"])
         assert bed.where("one") == [""]
+        assert bed.one("one").status.nominated_node_name == "a"
 
         await bed.node("b")
         await bed.pod("two", gang="x")
@@ -174,6 +224,27 @@ async def test_what_was_reserved_for_a_pod_that_cannot_be_prepared_is_given_back
         assert tried == ["a", "a"]
         assert held == {"a"}
         assert bed.said("p") == ("SchedulerError", 'running PreBind plugin "Disk": no disk for p')
+
+
+async def test_a_plugin_may_have_refused_pods_tried_again() -> None:
+    met: list[str] = []
+
+    def permit(attempt: Attempt, _node: str) -> Verdict | None:
+        """Nobody goes before somebody else has come."""
+        met.append(attempt.facts.uid)
+        if len(set(met)) == 1:
+            return Verdict("alone")
+        attempt.activate.update(met)
+        return None
+
+    shy = Plugin("Shy", permit=permit, wakes=(Wake(Namespace, Action.ADDED),))
+    async with scheduling(shy) as bed:
+        await bed.node("a")
+        await bed.pod("one")
+        await bed.until(lambda: bed.said("one") == ("Unschedulable", "0/1 nodes are available: 1 alone."))
+        await bed.pod("two")
+
+        await bed.until(lambda: bed.where("one", "two") == ["a", "a"])
 
 
 async def test_a_pod_of_lower_priority_leaves_and_its_room_is_kept() -> None:

@@ -13,6 +13,7 @@ from kybern.client.rest import Client
 from kybern.daemon import health, logs, serving
 from kybern.daemon.flags import Flags, Values, duration
 from kybern.daemon.run import ready, run
+from kybern.daemon.zpages import Pages
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.config import Config, read
 from kybern.scheduler.extender import Extender
@@ -77,7 +78,8 @@ async def _scheduler(values: Values, config: Config) -> None:
         if values["secure-port"]:
             address = values["bind-address"], values["secure-port"]
             tls = serving.context(values)
-            tasks.create_task(health.serve(*address, {}, tls, serving.only_known_clients))
+            pages = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS)
+            tasks.create_task(health.serve(*address, {}, tls, serving.only_known_clients, pages=pages))
         ready()
         if config.leader_elect:
             await Election(client, config.lease_name, identity, config.lease_namespace, config.timing).run(

@@ -102,6 +102,11 @@ class Binder:
         self.recorder.emit(victim, "Normal", "Preempted", said)
         return True
 
+    async def expect(self, pod: Pod, node: str) -> None:
+        """Tell others (who makes nodes, say) where a pod will go, when its binding has to wait for something."""
+        if pod.status.nominated_node_name != node:
+            await self._say(pod, {"nominatedNodeName": node})
+
     async def unpromise(self, pod: Pod) -> None:
         """The node that a pod was promised is another one's now."""
         await self._say(pod, {"nominatedNodeName": None})

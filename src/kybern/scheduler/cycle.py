@@ -36,20 +36,23 @@ class Narrowed:
     about_pod: str = ""
 
     def refuse(self, plugin: str, refusals: Iterable[Refusal]) -> None:
-        refused, helped = np.zeros_like(self.left), None
+        refused: Mask | None = None
+        hopeless: Mask | None = None
         for refusal in refusals:
             against = refusal.nodes & self.left
             number = int(np.count_nonzero(against))
-            if number:
-                if refusal.about_pod:
-                    self.about_pod = refusal.reason
-                self.reasons[refusal.reason] = self.reasons.get(refusal.reason, 0) + number
-                self.plugins.add(plugin)
-                refused |= against
-                if not refusal.helped:
-                    helped = ~against if helped is None else helped & ~against
-        self.helped |= refused if helped is None else refused & helped
-        self.left &= ~refused
+            if not number:
+                continue
+            if refusal.about_pod:
+                self.about_pod = refusal.reason
+            self.reasons[refusal.reason] = self.reasons.get(refusal.reason, 0) + number
+            self.plugins.add(plugin)
+            refused = against if refused is None else refused | against
+            if not refusal.helped:
+                hopeless = against if hopeless is None else hopeless | against
+        if refused is not None:
+            self.helped |= refused if hopeless is None else refused & ~hopeless
+            self.left &= ~refused
 
     def refused(self, table: Table) -> Refused:
         helpful = tuple(table.names[column] for column in np.flatnonzero(self.helped))
@@ -137,9 +140,11 @@ def _refusals(plugin: Plugin, own: Filter | None, attempt: Attempt) -> Iterable[
 def sampled(left: Mask, attempt: Attempt, start: int) -> Mask:
     """As many of the nodes as the profile's percentage asks for, from the column ``start`` on, round the end."""
     percentage = attempt.profile.percentage
+    if percentage in (0, 100):
+        return left
     number = max(len(attempt.table) * percentage // 100, ENOUGH)
     columns = np.flatnonzero(left)
-    if percentage in (0, 100) or len(columns) <= number:
+    if len(columns) <= number:
         return left
     ordered = np.roll(columns, -int(np.searchsorted(columns, start % len(left))))
     found = np.zeros_like(left)

@@ -84,7 +84,8 @@ class Attempt:
     """One try to find a node for a pod and to bind it there, as hooks see it.
 
     ``promises`` are the nodes that pods were promised, ``parked`` the pods that wait for a permit. ``state`` is the hooks'
-    own: what one of them leaves under its plugin's name is there for the later ones, until the attempt is over.
+    own: what one of them leaves under its plugin's name is there for the later ones, until the attempt is over. Refused pods
+    whose uid is in ``activate`` are tried again when it is.
     """
 
     facts: PodFacts
@@ -93,6 +94,7 @@ class Attempt:
     promises: Promises = field(default_factory=Promises)
     parked: Parked = field(default_factory=Parked)
     state: dict[str, Any] = field(default_factory=dict)
+    activate: set[str] = field(default_factory=set)
 
 
 type Filter = Callable[[PodFacts, Table], Iterable[Refusal]]
@@ -163,6 +165,8 @@ class Plugin:
     reserve: takes what the pod will use, for the node that was chosen; why it cannot, or "". ``unreserve`` gives it back,
       also when ``reserve`` was not called or failed.
     permit: see Verdict; None allows.
+    prepares: whether ``pre_bind`` has something to do that takes its time: others are told then where the pod will go.
+      Without this hook it is called, and nobody is told.
     pre_bind: what has to be done before the pod is bound; why it failed, or "". It must respect cancellation.
     bind: None when another plugin shall do it, "" when it is done, or why it failed.
     post_bind: told after a binding.
@@ -186,6 +190,7 @@ class Plugin:
     reserve: Callable[[Attempt, str], str] | None = None
     unreserve: Callable[[Attempt, str], None] | None = None
     permit: Callable[[Attempt, str], Verdict | None] | None = None
+    prepares: Callable[[Attempt, str], bool] | None = None
     pre_bind: "Callable[[Attempt, str, Handle], Awaitable[str]] | None" = None
     bind: "Callable[[Attempt, str, Handle], Awaitable[str | None]] | None" = None
     post_bind: Callable[[Attempt, str], None] | None = None

@@ -12,9 +12,12 @@ class Objects:
 
     What the scheduler is about to write can be assumed: it is seen by everybody from then on, until the API server says
     something newer of the object, or the assumption is taken back (upstream: the assume caches).
+
+    ``kept`` is what plugins keep from one attempt to the next, under their names.
     """
 
     def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
         self._known: dict[type[Object], dict[str, dict[str, Any]]] = {}
         self._behind: dict[tuple[type[Object], str, str], Any] = {}
 

@@ -24,7 +24,7 @@ POINTS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "score": ("score", "rate"),
     "reserve": ("reserve", "unreserve"),
     "permit": ("permit",),
-    "preBind": ("pre_bind",),
+    "preBind": ("pre_bind", "prepares"),
     "bind": ("bind",),
     "postBind": ("post_bind",),
 })  # fmt: skip

@@ -243,8 +243,10 @@ def _oldest(_facts: PodFacts, since: float) -> tuple[float]:
 
 
 def _changed(old: PodFacts, new: PodFacts) -> bool:
-    """Whether a pod changed in what plugins look at; its status is what schedulers write themselves."""
-    one, other = old.pod, new.pod
-    return (one.spec, one.metadata.labels, one.metadata.annotations) != (
-        other.spec, other.metadata.labels, other.metadata.annotations,
-    )  # fmt: skip
+    """Whether a pod changed in what plugins look at; most of its status is what schedulers write themselves."""
+
+    def parts(facts: PodFacts) -> tuple[object, ...]:
+        pod, meta = facts.pod, facts.pod.metadata
+        return pod.spec, meta.labels, meta.annotations, pod.status.resource_claim_statuses
+
+    return parts(old) != parts(new)

@@ -40,8 +40,9 @@ def _promise(attempt: Attempt, found: Relief, handle: Handle, tasks: asyncio.Tas
 
 async def _see_off(attempt: Attempt, found: Relief, handle: Handle, pod: Pod) -> None:
     for victim in found.leaving:
-        parked = attempt.parked.of(victim.metadata.uid)
-        if parked is not None:
-            attempt.parked.reject(victim.metadata.uid, "", "preempted")
+        uid = victim.metadata.uid
+        if attempt.parked.of(uid) is not None:
+            attempt.parked.reject(uid, "", "preempted")
+            attempt.promises.leaving.discard(uid)
         elif not await handle.binder.evict(victim, pod):
-            attempt.promises.leaving.discard(victim.metadata.uid)
+            attempt.promises.leaving.discard(uid)

@@ -129,13 +129,16 @@ class Scheduler:
     async def _refused(
         self, waiting: Waiting, attempt: Attempt, found: Refused, tasks: asyncio.TaskGroup
     ) -> None:
+        said, promised = await seek(attempt, found, self.handle, tasks)
         ATTEMPTS.labels("unschedulable", waiting.profile).inc()
         self.queue.refused(waiting, found.plugins)
-        said, promised = await seek(attempt, found, self.handle, tasks)
         tasks.create_task(self.handle.binder.refuse(attempt.facts.pod, said, promised))
 
     async def _settle(self, waiting: Waiting, attempt: Attempt, node: str, tasks: asyncio.TaskGroup) -> None:
-        match await settle(attempt, node, self.handle):
+        self._activate(attempt)
+        found = await settle(attempt, node, self.handle)
+        self._activate(attempt)
+        match found:
             case None:
                 self.handle.binder.assigned(waiting.facts.pod, node)
                 ATTEMPTS.labels("scheduled", waiting.profile).inc()
@@ -144,6 +147,14 @@ class Scheduler:
                 self._failed(waiting, problem, tasks)
             case refused:
                 self._turned_down(waiting, refused, tasks)
+
+    def _activate(self, attempt: Attempt) -> None:
+        """Try those pods again that a plugin named."""
+        for uid in attempt.activate:
+            self.queue.activate(uid, time.monotonic())
+        if attempt.activate:
+            attempt.activate.clear()
+            self.feed.changed.set()
 
     def _turned_down(self, waiting: Waiting, refused: Refused, tasks: asyncio.TaskGroup) -> None:
         """A plugin refused the node that was chosen. What the pod took there may help others."""

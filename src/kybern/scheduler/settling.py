@@ -4,15 +4,16 @@
        └──────────┴───────────────┴──────────────┴──────────┴── no ──> unreserve, in reverse
 
 Upstream's words and order (pkg/scheduler: schedulingCycle, bindingCycle). A refusal by ``reserve`` or ``permit`` makes the
-pod unschedulable until something changes; a failure after that is tried again after the back-off.
+pod unschedulable until something changes; a failure after that is tried again after the back-off. Where the pod is going
+shows in its status.nominatedNodeName as long as that takes (upstream: NominatedNodeNameForExpectation).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from kybern.machinery.errors import ApiError
-from kybern.scheduler.framework import Attempt
+from kybern.scheduler.framework import Attempt, Plugin
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.outcomes import Refused, turned_down
 from kybern.scheduler.parked import Waiter
@@ -56,10 +57,21 @@ def unreserve(attempt: Attempt, node: str) -> None:
 
 async def settle(attempt: Attempt, node: str, handle: Handle) -> Refused | Failed | None:
     """Everything from waiting to the binding; None when the pod is bound."""
+    preparing = [
+        one for one in attempt.profile.at["preBind"] if one.prepares is None or one.prepares(attempt, node)
+    ]
+    waits = attempt.parked.of(attempt.facts.uid) is not None
+    told = waits or any(one.prepares for one in preparing)
+    if told:
+        await handle.binder.expect(attempt.facts.pod, node)
     refused = await _permitted(attempt)
-    problem = refused or await _bound(attempt, node, handle)
+    problem = (
+        refused or await _prepared(preparing, attempt, node, handle) or await _bound(attempt, node, handle)
+    )
     if problem is not None:
         unreserve(attempt, node)
+        if told:
+            await handle.binder.unpromise(attempt.facts.pod)
         return problem
     for plugin in attempt.profile.at["postBind"]:
         if plugin.post_bind:
@@ -99,11 +111,15 @@ def _go(seconds: float) -> str:
     return f"{int(minutes)}m{rest:g}s" if minutes else f"{rest:g}s"
 
 
-async def _bound(attempt: Attempt, node: str, handle: Handle) -> Failed | None:
-    for plugin in attempt.profile.at["preBind"]:
+async def _prepared(plugins: Iterable[Plugin], attempt: Attempt, node: str, handle: Handle) -> Failed | None:
+    for plugin in plugins:
         why = await _tried(plugin.pre_bind(attempt, node, handle)) if plugin.pre_bind else ""
         if why:
             return Failed(f'running PreBind plugin "{plugin.name}": {why}')
+    return None
+
+
+async def _bound(attempt: Attempt, node: str, handle: Handle) -> Failed | None:
     said = await _bound_by_extender(attempt, node, handle)
     if said is not None:
         return Failed(said) if said else None

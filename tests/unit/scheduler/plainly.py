@@ -209,11 +209,31 @@ def node_affinity(added: NodeAffinity) -> Plain:
     return scores
 
 
+def image_locality(pod: Pod, infos: Sequence[NodeInfo], cluster: Cluster) -> Scores:
+    """Pods here have one container, of an image without a tag."""
+    name = f"{pod.spec.containers[0].image}:latest"
+
+    def size(info: NodeInfo) -> int:
+        return max((one.size_bytes or 0 for one in info.node.status.images if name in one.names), default=0)
+
+    having = sum(1 for info in cluster.nodes if size(info))
+    if not having:
+        return None
+    least, most = 23 << 20, 1000 << 20
+    return {
+        info.node.metadata.name: 100
+        * (min(max(size(info) * having // len(cluster.nodes), least), most) - least)
+        // (most - least)
+        for info in infos
+    }
+
+
 SCORES: dict[str, Plain] = {
     "PodTopologySpread": topology_spread,
     "InterPodAffinity": inter_pod_affinity,
     "NodeResourcesFit": resources_fit(Fit()),
     "NodeResourcesBalancedAllocation": balanced(("cpu", "memory")),
     "TaintToleration": taints,
+    "ImageLocality": image_locality,
     "NodeAffinity": node_affinity(NodeAffinity()),
 }

@@ -118,7 +118,7 @@ def test_enabled_wins_over_disabled() -> None:
 
 
 def test_upstream_s_plugins_may_be_named_where_ours_need_no_hook() -> None:
-    found = profile("{preFilter: {enabled: [{name: NodePorts}, {name: DynamicResources}]}}")
+    found = profile("{preFilter: {enabled: [{name: NodePorts}]}}")
 
     assert names(found, "filter") == FILTERS
     assert names(found, "preFilter") == names(Profile.of(PLUGINS), "preFilter")

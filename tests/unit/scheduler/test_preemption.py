@@ -14,7 +14,16 @@ from kybern.scheduler.cycle import schedule
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo
 from kybern.scheduler.outcomes import Refused
-from kybern.scheduler.preemption import NEVER, REASON, WAITING, best, candidates, ineligible
+from kybern.scheduler.preemption import (
+    NEVER,
+    REASON,
+    WAITING,
+    Victims,
+    best,
+    candidates,
+    ineligible,
+    shortlist,
+)
 from kybern.scheduler.promises import Promises
 from tests.unit.scheduler.making import DEFAULT, attempt, decide, node, pod, table_of
 
@@ -95,6 +104,15 @@ def test_who_is_protected_by_a_budget_stays_before_the_more_important() -> None:
     assert chosen(pod("p", "2", priority=5), {"n": pods}, budget(0, app="kept")) == ("n", {"free"})
     assert chosen(pod("p", "2", priority=5), {"n": pods}, budget(1, app="kept")) == ("n", {"kept"})
     assert chosen(pod("p", "4", priority=5), {"n": pods}, budget(0, app="kept")) == ("n", {"kept", "free"})
+
+
+def test_the_search_goes_on_until_somewhere_no_budget_is_broken() -> None:
+    broken, kept = Victims("a", (running("x", "1"),), 1), Victims("b", (running("y", "1"),), 0)
+
+    assert shortlist([kept, broken, kept], 1) == [kept]
+    assert shortlist([broken, broken, kept, kept], 1) == [broken, broken, kept]
+    assert shortlist([broken, kept, kept, kept], 3) == [broken, kept, kept]
+    assert shortlist([broken], 5) == [broken]
 
 
 def leaving(one: Pod) -> Pod:

@@ -16,7 +16,7 @@ from kybern.scheduler.framework import BadArgs
 from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.registry import EXTENDS, installed
+from kybern.scheduler.registry import installed
 from tests.unit.scheduler.making import decide, node, pod, table_of
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/scheduler-plugins.md"
@@ -56,10 +56,6 @@ def profile(text: str) -> Profile:
 
 def test_without_packages_there_are_the_plugins_of_this_one() -> None:
     assert list(installed()) == [one.name for one in PLUGINS]
-
-
-def test_upstream_s_points_are_told_for_every_plugin_that_upstream_has() -> None:
-    assert {one.name for one in PLUGINS} <= EXTENDS.keys()
 
 
 def test_the_example_of_the_page_works(site: Site) -> None:

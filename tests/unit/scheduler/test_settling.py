@@ -33,6 +33,9 @@ class Writer:
         self.log.append(f"{victim.metadata.name} leaves for {by.metadata.name}")
         return True
 
+    async def expect(self, one: Pod, node: str) -> None:
+        self.log.append(f"{one.metadata.name} is expected on {node}")
+
     async def unpromise(self, one: Pod) -> None:
         self.log.append(f"{one.metadata.name} is promised nothing")
 
@@ -58,6 +61,7 @@ def doing(name: str, log: Log, **said: Any) -> Plugin:
         name,
         unreserve=lambda _attempt, where: log.append(f"{name} gives back {where}"),
         permit=lambda _attempt, _node: said.get("permit"),
+        prepares=lambda _attempt, _node: "prepares" in said,
         pre_bind=pre_bind,
         bind=bind,
         post_bind=lambda _attempt, where: log.append(f"{name} saw the binding to {where}"),
@@ -70,11 +74,13 @@ def of(*plugins: Plugin) -> Attempt:
 
 async def test_the_first_that_binds_is_the_last_that_is_asked() -> None:
     log: Log = []
-    one = of(doing("A", log), doing("B", log, bind=""), doing("C", log, bind=""))
+    one = of(
+        doing("A", log, prepares=True), doing("B", log, bind="", prepares=True), doing("C", log, bind="")
+    )
 
     assert await settle(one, "n", handle()) is None
     assert log == [
-        "A prepares n", "B prepares n", "C prepares n", "A binds to n", "B binds to n",
+        "A prepares n", "B prepares n", "A binds to n", "B binds to n",
         "A saw the binding to n", "B saw the binding to n", "C saw the binding to n",
     ]  # fmt: skip
 
@@ -82,7 +88,7 @@ async def test_the_first_that_binds_is_the_last_that_is_asked() -> None:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"pre_bind": "no volume"}, 'running PreBind plugin "A": no volume'),
+        ({"pre_bind": "no volume", "prepares": True}, 'running PreBind plugin "A": no volume'),
         ({"bind": "no route"}, 'running Bind plugin "A": no route'),
         ({"bind": Conflict("it is bound")}, 'running Bind plugin "A": it is bound'),
         ({}, "no bind plugin took the pod"),
@@ -162,6 +168,27 @@ async def test_a_decision_that_comes_before_the_waiting_counts() -> None:
     one.parked.allow("uid-p", "A")
 
     assert await asyncio.wait_for(settle(one, "n", handle()), 5) is None
+
+
+async def test_where_a_pod_goes_is_told_while_its_binding_waits() -> None:
+    writer = Writer()
+
+    assert await settle(of(doing("A", [], bind="", prepares=True)), "n", handle(writer=writer)) is None
+    assert writer.log == ["p is expected on n"]
+
+    assert await settle(of(doing("A", [], bind="full", prepares=True)), "n", handle(writer=writer)) == Failed(
+        'running Bind plugin "A": full'
+    )
+    assert writer.log[1:] == ["p is expected on n", "p is promised nothing"]
+
+
+async def test_where_nothing_has_to_be_prepared_the_pod_is_bound_at_once() -> None:
+    log: Log = []
+    writer = Writer()
+
+    assert await settle(of(doing("A", log, bind="")), "n", handle(writer=writer)) is None
+    assert writer.log == []
+    assert log == ["A binds to n", "A saw the binding to n"]
 
 
 class Binding(Extender):
@@ -255,4 +282,5 @@ async def test_a_victim_that_is_not_bound_yet_is_rejected_instead_of_deleted() -
         await seek(one, REFUSED, handle(writer=writer), tasks)
 
     assert waiter.rejected == ("", "preempted")
+    assert one.promises.leaving == set()
     assert writer.log == []

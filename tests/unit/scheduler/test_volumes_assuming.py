@@ -104,7 +104,11 @@ def test_pods_that_share_a_claim_go_to_the_node_that_it_was_promised() -> None:
 def test_nothing_is_reserved_for_claims_that_are_bound() -> None:
     table = table_with(claim("a", "v"), volume("v"))
 
-    assert not reserved(table, "a").state
+    found = reserved(table, "a")
+
+    assert not found.state
+    assert PLUGIN.prepares is not None
+    assert not PLUGIN.prepares(found, "n1")
 
 
 def test_a_pod_whose_volume_was_taken_meanwhile_is_turned_down() -> None:

@@ -68,6 +68,11 @@ def unreserve(attempt: Attempt, _node: str) -> None:
         assuming.revert(assumed, attempt.table.objects)
 
 
+def prepares(attempt: Attempt, _node: str) -> bool:
+    """Volumes that are to be bound may take minutes."""
+    return NAME in attempt.state
+
+
 async def pre_bind(seconds: int, attempt: Attempt, node: str, handle: Handle) -> str:
     assumed = attempt.state.get(NAME)
     return "" if assumed is None else await writing.bind(assumed, attempt, node, handle, seconds)
@@ -115,6 +120,7 @@ def made(seconds: int = SECONDS) -> Plugin:
         refuse=refuse,
         reserve=reserve,
         unreserve=unreserve,
+        prepares=prepares,
         pre_bind=partial(pre_bind, seconds),
         needs=(PersistentVolumeClaim, PersistentVolume, StorageClass, CSIDriver, CSIStorageCapacity),
         wakes=(

@@ -1,0 +1,166 @@
+"""The loop between what the watches saw and a backend."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.proxy import metrics
+from kybern.proxy.conntrack import Conntrack
+from kybern.proxy.health_ports import HealthPorts
+from kybern.proxy.model import ServicePort
+from kybern.proxy.programs import CannotApply, Missing
+from kybern.proxy.ruleset import Key
+from kybern.proxy.state import State
+from kybern.proxy.sync import Syncer
+from kybern.proxy.topology import Place
+from tests.unit.proxy.test_model import SLICE, WEB
+
+KEY = ("default", "web")
+
+
+@dataclass
+class Kernel:
+    """Notes what it is asked; raises ``problems`` one after the other first."""
+
+    problems: list[CannotApply] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    served: dict[Key, Sequence[ServicePort]] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    is_known: bool = False
+    intact: bool = True
+    failures = metrics.NFTABLES_FAILURES
+
+    def settle(self, addresses: tuple[str, ...]) -> bool:
+        changed, self.addresses = addresses != self.addresses, addresses
+        if changed:
+            self.served.clear()
+        return changed
+
+    def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
+        self.served[service] = ports
+
+    async def apply(self) -> int:
+        self._note("all" if not self.is_known else "changes")
+        self.is_known = True
+        return 1
+
+    def forget(self) -> None:
+        self.is_known = False
+
+    async def is_intact(self) -> bool:
+        return self.intact
+
+    async def remove(self) -> None:
+        self._note("removed")
+
+    def _note(self, what: str) -> None:
+        if self.problems:
+            raise self.problems.pop(0)
+        self.done.append(what)
+
+
+class Flows(Conntrack):
+    async def forget_stale(self, ports: Iterable[ServicePort]) -> None:
+        raise AssertionError("no UDP service changed")
+
+
+@dataclass
+class Running:
+    """A loop that is driven until it waits for something to happen."""
+
+    kernel: Kernel = field(default_factory=Kernel)
+    other: Kernel = field(default_factory=Kernel)
+    state: State = field(default_factory=lambda: State(Place("n1")))
+
+    def __post_init__(self) -> None:
+        self.state.sync(type(WEB), [WEB])
+        self.state.sync(EndpointSlice, [SLICE])
+        asked = HealthPorts("n1", lambda *_: None, lambda: True)
+        self.syncer = Syncer(self.state, self.kernel, self.other, Flows(), asked, 30, 0, lambda: None)
+
+    async def settled(self) -> None:
+        task = asyncio.create_task(self.syncer.run())
+        while not task.done() and self.state.changed.is_set():
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def test_nothing_is_written_before_all_lists_are_in() -> None:
+    one = Running()
+
+    run(one.settled())
+    assert one.kernel.done == []
+
+    one.state.sync(Node, [])
+    run(one.settled())
+    assert one.kernel.done == ["all"]
+    assert one.kernel.served.keys() == {KEY}
+
+
+def test_rules_of_the_other_mode_go_once_the_rules_are_right() -> None:
+    one = Running(kernel=Kernel(problems=[CannotApply("busy")]))
+    one.state.sync(Node, [])
+
+    run(one.settled())
+    assert (one.kernel.done, one.other.done) == ([], [])
+
+    one.state.changed.set()
+    run(one.settled())
+    one.state.changed.set()
+    run(one.settled())
+    assert one.other.done == ["removed"], "and they go once"
+
+
+@pytest.mark.parametrize(("problem", "tries"), [(CannotApply("busy"), 1), (Missing("no such program"), 0)])
+def test_clearing_up_is_tried_again_unless_there_is_no_program(problem: CannotApply, tries: int) -> None:
+    one = Running(other=Kernel(problems=[problem]))
+    one.state.sync(Node, [])
+
+    for _ in range(3):
+        one.state.changed.set()
+        run(one.settled())
+
+    assert one.other.done == ["removed"] * tries
+
+
+def test_another_address_of_the_node_puts_every_service_again() -> None:
+    one = Running()
+    one.state.sync(Node, [])
+    run(one.settled())
+
+    status = NodeStatus(addresses=(NodeAddress(type="InternalIP", address="192.0.2.1"),))
+    one.state.put(Node(metadata=ObjectMeta(name="n1"), status=status), None)
+    run(one.settled())
+
+    assert one.kernel.addresses == ("192.0.2.1",)
+    assert one.kernel.served.keys() == {KEY}
+
+
+def test_what_is_refused_is_counted() -> None:
+    def count() -> float:
+        return sum(
+            sample.value
+            for found in metrics.NFTABLES_FAILURES.collect()
+            for sample in found.samples
+            if sample.labels == {"ip_family": "IPv4"}
+        )
+
+    before, one = count(), Running(kernel=Kernel(problems=[CannotApply("no")]))
+    one.state.sync(Node, [])
+
+    run(one.settled())
+
+    assert count() == before + 1
