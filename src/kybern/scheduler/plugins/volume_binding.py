@@ -16,7 +16,7 @@ from kybern.machinery.causes import invalid
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import SKIP, Attempt, BadArgs, Cluster, NodeInfo, Plugin, Refusal, Scope
+from kybern.scheduler.framework import SKIP, Attempt, Cluster, NodeInfo, Plugin, Refusal, Scope
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.table import Table
 from kybern.scheduler.volumes import assuming, everywhere, writing
@@ -105,10 +105,10 @@ def relabelled(facts: PodFacts, what: Happening) -> bool:
 def configure(args: Mapping[str, Any], path: str) -> Plugin:
     given = Arguments(args, path, "VolumeBindingArgs")
     seconds = given.integer("bindTimeoutSeconds", SECONDS)
-    given.check()
     if seconds < 0:
         told = "invalid BindTimeoutSeconds, should not be a negative value"
-        raise BadArgs(invalid(f"{path}.bindTimeoutSeconds", seconds, told))
+        given.wrong(invalid(given.at("bindTimeoutSeconds"), seconds, told))
+    given.check()
     return made(seconds)
 
 
