@@ -13,11 +13,12 @@ class Objects:
     What the scheduler is about to write can be assumed: it is seen by everybody from then on, until the API server says
     something newer of the object, or the assumption is taken back (upstream: the assume caches).
 
-    ``kept`` is what plugins keep from one attempt to the next, under their names.
+    ``kept`` is what plugins keep from one attempt to the next, under their names; ``version`` grows with every change.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
+        self.version = 0
         self._known: dict[type[Object], dict[str, dict[str, Any]]] = {}
         self._behind: dict[tuple[type[Object], str, str], Any] = {}
 
@@ -33,6 +34,7 @@ class Objects:
 
     def remove(self, item: Object) -> None:
         meta: Any = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        self.version += 1
         self._behind.pop((type(item), meta.namespace, meta.name), None)
         self._known.get(type(item), {}).get(meta.namespace, {}).pop(meta.name, None)
 
@@ -57,6 +59,7 @@ class Objects:
 
     def _put(self, item: Object) -> None:
         meta: Any = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        self.version += 1
         self._known.setdefault(type(item), {}).setdefault(meta.namespace, {})[meta.name] = item
 
     def get[T: Object](self, kind: type[T], name: str, namespace: str = "") -> T | None:

@@ -38,7 +38,7 @@ class Table:
     """The nodes and what is placed on them. Columns grow by doubling.
 
     ``claims`` are those in use, by namespace/name: how many pods on which column. ``listeners`` by the uid of a pod hear of
-    every object that comes, changes or goes, and of the pod's being taken off its node as None.
+    every object that comes, changes or goes; None stands for everything else that may matter to who waits.
     """
 
     def __init__(self, columns: int = 64) -> None:
@@ -89,6 +89,7 @@ class Table:
         if column is None:
             return
         del self._nodes[name]
+        self._tell(None)
         self.names[column] = ""
         self.valid[column] = self.unschedulable[column] = False
         for rows in (self.allocatable, self.requested, self.usual):
@@ -117,6 +118,11 @@ class Table:
         if isinstance(item, Namespace):
             self.crowd.namespaces_changed()
 
+    def restore_object(self, kind: type[Object], name: str, namespace: str = "") -> None:
+        """Take back what was assumed of an object."""
+        self.objects.restore(kind, name, namespace)
+        self._tell(None)
+
     def place(self, uid: str, node: str, facts: PodFacts) -> None:
         """Count a pod on a node; a pod that is already counted is moved, or counted anew when it changed."""
         self.unplace(uid)
@@ -132,7 +138,7 @@ class Table:
         if uid in self.listeners:
             self.listeners[uid](None)
 
-    def _tell(self, item: Object) -> None:
+    def _tell(self, item: Object | None) -> None:
         for listener in self.listeners.values():
             listener(item)
 

@@ -257,6 +257,27 @@ async def test_who_waits_hears_that_its_pod_is_gone() -> None:
     assert told == "binding volumes: pod does not exist any more"
 
 
+async def test_who_waits_for_another_pod_hears_that_it_gave_up() -> None:
+    table = table_with(HAND, claim("a", of="hand"), volume("v", of="hand"))
+    first = reserved(table, "a", pod="first")
+    second = reserved(table, "a", pod="second")
+    asyncio.get_running_loop().call_later(0, lambda: unreserve(first, "n1"))
+    client = Client()
+
+    assert await bind(second, client) == 'binding volumes: ClaimRef got reset for pv "v"'
+    assert client.patches == []
+
+
+async def test_who_waits_for_another_pod_is_done_with_it() -> None:
+    table = table_with(MADE, claim("a", of="made"), volume("v"))
+    reserved(table, "a", pod="first")
+    second = reserved(table, "a", pod="second")
+    made = claim("a", "v", of="made", at="n1", version="12")
+    asyncio.get_running_loop().call_later(0, lambda: table.set_object(made))
+
+    assert await bind(second, Client()) == ""
+
+
 async def test_waiting_has_an_end() -> None:
     table = table_with(MADE, claim("a", of="made"))
 

@@ -65,7 +65,7 @@ def reserve(attempt: Attempt, node: str) -> str:
 def unreserve(attempt: Attempt, _node: str) -> None:
     assumed = attempt.state.pop(NAME, None)
     if assumed is not None:
-        assuming.revert(assumed, attempt.table.objects)
+        assuming.revert(assumed, attempt.table)
 
 
 def prepares(attempt: Attempt, _node: str) -> bool:

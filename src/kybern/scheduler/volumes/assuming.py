@@ -19,8 +19,8 @@ from kybern.scheduler.volumes.supply import allows
 class Write[T]:
     """An object as it was and as it is to be; ``claim`` is the one that waits for it.
 
-    ``version`` is what the API server said of the writing: what the cache has of before says nothing. It is "" as long as
-    somebody else is to write what is assumed.
+    ``version`` is what the API server said of the writing: what the cache has of before says nothing. It is "" when somebody
+    else is to write what is assumed; then the assumption itself is looked at.
     """
 
     old: T
@@ -49,15 +49,15 @@ def assume(choice: Choice, node: str, objects: Objects) -> Assumed:
     return Assumed(volumes, claims)
 
 
-def revert(assumed: Assumed, objects: Objects) -> None:
+def revert(assumed: Assumed, table: Table) -> None:
     """Take back what is not written yet; what others assumed before is theirs."""
     for volume in assumed.volumes:
         if volume.new != volume.old:
-            objects.restore(PersistentVolume, volume.new.metadata.name)
+            table.restore_object(PersistentVolume, volume.new.metadata.name)
     for claim in assumed.claims:
         if claim.new != claim.old:
             meta = claim.new.metadata
-            objects.restore(PersistentVolumeClaim, meta.name, meta.namespace)
+            table.restore_object(PersistentVolumeClaim, meta.name, meta.namespace)
 
 
 def _promised(claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:
@@ -99,8 +99,9 @@ def _of_volume(write: Write[PersistentVolume], node: str, table: Table) -> str |
         return None
     if not _reachable(volume, node, table):
         return _unreachable(volume, node)
-    if volume.spec.claim_ref is None or not volume.spec.claim_ref.uid:
-        return f'ClaimRef got reset for pv "{name}"' if write.version else None
+    shown = volume if write.version else table.objects.get(PersistentVolume, name)
+    if shown is None or shown.spec.claim_ref is None or not shown.spec.claim_ref.uid:
+        return f'ClaimRef got reset for pv "{name}"'
     return "" if is_bound(claim) else None
 
 
@@ -112,7 +113,9 @@ def _of_claim(write: Write[PersistentVolumeClaim], node: str, table: Table) -> s
         )
     if _behind(claim, write.version):
         return None
-    if write.version and claim.metadata.annotations.get(SELECTED_NODE) != node:
+    meta = claim.metadata
+    shown = claim if write.version else table.objects.get(type(claim), meta.name, meta.namespace)
+    if shown is None or shown.metadata.annotations.get(SELECTED_NODE) != node:
         return _given_up(claim)
     if claim.spec.volume_name:
         volume = table.objects.said(PersistentVolume, claim.spec.volume_name)

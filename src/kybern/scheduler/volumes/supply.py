@@ -1,6 +1,7 @@
 """Where volumes for a claim come from: those that are there, and those that a class can have made. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm
 from kybern.api.node_selection import matches
@@ -22,11 +23,30 @@ def size(claim: PersistentVolumeClaim) -> Quantity:
     return parse(requested(claim))
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What was found out while nothing changed: preemption asks for the same claims again on every node."""
+
+    version: int = -1
+    found: dict[str, list[PersistentVolume]] = field(default_factory=dict)
+
+
 def candidates(claim: PersistentVolumeClaim, objects: Objects) -> list[PersistentVolume]:
     """Volumes that a claim may have on some node, the smallest first; one that names the claim leaves no other choice.
 
     The access modes of a volume that names the claim are not looked at: a person chose it (upstream: FindMatchingVolume).
     """
+    kept: _Kept = objects.kept.setdefault("VolumeBinding", _Kept())
+    if kept.version != objects.version:
+        kept.version = objects.version
+        kept.found.clear()
+    key = f"{claim.metadata.namespace}/{claim.metadata.name}"
+    if key not in kept.found:
+        kept.found[key] = _candidates(claim, objects)
+    return kept.found[key]
+
+
+def _candidates(claim: PersistentVolumeClaim, objects: Objects) -> list[PersistentVolume]:
     wanted, asked = size(claim), class_of(claim)
     usable = [
         one
