@@ -52,6 +52,7 @@ EXTENDS: Mapping[str, tuple[str, ...]] = {
     "PrioritySort": ("queueSort",),
     "NodeUnschedulable": ("filter",),
     "NodeName": ("filter",),
+    "NodeDeclaredFeatures": ("preFilter", "filter"),
     "TaintToleration": ("filter", "preScore", "score"),
     "NodeAffinity": ("preFilter", "filter", "preScore", "score"),
     "NodePorts": ("preFilter", "filter"),
