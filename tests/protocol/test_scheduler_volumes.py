@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.etcd]
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 VOLUMES = f"{CORE}/persistentvolumes"
 MARK = "volume.kubernetes.io/selected-node"
+SIZES = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+READY = {"type": "Ready", "status": "True"}
+STATUS: Raw = {"capacity": SIZES, "allocatable": SIZES, "conditions": [READY]}
 LOOPS = "serviceaccount-controller,persistentvolume-binder-controller,ephemeral-volume-controller"
 
 
@@ -25,16 +28,9 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
     found = Cluster(lab, server, "stored")
     for name in ("n1", "n2"):
         found.make(f"{CORE}/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}})
-        sizes = {"cpu": "4", "memory": "8Gi", "pods": "110"}
-        status = {
-            "capacity": sizes,
-            "allocatable": sizes,
-            "conditions": [{"type": "Ready", "status": "True"}],
-        }
-        found.change(
-            f"{CORE}/nodes/{name}", lambda node, status=status: node.update(status=status), "/status"
-        )
-        found.change(f"{CORE}/nodes/{name}", lambda node: node["spec"].pop("taints", None))
+        path = f"{CORE}/nodes/{name}"
+        found.change(path, lambda node: node.update(status=STATUS), "/status")
+        found.change(path, lambda node: node["spec"].pop("taints", None))
     command = [
         sys.executable, "-c", "from kybern.cli.scheduler import main; main()",
         f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", "--leader-elect=false", "--bind-address=127.0.0.1",
