@@ -116,6 +116,14 @@ def network() -> Iterator[None]:
         yield
 
 
+def add_ipv6() -> None:
+    sh(f"ip -n {NODE} addr add fd00:244::1/64 dev cni0 nodad")
+    sh(f"ip -n {POD} addr add fd00:244::2/64 dev eth0 nodad")
+    sh(f"ip -n {OTHER} addr add fd00:244::3/64 dev eth0 nodad")
+    # A service IP must have a way out to be looked at at all.
+    sh(f"ip -n {NODE} route add fd00:96::/64 dev cni0")
+
+
 def ask(where: str, url: str, port: int = 80) -> str:
     """The pod that answered and whom it saw; "" when nobody did."""
     code = f"import urllib.request as r; print(r.urlopen('http://{url}:{port}', timeout=3).read().decode())"
@@ -412,6 +420,7 @@ def test_the_node_s_firewall_lets_services_pass_and_keeps_strangers_out(mode: st
         }
         node.apply(replace(BALANCED, endpoints=(Endpoint("192.0.2.1", 8080, local=True),)))
         assert ask(CLIENT, "192.0.2.1", 30080).startswith("192.0.2.1"), "a pod on the node's own network"
+        assert [bool(ask(where, "10.96.0.10")) for where in (NODE, POD)] == [True, True]
         assert knock(CLIENT, "192.0.2.1", 8080) == "silence", "a stranger who does not come by the service"
         running.terminate()
 
@@ -443,9 +452,7 @@ def test_ipv6_services_are_served_beside_those_of_ipv4() -> None:
     six = replace(
         WEB, cluster_ip="fd00:96::10", node_port=0, endpoints=(Endpoint("fd00:244::2", 8080, local=True),)
     )
-    sh(f"ip -n {NODE} addr add fd00:244::1/64 dev cni0 nodad")
-    sh(f"ip -n {POD} addr add fd00:244::2/64 dev eth0 nodad")
-    sh(f"ip -n {NODE} route add fd00:96::/64 dev cni0")
+    add_ipv6()
     code = SERVER.replace(
         "class Handler",
         "import socket\nhttp.server.ThreadingHTTPServer.address_family = socket.AF_INET6\nclass Handler",
@@ -467,7 +474,7 @@ def test_ipv6_services_are_served_beside_those_of_ipv4() -> None:
 
 UDP = """
 import socket, sys
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((sys.argv[1], 8080))
 print("ready", flush=True)
 while True:
@@ -476,9 +483,9 @@ while True:
 """
 ASK = """
 import socket, sys
-client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 client.settimeout(2)
-client.connect(("10.96.0.20", 80))
+client.connect((sys.argv[1], 80))
 for line in sys.stdin:
     client.send(b"?")
     try:
@@ -488,14 +495,18 @@ for line in sys.stdin:
 """
 
 
-@both
+@pytest.mark.parametrize(
+    ("mode", "address"),
+    [("iptables", "10.96.0.20"), ("nftables", "10.96.0.20"), ("nftables", "fd00:96::20")],
+)
 @pytest.mark.usefixtures("network")
-def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str) -> None:
+def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str, address: str) -> None:
     first, second = WEB.endpoints
-    dns = replace(
-        WEB, service="names", protocol="UDP", cluster_ip="10.96.0.20", node_port=0, endpoints=(first,)
-    )
-    node = InNode(mode)
+    if ":" in address:
+        add_ipv6()
+        first, second = replace(first, ip="fd00:244::2"), replace(second, ip="fd00:244::3")
+    dns = replace(WEB, service="names", protocol="UDP", cluster_ip=address, node_port=0, endpoints=(first,))
+    node = InNode(mode, replace(SETTINGS, pod_cidr6="fd00:244::/64"))
     node.apply(dns)
     with ExitStack() as undo:
 
@@ -506,11 +517,11 @@ def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str)
             undo.callback(found.kill)
             return found
 
-        for name, address in ((POD, first.ip), (OTHER, second.ip)):
-            server = program(name, UDP, address)
+        for name, ip in ((POD, first.ip), (OTHER, second.ip)):
+            server = program(name, UDP, ip)
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
-        client = program(NODE, ASK)
+        client = program(NODE, ASK, address)
 
         def answered() -> str:
             assert client.stdin is not None

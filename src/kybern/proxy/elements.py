@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from kybern.proxy.families import Family
 from kybern.proxy.model import Endpoint, ServicePort, preferred, usable
@@ -200,7 +200,7 @@ class _Port:
         allowed = networks(port.source_ranges, self.family)
         if not allowed or not port.balancer_ips:
             return
-        if self._is_allowed_here(allowed):
+        if self.settings.is_here_within(allowed):
             # Where the balancer's IP is an address of this node, what the node itself sends there comes from it.
             allowed = networks([*allowed, *port.balancer_ips], self.family)
         name = f"firewall-{base_name(port)}"
@@ -208,10 +208,6 @@ class _Port:
         for ip in port.balancer_ips:
             if (key := _key(ip, port.protocol, port.port)) not in taken:
                 self.found.elements["firewall-ips", key] = f' comment "{port.title}" : goto {name}'
-
-    def _is_allowed_here(self, allowed: Sequence[str]) -> bool:
-        nodes = [ip_address(ip) for ip in self.settings.node_addresses]
-        return any(node in ip_network(network) for network in allowed for node in nodes)
 
     def _hairpins(self) -> None:
         """Who calls a service and is given to itself must see another caller, or it would answer past the proxy."""

@@ -8,8 +8,9 @@ endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from out
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from itertools import islice
 
 from kybern.proxy.families import version_of
@@ -74,6 +75,11 @@ class Settings:
 
     def pod_network(self, version: int) -> str:
         return self.pod_cidr if version == 4 else self.pod_cidr6
+
+    def is_here_within(self, networks: Iterable[str]) -> bool:
+        """Whether an address of this node is in one of the networks."""
+        nodes = [ip_address(ip) for ip in self.node_addresses]
+        return any(node in ip_network(network, strict=False) for network in networks for node in nodes)
 
     def node_port_places(self, version: int) -> tuple[str, ...] | None:
         """Networks of a version of IP in which node ports answer; None where all of the node's addresses do."""
@@ -250,7 +256,11 @@ class _Port:
         if chain in self.tables.nat:
             return
         comment, target = self._comment("loadbalancer IP"), chain_of("EXT", port)
-        self.tables.nat[chain] = [f"{comment} -s {cidr} -j {target}" for cidr in port.source_ranges]
+        sources = [*port.source_ranges]
+        if self.settings.is_here_within(sources):
+            # Where the balancer's IP is an address of this node, what the node itself sends there comes from it.
+            sources += port.balancer_ips
+        self.tables.nat[chain] = [f"{comment} -s {source} -j {target}" for source in sources]
         dropped = self._comment("traffic not accepted by " + chain)
         self.tables.filter["KUBE-PROXY-FIREWALL"] += [
             f"{dropped} {self._match(ip, port.port)} -j DROP" for ip in port.balancer_ips

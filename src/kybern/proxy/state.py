@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
@@ -107,7 +108,10 @@ class State:
         """The node's addresses, those within the cluster first (GetNodeHostIPs of upstream's k8s.io/component-helpers)."""
         told = node.status.addresses
         found = tuple(
-            one.address for kind in ("InternalIP", "ExternalIP") for one in told if one.type == kind
+            one.address
+            for kind in ("InternalIP", "ExternalIP")
+            for one in told
+            if one.type == kind and _is_address(one.address)
         )
         if found != self.addresses:
             self.addresses = found
@@ -121,6 +125,14 @@ def owner(part: EndpointSlice) -> Key:
 
 def _key(one: Service) -> Key:
     return one.metadata.namespace, one.metadata.name
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _triggered(part: EndpointSlice) -> list[float]:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kybern.client.rest import Client
@@ -62,8 +63,12 @@ class Syncer:
     async def run(self) -> None:
         """For ever: wait for a change (or the period), then apply; never more often than ``min_period``."""
         loop = asyncio.get_running_loop()
+        looked = loop.time()
         while True:
             began = loop.time()
+            if began - looked >= self.period:
+                await self._check()
+                looked = began
             retry = not await self._apply()
             rest = self.min_period - (loop.time() - began)
             if rest > 0:
@@ -71,11 +76,9 @@ class Syncer:
             await self._wait(RETRY if retry else self.period)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.state.changed.wait()
-        except TimeoutError:
-            await self._check()
 
     async def _check(self) -> None:
         """Others may have flushed our chains: look, and write all again if so."""

@@ -89,7 +89,15 @@ def addressed(*addresses: tuple[str, str]) -> Node:
 
 
 def test_the_node_s_inner_addresses_come_first(state: State) -> None:
-    state.put(addressed(("Hostname", "n1"), ("ExternalIP", "203.0.113.1"), ("InternalIP", "192.0.2.1")), None)
+    state.put(
+        addressed(
+            ("Hostname", "n1"),
+            ("ExternalIP", "203.0.113.1"),
+            ("InternalIP", "192.0.2.1"),
+            ("InternalIP", "n1"),
+        ),
+        None,
+    )
 
     assert state.addresses == ("192.0.2.1", "203.0.113.1")
     assert state.changed.is_set()

@@ -1,16 +1,20 @@
 """The loop between what the watches saw and a backend."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.cli.proxy import backends
 from kybern.proxy import metrics
+from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
@@ -76,13 +80,17 @@ class Running:
 
     kernel: Kernel = field(default_factory=Kernel)
     other: Kernel = field(default_factory=Kernel)
+    period: float = 30.0
     state: State = field(default_factory=lambda: State(Place("n1")))
 
     def __post_init__(self) -> None:
         self.state.sync(type(WEB), [WEB])
         self.state.sync(EndpointSlice, [SLICE])
+        self.syncer = self.sync()
+
+    def sync(self) -> Syncer:
         asked = HealthPorts("n1", lambda *_: None, lambda: True)
-        self.syncer = Syncer(self.state, self.kernel, self.other, Flows(), asked, 30, 0, lambda: None)
+        return Syncer(self.state, self.kernel, self.other, Flows(), asked, self.period, 0, lambda: None)
 
     async def settled(self) -> None:
         task = asyncio.create_task(self.syncer.run())
@@ -92,6 +100,14 @@ class Running:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+FAILURES = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total"
+PROGRAMMED = "kubeproxy_network_programming_duration_seconds_count"
+
+
+def counted(name: str) -> float:
+    return REGISTRY.get_sample_value(name, {"ip_family": "IPv4"}) or 0.0
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -150,17 +166,40 @@ def test_another_address_of_the_node_puts_every_service_again() -> None:
 
 
 def test_what_is_refused_is_counted() -> None:
-    def count() -> float:
-        return sum(
-            sample.value
-            for found in metrics.NFTABLES_FAILURES.collect()
-            for sample in found.samples
-            if sample.labels == {"ip_family": "IPv4"}
-        )
-
-    before, one = count(), Running(kernel=Kernel(problems=[CannotApply("no")]))
+    before, one = counted(FAILURES), Running(kernel=Kernel(problems=[CannotApply("no")]))
     one.state.sync(Node, [])
 
     run(one.settled())
 
-    assert count() == before + 1
+    assert counted(FAILURES) == before + 1
+
+
+def test_rules_that_somebody_took_are_written_again_also_where_changes_never_end() -> None:
+    one = Running(kernel=Kernel(intact=False), period=0.0)
+    one.state.sync(Node, [])
+
+    for _ in range(3):
+        one.state.changed.set()
+        run(one.settled())
+
+    assert set(one.kernel.done) == {"all"}
+
+
+def test_how_long_a_change_took_is_told_of_those_that_this_proxy_saw_happen() -> None:
+    before, one = counted(PROGRAMMED), Running()
+    one.state.sync(Node, [])
+    one.state.triggered = [one.syncer.since - 60, time.time()]
+
+    run(one.settled())
+
+    assert counted(PROGRAMMED) == before + 1
+    assert one.state.triggered == []
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_the_backend_is_the_mode_s_and_the_other_one_is_cleared(mode: str) -> None:
+    kernel, other = backends(Config("k", "n1", "10.244.0.0/16,fd00::/64", mode=mode))
+
+    assert [type(kernel).__name__.lower(), type(other).__name__.lower()] == sorted(
+        ["iptables", "nftables"], key=mode.__ne__
+    )
