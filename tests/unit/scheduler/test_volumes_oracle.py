@@ -38,11 +38,15 @@ PLUGINS = [
 ]
 WHERE = st.sampled_from(["w0", "w1", "w2", "w3"])
 CLAIMS = st.sampled_from(["a", "b", "c"])
-CLASSES = st.sampled_from(["", "hand", "made", "now", "gone"])
+CLASSES = st.sampled_from(["hand"] * 6 + ["made", "made", "now"])
 SIZES = st.sampled_from(["1Gi", "2Gi", "3Gi"])
-MODES = st.sampled_from([("ReadWriteOnce",), ("ReadWriteOnce", "ReadWriteMany"), ("ReadWriteOncePod",)])
+MODES = st.sampled_from(
+    [("ReadWriteOnce",), ("ReadWriteOnce",), ("ReadWriteOnce", "ReadWriteMany"), ("ReadWriteOncePod",)]
+)
 ZONE, OLD_ZONE = "topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"
-ZONES = st.dictionaries(st.sampled_from([ZONE, OLD_ZONE, "zone"]), st.sampled_from(["a", "b", "a__b", "a__"]))
+ZONES = st.dictionaries(
+    st.sampled_from([ZONE, OLD_ZONE, "zone"]), st.sampled_from(["a", "b", "a__b", "a__"]), max_size=2
+)
 
 READS = st.sampled_from([None, True])
 DISKS = st.one_of(
@@ -83,7 +87,7 @@ def pod_of(number: int, names: list[str], disks: list[Volume], namespace: str) -
 PODS = st.builds(
     pod_of,
     st.integers(0, 9),
-    st.lists(st.sampled_from(["a", "b", "c", "~d"]), max_size=3, unique=True),
+    st.lists(st.sampled_from(["a", "a", "b", "b", "c", "~d"]), min_size=1, max_size=3, unique=True),
     st.lists(DISKS, max_size=1),
     st.sampled_from(["default", "default", "other"]),
 )
@@ -91,26 +95,26 @@ VOLUMES = st.builds(
     lambda name, nodes, of, by, uid, **more: volume(
         name, *nodes, of=of, by=by, uid=f"uid-{by}" if uid else uid, **more
     ),
-    st.sampled_from(["v", "w", "x", "y"]),
+    st.sampled_from(["v", "w", "x", "y", "z"]),
     st.lists(WHERE, max_size=2),
     CLASSES,
-    st.sampled_from([None, None, None, "a", "b"]),
+    st.sampled_from([None, None, None, None, None, "a", "b"]),
     st.sampled_from(["", "yes"]),
     size=SIZES,
     modes=MODES,
-    driver=st.sampled_from(["", "d1", "d2"]),
+    driver=st.sampled_from(["", "d1", "d1", "d2"]),
     labels=ZONES,
 )
 OBJECTS: st.SearchStrategy[list[Object]] = st.builds(
     lambda *lists: [item for listed in lists for item in listed],
-    st.lists(
+    st.tuples(*(
         st.builds(
-            claim, CLAIMS, st.sampled_from(["", "", "v", "w"]), CLASSES, size=SIZES, modes=MODES,
-            at=st.sampled_from(["", "", "", "w1", "w2"]), done=st.sampled_from([True, True, False]),
-        ),
-        min_size=2, max_size=4,
-    ),
-    st.lists(VOLUMES, max_size=5),
+            claim, st.just(name), st.sampled_from(["", "", "", "", "v", "w"]), CLASSES, size=SIZES, modes=MODES,
+            at=st.sampled_from([""] * 8 + ["w1", "w2"]), done=st.sampled_from([True, True, True, False]),
+        )
+        for name in ("a", "b", "c")
+    )),
+    st.lists(VOLUMES, min_size=2, max_size=6),
     st.lists(
         st.builds(
             storage_class, st.sampled_from(["made", "hand"]), st.sampled_from(["kubernetes.io/no-provisioner", "d1", "d2"]),
@@ -155,7 +159,7 @@ CLUSTERS = st.builds(
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(CLUSTERS, PODS)
 def test_a_filter_refuses_what_its_plain_form_refuses(plugin: Plugin, there: Made, one: Pod) -> None:
     assert plugin.filter is not None
@@ -168,7 +172,7 @@ def test_a_filter_refuses_what_its_plain_form_refuses(plugin: Plugin, there: Mad
         assert vector == sorted(plugin.refuse(one, info, there.cluster))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(CLUSTERS, PODS)
 def test_every_claim_gets_one_volume_and_no_volume_two_claims(there: Made, one: Pod) -> None:
     found = wanted(one, there.table.objects)
