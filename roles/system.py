@@ -23,7 +23,16 @@ from roles.operations import accounts, bundle, packages, units
 from roles.templates import render
 from roles.tree import Directory, File, Service
 
-MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_tables", "iptable_nat", "iptable_filter", "vxlan")
+MODULES = (
+    "overlay",
+    "br_netfilter",
+    "nf_conntrack",
+    "ip_tables",
+    "iptable_nat",
+    "iptable_filter",
+    "nf_tables",
+    "vxlan",
+)
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {
     "net.ipv4.ip_forward": "1",
@@ -72,6 +81,7 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
             "runc",
             "containernetworking-plugins",
             "conntrack",
+            "nftables",  # for kube-proxy, in either mode: it takes away what it left in the other one
             "socat",
             "ethtool",
             "python3",

@@ -13,6 +13,7 @@ from cryptography import x509
 from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
+from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cluster, Machine
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
@@ -202,6 +203,7 @@ CHANGES = [
     ("kubelet", {"cluster_domain": "example.local"}),
     ("cluster dns", {"cluster_domain": "example.local"}),
     ("kube-proxy", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
+    ("kube-proxy", {"proxy_mode": "nftables"}),
     ("runtime", {"driver": "qemu"}),
 ]
 
@@ -262,6 +264,13 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
 def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
+
+
+@pytest.mark.parametrize("mode", PROXIES)
+def test_kube_proxy_runs_in_the_mode_of_the_topology(mode: str, cluster: Cluster, worker: Machine) -> None:
+    unit = unit_of("kube-proxy", replace(cluster, proxy_mode=mode), worker)
+
+    assert f"--proxy-mode={mode}\n" in unit
 
 
 def test_every_certificate_that_an_api_server_is_started_with_is_shipped(cluster: Cluster) -> None:

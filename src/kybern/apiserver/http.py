@@ -20,7 +20,7 @@ from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.negotiate import Form
-from kybern.apiserver.paths import Asked, Given, Paths
+from kybern.apiserver.paths import Asked, Paths
 from kybern.apiserver.received import Sent
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
@@ -94,7 +94,10 @@ class Server:
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
-        asked = asking.attributes(await self._user(request), request.method, path, query, target)
+        user = await self._user(request)
+        if user.warnings:
+            request["warnings"] = list(user.warnings)
+        asked = asking.attributes(user, request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
             self.authorization.check(asked)
@@ -127,13 +130,17 @@ class Server:
         )
         if found.code == 200 and request.method not in ("GET", "HEAD") and path != "/apis":
             raise problems.not_allowed()
-        return self._sent(request, found)
+        return self._response(
+            request, found.body, found.content_type, found.code, [*found.headers.items(), *_warned(request)]
+        )
 
     async def _resource(
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
     ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
+        if user.warnings:
+            call.warnings[:0] = user.warnings
         if request.method == "HEAD" and target.subresource != "proxy":
             raise problems.not_allowed()
         try:
@@ -178,13 +185,8 @@ class Server:
             renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
             body, content_type = renderer.body(answer)
         code = getattr(answer, "code", 200)
-        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
+        headers = _warned(request)
         return self._response(request, body, content_type, code, headers)
-
-    def _sent(self, request: web.BaseRequest, given: Given) -> Whole:
-        return self._response(
-            request, given.body, given.content_type, given.code, list(given.headers.items())
-        )
 
     def _response(
         self,
@@ -213,7 +215,7 @@ class Server:
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
         body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
-        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
+        headers = _warned(request)
         # Clients ask again by themselves when they are told this: a refused eviction must not tell it.
         if seconds := problem.details.retry_after_seconds if problem.details else 0:
             headers.append(("Retry-After", str(seconds)))
@@ -251,6 +253,10 @@ def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool =
     if call.kind.custom and call.subresource != "scale":
         return negotiate.for_custom(accept)
     return negotiate.negotiate(accept, streams=streams, shapes=shapes)
+
+
+def _warned(request: web.BaseRequest) -> list[tuple[str, str]]:
+    return [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
 
 
 def _escaped(text: str) -> str:

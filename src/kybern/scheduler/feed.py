@@ -10,16 +10,18 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from kybern.api.core_v1 import Node, Pod
-from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.machinery.struct import Object
+from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import Profiles, Queue
 from kybern.scheduler.table import Table
 
+REMOVED = "removed"  # why a pod that is deleted waits for no permit any more
 LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -27,17 +29,23 @@ class Feed:
     """``changed`` is set after everything that may give the scheduler something to do."""
 
     def __init__(
-        self, client: Verbs, table: Table, queue: Queue, profiles: Profiles, promises: Promises
+        self,
+        client: Verbs,
+        queue: Queue,
+        profiles: Profiles,
+        table: Table,
+        promises: Promises,
+        parked: Parked,
     ) -> None:
         self.client = client
         self.table = table
         self.queue = queue
         self.profiles = profiles
         self.promises = promises
+        self.parked = parked
         self.changed = asyncio.Event()
-        plugins = (plugin for one in profiles.values() for plugin in one)
-        asked: list[type[Object]] = [kind for plugin in plugins for kind in plugin.needs]
-        self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys([PodDisruptionBudget, *asked]))
+        asked: list[type[Object]] = [kind for profile in profiles.values() for kind in profile.needs]
+        self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys(asked))
         kinds: tuple[type[Object], ...] = (Node, Pod, *self._needs)
         self._lists = {kind.plural: asyncio.Event() for kind in kinds}
 
@@ -121,6 +129,7 @@ class Feed:
         elif pod.metadata.deletion_timestamp or pod.spec.scheduler_name not in self.profiles:
             self.queue.remove(uid)
             self.promises.end(uid)
+            self.parked.reject(uid, "", REMOVED)
         elif not self.table.placed_on(uid):
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
@@ -132,6 +141,7 @@ class Feed:
         uid = pod.metadata.uid
         self.queue.remove(uid)
         self.promises.gone(uid)
+        self.parked.reject(uid, "", REMOVED)
         if self.table.placed_on(uid):
             self.table.unplace(uid)
             self._tell(Happening(Pod, Action.GONE, old=pod))
@@ -164,6 +174,6 @@ def _differ(pod: Pod, old: Pod) -> bool:
 
     def parts(one: Pod) -> tuple[object, ...]:
         meta = one.metadata
-        return one.spec, meta.labels, meta.deletion_timestamp is None, one.status.resize
+        return one.spec, meta.labels, meta.deletion_timestamp is None, requests.reported(one)
 
     return parts(pod) != parts(old)
