@@ -27,9 +27,16 @@ class Feed:
     """``changed`` is set after everything that may give the scheduler something to do."""
 
     def __init__(
-        self, client: Verbs, table: Table, queue: Queue, profiles: Profiles, promises: Promises
+        self,
+        client: Verbs,
+        table: Table,
+        queue: Queue,
+        profiles: Profiles,
+        promises: Promises,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
+        self.clock = clock
         self.table = table
         self.queue = queue
         self.profiles = profiles
@@ -125,7 +132,7 @@ class Feed:
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
                 self.promises.make(pod.status.nominated_node_name, facts)
-            self.queue.set(facts, time.monotonic())
+            self.queue.set(facts, self.clock())
 
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
@@ -147,7 +154,7 @@ class Feed:
             self._tell(Happening(Pod, Action.ADDED, pod))
 
     def _tell(self, what: Happening) -> None:
-        self.queue.changed(what, time.monotonic())
+        self.queue.changed(what, self.clock())
 
 
 def _matters(node: Node, old: Node) -> bool:

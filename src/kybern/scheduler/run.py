@@ -9,6 +9,7 @@ meanwhile. The decision takes no I/O, so no lock is needed: between two awaits t
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
@@ -36,7 +37,7 @@ PENDING = Gauge("scheduler_pending_pods", "Pods that want a node", ["queue"])
 class Scheduler:
     """One scheduler. ``profiles`` are plugins by scheduler name; pods of other schedulers only count on their nodes.
 
-    The same ``seed`` gives the same choices among equal nodes.
+    The same ``seed`` gives the same choices among equal nodes. ``clock`` gives seconds that only grow.
     """
 
     def __init__(
@@ -46,14 +47,16 @@ class Scheduler:
         profiles: Profiles,
         delays: Delays = DELAYS,
         seed: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
         self.binder = binder
         self.profiles = profiles
         self.table = Table()
         self.queue = Queue(profiles, delays)
         self.promises = Promises()
         self.room = Room(binder, self.table, self.promises)
-        self.feed = Feed(client, self.table, self.queue, profiles, self.promises)
+        self.feed = Feed(client, self.table, self.queue, profiles, self.promises, clock)
         self.random = np.random.default_rng(seed)
 
     def check(self) -> None:
@@ -69,10 +72,10 @@ class Scheduler:
             await self._decide(tasks)
 
     async def _decide(self, tasks: asyncio.TaskGroup) -> None:
-        flushed = time.monotonic()
+        flushed = self.clock()
         while True:
             self.feed.changed.clear()
-            now = time.monotonic()
+            now = self.clock()
             if now - flushed > FLUSH_EVERY:
                 flushed = now
                 self.queue.flush(now)
@@ -115,7 +118,7 @@ class Scheduler:
     async def _bind(self, waiting: Waiting, node: str) -> None:
         if await self.binder.bind(waiting.facts.pod, node):
             ATTEMPTS.labels("scheduled", waiting.profile).inc()
-            LATENCY.labels(str(waiting.attempts)).observe(time.monotonic() - waiting.since)
+            LATENCY.labels(str(waiting.attempts)).observe(self.clock() - waiting.since)
             return
         ATTEMPTS.labels("error", waiting.profile).inc()
         self.table.unplace(waiting.uid)
