@@ -53,6 +53,8 @@ class FakeApi(Verbs):
         self.refuse: Callable[[str, str], None] = lambda _method, _path: None
         self.clock = clock
         self.fights = Fights()
+        # Who has written anything so far.
+        self.writers: set[str] = set()
         self._news = asyncio.Condition()
 
     @staticmethod
@@ -165,6 +167,7 @@ class FakeApi(Verbs):
     def _write(self, kind: str, key: tuple[str, str, str], body: Raw) -> Raw:
         self.revision += 1
         body["metadata"]["resourceVersion"] = str(self.revision)
+        self.writers.add(WRITER.get())
         self.fights.saw(WRITER.get(), key, self.objects.get(key), None if kind == "DELETED" else body)
         if kind == "DELETED":
             self.objects.pop(key, None)

@@ -73,7 +73,7 @@ class Late(Mortal):
 
 
 @asynccontextmanager
-async def alive(client: FakeApi | Mortal, controllers: Sequence[Controller[Any]]) -> AsyncIterator[Loop]:
+async def alive(client: Verbs, controllers: Sequence[Controller[Any]]) -> AsyncIterator[Loop]:
     """A controller manager at work, with caches that know nothing yet."""
     loop = Loop(client, controllers, lambda name: Named(client, name))
     task = asyncio.create_task(loop.run())
@@ -82,5 +82,6 @@ async def alive(client: FakeApi | Mortal, controllers: Sequence[Controller[Any]]
     finally:
         task.cancel()
         await asyncio.wait([task])
-    api = client if isinstance(client, FakeApi) else client.api
+    api = getattr(client, "api", client)
+    assert isinstance(api, FakeApi)
     assert api.fights.found == [], api.fights.found[0]

@@ -33,7 +33,7 @@ class Troubled(Verbs):
     """A client in bad weather. A write that is lost was done or was not; who asked cannot tell."""
 
     def __init__(self, client: Verbs, weather: Weather) -> None:
-        self._client = client
+        self.api = client
         self._weather = weather
 
     @override
@@ -52,9 +52,7 @@ class Troubled(Verbs):
             raise Conflict("a conflict by the seed")
         if method != "GET" and weather.brings("lost write", weather.lost / 2):
             raise ServiceUnavailable("a write that never came, by the seed")
-        answer = await self._client.request(
-            method, path, body, timeout, content_type=content_type, accept=accept
-        )
+        answer = await self.api.request(method, path, body, timeout, content_type=content_type, accept=accept)
         if method != "GET" and weather.brings("lost answer", weather.lost / 2):
             raise ServiceUnavailable("an answer that never came, by the seed")
         return answer
@@ -64,7 +62,7 @@ class Troubled(Verbs):
     async def stream(
         self, path: str, *, accept: str = JSON, silence: float = 90.0
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with self._client.stream(path, accept=accept, silence=silence) as news:
+        async with self.api.stream(path, accept=accept, silence=silence) as news:
             yield self._cut(news)
 
     async def _cut(self, news: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

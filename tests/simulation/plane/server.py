@@ -53,6 +53,7 @@ class Store(MemoryStore):
         self.counting = 0
         self.lately: deque[str] = deque(maxlen=20)
         self.writes = 0
+        self.writers: set[str] = set()
 
     @override
     async def put(self, key: str, value: bytes, expected: int, ttl: int = 0) -> Stored:
@@ -70,6 +71,7 @@ class Store(MemoryStore):
 
     def _saw(self, key: str, old: Stored | None, new: bytes | None) -> None:
         self.writes += 1
+        self.writers.add(WRITER.get())
         if key.startswith(_CHATTER):
             return
         self.counting += 1

@@ -35,6 +35,7 @@ class Told:
     writes: int
     seconds: float
     troubles: dict[str, int]
+    writers: set[str]
 
 
 async def told(nodes: int, pods: int, seed: int) -> Told:
@@ -55,6 +56,7 @@ async def told(nodes: int, pods: int, seed: int) -> Told:
             plane.server.store.writes,
             asyncio.get_running_loop().time(),
             {**plane.weather.seen, "kill": plane.kills},
+            plane.server.store.writers,
         )
 
 
