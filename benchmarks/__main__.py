@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, cel, dns, proxy, scheduler, schema
+from benchmarks import apiserver, cel, dns, memory, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *apiserver.BENCHMARKS,
+    *memory.BENCHMARKS,
     *scheduler.BENCHMARKS,
     *proxy.BENCHMARKS,
     *dns.BENCHMARKS,

@@ -1,12 +1,26 @@
-"""What kube-proxy spends on 10,000 services of five endpoints each, in this process: model, rules, difference."""
+"""What kube-proxy spends on services of five endpoints each: in this process, and with the programs that write the rules.
 
-from collections.abc import Iterable
+The kernel's rules are those of a network namespace that is made for it, in a process of its own, so that its memory can
+be told. iptables gets a tenth of the services: with all of them it does not finish its first write within minutes.
+"""
 
-from benchmarks.measure import Benchmark, Row, timed
+import asyncio
+import multiprocessing
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+from benchmarks.measure import Benchmark, Row, resident_mebibytes, timed
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.proxy.backend import Backend
+from kybern.proxy.iptables import Iptables
 from kybern.proxy.model import SERVICE_NAME
+from kybern.proxy.nftables import Nftables
 from kybern.proxy.restore import touched
 from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Ruleset
@@ -15,6 +29,10 @@ from kybern.proxy.topology import Place
 
 SERVICES, ROUNDS = 10_000, 50
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
+MODES: dict[str, tuple[Callable[[Settings], Backend], str, int]] = {
+    "nftables": (Nftables, "nft", SERVICES),
+    "iptables": (Iptables, "iptables-restore", SERVICES // 10),
+}
 
 
 def service(number: int) -> Service:
@@ -36,7 +54,14 @@ def endpoints(number: int, last: int = 1) -> EndpointSlice:
     )
 
 
-def rows() -> Iterable[Row]:
+def filled(count: int) -> State:
+    state = State(Place("n"))
+    state.sync(Service, [service(number) for number in range(count)])
+    state.sync(EndpointSlice, [endpoints(number) for number in range(count)])
+    return state
+
+
+def pure() -> Iterable[Row]:
     state, rules = State(Place("n")), Ruleset(SETTINGS)
 
     def render() -> str:
@@ -46,12 +71,10 @@ def rows() -> Iterable[Row]:
 
     def fill(_number: int) -> None:
         nonlocal state, rules
-        state, rules = State(Place("n")), Ruleset(SETTINGS)
-        state.sync(Service, [service(number) for number in range(SERVICES)])
-        state.sync(EndpointSlice, [endpoints(number) for number in range(SERVICES)])
+        state, rules = filled(SERVICES), Ruleset(SETTINGS)
         render()
 
-    yield timed("rules of 10,000 services of 5 endpoints, all written", 2, fill)
+    yield timed("iptables' rules of 10,000 services, all written", 2, fill)
 
     def one_endpoint(number: int) -> None:
         state.put(endpoints(0, 2 + number), None)
@@ -66,6 +89,74 @@ def rows() -> Iterable[Row]:
 
     yield timed("the same, one endpoint changed", ROUNDS, one_endpoint)
     yield timed("the same, one service more", ROUNDS, one_service)
+
+
+class Measured:
+    """A backend over a kernel of its own. ``rows`` are what was found."""
+
+    def __init__(self, mode: str) -> None:
+        made, self.program, self.count = MODES[mode]
+        self.name = f"{mode}, {self.count:,} services"
+        self.kernel, self.state, self.rows = made(SETTINGS), filled(self.count), list[Row]()
+
+    async def write(self) -> None:
+        for key in self.state.take():
+            self.kernel.put(key, self.state.ports(key))
+        if not await self.kernel.apply():
+            raise ValueError("a change has to change the rules")
+
+    async def spent(self, operation: str, count: int, change: Callable[[int], None]) -> None:
+        """Processor time of a change and of writing it, here and in the program."""
+        warm = count // 10
+        for number in range(warm):
+            change(number)
+            await self.write()
+        ours, theirs = time.process_time(), children()
+        for number in range(warm, warm + count):
+            change(number)
+            await self.write()
+        spent = time.process_time() - ours, children() - theirs
+        for who, seconds in zip(("", f", {self.program}"), spent, strict=True):
+            self.rows.append(Row(f"{self.name}: {operation}{who}", seconds * 1000 / count, count=count))
+
+    def one_endpoint(self, number: int) -> None:
+        self.state.put(endpoints(0, 2 + number), None)
+
+    def one_service(self, number: int) -> None:
+        self.state.put(service(self.count + number), None)
+        self.state.put(endpoints(self.count + number), None)
+
+    async def all(self) -> None:
+        await self.spent("all written", 1, lambda _number: None)
+        await self.spent("one endpoint changed", ROUNDS, self.one_endpoint)
+        await self.spent("one service more", ROUNDS, self.one_service)
+        self.rows.append(
+            Row(f"{self.name}: memory, with what the watches saw", resident_mebibytes(os.getpid()), "MiB")
+        )
+
+
+def children() -> float:
+    """Processor time of the programs that ended so far, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measured(mode: str) -> list[Row]:
+    """In a process of its own: what a mode takes in a network namespace without any rule."""
+    os.unshare(os.CLONE_NEWNET)
+    found = Measured(mode)
+    asyncio.run(found.all())
+    return found.rows
+
+
+def rows() -> Iterable[Row]:
+    yield from pure()
+    if os.geteuid() != 0:
+        return  # making a namespace takes root
+    for mode, (_, program, _) in MODES.items():
+        if shutil.which(program):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                yield from process.submit(measured, mode).result()
 
 
 BENCHMARKS = (Benchmark("proxy", rows),)

@@ -19,9 +19,12 @@ from kybern.api.core_v1 import (
     ResourceRequirements,
 )
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.scheduler.cycle import Placed, schedule
+from kybern.scheduler.cycle import schedule
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Attempt
+from kybern.scheduler.outcomes import Placed
 from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.profile import Profile
 from kybern.scheduler.table import Table
 
 NODES, PODS = 1000, 2000
@@ -56,7 +59,7 @@ def in_zone(zone: str) -> Affinity:
 
 
 def rows() -> Iterable[Row]:
-    random = np.random.default_rng(1)
+    random, profile = np.random.default_rng(1), Profile.of(PLUGINS)
     for operation, affinity in (
         ("decide on a pod, 1,000 nodes", None),
         ("the same with node affinity", in_zone("z1")),
@@ -68,7 +71,7 @@ def rows() -> Iterable[Row]:
 
         def decide(number: int, table: Table = table, pods: list[Pod] = pods) -> None:
             facts = PodFacts.of(pods[number])
-            found = schedule(facts, table, PLUGINS, random)
+            found = schedule(Attempt(facts, table, profile), random)
             if not isinstance(found, Placed):
                 raise TypeError(found.message)
             table.place(facts.pod.metadata.uid, found.node, facts)

@@ -102,11 +102,11 @@ def server() -> Iterator[Server]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kybern-benchmark-")))
         _certificates(directory)
-        etcd, port = _free_port(), _free_port()
-        stack.enter_context(_process(_etcd(directory, etcd), directory / "etcd.log"))
+        etcd, port = free_port(), free_port()
+        stack.enter_context(process(_etcd(directory, etcd), directory / "etcd.log"))
         _wait(etcd, directory / "etcd.log")
-        process = stack.enter_context(_process(_apiserver(directory, etcd, port), directory / "server.log"))
-        found = Server(f"https://127.0.0.1:{port}", process.pid, directory)
+        started = stack.enter_context(process(_apiserver(directory, etcd, port), directory / "server.log"))
+        found = Server(f"https://127.0.0.1:{port}", started.pid, directory)
         _wait(port, directory / "server.log")
         yield found
 
@@ -114,6 +114,7 @@ def server() -> Iterator[Server]:
 def _certificates(directory: Path) -> None:
     authority = Authority.create("benchmark", datetime.now(UTC))
     (directory / "ca.crt").write_bytes(authority.cert_pem)
+    (directory / "ca.key").write_bytes(authority.key_pem)
     pairs = {
         "server": authority.issue("kube-apiserver", ips=("127.0.0.1",), server=True, client=False),
         "admin": authority.issue("admin", ("system:masters",)),
@@ -128,7 +129,7 @@ def _etcd(directory: Path, port: int) -> list[str]:
     program = next((place for place in ETCD_PLACES if place and Path(place).exists()), shutil.which("etcd"))
     if not program:
         raise CannotMeasure("etcd is missing: run scripts/fetch-etcd, or set KYBERN_ETCD")
-    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{_free_port()}"
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
     return [
         program, "--name=one", f"--data-dir={directory}/etcd", "--log-level=error",
         f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
@@ -149,21 +150,21 @@ def _apiserver(directory: Path, etcd: int, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def process(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        started = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         try:
-            process.wait(10)
+            started.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+            started.kill()
+            started.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -9,6 +9,7 @@ waits for all machines, so what stands above is done everywhere before what stan
 from roles.apiserver import apiserver
 from roles.cluster import here
 from roles.cluster_dns import cluster_dns, dns_service
+from roles.cluster_metrics import cluster_metrics, metrics_service
 from roles.controller_manager import controller_manager
 from roles.etcd import etcd
 from roles.firewall import firewall
@@ -44,6 +45,10 @@ if machine.is_master:
     dns_service(cluster)
 if machine.is_master:
     cluster_dns(cluster, machine)
+if machine.is_master:
+    metrics_service(cluster, machine)
+if machine.is_master:
+    cluster_metrics(cluster, machine)
 if machine.is_node:
     runtime(cluster)
 if machine.is_node:

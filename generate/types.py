@@ -35,6 +35,8 @@ TOLD = {
     ("PersistentVolumeClaimSpec", "storageClassName"),
     ("PersistentVolumeClaimSpec", "volumeAttributesClassName"),
 }
+# Who wrote what concerns the server alone. It is a third of an object, and caches hold very many of them.
+UNREAD = {("ObjectMeta", "managedFields")}
 
 
 def snake(name: str) -> str:
@@ -124,7 +126,7 @@ class Module:
                       f'    plural: ClassVar[str] = "{resource["name"]}"',
                       f"    namespaced: ClassVar[bool] = {resource['namespaced']}"]  # fmt: skip
         for field, value in schema["properties"].items():
-            if field in ("apiVersion", "kind") and gvks:
+            if (field in ("apiVersion", "kind") and gvks) or (kind, field) in UNREAD:
                 continue
             lines.append(self.field(field, value, field in schema.get("required", []), (kind, field) in TOLD))
         return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"

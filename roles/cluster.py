@@ -20,6 +20,7 @@ APISERVER_USER = "kube-apiserver"
 CONTROLLER_MANAGER_USER = "kube-controller-manager"
 SCHEDULER_USER = "kube-scheduler"
 DNS_USER = "kybern-dns"
+METRICS_USER = "kybern-metrics"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -29,6 +30,7 @@ KUBELET_PORT = 10250
 BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
 BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
+METRICS_PORT = 10251
 NODE_PORTS = (30000, 32767)
 
 

@@ -3,19 +3,13 @@
 Needs apiserver, kubeconfig. Leaves the daemon answering on every master, restarted one master at a time, and in the API
 the Service at the cluster's DNS address with the rights of the daemon's user. The Service's EndpointSlice is the daemons'
 own business (docs/adr/0016).
-
-What is in the API is written by one master when it is not there, or was written from other files: each object bears the
-digest of its own file.
 """
-
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
 
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
-from roles.apiserver import ask
+from roles import api_objects
+from roles.api_objects import Object, applied, apply
 from roles.cluster import DNS_HEALTH_PORT, DNS_USER, dns_address
 from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
@@ -25,7 +19,6 @@ from roles.tree import File, Service
 
 UNIT = "kybern-dns.service"
 CONFIG = "/etc/kybern/dns.yaml"
-OBJECTS = "/etc/kybern/cluster-dns"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 PLACES = {
     "clusterrole": f"{RBAC}/clusterroles/system:kybern-dns",
@@ -34,15 +27,6 @@ PLACES = {
     "rolebinding": f"{RBAC}/namespaces/kube-system/rolebindings/system:kybern-dns",
     "service": "/api/v1/namespaces/kube-system/services/kube-dns",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Object:
-    """A file on the machine, where the API has what it says, and the digest by which one knows that."""
-
-    file: File
-    place: str
-    digest: str
 
 
 @deploy("cluster dns")
@@ -92,27 +76,4 @@ def objects(cluster: Cluster) -> tuple[Object, ...]:
         "health_port": DNS_HEALTH_PORT,
         "leases": [f"kybern-dns-{master.name}" for master in cluster.masters],
     }
-    return tuple(_object(name, place, values) for name, place in PLACES.items())
-
-
-def _object(name: str, place: str, values: dict[str, Any]) -> Object:
-    digest = sha256(render(f"cluster_dns/{name}.yaml", digest="", **values)).hexdigest()[:16]
-    text = render(f"cluster_dns/{name}.yaml", digest=digest, **values)
-    return Object(File(f"{OBJECTS}/{name}.yaml", text), place, digest)
-
-
-def applied(cluster: Cluster, wanted: tuple[Object, ...]) -> str:
-    return " && ".join(f"{ask(cluster, one.place)} | grep -q {one.digest}" for one in wanted)
-
-
-def apply(cluster: Cluster, wanted: tuple[Object, ...]) -> str:
-    return " && ".join(
-        ask(cluster, f"{one.place}?fieldManager=kybern&force=true", _patch(one)) for one in wanted
-    )
-
-
-def _patch(one: Object) -> str:
-    retries = "--retry 20 --retry-delay 1 --retry-all-errors -o /dev/null"
-    return (
-        f"{retries} -X PATCH -H 'Content-Type: application/apply-patch+yaml' --data-binary @{one.file.path}"
-    )
+    return api_objects.objects("cluster_dns", PLACES, values)

@@ -12,13 +12,26 @@ from pyinfra.api import FunctionCommand, deploy, operation
 
 from kybern.machines.certificates import CLIENTS, CLUSTER_CA, Certificates, Keep, kubeconfig, write_secret
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import CONTROLLER_MANAGER_USER, DNS_USER, KUBERNETES, SCHEDULER_USER, api_endpoint, state
+from roles.cluster import (
+    CONTROLLER_MANAGER_USER,
+    DNS_USER,
+    KUBERNETES,
+    METRICS_USER,
+    SCHEDULER_USER,
+    api_endpoint,
+    state,
+)
 from roles.operations import bundle
 from roles.pki import certificates
 from roles.tree import File
 
-OWNERS = {"controller-manager": CONTROLLER_MANAGER_USER, "scheduler": SCHEDULER_USER, "dns": DNS_USER}
-NAMES = ("kubelet", "kube-proxy", "controller-manager", "scheduler", "dns")
+OWNERS = {
+    "controller-manager": CONTROLLER_MANAGER_USER,
+    "scheduler": SCHEDULER_USER,
+    "dns": DNS_USER,
+    "metrics": METRICS_USER,
+}
+NAMES = ("kubelet", "kube-proxy", *OWNERS)
 
 
 def path(name: str) -> str:

@@ -19,6 +19,7 @@ from roles.cluster import (
     ETCD_USER,
     KUBELET_PKI,
     KUBERNETES,
+    METRICS_USER,
     PKI,
     state,
 )
@@ -34,6 +35,7 @@ OWNERS = {
     "apiserver-kubelet-client": APISERVER_USER,
     "apiserver-etcd-client": APISERVER_USER,
     "front-proxy-client": APISERVER_USER,
+    "metrics-server": METRICS_USER,
 }
 
 

@@ -15,6 +15,7 @@ from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
+    METRICS_USER,
     SCHEDULER_USER,
     has_balancer,
 )
@@ -22,7 +23,16 @@ from roles.operations import accounts, bundle, packages, units
 from roles.templates import render
 from roles.tree import Directory, File, Service
 
-MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_tables", "iptable_nat", "iptable_filter", "vxlan")
+MODULES = (
+    "overlay",
+    "br_netfilter",
+    "nf_conntrack",
+    "ip_tables",
+    "iptable_nat",
+    "iptable_filter",
+    "nf_tables",
+    "vxlan",
+)
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {
     "net.ipv4.ip_forward": "1",
@@ -71,6 +81,7 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
             "runc",
             "containernetworking-plugins",
             "conntrack",
+            "nftables",  # for kube-proxy, in either mode: it takes away what it left in the other one
             "socat",
             "ethtool",
             "python3",
@@ -83,8 +94,9 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
 
 
 def wanted_users(machine: Machine) -> tuple[str, ...]:
-    users = [APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER] if machine.is_master else []
-    return (*users, ETCD_USER) if machine.is_etcd else tuple(users)
+    masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
+    users = masters if machine.is_master else ()
+    return (*users, ETCD_USER) if machine.is_etcd else users
 
 
 def kernel(machine: Machine) -> Service:

@@ -14,10 +14,11 @@ MASTERS = (
     "kube-controller-manager",
     "kube-scheduler",
     "kybern-dns",
+    "kybern-metrics",
     "haproxy",
     "keepalived",
 )
-PYTHON_USERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kybern-dns")
+PYTHON_USERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kybern-dns", "kybern-metrics")
 
 
 def units(host: Host) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import ssl
+import urllib.error
 import urllib.request
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -192,6 +193,55 @@ def test_a_signing_request_is_approved_and_answered_by_its_subresources(api: Api
     found["status"]["conditions"].append(condition("StatusUpdate"))
     updated = api.update(f"{one}/status", found)
     assert [each["type"] for each in updated["status"]["conditions"]] == ["Approved", "StatusUpdate"]
+
+
+def test_signing_requests_are_found_by_their_signer(api: Api) -> None:
+    spec = {"request": csr(), "signerName": "example.com/found", "usages": ["digital signature"]}
+    made = [api.create(SIGNING, {"metadata": {"generateName": "found-"}, "spec": spec}) for _ in range(3)]
+    one = f"{SIGNING}/{made[0]['metadata']['name']}"
+    selected = {"fieldSelector": "spec.signerName=example.com/found"}
+    assert len(api.get(SIGNING, **selected)["items"]) == 3
+    assert api.get(SIGNING, fieldSelector="spec.signerName=example.com/other")["items"] == []
+
+    # A condition that is neither approval nor denial, and says no more than its reason.
+    bare = {"type": "ApprovalPatch", "status": "True", "reason": "e2e"}
+    found = api.patch(f"{one}/approval", {"status": {"conditions": [bare]}})
+    found["status"]["conditions"].append(condition("Approved"))
+    found = api.update(f"{one}/approval", found)
+    assert [each["type"] for each in found["status"]["conditions"]] == ["ApprovalPatch", "Approved"]
+    api.delete(one)
+    assert len(api.get(SIGNING, **selected)["items"]) == 2
+    api.delete(SIGNING, **selected)
+    assert api.get(SIGNING, **selected)["items"] == []
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_what_a_review_says_of_an_account_is_what_it_may(api: Api, home: str, local: bool) -> None:
+    name = f"reviewed-{local}".lower()
+    made = api.create(f"{home}/serviceaccounts", {"metadata": {"name": name}})
+    attributes = {"verb": "list", "resource": "configmaps", "namespace": "accounts", "version": "v1"}
+    spec = {
+        "resourceAttributes": attributes,
+        "user": f"system:serviceaccount:accounts:{name}",
+        "groups": ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:accounts"],
+        "uid": made["metadata"]["uid"],
+    }
+    reviews = "/apis/authorization.k8s.io/v1"
+    path = (
+        f"{reviews}/namespaces/accounts/localsubjectaccessreviews"
+        if local
+        else f"{reviews}/subjectaccessreviews"
+    )
+    metadata = {"metadata": {"namespace": "accounts"}} if local else {}
+
+    assert api.create(path, {**metadata, "spec": spec})["status"]["allowed"] is False
+    request = urllib.request.Request(
+        f"{api.server.url}{home}/configmaps", headers={"Impersonate-User": spec["user"]}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10, context=api.server.context())
+    with refused.value:
+        assert refused.value.code == 403
 
 
 def certificate() -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.custom_bed import CRDS, Kind
-from tests.protocol.requests_bed import Api, Raw
+from tests.protocol.requests_bed import JSON_PATCH, Api, Raw
 from tests.protocol.webhook_place import until
 
 pytestmark = pytest.mark.etcd
@@ -47,6 +47,10 @@ def test_the_status_of_a_definition_is_read_patched_and_updated(api: Api) -> Non
     whole = [{**condition, "type": "StatusPatched"}]
     patched = api.patch(f"{kind.definition}/status", {"status": {"conditions": whole}})
     assert "StatusPatched" in [each["type"] for each in patched["status"]["conditions"]]
+    # Conditions that say next to nothing are taken as well.
+    bare = [{"op": "add", "path": "/status/conditions", "value": [{"message": "patched"}]}]
+    patched = api.patch(f"{kind.definition}/status", bare, JSON_PATCH)
+    assert "patched" in [each.get("message") for each in patched["status"]["conditions"]]
 
 
 def test_definitions_are_in_discovery_and_so_are_their_kinds(api: Api) -> None:
@@ -87,7 +91,7 @@ def test_defaults_are_given_to_requests_and_to_what_is_stored(api: Api) -> None:
     change = [
         {"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/b/default", "value": "B"}
     ]
-    api.patch(kind.definition, change, "application/json-patch+json")
+    api.patch(kind.definition, change, JSON_PATCH)
     until(lambda: "b" in api.get(f"{kind.path()}/one"))
     assert (api.get(f"{kind.path()}/one")["a"], api.get(f"{kind.path()}/one")["b"]) == ("A", "B")
     made = api.create(kind.path(), {**head, "metadata": {"name": "two"}, "a": "own"})
@@ -100,7 +104,7 @@ def test_defaults_are_given_to_requests_and_to_what_is_stored(api: Api) -> None:
             "value": "C",
         },
     ]
-    api.patch(kind.definition, gone, "application/json-patch+json")
+    api.patch(kind.definition, gone, JSON_PATCH)
     until(lambda: api.get(f"{kind.path()}/one")["b"] == "C")
     assert api.get(f"{kind.path()}/two")["b"] == "B"  # it was stored with it
     assert api.get(f"{kind.path()}/one")["a"] == "A"  # and so was this

@@ -6,6 +6,7 @@ import pytest
 
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.requests_bed import JSON_PATCH, STRATEGIC, Api, Raw, names
+from tests.protocol.webhook_place import until
 
 pytestmark = pytest.mark.etcd
 
@@ -128,6 +129,39 @@ def test_the_masters_service_is_secure(api: Api) -> None:
     ] == ["https"]
 
 
+def test_a_service_and_its_status_live_from_create_to_delete(api: Api, home: str) -> None:
+    one, label = f"{home}/services/status", "test-service-static=true"
+    spec = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "targetPort": 80}]}
+    with api.watch(f"{home}/services", labelSelector=label) as events:
+        metadata = {"name": "status", "labels": {"test-service-static": "true"}}
+        api.create(f"{home}/services", {"metadata": metadata, "spec": spec})
+        ingress = {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}
+        body = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": ingress}
+        patched = api.patch(f"{one}/status", body, STRATEGIC)
+        assert patched["metadata"]["annotations"] == {"patchedstatus": "true"}
+        assert patched["status"]["loadBalancer"]["ingress"] == [{"ip": "203.0.113.1", "ipMode": "VIP"}]
+        said = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set by a test"}
+        found = api.get(f"{one}/status")
+        found["status"]["conditions"] = [said]
+        # As Go says that no time is given.
+        assert api.update(f"{one}/status", found)["status"]["conditions"] == [
+            {**said, "lastTransitionTime": None}
+        ]
+        api.patch(one, {"metadata": {"labels": {"test-service": "patched"}}}, STRATEGIC)
+        api.delete(f"{home}/services", labelSelector=label)
+        assert [next(events)[0] for _ in range(5)] == ["ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "DELETED"]
+
+
+def test_services_are_deleted_as_a_collection(api: Api, home: str) -> None:
+    for number in range(3):
+        metadata = {"name": f"set-{number}", "labels": {"set": "services"}}
+        api.create(f"{home}/services", {"metadata": metadata, "spec": {"ports": [{"port": 80}]}})
+    assert len(api.get(f"{home}/services", labelSelector="set=services")["items"]) == 3
+
+    api.delete(f"{home}/services", labelSelector="set=services")
+    assert api.get(f"{home}/services", labelSelector="set=services")["items"] == []
+
+
 def endpoints(address: str, port: int) -> list[Raw]:
     return [{"addresses": [{"ip": address}], "ports": [{"name": "http", "port": port, "protocol": "TCP"}]}]
 
@@ -226,6 +260,25 @@ def test_an_event_of_the_new_group_is_the_same_in_both(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("group", "event"), [("/apis/events.k8s.io/v1", new_event), ("/api/v1", core_event)])
+def test_an_event_is_replaced_by_who_names_no_version(api: Api, group: str, event: Any) -> None:
+    home = api.namespace(f"replaced-{event.__name__.replace('_', '-')}")
+    path = home.replace("/api/v1", group) + "/events"
+    body = event("plain", home)
+    about = "regarding" if "regarding" in body else "involvedObject"
+    body[about] = {"namespace": home.rpartition("/")[2]}
+    found = api.create(path, body)
+    for key in ("resourceVersion", "managedFields"):
+        found["metadata"].pop(key)
+    found["series"] = {"count": 100, "lastObservedTime": "2017-09-19T13:49:16.000000Z"}
+
+    api.update(f"{path}/plain", found)
+    again = api.get(f"{path}/plain")
+    for key in ("resourceVersion", "managedFields"):
+        again["metadata"].pop(key)
+    assert again == found
+
+
+@pytest.mark.parametrize(("group", "event"), [("/apis/events.k8s.io/v1", new_event), ("/api/v1", core_event)])
 def test_events_are_deleted_as_a_collection(api: Api, group: str, event: Any) -> None:
     home = api.namespace(f"set-of-{event.__name__.replace('_', '-')}s")
     path = home.replace("/api/v1", group) + "/events"
@@ -284,3 +337,83 @@ def test_a_pod_may_bring_its_own_csi_volume(api: Api, home: str) -> None:
     assert names(api.get("/api/v1/pods", labelSelector="inline=csi,patched=true")) == ["inline"]
     api.delete(f"{home}/pods", labelSelector="inline=csi")
     assert names(api.get(f"{home}/pods", labelSelector="inline=csi")) == []
+
+
+def test_what_is_not_stored_has_no_table(api: Api) -> None:
+    spec = {"nonResourceAttributes": {"path": "/", "verb": "get"}}
+    refused = api.send(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {"spec": spec},
+        accept="application/json;as=Table;v=v1;g=meta.k8s.io",
+    )
+
+    assert (refused.code, refused.body["code"], refused.body["reason"]) == (406, 406, "NotAcceptable")
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "fe80::42:1dff:fe84:f9e2"])
+def test_an_address_lives_from_create_to_delete(api: Api, address: str) -> None:
+    path = "/apis/networking.k8s.io/v1/ipaddresses"
+    parent = {"group": "mygroup", "resource": "myresources", "namespace": "foo", "name": "bar"}
+    label = f"a{address.count(':')}"
+    api.create(
+        path, {"metadata": {"name": address, "labels": {"type": label}}, "spec": {"parentRef": parent}}
+    )
+    patched = api.patch(f"{path}/{address}", {"metadata": {"annotations": {"patched": "true"}}})
+    patched["metadata"]["annotations"]["updated"] = "true"
+    assert api.update(f"{path}/{address}", patched)["spec"] == {"parentRef": parent}
+    assert names(api.get(path, labelSelector=f"type={label}")) == [address]
+
+    api.delete(path, labelSelector=f"type={label}")
+    assert api.code(f"{path}/{address}") == 404
+
+
+def test_the_clusters_own_range_of_addresses_is_there(api: Api) -> None:
+    found = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status")
+
+    assert (found["kind"], found["spec"]["cidrs"]) == ("ServiceCIDR", ["10.96.0.0/16"])
+
+
+LIMIT = {
+    "type": "Container",
+    "min": {"cpu": "50m", "memory": "100Mi", "ephemeral-storage": "100Gi"},
+    "max": {"cpu": "500m", "memory": "500Mi", "ephemeral-storage": "500Gi"},
+    "default": {"cpu": "500m", "memory": "500Mi", "ephemeral-storage": "500Gi"},
+    "defaultRequest": {"cpu": "100m", "memory": "200Mi", "ephemeral-storage": "200Gi"},
+}
+
+
+def limited(name: str, requests: Raw | None = None, limits: Raw | None = None) -> Raw:
+    resources = {"requests": requests or {}, "limits": limits or {}}
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [{"name": "c", "image": IMAGE, "resources": resources}]},
+    }
+
+
+def test_pods_get_what_a_range_gives_and_no_more_nor_less_than_it_allows(api: Api) -> None:
+    home = api.namespace("limited")
+    path, pods = f"{home}/limitranges/limit-range", f"{home}/pods"
+    with api.watch(f"{home}/limitranges") as events:
+        made = api.create(
+            f"{home}/limitranges", {"metadata": {"name": "limit-range"}, "spec": {"limits": [LIMIT]}}
+        )
+        assert next(events) == ("ADDED", {**made, "kind": "LimitRange", "apiVersion": "v1"})
+    assert made["spec"]["limits"] == [LIMIT]
+
+    found = api.create(pods, limited("defaults"))["spec"]["containers"][0]["resources"]
+    assert found == {"requests": LIMIT["defaultRequest"], "limits": LIMIT["default"]}
+    found = api.create(pods, limited("partly", {"memory": "150Mi"}, {"cpu": "300m"}))
+    assert found["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": "300m", "memory": "150Mi", "ephemeral-storage": "200Gi"},
+        "limits": {"cpu": "300m", "memory": "500Mi", "ephemeral-storage": "500Gi"},
+    }
+    small = {"cpu": "10m", "memory": "50Mi", "ephemeral-storage": "50Gi"}
+    assert api.send("POST", pods, limited("small", small)).code == 403
+    assert api.send("POST", pods, limited("large", {}, {"cpu": "600m"})).code == 403
+
+    least = {"cpu": "9m", "memory": "49Mi", "ephemeral-storage": "49Gi"}
+    api.update(path, {**made, "spec": {"limits": [{**LIMIT, "min": least}]}})
+    until(lambda: api.send("POST", pods, limited("small", small)).code == 201)
+    api.delete(path)
+    until(lambda: api.send("POST", pods, limited("large", {}, {"cpu": "600m"})).code == 201)

@@ -1,5 +1,6 @@
 """What OpenAPI says of custom kinds, as upstream's conformance tests read it, and what kubectl makes of it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,25 @@ from tests.protocol.requests_bed import Api, Raw
 from tests.protocol.webhook_place import until
 
 pytestmark = pytest.mark.etcd
+
+GVK = "x-kubernetes-group-version-kind"
+BAR = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"description": "Name of Bar.", "type": "string"},
+        "feeling": {"description": "How Bar feels.", "type": "string", "enum": ["Great", "Down"]},
+        "bazs": {"description": "List of Bazs.", "type": "array", "items": {"type": "string"}},
+    },
+}
+BARS = {"description": "List of Bars.", "type": "array", "items": BAR}
+FOO: Raw = {
+    "description": "Foo for Testing",
+    "type": "object",
+    "properties": {
+        "spec": {"type": "object", "description": "Specification of Foo", "properties": {"bars": BARS}}
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +51,30 @@ def test_a_schema_is_published(api: Api) -> None:
     assert kind.named() in document["components"]["schemas"]
     api.delete(kind.definition)
     until(lambda: kind.published() is None)
+
+
+def bare(found: Raw) -> Raw:
+    """A definition without what the server adds to every one."""
+    properties = {
+        key: value
+        for key, value in found.get("properties", {}).items()
+        if key not in ("metadata", "apiVersion", "kind")
+    }
+    rest = {key: value for key, value in found.items() if key not in (GVK, "properties")}
+    return {**rest, **({"properties": properties} if properties else {})}
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        (FOO, FOO),
+        (ANY, {"type": "object"}),
+        ({**FOO, "x-kubernetes-preserve-unknown-fields": True}, {"type": "object"}),
+    ],
+    ids=["schema", "any", "any-beside-a-schema"],
+)
+def test_a_definition_is_what_was_given_and_no_more(api: Api, schema: Raw, shown: Raw) -> None:
+    assert bare(published(Kind(api, schema).define())) == shown
 
 
 @pytest.mark.parametrize("schema", [ANY, {**ANY, "properties": {"spec": ANY}}], ids=["root", "below"])
@@ -93,3 +137,28 @@ def test_kubectl_checks_and_explains_by_what_is_published(api: Api, lab: Lab, tm
     assert "Specification of Foo" in kubectl("explain", f"foos.{strict.group}")
     assert "FIELD: foo <string>" in kubectl("explain", f"foos.{strict.group}.spec.foo")
     assert "does not exist" in kubectl("explain", f"foos.{strict.group}.spec.nothing", code=1)
+
+
+@pytest.mark.kubectl
+def test_kubectl_explains_what_every_object_has_in_upstreams_words(api: Api, lab: Lab, tmp_path: Any) -> None:
+    kubectl = Program((client("kubectl-1.36"),), lab.kubeconfig(api.server), tmp_path)
+    foo, loose = Kind(api, FOO, kind="Foo").define(), Kind(api, ANY, kind="Loose").define()
+    for kind in (foo, loose):
+        published(kind)
+    says = {
+        "": r"(?s)DESCRIPTION:.*Foo for Testing.*FIELDS:.*apiVersion.*<string>.*APIVersion defines.*"
+        r"spec.*<Object>.*Specification of Foo",
+        ".metadata": r"(?s)DESCRIPTION:.*Standard object's metadata.*FIELDS:.*creationTimestamp.*<string>.*"
+        r"CreationTimestamp is a timestamp",
+        ".spec": r"(?s)DESCRIPTION:.*Specification of Foo.*FIELDS:.*bars.*<\[\]Object>.*List of Bars",
+        ".spec.bars": r"(?s)bars.*<\[\]Object>.*DESCRIPTION:.*List of Bars.*FIELDS:.*bazs.*<\[\]string>.*"
+        r"List of Bazs.*name.*<string>.*Name of Bar",
+    }
+
+    for below, expected in says.items():
+        assert re.search(expected, kubectl("explain", f"foos.{foo.group}{below}"))
+    assert 'field "bars2" does not exist' in kubectl("explain", f"foos.{foo.group}.spec.bars2", code=1)
+    assert re.search(r"(?s)DESCRIPTION:.*<empty>", kubectl("explain", f"looses.{loose.group}"))
+    body = "{{apiVersion: {0.group}/v1, kind: Foo, metadata: {{name: f}}, spec: {{bars: [{{name: a, feeling: {1}}}]}}}}"
+    wrong = kubectl("create", "-f", "-", stdin=body.format(foo, "Nothing"), code=1)
+    assert 'Unsupported value: "Nothing"' in wrong

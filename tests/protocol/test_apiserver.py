@@ -53,6 +53,33 @@ def test_an_object_lives_from_create_to_delete(server: Server) -> None:
     assert server.ask("GET", f"{CONFIG_MAPS}/life")[0] == 404
 
 
+def test_what_the_server_is_can_be_read_by_who_may(server: Server) -> None:
+    code, status = server.ask("GET", "/statusz")
+    flags = server.ask("GET", "/flagz")[1]
+    server.ask("GET", "/readyz")
+    slis = server.ask("GET", "/metrics/slis")[1]
+    paths = set(server.ask("GET", "/")[1]["paths"])
+
+    assert (code, status.splitlines()[1]) == (200, "kube-apiserver statusz")
+    assert "authorization-mode=[Node,RBAC]" in flags.splitlines()
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1.0' not in slis
+    assert 'kubernetes_healthcheck{name="informer-sync",type="readyz"} 1.0' in slis
+    assert paths >= {
+        "/apis/",
+        "/flagz",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/statusz",
+    }
+    served = {path: server.ask("GET", path)[0] for path in sorted(paths)}
+    assert {path for path, code in served.items() if code != 200} <= {"/openid/v1/jwks"}
+    for path in ("/statusz", "/flagz", "/metrics/slis", "/metrics"):
+        assert server.ask("GET", path, identity="nobody")[0] == 403
+    assert server.ask("POST", "/flagz", {})[0] == 405
+
+
 def test_who_has_no_right_is_told_so(server: Server) -> None:
     status, answer = server.ask("GET", CONFIG_MAPS, identity="nobody")
 

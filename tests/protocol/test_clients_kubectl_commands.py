@@ -84,6 +84,44 @@ def test_a_dry_run_on_the_server_changes_nothing(kubectl: Program, pod: str) -> 
     )
 
 
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: httpd, labels: {app: httpd}}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: httpd}}
+  template:
+    metadata: {labels: {app: httpd}}
+    spec: {containers: [{name: httpd, image: "registry.example.com/httpd:1", ports: [{containerPort: 80}]}]}
+"""
+
+
+def test_a_difference_is_shown_and_changes_nothing(kubectl: Program) -> None:
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+    other = DEPLOYMENT.replace("httpd:1", "other:1")
+
+    shown = kubectl("diff", "-f", "-", stdin=other, code=1)
+    assert re.search(
+        r"-\s+- image: registry.example.com/httpd:1\n\+\s+- image: registry.example.com/other:1", shown
+    )
+    assert kubectl("diff", "-f", "-", stdin=DEPLOYMENT) == ""
+    kubectl("delete", "-f", "-", stdin=DEPLOYMENT)
+
+
+def test_a_pod_is_run_once_from_an_image(kubectl: Program) -> None:
+    kubectl("run", "once", "--restart=Never", "--image=registry.example.com/httpd:1")
+    found = json.loads(kubectl("get", "pod", "once", "-o", "json"))
+
+    assert found["spec"]["restartPolicy"] == "Never"
+    assert [one["image"] for one in found["spec"]["containers"]] == ["registry.example.com/httpd:1"]
+    kubectl("delete", "pods", "once", "--grace-period=0", "--force")
+
+
+def test_the_first_version_is_among_the_versions(kubectl: Program) -> None:
+    assert "v1" in kubectl("api-versions").split()
+
+
 def test_the_image_of_a_pod_is_replaced(kubectl: Program, pod: str) -> None:
     found = kubectl("get", "pod", pod, "-o", "json").replace("httpd:1", "busybox:1")
 

@@ -1,8 +1,12 @@
 """More control loops against a real API server, each with its own account's rights only."""
 
 import base64
+import ssl
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from http.client import HTTPSConnection
+from typing import Any
 
 import pytest
 
@@ -16,7 +20,8 @@ DISCOVERY, NETWORKING = "/apis/discovery.k8s.io/v1", "/apis/networking.k8s.io/v1
 def cluster(lab: Lab, free_ports: Callable[[], int]) -> Callable[[str], Cluster]:
     """Makes a namespace for a test. The controllers that have to be named are."""
     server = lab.start(free_ports())
-    manage(lab, server, free_ports(), "--controllers=*,bootstrapsigner,tokencleaner")
+    unused = "--legacy-service-account-token-clean-up-period=1ms"
+    manage(lab, server, free_ports(), "--controllers=*,bootstrapsigner,tokencleaner", unused)
     return lambda name: Cluster(lab, server, name)
 
 
@@ -108,3 +113,106 @@ def test_a_cron_job_starts_a_job_for_the_minute(cluster: Callable[[str], Cluster
         "+05:30"
     )
     assert found["status"]["active"][0]["uid"] == job["metadata"]["uid"]
+
+
+def test_a_policy_is_told_which_expressions_do_not_fit(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("policies")
+    rule = {
+        "apiGroups": ["apps", ""], "apiVersions": ["v1"], "operations": ["CREATE"],
+        "resources": ["deployments", "configmaps"],
+    }  # fmt: skip
+    checks = [
+        {"expression": "object.metadata.labels['a'] == 'b'", "messageExpression": "'no ' + object.none"},
+        {"expression": "variables.count > 1"},
+    ]
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]}, "validations": checks,
+        "variables": [{"name": "count", "expression": "object.spec.replicas"}],
+    }  # fmt: skip
+    root = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    bed.make(root, {"metadata": {"name": "typed"}, "spec": spec})
+
+    def checked(generation: int) -> Callable[[dict[str, Any]], bool]:
+        return lambda one: (one.get("status") or {}).get("observedGeneration") == generation
+
+    found = bed.until(f"{root}/typed", checked(1))
+
+    (warning,) = found["status"]["typeChecking"]["expressionWarnings"]
+    mark = " | 'no ' + object.none\n | ..............^\n"
+    assert warning == {
+        "fieldRef": "spec.validations[0].messageExpression",
+        "warning": f"/v1, Kind=ConfigMap: ERROR: <input>:1:15: undefined field 'none'\n{mark}\n"
+        f"apps/v1, Kind=Deployment: ERROR: <input>:1:15: undefined field 'none'\n{mark}",
+    }
+    bed.change(f"{root}/typed", lambda one: one["spec"].update(validations=checks[1:]))
+    found = bed.until(f"{root}/typed", checked(2))
+    assert found["status"]["typeChecking"] == {}
+    bed.ask("DELETE", f"{root}/typed")
+
+
+def test_a_generated_token_that_nobody_uses_is_marked_and_then_goes(
+    cluster: Callable[[str], Cluster],
+) -> None:
+    bed = cluster("generated")
+    tracking = (
+        f"{CORE}/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking"
+    )
+    bed.until(tracking, lambda one: one["data"]["since"] == datetime.now(UTC).date().isoformat())
+    secrets, name = bed.path(CORE, "secrets"), {"kubernetes.io/service-account.name": "robot"}
+    bed.make(bed.path(CORE, "serviceaccounts"), {"metadata": {"name": "robot"}})
+    kind = "kubernetes.io/service-account-token"
+    for each in ("key", "mine"):
+        bed.make(secrets, {"metadata": {"name": each, "annotations": name}, "type": kind})
+        bed.until(f"{secrets}/{each}", lambda one: (one.get("data") or {}).get("token"))
+
+    # As one that was made by a control plane of old, in a cluster that has noted uses for long.
+    bed.change(tracking, lambda one: one["data"].update(since="2020-01-01"))
+    account = bed.path(CORE, "serviceaccounts", "robot")
+    bed.change(account, lambda one: one.update(secrets=[{"name": "key"}]))
+    today, mark = datetime.now(UTC).date().isoformat(), "kubernetes.io/legacy-token-invalid-since"
+    found = bed.until(f"{secrets}/key", lambda one: mark in (one["metadata"].get("labels") or {}))
+
+    assert found["metadata"]["labels"] == {mark: today}
+    token = base64.b64decode(found["data"]["token"]).decode()
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    status = bed.make("/apis/authentication.k8s.io/v1/tokenreviews", review)["status"]
+    assert "has been marked invalid" in status["error"]
+    used = bed.get(f"{secrets}/key")["metadata"]["labels"]
+    assert used["kubernetes.io/legacy-token-last-used"] == today
+    old = {mark: "2020-01-01"}
+    bed.change(f"{secrets}/key", lambda one: one["metadata"].update(labels=old))
+    bed.until(f"{secrets}/key", lambda one: not one)
+    assert "labels" not in bed.get(f"{secrets}/mine")["metadata"]
+    bed.change(tracking, lambda one: one["data"].update(since=today))
+
+
+def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
+    cluster: Callable[[str], Cluster],
+) -> None:
+    bed = cluster("noted")
+    bed.make(bed.path(CORE, "serviceaccounts"), {"metadata": {"name": "robot"}})
+    metadata = {"name": "key", "annotations": {"kubernetes.io/service-account.name": "robot"}}
+    kind = "kubernetes.io/service-account-token"
+    path = bed.path(CORE, "secrets", "key")
+    bed.make(bed.path(CORE, "secrets"), {"metadata": metadata, "type": kind})
+    found = bed.until(path, lambda one: (one.get("data") or {}).get("token"))
+    bed.change(bed.path(CORE, "serviceaccounts", "robot"), lambda one: one.update(secrets=[{"name": "key"}]))
+    token = base64.b64decode(found["data"]["token"]).decode()
+
+    trusted = ssl.create_default_context(cafile=str(bed.lab.directory / "ca.crt"))
+    with closing(HTTPSConnection("127.0.0.1", bed.server.port, context=trusted, timeout=10)) as connection:
+        connection.request("GET", "/version", headers={"Authorization": f"Bearer {token}"})
+        page = connection.getresponse()
+        page.read()
+        connection.request("GET", bed.path(CORE, "pods"), headers={"Authorization": f"Bearer {token}"})
+        refused = connection.getresponse()
+        refused.read()
+
+    warning = (
+        '299 - "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated '
+        'secret-based tokens."'
+    )
+    assert (page.status, page.headers["Warning"]) == (200, warning)
+    assert (refused.status, refused.headers["Warning"]) == (403, warning)
+    labels = bed.get(path)["metadata"]["labels"]
+    assert labels == {"kubernetes.io/legacy-token-last-used": datetime.now(UTC).date().isoformat()}

@@ -11,7 +11,8 @@ import pytest
 
 from kybern.auth.x509 import Authority, Leaf
 from kybern.machines.load import load
-from roles.cluster_dns import Object, objects
+from roles.api_objects import Object
+from roles.cluster_dns import objects
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.names_bed import Daemon, Elsewhere
 

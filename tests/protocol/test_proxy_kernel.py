@@ -8,33 +8,43 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kybern.machines.topology import Cluster, Machine
+from kybern.proxy.backend import Backend
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.iptables import Iptables
 from kybern.proxy.model import Endpoint, ServicePort
+from kybern.proxy.nftables import Nftables
 from kybern.proxy.rules import Settings
-from kybern.proxy.ruleset import Ruleset
+from kybern.proxy.transaction import NAME
+from roles import firewall
 
 pytestmark = [
     pytest.mark.netfilter,
     pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("iptables-restore") or not shutil.which("ip"),
-        reason="needs root, iproute2 and iptables",
+        os.geteuid() != 0 or not all(shutil.which(one) for one in ("ip", "iptables-restore", "nft")),
+        reason="needs root, iproute2, iptables and nftables",
     ),
 ]
 
 NODE, CLIENT, POD, OTHER = "kybern-node", "kybern-client", "kybern-pod", "kybern-pod2"
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
+MACHINE = Machine("n1", IPv4Address("192.0.2.1"), frozenset({"control-plane", "worker", "etcd"}))
 WEB = ServicePort(
     "default", "web", "http", "TCP", 80, "10.96.0.10", node_port=30080,
     endpoints=(Endpoint("10.244.1.2", 8080, local=True), Endpoint("10.244.1.3", 8080, local=True)),
 )  # fmt: skip
+MODES: dict[str, Callable[[Settings], Backend]] = {"iptables": Iptables, "nftables": Nftables}
+both = pytest.mark.parametrize("mode", MODES)
 SERVER = """
 import http.server, socketserver, sys
 http.server.HTTPServer.server_bind = socketserver.TCPServer.server_bind  # asks no name server
@@ -80,12 +90,16 @@ def network() -> Iterator[None]:
         sh(f"ip -n {NODE} link set cni0 up")
         link(CLIENT, "192.0.2.2/24", "192.0.2.1", "outside")
         sh(f"ip -n {NODE} addr add 192.0.2.1/24 dev outside")
-        sh(
-            f"ip -n {NODE} route add default via 192.0.2.2"
-        )  # a service IP must have a way out to be looked at at all
+        # A service IP must have a way out to be looked at at all.
+        sh(f"ip -n {NODE} link add elsewhere type bridge")
+        sh(f"ip -n {NODE} addr add 203.0.113.1/24 dev elsewhere")
+        sh(f"ip -n {NODE} link set elsewhere up")
+        sh(f"ip -n {NODE} route add default via 203.0.113.2")
         for name, address, peer in ((POD, "10.244.1.2", "pod1"), (OTHER, "10.244.1.3", "pod2")):
             link(name, f"{address}/24", "10.244.1.1", peer)
             sh(f"ip -n {NODE} link set {peer} master cni0")
+            # As the bridge plugin does: a pod may be given to itself.
+            sh(f"ip -n {NODE} link set {peer} type bridge_slave hairpin on")
             sh(f"ip netns exec {NODE} sysctl -qw net.ipv4.conf.{peer}.route_localnet=0")
             server = undo.enter_context(
                 subprocess.Popen(
@@ -102,6 +116,14 @@ def network() -> Iterator[None]:
         yield
 
 
+def add_ipv6() -> None:
+    sh(f"ip -n {NODE} addr add fd00:244::1/64 dev cni0 nodad")
+    sh(f"ip -n {POD} addr add fd00:244::2/64 dev eth0 nodad")
+    sh(f"ip -n {OTHER} addr add fd00:244::3/64 dev eth0 nodad")
+    # A service IP must have a way out to be looked at at all.
+    sh(f"ip -n {NODE} route add fd00:96::/64 dev cni0")
+
+
 def ask(where: str, url: str, port: int = 80) -> str:
     """The pod that answered and whom it saw; "" when nobody did."""
     code = f"import urllib.request as r; print(r.urlopen('http://{url}:{port}', timeout=3).read().decode())"
@@ -115,19 +137,48 @@ def ask(where: str, url: str, port: int = 80) -> str:
     return done.stdout.strip()
 
 
+def left_of(name: str) -> list[str]:
+    """Lines of the node's rules that name something, in either program's tables."""
+    found = ""
+    for program in ("iptables-save", "nft list tables", f"nft list table ip {NAME}"):
+        command = ["ip", "netns", "exec", NODE, *program.split()]
+        # The last one fails where there is no such table, which the one before it tells.
+        found += subprocess.run(command, check=False, capture_output=True, text=True, timeout=30).stdout
+    return [line for line in found.splitlines() if name in line]
+
+
+# How somebody else takes away what a backend needs.
+LOSE = {"iptables": "iptables -t nat -F PREROUTING", "nftables": "nft flush table ip kube-proxy"}
+
+
+def knock(where: str, address: str, port: int = 80) -> str:
+    """What becomes of a connection: open, refused, or silence."""
+    code = (
+        f"import socket\ntry: socket.create_connection(({address!r}, {port}), 1.5); print('open')\n"
+        "except TimeoutError: print('silence')\nexcept OSError: print('refused')"
+    )
+    command = ["ip", "netns", "exec", where, sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
 class InNode:
-    """Applies rules inside the node's namespace, with iptables of the machine."""
+    """Applies rules inside the node's namespace, with the programs of the machine."""
 
-    def __init__(self) -> None:
-        self.kernel = Iptables()
-        self.rules = Ruleset(SETTINGS)
+    def __init__(self, mode: str, settings: Settings = SETTINGS) -> None:
+        self.kernel: Backend = MODES[mode](settings)
+        self.kernel.settle(("192.0.2.1",))
 
-    def apply(self, port: ServicePort) -> int:
-        self.rules.put((port.namespace, port.service), [port])
-        return self._inside(self.kernel.apply(self.rules))
+    def apply(self, *ports: ServicePort) -> int:
+        for port in ports:
+            self.kernel.put((port.namespace, port.service), [port])
+        return self._inside(self.kernel.apply())
+
+    def drop(self, port: ServicePort) -> int:
+        self.kernel.put((port.namespace, port.service), [])
+        return self._inside(self.kernel.apply())
 
     def is_intact(self) -> bool:
-        return bool(self._inside(self.kernel.is_intact(self.rules)))
+        return bool(self._inside(self.kernel.is_intact()))
 
     def forget_stale(self, port: ServicePort) -> None:
         self._inside(Conntrack().forget_stale([port]))
@@ -147,14 +198,18 @@ class InNode:
             os.close(inside)
 
 
+@both
 @pytest.mark.usefixtures("network")
-def test_services_answer_from_outside_from_the_node_and_from_pods() -> None:
-    node = InNode()
+def test_services_answer_from_outside_from_the_node_and_from_pods(mode: str) -> None:
+    node = InNode(mode)
     node.apply(WEB)
 
     assert {ask(NODE, "10.96.0.10").split(" ")[0] for _ in range(12)} == {"10.244.1.2", "10.244.1.3"}
     assert ask(CLIENT, "192.0.2.1", 30080).split(" ")[1] == "10.244.1.1", "masqueraded"
-    assert ask(POD, "10.96.0.10").startswith("10.244.1."), "a pod reaches the service, itself included"
+    assert {ask(POD, "10.96.0.10") for _ in range(12)} == {
+        "10.244.1.3 10.244.1.2",
+        "10.244.1.2 10.244.1.1",  # given to itself, it has to see another caller
+    }
 
     node.apply(replace(WEB, external_local=True))
     assert ask(CLIENT, "192.0.2.1", 30080).split(" ")[1] == "192.0.2.2", "the caller's address is kept"
@@ -166,39 +221,260 @@ def test_services_answer_from_outside_from_the_node_and_from_pods() -> None:
     assert ask(NODE, "10.96.0.10") == ""
 
     node.remove()
-    left = subprocess.run(
-        ["ip", "netns", "exec", NODE, "iptables-save"], check=True, capture_output=True, text=True, timeout=30
-    ).stdout
-    assert "KUBE-" not in left
+    assert not left_of("KUBE-")
+    assert not left_of("kube-proxy")
 
 
+@both
 @pytest.mark.usefixtures("network")
-def test_a_second_time_and_a_new_daemon_change_what_differs_only() -> None:
-    node = InNode()
+def test_a_second_time_and_a_new_daemon_change_what_differs_only(mode: str) -> None:
+    node = InNode(mode)
 
     assert node.apply(WEB) > 0
     assert node.apply(WEB) == 0
     assert node.is_intact()
 
-    sh(f"ip netns exec {NODE} iptables -t nat -F PREROUTING")
+    sh(f"ip netns exec {NODE} nft add table ip somebody")
+    assert node.is_intact(), "others may do what they like in tables of their own"
+
+    sh(f"ip netns exec {NODE} {LOSE[mode]}")
     assert not node.is_intact(), "somebody removed our jump"
 
-    again = InNode()
+    again = InNode(mode)
     again.apply(replace(WEB, service="other", cluster_ip="10.96.0.11"))
-    left = subprocess.run(
-        ["ip", "netns", "exec", NODE, "iptables-save", "-t", "nat"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    ).stdout
-    assert "default/web" not in left, "a new daemon removes what an old one left"
-    assert left.count("-j KUBE-SERVICES") == 2, "each jump is there once"
+    assert not left_of("default/web"), "a new daemon removes what an old one left"
+    assert left_of("default/other")
+    assert again.is_intact()
+    assert ask(NODE, "10.96.0.11")
+
+
+AWAY = tuple(replace(one, local=False) for one in WEB.endpoints)
+BALANCED = replace(WEB, balancer_ips=("198.51.100.7",), external_ips=("198.51.100.8",))
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_external_addresses_answer_whom_they_may(mode: str) -> None:
+    node = InNode(mode)
+
+    node.apply(BALANCED)
+    assert [knock(CLIENT, ip) for ip in ("198.51.100.7", "198.51.100.8")] == ["open", "open"]
+    assert knock(POD, "198.51.100.7") == "open"
+
+    node.apply(replace(BALANCED, source_ranges=("203.0.113.0/24", "10.0.0.0/8", "10.1.0.0/16")))
+    assert [knock(CLIENT, ip) for ip in ("198.51.100.7", "198.51.100.8")] == ["silence", "open"]
+    assert knock(CLIENT, "192.0.2.1", 30080) == "open", "ranges are for the balancer's address"
+    assert knock(POD, "198.51.100.7") == "open", "a pod is within the second range"
+
+    node.apply(replace(BALANCED, source_ranges=("192.0.2.0/24",)))
+    assert knock(CLIENT, "198.51.100.7") == "open"
+
+    node.drop(BALANCED)
+    assert knock(CLIENT, "198.51.100.7") == "silence", "nobody has the address any more"
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_where_nobody_answers_callers_are_told_and_where_others_would_they_are_not(mode: str) -> None:
+    node = InNode(mode)
+
+    node.apply(replace(BALANCED, endpoints=()))
+    assert [knock(NODE, "10.96.0.10"), knock(POD, "10.96.0.10")] == ["refused"] * 2
+    assert [knock(CLIENT, "198.51.100.7"), knock(CLIENT, "192.0.2.1", 30080)] == ["refused"] * 2
+
+    node.apply(replace(BALANCED, endpoints=AWAY[1:], external_local=True, internal_local=True))
+    assert [knock(NODE, "10.96.0.10"), knock(POD, "10.96.0.10")] == ["silence"] * 2
+    assert [knock(CLIENT, "198.51.100.7"), knock(CLIENT, "192.0.2.1", 30080)] == ["silence"] * 2
+    assert [knock(NODE, "198.51.100.7"), knock(POD, "198.51.100.7")] == ["open"] * 2, "as if by the balancer"
+    assert knock(NODE, "192.0.2.1", 30080) == "open"
+
+    node.apply(BALANCED)
+    assert [knock(NODE, "10.96.0.10"), knock(CLIENT, "198.51.100.7")] == ["open"] * 2
+
+
+@both
+@pytest.mark.parametrize("places", [("192.0.2.0/24",), ("primary",)])
+@pytest.mark.usefixtures("network")
+def test_node_ports_answer_where_they_shall(mode: str, places: tuple[str, ...]) -> None:
+    node = InNode(mode, replace(SETTINGS, node_port_networks=places))
+
+    node.apply(WEB)
+
+    assert knock(CLIENT, "192.0.2.1", 30080) == "open"
+    assert knock(CLIENT, "10.244.1.1", 30080) == "refused", "an address of the node where no node port is"
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_a_client_keeps_its_endpoint_until_that_is_gone_or_time_is_up(mode: str) -> None:
+    node, sticky = InNode(mode), replace(WEB, affinity=60)
+    node.apply(sticky)
+    first = ask(CLIENT, "192.0.2.1", 30080).split(" ")[0]
+
+    again = InNode(mode)
+    again.apply(sticky)
+    assert {ask(CLIENT, "192.0.2.1", 30080).split(" ")[0] for _ in range(6)} == {first}, "across daemons"
+
+    again.apply(replace(sticky, endpoints=tuple(one for one in WEB.endpoints if one.ip != first)))
+    other = ask(CLIENT, "192.0.2.1", 30080).split(" ")[0]
+    assert other not in {"", first}
+
+    again.apply(sticky)
+    assert {ask(CLIENT, "192.0.2.1", 30080).split(" ")[0] for _ in range(6)} == {other}
+
+    again.apply(WEB)
+    assert len({ask(CLIENT, "192.0.2.1", 30080) for _ in range(12)}) == 2, "without affinity to any"
+
+    again.apply(replace(WEB, affinity=1))
+    found: list[str] = []
+    deadline = time.monotonic() + 30
+    while len(set(found)) < 2 and time.monotonic() < deadline:
+        found.append(ask(CLIENT, "192.0.2.1", 30080))
+        idle = time.monotonic() + 1.5
+        while time.monotonic() < idle:
+            assert again.is_intact()
+    assert len(set(found)) == 2, "a second passed between two calls"
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_an_address_that_two_services_ask_for_belongs_to_one_and_then_to_the_other(mode: str) -> None:
+    first = replace(WEB, service="a", external_ips=("198.51.100.8",), endpoints=WEB.endpoints[:1])
+    second = replace(
+        first, service="b", cluster_ip="10.96.0.11", node_port=30081, endpoints=WEB.endpoints[1:]
+    )
+    node = InNode(mode)
+
+    node.apply(second, first)
+    assert {ask(CLIENT, "198.51.100.8").split(" ")[0] for _ in range(6)} == {"10.244.1.2"}
+    assert ask(NODE, "10.96.0.11").startswith("10.244.1.3"), "the rest of the other is served"
+
+    node.drop(first)
+    assert {ask(CLIENT, "198.51.100.8").split(" ")[0] for _ in range(6)} == {"10.244.1.3"}
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_one_mode_takes_over_from_the_other(mode: str) -> None:
+    (other,) = MODES.keys() - {mode}
+    before, node = InNode(other), InNode(mode)
+    before.apply(BALANCED)
+
+    node.apply(BALANCED)
+    assert ask(NODE, "10.96.0.10"), "while both are there"
+
+    before.remove()
+    assert node.is_intact()
+    assert not left_of({"iptables": "KUBE-", "nftables": "kube-proxy"}[other])
+    assert [ask(NODE, "10.96.0.10") != "", ask(CLIENT, "198.51.100.8") != ""] == [True, True]
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_changes_of_all_kinds_one_after_the_other_leave_what_a_new_daemon_would_write(mode: str) -> None:
+    node = InNode(mode)
+    variants = [
+        BALANCED,
+        replace(BALANCED, external_local=True),
+        replace(BALANCED, external_local=True, affinity=10),
+        replace(BALANCED, affinity=20, source_ranges=("10.0.0.0/8",)),
+        replace(BALANCED, affinity=20, endpoints=WEB.endpoints[:1]),
+        replace(BALANCED, endpoints=AWAY, internal_local=True, protocol="UDP"),
+        replace(BALANCED, endpoints=(), protocol="SCTP"),
+        replace(BALANCED, endpoints=(), node_port=0, external_ips=()),
+        replace(WEB, node_port=30081),
+    ]
+    node.apply(*(replace(WEB, service=f"s{n}", cluster_ip=f"10.96.1.{n}", node_port=0) for n in range(5)))
+
+    for variant in variants + variants[::-1]:
+        node.apply(variant)
+        assert node.is_intact(), variant
+
+    node.drop(WEB)
+    assert not left_of("default/web")
+    assert node.is_intact()
+
+
+@both
+@pytest.mark.usefixtures("network")
+def test_the_node_s_firewall_lets_services_pass_and_keeps_strangers_out(mode: str, tmp_path: Path) -> None:
+    cluster = Cluster("x", IPv4Network("192.0.2.0/24"), IPv4Address("192.0.2.254"), None, (MACHINE,))
+    for file in firewall.rules(cluster, MACHINE, (22,)).files:
+        (tmp_path / Path(file.path).name).write_bytes(file.content)
+    sh(f"ip netns exec {NODE} iptables-restore --noflush {tmp_path / 'firewall.rules'}")
+    sh(f"ip netns exec {NODE} iptables -I INPUT 1 -j KYBERN-INPUT")
+    sh(f"ip netns exec {NODE} iptables -t nat -A POSTROUTING -j KYBERN-PODS")
+    server = [
+        "ip", "netns", "exec", NODE, sys.executable, "-c", SERVER, "192.0.2.1",
+    ]  # fmt: skip
+    node = InNode(mode)
+
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        node.apply(BALANCED)
+        assert [knock(CLIENT, "198.51.100.7"), knock(CLIENT, "192.0.2.1", 30080)] == ["open"] * 2
+        assert {ask(POD, "10.96.0.10") for _ in range(12)} == {
+            "10.244.1.3 10.244.1.2",
+            "10.244.1.2 10.244.1.1",
+        }
+        node.apply(replace(BALANCED, endpoints=(Endpoint("192.0.2.1", 8080, local=True),)))
+        assert ask(CLIENT, "192.0.2.1", 30080).startswith("192.0.2.1"), "a pod on the node's own network"
+        assert [bool(ask(where, "10.96.0.10")) for where in (NODE, POD)] == [True, True]
+        assert knock(CLIENT, "192.0.2.1", 8080) == "silence", "a stranger who does not come by the service"
+        running.terminate()
+
+
+@pytest.mark.usefixtures("network")
+def test_nftables_refuses_ports_of_a_cluster_address_that_nobody_has() -> None:
+    node = InNode("nftables")
+
+    node.apply(WEB)
+
+    assert [knock(NODE, "10.96.0.10", 81), knock(POD, "10.96.0.10", 81)] == ["refused"] * 2
+
+
+@pytest.mark.usefixtures("network")
+def test_a_table_that_another_proxy_left_is_made_anew() -> None:
+    other = "table ip kube-proxy { map service-ips { type ipv4_addr : verdict ; }\n chain services { }\n }"
+    command = ["ip", "netns", "exec", NODE, "nft", "-f", "-"]
+    subprocess.run(command, input=other, check=True, text=True, timeout=30)
+    node = InNode("nftables")
+
+    node.apply(WEB)
+
+    assert node.is_intact()
+    assert ask(NODE, "10.96.0.10")
+
+
+@pytest.mark.usefixtures("network")
+def test_ipv6_services_are_served_beside_those_of_ipv4() -> None:
+    six = replace(
+        WEB, cluster_ip="fd00:96::10", node_port=0, endpoints=(Endpoint("fd00:244::2", 8080, local=True),)
+    )
+    add_ipv6()
+    code = SERVER.replace(
+        "class Handler",
+        "import socket\nhttp.server.ThreadingHTTPServer.address_family = socket.AF_INET6\nclass Handler",
+    )
+    command = ["ip", "netns", "exec", POD, sys.executable, "-c", code, "fd00:244::2"]
+    node = InNode("nftables", replace(SETTINGS, pod_cidr6="fd00:244::/64"))
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        for ports in ([WEB, six], [replace(WEB, affinity=9), replace(six, affinity=9)]):
+            node.kernel.put(("default", "web"), ports)
+            node.apply()
+            assert ask(NODE, "10.96.0.10")
+            assert ask(NODE, "[fd00:96::10]").startswith("fd00:244::2 fd00:244::1")
+        server.terminate()
+    assert node.is_intact()
 
 
 UDP = """
 import socket, sys
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((sys.argv[1], 8080))
 print("ready", flush=True)
 while True:
@@ -207,9 +483,9 @@ while True:
 """
 ASK = """
 import socket, sys
-client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 client.settimeout(2)
-client.connect(("10.96.0.20", 80))
+client.connect((sys.argv[1], 80))
 for line in sys.stdin:
     client.send(b"?")
     try:
@@ -219,13 +495,18 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.parametrize(
+    ("mode", "address"),
+    [("iptables", "10.96.0.20"), ("nftables", "10.96.0.20"), ("nftables", "fd00:96::20")],
+)
 @pytest.mark.usefixtures("network")
-def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves() -> None:
+def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str, address: str) -> None:
     first, second = WEB.endpoints
-    dns = replace(
-        WEB, service="names", protocol="UDP", cluster_ip="10.96.0.20", node_port=0, endpoints=(first,)
-    )
-    node = InNode()
+    if ":" in address:
+        add_ipv6()
+        first, second = replace(first, ip="fd00:244::2"), replace(second, ip="fd00:244::3")
+    dns = replace(WEB, service="names", protocol="UDP", cluster_ip=address, node_port=0, endpoints=(first,))
+    node = InNode(mode, replace(SETTINGS, pod_cidr6="fd00:244::/64"))
     node.apply(dns)
     with ExitStack() as undo:
 
@@ -236,11 +517,11 @@ def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves() -> None:
             undo.callback(found.kill)
             return found
 
-        for name, address in ((POD, first.ip), (OTHER, second.ip)):
-            server = program(name, UDP, address)
+        for name, ip in ((POD, first.ip), (OTHER, second.ip)):
+            server = program(name, UDP, ip)
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
-        client = program(NODE, ASK)
+        client = program(NODE, ASK, address)
 
         def answered() -> str:
             assert client.stdin is not None

@@ -11,6 +11,20 @@ from tests.protocol.apiserver_bed import Lab
 from tests.protocol.controllers_bed import CORE, Cluster, Raw, condition, manage
 
 pytestmark = [pytest.mark.etcd]
+CONFIG = """
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- schedulerName: default-scheduler
+- schedulerName: picky
+  pluginConfig:
+  - name: NodeAffinity
+    args:
+      addedAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          nodeSelectorTerms:
+          - matchExpressions: [{key: disk, operator: In, values: [ssd]}]
+"""
 SCHEDULING = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
 
@@ -31,9 +45,12 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
     status = {"capacity": sizes, "allocatable": sizes, "conditions": ready}
     found.change(f"{CORE}/nodes/n1", lambda node: node.update(status=status), "/status")
     found.change(f"{CORE}/nodes/n1", lambda node: node["spec"].pop("taints", None))
+    config = lab.directory / "scheduler.yaml"
+    config.write_text(CONFIG)
     command = [
         sys.executable, "-c", "from kybern.cli.scheduler import main; main()",
-        f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", "--leader-elect=false", "--bind-address=127.0.0.1",
+        f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", f"--config={config}", "--leader-elect=false",
+        "--bind-address=127.0.0.1",
         f"--secure-port={free_ports()}",
     ]  # fmt: skip
     with (lab.directory / "scheduler.log").open("wb") as log:
@@ -123,3 +140,18 @@ def test_a_pod_waits_until_its_claim_has_a_volume(cluster: Cluster) -> None:
     cluster.change(claim, lambda found: found["status"].update(phase="Bound"), "/status")
 
     assert cluster.until(path, bound)["spec"]["nodeName"] == "n1"
+
+
+def test_a_profile_has_rules_of_its_own(cluster: Cluster) -> None:
+    path = cluster.path(CORE, "pods", "picky")
+    pod(cluster, "picky", "10m", schedulerName="picky")
+
+    refused = cluster.until(path, lambda found: condition(found, "PodScheduled"))
+    head = "0/1 nodes are available: "
+    assert condition(refused, "PodScheduled")["message"] == (
+        f"{head}1 node(s) didn't match scheduler-enforced node affinity. "
+        f"preemption: {head}1 Preemption is not helpful for scheduling."
+    )
+    cluster.change(f"{CORE}/nodes/n1", lambda found: found["metadata"].update(labels={"disk": "ssd"}))
+
+    cluster.until(path, bound)

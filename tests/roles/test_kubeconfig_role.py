@@ -34,7 +34,7 @@ def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of
     names = {"kubelet", "kube-proxy"}
     assert {path for path in node.tree if path.endswith(".conf")} == paths(names)
     assert {path for path in held.tree if path.endswith(".conf")} == paths(
-        {*names, "controller-manager", "scheduler", "dns"}
+        {*names, "controller-manager", "scheduler", "dns", "metrics"}
     )
     assert {found.mode for path, found in held.tree.items() if path.endswith(".conf")} == {"600"}
     assert held.tree["/etc/kubernetes/scheduler.conf"].user == "kube-scheduler"

@@ -12,12 +12,13 @@ import pytest
 from kybern.cni import conflist
 from kybern.cni import plan as cni_plan
 from kybern.machines.topology import Cluster, Machine
+from kybern.proxy import transaction
 from roles import facts
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
 from roles.pki import pki
-from roles.reset import ABOVE, BELOW, LINKS, ROUTES, reset
+from roles.reset import ABOVE, BELOW, LINKS, ROUTES, TABLE, reset
 from roles.system import system, wanted_packages
 from tests.roles.harness import FakeMachine, Run, apply, plan
 
@@ -197,7 +198,7 @@ def test_keys_are_readable_by_their_daemon_alone(cluster: Cluster) -> None:
     fake = finished(pki, cluster, cluster.masters[0])
 
     keys = {path: found for path, found in fake.tree.items() if path.endswith(".key")}
-    assert len(keys) == 9
+    assert len(keys) == 10
     assert {found.mode for path, found in keys.items() if not path.endswith("/sa.key")} == {"600"}
     assert fake.tree["/etc/kubernetes/pki/sa.key"].mode == "640"
     assert keys["/etc/kubernetes/pki/etcd/peer.key"].user == "etcd"
@@ -257,6 +258,10 @@ def test_reset_knows_every_unit_that_a_role_makes() -> None:
     }
 
     assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
+
+
+def test_reset_knows_the_table_of_kube_proxy() -> None:
+    assert TABLE == transaction.NAME
 
 
 def test_reset_knows_the_pod_network_s_links_and_routes() -> None:

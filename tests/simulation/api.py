@@ -145,7 +145,17 @@ class FakeApi(Verbs):
             raise NotFound(f'{resource.plural} "{key[2]}" not found')
         return self.objects[key]
 
-    def _post(self, resource: Resource, key: tuple[str, str, str], _sub: str, body: Raw) -> Raw:
+    def _bind(self, resource: Resource, key: tuple[str, str, str], body: Raw) -> Raw:
+        """Put a pod on a node, once."""
+        found = deepcopy(self._known(resource, key))
+        if found["spec"].get("nodeName"):
+            raise Conflict(f"pod {key[2]} is already assigned to node {found['spec']['nodeName']}")
+        found["spec"]["nodeName"] = body["target"]["name"]
+        return self._write("MODIFIED", key, found)
+
+    def _post(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Raw) -> Raw:
+        if sub == "binding":
+            return self._bind(resource, key, body)
         metadata = body.setdefault("metadata", {})
         if not metadata.get("name"):
             metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]

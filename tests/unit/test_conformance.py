@@ -1,5 +1,8 @@
 """Every conformance test that ``tests/data/conformance.json`` names is held by tests of ours that exist.
 
+The names in ``conformance_wanted.txt`` are those public ones that need no container to run: the API alone, or with
+controllers. Every one of them is held by a test, not by a reason.
+
 They are looked up in the text, not run: a test that was renamed or removed shows here within the second.
 """
 
@@ -12,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "tests/data/conformance.json"
+WANTED = (ROOT / "tests/data/conformance_wanted.txt").read_text().splitlines()
 
 
 def entries() -> list[tuple[str, list[str] | str]]:
@@ -59,6 +63,11 @@ def test_an_entry_names_tests_that_exist_or_a_reason(name: str, said: list[str] 
     assert said
     assert len(set(said)) == len(said)
     assert missing(said) == []
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_what_needs_no_containers_is_held_by_name(name: str) -> None:
+    assert isinstance(dict(ENTRIES).get(name), list)
 
 
 def test_a_test_that_is_not_there_is_found_missing() -> None:

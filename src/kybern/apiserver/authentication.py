@@ -11,7 +11,7 @@ pods, secrets and nodes, and for bootstrap tokens' Secrets.
 import base64
 import binascii
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -46,6 +46,14 @@ def many(headers: Headers) -> dict[str, tuple[str, ...]]:
     return found
 
 
+type Used = Callable[[Raw, str], Awaitable[None]]
+"""Told of a token out of a Secret: the Secret, and "auto", "manual" or "invalid"."""
+
+
+async def _unnoticed(_secret: Raw, _sort: str) -> None:
+    return
+
+
 @dataclass(slots=True)
 class Tokens:
     """Bearer tokens of service accounts, those of a file, and, when ``bootstrap`` is set, those of nodes that join."""
@@ -55,6 +63,7 @@ class Tokens:
     bootstrap: bool = False
     clock: Callable[[], float] = time.time
     static: Mapping[str, User] = field(default_factory=dict)
+    used: Used = _unnoticed
 
     async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> tuple[User, tuple[str, ...]]:
         """The user and for which of the wanted audiences. Raises InvalidToken in upstream's words."""
@@ -64,14 +73,23 @@ class Tokens:
             return await self._bootstrap(token, name, audiences)
         now = self.clock()
         if legacy := legacy_tokens.read(token):
-            found = await self._objects(legacy_tokens.bound(legacy))
-            return legacy_tokens.check(token, legacy, self.verifier, found, now), self._for(audiences)
+            return await self._legacy(token, legacy, now), self._for(audiences)
         claims = self.verifier.read(token, now, audiences)
         found = await self._objects(bound(claims))
         check(claims, found, now)
         given = claims.audiences or self.verifier.audiences
         wanted = audiences or self.verifier.audiences
         return user_of(claims), tuple(audience for audience in given if audience in wanted)
+
+    async def _legacy(self, token: str, claims: legacy_tokens.Claims, now: float) -> User:
+        found = await self._objects(legacy_tokens.bound(claims))
+        try:
+            user = legacy_tokens.check(token, claims, self.verifier, found, now)
+        except legacy_tokens.Marked:
+            await self.used(found["secrets"] or {}, "invalid")
+            raise
+        await self.used(found["secrets"] or {}, "auto" if user.warnings else "manual")
+        return user
 
     async def _objects(self, named: Iterable[tuple[str, str, str]]) -> dict[str, Raw | None]:
         """Objects may be younger than the cache: what is not there is looked for in storage."""

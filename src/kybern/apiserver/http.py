@@ -6,21 +6,21 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
 from kybern.apiserver import asking, binary, compress, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.aggregation.registered import prefix
 from kybern.apiserver.aggregation.remote import Remote
-from kybern.apiserver.answer import Answer, Plain
+from kybern.apiserver.answer import Answer, One, Plain
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.negotiate import Form
-from kybern.apiserver.paths import Asked, Given, Paths
+from kybern.apiserver.paths import Asked, Paths
 from kybern.apiserver.received import Sent
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
@@ -37,6 +37,9 @@ _DEPRECATED = {
     ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
     ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
+_UNCACHED = ("Cache-Control", "no-cache, private")
+_USUAL = (("Content-Type", negotiate.JSON), _UNCACHED)
+
 type Streaming = Callable[[Call, web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
 
@@ -91,7 +94,10 @@ class Server:
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
-        asked = asking.attributes(await self._user(request), request.method, path, query, target)
+        user = await self._user(request)
+        if user.warnings:
+            request["warnings"] = list(user.warnings)
+        asked = asking.attributes(user, request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
             self.authorization.check(asked)
@@ -124,22 +130,31 @@ class Server:
         )
         if found.code == 200 and request.method not in ("GET", "HEAD") and path != "/apis":
             raise problems.not_allowed()
-        return self._sent(request, found)
+        return self._response(
+            request, found.body, found.content_type, found.code, [*found.headers.items(), *_warned(request)]
+        )
 
     async def _resource(
         self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
     ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
-        request["warnings"] = call.warnings
+        if user.warnings:
+            call.warnings[:0] = user.warnings
         if request.method == "HEAD" and target.subresource != "proxy":
             raise problems.not_allowed()
-        if target.subresource in self.streaming:
-            return await self.streaming[target.subresource](call, request, target)
-        verb = verbs.verb_of(call, target.verb)
-        form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
-        answer = await verb(call, Sent(request))
-        return await self._rendered(request, call, answer, form)
+        try:
+            if target.subresource in self.streaming:
+                return await self.streaming[target.subresource](call, request, target)
+            verb = verbs.verb_of(call, target.verb)
+            form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
+            answer = await verb(call, Sent(request))
+            if form is negotiate.PLAIN and isinstance(answer, One) and not query and not call.warnings:
+                return self._response(request, answer.body, negotiate.JSON, answer.code)
+            return await self._rendered(request, call, answer, form)
+        except Exception:
+            request["warnings"] = call.warnings  # a refusal tells them, too
+            raise
 
     def _call(self, target: Target, user: User, query: Mapping[str, str]) -> Call:
         if target.kind is None:
@@ -170,13 +185,8 @@ class Server:
             renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
             body, content_type = renderer.body(answer)
         code = getattr(answer, "code", 200)
-        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in call.warnings]
+        headers = _warned(request)
         return self._response(request, body, content_type, code, headers)
-
-    def _sent(self, request: web.BaseRequest, given: Given) -> Whole:
-        return self._response(
-            request, given.body, given.content_type, given.code, list(given.headers.items())
-        )
 
     def _response(
         self,
@@ -184,12 +194,15 @@ class Server:
         body: bytes,
         content_type: str,
         code: int,
-        headers: list[tuple[str, str]],
+        headers: Sequence[tuple[str, str]] = (),
     ) -> Whole:
+        small = len(body) <= compress.FROM
+        if small and not headers and content_type == negotiate.JSON:
+            return Whole(code, _USUAL, body)
         fields = [("Content-Type", content_type), *headers]
-        if not headers or not any(name == "Cache-Control" for name, _ in headers):
-            fields.append(("Cache-Control", "no-cache, private"))
-        if len(body) > compress.FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        if not any(name == "Cache-Control" for name, _ in headers):
+            fields.append(_UNCACHED)
+        if not small and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = self._compressor.compressed(body)
             fields += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return Whole(code, fields, body)
@@ -202,7 +215,7 @@ class Server:
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
         body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
-        headers = [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
+        headers = _warned(request)
         # Clients ask again by themselves when they are told this: a refused eviction must not tell it.
         if seconds := problem.details.retry_after_seconds if problem.details else 0:
             headers.append(("Retry-After", str(seconds)))
@@ -240,6 +253,10 @@ def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool =
     if call.kind.custom and call.subresource != "scale":
         return negotiate.for_custom(accept)
     return negotiate.negotiate(accept, streams=streams, shapes=shapes)
+
+
+def _warned(request: web.BaseRequest) -> list[tuple[str, str]]:
+    return [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
 
 
 def _escaped(text: str) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 
 from kybern.apiserver.openapi_operations import Operation, Parameter, Path
 from kybern.apiserver.openapi_v3 import MEDIA, closure, used
+from kybern.machinery.structural.node import PRESERVE
 
+GVK = "x-kubernetes-group-version-kind"
 REF = "#/definitions/"
 V3_REF = "#/components/schemas/"
 
@@ -19,6 +21,13 @@ def _schema(value: Any) -> Any:
     if isinstance(found.get("$ref"), str):
         found["$ref"] = found["$ref"].replace(V3_REF, REF)
     return found
+
+
+def _definition(value: Mapping[str, Any]) -> Any:
+    """A kind; one that takes any field says no more than that, since older clients refuse what is not named."""
+    if value.get(PRESERVE) and GVK in value:
+        return {"type": "object", GVK: value[GVK]}
+    return _schema(value)
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -59,7 +68,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         shown["x-kubernetes-action"] = operation.action
     if operation.gvk is not None:
         group, kind, version = operation.gvk
-        shown["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": kind}
+        shown[GVK] = {"group": group, "version": version, "kind": kind}
     return shown
 
 
@@ -79,5 +88,5 @@ def document(
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": {name: _path(path) for name, path in sorted(paths.items())},
-        "definitions": {name: _schema(schema) for name, schema in reached.items()},
+        "definitions": {name: _definition(schema) for name, schema in reached.items()},
     }

@@ -16,6 +16,7 @@ from kybern.apiserver.answer import Plain
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
 from kybern.apiserver.route import Table
+from kybern.daemon import slis
 from kybern.daemon.version import VERSION
 from kybern.machinery.errors import NotAcceptable
 from kybern.machinery.kind import Raw
@@ -108,11 +109,11 @@ class Health:
         for name, check in checks.items():
             if name in excluded:
                 lines.append(f"[+]{name} excluded: ok")
-            elif await _failure(check):
-                failed = True
-                lines.append(f"[-]{name} failed: reason withheld")
-            else:
-                lines.append(f"[+]{name} ok")
+                continue
+            good = not await _failure(check)
+            slis.observe(endpoint, name, good=good)
+            failed = failed or not good
+            lines.append(f"[+]{name} ok" if good else f"[-]{name} failed: reason withheld")
         if failed:
             return Given("\n".join([*lines, f"{endpoint} check failed", ""]).encode(), TEXT, 500)
         if "verbose" in asked.query:
@@ -210,7 +211,17 @@ class Paths:
 
     def known(self) -> list[str]:
         """All paths, for the list at /."""
-        found = {"/api", "/apis", "/metrics", "/version", *self.pages}
+        found = {
+            "/api",
+            "/apis",
+            "/apis/",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openapi/v3/",
+            "/version",
+        }
+        found |= self.pages.keys()
         for group, version in self.table.versions:
             found |= {f"/apis/{group}", f"/apis/{group}/{version}"} if group else {f"/api/{version}"}
         for other in self.others():

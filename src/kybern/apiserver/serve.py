@@ -13,7 +13,7 @@ from cryptography import x509
 from kybern.admission.chain import Chain, chain
 from kybern.admission.configured import Configured
 from kybern.api.kinds import KINDS
-from kybern.apiserver import answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
+from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
@@ -22,7 +22,9 @@ from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
+from kybern.apiserver.hooks import Hooks, Stage
 from kybern.apiserver.http import Server
+from kybern.apiserver.legacy_tracking import Tracking
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
@@ -149,7 +151,10 @@ class Parts:
             values["service-account-extend-token-expiration"],
         )
         static = _static_tokens(values["token-auth-file"])
-        return Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static), issuer, known
+        found = Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static)
+        self.tracking = Tracking(self.local, time.time)
+        found.used = self.tracking.used
+        return found, issuer, known
 
     def _client_certificates(self) -> Certificates:
         values = self.config.values
@@ -165,10 +170,12 @@ class Parts:
 
     def _health(self) -> Health:
         health = Health()
+        self.hooks = Hooks()
         health.add("etcd", self._etcd, "healthz", "livez")
         health.add("informer-sync", self._informers_synced, "readyz")
+        for name, check in self.hooks.checks():
+            health.add(name, check)
         health.add("shutdown", self._not_stopping, "readyz")
-        health.add("poststarthook/rbac/bootstrap-roles", self._bootstrapped)
         return health
 
     async def _etcd(self) -> None:
@@ -177,10 +184,6 @@ class Parts:
     async def _informers_synced(self) -> None:
         if not self.synced:
             raise Fatal("the authorizers' caches are not filled yet")
-
-    async def _bootstrapped(self) -> None:
-        if not self.made:
-            raise Fatal("the default objects are not made yet")
 
     async def _not_stopping(self) -> None:
         if self.stopping:
@@ -195,6 +198,7 @@ class Parts:
         self.documents = Documents(KINDS, Schema.load().definitions)
         self.definitions = Definitions(self.engine, self.local, self._served, self.configured.caller)
         self.paths.prefixes["/openapi/v"] = self.documents.page
+        self.paths.pages |= about.pages(values)
         self.paths.pages["/openid/v1/jwks"] = lambda asked: _jwks(asked, key_set)
 
     def _served(self, custom: tuple[Kind, ...]) -> None:
@@ -237,16 +241,20 @@ class Parts:
         await self.informers.follow()
         self.configured.filled()
         self.synced = True
+        self.hooks.reached(Stage.CACHES)
         masters = self._masters()
         await defaults.make(self.local, masters)
+        self.hooks.reached(Stage.OBJECTS)
         self.tasks.create_task(masters.run(), name="endpoints")
         self.tasks.create_task(self.definitions.run(), name="definitions")
         self.aggregation.run(self.tasks)
         self.tasks.create_task(dangling.run(), name="dangling")
+        self.tasks.create_task(self.tracking.run(), name="tracking")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
         self.made = True
+        self.hooks.reached(Stage.LOOPS)
         ready()
         log.info("Serving on %s", self.config.address)
 

@@ -2,12 +2,16 @@
 
 They are good for as long as the Secret holds exactly this token and its service account is the same. Nobody makes them
 for new accounts any more, yet who makes such a Secret by hand gets one: for programs outside the cluster.
+
+A Secret that its account lists was made by the control plane of old: a token out of it is good with a warning, and once
+it has not been used for long, legacy-serviceaccount-token-cleaner-controller marks it as invalid.
 """
 
 import base64
 import hmac
+import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,8 +22,20 @@ from kybern.auth.user import User
 
 ISSUER = "kubernetes/serviceaccount"
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+LAST_USED = "kubernetes.io/legacy-token-last-used"
+TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
+"""Namespace and name of the config map that says since when uses are noted, as a date under ``since``."""
+WARNING = (
+    "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated "
+    "secret-based tokens."
+)
 _PREFIX = "kubernetes.io/serviceaccount/"
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _GONE = "service account token has been invalidated"
+
+
+class Marked(InvalidToken):
+    """A token that would be good, if its Secret did not say that it is so no more."""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -68,14 +84,64 @@ def check(
         raise InvalidToken(_GONE)
     if not hmac.compare_digest(_kept(secret), token.encode()):
         raise InvalidToken("service account token does not match server's copy")
-    if (secret["metadata"].get("labels") or {}).get(INVALID_SINCE):
-        raise InvalidToken(f"the token in secret {claims.namespace}/{claims.secret} has been marked invalid")
     if account is None or _is_deleted(account, now):
         raise InvalidToken(f"service account {claims.namespace}/{claims.account} has been deleted")
     uid = account["metadata"].get("uid", "")
     if uid != claims.uid:
         raise InvalidToken(f"service account UID ({uid}) does not match claim ({claims.uid})")
-    return User(claims.sub, account_groups(claims.namespace), uid)
+    if _labels(secret).get(INVALID_SINCE):
+        raise Marked(_marked(claims))
+    warnings = (WARNING,) if is_listed(account, claims.secret) else ()
+    return User(claims.sub, account_groups(claims.namespace), uid, warnings=warnings)
+
+
+def _marked(claims: Claims) -> str:
+    secret, account = f"{claims.namespace}/{claims.secret}", f"{claims.namespace}/{claims.account}"
+    return (
+        f"the token in secret {secret} for service account {account} has been marked invalid. Use tokens from the "
+        f"TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret "
+        "to temporarily allow use of this token"
+    )
+
+
+def is_listed(account: Mapping[str, Any], secret: str) -> bool:
+    """Whether an account names the Secret as its own."""
+    return any(one.get("name") == secret for one in account.get("secrets") or ())
+
+
+def day(now: float) -> date:
+    """The date of a time in seconds, as the labels mean it: in UTC."""
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a date as the labels and the config map write it."""
+    return _DATE.fullmatch(text) is not None and _exists(text)
+
+
+def _exists(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def use_is_noted(secret: Mapping[str, Any], today: date) -> bool:
+    """Whether a Secret says already that it was used today. Tomorrow will do: another clock may be ahead."""
+    tomorrow = today + timedelta(days=1)
+    return _labels(secret).get(LAST_USED) in (today.isoformat(), tomorrow.isoformat())
+
+
+def with_use(secret: dict[str, Any], today: date) -> dict[str, Any]:
+    """The Secret, saying that it was used today."""
+    labels = {**_labels(secret), LAST_USED: today.isoformat()}
+    return {**secret, "metadata": {**secret["metadata"], "labels": labels}}
+
+
+def _labels(secret: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = secret["metadata"].get("labels") or {}
+    return found
 
 
 def _kept(secret: dict[str, Any]) -> bytes:

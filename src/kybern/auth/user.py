@@ -11,9 +11,13 @@ MASTERS = "system:masters"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user, as upstream's user.Info: name, uid, groups, and extra values such as a token's pod."""
+    """A user, as upstream's user.Info: name, uid, groups, and extra values such as a token's pod.
+
+    ``warnings`` are for whoever sends the request: about how he proved who he is.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = field(default=(), compare=False)

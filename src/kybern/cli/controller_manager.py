@@ -19,6 +19,7 @@ from kybern.controllers import CONTROLLERS
 from kybern.daemon import health, logs, serving, tls
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
+from kybern.daemon.zpages import Pages
 from kybern.loop import metrics
 from kybern.loop.choice import is_enabled, unknown
 from kybern.loop.controller import Controller
@@ -145,6 +146,12 @@ def _controllers(found: Flags) -> Flags:
         1000,
         "Endpoints in one slice at most, of those that mirror Endpoints.",
     )
+    found.flag(
+        "--legacy-service-account-token-clean-up-period",
+        duration,
+        365 * 86400.0,
+        "How long a generated token may be unused before it is marked as invalid, and again before it is deleted.",
+    )
     return _autoscaling(found)
 
 
@@ -209,6 +216,7 @@ def settings(values: Values) -> Settings:
         terminated_pods=values["terminated-pod-gc-threshold"],
         max_endpoints_per_slice=values["max-endpoints-per-slice"],
         max_mirrored_endpoints=values["mirroring-max-endpoints-per-subset"],
+        legacy_token_period=values["legacy-service-account-token-clean-up-period"],
         autoscaler_period=values["horizontal-pod-autoscaler-sync-period"],
         autoscaler_tolerance=values["horizontal-pod-autoscaler-tolerance"],
         autoscaler_downscale_window=values["horizontal-pod-autoscaler-downscale-stabilization"],
@@ -266,7 +274,8 @@ async def manage(values: Values) -> None:
 async def _serve(values: Values) -> None:
     context = serving.context(values) if values["secure-port"] else None
     address = values["bind-address"], values["secure-port"]
-    await health.serve(*address, {}, context, serving.only_known_clients)
+    pages = Pages(NAME, flags().shown(values), health.PATHS)
+    await health.serve(*address, {}, context, serving.only_known_clients, pages=pages)
 
 
 async def _lead(values: Values, client: Verbs, work: Callable[[], Any]) -> None:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from kybern.api.discovery_v1 import EndpointPort
 from kybern.client import kubeconfig
+from kybern.client.members import Members
 from kybern.client.rest import Client
 from kybern.daemon import health, logs
 from kybern.daemon.flags import Flags, Values, commas
@@ -15,7 +16,6 @@ from kybern.daemon.run import Fatal, ready, run
 from kybern.dns.config import Config, read
 from kybern.dns.follow import Names
 from kybern.dns.forward import Forwarder
-from kybern.dns.members import Members
 from kybern.dns.metrics import IS_COMPLETE, NAMES, Counts
 from kybern.dns.respond import Responder
 from kybern.dns.serve import Connections, Datagrams, bound
@@ -85,7 +85,9 @@ def _members(config: Config, client: Client, names: Names) -> Members:
     if config.health:
         ports.append(EndpointPort(name="metrics", port=_split(config.health)[1], protocol="TCP"))
     node = config.node or socket.gethostname().lower()
-    return Members(client, config.service, node, config.advertise, tuple(ports), lambda: names.complete)
+    return Members(
+        client, "kybern-dns", config.service, node, config.advertise, tuple(ports), lambda: names.complete
+    )
 
 
 async def _health(config: Config, names: Names) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from dataclasses import replace
 
 # Before gRPC is loaded: this daemon forks no copies of itself, and the handlers for that are in the way of threads.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
@@ -22,7 +23,7 @@ def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
     logs.setup(values["v"])
     _one_heap()
-    run(lambda: _kubelet(read(values)))
+    run(lambda: _kubelet(replace(read(values), flags=FLAGS.shown(values))))
 
 
 def _one_heap() -> None:

@@ -1,6 +1,7 @@
-"""kube-proxy: services on this node, by iptables."""
+"""kube-proxy: services on this node, by iptables or nftables."""
 
 import asyncio
+import logging
 import socket
 import sys
 
@@ -12,16 +13,20 @@ from kybern.client.rest import Client
 from kybern.daemon import health, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
-from kybern.proxy.config import Config, read
+from kybern.daemon.zpages import Pages
+from kybern.proxy.backend import Backend
+from kybern.proxy.config import IPTABLES, Config, read
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
-from kybern.proxy.iptables import CannotApply, Iptables
+from kybern.proxy.iptables import Iptables
+from kybern.proxy.nftables import Nftables
+from kybern.proxy.programs import CannotApply, Missing
 from kybern.proxy.rules import Settings
-from kybern.proxy.ruleset import Ruleset
 from kybern.proxy.state import State
 from kybern.proxy.sync import Syncer, follow
 from kybern.proxy.topology import Place
 
+LOG = logging.getLogger(__name__)
 FLAGS = (
     Flags("kube-proxy", "Makes the services of the cluster reachable from this node.")
     .flag("--config", str, "", "Path of a KubeProxyConfiguration file. Flags win over it.")
@@ -31,15 +36,15 @@ FLAGS = (
         "--cluster-cidr",
         str,
         "",
-        "The network of the pods; traffic to services from outside it is masqueraded.",
+        "The network of the pods, or one of each version of IP; who calls a service from outside it is masqueraded.",
     )
-    .flag("--proxy-mode", str, "", "Which backend: iptables.")
+    .flag("--proxy-mode", str, "", "Which backend: iptables (also when empty), or nftables.")
     .flag("--masquerade-all", bool, False, "Masquerade all traffic to services' cluster IPs.")
     .flag(
         "--nodeport-addresses",
         commas,
         (),
-        "Networks in which node ports answer; all of the node's when empty.",
+        "Networks in which node ports answer, or primary: the node's first address. When empty: all, with nftables primary.",
     )
     .flag("--iptables-sync-period", duration, 30.0, "How often to look whether others removed our chains.")
     .flag("--iptables-min-sync-period", duration, 1.0, "The least time between two changes of the rules.")
@@ -56,16 +61,32 @@ def main() -> None:
 
 
 async def _clean_up() -> None:
-    try:
-        await Iptables().remove()
-    except CannotApply as problem:
-        raise Fatal(str(problem)) from problem
+    """Both modes' rules go. That a mode's program is not there is told, and no error: it left nothing then."""
+    for backend in (Iptables(Settings("")), Nftables(Settings(""))):
+        try:
+            await backend.remove()
+        except Missing as problem:
+            LOG.warning("%s", problem)
+        except CannotApply as problem:
+            raise Fatal(str(problem)) from problem
+
+
+def backends(config: Config) -> tuple[Backend, Backend]:
+    """That of the mode, and the other one."""
+    settings = Settings(
+        config.pod_network(4),
+        config.node_port_addresses,
+        config.masquerade_all,
+        pod_cidr6=config.pod_network(6),
+    )
+    found = Iptables(settings), Nftables(settings)
+    return found if config.mode == IPTABLES else found[::-1]
 
 
 async def _proxy(values: Values) -> None:
     config = read(values, socket.gethostname().lower())
-    state = State(Place(config.node))
-    rules = Ruleset(Settings(config.cluster_cidr, config.node_port_addresses, config.masquerade_all))
+    state = State(Place(config.node), config.versions)
+    kernel, other = backends(config)
     async with (
         Client(kubeconfig.load(config.kubeconfig)) as client,
         Recorder(client, "kube-proxy", config.node) as events,
@@ -73,15 +94,19 @@ async def _proxy(values: Values) -> None:
     ):
         asked = HealthPorts(config.node, events.emit, lambda: not _is_late(syncer, config))
         syncer = Syncer(
-            state, Iptables(), rules, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
+            state, kernel, other, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
         )
         tasks.create_task(follow(client, Service, state))
         tasks.create_task(follow(client, EndpointSlice, state))
         tasks.create_task(follow(client, Node, state, f"metadata.name={config.node}"))
         tasks.create_task(syncer.run())
+        # What the daemon is, only where metrics are: that is this node's own address by default.
+        about = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS, emulates=False)
         for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
             host, port = _split(address)
-            tasks.create_task(health.serve(host, port, {"sync": lambda: _check(syncer, config)}, None))
+            pages = about if address == config.metrics else None
+            checks = {"sync": lambda: _check(syncer, config)}
+            tasks.create_task(health.serve(host, port, checks, None, pages=pages))
 
 
 def _is_late(syncer: Syncer, config: Config) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 import uuid
+from contextlib import AsyncExitStack
 
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
@@ -12,8 +13,11 @@ from kybern.client.rest import Client
 from kybern.daemon import health, logs, serving
 from kybern.daemon.flags import Flags, Values, duration
 from kybern.daemon.run import ready, run
+from kybern.daemon.zpages import Pages
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.config import Config, read
+from kybern.scheduler.extender import Extender
+from kybern.scheduler.handle import Handle
 from kybern.scheduler.run import Scheduler
 
 BINDINGS = 100  # under way at a time
@@ -61,14 +65,21 @@ def main() -> None:
 
 async def _scheduler(values: Values, config: Config) -> None:
     identity = f"{socket.gethostname().lower()}_{uuid.uuid4()}"
-    async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
+    async with (
+        AsyncExitStack() as stack,
+        Client(kubeconfig.load(config.kubeconfig)) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
         recorder = Recorder(client, "default-scheduler")
-        scheduler = Scheduler(client, Binder(client, recorder, asyncio.Semaphore(BINDINGS)), config.profiles)
+        extenders = [await stack.enter_async_context(Extender(one)) for one in config.extenders]
+        handle = Handle(Binder(client, recorder, asyncio.Semaphore(BINDINGS)), tuple(extenders))
+        scheduler = Scheduler(handle, config.profiles, config.delays)
         tasks.create_task(recorder.run())
         if values["secure-port"]:
             address = values["bind-address"], values["secure-port"]
             tls = serving.context(values)
-            tasks.create_task(health.serve(*address, {}, tls, serving.only_known_clients))
+            pages = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS)
+            tasks.create_task(health.serve(*address, {}, tls, serving.only_known_clients, pages=pages))
         ready()
         if config.leader_elect:
             await Election(client, config.lease_name, identity, config.lease_namespace, config.timing).run(

@@ -6,7 +6,8 @@ Keys name objects of any kind: the namespace, and ``PLURAL.GROUP/NAME``. An obje
 what it owns changes, and when what owns it goes.
 
     being deleted, finalizer "orphan"              -> take it out of its dependents' owners, then drop the finalizer
-    being deleted, finalizer "foregroundDeletion"  -> drop the finalizer once no dependent blocks any more
+    being deleted, finalizer "foregroundDeletion"  -> drop the finalizer once no dependent blocks any more, but for those
+                                                      that wait for it in turn: objects that own each other in a circle
     no owner is left                               -> delete, passing on how its dependents are to be treated
     some owners are left, some are gone            -> take the gone ones out
     every owner that is left waits for its dependents -> delete, in the foreground when it has dependents itself
@@ -41,11 +42,15 @@ class Owner(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An object of any kind; its owners with how they stand, and what it owns."""
+    """An object of any kind; its owners with how they stand, and what it owns.
+
+    ``circular``: uids of the dependents that wait, over any number of others, for the object itself.
+    """
 
     item: Any
     owners: tuple[tuple[OwnerReference, Owner], ...]
     dependents: tuple[Any, ...]
+    circular: frozenset[str] = frozenset()
 
 
 def _group(kind: type[Object]) -> str:
@@ -75,7 +80,33 @@ def observe(view: View, key: Key) -> State | None:
     owners: list[tuple[OwnerReference, Owner]] = []
     if metadata.deletion_timestamp is None:
         owners = [(owner, _standing(view, item, owner)) for owner in metadata.owner_references]
-    return State(item, tuple(owners), tuple(dependents(view, metadata.uid)))
+    found = tuple(dependents(view, metadata.uid))
+    return State(item, tuple(owners), found, _circular(view, item, found))
+
+
+def _circular(view: View, item: Any, found: Iterable[Any]) -> frozenset[str]:
+    if not _waits(item):
+        return frozenset()
+    return frozenset(one.metadata.uid for one in found if _waits_for(view, one, item.metadata.uid))
+
+
+def _waits(item: Any) -> bool:
+    """Whether it is being deleted and stays until its dependents are gone."""
+    return item.metadata.deletion_timestamp is not None and FOREGROUND in item.metadata.finalizers
+
+
+def _waits_for(view: View, item: Any, uid: str) -> bool:
+    """Whether an object of a uid is among those that hold an item back, directly or over others that wait as well."""
+    seen: set[str] = set()
+    left = [item]
+    while left:
+        one = left.pop()
+        if one.metadata.uid == uid:
+            return True
+        if one.metadata.uid not in seen and _waits(one):
+            seen.add(one.metadata.uid)
+            left += [held for held in dependents(view, one.metadata.uid) if _blocks(held, one.metadata.uid)]
+    return False
 
 
 def dependents(view: View, uid: str) -> Iterable[Any]:
@@ -94,8 +125,7 @@ def _standing(view: View, item: Any, owner: OwnerReference) -> Owner:
         found = view.live(kind, namespace, owner.name)
     if found is None or found.metadata.uid != owner.uid:
         return Owner.GONE
-    waits = found.metadata.deletion_timestamp is not None and FOREGROUND in found.metadata.finalizers
-    return Owner.WAITING if waits else Owner.SOLID
+    return Owner.WAITING if _waits(found) else Owner.SOLID
 
 
 def _kind(view: View, owner: OwnerReference) -> type[Object] | None:
@@ -134,8 +164,8 @@ def _finish(state: State) -> Iterable[Action]:
             yield _keeping(dependent, kept)
         yield _without(item, ORPHAN)
     elif FOREGROUND in item.metadata.finalizers:
-        blocking = [one for one in state.dependents if _blocks(one, item.metadata.uid)]
-        if not blocking:
+        blocking = {one.metadata.uid for one in state.dependents if _blocks(one, item.metadata.uid)}
+        if not blocking - state.circular:
             yield _without(item, FOREGROUND)
 
 

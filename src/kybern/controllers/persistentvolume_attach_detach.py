@@ -7,10 +7,12 @@ A key is a node. A VolumeAttachment asks the driver's attacher outside to do it;
 status tells the kubelet. The other way round the status comes first, and then the VolumeAttachment goes: but not while the
 kubelet still has the volume mounted (volumesInUse), unless the node is out of service, or has not been ready for six
 minutes in which nothing used the volume. Only nodes are served whose kubelet leaves it to this loop. A volume that one
-node may have at a time is not attached to a second one.
+node may have at a time is not attached to a second one. An attachment that somebody else made, which its name tells, is
+left to them.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +29,7 @@ from kybern.machinery.struct import replace
 MANAGED = "volumes.kubernetes.io/controller-managed-attach-detach"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _PATIENCE = 360.0
+_OURS = re.compile("csi-[0-9a-f]{64}")
 _MANY = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 
 
@@ -144,7 +147,9 @@ def diff(state: State) -> Iterable[Action]:
 
 def _is_unused(state: State, one: VolumeAttachment) -> bool:
     return (
-        one.spec.source.persistent_volume_name not in state.used and one.metadata.deletion_timestamp is None
+        one.spec.source.persistent_volume_name not in state.used
+        and one.metadata.deletion_timestamp is None
+        and _OURS.fullmatch(one.metadata.name) is not None
     )
 
 

@@ -60,6 +60,30 @@ def pairs(text: str) -> Mapping[str, str]:
     return found
 
 
+def shown_duration(seconds: float) -> str:
+    """Seconds in Go's notation: 1h0m0s, 1m30s, 500ms."""
+    sign, left = ("-" if seconds < 0 else ""), abs(seconds)
+    if 0 < left < 1:
+        unit, size = next(((unit, size) for unit, size in _UNITS.items() if left >= size), ("ns", 1e-9))
+        return f"{sign}{left / size:.9g}{unit}"
+    hours, minutes = int(left // 3600), int(left // 60 % 60)
+    text = f"{round(left % 60, 9):.11g}s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{text}"
+    return f"{sign}{minutes}m{text}" if minutes else f"{sign}{text}"
+
+
+_SHOWN: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
+    str: str,
+    int: str,
+    float: lambda value: f"{value:.12g}",
+    boolean: lambda value: str(value).lower(),
+    duration: shown_duration,
+    commas: lambda value: f"[{','.join(value)}]",
+    pairs: lambda value: ",".join(f"{key}={item}" for key, item in value.items()),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag; ``read`` turns its text into a value and raises ValueError."""
@@ -84,9 +108,12 @@ class Flag:
 class Values(Mapping[str, Any]):
     """What a command line says, by flag name with or without the dashes."""
 
-    def __init__(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], given: frozenset[str], texts: Mapping[str, str] | None = None
+    ) -> None:
         self._values = values
         self._given = given
+        self._texts = texts or {}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[_plain(name)]
@@ -100,6 +127,10 @@ class Values(Mapping[str, Any]):
     def given(self, name: str) -> bool:
         """Whether the flag was on the command line: configuration files yield to those that were."""
         return _plain(name) in self._given
+
+    def text(self, name: str) -> str:
+        """What was given for a flag, as it was written; empty for one that was not."""
+        return self._texts.get(_plain(name), "")
 
 
 def _plain(name: str) -> str:
@@ -153,6 +184,7 @@ class Flags:
     def read(self, argv: Sequence[str]) -> Values:
         """The same without an exit: raises BadFlag."""
         given: dict[str, Any] = {}
+        texts: dict[str, str] = {}
         rest = list(argv)
         while rest:
             flag, text = self._next(rest)
@@ -161,8 +193,9 @@ class Flags:
             except ValueError as problem:
                 raise BadFlag(f'invalid argument "{text}" for "--{flag.name}" flag: {problem}') from problem
             given[flag.name] = _joined(given.get(flag.name), value)
+            texts[flag.name] = text
         values = {flag.name: given.get(flag.name, flag.default) for flag in self._flags.values()}
-        return Values(values, frozenset(given))
+        return Values(values, frozenset(given), texts)
 
     def _next(self, rest: list[str]) -> tuple[Flag, str]:
         word = rest.pop(0)
@@ -187,6 +220,14 @@ class Flags:
             raise BadFlag(f"flag needs an argument: {word}")
         return flag, rest.pop(0)
 
+    def shown(self, values: Values) -> dict[str, str]:
+        """All flags but those that end the program at once, with their values as upstream's daemons print them.
+
+        A value with a form of its own is shown as it was given; its default, which nobody wrote, is not.
+        """
+        known = (flag for flag in self if flag.name not in ("help", "version"))
+        return {flag.name: _shown(flag, values) for flag in known}
+
     def usage(self) -> str:
         flags = "\n".join(flag.line() for flag in self)
         return f"{self.description}\n\nUsage:\n  {self.name} [flags]\n\nFlags:\n{flags}"
@@ -194,6 +235,13 @@ class Flags:
     def _quit(self, code: int, text: str) -> NoReturn:
         (sys.stderr if code else sys.stdout).write(text + "\n")
         sys.exit(code)
+
+
+def _shown(flag: Flag, values: Values) -> str:
+    show, value = _SHOWN.get(flag.read), values[flag.name]
+    if show is None:
+        return values.text(flag.name)
+    return "" if value is None else show(value)
 
 
 def _joined(before: Any, value: Any) -> Any:

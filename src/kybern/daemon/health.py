@@ -1,4 +1,4 @@
-"""The port on which a daemon tells how it is: /healthz, /livez, /readyz, /metrics.
+"""The port on which a daemon tells how it is: /healthz, /livez, /readyz, /metrics, and what it is: /statusz, /flagz.
 
 Each check is a function (or coroutine function) that raises when something is wrong; its first line of text is the
 reason. ``/healthz/NAME`` asks one check; ``?verbose`` lists all; ``?exclude=NAME`` leaves one out. The words are
@@ -9,11 +9,15 @@ import asyncio
 import inspect
 import logging
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import REGISTRY, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+
+from kybern.daemon import slis
+from kybern.daemon.zpages import Page, Pages
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,8 @@ type Check = Callable[[], Awaitable[None] | None]
 type Guard = Callable[[web.Request], Awaitable[web.Response | None]]
 
 _PATHS = ("healthz", "livez", "readyz")
+PATHS = ("/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/readyz", "/statusz")
+"""Everything that is served here, for the page that lists it."""
 _PATIENCE = 5.0
 
 
@@ -48,6 +54,7 @@ def _answer(path: str, checks: Mapping[str, Check]) -> Callable[[web.Request], A
                 lines.append(f"[+]{name} excluded: ok")
                 continue
             reason = await _failure(check)
+            slis.observe(path, name, good=not reason)
             if reason:
                 failed.append(name)
                 log.info("%s check failed: %s: %s", path, name, reason)
@@ -79,16 +86,39 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
 
+async def _slis(request: web.Request) -> web.Response:
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(slis.REGISTRY), headers={"Content-Type": content_type})
+
+
+def about(app: web.Application, pages: Pages) -> None:
+    """Add the pages of a daemon to an application that has others."""
+
+    async def statusz(request: web.Request) -> web.Response:
+        return _shown(pages.statusz(request.headers.get("Accept", ""), time.time()))
+
+    async def flagz(request: web.Request) -> web.Response:
+        return _shown(pages.flagz(request.headers.get("Accept", "")))
+
+    app.router.add_get("/statusz", statusz)
+    app.router.add_get("/flagz", flagz)
+
+
+def _shown(page: Page) -> web.Response:
+    return web.Response(body=page.body, status=page.code, headers={"Content-Type": page.content_type})
+
+
 def application(
     checks: Mapping[str, Check],
     guard: Guard | None = None,
     *,
     open_health: bool = True,
     metrics_here: bool = True,
+    pages: Pages | None = None,
 ) -> web.Application:
     """The routes. ``guard`` answers who may not pass (None: may); for health paths it is asked unless they are open.
 
-    ``metrics_here`` False: the caller answers /metrics itself.
+    ``metrics_here`` False: the caller answers /metrics itself. ``pages`` are the daemon's, if it has any.
     """
     free = _PATHS if open_health else ()
 
@@ -109,6 +139,9 @@ def application(
             app.router.add_get(f"/{path}/{name}", _single(path, name, check))
     if metrics_here:
         app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics/slis", _slis)
+    if pages is not None:
+        about(app, pages)
     return app
 
 
@@ -129,8 +162,10 @@ async def serve(
     checks: Mapping[str, Check] | None = None,
     tls: ssl.SSLContext | None = None,
     guard: Guard | None = None,
+    *,
+    pages: Pages | None = None,
 ) -> None:
     """Serve health and metrics until cancelled; port 0 serves nothing, as upstream's flags have it."""
     if port == 0:
         await asyncio.Event().wait()
-    await serve_application(application(checks or {}, guard), bind, port, tls)
+    await serve_application(application(checks or {}, guard, pages=pages), bind, port, tls)

@@ -41,11 +41,12 @@ def context(flags: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 async def only_known_clients(request: web.Request) -> web.Response | None:
-    """A guard for /metrics: only who presents a certificate of the cluster's authority may read it."""
+    """A guard for all but health: only who presents a certificate of the cluster's authority may read it."""
     transport = request.transport
     known = transport is not None and transport.get_extra_info("peercert")
-    if known or request.path != "/metrics":
+    if known:
         return None
     return web.Response(
-        status=401, text="cannot show metrics: present a client certificate of the cluster's authority\n"
+        status=401,
+        text=f"cannot show {request.path}: present a client certificate of the cluster's authority\n",
     )

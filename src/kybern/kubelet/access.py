@@ -37,6 +37,8 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = {
     "checkpoint": ("checkpoint",),
     "healthz": ("healthz", "proxy"),
     "configz": ("configz", "proxy"),
+    "statusz": ("statusz",),
+    "flagz": ("configz",),
     "pods": ("pods", "proxy"),
     "runningpods": ("pods", "proxy"),
 }

@@ -10,6 +10,7 @@ from prometheus_client import Gauge
 from prometheus_client.exposition import choose_encoder
 
 from kybern.daemon import health
+from kybern.daemon.zpages import Pages
 from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.configz import configz
@@ -48,6 +49,15 @@ class Figures:
         app.router.add_get("/metrics/cadvisor", self._cadvisor)
         app.router.add_get("/metrics/probes", self._probes)
         app.router.add_get("/configz", self._configz)
+        paths = (
+            "/configz",
+            *health.PATHS,
+            "/metrics/cadvisor",
+            "/metrics/probes",
+            "/metrics/resource",
+            "/pods",
+        )
+        health.about(app, Pages("kubelet", self._settings.flags, tuple(sorted(paths)), emulates=False))
 
     async def _summary(self, request: web.Request) -> web.Response:
         brief = request.query.get("only_cpu_and_memory", "").lower() in ("1", "true")

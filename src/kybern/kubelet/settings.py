@@ -11,6 +11,8 @@ from kybern.kubelet.eviction.signals import DEFAULT
 class Settings:
     """Times in seconds. Names are those of KubeletConfiguration where it has them."""
 
+    flags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The command line, for the page that shows it."""
     kubeconfig: str = ""
     bootstrap_kubeconfig: str = ""
     hostname_override: str = ""

@@ -15,7 +15,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.scale import rescale
-from kybern.client.verbs import Partial, Verbs
+from kybern.client.verbs import JSON, PATCHES, Partial, Verbs
 from kybern.loop.controller import (
     Action,
     Again,
@@ -93,7 +93,10 @@ class Actor:
 
     async def _ask(self, action: Call | Rescale) -> None:
         if isinstance(action, Call):
-            await self._client.request(action.method, action.path, action.body, timeout=30.0)
+            content_type = PATCHES[action.patch] if action.patch else JSON
+            await self._client.request(
+                action.method, action.path, action.body, timeout=30.0, content_type=content_type
+            )
         else:
             await rescale(self._client, action.api_version, action.kind, action.scale, action.replicas)
 

@@ -137,11 +137,15 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that the others cannot express: method, path, JSON body. The answer is not looked at beyond its success."""
+    """A request that the others cannot express: method, path, JSON body. The answer is not looked at beyond its success.
+
+    ``patch`` says of what sort the body of a PATCH is: merge, strategic, json or apply.
+    """
 
     method: str
     path: str
     body: Any = None
+    patch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

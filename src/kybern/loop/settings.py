@@ -28,6 +28,7 @@ class Settings:
     terminated_pods: int = 12500
     max_endpoints_per_slice: int = 100
     max_mirrored_endpoints: int = 1000
+    legacy_token_period: float = 365 * 86400.0
     autoscaler_period: float = 15.0
     autoscaler_tolerance: float = 0.1
     autoscaler_downscale_window: float = 300.0

@@ -18,9 +18,18 @@ class _StructMeta(msgspec.StructMeta):
 
 
 class Struct(
-    msgspec.Struct, metaclass=_StructMeta, rename="camel", omit_defaults=True, frozen=True, kw_only=True
+    msgspec.Struct,
+    metaclass=_StructMeta,
+    rename="camel",
+    omit_defaults=True,
+    frozen=True,
+    kw_only=True,
+    gc=False,  # a frozen tree has no cycles: caches of many need not be searched for them
 ):
-    """A JSON object of the API. Unknown fields are skipped when reading: write by patch, so that none is lost."""
+    """A JSON object of the API. Unknown fields are skipped when reading: write by patch, so that none is lost.
+
+    Of the fields that there are, metadata.managedFields is left out.
+    """
 
 
 class Object(Struct, kw_only=True):

@@ -30,6 +30,7 @@ CLIENTS = {
     "scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
     "dns": "system:kybern-dns",
+    "metrics": "system:kybern-metrics",
     "kubelet": "system:node",
     "admin": "kubernetes-admin",
 }
@@ -77,6 +78,8 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         Wanted("controller-manager", CLUSTER_CA, Leaf(CLIENTS["controller-manager"])),
         Wanted("scheduler", CLUSTER_CA, Leaf(CLIENTS["scheduler"])),
         Wanted("dns", CLUSTER_CA, Leaf(CLIENTS["dns"])),
+        Wanted("metrics", CLUSTER_CA, Leaf(CLIENTS["metrics"])),
+        Wanted("metrics-server", CLUSTER_CA, metrics_server(machine)),
         Wanted("admin", CLUSTER_CA, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))),
     )
 
@@ -97,6 +100,12 @@ def api_server(cluster: Cluster, machine: Machine) -> Leaf:
     names += [f"kubernetes.default.svc.{cluster.cluster_domain}", "localhost", machine.name]
     addresses: list[Address] = [cluster.service_cidr[1], machine.address, cluster.api_address, "127.0.0.1"]
     return Leaf("kube-apiserver", dns=tuple(names), ips=tuple(addresses), client=False, server=True)
+
+
+def metrics_server(machine: Machine) -> Leaf:
+    """The API server dials an address, and asks for the Service's name."""
+    name = "metrics-server.kube-system.svc"
+    return Leaf("kybern-metrics", dns=(name, machine.name), ips=(machine.address,), client=False, server=True)
 
 
 @dataclass(frozen=True, slots=True)

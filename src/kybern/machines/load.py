@@ -17,6 +17,7 @@ from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
+PROXIES = ("iptables", "nftables")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -53,6 +54,7 @@ class _Reader:
         "services",
         "domain",
         "api_port",
+        "proxy",
         "driver",
         "ssh_user",
     )
@@ -82,6 +84,7 @@ class _Reader:
             service_cidr=top.parse("services", IPv4Network, CIDR, SERVICES),
             cluster_domain=top.parse("domain", matching(DOMAIN), "a DNS domain", "cluster.local"),
             api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
+            proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

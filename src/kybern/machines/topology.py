@@ -49,6 +49,7 @@ class Cluster:
     cluster_domain: str = "cluster.local"
     api_port: int = 6443
     driver: str = "lxc"
+    proxy_mode: str = "iptables"
     ssh_user: str = "root"
 
     @property

@@ -12,25 +12,41 @@ from typing import Any
 from kybern.daemon import config_file
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
+from kybern.proxy.families import version_of
+from kybern.proxy.rules import PRIMARY
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
-MODES = ("", "iptables")
-ELSEWHERE = ("ipvs", "nftables", "winkernel", "detectLocal")  # settings of parts that do not exist here
+IPTABLES, NFTABLES = MODES = ("iptables", "nftables")
+ELSEWHERE = ("ipvs", "winkernel", "detectLocal")  # settings of parts that do not exist here
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Times in seconds. ``node`` is the name of the Node that this proxy serves."""
+    """Times in seconds. ``node`` is the name of the Node that this proxy serves.
+
+    ``cluster_cidr`` may be one of IPv4, one of IPv6, or both with a comma.
+    """
 
     kubeconfig: str
     node: str
     cluster_cidr: str
+    mode: str = IPTABLES
     masquerade_all: bool = False
     node_port_addresses: tuple[str, ...] = ()
     sync_period: float = 30.0
     min_sync_period: float = 1.0
     healthz: str = "0.0.0.0:10256"
     metrics: str = "127.0.0.1:10249"
+
+    def pod_network(self, version: int) -> str:
+        """The pods' network of a version of IP; "" when there is none."""
+        return next((one for one in self.cluster_cidr.split(",") if version_of(one) == version), "")
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Of IP: those that are served."""
+        served = (4,) if self.mode == IPTABLES else (4, 6)
+        return tuple(one for one in served if self.pod_network(one))
 
 
 # Where each key of the file goes; nested ones with a dot.
@@ -53,6 +69,10 @@ KEYS = {
     "iptables.localhostNodePorts": "",
     "iptables.syncPeriod": "sync_period",
     "iptables.minSyncPeriod": "min_sync_period",
+    "nftables.masqueradeAll": "masquerade_all",
+    "nftables.masqueradeBit": "",
+    "nftables.syncPeriod": "sync_period",
+    "nftables.minSyncPeriod": "min_sync_period",
     "conntrack.maxPerCore": "",
     "conntrack.min": "",
     "conntrack.tcpEstablishedTimeout": "",
@@ -83,13 +103,14 @@ FLAGS = {
 def read(values: Values, hostname: str) -> Config:
     """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
     found: dict[str, Any] = {"node": hostname}
+    given = {field: values[flag] for flag, field in FLAGS.items() if values.given(flag)}
     if values["config"]:
-        found |= _file(Path(values["config"]))
-    found |= {field: values[flag] for flag, field in FLAGS.items() if values.given(flag)}
-    mode = found.pop("mode", "")
-    if mode not in MODES:
+        found |= _file(Path(values["config"]), given.get("mode", ""))
+    found |= given
+    found["mode"] = found.get("mode") or IPTABLES
+    if found["mode"] not in MODES:
         raise Fatal(
-            f'cannot use proxy mode "{mode}": this version has iptables only; leave it out or name that'
+            f'cannot use proxy mode "{found["mode"]}": this version has {" and ".join(MODES)}; leave it out or name one'
         )
     if not found.get("kubeconfig"):
         raise Fatal(
@@ -99,13 +120,23 @@ def read(values: Values, hostname: str) -> Config:
         raise Fatal(
             "cannot start: the pods' network is not known; give --cluster-cidr, or clusterCIDR in --config"
         )
-    return Config(**found)
+    if found["mode"] == NFTABLES and not found.get("node_port_addresses"):
+        found["node_port_addresses"] = (PRIMARY,)  # as upstream's default in this mode
+    config = Config(**found)
+    if config.mode == IPTABLES and not config.pod_network(4):
+        raise Fatal(
+            f'cannot serve the pods of "{config.cluster_cidr}" by iptables: that is IPv4 here; use --proxy-mode=nftables'
+        )
+    return config
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, mode: str) -> dict[str, Any]:
     content = config_file.content(path, API_VERSION, "KubeProxyConfiguration")
     found = {}
+    mode = mode or content.get("mode") or IPTABLES
     for key, value in _flat(content, ""):
+        if key.partition(".")[0] in MODES and key.partition(".")[0] != mode and key in KEYS:
+            continue  # settings of the mode that is not used
         if key not in KEYS:
             if value in (None, "", {}, []) or key.partition(".")[0] in ELSEWHERE:
                 continue

@@ -18,6 +18,7 @@ from pyroute2.conntrack import NFCTAttrTuple
 from pyroute2.netlink.exceptions import NetlinkError
 
 from kybern.proxy import metrics
+from kybern.proxy.families import IPV4, IPV6, version_of
 from kybern.proxy.model import ServicePort
 
 LOG = logging.getLogger(__name__)
@@ -60,20 +61,26 @@ class Conntrack:
     async def forget_stale(self, ports: Iterable[ServicePort]) -> None:
         """Take out the stale flows. What fails is logged: packets then go wrong until the flow ends, as before."""
         udp = [port for port in ports if port.protocol == "UDP"]
-        try:
-            count = await asyncio.to_thread(_forget_stale, udp)
-        except (NetlinkError, OSError) as problem:
-            LOG.warning("cannot look at the kernel's table of flows: %s", problem)
-            return
-        if count:
-            LOG.info("took out %d UDP flows to endpoints that no longer serve", count)
-            metrics.DELETED_FLOWS.labels("IPv4").inc(count)
+        for family, domain in ((IPV4, socket.AF_INET), (IPV6, socket.AF_INET6)):
+            # Each by itself: a service has one node port in both, and other endpoints in each.
+            of_it = [port for port in udp if version_of(port.cluster_ip) == family.version]
+            if not of_it:
+                continue
+            try:
+                count = await asyncio.to_thread(_forget_stale, of_it, domain)
+            except (NetlinkError, OSError) as problem:
+                LOG.warning("cannot look at the kernel's table of flows of %s: %s", family.title, problem)
+                continue
+            if count:
+                LOG.info("took out %d UDP flows to endpoints that no longer serve", count)
+                metrics.DELETED_FLOWS.labels(family.title).inc(count)
 
 
-def _forget_stale(ports: list[ServicePort]) -> int:
-    with Table() as table:
+def _forget_stale(ports: list[ServicePort], domain: socket.AddressFamily) -> int:
+    with Table(nfgen_family=domain) as table:
         found: dict[Flow, list[Any]] = {}
-        for entry in table.dump_entries(tuple_orig=NFCTAttrTuple(proto=socket.IPPROTO_UDP)):
+        wanted = NFCTAttrTuple(family=domain, proto=socket.IPPROTO_UDP)
+        for entry in table.dump_entries(tuple_orig=wanted):
             flow = Flow(entry.tuple_orig.daddr, entry.tuple_orig.dport, entry.tuple_reply.saddr)
             found.setdefault(flow, []).append(entry)
         count = 0

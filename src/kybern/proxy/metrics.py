@@ -1,28 +1,52 @@
 """What kube-proxy measures, under upstream's names (pkg/proxy/metrics)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
 _BUCKETS = tuple(0.001 * 2**power for power in range(15))
+_SLOW = (0.25, 0.5, *range(1, 60), *range(60, 120, 5), *range(120, 301, 30))
+_FAMILY = ("ip_family",)
 
 _ANY = Histogram(
-    "kubeproxy_sync_proxy_rules_duration_seconds", "Time of one change of the rules", buckets=_BUCKETS
+    "kubeproxy_sync_proxy_rules_duration_seconds",
+    "Time of one change of the rules",
+    _FAMILY,
+    buckets=_BUCKETS,
 )
 _FULL = Histogram(
-    "kubeproxy_sync_full_proxy_rules_duration_seconds", "Time of writing all rules", buckets=_BUCKETS
+    "kubeproxy_sync_full_proxy_rules_duration_seconds", "Time of writing all rules", _FAMILY, buckets=_BUCKETS
 )
 _PARTIAL = Histogram(
-    "kubeproxy_sync_partial_proxy_rules_duration_seconds", "Time of writing what changed", buckets=_BUCKETS
+    "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+    "Time of writing what changed",
+    _FAMILY,
+    buckets=_BUCKETS,
 )
-FAILURES = Counter(
-    "kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Changes that iptables refused"
+_PROGRAMMED = Histogram(
+    "kubeproxy_network_programming_duration_seconds",
+    "Time from a change of pods or services until the rules have it",
+    _FAMILY,
+    buckets=_SLOW,
 )
-LAST = Gauge(
-    "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the rules were last as they should be"
+IPTABLES_FAILURES = Counter(
+    "kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Changes that iptables refused", _FAMILY
 )
-LINES = Counter("kubeproxy_sync_proxy_rules_iptables_lines_total", "Lines sent to iptables-restore")
+NFTABLES_FAILURES = Counter(
+    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Changes that nft refused", _FAMILY
+)
+CLEANUP_FAILURES = Counter(
+    "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
+    "Times that a table could not be rid of what is not asked for",
+    _FAMILY,
+)
+_LAST = Gauge(
+    "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the rules were last as they should be", _FAMILY
+)
+LINES = Counter(
+    "kubeproxy_sync_proxy_rules_iptables_lines_total", "Lines sent to the program that writes the rules"
+)
 DELETED_FLOWS = Counter(
     "kubeproxy_conntrack_reconciler_deleted_entries_total",
     "Flows taken from the kernel's table because their endpoint no longer serves",
@@ -31,7 +55,19 @@ DELETED_FLOWS = Counter(
 
 
 @contextmanager
-def sync_time(*, whole: bool) -> Iterator[None]:
-    """Measure one change of the rules: of all, or of those that differ."""
-    with _ANY.time(), (_FULL if whole else _PARTIAL).time():
+def sync_time(families: Iterable[str], *, whole: bool) -> Iterator[None]:
+    """Measure one change of the rules: of all, or of those that differ. One change writes the rules of all families."""
+    with ExitStack() as until:
+        for family in families:
+            for each in (_ANY, _FULL if whole else _PARTIAL):
+                until.enter_context(each.labels(family).time())
         yield
+
+
+def synced(families: Iterable[str], waited: Iterable[float]) -> None:
+    """The rules are as they should be; ``waited`` is how long ago the changes in them had happened, in seconds."""
+    waited = list(waited)
+    for family in families:
+        _LAST.labels(family).set_to_current_time()
+        for seconds in waited:
+            _PROGRAMMED.labels(family).observe(seconds)

@@ -5,13 +5,14 @@ A Service becomes one ``ServicePort`` for each of its ports, with the endpoints 
 (pkg/proxy/servicechangetracker.go, pkg/proxy/topology.go).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Service
 from kybern.api.core_v1 import ServicePort as PortSpec
 from kybern.api.discovery_v1 import Endpoint as SliceEndpoint
 from kybern.api.discovery_v1 import EndpointSlice
+from kybern.proxy.families import version_of
 from kybern.proxy.topology import Place, hints
 
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
@@ -22,7 +23,11 @@ DEFAULT_AFFINITY_SECONDS = 10800
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One address that answers. ``local`` says that it is on this node; ``near``, that its hints let this node use it."""
+    """One address that answers.
+
+    ``local`` says that it is on this node; ``unplaced``, that nobody says where it is; ``near``, that its hints let this
+    node use it.
+    """
 
     ip: str
     port: int
@@ -31,10 +36,11 @@ class Endpoint:
     serving: bool = True
     terminating: bool = False
     near: bool = True
+    unplaced: bool = False
 
     @property
     def address(self) -> str:
-        return f"{self.ip}:{self.port}"
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +88,51 @@ def preferred(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     return tuple(one for one in usable(endpoints) if one.near or not one.ready)
 
 
-def service_ports(service: Service, slices: Iterable[EndpointSlice], place: Place) -> tuple[ServicePort, ...]:
-    """Every port of a service that is served, with the endpoints of its slices."""
+def service_ports(
+    service: Service, slices: Iterable[EndpointSlice], place: Place, versions: Sequence[int] = (4,)
+) -> tuple[ServicePort, ...]:
+    """Every port of a service that is served, with the endpoints of its slices, for each version of IP that it has."""
     if not is_ours(service):
         return ()
-    ours = [part for part in slices if part.address_type == "IPv4"]
-    return tuple(_port(service, port, ours, place) for port in service.spec.ports)
+    spec, parts = service.spec, tuple(slices)
+    found: list[ServicePort] = []
+    for version in versions:
+        ours = [part for part in parts if part.address_type == f"IPv{version}"]
+        for ip in spec.cluster_ips or (spec.cluster_ip,):
+            if version_of(ip) == version:
+                found += (_port(service, port, ip, ours, place) for port in spec.ports)
+    return tuple(found)
 
 
 def is_ours(service: Service) -> bool:
     labels, spec = service.metadata.labels, service.spec
-    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None") or ":" in spec.cluster_ip:
+    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None"):
         return False
     return OTHER_PROXY not in labels and HEADLESS not in labels
 
 
-def _port(service: Service, port: PortSpec, slices: Iterable[EndpointSlice], place: Place) -> ServicePort:
-    spec = service.spec
+def _port(
+    service: Service, port: PortSpec, cluster_ip: str, slices: Iterable[EndpointSlice], place: Place
+) -> ServicePort:
+    spec, version = service.spec, version_of(cluster_ip)
     external = spec.type in ("NodePort", "LoadBalancer")
     ingress = service.status.load_balancer.ingress if service.status.load_balancer else ()
     balancers = (one.ip for one in ingress if one.ip and one.ip_mode in ("", "VIP"))
+
+    def of_it(addresses: Iterable[str]) -> tuple[str, ...]:
+        return tuple(one.strip() for one in addresses if version_of(one) == version)
+
     return ServicePort(
         namespace=service.metadata.namespace,
         service=service.metadata.name,
         name=port.name,
         protocol=port.protocol or "TCP",
         port=port.port or 0,
-        cluster_ip=spec.cluster_ip,
+        cluster_ip=cluster_ip,
         node_port=(port.node_port or 0) if external else 0,
-        external_ips=tuple(ip for ip in spec.external_ips if ":" not in ip),
-        balancer_ips=tuple(balancers) if spec.type == "LoadBalancer" else (),
-        source_ranges=tuple(cidr.strip() for cidr in spec.load_balancer_source_ranges),
+        external_ips=of_it(spec.external_ips),
+        balancer_ips=of_it(balancers) if spec.type == "LoadBalancer" else (),
+        source_ranges=of_it(spec.load_balancer_source_ranges),
         affinity=_affinity(service),
         external_local=spec.external_traffic_policy == "Local",
         internal_local=spec.internal_traffic_policy == "Local",
@@ -170,4 +190,5 @@ def _endpoint(one: SliceEndpoint, port: int, place: Place, *, near: bool) -> End
         serving=ready if known is None or known.serving is None else known.serving,
         terminating=bool(known and known.terminating),
         near=near,
+        unplaced=not one.node_name,
     )

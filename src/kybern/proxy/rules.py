@@ -8,14 +8,18 @@ endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from out
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from itertools import islice
 
+from kybern.proxy.families import version_of
 from kybern.proxy.model import Endpoint, ServicePort, preferred, usable
 
 MASQUERADE_BIT = 14
-_MARK = f"{1 << MASQUERADE_BIT:#x}"
-MASQUERADE = f"{_MARK}/{_MARK}"
+MARK = f"{1 << MASQUERADE_BIT:#x}"
+MASQUERADE = f"{MARK}/{MARK}"
+PRIMARY = "primary"  # of the networks of node ports: the node's first address
 
 # Chains that exist whatever the services are, by table.
 FIXED = {
@@ -56,12 +60,35 @@ type Chains = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the rules depend on beside services. ``node_port_networks`` limits where node ports answer, () for all."""
+    """What the rules depend on beside services.
+
+    ``node_port_networks`` limits where node ports answer, () for all; "primary" in it stands for the first of
+    ``node_addresses`` of each family.
+    """
 
     pod_cidr: str
     node_port_networks: tuple[str, ...] = ()
     masquerade_all: bool = False
     drop_invalid: bool = True
+    pod_cidr6: str = ""
+    node_addresses: tuple[str, ...] = ()
+
+    def pod_network(self, version: int) -> str:
+        return self.pod_cidr if version == 4 else self.pod_cidr6
+
+    def is_here_within(self, networks: Iterable[str]) -> bool:
+        """Whether an address of this node is in one of the networks."""
+        nodes = [ip_address(ip) for ip in self.node_addresses]
+        return any(node in ip_network(network, strict=False) for network in networks for node in nodes)
+
+    def node_port_places(self, version: int) -> tuple[str, ...] | None:
+        """Networks of a version of IP in which node ports answer; None where all of the node's addresses do."""
+        asked = tuple(one for one in self.node_port_networks if one != PRIMARY)
+        found = tuple(one for one in asked if version_of(one) == version)
+        if PRIMARY in self.node_port_networks:
+            own = (one for one in self.node_addresses if version_of(one) == version)
+            return found + tuple(islice(own, 1))
+        return None if not found or any(one.endswith("/0") for one in found) else found
 
 
 @dataclass(slots=True)
@@ -91,10 +118,10 @@ def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
 def fixed(settings: Settings) -> Tables:
     """The chains that are there without any service, with what stands first in them."""
     tables = Tables({name: [] for name in FIXED["filter"]}, {name: [] for name in FIXED["nat"]})
-    tables.nat["KUBE-MARK-MASQ"].append(f"-j MARK --or-mark {_MARK}")
+    tables.nat["KUBE-MARK-MASQ"].append(f"-j MARK --or-mark {MARK}")
     tables.nat["KUBE-POSTROUTING"] += [
         f"-m mark ! --mark {MASQUERADE} -j RETURN",
-        f"-j MARK --xor-mark {_MARK}",
+        f"-j MARK --xor-mark {MARK}",
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
     tables.filter["KUBE-FORWARD"] += [
@@ -111,7 +138,8 @@ def last(settings: Settings) -> list[str]:
     comment = (
         '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
     )
-    places = [f"-d {network} " for network in settings.node_port_networks] or [""]
+    networks = settings.node_port_places(4)
+    places = [""] if networks is None else [f"-d {network} " for network in networks]
     return [f"{where}{comment} {local}" for where in places]
 
 
@@ -228,7 +256,11 @@ class _Port:
         if chain in self.tables.nat:
             return
         comment, target = self._comment("loadbalancer IP"), chain_of("EXT", port)
-        self.tables.nat[chain] = [f"{comment} -s {cidr} -j {target}" for cidr in port.source_ranges]
+        sources = [*port.source_ranges]
+        if self.settings.is_here_within(sources):
+            # Where the balancer's IP is an address of this node, what the node itself sends there comes from it.
+            sources += port.balancer_ips
+        self.tables.nat[chain] = [f"{comment} -s {source} -j {target}" for source in sources]
         dropped = self._comment("traffic not accepted by " + chain)
         self.tables.filter["KUBE-PROXY-FIREWALL"] += [
             f"{dropped} {self._match(ip, port.port)} -j DROP" for ip in port.balancer_ips

@@ -6,6 +6,8 @@ Three lists are needed before anything may be decided: services, their slices, a
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
@@ -15,18 +17,26 @@ from kybern.proxy.ruleset import Key
 from kybern.proxy.topology import Place
 
 ZONE = "topology.kubernetes.io/zone"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"  # when what a slice tells of has happened
 type Watched = Service | EndpointSlice | Node
 
 
 @dataclass(slots=True)
 class State:
-    """``put`` and ``drop`` note what changed, ``take`` gives it; ``changed`` is set while there is something to take."""
+    """``put`` and ``drop`` note what changed, ``take`` gives it; ``changed`` is set while there is something to take.
+
+    ``addresses`` are the node's own, ``versions`` those of IP that are served. ``triggered`` are the times of what changed,
+    in seconds since 1970, until somebody takes them.
+    """
 
     place: Place
+    versions: tuple[int, ...] = (4,)
     services: dict[Key, Service] = field(default_factory=dict)
     slices: dict[Key, dict[str, EndpointSlice]] = field(default_factory=dict)
     touched: set[Key] = field(default_factory=set)
     synced: set[type] = field(default_factory=set)
+    addresses: tuple[str, ...] = ()
+    triggered: list[float] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -52,9 +62,11 @@ class State:
                     self.drop(old)
                 if (owned := owner(new))[1]:
                     self.slices.setdefault(owned, {})[new.metadata.name] = new
+                    self.triggered += _triggered(new)
                     self._touch(owned)
             case Node():
                 self._move(new.metadata.labels.get(ZONE, ""))
+                self._settle(new)
 
     def drop(self, item: Watched) -> None:
         match item:
@@ -79,7 +91,7 @@ class State:
         """What is to be served of a service now; nothing for one that is gone."""
         if (found := self.services.get(service)) is None:
             return ()
-        return service_ports(found, self.slices.get(service, {}).values(), self.place)
+        return service_ports(found, self.slices.get(service, {}).values(), self.place, self.versions)
 
     def _touch(self, service: Key) -> None:
         self.touched.add(service)
@@ -92,6 +104,19 @@ class State:
             self.touched |= self.services.keys()
             self.changed.set()
 
+    def _settle(self, node: Node) -> None:
+        """The node's addresses, those within the cluster first (GetNodeHostIPs of upstream's k8s.io/component-helpers)."""
+        told = node.status.addresses
+        found = tuple(
+            one.address
+            for kind in ("InternalIP", "ExternalIP")
+            for one in told
+            if one.type == kind and _is_address(one.address)
+        )
+        if found != self.addresses:
+            self.addresses = found
+            self.changed.set()
+
 
 def owner(part: EndpointSlice) -> Key:
     """The service that a slice is for; its name is "" when it is for none."""
@@ -100,6 +125,21 @@ def owner(part: EndpointSlice) -> Key:
 
 def _key(one: Service) -> Key:
     return one.metadata.namespace, one.metadata.name
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _triggered(part: EndpointSlice) -> list[float]:
+    try:
+        return [datetime.fromisoformat(part.metadata.annotations[TRIGGERED]).timestamp()]
+    except (KeyError, ValueError):
+        return []
 
 
 def _is_same(new: Object, old: Object) -> bool:

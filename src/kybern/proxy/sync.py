@@ -7,17 +7,20 @@ never takes rules away. When the API server cannot be reached, the rules stay as
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.proxy import metrics
+from kybern.proxy.backend import Backend
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
-from kybern.proxy.iptables import CannotApply, Iptables
 from kybern.proxy.model import ServicePort
-from kybern.proxy.ruleset import Key, Ruleset
+from kybern.proxy.programs import CannotApply, Missing
+from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State, Watched
 
 LOG = logging.getLogger(__name__)
@@ -40,24 +43,32 @@ async def follow(client: Client, kind: type[Watched], state: State, field_select
 
 @dataclass(slots=True)
 class Syncer:
-    """The one loop. ``healthy`` is when the rules were last right, in the loop's time; 0 before the first time."""
+    """The one loop. ``healthy`` is when the rules were last right, in the loop's time; 0 before the first time.
+
+    ``other`` is the backend that is not used: what a proxy of before left there goes once the rules are right here.
+    """
 
     state: State
-    kernel: Iptables
-    rules: Ruleset
+    kernel: Backend
+    other: Backend | None
     flows: Conntrack
     asked: HealthPorts
     period: float
     min_period: float
     on_first: Callable[[], None]
     healthy: float = 0.0
+    since: float = field(default_factory=time.time)
     ports: dict[Key, tuple[ServicePort, ...]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """For ever: wait for a change (or the period), then apply; never more often than ``min_period``."""
         loop = asyncio.get_running_loop()
+        looked = loop.time()
         while True:
             began = loop.time()
+            if began - looked >= self.period:
+                await self._check()
+                looked = began
             retry = not await self._apply()
             rest = self.min_period - (loop.time() - began)
             if rest > 0:
@@ -65,16 +76,14 @@ class Syncer:
             await self._wait(RETRY if retry else self.period)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.state.changed.wait()
-        except TimeoutError:
-            await self._check()
 
     async def _check(self) -> None:
         """Others may have flushed our chains: look, and write all again if so."""
         try:
-            if self.kernel.is_known and not await self.kernel.is_intact(self.rules):
+            if self.kernel.is_known and not await self.kernel.is_intact():
                 self.kernel.forget()
         except CannotApply as problem:
             LOG.warning("%s", problem)
@@ -86,30 +95,56 @@ class Syncer:
             return True
         changed = self._render()
         try:
-            with metrics.sync_time(whole=not self.kernel.is_known):
-                lines = await self.kernel.apply(self.rules)
+            with metrics.sync_time(self._families, whole=not self.kernel.is_known):
+                lines = await self.kernel.apply()
         except CannotApply as problem:
-            metrics.FAILURES.inc()
+            for family in self._families:
+                self.kernel.failures.labels(family).inc()
             LOG.error("%s; trying again in %.0f s", problem, RETRY)  # noqa: TRY400  # the message says it all
             return False
         metrics.LINES.inc(lines)
-        metrics.LAST.set_to_current_time()
+        self._tell_time()
         if any(port.protocol == "UDP" for port in changed):
             await self.flows.forget_stale(port for ports in self.ports.values() for port in ports)
         await self.asked.serve(self.ports)
+        await self._clear_other()
         if not self.healthy:
             self.on_first()
         self.healthy = asyncio.get_running_loop().time()
         return True
 
+    @property
+    def _families(self) -> tuple[str, ...]:
+        return tuple(f"IPv{version}" for version in self.state.versions)
+
+    def _tell_time(self) -> None:
+        now, (triggered, self.state.triggered) = time.time(), (self.state.triggered, [])
+        # What happened before this proxy ran says nothing of how fast it is.
+        metrics.synced(self._families, (now - when for when in triggered if self.since <= when <= now))
+
+    async def _clear_other(self) -> None:
+        """A proxy of before may have run in the other mode. Tried after each change until it is done."""
+        try:
+            if self.other:
+                await self.other.remove()
+        except Missing as problem:
+            LOG.info("%s; so there are no rules of the other mode", problem)
+        except CannotApply as problem:
+            LOG.warning("rules of the other mode may still be there: %s", problem)
+            return
+        self.other = None
+
     def _render(self) -> list[ServicePort]:
         """Make the rules of the services that changed; gives their ports."""
         changed: list[ServicePort] = []
+        if self.kernel.settle(self.state.addresses):
+            for service, ports in self.ports.items():
+                self.kernel.put(service, ports)
         for service in self.state.take():
             ports = self.state.ports(service)
             if ports == self.ports.get(service, ()):
                 continue
-            self.rules.put(service, ports)
+            self.kernel.put(service, ports)
             changed += ports
             if ports:
                 self.ports[service] = ports

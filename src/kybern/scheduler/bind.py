@@ -14,6 +14,9 @@ from kybern.scheduler.preemption import REASON
 
 LOG = logging.getLogger(__name__)
 
+# Reasons of the condition PodScheduled: nobody takes the pod, or the attempt failed for another reason.
+UNSCHEDULABLE, ERROR = "Unschedulable", "SchedulerError"
+
 
 @dataclass(frozen=True, slots=True)
 class Binder:
@@ -24,8 +27,8 @@ class Binder:
     parallel: asyncio.Semaphore
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    async def bind(self, pod: Pod, node: str) -> bool:
-        """Bind a pod to a node; False when the API server did not take it."""
+    async def bind(self, pod: Pod, node: str) -> str:
+        """Bind a pod to a node; why the API server did not take it, or ""."""
         meta = pod.metadata
         path = f"/api/v1/namespaces/{meta.namespace}/pods/{meta.name}/binding"
         body = {
@@ -39,22 +42,25 @@ class Binder:
                 await self.client.request("POST", path, body)
         except ApiError as problem:
             LOG.warning("cannot bind pod %s/%s to node %s: %s", meta.namespace, meta.name, node, problem)
-            return False
-        name = f"{meta.namespace}/{meta.name}"
-        self.recorder.emit(pod, "Normal", "Scheduled", f"Successfully assigned {name} to {node}")
-        return True
+            return str(problem)
+        return ""
 
-    async def refuse(self, pod: Pod, message: str, promised: str = "") -> None:
+    def assigned(self, pod: Pod, node: str) -> None:
+        """Say in an event that a pod has been bound, by whomever."""
+        name = f"{pod.metadata.namespace}/{pod.metadata.name}"
+        self.recorder.emit(pod, "Normal", "Scheduled", f"Successfully assigned {name} to {node}")
+
+    async def refuse(self, pod: Pod, message: str, promised: str = "", reason: str = UNSCHEDULABLE) -> None:
         """Say in the pod's condition and in an event why nobody takes it; nothing when that is already said.
 
         ``promised`` is the node that others leave for it (status.nominatedNodeName).
         """
         self.recorder.emit(pod, "Warning", "FailedScheduling", message)
         known = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
-        said = known and (known.status, known.reason, known.message) == ("False", "Unschedulable", message)
+        said = known and (known.status, known.reason, known.message) == ("False", reason, message)
         if said and promised == pod.status.nominated_node_name:
             return
-        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
         if pod.metadata.generation:
             condition["observedGeneration"] = pod.metadata.generation  # type: ignore[assignment]  # a number
         if known is None or known.status != "False":
@@ -97,6 +103,11 @@ class Binder:
         said = f"Preempted by pod {by.metadata.uid} on node {victim.spec.node_name}"
         self.recorder.emit(victim, "Normal", "Preempted", said)
         return True
+
+    async def expect(self, pod: Pod, node: str) -> None:
+        """Tell others (who makes nodes, say) where a pod will go, when its binding has to wait for something."""
+        if pod.status.nominated_node_name != node:
+            await self._say(pod, {"nominatedNodeName": node})
 
     async def unpromise(self, pod: Pod) -> None:
         """The node that a pod was promised is another one's now."""

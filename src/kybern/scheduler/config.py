@@ -1,8 +1,7 @@
 """What kube-scheduler is told: upstream's flags and its KubeSchedulerConfiguration file, as one frozen record.
 
-A profile names its scheduler and switches plugins off or on by name; an unknown key, version or plugin is an error that
-names it. Keys that tune what has no counterpart here (parallelism, percentageOfNodesToScore: all nodes are one vector) are
-accepted and have no effect.
+An unknown field, plugin or version is an error that names it, and everything that is wrong with the file is told at once.
+What tunes parts that have no counterpart here (parallelism, queries per second) is accepted, and has no effect.
 """
 
 from collections.abc import Mapping
@@ -14,23 +13,20 @@ from kybern.client.lease import Timing
 from kybern.daemon import config_file
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
-from kybern.scheduler.framework import Plugin
+from kybern.machinery.causes import invalid
+from kybern.scheduler import extenders, profiles
+from kybern.scheduler.arguments import API_VERSION, Arguments
+from kybern.scheduler.extender import Settings
+from kybern.scheduler.framework import BadArgs, Plugin
 from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.profile import DEFAULT_NAME, Profile
+from kybern.scheduler.queue import DELAYS, Delays
+from kybern.scheduler.registry import installed
 
-API_VERSION = "kubescheduler.config.k8s.io/v1"
-DEFAULT_NAME = "default-scheduler"
-KEYS = {
-    "apiVersion", "kind", "clientConnection", "leaderElection", "profiles", "parallelism", "percentageOfNodesToScore",
-    "podInitialBackoffSeconds", "podMaxBackoffSeconds", "enableProfiling", "enableContentionProfiling", "extenders",
-    "delayCacheUntilActive",
-}  # fmt: skip
-ELECTION_KEYS = {"leaderElect": "", "leaseDuration": "lease_duration", "renewDeadline": "renew_deadline",
-                 "retryPeriod": "retry_period", "resourceName": "", "resourceNamespace": "", "resourceLock": ""}  # fmt: skip
-PROFILE_KEYS = {"schedulerName", "plugins", "pluginConfig", "percentageOfNodesToScore"}
-# Of upstream's default profile, and not here yet: naming them is no error, and has no effect.
-LATER = {
-    "PrioritySort", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone",
-    "DefaultPreemption", "DefaultBinder", "DynamicResources",
+KIND = "KubeSchedulerConfiguration"
+TUNING = ("enableProfiling", "enableContentionProfiling", "delayCacheUntilActive")
+ELECTION = {
+    "leaseDuration": "lease_duration", "renewDeadline": "renew_deadline", "retryPeriod": "retry_period",
 }  # fmt: skip
 
 
@@ -41,7 +37,9 @@ class Config:
     lease_name: str = "kube-scheduler"
     lease_namespace: str = "kube-system"
     timing: Timing = field(default_factory=Timing)
-    profiles: Mapping[str, tuple[Plugin, ...]] = field(default_factory=lambda: {DEFAULT_NAME: PLUGINS})
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: {DEFAULT_NAME: Profile.of(PLUGINS)})
+    delays: Delays = DELAYS
+    extenders: tuple[Settings, ...] = ()
 
 
 def read(values: Values) -> Config:
@@ -51,7 +49,7 @@ def read(values: Values) -> Config:
         found["kubeconfig"] = values["kubeconfig"]
     if values.given("leader-elect"):
         found["leader_elect"] = values["leader-elect"]
-    asked = {name: f"leader-elect-{name.replace('_', '-')}" for name in ELECTION_KEYS.values() if name}
+    asked = {name: f"leader-elect-{name.replace('_', '-')}" for name in ELECTION.values()}
     timing = {name: values[flag] for name, flag in asked.items() if values.given(flag)}
     found["timing"] = Timing(**(found.pop("election", {}) | timing))
     if not found.get("kubeconfig"):
@@ -62,56 +60,63 @@ def read(values: Values) -> Config:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    content = config_file.content(path, API_VERSION, "KubeSchedulerConfiguration")
-    _known(path, content, KEYS, "")
-    found: dict[str, Any] = {}
-    if kubeconfig := (content.get("clientConnection") or {}).get("kubeconfig"):
-        found["kubeconfig"] = kubeconfig
-    election = content.get("leaderElection") or {}
-    _known(path, election, ELECTION_KEYS.keys(), "leaderElection.")
-    if "leaderElect" in election:
-        found["leader_elect"] = bool(election["leaderElect"])
-    for key, name in (("resourceName", "lease_name"), ("resourceNamespace", "lease_namespace")):
-        if election.get(key):
-            found[name] = election[key]
+    content = config_file.content(path, API_VERSION, KIND)
     try:
-        found["election"] = {field: duration(str(election[key])) for key, field in ELECTION_KEYS.items()
-                             if field and election.get(key)}  # fmt: skip
-    except ValueError as problem:
-        raise Fatal(f"cannot read --config {path}: leaderElection: {problem}") from problem
-    if content.get("profiles"):
-        found["profiles"] = dict(
-            _profile(path, number, one) for number, one in enumerate(content["profiles"])
-        )
+        return settings(content, installed())
+    except BadArgs as problem:
+        raise Fatal(f"cannot read --config {path}: {problem}") from problem
+
+
+def settings(content: Mapping[str, Any], known: Mapping[str, Plugin]) -> dict[str, Any]:
+    """The fields of a Config that a file tells; ``known`` are the plugins by name. Raises BadArgs with all that is wrong."""
+    given = Arguments(content, "", KIND)
+    given.accept(*TUNING)
+    found = _connection(given.child("clientConnection")) | _election(given.child("leaderElection"))
+    if given.integer("parallelism", 16) <= 0:
+        told = "should be an integer value greater than zero"
+        given.wrong(invalid("parallelism", given.integer("parallelism"), told))
+    found["delays"] = _delays(given)
+    found["extenders"] = extenders.read(given.children("extenders"))
+    ignored = frozenset(name for one in found["extenders"] for name in one.ignored)
+    listed = given.children("profiles") or [Arguments({}, "profiles[0]")]
+    found["profiles"] = profiles.read(listed, known, profiles.percentage_of(given), ignored)
+    given.check()
     return found
 
 
-def _known(path: Path, found: Mapping[str, Any], keys: Any, where: str) -> None:
-    for key in found:
-        if key not in keys:
-            raise Fatal(f'cannot read --config {path}: unknown field "{where}{key}"')
+def _connection(given: Arguments) -> dict[str, Any]:
+    given.accept("acceptContentTypes", "contentType", "qps", "burst")
+    kubeconfig = given.text("kubeconfig")
+    return {"kubeconfig": kubeconfig} if kubeconfig else {}
 
 
-def _profile(path: Path, number: int, profile: Mapping[str, Any]) -> tuple[str, tuple[Plugin, ...]]:
-    where = f"profiles[{number}]."
-    _known(path, profile, PROFILE_KEYS, where)
-    by_name = {plugin.name: plugin for plugin in PLUGINS}
-    chosen = dict(by_name)
-    for point, change in (profile.get("plugins") or {}).items():
-        for one in change.get("disabled") or ():
-            if one["name"] == "*":
-                chosen.clear()
-            else:
-                _plugin(path, f"{where}plugins.{point}.disabled", one["name"], by_name)
-                chosen.pop(one["name"], None)
-        for one in change.get("enabled") or ():
-            _plugin(path, f"{where}plugins.{point}.enabled", one["name"], by_name)
-            if one["name"] in by_name:
-                chosen[one["name"]] = by_name[one["name"]]
-    ordered = tuple(plugin for plugin in PLUGINS if plugin.name in chosen)
-    return profile.get("schedulerName") or DEFAULT_NAME, ordered
+def _election(given: Arguments) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "leaderElect" in given:
+        found["leader_elect"] = given.flag("leaderElect")
+    for key, name in (("resourceName", "lease_name"), ("resourceNamespace", "lease_namespace")):
+        if told := given.text(key):
+            found[name] = told
+    lock = given.text("resourceLock", "leases")
+    if lock != "leases":
+        given.wrong(invalid(given.at("resourceLock"), lock, 'resourceLock value must be "leases"'))
+    found["election"] = {}
+    for key, name in ELECTION.items():
+        told = given.text(key)
+        try:
+            if told:
+                found["election"][name] = duration(told)
+        except ValueError as problem:
+            given.wrong(invalid(given.at(key), told, str(problem)))
+    return found
 
 
-def _plugin(path: Path, where: str, name: str, known: Mapping[str, Plugin]) -> None:
-    if name not in known and name not in LATER:
-        raise Fatal(f'cannot read --config {path}: {where}: unknown plugin "{name}"')
+def _delays(given: Arguments) -> Delays:
+    first = given.integer("podInitialBackoffSeconds", int(DELAYS.first))
+    last = given.integer("podMaxBackoffSeconds", int(DELAYS.last))
+    if first <= 0:
+        given.wrong(invalid("podInitialBackoffSeconds", first, "must be greater than 0"))
+    if last < first:
+        told = "must be greater than or equal to PodInitialBackoffSeconds"
+        given.wrong(invalid("podMaxBackoffSeconds", last, told))
+    return Delays(first, last)

@@ -1,129 +1,193 @@
 """Which node a pod goes to, or why none takes it. Pure.
 
-Filters run in the order of the plugins; a node that one refuses is not shown to the next, so that each refused node counts
+Filters run in the order of the profile; a node that one refuses is not shown to the next, so that each refused node counts
 once, as upstream counts it. Among the best nodes of equal score one is drawn, by a generator that is handed in: a run that
-starts with the same seed and sees the same things decides the same.
+starts with the same seed and sees the same things decides the same. ``narrow`` and ``choose`` are apart because extenders
+are asked in between.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import Plugin
+from kybern.scheduler import plain
+from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
+from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.table import Mask, Numbers, Table
 
 type Columns = NDArray[np.intp]
 
-NOT_HELPFUL = "Preemption is not helpful for scheduling"
-NO_VICTIMS = "No preemption victims found for incoming pod"
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """``plugins`` are those that refused at least one node; ``helpful`` the nodes where others' leaving could help."""
-
-    nodes: int
-    reasons: str
-    plugins: frozenset[str]
-    helpful: tuple[str, ...] = ()
-
-    @property
-    def message(self) -> str:
-        """What the pod's condition and event say when nobody leaves for it."""
-        others = {NO_VICTIMS: len(self.helpful), NOT_HELPFUL: self.nodes - len(self.helpful)}
-        parts = ", ".join(sorted(f"{number} {reason}" for reason, number in others.items() if number))
-        return self.saying(f"preemption: 0/{self.nodes} nodes are available: {parts}." if self.nodes else "")
-
-    def saying(self, more: str) -> str:
-        """The same with other words about preemption; without any when somebody leaves."""
-        return f"{self.reasons} {more}" if more else self.reasons
+ENOUGH = 100  # nodes, however small the profile's percentage of them is (upstream: minFeasibleNodesToFind)
 
 
 @dataclass(slots=True)
-class _Count:
-    """Who refused how many nodes and why."""
+class Narrowed:
+    """The nodes that are left, and who refused how many others and why.
 
-    reasons: dict[str, int]
-    plugins: set[str]
+    ``helped`` are refused nodes where others' leaving could help; ``about_pod`` is said instead of all counted reasons.
+    """
+
+    left: Mask
     helped: Mask
+    reasons: dict[str, int] = field(default_factory=dict)
+    plugins: set[str] = field(default_factory=set)
     about_pod: str = ""
 
-
-def schedule(
-    facts: PodFacts,
-    table: Table,
-    plugins: Sequence[Plugin],
-    random: np.random.Generator,
-    promised: str = "",
-) -> Placed | Refused:
-    """``promised`` is the node that pods were made to leave for this one: it is taken if it will do."""
-    count = _Count({}, set(), np.zeros(table.columns, np.bool_))
-    left = _filtered(facts, table, plugins, count)
-    if not left.any():
-        helpful = tuple(table.names[column] for column in np.flatnonzero(count.helped))
-        return Refused(len(table), _reasons(len(table), count), frozenset(count.plugins), helpful)
-    if promised in table.index and left[table.index[promised]]:
-        return Placed(promised)
-    best = _best(facts, table, plugins, left)
-    return Placed(table.names[int(best[0] if len(best) == 1 else random.choice(best))])
-
-
-def _filtered(facts: PodFacts, table: Table, plugins: Sequence[Plugin], count: _Count) -> Mask:
-    left = table.valid.copy()
-    for plugin in plugins:
-        if plugin.filter is None:
-            continue
-        refused = np.zeros_like(left)
-        helped = left.copy()
-        for refusal in plugin.filter(facts, table):
-            against = refusal.nodes & left
+    def refuse(self, plugin: str, refusals: Iterable[Refusal]) -> None:
+        refused: Mask | None = None
+        hopeless: Mask | None = None
+        for refusal in refusals:
+            against = refusal.nodes & self.left
             number = int(np.count_nonzero(against))
-            if number:
-                if refusal.about_pod:
-                    count.about_pod = refusal.reason
-                count.reasons[refusal.reason] = count.reasons.get(refusal.reason, 0) + number
-                count.plugins.add(plugin.name)
-                refused |= against
-                if not refusal.helped:
-                    helped &= ~against
-        count.helped |= refused & helped
-        left &= ~refused
-        if not left.any():
+            if not number:
+                continue
+            if refusal.about_pod:
+                self.about_pod = refusal.reason
+            self.reasons[refusal.reason] = self.reasons.get(refusal.reason, 0) + number
+            self.plugins.add(plugin)
+            refused = against if refused is None else refused | against
+            if not refusal.helped:
+                hopeless = against if hopeless is None else hopeless | against
+        if refused is not None:
+            self.helped |= refused if hopeless is None else refused & ~hopeless
+            self.left &= ~refused
+
+    def refused(self, table: Table) -> Refused:
+        helpful = tuple(table.names[column] for column in np.flatnonzero(self.helped))
+        return Refused(len(table), self._said(len(table)), frozenset(self.plugins), helpful)
+
+    def _said(self, nodes: int) -> str:
+        """As upstream's FitError: reasons in alphabetical order of ``N reason``."""
+        if not nodes:
+            return "no nodes available to schedule pods"
+        if self.about_pod:
+            return f"0/{nodes} nodes are available: {self.about_pod}."
+        reasons = ", ".join(sorted(f"{number} {reason}" for reason, number in self.reasons.items()))
+        return f"0/{nodes} nodes are available: {reasons}."
+
+
+def schedule(attempt: Attempt, random: np.random.Generator, start: int = 0) -> Placed | Refused:
+    """The node that the pod was promised is taken if it will do. For ``start`` see ``sampled``."""
+    found = narrow(attempt)
+    if not found.left.any():
+        return found.refused(attempt.table)
+    return choose(attempt, sampled(found.left, attempt, start), random)
+
+
+def narrow(attempt: Attempt) -> Narrowed:
+    """Ask the filters."""
+    table = attempt.table
+    found = Narrowed(table.valid.copy(), np.zeros(table.columns, np.bool_))
+    own = _scoped(attempt, found)
+    for plugin in attempt.profile.at["filter"]:
+        if not found.left.any():
             break
-    return left
+        found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
+    promised = table.index.get(attempt.promises.of(attempt.facts.uid))
+    if promised is not None and found.left[promised]:
+        found.left = np.zeros_like(found.left)
+        found.left[promised] = True
+    return found
 
 
-def _best(facts: PodFacts, table: Table, plugins: Sequence[Plugin], left: Mask) -> Columns:
+def _scoped(attempt: Attempt, found: Narrowed) -> Mapping[str, Filter]:
+    """Ask ``pre_filter``; gives the filters that stand in for those of their plugins."""
+    own: dict[str, Filter] = {}
+    named: list[str] = []
+    within = found.left
+    for plugin in attempt.profile.at["preFilter"]:
+        scope = plugin.pre_filter(attempt) if plugin.pre_filter else None
+        if scope is None:
+            continue
+        if scope.reason:
+            found.refuse(plugin.name, (Refusal(found.left, scope.reason, about_pod=True),))
+            return own
+        if scope.nodes is not None:
+            named.append(plugin.name)
+            within = within & scope.nodes
+        if scope.filter is not None:
+            own[plugin.name] = scope.filter
+    if named:
+        _restrict(found, within, sorted(named))
+    return own
+
+
+def _restrict(found: Narrowed, within: Mask, named: list[str]) -> None:
+    """Leave only these nodes. Words as in upstream's findNodesThatFitPod and RunPreFilterPlugins."""
+    nobody = not within.any()
+    listed = f"[{' '.join(named)}]"
+    if not nobody:
+        said = f"node(s) didn't satisfy plugin(s) {listed}"
+    elif len(named) == 1:
+        said = f"node(s) didn't satisfy plugin {named[0]}"
+    else:
+        said = f"node(s) didn't satisfy plugin(s) {listed} simultaneously"
+    for name in named:
+        found.plugins.add(name)
+    found.refuse(named[0], (Refusal(~within, said, about_pod=nobody),))
+
+
+def _refusals(plugin: Plugin, own: Filter | None, attempt: Attempt) -> Iterable[Refusal]:
+    facts, table = attempt.facts, attempt.table
+    ask = own or plugin.filter
+    if ask is not None:
+        return ask(facts, table)
+    return plain.filtered(plugin.refuse, facts, table) if plugin.refuse else ()
+
+
+def sampled(left: Mask, attempt: Attempt, start: int) -> Mask:
+    """As many of the nodes as the profile's percentage asks for, from the column ``start`` on, round the end."""
+    percentage = attempt.profile.percentage
+    if percentage in (0, 100):
+        return left
+    number = max(len(attempt.table) * percentage // 100, ENOUGH)
+    columns = np.flatnonzero(left)
+    if len(columns) <= number:
+        return left
+    ordered = np.roll(columns, -int(np.searchsorted(columns, start % len(left))))
+    found = np.zeros_like(left)
+    found[ordered[:number]] = True
+    return found
+
+
+def choose(
+    attempt: Attempt, left: Mask, random: np.random.Generator, more: Mapping[str, int] | None = None
+) -> Placed:
+    """One of the best among the nodes that are left; ``more`` is added to their scores, by name."""
+    best = _best(attempt, left, more or {})
+    return Placed(attempt.table.names[int(best[0] if len(best) == 1 else random.choice(best))])
+
+
+def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
     """The columns of the highest score."""
     columns = np.flatnonzero(left)
     if len(columns) == 1:
         return columns
+    profile, table = attempt.profile, attempt.table
+    own: dict[str, Score | None] = {
+        plugin.name: plugin.pre_score(attempt, left) for plugin in profile.at["preScore"] if plugin.pre_score
+    }
     total: Numbers = np.zeros(len(columns), np.int64)
-    for plugin in plugins:
-        scores = plugin.score(facts, table, left) if plugin.score else None
+    for plugin in profile.at["score"]:
+        scores = _scores(plugin, own.get(plugin.name), attempt, left)
         if scores is None:
             continue
         scores = scores[columns]
         if plugin.normalize:
             scores = plugin.normalize(scores)
-        total += plugin.weight * scores
+        total += profile.weights[plugin.name] * scores
+    for name, score in more.items():
+        if name in table.index:
+            total[columns == table.index[name]] += score
     best: Columns = columns[total == total.max()]
     return best
 
 
-def _reasons(nodes: int, count: _Count) -> str:
-    """As upstream's FitError: reasons in alphabetical order of ``N reason``."""
-    if not nodes:
-        return "no nodes available to schedule pods"
-    if count.about_pod:
-        return f"0/{nodes} nodes are available: {count.about_pod}."
-    reasons = ", ".join(sorted(f"{number} {reason}" for reason, number in count.reasons.items()))
-    return f"0/{nodes} nodes are available: {reasons}."
+def _scores(plugin: Plugin, own: Score | None, attempt: Attempt, left: Mask) -> Numbers | None:
+    facts, table = attempt.facts, attempt.table
+    ask = own or plugin.score
+    if ask is not None:
+        return ask(facts, table, left)
+    return plain.scored(plugin.rate, facts, table, left) if plugin.rate else None

@@ -5,21 +5,22 @@ business. Each change is told to the queue, because it may help a pod that nobod
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 
 from kybern.api.core_v1 import Node, Pod
-from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.machinery.struct import Object
+from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import Profiles, Queue
 from kybern.scheduler.table import Table
 
+REMOVED = "removed"  # why a pod that is deleted waits for no permit any more
 LIVE = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -29,22 +30,21 @@ class Feed:
     def __init__(
         self,
         client: Verbs,
-        table: Table,
         queue: Queue,
         profiles: Profiles,
+        table: Table,
         promises: Promises,
-        clock: Callable[[], float] = time.monotonic,
+        parked: Parked,
     ) -> None:
         self.client = client
-        self.clock = clock
         self.table = table
         self.queue = queue
         self.profiles = profiles
         self.promises = promises
+        self.parked = parked
         self.changed = asyncio.Event()
-        plugins = (plugin for one in profiles.values() for plugin in one)
-        asked: list[type[Object]] = [kind for plugin in plugins for kind in plugin.needs]
-        self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys([PodDisruptionBudget, *asked]))
+        asked: list[type[Object]] = [kind for profile in profiles.values() for kind in profile.needs]
+        self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys(asked))
         kinds: tuple[type[Object], ...] = (Node, Pod, *self._needs)
         self._lists = {kind.plural: asyncio.Event() for kind in kinds}
 
@@ -128,17 +128,19 @@ class Feed:
         elif pod.metadata.deletion_timestamp or pod.spec.scheduler_name not in self.profiles:
             self.queue.remove(uid)
             self.promises.end(uid)
+            self.parked.reject(uid, "", REMOVED)
         elif not self.table.placed_on(uid):
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
                 self.promises.make(pod.status.nominated_node_name, facts)
-            self.queue.set(facts, self.clock())
+            self.queue.set(facts, asyncio.get_running_loop().time())
 
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
         uid = pod.metadata.uid
         self.queue.remove(uid)
         self.promises.gone(uid)
+        self.parked.reject(uid, "", REMOVED)
         if self.table.placed_on(uid):
             self.table.unplace(uid)
             self._tell(Happening(Pod, Action.GONE, old=pod))
@@ -154,7 +156,7 @@ class Feed:
             self._tell(Happening(Pod, Action.ADDED, pod))
 
     def _tell(self, what: Happening) -> None:
-        self.queue.changed(what, self.clock())
+        self.queue.changed(what, asyncio.get_running_loop().time())
 
 
 def _matters(node: Node, old: Node) -> bool:
@@ -171,6 +173,6 @@ def _differ(pod: Pod, old: Pod) -> bool:
 
     def parts(one: Pod) -> tuple[object, ...]:
         meta = one.metadata
-        return one.spec, meta.labels, meta.deletion_timestamp is None, one.status.resize
+        return one.spec, meta.labels, meta.deletion_timestamp is None, requests.reported(one)
 
     return parts(pod) != parts(old)

@@ -8,9 +8,13 @@ from kybern.machinery.struct import Object
 
 
 class Objects:
-    """By kind, namespace and name. A plugin names the kinds that it ``needs``; others are not here."""
+    """By kind, namespace and name. A plugin names the kinds that it ``needs``; others are not here.
+
+    ``kept`` is what plugins keep from one attempt to the next, under their names.
+    """
 
     def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
         self._known: dict[type[Object], dict[str, dict[str, Any]]] = {}
 
     def set(self, item: Object) -> None:

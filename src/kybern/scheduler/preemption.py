@@ -6,21 +6,18 @@ before the others. Among nodes the choice is by, in this order: fewest budgets b
 important victims, the least sum of priorities, the fewest victims, the latest start of the most important victim.
 """
 
-import itertools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.loop.owners import selector_of
-from kybern.scheduler.framework import Cluster, NodeInfo, Plugin
+from kybern.scheduler.framework import Cluster, NodeInfo, Refuse
 
 NEVER = "not eligible due to preemptionPolicy=Never."
 WAITING = "not eligible due to a terminating pod on the nominated node."
 REASON = "PreemptionByScheduler"
-# Upstream looks at a tenth of the nodes, and at a hundred at least.
-_SHARE, _LEAST = 10, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +47,39 @@ def ineligible(pod: Pod, promised: Iterable[Pod], leaving: Container[str]) -> st
     return ""
 
 
-def choose(
+def candidates(
     pod: Pod,
     helpful: Container[str],
     cluster: Cluster,
-    plugins: Sequence[Plugin],
-    budgets: Iterable[PodDisruptionBudget],
-) -> Victims | None:
-    """The best node and its victims, among the nodes named as helpful."""
-    listed = tuple(budgets)
-    found = (
-        victims
-        for info in cluster.nodes
-        if info.node.metadata.name in helpful and (victims := _on(pod, info, cluster, plugins, listed))
-    )
-    candidates = list(itertools.islice(found, max(_LEAST, len(cluster.nodes) // _SHARE)))
-    return min(candidates, key=_cost, default=None)
+    refuses: Sequence[Refuse],
+    budgets: Sequence[PodDisruptionBudget],
+) -> Iterator[Victims]:
+    """The victims on each of the nodes named as helpful where somebody's leaving helps."""
+    for info in cluster.nodes:
+        if info.node.metadata.name in helpful and (victims := _on(pod, info, cluster, refuses, budgets)):
+            yield victims
+
+
+def shortlist(found: Iterable[Victims], number: int) -> list[Victims]:
+    """So many, and more only as long as each of them would break a budget."""
+    listed: list[Victims] = []
+    for one in found:
+        listed.append(one)
+        if len(listed) >= number and any(not each.violations for each in listed):
+            break
+    return listed
+
+
+def best(found: Iterable[Victims]) -> Victims | None:
+    """The node that loses least."""
+    return min(found, key=_cost, default=None)
 
 
 def _on(
     pod: Pod,
     now: NodeInfo,
     cluster: Cluster,
-    plugins: Sequence[Plugin],
+    refuses: Sequence[Refuse],
     budgets: Sequence[PodDisruptionBudget],
 ) -> Victims | None:
     """The victims on one node; None when nobody's leaving helps there."""
@@ -81,7 +88,7 @@ def _on(
     def fits(there: Sequence[Pod]) -> bool:
         info = NodeInfo(now.node, tuple(there))
         then = Cluster((*others, info), cluster.objects)
-        return not any(plugin.refuse(pod, info, then) for plugin in plugins if plugin.refuse)
+        return not any(refuse(pod, info, then) for refuse in refuses)
 
     kept = [one for one in pods if priority(one) >= priority(pod)]
     lower = sorted((one for one in pods if priority(one) < priority(pod)), key=_importance)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.preemption import priority
 from kybern.scheduler.table import Table
 
 
@@ -30,7 +29,7 @@ class Promises:
         void = [
             other.pod
             for key, (where, other) in self._promised.items()
-            if where == node and key != uid and priority(other.pod) < priority(facts.pod)
+            if where == node and key != uid and other.priority < facts.priority
         ]
         for pod in void:
             del self._promised[pod.metadata.uid]
@@ -48,7 +47,7 @@ class Promises:
     def before(self, pod: Pod) -> Iterator[tuple[str, PodFacts]]:
         """The promises that a pod has to respect: those to others of no lower priority."""
         for uid, (node, facts) in self._promised.items():
-            if uid != pod.metadata.uid and priority(facts.pod) >= priority(pod):
+            if uid != pod.metadata.uid and facts.priority >= (pod.spec.priority or 0):
                 yield node, facts
 
     @contextmanager

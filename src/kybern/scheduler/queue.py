@@ -1,4 +1,4 @@
-"""Which pod is next: by priority, then by how long it waits. Pure: the time is handed in, in seconds.
+"""Which pod is next, by the key of the profiles' queue sort. Pure: the time is handed in, in seconds.
 
 A pod is in one of four places.
 
@@ -6,21 +6,22 @@ A pod is in one of four places.
 *Backing off*: to be tried again when its delay is over, which doubles with every attempt.
 *Refused*: nobody took it; it waits for a change of which one of the plugins that refused it says that it could help, or for
 FLUSH seconds, in case that a change was missed.
-*Gated*: a plugin says that it must not be tried yet; only a change of the pod itself frees it.
+*Gated*: a plugin says that it must not be tried yet; a change of the pod itself, or one that the plugin waits for, frees it.
 """
 
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kybern.scheduler.changes import Happening, Hint
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import Plugin
+from kybern.scheduler.profile import EXTENDER, Profile
 
 FLUSH = 300.0
 
-type Profiles = Mapping[str, tuple[Plugin, ...]]
+type Profiles = Mapping[str, Profile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,16 @@ DELAYS = Delays()
 
 @dataclass(slots=True)
 class Waiting:
-    """A pod in the queue. ``since`` is when it came; ``refused_by`` the plugins of its last attempt."""
+    """A pod in the queue. ``since`` is when it came; ``refused_by`` the plugins of its last attempt.
+
+    ``seen`` is how many changes there had been when that began: one that came meanwhile may have helped.
+    """
 
     facts: PodFacts
     since: float
     attempts: int = 0
     tried: float = 0.0
+    seen: int = 0
     refused_by: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -59,17 +64,28 @@ class Queue:
     def __init__(self, profiles: Profiles, delays: Delays = DELAYS) -> None:
         self._delays = delays
         self._gates = {
-            name: [plugin.enqueue for plugin in plugins if plugin.enqueue is not None]
-            for name, plugins in profiles.items()
+            name: [
+                (one.name, one.pre_enqueue) for one in profile.at["preEnqueue"] if one.pre_enqueue is not None
+            ]
+            for name, profile in profiles.items()
         }
+        sorts = (plugin.sort for profile in profiles.values() for plugin in profile.at["queueSort"])
+        self._sort = next((sort for sort in sorts if sort is not None), _oldest)
         self._wakes = [
-            ((profile, plugin.name), wake)
-            for profile, plugins in profiles.items()
-            for plugin in plugins
+            ((name, plugin.name), wake)
+            for name, profile in profiles.items()
+            for plugin in profile.plugins
             for wake in plugin.wakes
         ]
+        # Who says nothing about what could help may be helped by anything (upstream does so too).
+        self._restless = {
+            (name, plugin)
+            for name, profile in profiles.items()
+            for plugin in (EXTENDER, *(one.name for one in profile.plugins if not one.wakes))
+        }
+        self._changes = 0
         self._all: dict[str, Waiting] = {}
-        self._active: list[tuple[int, float, int, str]] = []
+        self._active: list[tuple[tuple[Any, ...], int, str]] = []
         self._backing_off: list[tuple[float, int, str]] = []
         self._refused: dict[str, Waiting] = {}
         self._gated: dict[str, Waiting] = {}
@@ -114,41 +130,60 @@ class Queue:
         """The next pod to be tried, None when none is ready. It stays known until ``remove`` or ``refused``."""
         self._wake_backed_off(now)
         while self._active:
-            _, _, serial, uid = heapq.heappop(self._active)
+            _, serial, uid = heapq.heappop(self._active)
             if self._where.get(uid) == serial:
                 waiting = self._all[uid]
                 waiting.attempts += 1
                 waiting.tried = now
+                waiting.seen = self._changes
                 del self._where[uid]
                 return waiting
         return None
 
     def refused(self, waiting: Waiting, by: frozenset[str]) -> None:
         """Nobody took the pod; it waits for a change."""
-        if self._all.get(waiting.uid) is waiting:
-            waiting.refused_by = by
+        if self._all.get(waiting.uid) is not waiting:
+            return
+        waiting.refused_by = by
+        if waiting.seen == self._changes:
             self._refused[waiting.uid] = waiting
+        else:
+            self._back_off(waiting)
 
     def failed(self, waiting: Waiting) -> None:
         """The attempt failed for a reason of its own (the API server was away): try again after the back-off."""
         if self._all.get(waiting.uid) is waiting:
             self._back_off(waiting)
 
-    def changed(self, what: Happening, now: float) -> None:
-        """Something changed: those that it could help are tried again."""
-        if not self._refused:
+    def changed(self, what: Happening, now: float, but: str = "") -> None:
+        """Something changed: those that it could help are tried again, ``but`` not the pod of this uid."""
+        self._changes += 1
+        if not self._refused and not self._gated:
             return
+        hints = self._hints(what)
+
+        def could_help(waiting: Waiting, names: Iterable[str]) -> bool:
+            who = [(waiting.profile, name) for name in names]
+            return any(hint(waiting.facts, what) for one in who for hint in hints.get(one, ()))
+
+        for waiting in list(self._refused.values()):
+            if waiting.uid != but and (self._is_restless(waiting) or could_help(waiting, waiting.refused_by)):
+                self._retry(waiting, now)
+        for waiting in list(self._gated.values()) if hints else ():
+            if could_help(waiting, (name for name, _ in self._gates.get(waiting.profile, ()))):
+                self._retry(waiting, now)
+
+    def _hints(self, what: Happening) -> dict[tuple[str, str], list[Hint]]:
+        """By profile and plugin."""
         hints: dict[tuple[str, str], list[Hint]] = {}
         for who, wake in self._wakes:
             if wake.hears(what):
                 hints.setdefault(who, []).append(wake.hint)
-        if not hints:
-            return
-        for waiting in list(self._refused.values()):
-            names = ((waiting.profile, name) for name in waiting.refused_by)
-            asked = (hint for name in names for hint in hints.get(name, ()))
-            if not waiting.refused_by or any(hint(waiting.facts, what) for hint in asked):
-                self._retry(waiting, now)
+        return hints
+
+    def _is_restless(self, waiting: Waiting) -> bool:
+        by = waiting.refused_by
+        return not by or any((waiting.profile, name) in self._restless for name in by)
 
     def activate(self, uid: str, now: float) -> None:
         """Try a refused pod again, whatever happened."""
@@ -173,7 +208,7 @@ class Queue:
 
     def _gate(self, waiting: Waiting) -> bool:
         pod = waiting.facts.pod
-        return any(gate(pod) for gate in self._gates.get(waiting.profile, ()))
+        return any(gate(pod) for _, gate in self._gates.get(waiting.profile, ()))
 
     def _retry(self, waiting: Waiting, now: float) -> None:
         self._refused.pop(waiting.uid, None)
@@ -189,7 +224,7 @@ class Queue:
     def _activate(self, waiting: Waiting) -> None:
         serial = next(self._serial)
         self._where[waiting.uid] = serial
-        heapq.heappush(self._active, (-waiting.facts.priority, waiting.since, serial, waiting.uid))
+        heapq.heappush(self._active, (self._sort(waiting.facts, waiting.since), serial, waiting.uid))
 
     def _back_off(self, waiting: Waiting) -> None:
         serial = next(self._serial)
@@ -203,9 +238,15 @@ class Queue:
                 self._activate(self._all[uid])
 
 
+def _oldest(_facts: PodFacts, since: float) -> tuple[float]:
+    return (since,)
+
+
 def _changed(old: PodFacts, new: PodFacts) -> bool:
-    """Whether a pod changed in what plugins look at; its status is what schedulers write themselves."""
-    one, other = old.pod, new.pod
-    return (one.spec, one.metadata.labels, one.metadata.annotations) != (
-        other.spec, other.metadata.labels, other.metadata.annotations,
-    )  # fmt: skip
+    """Whether a pod changed in what plugins look at; most of its status is what schedulers write themselves."""
+
+    def parts(facts: PodFacts) -> tuple[object, ...]:
+        pod, meta = facts.pod, facts.pod.metadata
+        return pod.spec, meta.labels, meta.annotations, pod.status.resource_claim_statuses
+
+    return parts(old) != parts(new)

@@ -3,18 +3,23 @@
 The sum is upstream's (component-helpers/resource: PodRequests): containers and sidecars together, but at least what any init
 container needs beside the sidecars that started before it; pod-level resources win over it; overhead comes on top. CPU is
 in thousandths of a core, everything else in its own unit (bytes, pieces).
+
+A pod that is being resized counts with the most of what is wanted (its spec), granted and in force (its status), until
+they agree; a wish that its node called infeasible does not count (KEP-1287).
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
-from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import Container, ContainerStatus, Pod
 from kybern.machinery import quantity
 
 CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
+HUGE = "hugepages-"
 # What a container without a request counts as when nodes are compared, so that many such pods still spread.
 USUAL_CPU, USUAL_MEMORY = 100, 200 * 1024 * 1024
 
 type Amounts = dict[str, int]
+type Reported = Mapping[str, ContainerStatus]
 
 
 def amount(name: str, text: str) -> int:
@@ -29,21 +34,82 @@ def amounts(quantities: Mapping[str, str]) -> Amounts:
 
 def of_pod(pod: Pod) -> Amounts:
     """Everything that the pod asks for, one pod included."""
-    return _with_overhead(pod, _summed(pod, _own)) | {PODS: 1}
+    return _whole(pod, {}) | {PODS: 1}
 
 
 def usual(pod: Pod) -> tuple[int, int]:
-    """CPU and memory with USUAL_* where a container asks for nothing; for scores only."""
-    found = _with_overhead(pod, _summed(pod, _own_or_usual))
+    """CPU and memory with USUAL_* where a container asks for nothing; for scores only.
+
+    Of a pod with resources of its own, only what neither it nor a container asks for is filled in.
+    """
+    missing = {CPU: USUAL_CPU, MEMORY: USUAL_MEMORY}
+    if pod.spec.resources and (
+        _supported(pod.spec.resources.requests) or _supported(pod.spec.resources.limits)
+    ):
+        asked = _whole(pod, {})
+        missing = {name: number for name, number in missing.items() if name not in asked}
+    found = _whole(pod, missing)
     return found.get(CPU, 0), found.get(MEMORY, 0)
 
 
-def _own(container: Container) -> Amounts:
-    return amounts(container.resources.requests) if container.resources else {}
+def reported(pod: Pod) -> tuple[object, ...]:
+    """What of the status takes part in the sum: as long as it is the same, the pod counts the same."""
+    status = pod.status
+    statuses = (*status.init_container_statuses, *status.container_statuses)
+    each = tuple((one.name, one.allocated_resources, one.resources) for one in statuses)
+    return each, status.resources, status.allocated_resources, is_infeasible(pod)
 
 
-def _own_or_usual(container: Container) -> Amounts:
-    return {CPU: USUAL_CPU, MEMORY: USUAL_MEMORY} | _own(container)
+def is_infeasible(pod: Pod) -> bool:
+    """Whether the node said that it can never grant the resize that is wanted."""
+    pending = (one for one in pod.status.conditions if one.type == "PodResizePending")
+    return any(one.reason == "Infeasible" for one in pending)
+
+
+def _whole(pod: Pod, missing: Amounts) -> Amounts:
+    found = _summed(pod, _taking(pod, missing))
+    if pod.spec.resources and pod.spec.resources.requests:
+        found |= _of_the_pod(pod)
+    return _plus((found, amounts(pod.spec.overhead))) if pod.spec.overhead else found
+
+
+def _taking(pod: Pod, missing: Amounts) -> Callable[[Container], Amounts]:
+    """What one container asks for, with ``missing`` where it asks for nothing."""
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    known = {one.name: one for one in statuses if one.resources or one.allocated_resources}
+    infeasible = bool(known) and is_infeasible(pod)
+
+    def take(container: Container) -> Amounts:
+        wanted = amounts(container.resources.requests) if container.resources else {}
+        status = known.get(container.name)
+        if status is not None:
+            held = _most(
+                amounts(status.resources.requests) if status.resources else {},
+                amounts(status.allocated_resources),
+            )
+            wanted = held if infeasible else _most(wanted, held)
+        return missing | wanted if missing else wanted
+
+    return take
+
+
+def _of_the_pod(pod: Pod) -> Amounts:
+    """Pod-level requests; what the status says of them has the overhead in it already."""
+    wanted = _supported(pod.spec.resources.requests) if pod.spec.resources else {}
+    status = pod.status
+    if not wanted or not (status.resources or status.allocated_resources):
+        return amounts(wanted)
+    overhead = amounts(pod.spec.overhead)
+    held: Amounts = {}
+    for found in (status.resources.requests if status.resources else {}, status.allocated_resources):
+        less = {name: number - overhead.get(name, 0) for name, number in amounts(_supported(found)).items()}
+        held = _most(held, less)
+    return held if is_infeasible(pod) else _most(amounts(wanted), held)
+
+
+def _supported(quantities: Mapping[str, str]) -> dict[str, str]:
+    """Those that may be told for a pod as a whole."""
+    return {name: text for name, text in quantities.items() if name in (CPU, MEMORY) or name.startswith(HUGE)}
 
 
 def _summed(pod: Pod, take: Callable[[Container], Amounts]) -> Amounts:
@@ -62,12 +128,6 @@ def _summed(pod: Pod, take: Callable[[Container], Amounts]) -> Amounts:
     return _most(together, most)
 
 
-def _with_overhead(pod: Pod, found: Amounts) -> Amounts:
-    if pod.spec.resources:
-        found = found | amounts(pod.spec.resources.requests)
-    return _plus((found, amounts(pod.spec.overhead))) if pod.spec.overhead else found
-
-
 def _plus(parts: Iterable[Amounts]) -> Amounts:
     total: Amounts = {}
     for part in parts:
@@ -77,4 +137,6 @@ def _plus(parts: Iterable[Amounts]) -> Amounts:
 
 
 def _most(first: Amounts, second: Amounts) -> Amounts:
+    if not second:
+        return first
     return {name: max(first.get(name, 0), second.get(name, 0)) for name in (*first, *second)}

@@ -1,26 +1,31 @@
 """The scheduling loop: watch what there is, decide one pod after the other, bind many at a time.
 
-    watch ──> table, queue ──> cycle.schedule (pure) ──> table.place (assumed) ──> bind ──ok──> the watch confirms
-                 ^                    └─ refused ──> condition and event               └─ no ──> unplace, back off
+    watch ──> table, queue ──> find ──> table.place (assumed), reserve ──> settle ──ok──> the watch confirms
+                 ^               └─ refused ──> seek relief; condition, event   └─ no ──> unplace, back off
 
 A pod counts on its node from the moment it is decided, so that the next decision sees it; the binding itself is written
-meanwhile. The decision takes no I/O, so no lock is needed: between two awaits the table does not change.
+meanwhile. The decision takes no I/O unless extenders are asked: between two awaits the table does not change.
 """
 
 import asyncio
-import time
-from collections.abc import Callable
 
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
-from kybern.client.verbs import Verbs
-from kybern.scheduler.bind import Binder
-from kybern.scheduler.cycle import Placed, Refused, schedule
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.asking import find
+from kybern.scheduler.bind import ERROR
+from kybern.scheduler.changes import Action, Happening
+from kybern.scheduler.extender import ExtenderFailed
 from kybern.scheduler.feed import Feed
+from kybern.scheduler.framework import Attempt
+from kybern.scheduler.handle import Handle
+from kybern.scheduler.outcomes import Refused
+from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import DELAYS, Delays, Profiles, Queue, Waiting
-from kybern.scheduler.room import Room
+from kybern.scheduler.relief import seek
+from kybern.scheduler.settling import Failed, reserve, settle
 from kybern.scheduler.table import Table
 
 BATCH = 50  # decisions before others get their turn
@@ -35,29 +40,27 @@ PENDING = Gauge("scheduler_pending_pods", "Pods that want a node", ["queue"])
 
 
 class Scheduler:
-    """One scheduler. ``profiles`` are plugins by scheduler name; pods of other schedulers only count on their nodes.
+    """One scheduler. ``profiles`` are by scheduler name; pods of other schedulers only count on their nodes.
 
-    The same ``seed`` gives the same choices among equal nodes. ``clock`` gives seconds that only grow.
+    The same ``seed`` gives the same choices among equal nodes.
     """
 
     def __init__(
         self,
-        client: Verbs,
-        binder: Binder,
+        handle: Handle,
         profiles: Profiles,
         delays: Delays = DELAYS,
         seed: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.clock = clock
-        self.binder = binder
+        self.handle = handle
         self.profiles = profiles
         self.table = Table()
         self.queue = Queue(profiles, delays)
         self.promises = Promises()
-        self.room = Room(binder, self.table, self.promises)
-        self.feed = Feed(client, self.table, self.queue, profiles, self.promises, clock)
+        self.parked = Parked()
+        self.feed = Feed(handle.client, self.queue, profiles, self.table, self.promises, self.parked)
         self.random = np.random.default_rng(seed)
+        self._start = 0
 
     def check(self) -> None:
         """For /readyz: all lists have been seen."""
@@ -72,10 +75,10 @@ class Scheduler:
             await self._decide(tasks)
 
     async def _decide(self, tasks: asyncio.TaskGroup) -> None:
-        flushed = self.clock()
+        flushed = _now()
         while True:
             self.feed.changed.clear()
-            now = self.clock()
+            now = _now()
             if now - flushed > FLUSH_EVERY:
                 flushed = now
                 self.queue.flush(now)
@@ -83,7 +86,7 @@ class Scheduler:
                 waiting = self.queue.pop(now)
                 if waiting is None:
                     break
-                self._one(waiting, tasks)
+                await self._one(waiting, tasks)
             else:
                 await asyncio.sleep(0)
                 continue
@@ -100,31 +103,88 @@ class Scheduler:
         except TimeoutError:
             return
 
-    def _one(self, waiting: Waiting, tasks: asyncio.TaskGroup) -> None:
+    async def _one(self, waiting: Waiting, tasks: asyncio.TaskGroup) -> None:
         facts = waiting.facts
-        plugins, promised = self.profiles[waiting.profile], self.promises.of(waiting.uid)
-        with ALGORITHM.time(), self.promises.kept(facts.pod, self.table):
-            found = schedule(facts, self.table, plugins, self.random, promised)
-        match found:
-            case Placed(node):
-                self.table.place(waiting.uid, node, facts)
-                tasks.create_task(self._bind(waiting, node))
-            case Refused():
-                ATTEMPTS.labels("unschedulable", waiting.profile).inc()
-                self.queue.refused(waiting, found.plugins)
-                said, promised = self.room.make(facts, found, plugins, tasks)
-                tasks.create_task(self.binder.refuse(facts.pod, said, promised))
-
-    async def _bind(self, waiting: Waiting, node: str) -> None:
-        if await self.binder.bind(waiting.facts.pod, node):
-            ATTEMPTS.labels("scheduled", waiting.profile).inc()
-            LATENCY.labels(str(waiting.attempts)).observe(self.clock() - waiting.since)
+        attempt = Attempt(facts, self.table, self.profiles[waiting.profile], self.promises, self.parked)
+        try:
+            with ALGORITHM.time():
+                found = await find(attempt, self.handle.extenders, self.random, self._start)
+            if waiting.uid not in self.queue:
+                return
+            if isinstance(found, Refused):
+                await self._refused(waiting, attempt, found, tasks)
+                return
+        except ExtenderFailed as problem:
+            self._failed(waiting, Failed(str(problem)), tasks)
             return
+        self._start = self.table.index.get(found.node, 0) + 1
+        self.table.place(waiting.uid, found.node, facts)
+        refused = reserve(attempt, found.node)
+        if refused is None:
+            tasks.create_task(self._settle(waiting, attempt, found.node, tasks))
+        else:
+            self._turned_down(waiting, refused, tasks)
+
+    async def _refused(
+        self, waiting: Waiting, attempt: Attempt, found: Refused, tasks: asyncio.TaskGroup
+    ) -> None:
+        said, promised = await seek(attempt, found, self.handle, tasks)
+        ATTEMPTS.labels("unschedulable", waiting.profile).inc()
+        self.queue.refused(waiting, found.plugins)
+        tasks.create_task(self.handle.binder.refuse(attempt.facts.pod, said, promised))
+
+    async def _settle(self, waiting: Waiting, attempt: Attempt, node: str, tasks: asyncio.TaskGroup) -> None:
+        self._activate(attempt)
+        found = await settle(attempt, node, self.handle)
+        self._activate(attempt)
+        match found:
+            case None:
+                self.handle.binder.assigned(waiting.facts.pod, node)
+                ATTEMPTS.labels("scheduled", waiting.profile).inc()
+                LATENCY.labels(str(waiting.attempts)).observe(_now() - waiting.since)
+            case Failed() as problem:
+                self._failed(waiting, problem, tasks)
+            case refused:
+                self._turned_down(waiting, refused, tasks)
+
+    def _activate(self, attempt: Attempt) -> None:
+        """Try those pods again that a plugin named."""
+        for uid in attempt.activate:
+            self.queue.activate(uid, _now())
+        if attempt.activate:
+            attempt.activate.clear()
+            self.feed.changed.set()
+
+    def _turned_down(self, waiting: Waiting, refused: Refused, tasks: asyncio.TaskGroup) -> None:
+        """A plugin refused the node that was chosen. What the pod took there may help others."""
+        ATTEMPTS.labels("unschedulable", waiting.profile).inc()
+        known = waiting.uid in self.queue
+        self.queue.refused(waiting, refused.plugins)
+        self._give_back(waiting)
+        if known:
+            tasks.create_task(self.handle.binder.refuse(waiting.facts.pod, refused.reasons))
+
+    def _failed(self, waiting: Waiting, problem: Failed, tasks: asyncio.TaskGroup) -> None:
         ATTEMPTS.labels("error", waiting.profile).inc()
-        self.table.unplace(waiting.uid)
+        known = waiting.uid in self.queue
+        self._give_back(waiting)
         self.queue.failed(waiting)
+        if known:
+            tasks.create_task(self.handle.binder.refuse(waiting.facts.pod, problem.reason, "", ERROR))
+
+    def _give_back(self, waiting: Waiting) -> None:
+        self.promises.end(waiting.uid)
+        if self.table.placed_on(waiting.uid):
+            self.table.unplace(waiting.uid)
+            gone = Happening(Pod, Action.GONE, old=waiting.facts.pod)
+            self.queue.changed(gone, _now(), waiting.uid)
         self.feed.changed.set()
 
     def _count(self) -> None:
         for place, number in self.queue.counts().items():
             PENDING.labels(place).set(number)
+
+
+def _now() -> float:
+    """Seconds that only grow: the event loop's, so that a simulation may let time pass as it likes."""
+    return asyncio.get_running_loop().time()

@@ -23,8 +23,9 @@ from kybern.loop.settings import Settings
 from kybern.machinery.errors import AlreadyExists, Forbidden
 from kybern.machinery.selectors import parse_labels
 from kybern.scheduler.bind import Binder
-from kybern.scheduler.config import DEFAULT_NAME
+from kybern.scheduler.handle import Handle
 from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.profile import Profile
 from kybern.scheduler.run import Scheduler
 from tests.simulation.fights import Fights
 from tests.simulation.named import Named
@@ -84,11 +85,9 @@ class Plane:
     async def schedule(self) -> None:
         client = self.client("scheduler")
         recorder = Recorder(client, "default-scheduler", clock=moment)
-        time = asyncio.get_running_loop().time
-        binder = Binder(client, recorder, asyncio.Semaphore(100), clock=moment)
-        scheduler = Scheduler(
-            client, binder, {DEFAULT_NAME: PLUGINS}, seed=self.dice.randrange(1000), clock=time
-        )
+        profile = Profile.of(PLUGINS)
+        handle = Handle(Binder(client, recorder, asyncio.Semaphore(100), clock=moment))
+        scheduler = Scheduler(handle, {profile.name: profile}, seed=self.dice.randrange(1000))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())
             await scheduler.run()

@@ -257,3 +257,27 @@ async def test_a_token_that_is_kept_in_a_secret_is_good_while_it_is_there() -> N
     assert (user.name, audiences) == ("system:serviceaccount:x:robot", (ISSUER,))
     with pytest.raises(InvalidToken):
         await tokens.authenticate(kept)
+
+
+async def test_uses_of_kept_tokens_are_told_with_their_sort_once_while_they_are_remembered() -> None:
+    kept = legacy_tokens.made("x", "robot", "u", "key", KEY)
+    found, told = accounts(), list[tuple[str, str]]()
+    secret: Raw = {"metadata": {"name": "key"}, "data": {"token": b64encode(kept.encode()).decode()}}
+    found.kept["secrets", "x", "key"] = secret
+
+    async def used(item: Raw, sort: str) -> None:
+        told.append((item["metadata"]["name"], sort))
+
+    time = Clock()
+    known = Authenticator(tokens=replace(tokens(found, time), used=used), clock=time)
+    for _ in range(2):
+        assert (await known.user_of(None, f"Bearer {kept}")).warnings == ()
+    time.now += 60
+    found.kept["serviceaccounts", "x", "robot"]["secrets"] = [{"name": "key"}]
+    assert (await known.user_of(None, f"Bearer {kept}")).warnings == (legacy_tokens.WARNING,)
+    time.now += 60
+    secret["metadata"]["labels"] = {legacy_tokens.INVALID_SINCE: "2026-01-01"}
+    with pytest.raises(Unauthorized):
+        await known.user_of(None, f"Bearer {kept}")
+
+    assert told == [("key", "manual"), ("key", "auto"), ("key", "invalid")]

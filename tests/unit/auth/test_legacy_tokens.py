@@ -64,5 +64,38 @@ def test_a_token_that_is_not_good_any_more(text: str, found: dict[str, Any]) -> 
         checked(text, found)
 
 
+def test_a_marked_token_is_told_how_to_be_used_again() -> None:
+    with pytest.raises(
+        legacy_tokens.Marked, match="in secret a/key for service account a/robot has been marked"
+    ):
+        checked(TOKEN, objects(TOKEN, labels={legacy_tokens.INVALID_SINCE: "2025-12-31"}))
+
+
+def test_a_token_that_the_account_lists_is_good_with_a_warning() -> None:
+    found = objects(TOKEN)
+    found["serviceaccounts"]["secrets"] = [{"name": "other"}, {"name": "key"}]
+
+    assert checked(TOKEN, found).warnings == (legacy_tokens.WARNING,)
+    assert checked(TOKEN, objects(TOKEN)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("noted", "is_noted"),
+    [("2026-01-01", True), ("2026-01-02", True), ("2025-12-31", False), ("2026-01-03", False), (None, False)],
+)
+def test_a_use_is_noted_once_a_day(noted: str | None, is_noted: bool) -> None:
+    today = legacy_tokens.day(NOW)
+    secret = {"metadata": {"name": "key", "labels": {legacy_tokens.LAST_USED: noted} if noted else None}}
+
+    assert legacy_tokens.use_is_noted(secret, today) is is_noted
+    assert legacy_tokens.use_is_noted(legacy_tokens.with_use(secret, today), today)
+
+
+@pytest.mark.parametrize("text", ["", "2026-1-1", "20260101", "2026-02-30", "2026-01-01T00:00:00Z", "today"])
+def test_a_date_has_one_form(text: str) -> None:
+    assert not legacy_tokens.is_date(text)
+    assert legacy_tokens.is_date("2026-02-28")
+
+
 def test_other_tokens_are_others_to_judge() -> None:
     assert legacy_tokens.read(sign(Claims(iss="https://issuer"), KEY)) is None

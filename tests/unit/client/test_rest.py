@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def config(server: TestServer, **more: str) -> Config:
 async def test_a_token_in_a_file_is_read_again_when_it_changes(server: TestServer, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
-    async with Client(config(server, token_file=str(file))) as client:
+    times = count(step=60)
+    async with Client(config(server, token_file=str(file)), lambda: next(times)) as client:
         before = json.loads(await client.request("GET", "/x"))
         file.with_suffix(".new").write_text("second\n")
         file.with_suffix(".new").replace(file)

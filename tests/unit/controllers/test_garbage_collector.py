@@ -149,6 +149,44 @@ def test_the_owner_goes_when_no_dependent_blocks_any_more() -> None:
     assert [action.new.metadata.finalizers for action in actions] == [("other",)]
 
 
+def circle(*waiting: str) -> list[Any]:
+    """Three pods that own each other in a circle; those that are named are being deleted in the foreground."""
+    names = ("one", "two", "three")
+    bare = {name: make(Pod, name) for name in names}
+    owners = dict(zip(names, ("three", "one", "two"), strict=True))
+    return [
+        make(
+            Pod,
+            name,
+            reference(bare[owners[name]]),
+            deleting=name in waiting,
+            finalizers=(FOREGROUND,) if name in waiting else (),
+        )
+        for name in names
+    ]
+
+
+def test_who_waits_for_its_dependents_goes_when_they_wait_for_itself() -> None:
+    one, two, three = circle("one", "two", "three")
+
+    for pod, others in ((one, (two, three)), (two, (three, one)), (three, (one, two))):
+        assert [action.new.metadata.finalizers for action in done(pod, *others)] == [()]
+
+
+def test_a_circle_that_is_not_closed_by_deletion_is_waited_for() -> None:
+    one, two, three = circle("one", "two")
+
+    assert done(one, two, three) == done(two, one, three) == []
+    assert done(three, one, two) == [Delete(three, "Foreground")]
+
+
+def test_a_dependent_outside_of_the_circle_still_holds_it_back() -> None:
+    one, two, three = circle("one", "two", "three")
+    other = make(ConfigMap, "other", reference(one))
+
+    assert done(one, two, three, other) == []
+
+
 def test_orphans_are_let_go_before_their_owner_is() -> None:
     owner = make(ReplicaSet, "owner", deleting=True, finalizers=(ORPHAN,))
     other = make(Deployment, "other")

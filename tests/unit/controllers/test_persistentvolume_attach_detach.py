@@ -75,10 +75,14 @@ def user(name: str = "p", at: str = "n1") -> Pod:
 
 
 def attachment(
-    at: str = "n1", attached: bool = True, error: str = "", going: bool = False
+    at: str = "n1", attached: bool = True, error: str = "", going: bool = False, name: str = ""
 ) -> VolumeAttachment:
     return VolumeAttachment(
-        metadata=ObjectMeta(name=f"csi-{at}", uid=f"uid-{at}", deletion_timestamp=NOW if going else None),
+        metadata=ObjectMeta(
+            name=name or f"csi-{at.encode().hex():0>64}",
+            uid=f"uid-{at}",
+            deletion_timestamp=NOW if going else None,
+        ),
         spec=VolumeAttachmentSpec(
             attacher="d", node_name=at, source=VolumeAttachmentSource(persistent_volume_name="pv")
         ),
@@ -149,6 +153,12 @@ def test_a_driver_that_fails_is_quoted() -> None:
     assert [(one.reason, one.message) for one in actions] == [
         ("FailedAttachVolume", 'AttachVolume.Attach failed for volume "pv" : no disk')
     ]
+
+
+def test_what_somebody_else_attached_is_left_to_them() -> None:
+    assert done(node(), attachment(name="va-e2e"), volume()) != []
+    assert only(done(node(), attachment(name="va-e2e")), Delete) == []
+    assert only(done(node(), attachment(name="va-e2e"), after=9999), Delete) == []
 
 
 def test_it_is_detached_when_nothing_uses_it() -> None:

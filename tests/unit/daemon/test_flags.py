@@ -2,7 +2,7 @@
 
 import pytest
 
-from kybern.daemon.flags import BadFlag, Flags, commas, duration, pairs
+from kybern.daemon.flags import BadFlag, Flags, commas, duration, pairs, shown_duration
 
 
 def flags() -> Flags:
@@ -99,3 +99,34 @@ def test_durations_in_go_notation(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="no duration"):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"), (15.0, "15s"), (90.0, "1m30s"), (3600.0, "1h0m0s"), (0.5, "500ms"), (1.5, "1.5s"), (-60.0, "-1m0s"),
+        (0.00025, "250us"), (31536000.0, "8760h0m0s"),
+    ],
+)  # fmt: skip
+def test_durations_are_shown_as_they_may_be_given(seconds: float, text: str) -> None:
+    assert shown_duration(seconds) == text
+    assert duration(text) == pytest.approx(seconds)
+
+
+def test_flags_are_shown_as_upstreams_daemons_print_them() -> None:
+    def port(text: str) -> tuple[int, int]:
+        return int(text), int(text)
+
+    table = Flags("test", "A test.")
+    table.flag("--names", commas, ("a", "b")).flag("--labels", pairs, {"a": "b"}).flag("--quick", bool, True)
+    table.flag("--wait", duration, 90.0).flag("--rate", float, 0.1).flag("--port", port, (1, 1)).flag(
+        "--none"
+    )
+
+    default = table.shown(table.read([]))
+    given = table.shown(table.read(["--port=7", "--quick=false", "--names=", "--none=x"]))
+
+    assert default == {
+        "names": "[a,b]", "labels": "a=b", "quick": "true", "wait": "1m30s", "rate": "0.1", "port": "", "none": "", "v": "0",
+    }  # fmt: skip
+    assert given == {**default, "port": "7", "quick": "false", "names": "[]", "none": "x"}

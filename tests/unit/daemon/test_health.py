@@ -7,6 +7,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from kybern.daemon.health import application
+from kybern.daemon.serving import only_known_clients
+from kybern.daemon.zpages import Pages
 
 type Client = TestClient[web.Request, web.Application]
 
@@ -77,3 +79,48 @@ async def test_metrics_are_in_the_form_that_prometheus_reads(well: Client) -> No
 
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert "# TYPE" in await answer.text()
+
+
+async def test_what_a_daemon_is_can_be_asked_where_it_has_pages() -> None:
+    pages = Pages("kube-test", {"v": "2"})
+    async with TestClient(TestServer(application({}, pages=pages))) as client:
+        status = await client.get("/statusz")
+        flags = await client.get("/flagz", headers={"Accept": "text/plain"})
+        refused = await client.get("/flagz", headers={"Accept": "image/png"})
+
+        assert (status.status, status.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+        assert (await status.text()).startswith("\nkube-test statusz\n")
+        assert (await flags.text()).endswith("\nv=2\n")
+        assert refused.status == 406
+
+
+async def test_nothing_is_said_where_there_are_no_pages(well: Client) -> None:
+    assert (await well.get("/statusz")).status == 404
+
+
+async def test_results_of_checks_are_counted(ill: Client) -> None:
+    for _ in range(2):
+        await ill.get("/livez")
+
+    text = await (await ill.get("/metrics/slis")).text()
+
+    assert 'kubernetes_healthcheck{name="etcd",type="livez"} 0.0' in text
+    assert 'kubernetes_healthcheck{name="fine",type="livez"} 1.0' in text
+    (line,) = (
+        line
+        for line in text.splitlines()
+        if line.startswith('kubernetes_healthchecks_total{name="etcd",status="error",type="livez"}')
+    )
+    assert float(line.rpartition(" ")[2]) >= 2
+    assert "apiserver_" not in text
+
+
+async def test_all_but_health_is_for_who_is_known() -> None:
+    app = application({}, only_known_clients, pages=Pages("kube-test", {}))
+    async with TestClient(TestServer(app)) as client:
+        answers = [
+            (await client.get(path)).status
+            for path in ("/healthz", "/metrics", "/metrics/slis", "/flagz", "/statusz")
+        ]
+
+    assert answers == [200, 401, 401, 401, 401]

@@ -71,7 +71,8 @@ def test_a_certificate_names_who_asks() -> None:
     ("path", "names"),
     [
         ("/containerLogs/a/b/c", ("proxy",)), ("/stats/summary", ("stats",)), ("/metrics", ("metrics",)),
-        ("/pods", ("pods", "proxy")), ("/logs/x", ("log",)),
+        ("/pods", ("pods", "proxy")), ("/logs/x", ("log",)), ("/statusz", ("statusz",)),
+        ("/flagz", ("configz",)), ("/metrics/slis", ("metrics",)),
     ],
 )  # fmt: skip
 def test_paths_are_subresources_of_the_node(path: str, names: tuple[str, ...]) -> None:

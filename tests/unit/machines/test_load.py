@@ -121,6 +121,12 @@ MISTAKES = [
     pytest.param(
         "cluster: good", "cluster: good\ndriver: kvm", '2: "kvm" is not one of lxc, qemu, none', id="driver"
     ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\nproxy: ipvs",
+        '2: "ipvs" is not one of iptables, nftables',
+        id="proxy",
+    ),
     pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
     pytest.param(
         "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"

@@ -38,6 +38,11 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         ("clusterCIDR: 10.0.0.0/8", "no API server is named"),
         ("clientConnection: {kubeconfig: /a}", "the pods' network is not known"),
         ("mode: ipvs", 'cannot use proxy mode "ipvs"'),
+        ("mode: nftables\nnftables: {syncperiod: 1s}", 'unknown field "nftables.syncperiod"'),
+        (
+            "clusterCIDR: fd00::/64\nclientConnection: {kubeconfig: /a}",
+            'cannot serve the pods of "fd00::/64" by iptables',
+        ),
         ("- x", "it is not YAML"),
     ],
 )
@@ -49,3 +54,38 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="No such file"):
         read(FLAGS.read(["--config", str(tmp_path / "none")]), "host-1")
+
+
+NEEDED = "clusterCIDR: 10.0.0.0/8\nclientConnection: {kubeconfig: /a}\n"
+
+
+def test_without_a_mode_it_is_iptables_and_node_ports_are_everywhere(tmp_path: Path) -> None:
+    found = config_of(tmp_path / "c", NEEDED)
+
+    assert (found.mode, found.node_port_addresses, found.versions) == ("iptables", (), (4,))
+
+
+def test_with_nftables_node_ports_are_at_the_node_s_first_address_unless_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    found = config_of(tmp_path / "c", NEEDED + "mode: nftables\n")
+    told = config_of(tmp_path / "c", NEEDED + "mode: nftables\nnodePortAddresses: [10.0.0.0/8]\n")
+
+    assert (found.mode, found.node_port_addresses) == ("nftables", ("primary",))
+    assert told.node_port_addresses == ("10.0.0.0/8",)
+
+
+@pytest.mark.parametrize(("mode", "seconds"), [("iptables", 10), ("nftables", 20)])
+def test_the_settings_of_the_mode_count_that_is_used(tmp_path: Path, mode: str, seconds: int) -> None:
+    text = NEEDED + "mode: iptables\niptables: {syncPeriod: 10s}\nnftables: {syncPeriod: 20s}\n"
+
+    assert config_of(tmp_path / "c", text, f"--proxy-mode={mode}").sync_period == seconds
+
+
+def test_two_networks_of_pods_are_two_families_with_nftables(tmp_path: Path) -> None:
+    text = NEEDED.replace("10.0.0.0/8", '"10.0.0.0/8,fd00::/64"')
+
+    six = config_of(tmp_path / "c", text, "--proxy-mode=nftables")
+
+    assert (six.versions, six.pod_network(4), six.pod_network(6)) == ((4, 6), "10.0.0.0/8", "fd00::/64")
+    assert config_of(tmp_path / "c", text).versions == (4,)

@@ -158,3 +158,25 @@ def test_load_balancers_ask_only_where_traffic_stays_on_the_node() -> None:
     (local,) = service_ports([spec(**facts, external_traffic_policy="Local")], [SLICE], "n1")
 
     assert (cluster.health_check_port, local.health_check_port) == (0, 31000)
+
+
+BOTH = spec(cluster_ips=("10.96.0.10", "fd00:96::a"), external_ips=("192.0.2.1", "fd00::1"))
+SIX = replace(SLICE, address_type="IPv6", endpoints=(SliceEndpoint(addresses=("fd00:244::2",)),))
+
+
+def test_a_service_of_both_families_is_served_in_each_by_its_own_endpoints() -> None:
+    four, six = ports_of(BOTH, [SLICE, SIX], Place("n1"), (4, 6))
+
+    assert (four.cluster_ip, four.external_ips, len(four.endpoints)) == ("10.96.0.10", ("192.0.2.1",), 2)
+    assert (six.cluster_ip, six.external_ips) == ("fd00:96::a", ("fd00::1",))
+    assert [one.address for one in six.endpoints] == ["[fd00:244::2]:8080"]
+
+
+def test_families_that_are_not_served_are_left_alone() -> None:
+    assert [one.cluster_ip for one in ports_of(BOTH, [SLICE, SIX], Place("n1"))] == ["10.96.0.10"]
+
+
+def test_an_endpoint_of_which_nobody_says_where_it_is_may_be_here() -> None:
+    ((one,),) = (port.endpoints for port in ports_of(BOTH, [SIX], Place("n1"), (6,)))
+
+    assert (one.local, one.unplaced) == (False, True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,32 @@ def test_source_ranges_guard_a_load_balancer() -> None:
     assert tables.filter["KUBE-PROXY-FIREWALL"][0].endswith(
         "-d 192.0.2.1/32 -p tcp -m tcp --dport 80 -j DROP"
     )
+
+
+def test_ranges_with_this_node_let_in_the_balancers_address_too() -> None:
+    one = port(balancer_ips=("192.0.2.1",), source_ranges=("203.0.113.0/24",))
+
+    rules = nat(one, "FW", replace(SETTINGS, node_addresses=("203.0.113.5",)))
+
+    assert [rule.partition(" -s ")[2].split(" ")[0] for rule in rules] == ["203.0.113.0/24", "192.0.2.1"]
+    assert len(nat(one, "FW")) == 1
+
+
+@pytest.mark.parametrize(
+    ("places", "found"),
+    [
+        ((), [""]),
+        (("10.0.0.0/8",), ["-d 10.0.0.0/8 "]),
+        (("primary",), ["-d 192.0.2.1 "]),
+        (("fd00::/8",), [""]),
+    ],
+)
+def test_node_ports_answer_where_they_shall(places: tuple[str, ...], found: list[str]) -> None:
+    settings = replace(SETTINGS, node_port_networks=places, node_addresses=("192.0.2.1", "192.0.2.2"))
+
+    rules = render((), settings).nat["KUBE-SERVICES"]
+
+    assert [rule.partition("-m comment")[0] for rule in rules] == found
 
 
 def test_node_ports_are_looked_at_last() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kybern.api.core_v1 import Node
+from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.machinery.struct import replace
-from kybern.proxy.state import State
+from kybern.proxy.state import TRIGGERED, State
 from kybern.proxy.topology import Place
 from tests.unit.proxy.test_model import SLICE, WEB
 
@@ -81,3 +81,34 @@ def test_another_zone_touches_every_service(state: State) -> None:
     assert (state.take(), state.place.zone) == ({KEY}, "a")
     state.put(node, node)
     assert state.take() == set()
+
+
+def addressed(*addresses: tuple[str, str]) -> Node:
+    found = tuple(NodeAddress(type=kind, address=one) for kind, one in addresses)
+    return Node(metadata=ObjectMeta(name="n1"), status=NodeStatus(addresses=found))
+
+
+def test_the_node_s_inner_addresses_come_first(state: State) -> None:
+    state.put(
+        addressed(
+            ("Hostname", "n1"),
+            ("ExternalIP", "203.0.113.1"),
+            ("InternalIP", "192.0.2.1"),
+            ("InternalIP", "n1"),
+        ),
+        None,
+    )
+
+    assert state.addresses == ("192.0.2.1", "203.0.113.1")
+    assert state.changed.is_set()
+    assert state.take() == set()
+
+
+def test_when_a_change_happened_is_kept_until_it_is_taken(state: State) -> None:
+    stamp = {TRIGGERED: "2026-01-02T03:04:05.678901234Z"}
+    new = replace(SLICE, endpoints=(), metadata=replace(SLICE.metadata, annotations=stamp))
+
+    state.put(new, SLICE)
+    state.put(replace(new, metadata=replace(new.metadata, annotations={TRIGGERED: "soon"})), SLICE)
+
+    assert state.triggered == [pytest.approx(1767323045.6789, abs=0.001)]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kybern.api.core_v1 import (
     Affinity,
+    ContainerImage,
     Namespace,
     Node,
     NodeAffinity,
@@ -30,6 +31,7 @@ from tests.unit.scheduler.making import bears, node, pod, taint
 KEYS = st.sampled_from(["zone", "disk", "cores"])
 VALUES = st.sampled_from(["a", "b", "3", "12"])
 EFFECTS = st.sampled_from(["NoSchedule", "NoExecute", "PreferNoSchedule"])
+IMAGE = ContainerImage(names=("busybox:latest", "busybox@sha256:0"), size_bytes=900 << 20)
 NODES = st.builds(
     node,
     st.sampled_from([f"w{number}" for number in range(6)]),
@@ -38,6 +40,7 @@ NODES = st.builds(
     labels=st.dictionaries(KEYS, VALUES, max_size=3),
     taints=st.lists(st.builds(taint, KEYS, EFFECTS, VALUES), max_size=2),
     cordoned=st.booleans(),
+    images=st.sampled_from([(), (), (IMAGE,)]),
 )
 REQUIREMENTS = st.builds(
     lambda key, operator, values: NodeSelectorRequirement(

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from kybern.api.core_v1 import (
     Container,
     ContainerPort,
@@ -17,7 +19,16 @@ from kybern.api.core_v1 import (
     Toleration,
 )
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.scheduler.cycle import schedule
+from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.framework import Attempt
+from kybern.scheduler.outcomes import Placed, Refused
+from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.profile import Profile
+from kybern.scheduler.promises import Promises
 from kybern.scheduler.table import Table
+
+DEFAULT = Profile.of(PLUGINS)
 
 
 def node(name: str, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> Node:
@@ -67,3 +78,11 @@ def table_of(*nodes: Node) -> Table:
     for one in nodes:
         table.set_node(one)
     return table
+
+
+def attempt(one: Pod, table: Table, profile: Profile = DEFAULT, promises: Promises | None = None) -> Attempt:
+    return Attempt(PodFacts.of(one), table, profile, promises or Promises())
+
+
+def decide(one: Pod, table: Table, seed: int = 1, profile: Profile = DEFAULT) -> Placed | Refused:
+    return schedule(attempt(one, table, profile), np.random.default_rng(seed))

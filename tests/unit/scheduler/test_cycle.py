@@ -13,15 +13,11 @@ from kybern.api.core_v1 import (
     Pod,
     PreferredSchedulingTerm,
 )
-from kybern.scheduler.cycle import Placed, Refused, schedule
+from kybern.scheduler.cycle import schedule
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.table import Table
-from tests.unit.scheduler.making import bears, node, pod, table_of, taint
-
-
-def decide(one: Pod, table: Table, seed: int = 1) -> Placed | Refused:
-    return schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(seed))
+from tests.unit.scheduler.making import attempt, bears, decide, node, pod, table_of, taint
 
 
 def put(table: Table, one: Pod, where: str) -> None:
@@ -176,7 +172,7 @@ def test_ties_are_broken_evenly_and_alike_from_the_same_seed() -> None:
 
     def drawn(seed: int) -> list[Placed | Refused]:
         random = np.random.default_rng(seed)
-        return [schedule(PodFacts.of(pod("p")), table, PLUGINS, random) for _ in range(400)]
+        return [schedule(attempt(pod("p"), table), random) for _ in range(400)]
 
     assert drawn(7) == drawn(7)
     assert drawn(7) != drawn(8)

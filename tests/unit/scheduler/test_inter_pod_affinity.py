@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from kybern.api.core_v1 import (
@@ -17,11 +16,11 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.scheduler.changes import Action, Happening
-from kybern.scheduler.cycle import Placed, Refused, schedule
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.plugins import PLUGINS, inter_pod_affinity
+from kybern.scheduler.outcomes import Placed, Refused
+from kybern.scheduler.plugins import inter_pod_affinity
 from kybern.scheduler.table import Table
-from tests.unit.scheduler.making import node, pod, table_of
+from tests.unit.scheduler.making import decide, node, pod, table_of
 
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
@@ -65,13 +64,12 @@ def put(table: Table, one: Pod, where: str) -> None:
 
 def where(one: Pod, table: Table) -> set[str]:
     """All nodes that a pod may come to."""
-    facts = PodFacts.of(one)
-    found = (schedule(facts, table, PLUGINS, np.random.default_rng(seed)) for seed in range(30))
+    found = (decide(one, table, seed) for seed in range(30))
     return {each.node for each in found if isinstance(each, Placed)}
 
 
 def message(one: Pod, table: Table) -> str:
-    found = schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(1))
+    found = decide(one, table)
     assert isinstance(found, Refused)
     return found.message
 
@@ -120,7 +118,7 @@ def test_one_for_each_host() -> None:
     table = zones()
     for number in range(4):
         one = web(f"p{number}", affinity=away(term(key=HOST)))
-        found = schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(1))
+        found = decide(one, table)
         assert isinstance(found, Placed)
         put(table, one, found.node)
 

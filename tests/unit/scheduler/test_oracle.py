@@ -15,7 +15,7 @@ FILTERS = [pytest.param(plugin, id=plugin.name) for plugin in PLUGINS if plugin.
 
 
 @pytest.mark.parametrize("plugin", FILTERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CLUSTERS, PODS)
 def test_a_filter_refuses_what_its_plain_form_refuses(plugin: Plugin, made: Made, wanted: Pod) -> None:
     assert plugin.filter is not None
@@ -30,7 +30,7 @@ def test_a_filter_refuses_what_its_plain_form_refuses(plugin: Plugin, made: Made
 
 
 @pytest.mark.parametrize("plugin", [pytest.param(one, id=one.name) for one in PLUGINS if one.name in SCORES])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CLUSTERS, PODS)
 def test_a_score_is_that_of_its_plain_form(plugin: Plugin, made: Made, wanted: Pod) -> None:
     assert plugin.score is not None

@@ -10,13 +10,22 @@ from kybern.api.core_v1 import Pod, PodCondition, PodStatus
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from kybern.machinery.struct import replace
-from kybern.scheduler.cycle import Refused, schedule
+from kybern.scheduler.cycle import schedule
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo
-from kybern.scheduler.plugins import PLUGINS
-from kybern.scheduler.preemption import NEVER, REASON, WAITING, choose, ineligible
+from kybern.scheduler.outcomes import Refused
+from kybern.scheduler.preemption import (
+    NEVER,
+    REASON,
+    WAITING,
+    Victims,
+    best,
+    candidates,
+    ineligible,
+    shortlist,
+)
 from kybern.scheduler.promises import Promises
-from tests.unit.scheduler.making import node, pod, table_of
+from tests.unit.scheduler.making import DEFAULT, attempt, decide, node, pod, table_of
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,7 +52,8 @@ def chosen(
     one: Pod, nodes: dict[str, list[Pod]], *budgets: PodDisruptionBudget
 ) -> tuple[str, set[str]] | None:
     cluster = Cluster(tuple(NodeInfo(node(name, cpu="4"), tuple(pods)) for name, pods in nodes.items()))
-    found = choose(one, nodes, cluster, PLUGINS, budgets)
+    refuses = [plugin.refuse for plugin in DEFAULT.at["filter"] if plugin.refuse]
+    found = best(candidates(one, nodes, cluster, refuses, budgets))
     return None if found is None else (found.node, {each.metadata.name for each in found.pods})
 
 
@@ -96,6 +106,15 @@ def test_who_is_protected_by_a_budget_stays_before_the_more_important() -> None:
     assert chosen(pod("p", "4", priority=5), {"n": pods}, budget(0, app="kept")) == ("n", {"kept", "free"})
 
 
+def test_the_search_goes_on_until_somewhere_no_budget_is_broken() -> None:
+    broken, kept = Victims("a", (running("x", "1"),), 1), Victims("b", (running("y", "1"),), 0)
+
+    assert shortlist([kept, broken, kept], 1) == [kept]
+    assert shortlist([broken, broken, kept, kept], 1) == [broken, broken, kept]
+    assert shortlist([broken, kept, kept, kept], 3) == [broken, kept, kept]
+    assert shortlist([broken], 5) == [broken]
+
+
 def leaving(one: Pod) -> Pod:
     told = PodCondition(type="DisruptionTarget", status="True", reason=REASON)
     metadata = replace(one.metadata, deletion_timestamp=BEGAN)
@@ -122,9 +141,7 @@ def test_promised_room_is_kept_from_those_below_and_not_from_those_above() -> No
 
     def fits(one: Pod) -> bool:
         with promises.kept(one, table):
-            return not isinstance(
-                schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(1)), Refused
-            )
+            return not isinstance(decide(one, table), Refused)
 
     assert not fits(pod("p", "2", priority=1))
     assert fits(pod("small", "1", priority=1))
@@ -144,6 +161,9 @@ def test_who_takes_a_promised_node_voids_the_promises_below() -> None:
 def test_the_promised_node_is_taken_before_a_better_one() -> None:
     table = table_of(node("a", cpu="8"), node("b", cpu="4"))
 
-    found = schedule(PodFacts.of(pod("p", "1")), table, PLUGINS, np.random.default_rng(1), "b")
+    promises = Promises()
+    promises.make("b", PodFacts.of(pod("p", "1")))
+
+    found = schedule(attempt(pod("p", "1"), table, promises=promises), np.random.default_rng(1))
 
     assert getattr(found, "node", "") == "b"

@@ -5,9 +5,8 @@ import pytest
 from kybern.api.core_v1 import Node, Pod, PodSchedulingGate
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.queue import FLUSH, Queue, Waiting
-from tests.unit.scheduler.making import bears, node, pod, taint
+from tests.unit.scheduler.making import DEFAULT, bears, node, pod, taint
 
 
 def facts(name: str, priority: int = 0) -> PodFacts:
@@ -15,7 +14,7 @@ def facts(name: str, priority: int = 0) -> PodFacts:
 
 
 def queue(*found: PodFacts) -> Queue:
-    made = Queue({"default-scheduler": PLUGINS})
+    made = Queue({DEFAULT.name: DEFAULT})
     for number, one in enumerate(found):
         made.set(one, float(number))
     return made

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetSpec
 from kybern.api.core_v1 import Pod, Service, ServiceSpec, TopologySpreadConstraint
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
-from kybern.scheduler.cycle import Placed, Refused, schedule
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.plugins import PLUGINS
+from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.spreading import HOSTNAME, SOFT, Defaults, constraints
 from kybern.scheduler.table import Table
-from tests.unit.scheduler.making import node, pod, table_of, taint
+from tests.unit.scheduler.making import decide, node, pod, table_of, taint
 
 ZONE = "topology.kubernetes.io/zone"
 SKEWED = "node(s) didn't match pod topology spread constraints"
@@ -42,10 +40,6 @@ def zones(*names: str) -> Table:
 
 def put(table: Table, one: Pod, where: str) -> None:
     table.place(one.metadata.uid, where, PodFacts.of(one))
-
-
-def decide(one: Pod, table: Table) -> Placed | Refused:
-    return schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(1))
 
 
 def message(one: Pod, table: Table) -> str:

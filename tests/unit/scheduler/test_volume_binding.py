@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from kybern.api.core_v1 import (
@@ -23,12 +22,12 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import StorageClass
 from kybern.machinery.struct import Object
 from kybern.scheduler.changes import Action, Happening
-from kybern.scheduler.cycle import Placed, Refused, schedule
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo
-from kybern.scheduler.plugins import PLUGINS, volume_binding
+from kybern.scheduler.outcomes import Placed, Refused
+from kybern.scheduler.plugins import volume_binding
 from kybern.scheduler.plugins.volume_binding import CONFLICT, NO_VOLUME, UNBOUND
-from tests.unit.scheduler.making import node, pod, table_of
+from tests.unit.scheduler.making import decide, node, pod, table_of
 
 NODES = tuple(node(name) for name in ("n1", "n2", "n3"))
 NOT_HELPFUL = "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
@@ -108,7 +107,7 @@ def test_nodes_are_those_that_every_volume_allows(
         table.set_object(item)
     cluster = Cluster(tuple(NodeInfo(each) for each in NODES), table.objects)
 
-    found = {schedule(PodFacts.of(one), table, PLUGINS, np.random.default_rng(seed)) for seed in range(40)}
+    found = {decide(one, table, seed) for seed in range(40)}
     plain = {each.metadata.name for each in NODES if not volume_binding.refuse(one, NodeInfo(each), cluster)}
 
     assert {each.node for each in found if isinstance(each, Placed)} == places

@@ -143,7 +143,6 @@ class ObjectMeta(Struct):
     generate_name: str = ""
     generation: int | None = None
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
-    managed_fields: tuple[ManagedFieldsEntry, ...] = ()
     name: str = ""
     namespace: str = ""
     owner_references: tuple[OwnerReference, ...] = ()

@@ -11,6 +11,7 @@ from kybern.machinery.cel.environment import Environment
 from kybern.machinery.cel.libraries import LIBRARIES
 from kybern.machinery.cel.libraries.quantity import QUANTITY
 from kybern.machinery.cel.source import CompileError
+from kybern.machinery.cel.syntax.macros import BINDINGS
 from kybern.machinery.cel.types import BOOL, DYN, STRING, map_of, object_of
 from kybern.machinery.errors import Cause
 
@@ -27,15 +28,16 @@ _DEVICE = object_of(
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    return Environment({"device": _DEVICE}, LIBRARIES)
+def environment() -> Environment:
+    """What a selector may name."""
+    return Environment({"device": _DEVICE}, LIBRARIES, macros=BINDINGS)
 
 
 @lru_cache(maxsize=256)
 def problem(expression: str) -> str:
     """What is wrong with an expression, in upstream's words; empty when nothing is."""
     try:
-        found = _environment().compile(expression).result
+        found = environment().compile(expression).result
     except CompileError as error:
         return f"compilation failed: {error}"
     return "" if found in (BOOL, DYN) else f"must evaluate to bool or the unknown type, not {found}"

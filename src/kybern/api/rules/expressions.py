@@ -183,13 +183,13 @@ def problems(
 def variable_type(expression: str, scope: Scope, known: Mapping[str, Type]) -> Type:
     """The type of a policy's variable, which may name those before it; any, when it is wrong."""
     try:
-        return _declared(compiled(expression, scope, (), known).result)
+        return as_variable(compiled(expression, scope, (), known).result)
     except CompileError:
         return DYN
 
 
-def _declared(found: Type) -> Type:
+def as_variable(found: Type) -> Type:
     """Upstream knows plain types, lists and maps of variables, and takes others for any."""
     if found.kind in ("list", "map"):
-        return replace(found, parameters=tuple(_declared(each) for each in found.parameters))
+        return replace(found, parameters=tuple(as_variable(each) for each in found.parameters))
     return found if found.kind == "plain" and found is not types.DYN else DYN

@@ -8,9 +8,10 @@ from kybern.machinery.kind import Kind
 from kybern.machinery.structural.node import EMBEDDED, PRESERVE, Structural
 from kybern.machinery.walkers import REF
 
-_API_VERSION = "The version of the schema that this object is written in: group and version."
+# How they begin is what conformance tests look for in the output of ``kubectl explain``.
+_API_VERSION = "APIVersion defines the schema that this object is written in: group and version."
 _KIND = "The name of the kind of this object."
-_METADATA = "What every object has: name, labels and the like."
+_METADATA = "Standard object's metadata: name, labels and the like."
 LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
 _OBJECT: Mapping[str, Any] = {
     "apiVersion": {"type": "string", "description": _API_VERSION},

@@ -11,12 +11,14 @@ from functools import partial
 from kybern.machinery.cel import standard
 from kybern.machinery.cel.check import literals
 from kybern.machinery.cel.check.checker import check
+from kybern.machinery.cel.check.found import Checked
 from kybern.machinery.cel.check.scope import Declarations
 from kybern.machinery.cel.functions import Function, Library
 from kybern.machinery.cel.libraries import LIBRARIES
 from kybern.machinery.cel.program import Program
 from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.source import CompileError, Source
+from kybern.machinery.cel.syntax.macros import MACROS, Macros
 from kybern.machinery.cel.syntax.parser import parse
 from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError
@@ -25,9 +27,12 @@ _STANDARD = frozenset(each.name for each in standard.FUNCTIONS)
 
 
 class Environment:
-    """``variables`` by their names; ``types`` are objects that expressions may make: ``name{field: value}``."""
+    """``variables`` by their names; ``types`` are objects that expressions may make: ``name{field: value}``.
 
-    __slots__ = ("_declarations",)
+    ``macros`` are known beside those that every environment has.
+    """
+
+    __slots__ = ("_declarations", "_macros")
 
     def __init__(
         self,
@@ -35,7 +40,9 @@ class Environment:
         libraries: Iterable[Library] = LIBRARIES,
         container: str = "",
         types: Iterable[Type] = (),
+        macros: Macros | None = None,
     ) -> None:
+        self._macros: Macros = {**MACROS, **(macros or {})}
         libraries = tuple(libraries)
         functions: dict[str, Function] = {}
         for each in (*standard.FUNCTIONS, *(each for library in libraries for each in library.functions)):
@@ -64,9 +71,22 @@ class Environment:
         except RecursionError:
             return with_room(partial(self._compile, source))
 
+    def result_of(self, source: str) -> Type:
+        """The type of what an expression gives, without a program being made of it. Raises CompileError."""
+        try:
+            return self._checked(source).result
+        except RecursionError:
+            return with_room(partial(self._checked, source)).result
+
     def _compile(self, source: str) -> Program:
+        try:
+            return Program(self._checked(source), _STANDARD)
+        except EvaluationError as problem:
+            raise CompileError(f"program instantiation failed: {problem}") from None
+
+    def _checked(self, source: str) -> Checked:
         text = Source(source)
-        root = parse(text)
+        root = parse(text, self._macros)
         if root is None:
             raise text.error()
         checked = check(root, self._declarations, text)
@@ -75,7 +95,4 @@ class Environment:
         literals.validate(checked, text)
         if text.issues:
             raise text.error()
-        try:
-            return Program(checked, _STANDARD)
-        except EvaluationError as problem:
-            raise CompileError(f"program instantiation failed: {problem}") from None
+        return checked

@@ -1,8 +1,11 @@
-"""The plugins, one file each. The order of PLUGINS is the order in which filters run (upstream's default profile)."""
+"""The plugins, one file each. PLUGINS is upstream's default profile; its order is that in which hooks of a point run."""
 
 from kybern.scheduler.framework import Plugin
 from kybern.scheduler.plugins import (
     balanced_allocation,
+    default_binder,
+    default_preemption,
+    dynamic_resources,
     image_locality,
     inter_pod_affinity,
     node_affinity,
@@ -11,6 +14,7 @@ from kybern.scheduler.plugins import (
     node_resources_fit,
     node_unschedulable,
     pod_topology_spread,
+    priority_sort,
     scheduling_gates,
     taint_toleration,
     volume_binding,
@@ -18,6 +22,7 @@ from kybern.scheduler.plugins import (
 
 PLUGINS: tuple[Plugin, ...] = (
     scheduling_gates.PLUGIN,
+    priority_sort.PLUGIN,
     node_unschedulable.PLUGIN,
     node_name.PLUGIN,
     taint_toleration.PLUGIN,
@@ -27,6 +32,9 @@ PLUGINS: tuple[Plugin, ...] = (
     volume_binding.PLUGIN,
     pod_topology_spread.PLUGIN,
     inter_pod_affinity.PLUGIN,
+    dynamic_resources.PLUGIN,
+    default_preemption.PLUGIN,
     balanced_allocation.PLUGIN,
     image_locality.PLUGIN,
+    default_binder.PLUGIN,
 )

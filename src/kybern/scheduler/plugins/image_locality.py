@@ -19,13 +19,14 @@ def tagged(image: str) -> str:
 
 
 def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
-    total: Numbers = np.zeros(table.columns, np.int64)
     containers = (*facts.pod.spec.init_containers, *facts.pod.spec.containers)
-    for container in containers:
-        image = table.images.get(tagged(container.image))
-        if image is not None and image.columns:
-            columns = list(image.columns)
-            total[columns] += image.size * len(columns) // max(len(table), 1)
+    known = [image for one in containers if (image := table.images.get(tagged(one.image))) and image.columns]
+    if not known:
+        return None
+    total: Numbers = np.zeros(table.columns, np.int64)
+    for image in known:
+        columns = list(image.columns)
+        total[columns] += image.size * len(columns) // len(table)
     most = MOST * max(len(containers), 1)
     found: Numbers = MAX_SCORE * (np.clip(total, LEAST, most) - LEAST) // (most - LEAST)
     return found

@@ -6,12 +6,15 @@ is whose anti-affinity means it: the rule holds both ways, whoever comes first. 
 the pods that are there, add up to a score; so do required affinity terms of pods that are there, by ``hard_weight``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from kybern.api.core_v1 import Namespace, Node, Pod
+from kybern.machinery.causes import invalid
+from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.crowd import Counts
 from kybern.scheduler.facts import PodFacts
@@ -136,6 +139,18 @@ def relabelled(_facts: PodFacts, what: Happening) -> bool:
     return bool(what.old is None or what.old.metadata.labels != what.new.metadata.labels)
 
 
+def configure(args: Mapping[str, Any], path: str) -> Plugin:
+    given = Arguments(args, path, "InterPodAffinityArgs")
+    weight, own_only = (
+        given.integer("hardPodAffinityWeight", 1),
+        given.flag("ignorePreferredTermsOfExistingPods"),
+    )
+    if not 0 <= weight <= 100:
+        given.wrong(invalid(given.at("hardPodAffinityWeight"), weight, "not in valid range [0, 100]"))
+    given.check()
+    return made(weight, own_only)
+
+
 def made(hard_weight: int = 1, own_only: bool = False) -> Plugin:
     """``own_only``: preferred terms of pods that are there do not matter to a pod that has none."""
     return Plugin(
@@ -151,6 +166,7 @@ def made(hard_weight: int = 1, own_only: bool = False) -> Plugin:
             Wake(Node, Action.ADDED | Action.CHANGED, relabelled),
             Wake(Namespace, Action.ADDED | Action.CHANGED, relabelled),
         ),
+        configure=configure,
     )
 
 

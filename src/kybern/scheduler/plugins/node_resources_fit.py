@@ -1,25 +1,58 @@
-"""A node takes a pod only when what it asks for is free there; nodes with more left are preferred (LeastAllocated)."""
+"""A node takes a pod only when what it asks for is free there; which of those that can is preferred is a strategy's say.
 
-from collections.abc import Iterator
+LeastAllocated prefers nodes with more left, MostAllocated fuller ones, RequestedToCapacityRatio follows a broken line from
+how full a node would be to its score (upstream: plugins/noderesources).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.rules.amounts import extended
+from kybern.machinery.causes import forbidden, invalid, not_supported, required
+from kybern.machinery.meta import label_name
 from kybern.scheduler import requests
+from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.requests import CPU, MEMORY, PODS
+from kybern.scheduler.shapes import BOTH, Shape, along, resources, shape
 from kybern.scheduler.table import Mask, Numbers, Table
 
 TOO_MANY = "Too many pods"
+LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
+FULL = 100  # percent
+
+type Judge = Callable[[Numbers, Numbers], Numbers]  # the score of what is asked for in all, of what there is
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """``ignored`` resources, and those of ``groups`` (example.com of example.com/gpu), keep a pod off no node."""
+
+    strategy: str = LEAST
+    weights: Mapping[str, int] = BOTH
+    shape: Shape = ()
+    ignored: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+    def counts(self, resource: str) -> bool:
+        if not self.ignored and not self.groups:
+            return True
+        skipped = resource in self.ignored or resource.partition("/")[0] in self.groups
+        return not (skipped and extended(resource))
 
 
 def reason(resource: str) -> str:
     return TOO_MANY if resource == PODS else f"Insufficient {resource}"
 
 
-def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
+def refuse(fit: Fit, pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     allocatable = requests.amounts(info.node.status.allocatable)
     used: dict[str, int] = {}
     for other in info.pods:
@@ -29,13 +62,13 @@ def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
     return tuple(
         reason(name)
         for name, number in sorted(wanted.items())
-        if number and used.get(name, 0) + number > allocatable.get(name, 0)
+        if number and fit.counts(name) and used.get(name, 0) + number > allocatable.get(name, 0)
     )
 
 
-def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
+def filter_nodes(fit: Fit, facts: PodFacts, table: Table) -> Iterator[Refusal]:
     for name, number in facts.asked.items():
-        if not number:
+        if not number or not fit.counts(name):
             continue
         row = table.row(name)
         allocatable = table.allocatable[row]
@@ -45,17 +78,49 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
         yield Refusal(full, reason(name), helped=True)
 
 
-def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
-    """The mean over CPU and memory of the share that would be left, in percent."""
+def score(fit: Fit, facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
+    """The mean over the resources, by weight; a resource that a node does not have is left out there."""
+    judge = JUDGES[fit.strategy] if fit.strategy != RATIO else partial(_ratio, fit.shape)
     total: Numbers = np.zeros(table.columns, np.int64)
-    count: Numbers = np.zeros(table.columns, np.int64)
-    for row, (name, asked) in enumerate(zip((CPU, MEMORY), facts.usual, strict=True)):
-        allocatable = table.allocatable[table.row(name)]
-        has = allocatable > 0
-        left = np.maximum(allocatable - table.usual[row] - asked, 0)
-        total += np.where(has, left * MAX_SCORE // np.maximum(allocatable, 1), 0)
-        count += has
-    return total // np.maximum(count, 1)
+    weights: Numbers = np.zeros(table.columns, np.int64)
+    for name, weight in fit.weights.items():
+        if name in table.rows and (name in (CPU, MEMORY) or facts.asked.get(name) or not extended(name)):
+            allocatable = table.allocatable[table.row(name)]
+            found = judge(_with(name, facts, table), np.maximum(allocatable, 1))
+            # Of a shape, what scores nothing does not weigh either.
+            counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
+            total += np.where(counts, found * weight, 0)
+            weights += counts * weight
+    divisor = np.maximum(weights, 1)
+    # Go's math.Round of a share, which is never below 0.
+    return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
+
+
+def _with(name: str, facts: PodFacts, table: Table) -> Numbers:
+    """What would be asked for with the pod; of CPU and memory at least what is usual."""
+    if name in (CPU, MEMORY):
+        usual = (CPU, MEMORY).index(name)
+        found: Numbers = table.usual[usual] + facts.usual[usual]
+    else:
+        found = table.requested[table.row(name)] + facts.asked.get(name, 0)
+    return found
+
+
+def _least(asked: Numbers, there: Numbers) -> Numbers:
+    found: Numbers = np.maximum(there - asked, 0) * MAX_SCORE // there
+    return found
+
+
+def _most(asked: Numbers, there: Numbers) -> Numbers:
+    found: Numbers = np.minimum(asked, there) * MAX_SCORE // there
+    return found
+
+
+def _ratio(points: Shape, asked: Numbers, there: Numbers) -> Numbers:
+    return along(points, np.minimum(asked, there) * FULL // there)
+
+
+JUDGES: Mapping[str, Judge] = {LEAST: _least, MOST: _most}
 
 
 def freed(facts: PodFacts, what: Happening) -> bool:
@@ -65,17 +130,61 @@ def freed(facts: PodFacts, what: Happening) -> bool:
     return any(number and before.get(name, 0) > now.get(name, 0) for name, number in facts.asked.items())
 
 
-def grown(facts: PodFacts, what: Happening) -> bool:
+def grown(fit: Fit, facts: PodFacts, what: Happening) -> bool:
     """The node has what is asked for, and had less before."""
     now = requests.amounts(what.new.status.allocatable)
     before = requests.amounts(what.old.status.allocatable) if what.old is not None else {}
-    asked = {name: number for name, number in facts.asked.items() if number}
+    asked = {name: number for name, number in facts.asked.items() if number and fit.counts(name)}
     fits = all(number <= now.get(name, 0) for name, number in asked.items())
     return fits and any(now.get(name, 0) > before.get(name, 0) for name in asked)
 
 
-WAKES = (
-    Wake(Pod, Action.GONE | Action.CHANGED, freed),
-    Wake(Node, Action.ADDED | Action.CHANGED, grown),
-)
-PLUGIN = Plugin("NodeResourcesFit", filter=filter_nodes, refuse=refuse, score=score, wakes=WAKES)
+def configure(args: Mapping[str, Any], path: str) -> Plugin:
+    given = Arguments(args, path, "NodeResourcesFitArgs")
+    ignored, groups = given.texts("ignoredResources"), given.texts("ignoredResourceGroups")
+    for number, name in enumerate(ignored):
+        given.wrong(*label_name(name, f"{given.at('ignoredResources')}[{number}]"))
+    for number, name in enumerate(groups):
+        at = f"{given.at('ignoredResourceGroups')}[{number}]"
+        if "/" in name:
+            given.wrong(invalid(at, name, "resource group name can't contain '/'"))
+        given.wrong(*label_name(name, at))
+    strategy, weights = LEAST, BOTH
+    points: Shape = ()
+    if "scoringStrategy" in given:
+        strategy, weights, points = _strategy(given.child("scoringStrategy"))
+    given.check()
+    return made(Fit(strategy, weights, points, frozenset(ignored), frozenset(groups)))
+
+
+def _strategy(given: Arguments) -> tuple[str, Mapping[str, int], Shape]:
+    kind, weights, key = given.text("type"), resources(given), "requestedToCapacityRatio"
+    if kind not in (LEAST, MOST, RATIO):
+        given.wrong(not_supported(given.at("type"), kind, (LEAST, MOST, RATIO)))
+    if kind != RATIO:
+        if key in given:
+            text = "must be nil when type is not RequestedToCapacityRatio"
+            given.wrong(forbidden(given.at(key), text))
+            given.accept(key)
+        return kind, weights, ()
+    if key not in given:
+        given.wrong(required(given.at(key), "must be specified when type is RequestedToCapacityRatio"))
+        return kind, weights, ()
+    return kind, weights, shape(given.child(key))
+
+
+def made(fit: Fit) -> Plugin:
+    return Plugin(
+        "NodeResourcesFit",
+        filter=partial(filter_nodes, fit),
+        refuse=partial(refuse, fit),
+        score=partial(score, fit),
+        wakes=(
+            Wake(Pod, Action.GONE | Action.CHANGED, freed),
+            Wake(Node, Action.ADDED | Action.CHANGED, partial(grown, fit)),
+        ),
+        configure=configure,
+    )
+
+
+PLUGIN = made(Fit())

@@ -5,15 +5,21 @@ than ``maxSkew``; with fewer domains than ``minDomains`` the emptiest counts as 
 domain the better, and a domain weighs more the more of its kind there are. Nodes that lack one of the labels are no domain.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from kybern.api.apps_v1 import ReplicaSet, StatefulSet
-from kybern.api.core_v1 import Node, Pod, ReplicationController, Service
+from kybern.api.core_v1 import Node, Pod, ReplicationController, Service, TopologySpreadConstraint
 from kybern.api.node_selection import selects
 from kybern.api.tolerations import tolerated
+from kybern.machinery.causes import duplicate, forbidden, invalid, not_supported
+from kybern.machinery.causes import required as required_field
+from kybern.machinery.errors import Cause
+from kybern.machinery.meta import label_name
+from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.crowd import Counts
 from kybern.scheduler.facts import PodFacts
@@ -25,6 +31,7 @@ from kybern.scheduler.spreading import HARD, HOSTNAME, SOFT, Constraint, Default
 from kybern.scheduler.table import Mask, Numbers, Table
 
 NAME = "PodTopologySpread"
+SYSTEM, LIST = "System", "List"
 SKEWED = "node(s) didn't match pod topology spread constraints"
 UNLABELLED = f"{SKEWED} (missing required label)"
 
@@ -144,6 +151,44 @@ def moved(facts: PodFacts, what: Happening) -> bool:
     return bool(what.object.metadata.namespace == facts.looks.namespace)
 
 
+def configure(args: Mapping[str, Any], path: str) -> Plugin:
+    given = Arguments(args, path, "PodTopologySpreadArgs")
+    kind, key = given.text("defaultingType", SYSTEM), "defaultConstraints"
+    listed = given.read(key, tuple[TopologySpreadConstraint, ...]) or ()
+    if kind not in (SYSTEM, LIST):
+        given.wrong(not_supported(given.at("defaultingType"), kind, (SYSTEM, LIST)))
+    elif kind == SYSTEM and listed:
+        given.wrong(invalid(given.at("defaultingType"), kind, "when .defaultConstraints are not empty"))
+    for number, one in enumerate(listed):
+        given.wrong(*_wrong(f"{given.at(key)}[{number}]", one))
+        if any(_same(one, other) for other in listed[:number]):
+            told = f"{{{one.topology_key}, {one.when_unsatisfiable}}}"
+            given.wrong(duplicate(f"{given.at(key)}[{number}]", told))
+    given.check()
+    return made(Defaults() if kind == SYSTEM else Defaults(listed, system=False))
+
+
+def _wrong(field: str, one: TopologySpreadConstraint) -> Iterator[Cause]:
+    """Words of upstream's ValidatePodTopologySpreadArgs."""
+    if (one.max_skew or 0) <= 0:
+        yield invalid(f"{field}.maxSkew", one.max_skew or 0, "not in valid range (0, inf)")
+    if not one.topology_key:
+        yield required_field(f"{field}.topologyKey", "can not be empty")
+    else:
+        yield from label_name(one.topology_key, f"{field}.topologyKey")
+    if not one.when_unsatisfiable:
+        yield required_field(f"{field}.whenUnsatisfiable", "can not be empty")
+    elif one.when_unsatisfiable not in (HARD, SOFT):
+        yield not_supported(f"{field}.whenUnsatisfiable", one.when_unsatisfiable, (HARD, SOFT))
+    if one.label_selector is not None:
+        told = "constraint must not define a selector, as they deduced for each pod"
+        yield forbidden(f"{field}.labelSelector", told)
+
+
+def _same(one: TopologySpreadConstraint, other: TopologySpreadConstraint) -> bool:
+    return (one.topology_key, one.when_unsatisfiable) == (other.topology_key, other.when_unsatisfiable)
+
+
 def made(defaults: Defaults) -> Plugin:
     return Plugin(
         NAME,
@@ -156,6 +201,7 @@ def made(defaults: Defaults) -> Plugin:
             Wake(Pod, Action.ADDED | Action.CHANGED | Action.GONE, moved),
             Wake(Node, Action.ADDED | Action.CHANGED | Action.GONE),
         ),
+        configure=configure,
     )
 
 

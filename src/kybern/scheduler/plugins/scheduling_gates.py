@@ -4,9 +4,9 @@ from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Plugin
 
 
-def enqueue(pod: Pod) -> str | None:
+def pre_enqueue(pod: Pod) -> str | None:
     gates = " ".join(gate.name for gate in pod.spec.scheduling_gates)
     return f"waiting for scheduling gates: [{gates}]" if gates else None
 
 
-PLUGIN = Plugin("SchedulingGates", enqueue=enqueue)
+PLUGIN = Plugin("SchedulingGates", pre_enqueue=pre_enqueue)

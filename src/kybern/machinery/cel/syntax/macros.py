@@ -177,7 +177,21 @@ def _sort_by(at: int, target: Node | None, arguments: Arguments) -> Node:
     return _bind(at, _SORTED, target, Call(at, "@sortByAssociatedKeys", (keys,), Ident(at, _SORTED)))
 
 
-MACROS: Mapping[tuple[str, int, bool], Expand] = {
+def _bound(at: int, target: Node | None, arguments: Arguments) -> Node:
+    """cel.bind(name, value, result)."""
+    if not isinstance(target, Ident) or target.name != "cel":
+        return Call(at, "bind", arguments, target)
+    return _bind(
+        at, _name(arguments[0], "cel.bind() variable names must be simple identifiers"), *arguments[1:]
+    )
+
+
+type Macros = Mapping[tuple[str, int, bool], Expand]
+
+# cel-go's ext.Bindings, which only some environments of Kubernetes have.
+BINDINGS: Macros = {("bind", 3, True): _bound}
+
+MACROS: Macros = {
     ("has", 1, False): _has,
     ("all", 2, True): _one(_all),
     ("exists", 2, True): _one(_exists),

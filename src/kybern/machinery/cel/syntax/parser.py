@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kybern.machinery.cel.source import Source
 from kybern.machinery.cel.syntax.literals import READERS
-from kybern.machinery.cel.syntax.macros import MACROS, MacroError
+from kybern.machinery.cel.syntax.macros import MACROS, MacroError, Macros
 from kybern.machinery.cel.syntax.reader import BINDING, FIRST, LITERALS, StopError, TokenReader
 from kybern.machinery.cel.syntax.tokens import END, Token, expected
 from kybern.machinery.cel.syntax.tree import (
@@ -29,22 +29,23 @@ _OPERATORS = {kind: f"_{kind}_" for kind in BINDING} | {"in": "@in"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-def parse(source: Source) -> Node | None:
+def parse(source: Source, macros: Macros = MACROS) -> Node | None:
     """The tree, or None when the source got issues."""
     if len(source.text) > _LONGEST:
         size = len(source.text)
         source.report_whole(f"expression code point size exceeds limit: size: {size}, limit {_LONGEST}")
         return None
     try:
-        found = _Parser(source).whole()
+        found = _Parser(source, macros).whole()
     except StopError:
         return None
     return None if source.issues else found
 
 
 class _Parser(TokenReader):
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, macros: Macros) -> None:
         super().__init__(source)
+        self._macros = macros
         self._depth = 0
 
     def whole(self) -> Node:
@@ -279,7 +280,7 @@ class _Parser(TokenReader):
             return Node(first.at)
 
     def _call(self, at: int, name: str, arguments: tuple[Node, ...], target: Node | None = None) -> Node:
-        expand = MACROS.get((name, len(arguments), target is not None))
+        expand = self._macros.get((name, len(arguments), target is not None))
         if expand is None:
             return Call(at, name, arguments, target)
         try:

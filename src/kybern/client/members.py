@@ -1,4 +1,4 @@
-"""Keep the EndpointSlice of the cluster's DNS service: the machines whose daemon answers, and no other.
+"""Keep the EndpointSlice of a Service whose daemons run on machines: those that answer, and no other.
 
 Every daemon renews a Lease of its own, and every daemon writes the same slice from the leases that live. So the slice is
 right as long as one daemon and the API server are there; none of them is special, and a machine that dies is out of the
@@ -21,7 +21,6 @@ from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, 
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.lease import micro
 from kybern.client.verbs import Verbs
-from kybern.dns.records import SERVICE_NAME
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machinery.struct import replace
 
@@ -29,7 +28,8 @@ LOG = logging.getLogger(__name__)
 DURATION = 10.0  # seconds for which a lease that is not renewed counts
 PERIOD = 2.0
 DRAIN = 2.0
-MEMBER = "dns.kybern.io/member-of"
+SERVICE_NAME = "kubernetes.io/service-name"
+MEMBER = "kybern.io/member-of"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -42,7 +42,9 @@ class Seen:
     moved: bool = False
 
 
-def look(before: Mapping[str, Seen], leases: Iterable[Lease], now: float, pause: float) -> dict[str, Seen]:
+def look(
+    before: Mapping[str, Seen], leases: Iterable[Lease], now: float, pause: float, duration: float = DURATION
+) -> dict[str, Seen]:
     """What is known of the leases after a look at them; ``pause`` is the time since the last look."""
     found = {}
     for lease in leases:
@@ -53,18 +55,22 @@ def look(before: Mapping[str, Seen], leases: Iterable[Lease], now: float, pause:
         elif known.renewed != renewed:
             found[name] = Seen(renewed, now, moved=True)
         else:
-            found[name] = Seen(renewed, now, known.moved) if pause > DURATION / 2 else known
+            found[name] = Seen(renewed, now, known.moved) if pause > duration / 2 else known
     return found
 
 
 def alive(
-    seen: Mapping[str, Seen], leases: Iterable[Lease], listed: frozenset[str], now: float
+    seen: Mapping[str, Seen],
+    leases: Iterable[Lease],
+    listed: frozenset[str],
+    now: float,
+    duration: float = DURATION,
 ) -> tuple[Lease, ...]:
     """The leases that count; ``listed`` are the addresses of the slice."""
 
     def counts(lease: Lease) -> bool:
         known = seen[lease.metadata.name]
-        return now - known.at < DURATION and (known.moved or lease.spec.holder_identity in listed)
+        return now - known.at < duration and (known.moved or lease.spec.holder_identity in listed)
 
     return tuple(sorted(filter(counts, leases), key=lambda lease: lease.metadata.name))
 
@@ -77,7 +83,7 @@ def slice_of(service: str, leases: Iterable[Lease], ports: tuple[EndpointPort, .
         metadata=ObjectMeta(
             namespace=namespace,
             name=f"{name}-machines",
-            labels={SERVICE_NAME: name, MANAGED_BY: "dns.kybern.io"},
+            labels={SERVICE_NAME: name, MANAGED_BY: "kybern.io"},
         ),
         address_type="IPv4",
         endpoints=tuple(
@@ -90,14 +96,16 @@ def slice_of(service: str, leases: Iterable[Lease], ports: tuple[EndpointPort, .
 
 @dataclass(slots=True)
 class Members:
-    """``ready`` tells whether this daemon can answer; until it can, its lease is not renewed."""
+    """``ready`` tells whether this daemon can answer; until it can, its lease, ``PROGRAM-NODE``, is not renewed."""
 
     client: Verbs
+    program: str
     service: str
     node: str
     address: str
     ports: tuple[EndpointPort, ...]
     ready: Callable[[], bool]
+    period: float = PERIOD  # seconds between renewals; a lease counts for five times that
     _seen: dict[str, Seen] = field(default_factory=dict)
     _looked: float = 0.0
 
@@ -105,13 +113,13 @@ class Members:
         try:
             while True:
                 await self._step()
-                await asyncio.sleep(PERIOD)
+                await asyncio.sleep(self.period)
         finally:
             await self._leave()
 
     async def _step(self) -> None:
         try:
-            async with asyncio.timeout(DURATION / 2):
+            async with asyncio.timeout(self._duration / 2):
                 if self.ready():
                     await self._renew()
                 await self._write(await self._leases())
@@ -123,13 +131,17 @@ class Members:
         return self.service.partition("/")[0]
 
     @property
+    def _duration(self) -> float:
+        return self.period * DURATION / PERIOD
+
+    @property
     def _lease(self) -> str:
-        return f"kybern-dns-{self.node}"
+        return f"{self.program}-{self.node}"
 
     async def _renew(self) -> None:
         spec = LeaseSpec(
             holder_identity=self.address,
-            lease_duration_seconds=int(DURATION),
+            lease_duration_seconds=int(self._duration),
             renew_time=micro(datetime.now(UTC)),
         )
         try:
@@ -145,7 +157,7 @@ class Members:
         wanted = f"{MEMBER}={self.service.partition('/')[2]}"
         leases, _ = await self.client.list(Lease, self._namespace, label_selector=wanted)
         now = time.monotonic()
-        self._seen = look(self._seen, leases, now, now - self._looked)
+        self._seen = look(self._seen, leases, now, now - self._looked, self._duration)
         self._looked = now
         return leases
 
@@ -156,7 +168,9 @@ class Members:
         except NotFound:
             old = None
         listed = frozenset(address for one in (old.endpoints if old else ()) for address in one.addresses)
-        new = slice_of(self.service, alive(self._seen, leases, listed, time.monotonic()), self.ports)
+        new = slice_of(
+            self.service, alive(self._seen, leases, listed, time.monotonic(), self._duration), self.ports
+        )
         if not new.endpoints:
             return
         if old is None:

@@ -1,10 +1,10 @@
-"""Who is among the endpoints of the DNS service: leases and times in, addresses out."""
+"""Who is among the endpoints of a service whose daemons run on machines: leases and times in, addresses out."""
 
 from datetime import UTC, datetime, timedelta
 
 from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.dns.members import DURATION, Seen, alive, look, slice_of
+from kybern.client.members import DURATION, Seen, alive, look, slice_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LISTED = frozenset({"10.0.0.1", "10.0.0.2"})

@@ -1,0 +1,43 @@
+"""What the loop asks of the part that knows the kernel's tables, whichever tables they are."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import Counter
+
+from kybern.proxy.model import ServicePort
+from kybern.proxy.ruleset import Key
+
+
+class Backend(Protocol):
+    """Rules by service, and the kernel they are written to.
+
+    ``is_known`` tells whether the next ``apply`` sends changes only; ``failures`` counts, by family, what was refused.
+    """
+
+    is_known: bool
+    failures: Counter
+
+    def settle(self, addresses: tuple[str, ...]) -> bool:
+        """Take note of the node's addresses. True asks for every service again, since all rules may depend on them."""
+        ...
+
+    def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
+        """What is to be served of a service; nothing for one that is gone."""
+        ...
+
+    async def apply(self) -> int:
+        """Make the kernel's rules as wanted; gives the number of lines sent. Raises CannotApply."""
+        ...
+
+    def forget(self) -> None:
+        """Let the next ``apply`` look at the kernel again and write all."""
+        ...
+
+    async def is_intact(self) -> bool:
+        """Whether the kernel still has what is ours. Raises CannotApply."""
+        ...
+
+    async def remove(self) -> None:
+        """Take all of ours out again. Raises CannotApply."""
+        ...

@@ -1,0 +1,38 @@
+"""How often the rules of this network namespace were changed, by anybody: the kernel's generation of nftables.
+
+It is one message to ask for it, where reading the rules may take ``nft`` a second: it reads all elements of all maps with
+them. While the number stays, nothing of ours can have been lost.
+"""
+
+import socket
+import struct
+
+_NETFILTER = 12  # the family of netlink sockets (linux/netlink.h)
+_GET = 10 << 8 | 16  # subsystem nftables, its message NFT_MSG_GETGEN (linux/netfilter/nf_tables.h)
+_REQUEST = 1
+_HEADER = struct.Struct("=IHHII")  # length, kind, flags, sequence, port
+_NFGEN = struct.Struct("=BBH")  # family, version, resource
+_ATTRIBUTE = struct.Struct("=HH")  # length, kind
+_ID = 1  # NFTA_GEN_ID
+_TIMEOUT = 5.0  # seconds; the kernel answers at once
+
+
+def generation() -> int:
+    """Raises OSError where it cannot be asked for."""
+    length = _HEADER.size + _NFGEN.size
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as kernel:
+        kernel.settimeout(_TIMEOUT)
+        kernel.sendto(_HEADER.pack(length, _GET, _REQUEST, 1, 0) + _NFGEN.pack(0, 0, 0), (0, 0))
+        return read(kernel.recv(4096))
+
+
+def read(answer: bytes) -> int:
+    """The number in the kernel's answer. Pure."""
+    at = _HEADER.size + _NFGEN.size
+    while at + _ATTRIBUTE.size <= len(answer):
+        size, kind = _ATTRIBUTE.unpack_from(answer, at)
+        if kind == _ID:
+            (found,) = struct.unpack_from(">I", answer, at + _ATTRIBUTE.size)
+            return int(found)
+        at += max(size + 3 & ~3, _ATTRIBUTE.size)
+    raise OSError("cannot read the generation of nftables: the kernel's answer has none")
