@@ -92,7 +92,7 @@ class Lab:
         for process in self.started:
             process.terminate()
         for process in self.started:
-            process.wait(10)
+            process.wait(30)  # seconds: a busy machine is slow to end them
 
     def start(self, port: int, *more: str) -> "Server":
         program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]

@@ -137,6 +137,8 @@ def test_a_pod_waits_until_its_claim_has_a_volume(cluster: Cluster) -> None:
     cluster.make(f"{CORE}/persistentvolumes", {"metadata": {"name": "on-n1"}, "spec": spec})
     # What the controller that binds volumes does.
     cluster.change(claim, lambda found: found["spec"].update(volumeName="on-n1"))
+    done = {"pv.kubernetes.io/bind-completed": "yes"}
+    cluster.change(claim, lambda found: found["metadata"].update(annotations=done))
     cluster.change(claim, lambda found: found["status"].update(phase="Bound"), "/status")
 
     assert cluster.until(path, bound)["spec"]["nodeName"] == "n1"

@@ -108,11 +108,10 @@ def _place(node: Node) -> tuple[str, ...]:
 
 
 def _zone(view: View, node: Node) -> Zone:
-    every = tuple(view.list(Node))
-    here = [one for one in every if _place(one) == _place(node)]
+    place = _place(node)
     tainted = [
         taint.time_added
-        for one in here
+        for one in view.index(Node, "health", f"tainted {place}")
         if one.metadata.name != node.metadata.name
         for taint in one.spec.taints
         if taint.effect == "NoExecute"
@@ -120,11 +119,20 @@ def _zone(view: View, node: Node) -> Zone:
         and taint.time_added is not None
     ]
     return Zone(
-        cluster_is_down=not any(map(_is_ready, every)),
-        size=len(here),
-        unready=sum(not _is_ready(one) for one in here),
+        cluster_is_down=next(view.index(Node, "health", "ready"), None) is None,
+        size=sum(1 for _ in view.index(Node, "health", f"zone {place}")),
+        unready=sum(1 for _ in view.index(Node, "health", f"unready {place}")),
         last_tainted=max(tainted, default=None),
     )
+
+
+def by_health(node: Node) -> Iterable[str]:
+    """Index: nodes by zone, by whether they are ready, and those with a taint that ends pods: all look at all others."""
+    place = _place(node)
+    yield f"zone {place}"
+    yield "ready" if _is_ready(node) else f"unready {place}"
+    if any(taint.effect == "NoExecute" for taint in node.spec.taints):
+        yield f"tainted {place}"
 
 
 def diff(state: State) -> Iterable[Action]:
@@ -264,7 +272,7 @@ def controller(settings: Settings) -> Controller[State]:
         observing(settings),
         diff,
         watches=((Pod, pods_node), (Lease, lambda _lease, _view: ())),
-        indexes=((Pod, "node", by_node),),
+        indexes=((Pod, "node", by_node), (Node, "health", by_health)),
         component="node-controller",
         every=settings.node_monitor_period,
         workers=1,

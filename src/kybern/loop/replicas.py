@@ -16,6 +16,7 @@ from typing import Any
 
 from kybern.api.core_v1 import ContainerStatus, Pod
 from kybern.api.meta_v1 import LabelSelector
+from kybern.client.cache import OWNER
 from kybern.loop.controller import (
     Action,
     Again,
@@ -86,9 +87,7 @@ def _related(family: Family, view: View, wanted: Any) -> Counter[str]:
     owner = controller_of(wanted)
     siblings = [wanted]
     if owner is not None:
-        siblings = [
-            one for one in view.list(family.kind, wanted.metadata.namespace) if controller_of(one) == owner
-        ]
+        siblings = [one for one in view.index(family.kind, OWNER, owner.uid) if controller_of(one) == owner]
     pods = (pod for one in siblings for pod in view.owned(Pod, one) if is_active(pod))
     return Counter(pod.spec.node_name for pod in pods if pod.spec.node_name)
 
