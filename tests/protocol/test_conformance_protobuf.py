@@ -43,7 +43,7 @@ def test_every_kind_is_made_replaced_and_deleted_in_protobuf(go: Go, row: Row) -
         row.plural, {**copy.deepcopy(row.body), **head, "metadata": metadata}, path.rpartition("/")[0]
     )
     one = f"{path}/{made.metadata.name}"
-    found = api.get(one)
+    found = api.settled(one)
     found["metadata"]["labels"]["more"] = "1"
     replaced = go.send("PUT", one, found)
     assert replaced.code == 200, replaced.body
