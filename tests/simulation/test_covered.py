@@ -53,6 +53,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "persistentvolume-attach-detach-controller": (
         "unit/controllers/test_persistentvolume_attach_detach.py", "persistentvolume_attach_detach",
     ),
+    "device-taint-eviction-controller": ("unit/controllers/test_resource_claim.py", "device_taint_eviction"),
+    "resourceclaim-controller": ("unit/controllers/test_resource_claim.py", "resource_claim"),
+    "legacy-serviceaccount-token-cleaner-controller": (
+        "unit/controllers/test_legacy_serviceaccount_token_cleaner.py", "legacy_serviceaccount_token_cleaner",
+    ),
+    "validatingadmissionpolicy-status-controller": (
+        "unit/controllers/test_validatingadmissionpolicy_status.py", "validatingadmissionpolicy_status",
+    ),
 }  # fmt: skip
 
 
