@@ -47,7 +47,7 @@ test-protocol: setup-develop
 	scripts/fetch-registry >/dev/null
 	scripts/fetch-clients >/dev/null
 	$(KYBERN) machines image
-	$(PYTHON) -m pytest -q --timeout=600 tests/protocol
+	scripts/test-together -q --timeout=600 tests/protocol
 
 test-cluster: setup-develop
 	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm" tests/cluster

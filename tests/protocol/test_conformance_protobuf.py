@@ -71,7 +71,7 @@ def test_what_belongs_to_a_namespace_is_replaced_in_protobuf(go: Go, below: str)
     found["status"]["conditions"] = [
         {"type": "X", "status": "True", "reason": "E2E", "message": f"by {below}"}
     ]
-    found["spec"]["finalizers"] = ["kubernetes", "e2e.example.com/one"]
+    found["spec"]["finalizers"] = ["kubernetes", f"e2e.example.com/{below}"]
 
     answer = go.send("PUT", f"{path}/{below}", found)
     assert answer.code == 200, answer.body
@@ -79,4 +79,4 @@ def test_what_belongs_to_a_namespace_is_replaced_in_protobuf(go: Go, below: str)
     conditions = [one.message for one in message.status.conditions]
     finalizers = list(message.spec.finalizers)
     assert (conditions == [f"by {below}"]) == (below == "status")
-    assert ("e2e.example.com/one" in finalizers) == (below == "finalize")
+    assert (f"e2e.example.com/{below}" in finalizers) == (below == "finalize")

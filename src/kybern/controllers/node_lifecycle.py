@@ -9,7 +9,7 @@ Reads Node, Lease (kube-node-lease), Pod. Writes Node.status.conditions, Node.sp
 
 When no node of the cluster is ready, it is rather us who are cut off: NoExecute taints are taken away and none is set.
 When more than 55 % of a zone (and more than two nodes) are not ready, a small zone gets no new ones, and a large one
-gets them ten times slower.
+gets them ten times slower. A zone of which no node is ready is lost while others are well: it is emptied at full rate.
 """
 
 from collections.abc import Callable, Iterable
@@ -244,7 +244,7 @@ def _wait(state: State) -> float:
     """Seconds until this node may get its NoExecute taint; 0 is now."""
     zone, settings = state.zone, state.settings
     rate = settings.node_eviction_rate
-    if zone.unready > 2 and zone.unready / zone.size >= settings.unhealthy_zone:
+    if 2 < zone.unready < zone.size and zone.unready / zone.size >= settings.unhealthy_zone:
         rate = settings.secondary_eviction_rate if zone.size > settings.large_cluster else 0.0
     if rate <= 0:
         return settings.node_monitor_period

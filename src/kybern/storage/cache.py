@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 __all__ = ["Cache", "Change", "Entry", "Expired", "Stale", "Watcher"]
 
 HISTORY = 4096
+# Changes whose frames are kept: for watchers that are a moment behind. They are as large as the objects.
+FRAMED = 64
 PAGE = 2000
 _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _PROGRESS_EVERY = 0.1
@@ -265,6 +267,8 @@ class Cache:
         self._history.append(change)
         if len(self._history) > HISTORY:
             self._oldest = self._history.popleft().revision
+        if len(self._history) > FRAMED:
+            self._history[-FRAMED - 1].frames.clear()
         for watcher in tuple(self._watchers):
             watcher.offer(change)
         self._seen(change.revision)

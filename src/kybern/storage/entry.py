@@ -58,7 +58,7 @@ class Entry:
 
 
 class Change:
-    """What happened to one key. ``frames`` keeps the encoded forms that watchers share."""
+    """What happened to one key. ``frames`` keeps the encoded forms that watchers share, for a moment."""
 
     __slots__ = ("before", "frames", "now", "revision")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.machinery.kind import Kind
-from kybern.storage.cache import Cache, Change, Expired, Stale
+from kybern.storage.cache import FRAMED, Cache, Change, Expired, Stale
 from kybern.storage.caches import Caches
 from kybern.storage.memory import MemoryStore
 from kybern.storage.store import Stored, Unavailable
@@ -124,6 +124,25 @@ async def test_a_watcher_gets_the_past_and_then_the_present(store: MemoryStore, 
     await put(store, "z")
     await caches.current(KIND)
     assert len(seen.changes) == 2
+
+
+async def test_only_the_newest_changes_keep_the_frames_that_watchers_share(
+    store: MemoryStore, caches: Caches
+) -> None:
+    class Framing(Seen):
+        def offer(self, change: Change) -> None:
+            super().offer(change)
+            change.frames["form"] = b"as large as the object"
+
+    cache = caches.of(KIND)
+    await cache.reached(await store.revision())
+    watcher = Framing()
+    cache.subscribe(watcher, cache.revision)
+    for number in range(FRAMED + 3):
+        stored = await put(store, f"o{number}")
+    await cache.reached(stored.revision)
+
+    assert [bool(change.frames) for change in watcher.changes] == [False] * 3 + [True] * FRAMED
 
 
 async def test_a_revision_from_before_the_cache_has_expired(store: MemoryStore, caches: Caches) -> None:
