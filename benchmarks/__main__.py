@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, cel, dns, memory, proxy, scheduler, schema
+from benchmarks import apiserver, binding, cel, dns, memory, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -11,6 +11,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *apiserver.BENCHMARKS,
     *memory.BENCHMARKS,
     *scheduler.BENCHMARKS,
+    *binding.BENCHMARKS,
     *proxy.BENCHMARKS,
     *dns.BENCHMARKS,
     *schema.BENCHMARKS,

@@ -5,7 +5,8 @@ one worker alone gives them out, and looks at what all nodes have, in the cache 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import islice
 
@@ -44,14 +45,39 @@ def first_free(
     return next(islice(free, 1), None)
 
 
+@dataclass(slots=True)
+class Offers:
+    """What was offered to nodes that are not seen to have it: a write whose answer was lost may have been done."""
+
+    _made: dict[str, tuple[str, tuple[Network, ...]]] = field(default_factory=dict)
+
+    def made(self, node: Node, offer: tuple[Network, ...]) -> None:
+        self._made[node.metadata.name] = node.metadata.uid, offer
+
+    def to_others(self, than: Node, view: View) -> Iterator[Network]:
+        """Offers that are still open; those that were taken, and those of nodes that are gone, are forgotten."""
+        for name, (uid, offer) in tuple(self._made.items()):
+            node = view.get(Node, "", name)
+            if node is None or node.metadata.uid != uid or node.spec.pod_cidr:
+                del self._made[name]
+            elif name != than.metadata.name:
+                yield from offer
+
+
+@lru_cache(8192)
+def _network(cidr: str) -> Network:
+    return ip_network(cidr, strict=False)
+
+
 def observing(settings: Settings) -> Callable[[View, Key], State | None]:
+    offers = Offers()
+
     def observe(view: View, key: Key) -> State | None:
         node = view.get(Node, "", key.name)
         if node is None or node.spec.pod_cidr or node.metadata.deletion_timestamp is not None:
             return None
-        taken = frozenset(
-            ip_network(cidr, strict=False) for other in view.list(Node) for cidr in cidrs_of(other)
-        )
+        held = (_network(cidr) for other in view.list(Node) for cidr in cidrs_of(other))
+        taken = frozenset((*held, *offers.to_others(node, view)))
         found = []
         for cluster in settings.cluster_cidrs:
             mask = settings.node_mask_ipv4 if cluster.version == 4 else settings.node_mask_ipv6
@@ -59,6 +85,7 @@ def observing(settings: Settings) -> Callable[[View, Key], State | None]:
             if free is None:
                 return State(node, None)
             found.append(free)
+        offers.made(node, tuple(found))
         return State(node, tuple(found))
 
     return observe

@@ -340,3 +340,22 @@ def test_a_cluster_that_is_full_says_so() -> None:
     actions = given(node(), node(name="n2", cidr="10.244.0.0/24"), pods="10.244.0.0/24")
 
     assert [action.reason for action in actions] == ["CIDRNotAvailable"]
+
+
+def test_a_range_whose_write_got_no_answer_goes_to_nobody_else() -> None:
+    """The cache does not show yet what may have been written."""
+    settings = Settings(cluster_cidrs=(ip_network("10.244.0.0/16"),), allocate_node_cidrs=True)
+    controller = node_ipam.controller(settings)
+
+    def offered(name: str, *nodes: Node) -> str:
+        state = controller.observe(view(controller, *nodes), Key("", name))
+        (action,) = controller.diff(state) if state is not None else ()
+        assert isinstance(action, Patch)
+        assert isinstance(action.new, Node)
+        return action.new.spec.pod_cidr
+
+    one, two = node(name="n1"), node(name="n2")
+    assert offered("n1", one, two) == "10.244.0.0/24"
+    assert offered("n2", one, two) == "10.244.1.0/24"
+    assert offered("n1", one, two) == "10.244.0.0/24"
+    assert offered("n2", two) == "10.244.0.0/24"
