@@ -3,7 +3,7 @@ TOPOLOGY ?= lab
 PYTHON = .venv/bin/python
 KYBERN = .venv/bin/kybern
 
-.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-vm lint bench docs lock generate clean
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-vm simulate lint bench docs lock generate clean
 
 help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
 	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
 	@echo "make test-unit   the fast tests"
+	@echo "make simulate    a control plane of 1,000 nodes and 10,000 pods in one process; many minutes"
 	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
 	@echo "make bench       measure, and print a table"
 	@echo "make docs        build the documentation"
@@ -35,7 +36,10 @@ verify: setup-develop
 test: lint test-unit test-protocol test-cluster
 
 test-unit: setup-develop
-	$(PYTHON) -m pytest -q tests/unit tests/roles tests/simulation
+	$(PYTHON) -m pytest -q -m "not large" tests/unit tests/roles tests/simulation
+
+simulate: setup-develop
+	$(PYTHON) -m pytest -q -s -m large tests/simulation
 
 test-protocol: setup-develop
 	scripts/fetch-etcd >/dev/null

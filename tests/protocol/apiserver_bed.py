@@ -119,9 +119,12 @@ class Server:
         context.load_cert_chain(self.directory / f"{identity}.crt", self.directory / f"{identity}.key")
         return context
 
-    def ask(self, method: str, path: str, body: Any = None, identity: str = "admin") -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, identity: str = "admin", form: str = "json"
+    ) -> tuple[int, Any]:
+        """``form`` is that of a patch: ``merge-patch+json``, ``strategic-merge-patch+json``."""
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": f"application/{form}"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10, context=self.context(identity)) as answer:

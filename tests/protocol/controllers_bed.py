@@ -71,6 +71,12 @@ class Cluster:
                 return dict(answer)
         raise AssertionError(f"{path} changes all the time")
 
+    def patch(self, path: str, body: Raw, form: str = "strategic-merge") -> Raw:
+        """As clients do that do not know the version."""
+        code, answer = self.server.ask("PATCH", path, body, form=f"{form}-patch+json")
+        assert code == 200, answer
+        return dict(answer)
+
     def until(self, path: str, holds: Callable[[Raw], Any], seconds: float = 30) -> Raw:
         """Wait for what must come true; what was seen last is shown when it does not."""
         deadline = time.monotonic() + seconds

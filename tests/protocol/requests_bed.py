@@ -69,6 +69,17 @@ class Api:
     def get(self, path: str, **query: str) -> Any:
         return self.send("GET", path, **query).ok()
 
+    def settled(self, path: str, seconds: float = 5) -> Raw:
+        """An object that the server itself writes no more: of a flow schema it first says whether its level is there."""
+        deadline = time.monotonic() + seconds
+        found: Raw = self.get(path)
+        while "/flowschemas/" in path and time.monotonic() < deadline:
+            if any(one["type"] == "Dangling" for one in found.get("status", {}).get("conditions", ())):
+                break
+            time.sleep(0.02)
+            found = self.get(path)
+        return found
+
     def create(self, path: str, body: Raw, **query: str) -> Any:
         return self.send("POST", path, body, **query).ok()
 

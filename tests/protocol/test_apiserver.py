@@ -122,9 +122,31 @@ def test_two_servers_are_one_api(lab: Lab, server: Server, free_ports: Any) -> N
     assert _addresses(server) == ["192.0.2.1"]
 
 
-def _addresses(server: Server) -> list[str]:
+def test_endpoints_and_slices_of_the_api_name_the_same_servers_and_ports(server: Server) -> None:
+    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    deadline = time.monotonic() + 15
+    while not (subsets := _subsets(server)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    ports = {port["name"]: port["port"] for subset in subsets for port in subset["ports"]}
+
+    items = server.ask("GET", f"{slices}?labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes")[1]["items"]
+
+    assert {address for one in items for each in one["endpoints"] for address in each["addresses"]} == set(
+        _addresses(server)
+    )
+    assert [{port["name"]: port["port"] for port in one["ports"]} for one in items] == [ports]
+    assert {one["addressType"] for one in items} == {"IPv4"}
+    assert all(each["conditions"]["ready"] for one in items for each in one["endpoints"])
+
+
+def _subsets(server: Server) -> list[dict[str, Any]]:
     _, found = server.ask("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
-    return [address["ip"] for subset in found.get("subsets", ()) for address in subset["addresses"]]
+    subsets: list[dict[str, Any]] = found.get("subsets", [])
+    return subsets
+
+
+def _addresses(server: Server) -> list[str]:
+    return [address["ip"] for subset in _subsets(server) for address in subset["addresses"]]
 
 
 def test_without_etcd_writes_fail_soon_and_cached_reads_go_on(server: Server, etcd: Any) -> None:

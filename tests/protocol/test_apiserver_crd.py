@@ -105,6 +105,41 @@ def test_a_kind_is_served_by_every_server_within_a_second_and_goes_with_its_defi
     until(lambda: one.ask("GET", f"{CRDS}/toys.wire.example.com")[0] == 404)
 
 
+def test_objects_go_before_their_definition(servers: tuple[Server, Server]) -> None:
+    one, other = servers
+    path = f"{CRDS}/toys.wire.example.com"
+    assert one.ask("POST", CRDS, DEFINITION)[0] == 201
+    until(lambda: all(each.ask("GET", TOYS)[0] == 200 for each in servers))
+    head: dict[str, Any] = {"apiVersion": "wire.example.com/v1", "kind": "Toy"}
+    for name, finalizers in (("bear", ["example.com/kept"]), ("duck", [])):
+        body = {**head, "metadata": {"name": name, "finalizers": finalizers}, "spec": {"colour": "red"}}
+        assert one.ask("POST", TOYS, body)[0] == 201
+
+    def ends() -> str:
+        listed = one.ask("GET", path)[1]["status"]["conditions"]
+        return str(next((each["reason"] for each in listed if each["type"] == "Terminating"), ""))
+
+    assert other.ask("DELETE", path)[0] == 200
+    until(lambda: ends() == "InstanceDeletionInProgress")
+    until(lambda: one.ask("GET", f"{TOYS}/duck")[0] == 404)
+    late = {**head, "metadata": {"name": "late"}, "spec": {"colour": "red"}}
+    until(lambda: all(each.ask("POST", TOYS, late)[0] == 405 for each in servers))
+
+    assert one.ask("POST", TOYS, late)[1] == {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "MethodNotAllowed",
+        "message": "create not allowed while custom resource definition is terminating",
+        "details": {"group": "wire.example.com", "kind": "toys"}, "code": 405,
+    }  # fmt: skip
+    assert "deletionTimestamp" in one.ask("GET", f"{TOYS}/bear")[1]["metadata"]
+    assert one.ask("GET", path)[1]["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    bear = one.ask("GET", f"{TOYS}/bear")[1]
+    assert (
+        one.ask("PUT", f"{TOYS}/bear", {**bear, "metadata": {**bear["metadata"], "finalizers": []}})[0] == 200
+    )
+    until(lambda: all(each.ask("GET", path)[0] == 404 for each in servers))
+    until(lambda: all(each.ask("GET", TOYS)[0] == 404 for each in servers))
+
+
 @pytest.mark.kubectl
 def test_kubectl_knows_a_new_kind_at_once(servers: tuple[Server, Server], tmp_path: Path) -> None:
     kubectl = shutil.which("kubectl")

@@ -107,7 +107,7 @@ def test_every_status_takes_every_patch(api: Api, row: Row, media: str) -> None:
     patched = life.patch(found, media, row.status, "/status")
     assert contains(patched, row.status)
     assert patched.get("spec") == found.get("spec")
-    assert api.get(f"{life.one}/status") == api.get(life.one)
+    assert api.settled(f"{life.one}/status") == api.settled(life.one)
     life.finish()
 
 

@@ -43,7 +43,7 @@ def test_every_kind_is_made_replaced_and_deleted_in_protobuf(go: Go, row: Row) -
         row.plural, {**copy.deepcopy(row.body), **head, "metadata": metadata}, path.rpartition("/")[0]
     )
     one = f"{path}/{made.metadata.name}"
-    found = api.get(one)
+    found = api.settled(one)
     found["metadata"]["labels"]["more"] = "1"
     replaced = go.send("PUT", one, found)
     assert replaced.code == 200, replaced.body
@@ -71,7 +71,7 @@ def test_what_belongs_to_a_namespace_is_replaced_in_protobuf(go: Go, below: str)
     found["status"]["conditions"] = [
         {"type": "X", "status": "True", "reason": "E2E", "message": f"by {below}"}
     ]
-    found["spec"]["finalizers"] = ["kubernetes", "e2e.example.com/one"]
+    found["spec"]["finalizers"] = ["kubernetes", f"e2e.example.com/{below}"]
 
     answer = go.send("PUT", f"{path}/{below}", found)
     assert answer.code == 200, answer.body
@@ -79,4 +79,4 @@ def test_what_belongs_to_a_namespace_is_replaced_in_protobuf(go: Go, below: str)
     conditions = [one.message for one in message.status.conditions]
     finalizers = list(message.spec.finalizers)
     assert (conditions == [f"by {below}"]) == (below == "status")
-    assert ("e2e.example.com/one" in finalizers) == (below == "finalize")
+    assert (f"e2e.example.com/{below}" in finalizers) == (below == "finalize")

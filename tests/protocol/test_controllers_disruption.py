@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -135,3 +136,22 @@ def test_owners_of_custom_kinds_count_by_their_scale(cluster: Callable[[str], Cl
     path = budget(bed, 1, minAvailable="25%")
 
     assert bed.get(path)["status"]["expectedPods"] == 4
+
+
+def test_a_budgets_status_allows_and_names_who_is_disrupted(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("disrupted")
+    pods = started(bed, 3)
+    path = budget(bed, 2, minAvailable=1)
+    found = bed.get(path)
+    assert condition(found, "DisruptionAllowed")["status"] == "True"
+
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    disrupted = {"disruptedPods": {pods[0]: now}}
+    updated = bed.change(path, lambda found: found["status"].update(disrupted), "/status")
+    assert updated["status"]["disruptedPods"] == {pods[0]: now}
+    # The pod is there still, and so the controller keeps it, and counts it out.
+    bed.until(path, lambda found: found["status"]["disruptionsAllowed"] == 1)
+    assert bed.get(path)["status"]["disruptedPods"] == {pods[0]: now}
+    patched = bed.patch(f"{path}/status", {"status": {"disruptedPods": None}}, "merge")
+    assert not patched["status"].get("disruptedPods")
+    bed.until(path, lambda found: found["status"]["disruptionsAllowed"] == 2)

@@ -1,6 +1,7 @@
 """More control loops against a real API server, each with its own account's rights only."""
 
 import base64
+import json
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.protocol.apiserver_bed import Lab
+from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.controllers_bed import BATCH, CORE, Cluster, condition, manage, template
 
 DISCOVERY, NETWORKING = "/apis/discovery.k8s.io/v1", "/apis/networking.k8s.io/v1"
@@ -146,7 +147,10 @@ def test_a_policy_is_told_which_expressions_do_not_fit(cluster: Callable[[str], 
     }
     bed.change(f"{root}/typed", lambda one: one["spec"].update(validations=checks[1:]))
     found = bed.until(f"{root}/typed", checked(2))
-    assert found["status"]["typeChecking"] == {}
+    assert not found["status"].get("typeChecking")
+    applied = [each for each in found["metadata"]["managedFields"] if each["operation"] == "Apply"]
+    names = [(each["manager"], each["subresource"]) for each in applied]
+    assert names == [("validatingadmissionpolicy-status-controller", "status")]
     bed.ask("DELETE", f"{root}/typed")
 
 
@@ -207,6 +211,11 @@ def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
         connection.request("GET", bed.path(CORE, "pods"), headers={"Authorization": f"Bearer {token}"})
         refused = connection.getresponse()
         refused.read()
+        path_of = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request("POST", path_of, json.dumps({}), headers)
+        answered = connection.getresponse()
+        answered.read()
 
     warning = (
         '299 - "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated '
@@ -214,5 +223,35 @@ def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
     )
     assert (page.status, page.headers["Warning"]) == (200, warning)
     assert (refused.status, refused.headers["Warning"]) == (403, warning)
+    assert (answered.status, answered.headers["Warning"]) == (201, warning)
     labels = bed.get(path)["metadata"]["labels"]
     assert labels == {"kubernetes.io/legacy-token-last-used": datetime.now(UTC).date().isoformat()}
+
+
+def test_what_the_daemon_is_is_for_who_has_a_certificate(
+    cluster: Callable[[str], Cluster], free_ports: Callable[[], int]
+) -> None:
+    lab, port = cluster("about").lab, free_ports()
+    server = Server(lab.directory, port, cluster("about-more").server.process)
+    authority = f"{lab.directory}/ca"
+    pair = (
+        f"--tls-cert-file={lab.directory}/server.crt",
+        f"--tls-private-key-file={lab.directory}/server.key",
+    )
+    more = ("--controllers=ttl-controller", f"--client-ca-file={authority}.crt", *pair)
+    manage(lab, cluster("about-last").server, port, *more)
+    server.wait("/healthz")
+
+    flags = server.ask("GET", "/flagz")[1].splitlines()
+    trusted = ssl.create_default_context(cafile=f"{authority}.crt")
+    codes = []
+    with closing(HTTPSConnection("127.0.0.1", port, context=trusted, timeout=10)) as connection:
+        for path in ("/livez", "/flagz", "/statusz", "/metrics/slis"):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            codes.append(answer.status)
+
+    assert (flags[1], "controllers=[ttl-controller]" in flags) == ("kube-controller-manager flags", True)
+    assert server.ask("GET", "/statusz")[1].splitlines()[1] == "kube-controller-manager statusz"
+    assert codes == [200, 401, 401, 401]

@@ -59,6 +59,26 @@ def test_a_claim_is_bound_and_its_volume_released(cluster: Callable[[str], Clust
     bed.until(at, phase("Released"))
 
 
+def test_a_path_is_emptied_by_a_pod_and_then_free_again(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("emptied")
+    path = claim(bed, "data", storageClassName="emptied")
+    source = {"csi": None, "hostPath": {"path": "/srv/data"}}
+    at = volume(
+        bed, "emptied-1", storageClassName="emptied", persistentVolumeReclaimPolicy="Recycle", **source
+    )
+    bed.until(path, phase("Bound"))
+
+    bed.ask("DELETE", path)
+    pod = bed.until(f"{CORE}/namespaces/default/pods/recycler-for-emptied-1", bool)
+    assert pod["spec"]["volumes"][0]["hostPath"]["path"] == "/srv/data"
+    bed.until(at, phase("Released"))
+    bed.run(pod, "Succeeded", "False")
+
+    free = bed.until(at, phase("Available"))
+    assert "claimRef" not in free["spec"]
+    bed.until(f"{CORE}/namespaces/default/pods/recycler-for-emptied-1", lambda found: not found)
+
+
 def test_a_driver_is_asked_for_a_volume(cluster: Callable[[str], Cluster]) -> None:
     bed = cluster("dynamic")
     default = {"storageclass.kubernetes.io/is-default-class": "true"}

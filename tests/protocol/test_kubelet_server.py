@@ -141,6 +141,9 @@ async def test_every_path_asks_for_its_own_right(
                 "/pods",
                 "/healthz",
                 "/logs/",
+                "/flagz",
+                "/statusz",
+                "/metrics/slis",
             )
         }
         refused = await client.get("/pods", "good")
@@ -149,8 +152,8 @@ async def test_every_path_asks_for_its_own_right(
     assert stranger == (401, "Unauthorized")
     assert allowed == {
         "/metrics": 200, "/metrics/resource": 200, "/stats/summary": 200, "/configz": 200,
-        "/pods": 403, "/healthz": 403, "/logs/": 403,
+        "/pods": 403, "/healthz": 403, "/logs/": 403, "/flagz": 200, "/statusz": 403, "/metrics/slis": 200,
     }  # fmt: skip
     assert refused[1] == ("Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])")
-    assert {"metrics", "stats", "configz", "pods", "proxy", "healthz", "log"} == set(api.asked)
+    assert {"metrics", "stats", "configz", "pods", "proxy", "healthz", "log", "statusz"} == set(api.asked)
     await clean(bed)

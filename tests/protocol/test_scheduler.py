@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.protocol.apiserver_bed import Lab
-from tests.protocol.controllers_bed import CORE, Cluster, Raw, condition, manage
+from tests.protocol.controllers_bed import APPS, CORE, Cluster, Raw, condition, manage
 
 pytestmark = [pytest.mark.etcd]
 CONFIG = """
@@ -36,7 +36,7 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
         lab,
         server,
         free_ports(),
-        "--controllers=serviceaccount-controller,namespace-controller,disruption-controller",
+        "--controllers=serviceaccount-controller,namespace-controller,disruption-controller,replicaset-controller",
     )
     found = Cluster(lab, server, "placed")
     found.make(f"{CORE}/nodes", {"metadata": {"name": "n1"}})
@@ -137,9 +137,94 @@ def test_a_pod_waits_until_its_claim_has_a_volume(cluster: Cluster) -> None:
     cluster.make(f"{CORE}/persistentvolumes", {"metadata": {"name": "on-n1"}, "spec": spec})
     # What the controller that binds volumes does.
     cluster.change(claim, lambda found: found["spec"].update(volumeName="on-n1"))
+    done = {"pv.kubernetes.io/bind-completed": "yes"}
+    cluster.change(claim, lambda found: found["metadata"].update(annotations=done))
     cluster.change(claim, lambda found: found["status"].update(phase="Bound"), "/status")
 
     assert cluster.until(path, bound)["spec"]["nodeName"] == "n1"
+
+
+def test_only_as_many_replica_sets_lose_a_pod_as_must(cluster: Cluster) -> None:
+    """As upstream's test of the path of preemption has it: of 1000 are 950 taken, and 500 are asked for."""
+    fake = {"example.com/fakecpu": "1000"}
+    cluster.patch(f"{CORE}/nodes/n1/status", {"status": {"capacity": fake, "allocatable": fake}})
+    for value in (1, 2, 3, 4):
+        cluster.make(SCHEDULING, {"metadata": {"name": f"p{value}"}, "value": value})
+
+    def replicas(number: int, amount: str) -> None:
+        asked = {"example.com/fakecpu": amount}
+        resources = {"requests": asked, "limits": asked}
+        container = {"name": "c", "image": "example.test/none", "resources": resources}
+        spec = {
+            "containers": [container],
+            "priorityClassName": f"p{number}",
+            "terminationGracePeriodSeconds": 0,
+        }
+        labels = {"app": f"rs{number}"}
+        body = {"replicas": 1, "selector": {"matchLabels": labels}}
+        body["template"] = {"metadata": {"labels": labels}, "spec": spec}
+        cluster.make(cluster.path(APPS, "replicasets"), {"metadata": {"name": f"rs{number}"}, "spec": body})
+
+    def pods(number: int) -> list[Raw]:
+        return cluster.items(cluster.path(CORE, "pods") + f"?labelSelector=app%3Drs{number}")
+
+    for number, amount in ((1, "200"), (2, "300"), (3, "450")):
+        replicas(number, amount)
+        selected = cluster.path(CORE, "pods") + f"?labelSelector=app%3Drs{number}"
+        cluster.until(selected, lambda found: found["items"] and all(map(bound, found["items"])))
+    before = {number: pods(number)[0]["metadata"]["uid"] for number in (1, 2, 3)}
+
+    replicas(4, "500")
+    selected = cluster.path(CORE, "pods") + "?labelSelector=app%3Drs4"
+    cluster.until(selected, lambda found: found["items"] and all(map(bound, found["items"])))
+    for number in (1, 2):
+        selected = cluster.path(CORE, "pods") + f"?labelSelector=app%3Drs{number}"
+        (found,) = cluster.until(selected, lambda found: len(found["items"]) == 1)["items"]
+        cluster.until(
+            cluster.path(CORE, "pods", found["metadata"]["name"]), lambda pod: condition(pod, "PodScheduled")
+        )
+        # Made anew, and waiting: it makes nobody leave.
+        assert found["metadata"]["uid"] != before[number]
+        assert not bound(found)
+    assert [one["metadata"]["uid"] for one in pods(3)] == [before[3]]
+    assert len(pods(4)) == 1
+
+
+def test_a_pod_goes_where_a_label_was_put_and_nowhere_else(cluster: Cluster) -> None:
+    path = cluster.path(CORE, "pods", "choosy")
+    pod(cluster, "choosy", "10m", nodeSelector={"label": "nonempty"})
+    told = cluster.until(path, lambda found: condition(found, "PodScheduled"))
+    assert condition(told, "PodScheduled")["reason"] == "Unschedulable"
+    assert any(
+        kind == "Warning" and reason == "FailedScheduling" for kind, reason, _ in cluster.events("choosy")
+    )
+
+    cluster.patch(f"{CORE}/nodes/n1", {"metadata": {"labels": {"label": "nonempty"}}})
+    cluster.until(path, bound)
+    said = ("Normal", "Scheduled", f"Successfully assigned {cluster.namespace}/choosy to n1")
+    assert said in cluster.events("choosy")
+
+
+def test_a_pod_that_asks_for_more_than_is_left_waits_for_it(cluster: Cluster) -> None:
+    fake = {"example.com/beardsecond": "1000"}
+    cluster.patch(f"{CORE}/nodes/n1/status", {"status": {"capacity": fake, "allocatable": fake}})
+
+    def asking(name: str, amount: str) -> str:
+        asked = {"example.com/beardsecond": amount}
+        container = {
+            "name": "c",
+            "image": "example.test/none",
+            "resources": {"requests": asked, "limits": asked},
+        }
+        pod(cluster, name, "0", containers=[container])
+        return cluster.path(CORE, "pods", name)
+
+    cluster.until(asking("filler", "700"), bound)
+    additional = asking("additional", "400")
+    told = cluster.until(additional, lambda found: condition(found, "PodScheduled"))
+    assert "Insufficient example.com/beardsecond" in condition(told, "PodScheduled")["message"]
+    assert cluster.ask("DELETE", cluster.path(CORE, "pods", "filler"))[0] == 200
+    cluster.until(additional, bound)
 
 
 def test_a_profile_has_rules_of_its_own(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from kybern.client.verbs import JSON, PATIENCE, Verbs
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import Object, encode
+from tests.simulation.fights import WRITER, Fights
 
 type Raw = dict[str, Any]
 
@@ -51,6 +52,9 @@ class FakeApi(Verbs):
         self.requests: list[tuple[str, str]] = []
         self.refuse: Callable[[str, str], None] = lambda _method, _path: None
         self.clock = clock
+        self.fights = Fights()
+        # Who has written anything so far.
+        self.writers: set[str] = set()
         self._news = asyncio.Condition()
 
     @staticmethod
@@ -173,6 +177,8 @@ class FakeApi(Verbs):
     def _write(self, kind: str, key: tuple[str, str, str], body: Raw) -> Raw:
         self.revision += 1
         body["metadata"]["resourceVersion"] = str(self.revision)
+        self.writers.add(WRITER.get())
+        self.fights.saw(WRITER.get(), key, self.objects.get(key), None if kind == "DELETED" else body)
         if kind == "DELETED":
             self.objects.pop(key, None)
         else:

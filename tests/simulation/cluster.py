@@ -14,6 +14,7 @@ from kybern.loop.run import Loop
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object
 from tests.simulation.api import FakeApi
+from tests.simulation.named import Named
 
 
 def kinds_of(controllers: Sequence[Controller[Any]]) -> set[type[Object]]:
@@ -72,7 +73,7 @@ async def running(names: Sequence[str] = (), settings: Settings | None = None) -
     """The controllers of these names (all, when none is named) at work."""
     made = [make(settings or Settings()) for make in CONTROLLERS]
     api = FakeApi(*kinds_of(made))
-    loop = Loop(api, [one for one in made if not names or one.name in names])
+    loop = Loop(api, [one for one in made if not names or one.name in names], lambda name: Named(api, name))
     simulation = Simulation(api, loop)
     task = asyncio.create_task(loop.run())
     try:
@@ -83,3 +84,4 @@ async def running(names: Sequence[str] = (), settings: Settings | None = None) -
         problem = None if task.cancelled() else task.exception()
         if problem is not None:
             raise problem
+    assert api.fights.found == []

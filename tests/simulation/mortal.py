@@ -14,13 +14,14 @@ from kybern.client.verbs import JSON, PATIENCE, Verbs
 from kybern.loop.controller import Controller
 from kybern.loop.run import Loop
 from tests.simulation.api import FakeApi
+from tests.simulation.named import Named
 
 
 class Mortal(Verbs):
     """A client that lives for ``writes`` writes, other than events."""
 
     def __init__(self, api: FakeApi, writes: int) -> None:
-        self._api = api
+        self.api = api
         self._left = writes
         self.died = asyncio.Event()
 
@@ -41,13 +42,13 @@ class Mortal(Verbs):
             self._left -= 1
         if self.died.is_set():
             await asyncio.Event().wait()
-        return await self._api.request(method, path, body, timeout, content_type=content_type, accept=accept)
+        return await self.api.request(method, path, body, timeout, content_type=content_type, accept=accept)
 
     @override
     def stream(
         self, path: str, *, accept: str = JSON, silence: float = 90.0
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._api.stream(path, accept=accept, silence=silence)
+        return self.api.stream(path, accept=accept, silence=silence)
 
 
 class Late(Mortal):
@@ -74,10 +75,13 @@ class Late(Mortal):
 @asynccontextmanager
 async def alive(client: Verbs, controllers: Sequence[Controller[Any]]) -> AsyncIterator[Loop]:
     """A controller manager at work, with caches that know nothing yet."""
-    loop = Loop(client, controllers)
+    loop = Loop(client, controllers, lambda name: Named(client, name))
     task = asyncio.create_task(loop.run())
     try:
         yield loop
     finally:
         task.cancel()
         await asyncio.wait([task])
+    api = getattr(client, "api", client)
+    assert isinstance(api, FakeApi)
+    assert api.fights.found == [], api.fights.found[0]

@@ -15,6 +15,7 @@ from kybern.api.apps_v1 import (
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.controllers.daemonset.pods import node_of
+from kybern.loop.revisions import LABEL
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
 from tests.simulation.cluster import Simulation, running
@@ -84,6 +85,9 @@ async def test_a_rollout_and_the_way_back(cluster: Simulation) -> None:
         template = daemon(image).spec.template
         await cluster.api.patch(old, replace(old, spec=replace(old.spec, template=template)))
         await cluster.until(lambda image=image: rolled_out(cluster, image=image))  # type: ignore[misc]
+        revision = max(cluster.api.all(ControllerRevision), key=lambda one: one.revision or 0)
+        marks = {pod.metadata.labels[LABEL] for pod in cluster.api.all(Pod)}
+        assert marks == {revision.metadata.labels[LABEL]}
     await cluster.rest()
 
     assert sorted(one.revision or 0 for one in cluster.api.all(ControllerRevision)) == [2, 3]
@@ -98,6 +102,73 @@ async def test_a_failed_pod_is_replaced(cluster: Simulation) -> None:
 
     await cluster.until(lambda: broken.metadata.uid not in {one.metadata.uid for one in cluster.api.all(Pod)})
     await cluster.until(lambda: rolled_out(cluster))
+
+
+async def test_a_pod_that_is_stopped_is_revived(cluster: Simulation) -> None:
+    await cluster.api.create(daemon())
+    await cluster.until(lambda: rolled_out(cluster))
+    stopped = cluster.api.all(Pod)[0]
+
+    await cluster.api.delete(stopped)
+
+    await cluster.until(
+        lambda: stopped.metadata.uid not in {one.metadata.uid for one in cluster.api.all(Pod)}
+    )
+    await cluster.until(lambda: rolled_out(cluster))
+    status = current(cluster).status
+    assert status.desired_number_scheduled == status.current_number_scheduled == status.number_ready == 3
+
+
+async def test_pods_follow_a_label_of_their_node(cluster: Simulation) -> None:
+    def painted(colour: str) -> DaemonSet:
+        wanted = daemon()
+        spec = replace(wanted.spec.template.spec, node_selector={"colour": colour})
+        return replace(wanted, spec=replace(wanted.spec, template=replace(wanted.spec.template, spec=spec)))
+
+    async def paint(colour: str) -> None:
+        node = cluster.api.one(Node, "", "n2")
+        assert node is not None
+        await cluster.api.patch(
+            node, replace(node, metadata=replace(node.metadata, labels={"colour": colour}))
+        )
+
+    await cluster.api.create(painted("blue"))
+    await cluster.until(lambda: current(cluster).status.observed_generation == 1)
+    await cluster.rest()
+    assert cluster.api.all(Pod) == []
+
+    await paint("blue")
+    await cluster.until(lambda: rolled_out(cluster, 1))
+    assert [node_of(pod) for pod in cluster.api.all(Pod)] == ["n2"]
+    await paint("green")
+    await cluster.until(lambda: not cluster.api.all(Pod))
+    old = current(cluster)
+    await cluster.api.patch(
+        old, replace(old, spec=replace(old.spec, template=painted("green").spec.template))
+    )
+    await cluster.until(lambda: rolled_out(cluster, 1))
+    await cluster.rest()
+
+
+async def test_a_rollback_in_the_middle_restarts_nothing_that_is_old(cluster: Simulation) -> None:
+    await cluster.api.create(daemon())
+    await cluster.until(lambda: rolled_out(cluster))
+    first = {pod.metadata.uid for pod in cluster.api.all(Pod)}
+
+    template = daemon("none").spec.template
+    broken = replace(template, metadata=replace(template.metadata, labels={**LABELS, "broken": "yes"}))
+    old = current(cluster)
+    await cluster.api.patch(old, replace(old, spec=replace(old.spec, template=broken)))
+    await cluster.until(lambda: "none" in {pod.spec.containers[0].image for pod in cluster.api.all(Pod)})
+    await cluster.rest()
+    kept = {pod.metadata.uid for pod in cluster.api.all(Pod)} & first
+    assert len(kept) == 2
+
+    old = current(cluster)
+    await cluster.api.patch(old, replace(old, spec=replace(old.spec, template=daemon().spec.template)))
+    await cluster.until(lambda: rolled_out(cluster))
+    await cluster.rest()
+    assert kept <= {pod.metadata.uid for pod in cluster.api.all(Pod)}
 
 
 async def test_deleting_one_takes_pods_and_revisions_along(cluster: Simulation) -> None:

@@ -14,8 +14,11 @@ from kybern.api.core_v1 import (
     EndpointSubset,
     Namespace,
     Node,
+    PersistentVolume,
     ReplicationController,
     ReplicationControllerSpec,
+    ResourceQuota,
+    ResourceQuotaSpec,
     Service,
     ServiceSpec,
 )  # fmt: skip
@@ -79,6 +82,9 @@ async def create_some(api: FakeApi) -> None:
     await api.create(Endpoints(metadata=ObjectMeta(name="outside", namespace="a"), subsets=(addresses,)))
     safe = PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "web"}), max_unavailable="30%")
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
+    bounds = ResourceQuotaSpec(hard={"pods": "100", "services": "10"})
+    await api.create(ResourceQuota(metadata=ObjectMeta(name="all", namespace="a"), spec=bounds))
+    await api.create(PersistentVolume(metadata=ObjectMeta(name="spare")))
     old = ReplicationControllerSpec(
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )

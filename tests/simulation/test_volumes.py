@@ -16,8 +16,7 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import StorageClass
-from kybern.controllers.persistentvolume_binder.claims import PROVISIONER
-from kybern.controllers.persistentvolume_binder.volumes import PROVISIONED_BY
+from kybern.loop.volume_marks import PROVISIONED_BY, PROVISIONER
 from kybern.machinery.errors import ApiError, Conflict, Forbidden
 from tests.simulation.cluster import Simulation, running
 

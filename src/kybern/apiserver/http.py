@@ -6,7 +6,7 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -131,7 +131,11 @@ class Server:
         if found.code == 200 and request.method not in ("GET", "HEAD") and path != "/apis":
             raise problems.not_allowed()
         return self._response(
-            request, found.body, found.content_type, found.code, [*found.headers.items(), *_warned(request)]
+            request,
+            found.body,
+            found.content_type,
+            found.code,
+            [*found.headers.items(), *_warned(request.get("warnings", ()))],
         )
 
     async def _resource(
@@ -185,8 +189,7 @@ class Server:
             renderer = Renderer(form, self.engine.clock(), call.query.get("includeObject", ""))
             body, content_type = renderer.body(answer)
         code = getattr(answer, "code", 200)
-        headers = _warned(request)
-        return self._response(request, body, content_type, code, headers)
+        return self._response(request, body, content_type, code, _warned(call.warnings))
 
     def _response(
         self,
@@ -215,7 +218,7 @@ class Server:
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
         body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
-        headers = _warned(request)
+        headers = _warned(request.get("warnings", ()))
         # Clients ask again by themselves when they are told this: a refused eviction must not tell it.
         if seconds := problem.details.retry_after_seconds if problem.details else 0:
             headers.append(("Retry-After", str(seconds)))
@@ -242,21 +245,23 @@ class Server:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
             raise problems.not_allowed()
-        form = _form(request, call, streams=True)
+        form = _form(request, call, streams=True, tables="sendInitialEvents" not in query)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
         return await self.watching.answer(request, call, form)
 
 
-def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:
+def _form(
+    request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True, tables: bool = True
+) -> Form:
     accept = request.headers.get("Accept", "")
     if call.kind.custom and call.subresource != "scale":
-        return negotiate.for_custom(accept)
-    return negotiate.negotiate(accept, streams=streams, shapes=shapes)
+        return negotiate.for_custom(accept, tables=tables)
+    return negotiate.negotiate(accept, streams=streams, shapes=shapes, tables=tables)
 
 
-def _warned(request: web.BaseRequest) -> list[tuple[str, str]]:
-    return [("Warning", f'299 - "{_escaped(text)}"') for text in request.get("warnings", ())]
+def _warned(texts: Iterable[str]) -> list[tuple[str, str]]:
+    return [("Warning", f'299 - "{_escaped(text)}"') for text in texts]
 
 
 def _escaped(text: str) -> str:

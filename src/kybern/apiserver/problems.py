@@ -49,6 +49,12 @@ def not_allowed() -> MethodNotAllowed:
     return MethodNotAllowed("the server does not allow this method on the requested resource", Details())
 
 
+def is_ending(kind: Kind) -> MethodNotAllowed:
+    """A kind whose definition is being deleted: nothing new of it may come."""
+    message = "create not allowed while custom resource definition is terminating"
+    return MethodNotAllowed(message, Details(group=kind.group, kind=kind.plural))
+
+
 def expired(wanted: int, oldest: int) -> Expired:
     return Expired(f"too old resource version: {wanted} ({oldest})")
 

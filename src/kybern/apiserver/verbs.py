@@ -155,6 +155,8 @@ def verb_of(call: Call, verb: str) -> Verb:
     """What answers. Raises MethodNotAllowed for a verb that the resource does not have, NotFound for no such path."""
     kind = call.kind
     if not call.subresource:
+        if verb == "create" and kind.custom and verb not in kind.verbs:
+            raise problems.is_ending(kind)
         if verb not in kind.verbs or not _placed(call, verb):
             raise problems.not_allowed()
         return UNSTORED.get((kind.plural, verb)) or GENERIC[verb]

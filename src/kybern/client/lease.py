@@ -11,7 +11,6 @@ Who ends in peace gives the lease back, and the next one need not wait.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,12 +87,14 @@ class Election:
         log.info("Became leader of %s/%s as %s", self._namespace, self._name, self.identity)
 
     async def _renew(self) -> None:
-        renewed = time.monotonic()
+        renewed = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._timing.retry_period)
             if await self._try():
-                renewed = time.monotonic()
-            elif not self.leading or time.monotonic() - renewed > self._timing.renew_deadline:
+                renewed = asyncio.get_running_loop().time()
+            elif (
+                not self.leading or asyncio.get_running_loop().time() - renewed > self._timing.renew_deadline
+            ):
                 raise Lost(f"leader election lost: {self._namespace}/{self._name} could not be renewed")
 
     async def _try(self) -> bool:
@@ -141,7 +142,7 @@ class Election:
 
     def _observe(self, lease: Lease) -> None:
         if lease.spec != self._seen:
-            self._seen, self._seen_at = lease.spec, time.monotonic()
+            self._seen, self._seen_at = lease.spec, asyncio.get_running_loop().time()
         if lease.spec.holder_identity != self.holder:
             log.info(
                 "The leader of %s/%s is %s",
@@ -153,7 +154,7 @@ class Election:
         self._lease = lease
 
     def _expired(self, spec: LeaseSpec) -> bool:
-        return time.monotonic() > self._seen_at + float(spec.lease_duration_seconds or 0)
+        return asyncio.get_running_loop().time() > self._seen_at + float(spec.lease_duration_seconds or 0)
 
     async def _release(self) -> None:
         """Let another one lead at once; when that fails, the lease runs out by itself."""

@@ -23,6 +23,7 @@ from kybern.loop.controller import Action, Controller, Create, Delete, Emit, Key
 from kybern.loop.pods import is_ready
 from kybern.loop.services import (
     HEADLESS,
+    INDEXES,
     TRIGGER,
     candidates,
     hostname_of,
@@ -190,5 +191,6 @@ def controller(_settings: Settings) -> Controller[State]:
         observe,
         diff,
         watches=((Pod, services_of), (Endpoints, itself)),
+        indexes=INDEXES,
         component="endpoint-controller",
     )

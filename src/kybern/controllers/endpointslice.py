@@ -13,12 +13,13 @@ from ipaddress import ip_address
 from kybern.api.core_v1 import Node, ObjectReference, Pod, Service
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.loop.controller import Action, Controller, Create, Delete, Key, Patch, View
+from kybern.loop.controller import Action, Controller, Create, Delete, Key, Patch, View, WhenChanged
 from kybern.loop.hints import hints_of
 from kybern.loop.owners import controller_reference
 from kybern.loop.pods import by_node, is_ready
 from kybern.loop.services import (
     HEADLESS,
+    INDEXES,
     TRIGGER,
     candidates,
     hostname_of,
@@ -212,10 +213,13 @@ def service_of(one: EndpointSlice, _view: View) -> Iterable[Key]:
 
 
 def services_on(node: Node, view: View) -> Iterable[Key]:
-    """A node without a zone changes nothing here, so heartbeats of most clusters wake nobody."""
-    if node.metadata.labels.get(ZONE):
-        for pod in view.index(Pod, "node", node.metadata.name):
-            yield from services_of(pod, view)
+    """The services with pods on a node: its zone is told with them."""
+    for pod in view.index(Pod, "node", node.metadata.name):
+        yield from services_of(pod, view)
+
+
+def zone_of(node: Node) -> str:
+    return node.metadata.labels.get(ZONE, "")
 
 
 def controller(settings: Settings) -> Controller[State]:
@@ -224,7 +228,11 @@ def controller(settings: Settings) -> Controller[State]:
         Service,
         observing(settings.max_endpoints_per_slice),
         diff,
-        watches=((Pod, services_of), (EndpointSlice, service_of), (Node, services_on)),
-        indexes=((Pod, "node", by_node), (EndpointSlice, "endpointslice/service", by_service(MANAGER))),
+        watches=((Pod, services_of), (EndpointSlice, service_of), (Node, WhenChanged(zone_of, services_on))),
+        indexes=(
+            *INDEXES,
+            (Pod, "node", by_node),
+            (EndpointSlice, "endpointslice/service", by_service(MANAGER)),
+        ),
         source="endpoint-slice-controller",
     )

@@ -9,7 +9,7 @@ Reads Node, Lease (kube-node-lease), Pod. Writes Node.status.conditions, Node.sp
 
 When no node of the cluster is ready, it is rather us who are cut off: NoExecute taints are taken away and none is set.
 When more than 55 % of a zone (and more than two nodes) are not ready, a small zone gets no new ones, and a large one
-gets them ten times slower.
+gets them ten times slower. A zone of which no node is ready is lost while others are well: it is emptied at full rate.
 """
 
 from collections.abc import Callable, Iterable
@@ -108,11 +108,10 @@ def _place(node: Node) -> tuple[str, ...]:
 
 
 def _zone(view: View, node: Node) -> Zone:
-    every = tuple(view.list(Node))
-    here = [one for one in every if _place(one) == _place(node)]
+    place = _place(node)
     tainted = [
         taint.time_added
-        for one in here
+        for one in view.index(Node, "health", f"tainted {place}")
         if one.metadata.name != node.metadata.name
         for taint in one.spec.taints
         if taint.effect == "NoExecute"
@@ -120,11 +119,20 @@ def _zone(view: View, node: Node) -> Zone:
         and taint.time_added is not None
     ]
     return Zone(
-        cluster_is_down=not any(map(_is_ready, every)),
-        size=len(here),
-        unready=sum(not _is_ready(one) for one in here),
+        cluster_is_down=next(view.index(Node, "health", "ready"), None) is None,
+        size=sum(1 for _ in view.index(Node, "health", f"zone {place}")),
+        unready=sum(1 for _ in view.index(Node, "health", f"unready {place}")),
         last_tainted=max(tainted, default=None),
     )
+
+
+def by_health(node: Node) -> Iterable[str]:
+    """Index: nodes by zone, by whether they are ready, and those with a taint that ends pods: all look at all others."""
+    place = _place(node)
+    yield f"zone {place}"
+    yield "ready" if _is_ready(node) else f"unready {place}"
+    if any(taint.effect == "NoExecute" for taint in node.spec.taints):
+        yield f"tainted {place}"
 
 
 def diff(state: State) -> Iterable[Action]:
@@ -236,7 +244,7 @@ def _wait(state: State) -> float:
     """Seconds until this node may get its NoExecute taint; 0 is now."""
     zone, settings = state.zone, state.settings
     rate = settings.node_eviction_rate
-    if zone.unready > 2 and zone.unready / zone.size >= settings.unhealthy_zone:
+    if 2 < zone.unready < zone.size and zone.unready / zone.size >= settings.unhealthy_zone:
         rate = settings.secondary_eviction_rate if zone.size > settings.large_cluster else 0.0
     if rate <= 0:
         return settings.node_monitor_period
@@ -264,7 +272,7 @@ def controller(settings: Settings) -> Controller[State]:
         observing(settings),
         diff,
         watches=((Pod, pods_node), (Lease, lambda _lease, _view: ())),
-        indexes=((Pod, "node", by_node),),
+        indexes=((Pod, "node", by_node), (Node, "health", by_health)),
         component="node-controller",
         every=settings.node_monitor_period,
         workers=1,

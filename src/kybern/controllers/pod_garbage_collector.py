@@ -2,8 +2,9 @@
 
 Reads Pod, Node. Writes Pod (phase Failed with condition DisruptionTarget, deletion without grace). Three sorts: pods on
 a node that is gone (asked of the API server, not of the cache, before anything is done), pods that were deleted before
-they were placed anywhere, and finished pods beyond ``--terminated-pod-gc-threshold``, the oldest first. Pods on a node
-that somebody declared out of service are ended, too.
+they were placed anywhere, and finished pods beyond ``--terminated-pod-gc-threshold``, the evicted before the others and the
+oldest first. Pods on a node that somebody declared out of service are ended, too. What has not ended is Failed before it is
+deleted: a pod that a finalizer holds may be counted only then (a job that waits for the end of its pods).
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Pods to remove, each with the words of its condition; nothing said means that it is only deleted."""
+    """Pods to remove, each with the words of its condition; nothing said means that it gets none."""
 
     pods: tuple[tuple[Pod, str], ...]
     now: datetime
@@ -43,12 +44,18 @@ def observing(limit: int) -> Callable[[View, Key], State | None]:
 
 
 def surplus(pods: Iterable[Pod], limit: int) -> tuple[Pod, ...]:
-    """The finished pods that are too many, oldest first."""
+    """The finished pods that are too many: evicted ones, which nobody counts, then the oldest."""
     if limit <= 0:
         return ()
     first = datetime.min.replace(tzinfo=UTC)
-    found = sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp or first, pod.metadata.name))
+    found = sorted(
+        pods, key=lambda pod: (not _evicted(pod), pod.metadata.creation_timestamp or first, pod.metadata.name)
+    )
     return tuple(found[: max(len(found) - limit, 0)])
+
+
+def _evicted(pod: Pod) -> bool:
+    return pod.status.phase == "Failed" and pod.status.reason == "Evicted"
 
 
 def _why(view: View, pod: Pod) -> str | None:
@@ -70,12 +77,16 @@ def _out_of_service(node: Node) -> bool:
 
 def diff(state: State) -> Iterable[Action]:
     for pod, reason in state.pods:
-        if reason and not is_terminal(pod):
+        if not is_terminal(pod):
             yield PatchStatus(pod, _failed(pod, reason, state.now))
         yield Delete(pod, grace_seconds=0)
 
 
 def _failed(pod: Pod, message: str, now: datetime) -> Pod:
+    """The pod as one that failed; disrupted when ``message`` says by what."""
+    failed = replace(pod, status=replace(pod.status, phase="Failed"))
+    if not message:
+        return failed
     wanted = PodCondition(
         type="DisruptionTarget",
         status="True",
@@ -84,8 +95,7 @@ def _failed(pod: Pod, message: str, now: datetime) -> Pod:
         observed_generation=pod.metadata.generation,
         last_transition_time=now.replace(microsecond=0),
     )
-    found = with_condition(pod, wanted)
-    return replace(found, status=replace(found.status, phase="Failed"))
+    return with_condition(failed, wanted)
 
 
 def finished(pod: Pod) -> Iterable[str]:

@@ -5,8 +5,13 @@ takes away what is gone, and starts the count of a new quota: until then the ser
 
 The server charges before it stores, so a count may be below the charge only because an object is on its way. ``Excess``
 therefore remembers by how much a charge was too high at the least in the last seconds; only so much is taken away.
+
+What an object counts for is worked out once for each of its versions that may count otherwise, and namespaces that hold
+much are counted at most once a second: pods that start and end by the thousand must not be counted by the thousand each
+time.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +34,8 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.networking_v1 import Ingress
 from kybern.api.quota import in_scopes, usage
-from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View, WhenChanged
+from kybern.loop.pods import is_terminal
 from kybern.loop.settings import Settings
 from kybern.machinery.quantity import Quantity, parse
 from kybern.machinery.struct import Object, replace
@@ -41,7 +47,12 @@ COUNTED: tuple[type[Object], ...] = (
 RESYNC = 300.0
 SETTLED = timedelta(seconds=3)
 """Longer than a write takes between its charge and its coming here."""
+MANY = 500
+"""Objects that are counted at once without a thought."""
+PAUSE = timedelta(seconds=1)
 ZERO = parse("0")
+
+type Weigh = Callable[[Mapping[str, Any], Object], Amounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,13 @@ class State:
     counted: Amounts
     gone: Amounts
     waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """It was counted a moment ago; so many seconds are left."""
+
+    left: float
 
 
 @dataclass(slots=True)
@@ -105,23 +123,78 @@ def _is_of_others(name: str) -> bool:
     return name.startswith(others) or "storageclass" in name or name == "requests.storage"
 
 
-def observing() -> Callable[[View, Key], State | None]:
-    excess = Excess()
+def part(one: Any) -> tuple[object, ...]:
+    """What of an object its count depends on."""
+    if isinstance(one, Pod):
+        return one.spec, is_terminal(one)
+    if isinstance(one, PersistentVolumeClaim):
+        return one.spec, one.status.allocated_resources
+    return (one.spec,) if isinstance(one, Service) else ()
 
-    def observe(view: View, key: Key) -> State | None:
+
+@dataclass(slots=True)
+class Known:
+    """What objects of one quota count for, from the last count."""
+
+    scopes: object = None
+    at: datetime | None = None
+    amounts: dict[str, tuple[Object, Amounts]] = field(default_factory=dict)
+
+    def left(self, now: datetime) -> float:
+        """Seconds until it may be counted again."""
+        if self.at is None or len(self.amounts) <= MANY:
+            return 0.0
+        return max(0.0, (self.at + PAUSE - now).total_seconds())
+
+    def begin(self, quota: ResourceQuota, now: datetime) -> Weigh:
+        """What weighs the objects of a new count."""
+        before = self.amounts if self.scopes == _scopes(quota) else {}
+        self.scopes, self.at, self.amounts = _scopes(quota), now, {}
+
+        def weigh(spec: Mapping[str, Any], one: Any) -> Amounts:
+            uid = one.metadata.uid
+            old = before.get(uid)
+            same = old is not None and (old[0] is one or part(old[0]) == part(one))
+            amounts = old[1] if old is not None and same else weighed(spec, one)
+            self.amounts[uid] = one, amounts
+            return amounts
+
+        return weigh
+
+
+def _scopes(quota: ResourceQuota) -> object:
+    return quota.spec.scopes, quota.spec.scope_selector
+
+
+def observing() -> Callable[[View, Key], State | Early | None]:
+    excess = Excess()
+    known: defaultdict[Key, Known] = defaultdict(Known)
+
+    def observe(view: View, key: Key) -> State | Early | None:
         quota = view.get(ResourceQuota, key.namespace, key.name)
         if quota is None:
             excess.forget(key)
+            known.pop(key, None)
             return None
+        before, fresh = known[key], _same(quota.spec.hard, quota.status.hard)
+        if fresh and (left := before.left(view.now)):
+            return Early(left)
         kinds = [kind for kind in COUNTED if bounds(kind, quota.spec.hard)]
-        counted = count(quota, (one for kind in kinds for one in view.list(kind, key.namespace)))
+        held = (one for kind in kinds for one in view.list(kind, key.namespace))
+        counted = count(quota, held, before.begin(quota, view.now))
         gone, waiting = excess.settle(key, quota, counted, view.now)
         return State(quota, counted, gone, waiting)
 
     return observe
 
 
-def count(quota: ResourceQuota, held: Iterable[Object]) -> Amounts:
+def weighed(spec: Mapping[str, Any], one: Object) -> Amounts:
+    """What an object counts for in a quota of this spec."""
+    group, raw = group_of(type(one)), msgspec.to_builtins(one)
+    return usage(group, one.plural, raw) if in_scopes(dict(spec), group, one.plural, raw) else {}
+
+
+def count(quota: ResourceQuota, held: Iterable[Object], weigh: Weigh = weighed) -> Amounts:
     """What objects count for. What cannot be counted here, such as custom objects, stays as it was charged."""
     total: Amounts = {}
     for name in quota.spec.hard:
@@ -129,15 +202,16 @@ def count(quota: ResourceQuota, held: Iterable[Object]) -> Amounts:
         total[name] = ZERO if known else parse(quota.status.used.get(name, "0"))
     spec: dict[str, Any] = msgspec.to_builtins(quota.spec)
     for one in held:
-        group, raw = group_of(type(one)), msgspec.to_builtins(one)
-        if in_scopes(spec, group, one.plural, raw):
-            for name, amount in usage(group, one.plural, raw).items():
-                if name in total:
-                    total[name] += amount
+        for name, amount in weigh(spec, one).items():
+            if name in total:
+                total[name] += amount
     return total
 
 
-def diff(state: State) -> Iterable[Action]:
+def diff(state: State | Early) -> Iterable[Action]:
+    if isinstance(state, Early):
+        yield Again(state.left)
+        return
     quota = state.quota
     used = {}
     for name in quota.spec.hard:
@@ -166,13 +240,13 @@ def quotas_of(kind: type[Object]) -> Callable[[Any, View], Iterable[Key]]:
     return wake
 
 
-def controller(_settings: Settings) -> Controller[State]:
+def controller(_settings: Settings) -> Controller[State | Early]:
     return Controller(
         "resourcequota-controller",
         ResourceQuota,
         observing(),
         diff,
-        watches=tuple((kind, quotas_of(kind)) for kind in COUNTED),
+        watches=tuple((kind, WhenChanged(part, quotas_of(kind))) for kind in COUNTED),
         every=RESYNC,
         component="resourcequota-controller",
     )

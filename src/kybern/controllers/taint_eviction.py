@@ -2,10 +2,11 @@
 
 Reads Pod, Node. Writes Pod (condition DisruptionTarget, deletion). A toleration with seconds holds from the moment when
 the pod and the taint met on the node; the shortest of those that apply counts; a taint that goes away in time saves the pod.
+Nodes are often tainted without a time (``kubectl taint`` writes none): such a taint counts from when it was seen first.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kybern.api.core_v1 import Node, Pod, PodCondition, Taint
@@ -13,6 +14,7 @@ from kybern.api.tolerations import tolerates
 from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
 from kybern.loop.pods import by_node, condition, with_condition
 from kybern.loop.settings import Settings
+from kybern.machinery.struct import replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +24,51 @@ class State:
     now: datetime
 
 
-def observe(view: View, key: Key) -> State | None:
+@dataclass(slots=True)
+class Seen:
+    """Since when a pod's node has had taints that do not say so themselves."""
+
+    # By pod: its uid, and the time by the taint's key and value.
+    _since: dict[Key, tuple[str, dict[tuple[str, str], datetime]]] = field(default_factory=dict)
+
+    def dated(self, key: Key, pod: Pod, taints: Iterable[Taint], now: datetime) -> tuple[Taint, ...]:
+        """The taints with their times. Those that went are forgotten, and count anew when they come back."""
+        uid, old = self._since.get(key, ("", {}))
+        known = old if uid == pod.metadata.uid else {}
+        found = [
+            taint
+            if taint.time_added is not None
+            else replace(taint, time_added=known.get((taint.key, taint.value), now))
+            for taint in taints
+        ]
+        times = {(taint.key, taint.value): taint.time_added or now for taint in found}
+        self._since[key] = pod.metadata.uid, times
+        return tuple(found)
+
+    def knows(self, key: Key) -> bool:
+        return key in self._since
+
+    def forget(self, key: Key) -> None:
+        self._since.pop(key, None)
+
+
+def observe(view: View, key: Key, seen: Seen) -> State | None:
+    taints = _taints(view, key)
+    pod = view.get(Pod, *key)
+    if pod is None or not taints:
+        seen.forget(key)
+        return None
+    return State(pod, seen.dated(key, pod, taints, view.now), view.now)
+
+
+def _taints(view: View, key: Key) -> tuple[Taint, ...]:
+    """Those that end pods, of the node that a pod is on and is not leaving already."""
     pod = view.get(Pod, *key)
     if pod is None or not pod.spec.node_name or pod.metadata.deletion_timestamp is not None:
-        return None
+        return ()
     node = view.get(Node, "", pod.spec.node_name)
-    if node is None:
-        return None
-    taints = tuple(taint for taint in node.spec.taints if taint.effect == "NoExecute")
-    return State(pod, taints, view.now) if taints else None
+    taints = node.spec.taints if node is not None else ()
+    return tuple(taint for taint in taints if taint.effect == "NoExecute")
 
 
 def remaining(state: State) -> float | None:
@@ -77,19 +115,23 @@ def diff(state: State) -> Iterable[Action]:
     yield Delete(pod)
 
 
-def pods_of(node: Node, view: View) -> Iterable[Key]:
-    if any(taint.effect == "NoExecute" for taint in node.spec.taints):
-        for pod in view.index(Pod, "node", node.metadata.name):
-            yield Key(pod.metadata.namespace, pod.metadata.name)
+def pods_of(node: Node, view: View, seen: Seen) -> Iterable[Key]:
+    """The pods of a node that is tainted, and of one that was: their time is over."""
+    tainted = any(taint.effect == "NoExecute" for taint in node.spec.taints)
+    for pod in view.index(Pod, "node", node.metadata.name):
+        key = Key(pod.metadata.namespace, pod.metadata.name)
+        if tainted or seen.knows(key):
+            yield key
 
 
 def controller(_settings: Settings) -> Controller[State]:
+    seen = Seen()
     return Controller(
         "taint-eviction-controller",
         Pod,
-        observe,
+        lambda view, key: observe(view, key, seen),
         diff,
-        watches=((Node, pods_of),),
+        watches=((Node, lambda node, view: pods_of(node, view, seen)),),
         indexes=((Pod, "node", by_node),),
         component="node-controller",
         source="taint-eviction-controller",

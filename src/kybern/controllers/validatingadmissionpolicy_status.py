@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from kybern.api.admissionregistration_v1 import (
-    TypeChecking,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicySpec,
 )
 from kybern.api.rules.typechecking import GVK, MOST_KINDS, Described, path_of, resources, warnings
-from kybern.loop.controller import Action, Controller, Key, PatchStatus, View
+from kybern.client import paths
+from kybern.loop.controller import Action, Call, Controller, Key, View
 from kybern.loop.settings import Settings
 from kybern.machinery.cel.documents import schema_of
 from kybern.machinery.errors import ApiError
-from kybern.machinery.struct import replace
+
+NAME = "validatingadmissionpolicy-status-controller"
+"""Its own, and the manager of the fields that it applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,18 @@ def observe(view: View, key: Key) -> State | None:
 
 def diff(state: State) -> Iterable[Action]:
     policy = state.policy
-    found = TypeChecking(expression_warnings=warnings(policy.spec, state.kinds, state.params))
-    status = replace(policy.status, observed_generation=policy.metadata.generation, type_checking=found)
-    yield PatchStatus(policy, replace(policy, status=status))
+    found = [msgspec.to_builtins(one) for one in warnings(policy.spec, state.kinds, state.params)]
+    said = {
+        "apiVersion": policy.api_version,
+        "kind": policy.kind,
+        "metadata": {"name": policy.metadata.name},
+        "status": {
+            "observedGeneration": policy.metadata.generation,
+            "typeChecking": {"expressionWarnings": found} if found else {},
+        },
+    }
+    path = paths.one(ValidatingAdmissionPolicy, "", policy.metadata.name, "status")
+    yield Call("PATCH", f"{path}?fieldManager={NAME}&force=true", said, "apply")
 
 
 def matched(view: View, spec: ValidatingAdmissionPolicySpec) -> list[GVK]:
@@ -90,5 +103,4 @@ def _answer(view: View, path: str) -> Any:
 
 
 def controller(_settings: Settings) -> Controller[State]:
-    name = "validatingadmissionpolicy-status-controller"
-    return Controller(name, ValidatingAdmissionPolicy, observe, diff)
+    return Controller(NAME, ValidatingAdmissionPolicy, observe, diff)

@@ -123,11 +123,14 @@ def _spelled(name: str, nano: int) -> str:
 
 def status(seen: Seen, before: NodeStatus) -> NodeStatus:
     """The whole status. ``before`` is what the API has."""
+    foreign = _foreign(seen, before)
     return replace(
         before,
         capacity=capacity(seen.hardware, seen.reserved.max_pods)
+        | foreign
         | {name: str(every) for name, (every, _well) in seen.devices.items()},
         allocatable=allocatable(seen.hardware, seen.reserved)
+        | foreign
         | {name: str(well) for name, (_every, well) in seen.devices.items()},
         addresses=(
             *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
@@ -145,6 +148,13 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
             else None
         ),
     )
+
+
+def _foreign(seen: Seen, before: NodeStatus) -> dict[str, str]:
+    """Extended resources that somebody wrote into the capacity: all of them are for pods."""
+    return {
+        name: amount for name, amount in before.capacity.items() if "/" in name and name not in seen.devices
+    }
 
 
 def _handlers(found: Abilities) -> Iterator[NodeRuntimeHandler]:

@@ -162,16 +162,35 @@ type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Resc
 
 
 @dataclass(frozen=True, slots=True)
+class WhenChanged:
+    """What maps objects to keys (``watches``), asked only for changes of a part of them: heartbeats wake nobody then.
+
+    Objects that come or go are always asked for.
+    """
+
+    part: Callable[[Any], Any]
+    wakes: Callable[[Any, View], Iterable[Key]]
+
+    def __call__(self, item: Any, view: View) -> Iterable[Key]:
+        return self.wakes(item, view)
+
+    def is_about(self, item: Any, old: Any) -> bool:
+        """Whether a change from ``old`` to ``item`` counts."""
+        return bool(self.part(item) != self.part(old))
+
+
+@dataclass(frozen=True, slots=True)
 class Controller[S]:
     """One control loop.
 
     ``name`` is upstream's (``--controllers`` switches by it). ``component`` is the service account in kube-system with
     whose rights it acts, and the source of its events; empty means the name. ``kind`` is what keys name. ``owns`` are
     kinds whose controller reference points at it: their changes wake the owner. ``watches`` maps other kinds to a
-    function from an object to the keys it wakes. ``indexes`` maps a kind to named functions from an object to index
-    values; the same name means the same function everywhere. ``diff`` may raise ApiError never: it is pure. ``every``
-    seconds, if set, wakes all keys. ``everything``, if set, has the loop watch the metadata of every kind there is, and
-    maps an object of any kind to the keys it wakes (``kind`` may then be ``Partial``: keys are what that function makes).
+    function from an object to the keys it wakes, see also ``WhenChanged``. ``indexes`` maps a kind to named functions
+    from an object to index values; the same name means the same function everywhere. ``diff`` may raise ApiError never:
+    it is pure. ``every`` seconds, if set, wakes all keys. ``everything``, if set, has the loop watch the metadata of
+    every kind there is, and maps an object of any kind to the keys it wakes (``kind`` may then be ``Partial``: keys are
+    what that function makes).
     """
 
     name: str

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from math import log2
 from typing import Any
 
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import ContainerStatus, Pod
 from kybern.api.meta_v1 import LabelSelector
+from kybern.client.cache import OWNER
 from kybern.loop.controller import (
     Action,
     Again,
@@ -86,9 +87,7 @@ def _related(family: Family, view: View, wanted: Any) -> Counter[str]:
     owner = controller_of(wanted)
     siblings = [wanted]
     if owner is not None:
-        siblings = [
-            one for one in view.list(family.kind, wanted.metadata.namespace) if controller_of(one) == owner
-        ]
+        siblings = [one for one in view.index(family.kind, OWNER, owner.uid) if controller_of(one) == owner]
     pods = (pod for one in siblings for pod in view.owned(Pod, one) if is_active(pod))
     return Counter(pod.spec.node_name for pod in pods if pod.spec.node_name)
 
@@ -105,10 +104,20 @@ def worth(pod: Pod, state: State) -> tuple[object, ...]:
         _cost(pod),
         -state.related[pod.spec.node_name],
         -_magnitude(state.now, since) if is_ready(pod) else 0,
-        -max((one.restart_count or 0 for one in pod.status.container_statuses), default=0),
+        -_restarts(pod.status.container_statuses),
+        -_restarts(one for one in pod.status.init_container_statuses if one.name in _sidecars(pod)),
         -_magnitude(state.now, pod.metadata.creation_timestamp or state.now),
         pod.metadata.uid,
     )
+
+
+def _restarts(found: Iterable[ContainerStatus]) -> int:
+    return max((one.restart_count or 0 for one in found), default=0)
+
+
+def _sidecars(pod: Pod) -> frozenset[str]:
+    """The init containers that go on running."""
+    return frozenset(one.name for one in pod.spec.init_containers if one.restart_policy == "Always")
 
 
 def _cost(pod: Pod) -> int:

@@ -54,10 +54,14 @@ def name_of(owner: str, mark: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The revisions of one owner: the one of its template (None: to be made), and the others, oldest first."""
+    """The revisions of one owner: the one of its template (None: to be made), and the others, oldest first.
+
+    ``marks`` are the hashes of all that have the template: somebody may have written it a second time.
+    """
 
     current: ControllerRevision | None
     old: tuple[ControllerRevision, ...]
+    marks: frozenset[str] = frozenset()
 
     @property
     def following(self) -> int:
@@ -69,7 +73,8 @@ def history(found: Iterable[ControllerRevision], template: PodTemplateSpec) -> H
     ordered = sorted(found, key=lambda one: (one.revision or 0, one.metadata.name))
     same = [one for one in ordered if holds(one, template)]
     current = same[-1] if same else None
-    return History(current, tuple(one for one in ordered if one is not current))
+    marks = frozenset(one.metadata.labels.get(LABEL, "") for one in same) - {""}
+    return History(current, tuple(one for one in ordered if one is not current), marks)
 
 
 def made(

@@ -22,7 +22,7 @@ from kybern.client.events import Recorder
 from kybern.client.verbs import Partial, Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced
 from kybern.loop.act import Actor
-from kybern.loop.controller import Controller, Failure, Key, View
+from kybern.loop.controller import Controller, Failure, Key, View, WhenChanged
 from kybern.loop.queue import Queue
 from kybern.loop.view import Glance, observed
 from kybern.machinery.errors import ApiError, Conflict, InternalError, NotFound, ServiceUnavailable, Timeout
@@ -225,8 +225,11 @@ class Loop:
                 seen = (item, old)
             case Added(item) | Deleted(item):
                 seen = (item,)
+        changed = isinstance(change, Modified)
         glance = Glance(self.cache, None, {}, lambda: self._all)
         for queue, wakes in (*self._routes[kind], *self._everywhere):
+            if changed and isinstance(wakes, WhenChanged) and not wakes.is_about(*seen):
+                continue
             for item in seen:
                 for key in wakes(item, glance):
                     queue.add(key)

@@ -5,10 +5,15 @@ from datetime import datetime
 
 from kybern.api.core_v1 import Pod, Service, ServicePort
 from kybern.loop.controller import Key, View
+from kybern.loop.labels import LABEL, SELECTOR, asking, bearing, by_label, by_selector
 from kybern.loop.pods import condition, is_terminal
 
 HEADLESS = "service.kubernetes.io/headless"
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+INDEXES = ((Pod, LABEL, by_label), (Service, SELECTOR, by_selector(lambda service: service.spec.selector)))
+"""What a controller has to declare that uses the functions below."""
 
 
 def selects(service: Service, pod: Pod) -> bool:
@@ -21,16 +26,18 @@ def selects(service: Service, pod: Pod) -> bool:
 
 def services_of(pod: Pod, view: View) -> Iterable[Key]:
     """The services that a pod belongs to, as keys to wake."""
-    for service in view.list(Service, pod.metadata.namespace):
+    for service in asking(view, Service, pod.metadata.namespace, pod.metadata.labels):
         if selects(service, pod):
             yield Key(service.metadata.namespace, service.metadata.name)
 
 
 def candidates(service: Service, view: View, *, terminating: bool) -> tuple[Pod, ...]:
     """The pods with an address that a service may send to, by name; with those that are going away or without."""
+    if not service.spec.selector:
+        return ()
     found = (
         pod
-        for pod in view.list(Pod, service.metadata.namespace)
+        for pod in bearing(view, Pod, service.metadata.namespace, service.spec.selector)
         if selects(service, pod)
         and not is_terminal(pod)
         and pod.status.pod_ip

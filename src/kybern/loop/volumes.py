@@ -8,11 +8,14 @@ the smallest that is large enough.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
+from kybern.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
 from kybern.loop.claims import BETA_CLASS, class_of, requested
 from kybern.loop.owners import selector_of
+from kybern.loop.volume_marks import BIND_COMPLETED, BOUND_BY_CONTROLLER
 from kybern.machinery.quantity import Quantity, parse
+from kybern.machinery.struct import replace
 
 
 def class_of_volume(volume: PersistentVolume) -> str:
@@ -22,7 +25,11 @@ def class_of_volume(volume: PersistentVolume) -> str:
 
 
 def capacity(volume: PersistentVolume) -> Quantity:
-    return parse(volume.spec.capacity.get("storage", "0"))
+    return _parsed(volume.spec.capacity.get("storage", "0"))
+
+
+# A cluster has many volumes and few sizes.
+_parsed = lru_cache(1024)(parse)
 
 
 def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
@@ -33,6 +40,28 @@ def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
         and (ref.namespace, ref.name) == (claim.metadata.namespace, claim.metadata.name)
         and ref.uid in {"", claim.metadata.uid}
     )
+
+
+def is_bound(claim: PersistentVolumeClaim) -> bool:
+    """Whether the binder is done with a claim; one that only names a volume may still be refused it."""
+    return bool(claim.spec.volume_name) and BIND_COMPLETED in claim.metadata.annotations
+
+
+def taken(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+    """The volume when it names this claim, by uid, too; marked as ours unless a person wrote the name."""
+    metadata, ref = volume.metadata, volume.spec.claim_ref
+    if not is_for(volume, claim):
+        metadata = replace(metadata, annotations={**metadata.annotations, BOUND_BY_CONTROLLER: "yes"})
+    if ref is None or not is_for(volume, claim) or not ref.uid:
+        ref = ObjectReference(
+            api_version=claim.api_version,
+            kind=claim.kind,
+            namespace=claim.metadata.namespace,
+            name=claim.metadata.name,
+            uid=claim.metadata.uid,
+            resource_version=claim.metadata.resource_version,
+        )
+    return replace(volume, metadata=metadata, spec=replace(volume.spec, claim_ref=ref))
 
 
 def same_mode(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
@@ -79,11 +108,12 @@ def best(
     named = [one for one in usable if is_for(one, claim)]
     if named:
         return min(named, key=_order)
-    free = [] if delayed else [one for one in usable if _is_free(one, claim)]
+    free = [] if delayed else [one for one in usable if is_free(one, claim)]
     return min(free, key=_order, default=None)
 
 
-def _is_free(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+def is_free(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Whether a claim may look for a volume like this: nobody has it, and class and labels are right."""
     # One that is not Available yet will be in a moment: taking it now would only make a conflict.
     selector = claim.spec.selector
     return (

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,11 +20,12 @@ UNSCHEDULABLE, ERROR = "Unschedulable", "SchedulerError"
 
 @dataclass(frozen=True, slots=True)
 class Binder:
-    """Writes for the scheduling loop. ``parallel`` bounds the requests under way."""
+    """Writes for the scheduling loop. ``parallel`` bounds the requests under way; ``clock`` gives the time of conditions."""
 
     client: Verbs
     recorder: Recorder
     parallel: asyncio.Semaphore
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def bind(self, pod: Pod, node: str) -> str:
         """Bind a pod to a node; why the API server did not take it, or ""."""
@@ -62,7 +64,7 @@ class Binder:
         if pod.metadata.generation:
             condition["observedGeneration"] = pod.metadata.generation  # type: ignore[assignment]  # a number
         if known is None or known.status != "False":
-            condition["lastTransitionTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            condition["lastTransitionTime"] = self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         status: dict[str, object] = {"conditions": [condition]}
         if promised != pod.status.nominated_node_name:
             status["nominatedNodeName"] = promised or None
@@ -87,7 +89,7 @@ class Binder:
             "status": "True",
             "reason": REASON,
             "message": f"{by.spec.scheduler_name}: preempting to accommodate a higher priority pod",
-            "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTransitionTime": self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         await self._say(victim, {"conditions": [told]})
         try:

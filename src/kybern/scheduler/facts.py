@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
+from kybern.loop.claims import by_claim
 from kybern.scheduler import requests
 from kybern.scheduler.groups import Affinities, Looks
 from kybern.scheduler.requests import Amounts
@@ -19,7 +20,10 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A pod, what it asks for (``usual``: CPU and memory for scores), and what else of it concerns nodes and other pods."""
+    """A pod, what it asks for (``usual``: CPU and memory for scores), and what else of it concerns nodes and other pods.
+
+    ``claims`` are those behind its volumes, as namespace/name.
+    """
 
     pod: Pod
     asked: Amounts
@@ -27,6 +31,7 @@ class PodFacts:
     ports: tuple[HostPort, ...]
     looks: Looks
     affinities: Affinities
+    claims: tuple[str, ...]
 
     @classmethod
     def of(cls, pod: Pod) -> "PodFacts":
@@ -37,6 +42,7 @@ class PodFacts:
             host_ports(pod),
             Looks.of(pod),
             Affinities.of(pod),
+            tuple(by_claim(pod)),
         )
 
     @property

@@ -5,7 +5,6 @@ business. Each change is told to the queue, because it may help a pod that nobod
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 
@@ -134,7 +133,7 @@ class Feed:
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
                 self.promises.make(pod.status.nominated_node_name, facts)
-            self.queue.set(facts, time.monotonic())
+            self.queue.set(facts, asyncio.get_running_loop().time())
 
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
@@ -157,7 +156,7 @@ class Feed:
             self._tell(Happening(Pod, Action.ADDED, pod))
 
     def _tell(self, what: Happening) -> None:
-        self.queue.changed(what, time.monotonic())
+        self.queue.changed(what, asyncio.get_running_loop().time())
 
 
 def _matters(node: Node, old: Node) -> bool:

@@ -8,7 +8,6 @@ meanwhile. The decision takes no I/O unless extenders are asked: between two awa
 """
 
 import asyncio
-import time
 
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
@@ -76,10 +75,10 @@ class Scheduler:
             await self._decide(tasks)
 
     async def _decide(self, tasks: asyncio.TaskGroup) -> None:
-        flushed = time.monotonic()
+        flushed = _now()
         while True:
             self.feed.changed.clear()
-            now = time.monotonic()
+            now = _now()
             if now - flushed > FLUSH_EVERY:
                 flushed = now
                 self.queue.flush(now)
@@ -142,7 +141,7 @@ class Scheduler:
             case None:
                 self.handle.binder.assigned(waiting.facts.pod, node)
                 ATTEMPTS.labels("scheduled", waiting.profile).inc()
-                LATENCY.labels(str(waiting.attempts)).observe(time.monotonic() - waiting.since)
+                LATENCY.labels(str(waiting.attempts)).observe(_now() - waiting.since)
             case Failed() as problem:
                 self._failed(waiting, problem, tasks)
             case refused:
@@ -151,7 +150,7 @@ class Scheduler:
     def _activate(self, attempt: Attempt) -> None:
         """Try those pods again that a plugin named."""
         for uid in attempt.activate:
-            self.queue.activate(uid, time.monotonic())
+            self.queue.activate(uid, _now())
         if attempt.activate:
             attempt.activate.clear()
             self.feed.changed.set()
@@ -178,9 +177,14 @@ class Scheduler:
         if self.table.placed_on(waiting.uid):
             self.table.unplace(waiting.uid)
             gone = Happening(Pod, Action.GONE, old=waiting.facts.pod)
-            self.queue.changed(gone, time.monotonic(), waiting.uid)
+            self.queue.changed(gone, _now(), waiting.uid)
         self.feed.changed.set()
 
     def _count(self) -> None:
         for place, number in self.queue.counts().items():
             PENDING.labels(place).set(number)
+
+
+def _now() -> float:
+    """Seconds that only grow: the event loop's, so that a simulation may let time pass as it likes."""
+    return asyncio.get_running_loop().time()

@@ -5,7 +5,7 @@ A filter or a score is then one numpy operation over all nodes (design decision 
 one row of booleans for each distinct taint, since a cluster has few of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -35,7 +35,11 @@ class _Image:
 
 
 class Table:
-    """The nodes and what is placed on them. Columns grow by doubling."""
+    """The nodes and what is placed on them. Columns grow by doubling.
+
+    ``claims`` are those in use, by namespace/name: how many pods on which column. ``listeners`` by the uid of a pod hear of
+    every object that comes, changes or goes; None stands for everything else that may matter to who waits.
+    """
 
     def __init__(self, columns: int = 64) -> None:
         self.columns = columns
@@ -52,6 +56,8 @@ class Table:
         self.values: dict[str, dict[str, int]] = {}
         self.images: dict[str, _Image] = {}
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
+        self.claims: dict[str, dict[int, int]] = {}
+        self.listeners: dict[str, Callable[[Object | None], None]] = {}
         self.objects = Objects()
         self.crowd = Crowd(columns, partial(namespace_labels, self.objects))
         self._nodes: dict[str, Node] = {}
@@ -83,6 +89,7 @@ class Table:
         if column is None:
             return
         del self._nodes[name]
+        self._tell(None)
         self.names[column] = ""
         self.valid[column] = self.unschedulable[column] = False
         for rows in (self.allocatable, self.requested, self.usual):
@@ -93,19 +100,28 @@ class Table:
             image.columns.discard(column)
         for users in self.ports.values():
             users.pop(column, None)
+        for counts in self.claims.values():
+            counts.pop(column, None)
         self.crowd.clear(column)
         self._free.append(column)
 
     def set_object(self, item: Object) -> None:
         """Take in an object beside nodes and pods."""
         self.objects.set(item)
+        self._tell(item)
         if isinstance(item, Namespace):
             self.crowd.namespaces_changed()
 
     def remove_object(self, item: Object) -> None:
         self.objects.remove(item)
+        self._tell(item)
         if isinstance(item, Namespace):
             self.crowd.namespaces_changed()
+
+    def restore_object(self, kind: type[Object], name: str, namespace: str = "") -> None:
+        """Take back what was assumed of an object."""
+        self.objects.restore(kind, name, namespace)
+        self._tell(None)
 
     def place(self, uid: str, node: str, facts: PodFacts) -> None:
         """Count a pod on a node; a pod that is already counted is moved, or counted anew when it changed."""
@@ -119,6 +135,12 @@ class Table:
         node, facts = self._placed.pop(uid, ("", None))
         if facts is not None and node in self.index:
             self._count(self.index[node], facts, -1)
+        if uid in self.listeners:
+            self.listeners[uid](None)
+
+    def _tell(self, item: Object | None) -> None:
+        for listener in self.listeners.values():
+            listener(item)
 
     def renew(self, pod: Pod) -> None:
         """Take in what a placed pod looks like now; it counts as before."""
@@ -250,6 +272,13 @@ class Table:
             self.requested[row, column] += sign * number
         self.usual[0, column] += sign * facts.usual[0]
         self.usual[1, column] += sign * facts.usual[1]
+        for name in facts.claims:
+            counts = self.claims.setdefault(name, {})
+            counts[column] = counts.get(column, 0) + sign
+            if not counts[column]:
+                del counts[column]
+            if not counts:
+                del self.claims[name]
         for port in facts.ports:
             users = self.ports.setdefault((port.protocol, port.number), {}).setdefault(column, [])
             if sign > 0:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kybern.api.kinds import KINDS
-from kybern.apiserver import body, discovery
+from kybern.apiserver import body, discovery, verbs
 from kybern.apiserver.crd import columns, conditions, jsonpath
 from kybern.apiserver.crd.serving import GROUP, PLURAL, Definitions
 from kybern.apiserver.engine import Call, Engine
@@ -21,7 +21,7 @@ from kybern.apiserver.options import DeleteOptions, WriteOptions
 from kybern.apiserver.render import plain
 from kybern.apiserver.subresources import scale
 from kybern.auth.user import User
-from kybern.machinery.errors import BadRequest, Invalid, NotFound
+from kybern.machinery.errors import BadRequest, Invalid, MethodNotAllowed, NotFound
 from kybern.machinery.schema import Schema
 from kybern.storage.value import decoded, encoded
 
@@ -248,6 +248,94 @@ async def test_a_definition_takes_its_objects_with_it(bed: Bed) -> None:
     assert not (await bed.engine.store.range("/registry/play.example.com/")).items
     with pytest.raises(NotFound):
         await current.read(gone)
+
+
+def ends(raw: Raw) -> Raw:
+    return next(each for each in raw["status"]["conditions"] if each["type"] == "Terminating")
+
+
+async def condemned(bed: Bed) -> Call:
+    kind = bed.engine.table.kind(GROUP, PLURAL)
+    assert kind is not None
+    call = Call(bed.engine, kind, ADMIN, name="toys.play.example.com")
+    await delete.delete(call, DeleteOptions())
+    return call
+
+
+async def reason(bed: Bed, wanted: str) -> Raw:
+    """The definition, once its condition Terminating gives that reason."""
+    async with asyncio.timeout(5):
+        while True:
+            found = await bed.local.get(GROUP, PLURAL, "", "toys.play.example.com")
+            assert found is not None
+            if ends(found)["reason"] == wanted:
+                return found
+            await asyncio.sleep(0)
+
+
+async def test_a_definition_stays_while_an_object_does_and_takes_no_new_ones(bed: Bed) -> None:
+    await bed.define(definition())
+    made, asked = await bed.make({})
+    raw = {**made, "metadata": {**made["metadata"], "finalizers": ["play.example.com/kept"]}}
+    kept = await bed.local.update("play.example.com", "toys", raw)
+    call = await condemned(bed)
+
+    found = await reason(bed, "InstanceDeletionInProgress")
+
+    assert conditions.CLEANUP in found["metadata"]["finalizers"]
+    assert (await bed.local.get("play.example.com", "toys", "default", "bear") or {})["metadata"][
+        "deletionTimestamp"
+    ]
+    await bed.until(lambda: "create" not in bed.call().kind.verbs)
+    with pytest.raises(MethodNotAllowed, match="create not allowed while custom resource definition is term"):
+        verbs.verb_of(bed.call(), "create")
+    assert verbs.verb_of(bed.call("bear"), "update") is not None
+    marked = await bed.local.get("play.example.com", "toys", "default", "bear")
+    assert marked is not None
+    free = {**marked, "metadata": {**marked["metadata"], "finalizers": []}}
+    await bed.local.update("play.example.com", "toys", free)
+    await bed.until(lambda: bed.engine.table.kind("play.example.com", "toys") is None)
+    with pytest.raises(NotFound):
+        await current.read(call)
+    assert (kept["metadata"]["name"], asked.kind.plural) == ("bear", "toys")
+
+
+async def test_a_finalizer_of_somebody_else_keeps_an_empty_definition(bed: Bed) -> None:
+    raw = definition()
+    raw["metadata"]["finalizers"] = ["play.example.com/kept"]
+    await bed.define(raw)
+    await bed.make({})
+    await condemned(bed)
+
+    await reason(bed, "InstanceDeletionCompleted")
+    async with asyncio.timeout(5):
+        while (found := await bed.local.get(GROUP, PLURAL, "", "toys.play.example.com")) is not None:
+            if found["metadata"]["finalizers"] == ["play.example.com/kept"]:
+                break
+            await asyncio.sleep(0)
+
+    assert found is not None
+    assert ends(found)["status"] == "False"
+    assert not (await bed.engine.store.range("/registry/play.example.com/")).items
+
+
+async def test_a_definition_that_was_never_served_goes_at_once(bed: Bed) -> None:
+    await bed.define(definition())
+    late = definition(kind="Toy")
+    late["metadata"] |= {"name": "dolls.play.example.com", "finalizers": ["play.example.com/kept"]}
+    late["spec"]["names"]["plural"] = "dolls"
+    await bed.local.create(GROUP, PLURAL, late)
+    kind = bed.engine.table.kind(GROUP, PLURAL)
+    assert kind is not None
+    await delete.delete(Call(bed.engine, kind, ADMIN, name="dolls.play.example.com"), DeleteOptions())
+
+    found: Raw = {}
+    async with asyncio.timeout(5):
+        while found.get("metadata", {}).get("finalizers") != ["play.example.com/kept"]:
+            found = await bed.local.get(GROUP, PLURAL, "", "dolls.play.example.com") or {}
+            await asyncio.sleep(0)
+
+    assert ends(found)["reason"] == "NeverEstablished"
 
 
 async def test_names_belong_to_the_definition_that_had_them_first(bed: Bed) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kybern.api.kinds import KINDS
 from kybern.apiserver.openapi import V2_PROTOBUF, Documents
+from kybern.apiserver.openapi_v2 import _definition
 from kybern.apiserver.openapi_v3 import references
 from kybern.apiserver.paths import Asked
 from kybern.machinery import wire
@@ -42,6 +43,14 @@ def test_every_reference_of_a_document_is_in_it(name: str) -> None:
     found = document(name)
     missing = set(references(found)) - found["components"]["schemas"].keys()
     assert not missing
+
+
+def test_a_kind_that_takes_any_field_says_no_more_in_version_2() -> None:
+    named = {"x-kubernetes-group-version-kind": [{"group": "g", "kind": "K", "version": "v1"}]}
+    taking = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {}}}
+
+    assert _definition({**taking, **named}) == {"type": "object", **named}
+    assert _definition({**taking, "x-kubernetes-preserve-unknown-fields": False, **named})["properties"]
 
 
 def test_operations_have_names_of_their_own() -> None:

@@ -131,9 +131,10 @@ def view(
     kinds: Sequence[type[Object]] = (),
     failure: Failure | None = None,
     live: Callable[[tuple[Any, ...]], Any] | None = None,
+    now: datetime = NOW,
 ) -> Glance:
     """What a controller sees when these objects are all there is. ``live`` answers what is asked of the server."""
-    cache = Cache(lambda: NOW)
+    cache = Cache(lambda: now)
     held = {type(item) for item in objects} | set(kinds)
     if controller is not None:
         held |= {controller.kind, *controller.owns, *(kind for kind, _ in controller.watches)}

@@ -235,6 +235,17 @@ def test_a_template_that_comes_back_restarts_nothing() -> None:
     assert [one.new.revision for one in only(actions, Patch)] == [3]
 
 
+def test_a_revision_of_the_same_template_restarts_nothing() -> None:
+    wanted = ds()
+    again = replace(revision(wanted, 2), metadata=replace(revision(wanted, 2).metadata, name="web-again"))
+    again = replace(again, metadata=replace(again.metadata, labels={**LABELS, LABEL: "again"}))
+
+    actions = done(wanted, revision(wanted), again, node("n1"), on("n1", wanted))
+
+    assert gone(actions) == []
+    assert only(actions, PatchStatus)[0].new.status.updated_number_scheduled == 1
+
+
 def test_history_goes_beyond_its_limit_but_not_what_pods_have() -> None:
     kept = [revision(ds(image), number) for number, image in enumerate("abcd", 1)]
     wanted = ds("d", revision_history_limit=1, kind="OnDelete")

@@ -223,6 +223,19 @@ def test_old_revisions_stay_while_a_rollout_is_going_on() -> None:
     )
 
 
+def test_old_revisions_of_a_paused_rollout_go() -> None:
+    wanted = marked(deployment(2, "e", revision_history_limit=0, paused=True), 3)
+    sets = (
+        revision(wanted, "a", 1, 0),
+        revision(wanted, "b", 2, 1),
+        revision(wanted, "e", 3, 2, available=1),
+    )
+
+    state = state_of(wanted, *sets)
+
+    assert [action.object.metadata.name for action in of_type(state, Delete)] == ["web-hash1"]
+
+
 def progressing(reason: str, seconds: float) -> tuple[DeploymentCondition, ...]:
     status = "False" if reason == "ProgressDeadlineExceeded" else "True"
     return (

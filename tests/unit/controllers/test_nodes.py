@@ -1,6 +1,6 @@
 """Nodes that fall silent, their taints, their pods, and their ranges of addresses."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -160,6 +160,14 @@ def test_in_an_unhealthy_zone_only_large_ones_evict(size: int, evicts: bool) -> 
     ) is evicts
 
 
+def test_a_zone_that_is_lost_as_a_whole_is_emptied_while_others_are_well() -> None:
+    lost = replace_zone(size=3, unready=3)
+
+    assert (UNREACHABLE, "NoExecute") in taints(node_lifecycle.diff(state(node("Unknown"), zone=lost)))
+    almost = replace_zone(size=4, unready=3)
+    assert (UNREACHABLE, "NoExecute") not in taints(node_lifecycle.diff(state(node("Unknown"), zone=almost)))
+
+
 # Eviction by taints.
 
 
@@ -203,6 +211,26 @@ def test_a_pod_that_came_after_the_taint_has_its_time_from_then() -> None:
     assert evicting(late, STRONG) == [Again(295.05)]
 
 
+def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
+    controller = taint_eviction.controller(SETTINGS)
+    patient, tainted = tolerant(300), node("True", taint(UNREACHABLE, "NoExecute"))
+
+    def looking(at: Node, later: float) -> Any:
+        seen = view(controller, patient, at, now=NOW + timedelta(seconds=later))
+        woken = [key for kind, wake in controller.watches if kind is Node for key in wake(at, seen)]
+        found = controller.observe(seen, Key("a", "p"))
+        return woken, [] if found is None else list(controller.diff(found))
+
+    woke = [Key("a", "p")]
+    assert looking(tainted, 0) == (woke, [Again(300.05)])
+    assert looking(tainted, 100) == (woke, [Again(200.05)])
+    assert isinstance(looking(tainted, 300)[1][-1], Delete)
+    # Gone and back, it counts anew; a node that has had none wakes nobody.
+    assert looking(node("True"), 301) == (woke, [])
+    assert looking(node("True"), 302) == ([], [])
+    assert looking(tainted, 303) == (woke, [Again(300.05)])
+
+
 # Pods without a future.
 
 PODGC = pod_garbage_collector.controller(SETTINGS)
@@ -231,11 +259,17 @@ def test_a_node_that_only_the_server_knows_yet_is_there() -> None:
     assert collected(pod("p", ready=True, node="n1"), live=node()) == []
 
 
-def test_pods_that_were_deleted_before_they_were_placed_go() -> None:
+def test_pods_that_were_deleted_before_they_were_placed_fail_and_go() -> None:
     waiting = pod("p")
     assert collected(waiting) == []
     going = replace(waiting, metadata=replace(waiting.metadata, deletion_timestamp=NOW))
-    assert collected(going) == [Delete(going, grace_seconds=0)]
+    told, gone = collected(going)
+
+    # A finalizer may hold it, and whoever put that there waits for its end. Nothing disrupted it.
+    assert told.new.status.phase == "Failed"
+    assert told.new.status.conditions == going.status.conditions
+    assert gone == Delete(going, grace_seconds=0)
+    assert collected(told.new) == [Delete(told.new, grace_seconds=0)]
 
 
 def test_too_many_finished_pods_go_oldest_first() -> None:
@@ -251,6 +285,8 @@ def test_too_many_finished_pods_go_oldest_first() -> None:
 
     assert [one.metadata.name for one in pod_garbage_collector.surplus(pods, 1)] == ["old", "middle"]
     assert pod_garbage_collector.surplus(pods, 0) == ()
+    evicted = replace(pods[0], status=replace(pods[0].status, reason="Evicted"))
+    assert [one.metadata.name for one in pod_garbage_collector.surplus([*pods[1:], evicted], 2)] == ["young"]
 
 
 def test_terminating_pods_of_a_node_out_of_service_go() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from kybern.api.core_v1 import (
     CSIPersistentVolumeSource,
     HostPathVolumeSource,
+    NFSVolumeSource,
     ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -17,15 +18,18 @@ from kybern.api.core_v1 import (
     PersistentVolumeClaimVolumeSource,
     PersistentVolumeSpec,
     PersistentVolumeStatus,
+    Pod,
+    PodStatus,
     Volume,
     VolumeResourceRequirements,
 )
-from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
 from kybern.api.storage_v1 import StorageClass
 from kybern.controllers import persistentvolume_binder as binder
+from kybern.controllers.persistentvolume_binder import recycling
 from kybern.controllers.persistentvolume_binder.volumes import reclaiming
 from kybern.loop import volumes as match
-from kybern.loop.controller import Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Again, Create, Delete, Emit, Key, Patch, PatchStatus
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object
 from tests.unit.controllers.making import ago, only, pod, view
@@ -263,6 +267,11 @@ USES: dict[str, Any] = {
         (claim(marks=MARKED, **GOLD), [storage("gold")], [("ExternalProvisioning", PROVISION)]),
         (claim(**GOLD), [storage("gold", "kubernetes.io/no-provisioner")],
          [("ProvisioningFailed", "no volume plugin matched name: kubernetes.io/no-provisioner")]),
+        (claim(**GOLD), [storage("gold", "kubernetes.io/host-path")],
+         [("ProvisioningFailed",
+           'Failed to create provisioner: provisioning in volume plugin "kubernetes.io/host-path" is disabled')]),
+        (claim(**GOLD), [storage("gold", "kubernetes.io/nfs")],
+         [("ProvisioningFailed", "no provisionable volume plugin matched")]),
         (claim(**GOLD), [storage("gold", late=True)], [("WaitForFirstConsumer", FIRST)]),
         (claim(**GOLD), [storage("gold", late=True), volume(**GOLD)], [("WaitForFirstConsumer", FIRST)]),
         (claim(**GOLD), [storage("gold", late=True), pod("p", **USES)],
@@ -397,6 +406,7 @@ BY_SPEC = 'error getting deleter volume plugin for volume "v": '
         (volume(marks={"pv.kubernetes.io/migrated-to": "d"}, **DELETE), "", ""),
         (volume(host_path=HostPathVolumeSource(path="/data"), **DELETE),
          "VolumeFailedDelete", "host_path deleter only supports /tmp/.+ but received provided /data"),
+        (volume(host_path=HostPathVolumeSource(path="/tmp/data"), **DELETE), "", ""),
         (volume(csi=CSI, **DELETE), "VolumeFailedDelete", BY_SPEC + "no deletable volume plugin matched"),
         (volume(**DELETE), "VolumeFailedDelete", BY_SPEC + "no volume plugin matched"),
         (volume(**RECYCLE), "VolumeFailedRecycle", "No recycler plugin found for the volume!"),
@@ -406,6 +416,90 @@ BY_SPEC = 'error getting deleter volume plugin for volume "v": '
 )  # fmt: skip
 def test_what_becomes_of_a_released_volume(found: PersistentVolume, reason: str, message: str) -> None:
     assert reclaiming(found) == (reason, message)
+
+
+def test_a_path_below_tmp_is_forgotten_with_its_claim() -> None:
+    tmp = {"host_path": HostPathVolumeSource(path="/tmp/data"), **DELETE}
+    released = volume(to="data", phase="Released", **tmp)
+
+    assert done(released) == [Delete(released)]
+    assert not only(done(volume(to="data", phase="Released", marks=MADE, **tmp)), Delete)
+    assert phases(done(volume(to="data", phase="Bound", **tmp))) == ["Released"]
+
+
+OLD_PATH: dict[str, Any] = {"host_path": HostPathVolumeSource(path="/data"), **RECYCLE}
+
+
+def recycler(phase: str, age: float = 1, message: str = "", owner: str = "uid-v", **more: Any) -> Pod:
+    owners = (OwnerReference(api_version="v1", kind="PersistentVolume", name="v", uid=owner),)
+    meta = ObjectMeta(
+        name="recycler-for-v",
+        namespace="default",
+        uid="uid-r",
+        owner_references=owners,
+        creation_timestamp=ago(age),
+        **more,
+    )
+    return Pod(metadata=meta, status=PodStatus(phase=phase, message=message))
+
+
+def test_a_pod_empties_a_volume() -> None:
+    released = volume(to="data", phase="Released", marks=BY_US, **OLD_PATH)
+
+    (made,) = only(done(released), Create)
+    assert (made.object.metadata.namespace, made.object.metadata.name) == ("default", "recycler-for-v")
+    assert made.object.spec.volumes[0].host_path.path == "/data"
+    assert made.object.spec.active_deadline_seconds == 150
+    assert done(released, recycler("Running")) == []
+
+    emptied = done(released, recycler("Succeeded"))
+    (freed,) = only(emptied, Patch)
+    assert freed.new.spec.claim_ref is None
+    assert [one.object.metadata.name for one in only(emptied, Delete)] == ["recycler-for-v"]
+    assert said(emptied) == [("VolumeRecycled", "Volume recycled")]
+
+
+@pytest.mark.parametrize(("size", "source", "longest"), [
+    ("1Gi", {"host_path": HostPathVolumeSource(path="/x")}, 60),
+    ("10Gi", {"host_path": HostPathVolumeSource(path="/x")}, 300),
+    ("1Gi", {"nfs": NFSVolumeSource(server="s", path="/x")}, 300),
+    ("11Gi", {"nfs": NFSVolumeSource(server="s", path="/x")}, 330),
+])  # fmt: skip
+def test_larger_volumes_may_take_longer(size: str, source: dict[str, Any], longest: int) -> None:
+    assert recycling.seconds(volume(size=size, **source)) == longest
+
+
+def test_what_cannot_be_emptied_fails_and_is_tried_again_later() -> None:
+    released = volume(to="data", phase="Released", **OLD_PATH)
+    failed = volume(to="data", phase="Failed", **OLD_PATH)
+
+    first = done(released, recycler("Failed", message="no space"))
+    assert phases(first) == ["Failed"]
+    assert said(first) == [("VolumeFailedRecycle", "Recycle failed: no space")]
+    assert [one.seconds for one in only(first, Again)] == [299]
+    unknown = said(done(released, recycler("Failed")))
+    assert unknown == [("VolumeFailedRecycle", "Recycle failed: pod failed, pod.Status.Message unknown")]
+
+    assert [one.seconds for one in only(done(failed, recycler("Failed", age=200)), Again)] == [100]
+    assert len(only(done(failed, recycler("Failed", age=301)), Delete)) == 1
+    assert len(only(done(failed), Create)) == 1
+
+
+def test_a_pod_that_is_not_ours_empties_nothing() -> None:
+    released = volume(to="data", phase="Released", **OLD_PATH)
+
+    (action,) = done(released, recycler("Succeeded", owner="uid-of-another"))
+    assert isinstance(action, Delete)
+    assert done(released, recycler("Succeeded", deletion_timestamp=ago(1))) == []
+
+
+def test_a_volume_in_use_is_not_emptied() -> None:
+    released = volume(to="data", phase="Released", **OLD_PATH)
+
+    used = done(released, pod("p", node="n1", **USES))
+
+    assert said(used) == [("VolumeFailedRecycle", "Volume is used by pods: a/p")]
+    assert not only(used, Create)
 
 
 def test_who_is_woken() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace as changed
 from typing import Any
 
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetStatus
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import Container, ContainerStatus, Pod
 from kybern.controllers import replicaset as rs
 from kybern.loop import replicas
 from kybern.loop.controller import Again, Create, Delete, Emit, Failure, Key, Patch, PatchStatus
@@ -76,6 +76,29 @@ def test_deletes_first_what_loses_least() -> None:
         "unplaced",
         "starting",
     ]
+
+
+def test_what_started_again_more_often_goes_first_and_sidecars_count_after_the_rest() -> None:
+    wanted = replicaset(0)
+
+    def restarted(name: str, often: int, sidecar: int, once: int = 0) -> Pod:
+        found = pod(name, wanted, ready=True, node=name)
+        starts = (Container(name="beside", restart_policy="Always"), Container(name="first"))
+        told = (
+            ContainerStatus(name="beside", image="", image_id="", ready=True, restart_count=sidecar),
+            ContainerStatus(name="first", image="", image_id="", ready=True, restart_count=once),
+        )
+        main = (ContainerStatus(name="c", image="", image_id="", ready=True, restart_count=often),)
+        return replace(
+            found,
+            spec=replace(found.spec, init_containers=starts),
+            status=replace(found.status, container_statuses=main, init_container_statuses=told),
+        )
+
+    pods = (restarted("calm", 1, 0, once=9), restarted("beside", 1, 3), restarted("often", 2, 0))
+
+    deleted = of_type(state_of(wanted, *pods), Delete)
+    assert [action.object.metadata.name for action in deleted] == ["often", "beside", "calm"]
 
 
 def test_crowded_nodes_lose_first() -> None:

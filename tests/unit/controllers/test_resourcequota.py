@@ -17,7 +17,18 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.controllers.resourcequota import SETTLED, Excess, State, bounds, count, diff
+from kybern.controllers.resourcequota import (
+    MANY,
+    PAUSE,
+    SETTLED,
+    Early,
+    Excess,
+    Known,
+    State,
+    bounds,
+    count,
+    diff,
+)
 from kybern.loop.controller import Action, Again, Key, PatchStatus
 from kybern.machinery.struct import Object, replace
 
@@ -150,3 +161,39 @@ def test_what_was_never_charged_counts_at_once() -> None:
 )
 def test_only_bounded_kinds_are_looked_at(kind: type[Object], name: str, *, bound: bool) -> None:
     assert bounds(kind, {name: "1"}) == bound
+
+
+def named(number: int, phase: str = "Running") -> Pod:
+    return Pod(
+        metadata=ObjectMeta(name=f"p{number}", namespace="x", uid=f"uid-{number}"),
+        status=PodStatus(phase=phase),
+    )
+
+
+def test_an_object_is_weighed_again_only_when_it_may_count_otherwise() -> None:
+    wanted, known = quota({"pods": "0"}, pods="5"), Known()
+
+    def counted_by(*held: Object) -> str:
+        return str(count(wanted, held, known.begin(wanted, NOW))["pods"])
+
+    assert counted_by(named(1), named(2)) == "2"
+    old = dict(known.amounts)
+    ready = replace(named(1), status=PodStatus(phase="Running", pod_ip="10.0.0.1"))
+    assert counted_by(ready, named(2)) == "2"
+    assert [known.amounts[uid][1] is old[uid][1] for uid in ("uid-1", "uid-2")] == [True, True]
+    assert counted_by(named(1, "Succeeded"), named(2)) == "1"
+    assert counted_by(named(2)) == "1"
+    assert set(known.amounts) == {"uid-2"}
+
+
+def test_much_is_counted_at_most_once_a_second() -> None:
+    wanted, known = quota({"pods": "0"}, pods="5"), Known()
+    few = [named(number) for number in range(3)]
+    many = [named(number) for number in range(MANY + 1)]
+
+    count(wanted, few, known.begin(wanted, NOW))
+    assert known.left(NOW) == 0
+    count(wanted, many, known.begin(wanted, NOW))
+    assert known.left(NOW + PAUSE / 4) == 0.75
+    assert known.left(NOW + PAUSE) == 0
+    assert list(diff(Early(0.75))) == [Again(0.75)]

@@ -1,5 +1,6 @@
 """Which devices go to which containers, and what is kept of it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,16 @@ async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
     assert found.holders() == frozenset()
 
 
-def test_a_plugin_that_is_gone_for_long_is_not_told_of(tmp_path: Path) -> None:
+async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
+    (tmp_path / "resources").write_text("old\nthere\n")
     plugins = Devices(tmp_path).plugins
+    task = asyncio.create_task(plugins.run())
+    async with asyncio.timeout(10):
+        while not plugins.listening:
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
     plugins.known["there"] = Plugin(tmp_path, all=frozenset({"a", "b"}), well=frozenset({"a"}))
     plugins.known["long"] = Plugin(tmp_path, all=frozenset({"a"}), gone_at=-1000.0)
 
-    assert plugins.counts() == {"there": (2, 1)}
+    assert plugins.counts() == {"there": (2, 1), "long": (0, 0), "old": (0, 0)}

@@ -154,6 +154,19 @@ def test_foreign_conditions_of_a_node_stay() -> None:
     assert other in status(seen(), replace(NodeStatus(), conditions=(other,))).conditions
 
 
+def test_extended_resources_that_somebody_wrote_stay_and_are_for_pods() -> None:
+    written = {"example.com/fakecpu": "1000", "example.com/device": "7", "stale": "1"}
+    before = replace(NodeStatus(), capacity=written, allocatable={"example.com/gone": "1"})
+
+    found = status(seen(devices={"example.com/device": (4, 3)}), before)
+
+    extended = {name: amount for name, amount in found.capacity.items() if "/" in name}
+    assert extended == {"example.com/fakecpu": "1000", "example.com/device": "4"}
+    extended = {name: amount for name, amount in found.allocatable.items() if "/" in name}
+    assert extended == {"example.com/fakecpu": "1000", "example.com/device": "3"}
+    assert "stale" not in found.capacity
+
+
 def test_pods_together_may_use_what_is_not_reserved() -> None:
     reserved = Reserved(({"cpu": "100m", "memory": "1Gi"}, {"cpu": "400m", "pid": "1000"}), DEFAULT)
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from kybern.admission.webhooks.target import Caller
-from kybern.apiserver.crd import conditions, documents
+from kybern.apiserver.crd import conditions, documents, ending
 from kybern.apiserver.crd.kinds import Made, make
 from kybern.apiserver.crd.node import CustomNode
 from kybern.apiserver.engine import Engine
@@ -155,20 +155,38 @@ class Definitions:
         return True
 
     async def _finish(self, definition: Raw) -> bool:
+        """Take all objects of a definition away before it goes itself; whether nothing is left to do for now."""
         finalizers = definition["metadata"].get("finalizers") or []
         if conditions.CLEANUP not in finalizers:
             return True
-        made = self._served.get(definition["metadata"]["name"])
-        if made is not None and not await self._emptied(made.stored):
-            return False
-        left = [each for each in finalizers if each != conditions.CLEANUP]
-        metadata = {**definition["metadata"], "finalizers": left}
+        made, says = self._served.get(definition["metadata"]["name"]), ending.NEVER
+        if conditions.holds(definition, "Established"):
+            says = ending.FOREIGN
+        if made is not None:
+            if ending.is_fresh(definition):
+                definition = await self._tell(definition, ending.UNDER_WAY)
+            errors, left = await self._emptied(made.stored)
+            if errors or left:
+                await self._tell(definition, ending.stuck(definition, errors, self._engine.clock()))
+                return False
+            says = ending.DONE
+        definition = await self._tell(definition, says)
+        others = [each for each in finalizers if each != conditions.CLEANUP]
+        metadata = {**definition["metadata"], "finalizers": others}
         await self._local.update(GROUP, PLURAL, {**definition, "metadata": metadata})
         return True
 
-    async def _emptied(self, kind: Kind) -> bool:
-        """Delete all objects of a kind; whether none is left."""
+    async def _tell(self, definition: Raw, says: ending.Says) -> Raw:
+        """The definition, with its condition Terminating."""
+        status = ending.told(definition, says, times.of_unix(self._engine.clock()))
+        if status == definition.get("status"):
+            return definition
+        return await self._local.update(GROUP, PLURAL, {**definition, "status": status}, "status")
+
+    async def _emptied(self, kind: Kind) -> tuple[list[str], bool]:
+        """Delete all objects of a kind: what went wrong, and whether some are left."""
         prefix = kind.prefix()
+        errors: list[str] = []
         page = await self._engine.store.range(prefix, limit=500)
         for stored in page.items:
             namespace, _, name = stored.key.removeprefix(prefix).rpartition("/")
@@ -176,7 +194,9 @@ class Definitions:
                 await delete.delete(self._local.call(kind, namespace, name), DeleteOptions())
             except NotFound:
                 continue
-        return not (await self._engine.store.range(prefix, limit=1)).items
+            except ApiError as problem:
+                errors.append(problem.message)
+        return errors, bool((await self._engine.store.range(prefix, limit=1)).items)
 
 
 def _serves(definition: Raw | None) -> tuple[object, ...]:

@@ -50,7 +50,7 @@ class State:
         return available_in(pod, self.wanted.spec.min_ready_seconds or 0, self.now) == 0
 
     def is_updated(self, pod: Pod) -> bool:
-        return pod.metadata.labels.get(LABEL) == self.mark
+        return pod.metadata.labels.get(LABEL) in {self.mark, *self.history.marks}
 
 
 @dataclass(slots=True)

@@ -89,7 +89,8 @@ def diff(state: State) -> Iterable[Action]:
             yield Patch(state.wanted, bears)
             return
         yield from status(state, found)
-        if not found.changed() and is_complete(state.wanted, found):
+        # A rollout that is paused may never be complete; what is old and empty goes all the same.
+        if not found.changed() and (state.wanted.spec.paused or is_complete(state.wanted, found)):
             yield from _tidy(state, found)
 
 

@@ -11,7 +11,7 @@ bears the condition DisruptionTarget for two minutes and was not deleted is not 
 A key names a budget, or a pod when it starts with ``pod/`` (no budget's name has a slash).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,8 @@ from kybern.api.core_v1 import Pod, PodCondition, ReplicationController
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.controllers.disruption import status
 from kybern.controllers.disruption.scale import Scales, scales_of
-from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View, WhenChanged
+from kybern.loop.labels import LABEL, SELECTOR, asking, bearing, by_label, by_selector
 from kybern.loop.owners import selector_of
 from kybern.loop.pods import condition, is_terminal, with_condition
 from kybern.loop.settings import Settings
@@ -58,8 +59,18 @@ def observe(view: View, key: Key) -> State | None:
     budget = view.get(PodDisruptionBudget, *key)
     if budget is None:
         return None
-    pods = tuple(pod for pod in view.list(Pod, key.namespace) if selects(budget, pod))
+    pods = tuple(_pods(view, budget))
     return Budget(budget, pods, scales_of(view, budget, pods), view.now)
+
+
+def _pods(view: View, budget: PodDisruptionBudget) -> Iterable[Pod]:
+    chosen = budget.spec.selector
+    if chosen is None:
+        return
+    selector = selector_of(chosen)
+    for pod in bearing(view, Pod, budget.metadata.namespace, chosen.match_labels):
+        if selector.matches(pod.metadata.labels):
+            yield pod
 
 
 def selects(budget: PodDisruptionBudget, pod: Pod) -> bool:
@@ -104,7 +115,7 @@ def _unmark(state: Marked) -> Iterable[Action]:
 
 
 def budgets_of(pod: Pod, view: View) -> Iterable[Key]:
-    for budget in view.list(PodDisruptionBudget, pod.metadata.namespace):
+    for budget in asking(view, PodDisruptionBudget, pod.metadata.namespace, pod.metadata.labels):
         if selects(budget, pod):
             yield Key(budget.metadata.namespace, budget.metadata.name)
     if is_marked(pod):
@@ -117,6 +128,15 @@ def beside(owner: Any, view: View) -> Iterable[Key]:
         yield Key(budget.metadata.namespace, budget.metadata.name)
 
 
+def wish(owner: Any) -> tuple[object, ...]:
+    """What of an owner counts for a budget."""
+    return owner.spec.replicas, owner.metadata.owner_references, owner.metadata.uid
+
+
+def asked_labels(budget: PodDisruptionBudget) -> Mapping[str, str]:
+    return budget.spec.selector.match_labels if budget.spec.selector is not None else {}
+
+
 def controller(_settings: Settings) -> Controller[State]:
     owners = (ReplicationController, ReplicaSet, Deployment, StatefulSet)
     return Controller(
@@ -124,6 +144,7 @@ def controller(_settings: Settings) -> Controller[State]:
         PodDisruptionBudget,
         observe,
         diff,
-        watches=((Pod, budgets_of), *((kind, beside) for kind in owners)),
+        watches=((Pod, budgets_of), *((kind, WhenChanged(wish, beside)) for kind in owners)),
+        indexes=((Pod, LABEL, by_label), (PodDisruptionBudget, SELECTOR, by_selector(asked_labels))),
         source="controllermanager",
     )

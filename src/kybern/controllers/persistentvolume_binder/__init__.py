@@ -1,7 +1,7 @@
 """Bring claims and volumes together, and say what is to become of a volume when its claim goes.
 
 Reads PersistentVolumeClaim, PersistentVolume, StorageClass, Pod. Writes PersistentVolumeClaim, PersistentVolume and their
-status. Volumes are made and deleted by the drivers outside; this loop tells them by annotations and phases.
+status, Pod. Volumes are made and deleted by the drivers outside; this loop tells them by annotations and phases.
 
 A key names a claim, or a volume when it has no namespace. That a claim or a volume is gone is asked of the API server
 once more before anything is released or lost: the two come by watches that may lag behind each other.
@@ -12,13 +12,15 @@ from typing import Any
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.storage_v1 import StorageClass
-from kybern.controllers.persistentvolume_binder import claims, volumes
-from kybern.controllers.persistentvolume_binder.claims import BIND_COMPLETED, Claim
+from kybern.controllers.persistentvolume_binder import claims, recycling, volumes
+from kybern.controllers.persistentvolume_binder.claims import Claim
+from kybern.controllers.persistentvolume_binder.recycling import Recycler
 from kybern.controllers.persistentvolume_binder.volumes import Volume
 from kybern.loop.claims import by_claim, claims_behind, class_of, has_class
 from kybern.loop.controller import Action, Controller, Key, View
 from kybern.loop.pods import is_terminal
 from kybern.loop.settings import Settings
+from kybern.loop.volume_marks import BIND_COMPLETED
 from kybern.loop.volumes import class_of_volume
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -73,7 +75,23 @@ def _volume(view: View, key: Key) -> Volume | None:
     claim = view.get(PersistentVolumeClaim, ref.namespace, ref.name)
     if (claim is None or claim.metadata.uid != ref.uid) and volume.status.phase not in {"Released", "Failed"}:
         claim = view.live(PersistentVolumeClaim, ref.namespace, ref.name)
-    return Volume(volume, claim if claim is not None and claim.metadata.uid == ref.uid else None)
+    claim = claim if claim is not None and claim.metadata.uid == ref.uid else None
+    return Volume(volume, claim, _recycler(view, volume) if claim is None else None)
+
+
+def _recycler(view: View, volume: PersistentVolume) -> Recycler | None:
+    ref = volume.spec.claim_ref
+    if (
+        volume.spec.persistent_volume_reclaim_policy != "Recycle"
+        or not recycling.knows(volume)
+        or ref is None
+    ):
+        return None
+    at = f"{ref.namespace}/{ref.name}"
+    users = () if view.get(PersistentVolumeClaim, ref.namespace, ref.name) else view.index(Pod, "claim", at)
+    names = (f"{one.metadata.namespace}/{one.metadata.name}" for one in users if not is_terminal(one))
+    pod = view.get(Pod, recycling.NAMESPACE, recycling.PREFIX + volume.metadata.name)
+    return Recycler(view.now, pod, tuple(sorted(names)))
 
 
 def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
@@ -145,9 +163,12 @@ def _keys(found: Iterable[Any]) -> Iterable[Key]:
 
 
 def waiting_claims(pod: Pod, view: View) -> Iterable[Key]:
-    """The claims of a pod that is not placed yet: what they wait for has changed."""
+    """The claims of a pod that is not placed yet: what they wait for has changed; and the volume that a pod empties."""
     if not pod.spec.node_name:
         yield from claims_behind(pod, view)
+    meta = pod.metadata
+    if meta.namespace == recycling.NAMESPACE and meta.name.startswith(recycling.PREFIX):
+        yield Key("", meta.name.removeprefix(recycling.PREFIX))
 
 
 def controller(_settings: Settings) -> Controller[State]:

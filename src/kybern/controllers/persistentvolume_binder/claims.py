@@ -11,19 +11,21 @@ An object gets one write a round: what it brings about in the cache makes the ne
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kybern.api.core_v1 import ObjectReference, PersistentVolume, PersistentVolumeClaim
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.api.storage_v1 import StorageClass
 from kybern.loop import volumes as match
 from kybern.loop.claims import class_of, has_class
 from kybern.loop.controller import Action, Emit, Patch, PatchStatus
+from kybern.loop.volume_marks import (
+    BETA_PROVISIONER,
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    LATER,
+    PROVISIONER,
+    SELECTED_NODE,
+)
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
-
-BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-PROVISIONER = "volume.kubernetes.io/storage-provisioner"
-BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 
 # Provisioners that were once part of Kubernetes, and the drivers that took their work over (csi-translation-lib).
 MIGRATED = {
@@ -35,6 +37,7 @@ MIGRATED = {
     "kubernetes.io/portworx-volume": "pxd.portworx.com",
     "kubernetes.io/vsphere-volume": "csi.vsphere.vmware.com",
 }
+HOST_PATH, NFS = "kubernetes.io/host-path", "kubernetes.io/nfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def _asking(claim: PersistentVolumeClaim, volume: PersistentVolume | None) -> It
 
 def _searching(state: Claim) -> Iterable[Action]:
     claim, found = state.claim, state.storage_class
-    delayed = found is not None and found.volume_binding_mode == "WaitForFirstConsumer"
+    delayed = found is not None and found.volume_binding_mode == LATER
     volume = match.best(claim, state.volumes, delayed=delayed)
     if volume is not None:
         yield from bind(volume, claim)
@@ -117,7 +120,7 @@ def _searching(state: Claim) -> Iterable[Action]:
 def _first_consumer(claim: PersistentVolumeClaim, pods: tuple[str, ...]) -> Emit:
     if not pods:
         text = "waiting for first consumer to be created before binding"
-        return Emit(claim, "Normal", "WaitForFirstConsumer", text)
+        return Emit(claim, "Normal", LATER, text)
     text = f"waiting for pod{'s' if len(pods) > 1 else ''} {','.join(pods)} to be scheduled"
     return Emit(claim, "Normal", "WaitForPodScheduled", text)
 
@@ -127,8 +130,8 @@ def _provision(claim: PersistentVolumeClaim, found: StorageClass | None) -> Iter
     wrong = ""
     if found is None:
         wrong = f'storageclass.storage.k8s.io "{class_of(claim)}" not found'
-    elif found.provisioner.startswith("kubernetes.io/") and found.provisioner not in MIGRATED:
-        wrong = f"no volume plugin matched name: {found.provisioner}"
+    else:
+        wrong = unprovisionable(found.provisioner)
     if found is None or wrong:
         yield Emit(claim, "Warning", "ProvisioningFailed", wrong)
         yield from _pending(claim)
@@ -147,6 +150,17 @@ def _provision(claim: PersistentVolumeClaim, found: StorageClass | None) -> Iter
         yield from _pending(claim)
 
 
+def unprovisionable(name: str) -> str:
+    """Why a provisioner makes no volumes, "" when it does. Those of Kubernetes itself make none by default."""
+    if not name.startswith("kubernetes.io/") or name in MIGRATED:
+        return ""
+    if name == HOST_PATH:
+        return f'Failed to create provisioner: provisioning in volume plugin "{name}" is disabled'
+    if name == NFS:
+        return "no provisionable volume plugin matched"
+    return f"no volume plugin matched name: {name}"
+
+
 def _pending(claim: PersistentVolumeClaim) -> Iterable[Action]:
     status = replace(claim.status, phase="Pending", access_modes=(), capacity={})
     if status != claim.status:
@@ -163,7 +177,7 @@ def _lost(claim: PersistentVolumeClaim, reason: str, message: str) -> Iterable[A
 
 def bind(volume: PersistentVolume, claim: PersistentVolumeClaim) -> Iterable[Action]:
     """Both name each other, the volume first: only then is it sure that no other claim gets it."""
-    taken, given = _taken(volume, claim), _given(claim, volume)
+    taken, given = match.taken(volume, claim), _given(claim, volume)
     if taken != volume:
         yield Patch(volume, taken)
     elif volume.status.phase != "Bound":
@@ -175,22 +189,6 @@ def bind(volume: PersistentVolume, claim: PersistentVolumeClaim) -> Iterable[Act
     settled = _settled(claim, volume)
     if settled != claim:
         yield PatchStatus(claim, settled)
-
-
-def _taken(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
-    metadata, ref = volume.metadata, volume.spec.claim_ref
-    if not match.is_for(volume, claim):
-        metadata = replace(metadata, annotations={**metadata.annotations, BOUND_BY_CONTROLLER: "yes"})
-    if ref is None or not match.is_for(volume, claim) or not ref.uid:
-        ref = ObjectReference(
-            api_version=claim.api_version,
-            kind=claim.kind,
-            namespace=claim.metadata.namespace,
-            name=claim.metadata.name,
-            uid=claim.metadata.uid,
-            resource_version=claim.metadata.resource_version,
-        )
-    return replace(volume, metadata=metadata, spec=replace(volume.spec, claim_ref=ref))
 
 
 def _given(claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentVolumeClaim:

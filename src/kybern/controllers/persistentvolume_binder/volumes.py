@@ -4,28 +4,31 @@
     claim is there and names it     ──> Bound
     claim is gone, or has another   ──> Released, and reclaimed by its policy; or let go, if it was there before its claim
 
-Nothing is deleted or emptied here: a volume whose driver is external waits for that driver as Released.
+A volume whose driver is external waits for that driver as Released. One that stands for a path below /tmp of its node is
+forgotten with its claim: what is in there is the node's (upstream empties the path on the controller's own machine).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
-from kybern.controllers.persistentvolume_binder.claims import BOUND_BY_CONTROLLER, MIGRATED
-from kybern.loop.controller import Action, Emit, Patch, PatchStatus
+from kybern.controllers.persistentvolume_binder import recycling
+from kybern.controllers.persistentvolume_binder.claims import MIGRATED
+from kybern.controllers.persistentvolume_binder.recycling import Recycler
+from kybern.loop.controller import Action, Delete, Emit, Patch, PatchStatus
+from kybern.loop.volume_marks import BOUND_BY_CONTROLLER, MIGRATED_TO, PROVISIONED_BY
 from kybern.loop.volumes import same_mode
 from kybern.machinery.struct import replace
-
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-MIGRATED_TO = "pv.kubernetes.io/migrated-to"
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume, and the claim that its claimRef names by uid, too."""
+    """A volume, and the claim that its claimRef names by uid, too; who empties it, if somebody does."""
 
     volume: PersistentVolume
     claim: PersistentVolumeClaim | None = None
+    recycler: Recycler | None = None
 
 
 def diff(state: Volume) -> Iterable[Action]:
@@ -33,7 +36,7 @@ def diff(state: Volume) -> Iterable[Action]:
     if volume.spec.claim_ref is None or not volume.spec.claim_ref.uid:
         yield from _phase(volume, "Available")
     elif claim is None:
-        yield from _released(volume)
+        yield from _released(state)
     elif not claim.spec.volume_name:
         # The claim's own round binds it, unless they cannot go together.
         yield from _mismatch(volume, claim)
@@ -43,7 +46,7 @@ def diff(state: Volume) -> Iterable[Action]:
         PROVISIONED_BY in volume.metadata.annotations
         and volume.spec.persistent_volume_reclaim_policy == "Delete"
     ):
-        yield from _released(volume)
+        yield from _released(state)
     else:
         yield _let_go(volume)
 
@@ -79,13 +82,36 @@ def _let_go(volume: PersistentVolume) -> Patch:
     return Patch(volume, replace(volume, metadata=metadata, spec=replace(volume.spec, claim_ref=ref)))
 
 
-def _released(volume: PersistentVolume) -> Iterable[Action]:
+def _released(state: Volume) -> Iterable[Action]:
+    volume = state.volume
     # A failure stays to be seen.
     if volume.status.phase not in {"Released", "Failed"}:
         yield from _phase(volume, "Released")
         return
+    if state.recycler is not None:
+        yield from _recycled(volume, state.recycler)
+        return
     reason, message = reclaiming(volume)
-    if message and volume.status.phase != "Failed":
+    if message:
+        yield from _failed(volume, reason, message)
+    elif _is_forgotten(volume):
+        yield Delete(volume)
+
+
+def _recycled(volume: PersistentVolume, recycler: Recycler) -> Iterable[Action]:
+    found = recycling.outcome(volume, recycler)
+    if found == "" and recycler.pod is not None:
+        yield _let_go(volume)
+        yield Delete(recycler.pod)
+        yield Emit(volume, "Normal", "VolumeRecycled", "Volume recycled")
+        return
+    if found:
+        yield from _failed(volume, recycling.FAILED, found)
+    yield from recycling.working(volume, recycler)
+
+
+def _failed(volume: PersistentVolume, reason: str, message: str) -> Iterable[Action]:
+    if volume.status.phase != "Failed":
         yield from _phase(volume, "Failed", message)
         yield Emit(volume, "Warning", reason, message)
 
@@ -96,7 +122,7 @@ def reclaiming(volume: PersistentVolume) -> tuple[str, str]:
     if policy == "Retain" or volume.metadata.annotations.get(MIGRATED_TO):
         return "", ""
     if policy == "Recycle":
-        return "VolumeFailedRecycle", "No recycler plugin found for the volume!"
+        return recycling.FAILED, "No recycler plugin found for the volume!"
     if policy == "Delete":
         wrong = _undeletable(volume)
         return ("VolumeFailedDelete", wrong) if wrong else ("", "")
@@ -111,7 +137,20 @@ def _undeletable(volume: PersistentVolume) -> str:
         return f"no volume plugin matched name: {maker}"
     spec = volume.spec
     if spec.host_path is not None:
+        if _is_forgotten(volume):
+            return ""
         return f"host_path deleter only supports /tmp/.+ but received provided {spec.host_path.path}"
     known = spec.csi or spec.local or spec.nfs
     wrong = "no deletable volume plugin matched" if known else "no volume plugin matched"
     return f'error getting deleter volume plugin for volume "{volume.metadata.name}": {wrong}'
+
+
+def _is_forgotten(volume: PersistentVolume) -> bool:
+    """Whether this controller is the one that deletes a volume: none has a driver, and its path is nobody's to keep."""
+    path = volume.spec.host_path
+    return (
+        volume.spec.persistent_volume_reclaim_policy == "Delete"
+        and path is not None
+        and not volume.metadata.annotations.keys() & {PROVISIONED_BY, MIGRATED_TO}
+        and re.search("/tmp/.+", path.path) is not None  # noqa: S108  # upstream's word
+    )

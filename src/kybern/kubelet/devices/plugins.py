@@ -1,7 +1,9 @@
 """The programs that know devices: they register at ROOT/device-plugins/kubelet.sock, then are asked at their own sockets.
 
 What holds: the sockets there go when the kubelet starts, which is how plugins notice and register again; a plugin whose
-stream ended has no device that is well; after five minutes without it its resource is not told of any more.
+stream ended has no device that is well; after five minutes without it there are none of its resource. Which resources
+are devices is kept in a file, so that those of a plugin that does not come back after a restart are none as well: the node
+keeps other extended resources as somebody wrote them.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 _VERSION = "v1beta1"
 _PATIENCE = 60.0
 _KEPT = 300.0
+_NAMES = "resources"
 
 
 class PluginFailure(Exception):
@@ -60,6 +63,8 @@ class Plugins:
         self._tasks: asyncio.TaskGroup | None = None
         self._following: dict[str, asyncio.Task[None]] = {}
         self.known: dict[str, Plugin] = {}
+        # Every resource that ever had a plugin here.
+        self.names: frozenset[str] = frozenset()
         self.listening = False
 
     async def run(self) -> None:
@@ -86,6 +91,14 @@ class Plugins:
         for path in self._directory.iterdir():
             if path.is_socket():
                 path.unlink()
+        names = self._directory / _NAMES
+        self.names |= frozenset(names.read_text().split() if names.exists() else ())
+
+    def _remember(self, name: str) -> None:
+        self.names |= {name}
+        fresh = self._directory / f"{_NAMES}.new"
+        fresh.write_text("".join(f"{one}\n" for one in sorted(self.names)))
+        fresh.replace(self._directory / _NAMES)
 
     async def Register(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the call
         """A plugin says that it is there."""
@@ -97,6 +110,8 @@ class Plugins:
         if "/" not in name or name.startswith(("requests.", "kubernetes.io/")) or "/" in request.endpoint:
             text = f'the ResourceName "{name}" is invalid'
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        if name not in self.names:
+            await asyncio.to_thread(self._remember, name)
         old = self._following.pop(name, None)
         if old is not None:
             old.cancel()
@@ -128,13 +143,14 @@ class Plugins:
         return {name: plugin.well for name, plugin in self.known.items()}
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
-        """How many there are of each resource, and how many of them can be used."""
+        """How many there are of each resource, and how many of them can be used; none when its plugin is gone for long."""
         now = time.monotonic()
-        return {
+        there = {
             name: (len(plugin.all), len(plugin.well))
             for name, plugin in self.known.items()
             if plugin.gone_at is None or now - plugin.gone_at < _KEPT
         }
+        return dict.fromkeys((*self.names, *self.known), (0, 0)) | there
 
     async def allocate(self, resource: str, devices: tuple[str, ...]) -> bytes:
         """What a container needs to use these devices: a ContainerAllocateResponse. Raises PluginFailure."""

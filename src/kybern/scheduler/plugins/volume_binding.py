@@ -1,115 +1,138 @@
-"""A pod goes where its volumes can be: to nodes that the volumes behind its claims allow.
+"""A pod goes where its volumes are, or can be made; those that wait for its node are bound before the pod is.
 
-A claim that is not there, that is lost, or that is to be bound before pods use it keeps its pod from every node; what is
-said then is about the pod and counts no nodes, as upstream has it (plugins/volumebinding). A claim whose class waits for
-its first consumer keeps nobody off: volumes are not chosen here yet.
+A claim that is not there, that is lost, or that is to be bound before pods use it keeps its pod from every node. A claim
+whose class waits for its first consumer gets its volume with the node: see ``scheduler.volumes`` for how.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
-from kybern.api.node_selection import matches
-from kybern.api.storage_v1 import StorageClass
-from kybern.loop.claims import claim_name, class_of
+from kybern.api.storage_v1 import CSIDriver, CSIStorageCapacity, StorageClass
+from kybern.machinery.causes import invalid
+from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal
-from kybern.scheduler.objects import Objects
-from kybern.scheduler.selection import by_term
-from kybern.scheduler.table import Mask, Table
+from kybern.scheduler.framework import SKIP, Attempt, Cluster, NodeInfo, Plugin, Refusal, Scope
+from kybern.scheduler.handle import Handle
+from kybern.scheduler.table import Table
+from kybern.scheduler.volumes import assuming, everywhere, writing
+from kybern.scheduler.volumes.choice import choose
+from kybern.scheduler.volumes.claims import any_claim, of_pod, wanted
+from kybern.scheduler.volumes.supply import room
 
-CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
-NO_VOLUME = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
-UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
-LATER = "WaitForFirstConsumer"
-
-
-def claims(pod: Pod) -> tuple[str, ...]:
-    return tuple(name for volume in pod.spec.volumes if (name := claim_name(pod, volume)))
+NAME = "VolumeBinding"
+SECONDS = 600  # until the binder and the drivers must be done
 
 
-def missing(pod: Pod, objects: Objects) -> str:
-    """Why no node can take the pod at this moment, whatever the node; "" when that is not so."""
-    for name in claims(pod):
-        claim = objects.get(PersistentVolumeClaim, name, pod.metadata.namespace)
-        if claim is None:
-            return f'persistentvolumeclaim "{name}" not found'
-        if claim.metadata.deletion_timestamp:
-            return f'persistentvolumeclaim "{name}" is being deleted'
-        if claim.status.phase == "Lost":
-            return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volume_name}"'
-        if not claim.spec.volume_name:
-            found = objects.get(StorageClass, class_of(claim))
-            if found is None or found.volume_binding_mode != LATER:
-                return UNBOUND
-    return ""
+def pre_filter(attempt: Attempt) -> Scope:
+    if not attempt.facts.claims:
+        return SKIP
+    found = wanted(attempt.facts.pod, attempt.table.objects)
+    return Scope(reason=found.reason, filter=lambda _facts, table: everywhere.refusals(found, table))
 
 
-def volumes(pod: Pod, objects: Objects) -> Iterator[PersistentVolume | None]:
-    """Those behind its bound claims; None for one that is not there."""
-    for name in claims(pod):
-        claim = objects.get(PersistentVolumeClaim, name, pod.metadata.namespace)
-        if claim is not None and claim.spec.volume_name:
-            yield objects.get(PersistentVolume, claim.spec.volume_name)
+def filter_nodes(facts: PodFacts, table: Table) -> Iterable[Refusal]:
+    if not facts.claims:
+        return ()
+    found = wanted(facts.pod, table.objects)
+    if found.reason:
+        return (Refusal(np.ones(table.columns, np.bool_), found.reason, about_pod=True),)
+    return everywhere.refusals(found, table)
 
 
 def refuse(pod: Pod, info: NodeInfo, cluster: Cluster) -> tuple[str, ...]:
-    if why := missing(pod, cluster.objects):
-        return (why,)
-    for volume in volumes(pod, cluster.objects):
-        if volume is None:
-            return (NO_VOLUME,)
-        if not _allows(volume, info.node):
-            return (CONFLICT,)
-    return ()
+    found = wanted(pod, cluster.objects)
+    return (found.reason,) if found.reason else choose(found, info.node, cluster.objects).reasons
 
 
-def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
-    if not claims(facts.pod):
-        return
-    if why := missing(facts.pod, table.objects):
-        yield Refusal(np.ones(table.columns, np.bool_), why, about_pod=True)
-        return
-    left = np.ones(table.columns, np.bool_)
-    for volume in volumes(facts.pod, table.objects):
-        allowed = np.zeros(table.columns, np.bool_) if volume is None else _allowed(volume, table)
-        yield Refusal(left & ~allowed, NO_VOLUME if volume is None else CONFLICT)
-        left &= allowed
+def reserve(attempt: Attempt, node: str) -> str:
+    objects, info = attempt.table.objects, attempt.table.node(node)
+    found = wanted(attempt.facts.pod, objects)
+    if info is None or found.reason:
+        return found.reason or f'node "{node}" not found'
+    if found.later:
+        choice = choose(found, info, objects)
+        if choice.reasons:
+            return choice.reasons[0]
+        attempt.state[NAME] = assuming.assume(choice, node, objects)
+    return ""
 
 
-def _allows(volume: PersistentVolume, node: Node) -> bool:
-    required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
-    return required is None or any(matches(term, node) for term in required.node_selector_terms)
+def unreserve(attempt: Attempt, _node: str) -> None:
+    assumed = attempt.state.pop(NAME, None)
+    if assumed is not None:
+        assuming.revert(assumed, attempt.table)
 
 
-def _allowed(volume: PersistentVolume, table: Table) -> Mask:
-    """The same over all nodes at once."""
-    required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
-    if required is None:
-        return np.ones(table.columns, np.bool_)
-    found = np.zeros(table.columns, np.bool_)
-    for term in required.node_selector_terms:
-        found |= by_term(term, table)
-    return found
+def prepares(attempt: Attempt, _node: str) -> bool:
+    """Volumes that are to be bound may take minutes."""
+    return NAME in attempt.state
 
 
-def of_pod(facts: PodFacts, what: Happening) -> bool:
-    """A claim of the pod, and no other, has changed."""
-    meta = what.object.metadata
-    return meta.namespace == facts.pod.metadata.namespace and meta.name in claims(facts.pod)
+async def pre_bind(seconds: int, attempt: Attempt, node: str, handle: Handle) -> str:
+    assumed = attempt.state.get(NAME)
+    return "" if assumed is None else await writing.bind(assumed, attempt, node, handle, seconds)
 
 
-PLUGIN = Plugin(
-    "VolumeBinding",
-    filter=filter_nodes,
-    refuse=refuse,
-    needs=(PersistentVolumeClaim, PersistentVolume, StorageClass),
-    wakes=(
-        Wake(PersistentVolumeClaim, Action.ADDED | Action.CHANGED, of_pod),
-        Wake(PersistentVolume, Action.ADDED | Action.CHANGED),
-        Wake(StorageClass, Action.ADDED | Action.CHANGED),
-        Wake(Node, Action.ADDED | Action.CHANGED),
-    ),
-)
+def other_topologies(facts: PodFacts, what: Happening) -> bool:
+    """A new class, or one that has other topologies now: nothing else of a class may change."""
+    new = what.old is None or what.old.allowed_topologies != what.new.allowed_topologies
+    return new and any_claim(facts, what)
+
+
+def more_room(facts: PodFacts, what: Happening) -> bool:
+    """A new store, or one with more room than before."""
+    before, now = None if what.old is None else room(what.old), room(what.new)
+    more = what.old is None or (now is not None and (before is None or now > before))
+    return more and any_claim(facts, what)
+
+
+def stops_counting(facts: PodFacts, what: Happening) -> bool:
+    """A driver that told its capacity does not any more: what it did not have may be made now."""
+    told = bool(what.old is not None and what.old.spec.storage_capacity)
+    return told and (what.new is None or not what.new.spec.storage_capacity) and any_claim(facts, what)
+
+
+def relabelled(facts: PodFacts, what: Happening) -> bool:
+    new = what.old is None or what.old.metadata.labels != what.new.metadata.labels
+    return new and any_claim(facts, what)
+
+
+def configure(args: Mapping[str, Any], path: str) -> Plugin:
+    given = Arguments(args, path, "VolumeBindingArgs")
+    seconds = given.integer("bindTimeoutSeconds", SECONDS)
+    if seconds < 0:
+        told = "invalid BindTimeoutSeconds, should not be a negative value"
+        given.wrong(invalid(given.at("bindTimeoutSeconds"), seconds, told))
+    given.check()
+    return made(seconds)
+
+
+def made(seconds: int = SECONDS) -> Plugin:
+    return Plugin(
+        NAME,
+        pre_filter=pre_filter,
+        filter=filter_nodes,
+        refuse=refuse,
+        reserve=reserve,
+        unreserve=unreserve,
+        prepares=prepares,
+        pre_bind=partial(pre_bind, seconds),
+        needs=(PersistentVolumeClaim, PersistentVolume, StorageClass, CSIDriver, CSIStorageCapacity),
+        wakes=(
+            Wake(PersistentVolumeClaim, Action.ADDED | Action.CHANGED, of_pod),
+            Wake(PersistentVolume, Action.ADDED | Action.CHANGED, any_claim),
+            Wake(StorageClass, Action.ADDED | Action.CHANGED, other_topologies),
+            Wake(CSIStorageCapacity, Action.ADDED | Action.CHANGED, more_room),
+            Wake(CSIDriver, Action.CHANGED | Action.GONE, stops_counting),
+            Wake(Node, Action.ADDED | Action.CHANGED, relabelled),
+        ),
+        configure=configure,
+    )
+
+
+PLUGIN = made()
