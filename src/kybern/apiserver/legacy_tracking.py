@@ -14,8 +14,8 @@ from datetime import date
 from prometheus_client import Counter
 
 from kybern.apiserver.local import Local
-from kybern.auth import legacy_tokens
-from kybern.auth.legacy_tokens import TRACKING
+from kybern.auth import legacy_labels, legacy_tokens
+from kybern.auth.legacy_labels import TRACKING
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.kind import Raw
 from kybern.storage.cache import Stale
@@ -50,7 +50,7 @@ def mended(found: Raw | None, today: date) -> Raw | None:
             "data": {_SINCE: today.isoformat()},
         }
     data = found.get("data") or {}
-    if legacy_tokens.is_date(data.get(_SINCE, "")):
+    if legacy_labels.is_date(data.get(_SINCE, "")):
         return None
     return {**found, "data": {**data, _SINCE: today.isoformat()}}
 

@@ -9,7 +9,6 @@ it has not been used for long, legacy-serviceaccount-token-cleaner-controller ma
 
 import base64
 import hmac
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,20 +16,16 @@ from typing import Any
 import msgspec
 
 from kybern.auth.keys import SigningKey
+from kybern.auth.legacy_labels import INVALID_SINCE, LAST_USED
 from kybern.auth.tokens import LEEWAY, InvalidToken, Verifier, account_groups, payload, sign, username
 from kybern.auth.user import User
 
 ISSUER = "kubernetes/serviceaccount"
-INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
-LAST_USED = "kubernetes.io/legacy-token-last-used"
-TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
-"""Namespace and name of the config map that says since when uses are noted, as a date under ``since``."""
 WARNING = (
     "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated "
     "secret-based tokens."
 )
 _PREFIX = "kubernetes.io/serviceaccount/"
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _GONE = "service account token has been invalidated"
 
 
@@ -112,19 +107,6 @@ def is_listed(account: Mapping[str, Any], secret: str) -> bool:
 def day(now: float) -> date:
     """The date of a time in seconds, as the labels mean it: in UTC."""
     return datetime.fromtimestamp(now, UTC).date()
-
-
-def is_date(text: str) -> bool:
-    """Whether a text is a date as the labels and the config map write it."""
-    return _DATE.fullmatch(text) is not None and _exists(text)
-
-
-def _exists(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def use_is_noted(secret: Mapping[str, Any], today: date) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount
 from kybern.auth import references
-from kybern.auth.legacy_tokens import INVALID_SINCE, LAST_USED, TRACKING, is_date
+from kybern.auth.legacy_labels import INVALID_SINCE, LAST_USED, TRACKING, is_date
 from kybern.client import paths
 from kybern.loop.controller import Action, Call, Controller, Key, View
 from kybern.loop.settings import Settings

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kybern.apiserver.authentication import NOBODY, Authenticator, Tokens
-from kybern.auth import legacy_tokens
+from kybern.auth import legacy_labels, legacy_tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.keys import SigningKey
 from kybern.auth.tokens import Claims, InvalidToken, Private, Ref, Verifier, sign
@@ -276,7 +276,7 @@ async def test_uses_of_kept_tokens_are_told_with_their_sort_once_while_they_are_
     found.kept["serviceaccounts", "x", "robot"]["secrets"] = [{"name": "key"}]
     assert (await known.user_of(None, f"Bearer {kept}")).warnings == (legacy_tokens.WARNING,)
     time.now += 60
-    secret["metadata"]["labels"] = {legacy_tokens.INVALID_SINCE: "2026-01-01"}
+    secret["metadata"]["labels"] = {legacy_labels.INVALID_SINCE: "2026-01-01"}
     with pytest.raises(Unauthorized):
         await known.user_of(None, f"Bearer {kept}")
 

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from kybern.apiserver.legacy_tracking import Tracking, mended
 from kybern.apiserver.local import Local
-from kybern.auth import legacy_tokens
+from kybern.auth import legacy_labels, legacy_tokens
 from kybern.machinery.errors import AlreadyExists
 from tests.unit.apiserver.conftest import NOW
 
@@ -51,7 +51,7 @@ async def test_the_first_server_says_since_when_and_others_leave_it(make: Any, e
     clock.now += 9 * DAY
     await tracking.look()
 
-    found = await local.get("", "configmaps", *legacy_tokens.TRACKING)
+    found = await local.get("", "configmaps", *legacy_labels.TRACKING)
     assert found is not None
     assert found["data"] == {"since": "2023-11-14"}
 
@@ -67,7 +67,7 @@ async def test_one_that_another_server_made_meanwhile_is_no_error(
     monkeypatch.setattr(tracking._local, "create", taken)
     await tracking.look()
 
-    assert await local.get("", "configmaps", *legacy_tokens.TRACKING) is None
+    assert await local.get("", "configmaps", *legacy_labels.TRACKING) is None
 
 
 async def test_a_use_is_written_once_a_day_and_counted_each_time(make: Any, engine: Any) -> None:
@@ -90,8 +90,8 @@ async def test_a_use_is_written_once_a_day_and_counted_each_time(make: Any, engi
         versions.append((secret["metadata"]["resourceVersion"], secret["metadata"]["labels"]))
 
     assert versions[0] == versions[1]
-    assert versions[0][1] == {"mine": "kept", legacy_tokens.LAST_USED: "2023-11-14"}
-    assert versions[2][1][legacy_tokens.LAST_USED] == "2023-11-19"
+    assert versions[0][1] == {"mine": "kept", legacy_labels.LAST_USED: "2023-11-14"}
+    assert versions[2][1][legacy_labels.LAST_USED] == "2023-11-19"
     assert REGISTRY.get_sample_value(metric) == before + 3
 
 
@@ -110,5 +110,5 @@ async def test_a_use_is_noted_of_a_secret_that_has_changed_and_of_none_that_went
     found = await local.get("", "secrets", "a", "key")
     assert found is not None
     assert found["data"] == {"new": b64encode(b"n").decode()}
-    assert found["metadata"]["labels"] == {legacy_tokens.LAST_USED: "2023-11-14"}
+    assert found["metadata"]["labels"] == {legacy_labels.LAST_USED: "2023-11-14"}
     assert await local.get("", "secrets", "a", "gone") is None

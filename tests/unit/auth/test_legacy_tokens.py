@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kybern.auth import legacy_tokens
+from kybern.auth import legacy_labels, legacy_tokens
 from kybern.auth.keys import SigningKey
 from kybern.auth.tokens import Claims, InvalidToken, Verifier, sign
 from kybern.auth.x509 import signing_key
@@ -55,7 +55,7 @@ def test_a_token_stands_for_its_account() -> None:
         (TOKEN, {**objects(TOKEN), "secrets": None}),
         (TOKEN, {**objects(TOKEN), "serviceaccounts": None}),
         (TOKEN, objects(TOKEN, deletionTimestamp="2025-12-31T00:00:00Z")),
-        (TOKEN, objects(TOKEN, labels={legacy_tokens.INVALID_SINCE: "2025-12-31"})),
+        (TOKEN, objects(TOKEN, labels={legacy_labels.INVALID_SINCE: "2025-12-31"})),
         (TOKEN, {**objects(TOKEN), "secrets": {"metadata": {}, "data": {"token": "%"}}}),
     ],
 )  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_marked_token_is_told_how_to_be_used_again() -> None:
     with pytest.raises(
         legacy_tokens.Marked, match="in secret a/key for service account a/robot has been marked"
     ):
-        checked(TOKEN, objects(TOKEN, labels={legacy_tokens.INVALID_SINCE: "2025-12-31"}))
+        checked(TOKEN, objects(TOKEN, labels={legacy_labels.INVALID_SINCE: "2025-12-31"}))
 
 
 def test_a_token_that_the_account_lists_is_good_with_a_warning() -> None:
@@ -85,7 +85,7 @@ def test_a_token_that_the_account_lists_is_good_with_a_warning() -> None:
 )
 def test_a_use_is_noted_once_a_day(noted: str | None, is_noted: bool) -> None:
     today = legacy_tokens.day(NOW)
-    secret = {"metadata": {"name": "key", "labels": {legacy_tokens.LAST_USED: noted} if noted else None}}
+    secret = {"metadata": {"name": "key", "labels": {legacy_labels.LAST_USED: noted} if noted else None}}
 
     assert legacy_tokens.use_is_noted(secret, today) is is_noted
     assert legacy_tokens.use_is_noted(legacy_tokens.with_use(secret, today), today)
@@ -93,8 +93,8 @@ def test_a_use_is_noted_once_a_day(noted: str | None, is_noted: bool) -> None:
 
 @pytest.mark.parametrize("text", ["", "2026-1-1", "20260101", "2026-02-30", "2026-01-01T00:00:00Z", "today"])
 def test_a_date_has_one_form(text: str) -> None:
-    assert not legacy_tokens.is_date(text)
-    assert legacy_tokens.is_date("2026-02-28")
+    assert not legacy_labels.is_date(text)
+    assert legacy_labels.is_date("2026-02-28")
 
 
 def test_other_tokens_are_others_to_judge() -> None:

@@ -17,7 +17,7 @@ from kybern.api.core_v1 import (
     Volume,
 )
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.auth.legacy_tokens import INVALID_SINCE
+from kybern.auth.legacy_labels import INVALID_SINCE
 from kybern.controllers.legacy_serviceaccount_token_cleaner import State, controller, diff, is_old, is_tracked
 from kybern.loop.controller import Action, Call, Key
 from kybern.loop.settings import Settings
