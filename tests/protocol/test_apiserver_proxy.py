@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 
 from kybern.apiserver.passing import spdy
+from kybern.client.connections import Connections
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port
@@ -416,7 +417,7 @@ async def test_a_websocket_of_v5_reaches_the_kubelet_as_spdy(world: World) -> No
     url = f"{world.server.url}{PODS}/on-node/exec?container=c&command=cat&stdin=true&stdout=true"
     got: dict[int, bytes] = {}
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=Connections()) as session,
         session.ws_connect(url, ssl=world.server.context(), protocols=("v5.channel.k8s.io",)) as socket,
     ):
         assert socket.protocol == "v5.channel.k8s.io"

@@ -72,8 +72,9 @@ def end(cluster: Cluster, name: str) -> None:
     )
 
 
-def claims(cluster: Cluster) -> list[Raw]:
-    return cluster.items(cluster.path(DEVICES, "resourceclaims"))
+def of(listed: Raw, pod: str) -> list[Raw]:
+    """The claims of a list that were made for a pod."""
+    return [one for one in listed["items"] if one["metadata"]["name"].startswith(f"{pod}-")]
 
 
 def placed(found: Raw) -> Any:
@@ -88,7 +89,8 @@ def test_pods_take_turns_with_a_device(cluster: Cluster) -> None:
     (status,) = found["status"]["resourceClaimStatuses"]
     assert (status["name"], status["resourceClaimName"][:10]) == ("gpu", "first-gpu-")
 
-    (claim,) = claims(cluster)
+    every = cluster.path(DEVICES, "resourceclaims")
+    (claim,) = of(cluster.get(every), "first")
     assert claim["metadata"]["annotations"]["resource.kubernetes.io/pod-claim-name"] == "gpu"
     assert claim["metadata"]["finalizers"] == ["resource.kubernetes.io/delete-protection"]
     assert claim["status"]["reservedFor"] == [
@@ -109,12 +111,11 @@ def test_pods_take_turns_with_a_device(cluster: Cluster) -> None:
 
     end(cluster, "first")
     assert cluster.until(second, placed)["spec"]["nodeName"] == "n2"
-    left = cluster.until(cluster.path(DEVICES, "resourceclaims"), lambda found: len(found["items"]) == 1)[
-        "items"
-    ]
-    assert left[0]["status"]["reservedFor"][0]["name"] == "second"
+    cluster.until(every, lambda found: not of(found, "first"))
+    (left,) = of(cluster.get(every), "second")
+    assert left["status"]["reservedFor"][0]["name"] == "second"
     end(cluster, "second")
-    cluster.until(cluster.path(DEVICES, "resourceclaims"), lambda found: not found["items"], seconds=40)
+    cluster.until(every, lambda found: not of(found, "second"), seconds=40)
 
 
 def test_a_tainted_device_loses_its_pod(cluster: Cluster) -> None:

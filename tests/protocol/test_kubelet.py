@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from kybern.api.core_v1 import Event, Node, Pod
+from kybern.client.connections import Connections
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.rotation import Rotator
 from tests.protocol.containerd_bed import (
@@ -280,7 +281,10 @@ async def test_static_pods_run_and_are_shown(bed: Bed) -> None:
 
 async def test_logs_are_served(bed: Bed, unused_tcp_port: int) -> None:
     insecure = ssl._create_unverified_context()
-    async with one_node(bed, port=unused_tcp_port) as node, aiohttp.ClientSession() as client:
+    async with (
+        one_node(bed, port=unused_tcp_port) as node,
+        aiohttp.ClientSession(connector=Connections()) as client,
+    ):
         script = "echo one; echo two; trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done"
         await node.add("talks", {"name": "c", "command": ["sh", "-c", script]})
         await node.until("talks", running)

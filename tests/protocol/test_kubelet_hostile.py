@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from kybern.api.core_v1 import Node
+from kybern.client.connections import Connections
 from kybern.kubelet.rotation import Rotator
 from tests.protocol.containerd_bed import SLEEP, Bed, OneNode, clean, first, one_node, running, waits_for
 
@@ -25,7 +26,10 @@ def ready(node: OneNode) -> bool:
 
 async def test_a_long_line_is_one_line(bed: Bed, unused_tcp_port: int) -> None:
     script = f"head -c {MIB} /dev/zero | tr '\\0' x; echo; echo short; {SLEEP[2]}"
-    async with one_node(bed, port=unused_tcp_port) as node, aiohttp.ClientSession() as client:
+    async with (
+        one_node(bed, port=unused_tcp_port) as node,
+        aiohttp.ClientSession(connector=Connections()) as client,
+    ):
         await node.add("long", {"name": "c", "command": ["sh", "-c", script]})
         await node.until("long", running)
         url = f"https://127.0.0.1:{unused_tcp_port}/containerLogs/default/long/c"
@@ -103,7 +107,10 @@ async def test_whoever_follows_a_log_misses_nothing_when_it_is_set_aside(
         rotator = Rotator(node.kubelet.agent, node.kubelet.here, node.kubelet.settings)
 
         async def read() -> str:
-            async with aiohttp.ClientSession() as client, client.get(url, ssl=INSECURE) as answer:
+            async with (
+                aiohttp.ClientSession(connector=Connections()) as client,
+                client.get(url, ssl=INSECURE) as answer,
+            ):
                 return await answer.text()
 
         reading = asyncio.create_task(read())

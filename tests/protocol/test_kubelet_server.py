@@ -10,6 +10,7 @@ import pytest
 
 from kybern.api.authentication_v1 import TokenReview
 from kybern.api.authorization_v1 import SubjectAccessReview
+from kybern.client.connections import Connections
 from tests.protocol.containerd_bed import KINDS, SLEEP, Api, Bed, clean, one_node, running
 from tests.simulation.api import Resource
 
@@ -55,7 +56,7 @@ class Client:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as found:
+    async with aiohttp.ClientSession(connector=Connections()) as found:
         yield found
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from kybern._proto import cri_pb2 as pb
 from kybern.apiserver.passing import sockets
 from kybern.apiserver.passing.spdy import Session
+from kybern.client.connections import Connections
 from kybern.daemon import upgrade
 from tests.protocol.containerd_bed import Bed, OneNode, clean, needed, one_node
 
@@ -54,7 +55,7 @@ async def socket(
     port = listening.sockets[0].getsockname()[1]
     try:
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(connector=Connections()) as session,
             session.ws_connect(f"http://127.0.0.1:{port}/", protocols=(protocol,)) as found,
         ):
             assert found.protocol == protocol
