@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from kybern.api.core_v1 import Pod, PodCondition
+from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import (
     DeviceRequestAllocationResult,
     DeviceTaint,
@@ -20,7 +20,7 @@ from kybern.api.resource_v1 import (
     ResourceSlice,
 )
 from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
-from kybern.loop.pods import condition, is_terminal, with_condition
+from kybern.loop.pods import disrupted, is_terminal
 from kybern.loop.settings import Settings
 
 
@@ -106,17 +106,14 @@ def diff(state: State) -> Iterable[Action]:
     if left > 0:
         yield Again(left + 0.05)
         return
-    marked = condition(pod, "DisruptionTarget")
-    if marked is None or marked.status != "True":
-        wanted = PodCondition(
-            type="DisruptionTarget",
-            status="True",
-            reason="DeletionByDeviceTaintManager",
-            message="Device Taint manager: deleting due to NoExecute taint",
-            observed_generation=pod.metadata.generation,
-            last_transition_time=state.now.replace(microsecond=0),
-        )
-        yield PatchStatus(pod, with_condition(pod, wanted))
+    marked = disrupted(
+        pod,
+        "DeletionByDeviceTaintManager",
+        "Device Taint manager: deleting due to NoExecute taint",
+        state.now,
+    )
+    if marked is not pod:
+        yield PatchStatus(pod, marked)
     yield Emit(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
     yield Delete(pod)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kybern.api.core_v1 import Node, Pod, PodCondition, Taint
+from kybern.api.core_v1 import Node, Pod, Taint
 from kybern.api.tolerations import tolerates
 from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
-from kybern.loop.pods import by_node, condition, with_condition
+from kybern.loop.pods import by_node, condition, disrupted
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
 
@@ -99,17 +99,11 @@ def diff(state: State) -> Iterable[Action]:
     if left > 0:
         yield Again(left + 0.05)
         return
-    marked = condition(pod, "DisruptionTarget")
-    if marked is None or marked.status != "True":
-        wanted = PodCondition(
-            type="DisruptionTarget",
-            status="True",
-            reason="DeletionByTaintManager",
-            message="Taint manager: deleting due to NoExecute taint",
-            observed_generation=pod.metadata.generation,
-            last_transition_time=state.now.replace(microsecond=0),
-        )
-        yield PatchStatus(pod, with_condition(pod, wanted))
+    marked = disrupted(
+        pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", state.now
+    )
+    if marked is not pod:
+        yield PatchStatus(pod, marked)
     message = f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}"
     yield Emit(pod, "Normal", "TaintManagerEviction", message)
     yield Delete(pod)

@@ -49,6 +49,22 @@ def with_condition(pod: Pod, wanted: PodCondition) -> Pod:
     return replace(pod, status=replace(pod.status, conditions=conditions))
 
 
+def disrupted(pod: Pod, reason: str, message: str, now: datetime) -> Pod:
+    """The pod with the condition DisruptionTarget, which says who is about to end it; as it is when that is said already."""
+    said = condition(pod, "DisruptionTarget")
+    if said is not None and said.status == "True":
+        return pod
+    wanted = PodCondition(
+        type="DisruptionTarget",
+        status="True",
+        reason=reason,
+        message=message,
+        observed_generation=pod.metadata.generation,
+        last_transition_time=now.replace(microsecond=0),
+    )
+    return with_condition(pod, wanted)
+
+
 def by_node(pod: Pod) -> Iterable[str]:
     """Index: pods by the node that they are bound to."""
     if pod.spec.node_name:

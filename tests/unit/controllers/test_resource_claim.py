@@ -28,9 +28,9 @@ from kybern.api.resource_v1 import (
 )
 from kybern.controllers import device_taint_eviction, resource_claim
 from kybern.controllers.resource_claim import claims
-from kybern.controllers.resource_claim.claims import FINALIZER
 from kybern.controllers.resource_claim.pods import POD_CLAIM, base_name
 from kybern.loop.controller import Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.device_claims import FINALIZER
 from kybern.loop.owners import controller_reference
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace

@@ -14,10 +14,10 @@ from kybern.api.meta_v1 import OwnerReference
 from kybern.api.resource_v1 import ResourceClaim, ResourceClaimConsumerReference, ResourceClaimStatus
 from kybern.controllers.resource_claim.pods import is_done
 from kybern.loop.controller import Action, Again, Delete, Patch, PatchStatus, View
+from kybern.loop.device_claims import FINALIZER
 from kybern.loop.owners import controller_of
 from kybern.machinery.struct import replace
 
-FINALIZER = "resource.kubernetes.io/delete-protection"
 _UNTOUCHED = 10.0  # seconds for which a claim has to stay as it is before its finalizer goes
 
 

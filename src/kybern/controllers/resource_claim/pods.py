@@ -11,12 +11,12 @@ from kybern.api.core_v1 import Pod, PodResourceClaim, PodResourceClaimStatus
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate
 from kybern.loop.controller import Action, Create, Emit, PatchStatus, View
+from kybern.loop.device_claims import MOST_USERS
 from kybern.loop.owners import controller_reference
 from kybern.loop.pods import is_terminal
 from kybern.machinery.struct import replace
 
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
-MOST_USERS = 256  # of one claim (api/resource/v1 ResourceClaimReservedForMaxSize)
 _LONGEST = 57  # of a generated name's base: a hyphen and five letters follow in 63
 
 

@@ -3,11 +3,11 @@
 from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import AllocationResult, ResourceClaim, ResourceClaimConsumerReference
 from kybern.client.verbs import Verbs
+from kybern.loop.device_claims import FINALIZER
 from kybern.machinery.errors import Conflict
 from kybern.machinery.struct import replace
 from kybern.scheduler.devices.podclaims import reserved
 
-FINALIZER = "resource.kubernetes.io/delete-protection"
 _TRIES = 3
 
 

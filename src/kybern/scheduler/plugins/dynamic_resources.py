@@ -16,6 +16,7 @@ import numpy as np
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.node_selection import matches
 from kybern.api.resource_v1 import AllocationResult, DeviceClass, ResourceClaim, ResourceSlice
+from kybern.loop.device_claims import MOST_USERS
 from kybern.machinery.struct import replace
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.devices.allocate import Choice
@@ -43,7 +44,6 @@ from kybern.scheduler.table import Mask, Table
 ELSEWHERE = "resourceclaim not available on the node"
 IN_USE = "resourceclaim in use"
 FREED = "deallocation of ResourceClaim completed"
-_MOST_USERS = 256  # of one claim (api/resource/v1 ResourceClaimReservedForMaxSize)
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ def pre_filter(attempt: Attempt) -> Scope | None:
             wishes(claim, lambda name: objects.get(DeviceClass, name))
     except (Missing, Unfulfillable) as problem:
         return Scope(reason=str(problem))
-    if any(not reserved(one, pod) and len(one.status.reserved_for) >= _MOST_USERS for one in known):
+    if any(not reserved(one, pod) and len(one.status.reserved_for) >= MOST_USERS for one in known):
         return Scope(reason=IN_USE)
     found = attempt.state[NAME] = Found(known, open_claims)
     return Scope(filter=lambda _facts, table: _refusals(found, table))
