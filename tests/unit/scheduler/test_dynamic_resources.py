@@ -1,6 +1,7 @@
 """Pods with device claims: what keeps them from nodes, what they take, and what is given back."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from kybern.api.resource_v1 import (
     ResourceClaimConsumerReference,
     ResourceClaimStatus,
 )
+from kybern.machinery.errors import Conflict
 from kybern.machinery.struct import replace
 from kybern.scheduler import settling
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.cycle import schedule
 from kybern.scheduler.devices.offers import NAME
 from kybern.scheduler.devices.podclaims import reserved
+from kybern.scheduler.devices.writing import write
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.plain import cluster
@@ -205,3 +208,62 @@ def test_what_may_help(old: str | None, new: ResourceClaim | None, helps: bool) 
         dynamic_resources.of_pod(PodFacts.of(wants()), Happening(ResourceClaim, action, new, before)) is helps
     )
     assert not reserved(one, wants())
+
+
+class Api:
+    """Takes patches of claims; the first ``conflicts`` of them are refused, and ``newest`` is what is there then."""
+
+    def __init__(self, newest: ResourceClaim, conflicts: int = 0) -> None:
+        self.newest = newest
+        self.conflicts = conflicts
+        self.written: list[tuple[ResourceClaim, str]] = []
+
+    async def patch(self, _old: ResourceClaim, new: ResourceClaim, subresource: str = "") -> ResourceClaim:
+        if self.conflicts:
+            self.conflicts -= 1
+            raise Conflict("changed")
+        self.written.append((new, subresource))
+        return new
+
+    async def get(self, _kind: type[ResourceClaim], _name: str, _namespace: str) -> ResourceClaim:
+        return self.newest
+
+
+async def test_a_claim_that_leaves_its_pod_no_node_is_given_back() -> None:
+    one = allocated(table(claim(exactly())), claim(exactly()))
+    on = table(one, devices={"n1": 5, "n2": 1})
+    on.remove_node("n2")
+    tried = attempt(wants(), on)
+    refused = schedule(tried, np.random.default_rng(1))
+    assert isinstance(refused, Refused)
+    api = Api(one)
+    handle: Any = SimpleNamespace(client=api)
+
+    relief = await dynamic_resources.post_filter(tried, refused, handle)
+
+    assert relief.said == "deallocation of ResourceClaim completed"
+    ((written, subresource),) = api.written
+    assert (written.status.allocation, written.status.reserved_for, subresource) == (None, (), "status")
+
+
+@pytest.mark.parametrize(("conflicts", "lost"), [(0, False), (1, False), (3, True)])
+async def test_an_allocation_is_written_again_after_a_conflict(conflicts: int, lost: bool) -> None:
+    one = claim(exactly())
+    given = allocated(table(one), one).status.allocation
+    api: Any = Api(one, conflicts)
+
+    if lost:
+        with pytest.raises(Conflict):
+            await write(one, given, wants(), api)
+        return
+    written = await write(one, given, wants(), api)
+    assert (written.status.allocation, reserved(written, wants())) == (given, True)
+
+
+async def test_an_allocation_that_somebody_else_decided_is_not_overwritten() -> None:
+    one = claim(exactly())
+    theirs = allocated(table(one), one)
+    api: Any = Api(theirs, 1)
+
+    with pytest.raises(Conflict, match="has changed"):
+        await write(one, theirs.status.allocation, wants(), api)
