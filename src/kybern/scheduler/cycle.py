@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from kybern.scheduler import plain
 from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
 from kybern.scheduler.outcomes import Placed, Refused
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 type Columns = NDArray[np.intp]
 
@@ -39,6 +40,10 @@ class Narrowed:
         refused: Mask | None = None
         hopeless: Mask | None = None
         for refusal in refusals:
+            if not np.count_nonzero(
+                refusal.nodes
+            ):  # most have nothing to say, and this is the cheapest question
+                continue
             against = refusal.nodes & self.left
             number = int(np.count_nonzero(against))
             if not number:
@@ -157,7 +162,8 @@ def choose(
 ) -> Placed:
     """One of the best among the nodes that are left; ``more`` is added to their scores, by name."""
     best = _best(attempt, left, more or {})
-    return Placed(attempt.table.names[int(best[0] if len(best) == 1 else random.choice(best))])
+    drawn = 0 if len(best) == 1 else random.integers(len(best))
+    return Placed(attempt.table.names[int(best[drawn])])
 
 
 def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:

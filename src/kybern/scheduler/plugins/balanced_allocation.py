@@ -16,26 +16,29 @@ from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
 from kybern.scheduler.requests import CPU, MEMORY
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers, Section
+from kybern.scheduler.table import Mask, Table
 
 BOTH = (CPU, MEMORY)
 
 
 def score(resources: tuple[str, ...], facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
-    if not any(facts.asked.get(name) for name in resources):
+    asked = {name: facts.asked.get(name, 0) for name in resources}
+    if not any(asked.values()):
         return None
-    shares, has = [], []
-    for name in resources:
-        if name in table.rows and (facts.asked.get(name) or not extended(name)):
-            row = table.row(name)
-            allocatable = table.allocatable[row]
-            used = table.requested[row] + facts.asked.get(name, 0)
-            shares.append(np.minimum(used / np.maximum(allocatable, 1), 1.0))
-            has.append(allocatable > 0)
-    if len(shares) == 2:
+    wanted = {name: number for name, number in asked.items() if number or not extended(name)}
+    rows = [table.room.row(name) for name in wanted]
+    return table.room.vector((_even, *wanted.items()), partial(_even, rows, tuple(wanted.values())))
+
+
+def _even(rows: list[int], wanted: tuple[int, ...], there: Section) -> Numbers:
+    allocatable, numbers = there.allocatable[rows], np.array(wanted, np.int64)[:, np.newaxis]
+    has = allocatable > 0
+    shares = np.minimum((there.requested[rows] + numbers) / np.maximum(allocatable, 1), 1.0)
+    if len(rows) == 2:
         deviation = np.where(has[0] & has[1], np.abs(shares[0] - shares[1]) / 2, 0.0)
     else:
-        deviation = _deviation(np.array(shares), np.array(has))
+        deviation = _deviation(shares, has)
     found: Numbers = ((1 - deviation) * MAX_SCORE).astype(np.int64)
     return found
 

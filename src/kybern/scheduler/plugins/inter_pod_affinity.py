@@ -20,7 +20,8 @@ from kybern.scheduler.crowd import Counts
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.groups import Affinities, Looks, Term
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 NAME = "InterPodAffinity"
 ALONE = "node(s) didn't match pod affinity rules"

@@ -20,9 +20,10 @@ from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
-from kybern.scheduler.requests import CPU, MEMORY, PODS
+from kybern.scheduler.requests import PODS, Amounts
+from kybern.scheduler.room import USUAL, Numbers, Section
 from kybern.scheduler.shapes import BOTH, Shape, along, resources, shape
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.table import Mask, Table
 
 TOO_MANY = "Too many pods"
 LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
@@ -31,9 +32,12 @@ FULL = 100  # percent
 type Judge = Callable[[Numbers, Numbers], Numbers]  # the score of what is asked for in all, of what there is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """``ignored`` resources, and those of ``groups`` (example.com of example.com/gpu), keep a pod off no node."""
+    """``ignored`` resources, and those of ``groups`` (example.com of example.com/gpu), keep a pod off no node.
+
+    Each is equal to itself only, so that it may be part of a key.
+    """
 
     strategy: str = LEAST
     weights: Mapping[str, int] = BOTH
@@ -67,43 +71,50 @@ def refuse(fit: Fit, pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, 
 
 
 def filter_nodes(fit: Fit, facts: PodFacts, table: Table) -> Iterator[Refusal]:
-    for name, number in facts.asked.items():
-        if not number or not fit.counts(name):
-            continue
-        row = table.row(name)
-        allocatable = table.allocatable[row]
+    wanted = {name: number for name, number in facts.asked.items() if number and fit.counts(name)}
+    rows = [table.room.row(name) for name in wanted]
+    key = (_lacking, *wanted.items())
+    small, full = table.room.vector(key, partial(_lacking, rows, tuple(wanted.values())))
+    for number, name in enumerate(wanted):
         # Where the node is too small altogether, nobody's leaving would help.
-        yield Refusal(number > allocatable, reason(name))
-        full = (table.requested[row] + number > allocatable) & (number <= allocatable)
-        yield Refusal(full, reason(name), helped=True)
+        yield Refusal(small[number], reason(name))
+        yield Refusal(full[number], reason(name), helped=True)
+
+
+def _lacking(rows: list[int], wanted: tuple[int, ...], there: Section) -> Mask:
+    """For each resource that is wanted, which nodes are too small for it, and which only too full."""
+    allocatable, numbers = there.allocatable[rows], np.array(wanted, np.int64)[:, np.newaxis]
+    small = numbers > allocatable
+    return np.array((small, (there.requested[rows] + numbers > allocatable) & ~small))
 
 
 def score(fit: Fit, facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """The mean over the resources, by weight; a resource that a node does not have is left out there."""
+    usual = dict(zip(USUAL, facts.usual, strict=True))
+    wanted = {
+        name: usual.get(name, facts.asked.get(name, 0))
+        for name in fit.weights
+        if facts.asked.get(name) or not extended(name)
+    }
+    rows = [(table.room.row(name), name) for name in wanted]
+    return table.room.vector((fit, *wanted.items()), partial(_rated, fit, wanted, rows))
+
+
+def _rated(fit: Fit, wanted: Amounts, rows: list[tuple[int, str]], there: Section) -> Numbers:
     judge = JUDGES[fit.strategy] if fit.strategy != RATIO else partial(_ratio, fit.shape)
-    total: Numbers = np.zeros(table.columns, np.int64)
-    weights: Numbers = np.zeros(table.columns, np.int64)
-    for name, weight in fit.weights.items():
-        if name in table.rows and (name in (CPU, MEMORY) or facts.asked.get(name) or not extended(name)):
-            allocatable = table.allocatable[table.row(name)]
-            found = judge(_with(name, facts, table), np.maximum(allocatable, 1))
-            # Of a shape, what scores nothing does not weigh either.
-            counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
-            total += np.where(counts, found * weight, 0)
-            weights += counts * weight
+    total: Numbers = np.zeros(there.allocatable.shape[1], np.int64)
+    weights: Numbers = np.zeros_like(total)
+    for row, name in rows:
+        weight, allocatable = fit.weights[name], there.allocatable[row]
+        asked = there.usual[USUAL.index(name)] if name in USUAL else there.requested[row]
+        found = judge(asked + wanted[name], np.maximum(allocatable, 1))
+        # Of a shape, what scores nothing does not weigh either.
+        counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
+        total += np.where(counts, found * weight, 0)
+        weights += counts * weight
     divisor = np.maximum(weights, 1)
     # Go's math.Round of a share, which is never below 0.
     return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
-
-
-def _with(name: str, facts: PodFacts, table: Table) -> Numbers:
-    """What would be asked for with the pod; of CPU and memory at least what is usual."""
-    if name in (CPU, MEMORY):
-        usual = (CPU, MEMORY).index(name)
-        found: Numbers = table.usual[usual] + facts.usual[usual]
-    else:
-        found = table.requested[table.row(name)] + facts.asked.get(name, 0)
-    return found
 
 
 def _least(asked: Numbers, there: Numbers) -> Numbers:

@@ -9,7 +9,8 @@ from kybern.api.tolerations import tolerated
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents, scaled_down
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
