@@ -87,7 +87,7 @@ def narrow(attempt: Attempt) -> Narrowed:
     found = Narrowed(table.valid.copy(), np.zeros(table.columns, np.bool_))
     own = _scoped(attempt, found)
     for plugin in attempt.profile.at["filter"]:
-        if not found.left.any():
+        if not np.count_nonzero(found.left):
             break
         found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
     promised = table.index.get(attempt.promises.of(attempt.facts.uid))
@@ -171,6 +171,8 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
     columns = np.flatnonzero(left)
     if len(columns) == 1:
         return columns
+    # Without a gap they are taken as a slice, which copies nothing.
+    taken = slice(len(columns)) if columns[-1] + 1 == len(columns) else columns
     profile, table = attempt.profile, attempt.table
     own: dict[str, Score | None] = {
         plugin.name: plugin.pre_score(attempt, left) for plugin in profile.at["preScore"] if plugin.pre_score
@@ -180,7 +182,7 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
         scores = _scores(plugin, own.get(plugin.name), attempt, left)
         if scores is None:
             continue
-        scores = scores[columns]
+        scores = scores[taken]
         if plugin.normalize:
             scores = plugin.normalize(scores)
         total += profile.weights[plugin.name] * scores

@@ -15,32 +15,37 @@ from kybern.machinery.causes import duplicate, invalid
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
-from kybern.scheduler.requests import CPU, MEMORY
-from kybern.scheduler.room import Numbers, Section
+from kybern.scheduler.requests import CPU, MEMORY, Amounts
+from kybern.scheduler.room import Numbers, Room, Section, Work, stacked
 from kybern.scheduler.table import Mask, Table
 
 BOTH = (CPU, MEMORY)
 
 
 def score(resources: tuple[str, ...], facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
-    asked = {name: facts.asked.get(name, 0) for name in resources}
-    if not any(asked.values()):
+    if not any(facts.asked.get(name) for name in resources):
         return None
-    wanted = {name: number for name, number in asked.items() if number or not extended(name)}
-    rows = [table.room.row(name) for name in wanted]
-    return table.room.vector((_even, *wanted.items()), partial(_even, rows, tuple(wanted.values())))
-
-
-def _even(rows: list[int], wanted: tuple[int, ...], there: Section) -> Numbers:
-    allocatable, numbers = there.allocatable[rows], np.array(wanted, np.int64)[:, np.newaxis]
-    has = allocatable > 0
-    shares = np.minimum((there.requested[rows] + numbers) / np.maximum(allocatable, 1), 1.0)
-    if len(rows) == 2:
-        deviation = np.where(has[0] & has[1], np.abs(shares[0] - shares[1]) / 2, 0.0)
-    else:
-        deviation = _deviation(shares, has)
-    found: Numbers = ((1 - deviation) * MAX_SCORE).astype(np.int64)
+    key = (_evenness, resources, facts.amounts)
+    found: Numbers = table.room.vector(key, lambda: _evenness(resources, facts.asked, table.room))
     return found
+
+
+def _evenness(resources: tuple[str, ...], asked: Amounts, room: Room) -> Work:
+    judged = {name: asked.get(name, 0) for name in resources if asked.get(name) or not extended(name)}
+    rows, numbers = stacked(judged, room)
+
+    def work(there: Section) -> Numbers:
+        allocatable = there.allocatable[rows]
+        has = allocatable > 0
+        shares = np.minimum((there.requested[rows] + numbers) / np.maximum(allocatable, 1), 1.0)
+        if len(rows) == 2:
+            deviation = np.where(has[0] & has[1], np.abs(shares[0] - shares[1]) / 2, 0.0)
+        else:
+            deviation = _deviation(shares, has)
+        found: Numbers = ((1 - deviation) * MAX_SCORE).astype(np.int64)
+        return found
+
+    return work
 
 
 def _deviation(shares: Any, has: Any) -> Any:

@@ -21,7 +21,7 @@ from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.requests import PODS, Amounts
-from kybern.scheduler.room import USUAL, Numbers, Section
+from kybern.scheduler.room import USUAL, Numbers, Room, Section, Work, stacked
 from kybern.scheduler.shapes import BOTH, Shape, along, resources, shape
 from kybern.scheduler.table import Mask, Table
 
@@ -71,50 +71,55 @@ def refuse(fit: Fit, pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, 
 
 
 def filter_nodes(fit: Fit, facts: PodFacts, table: Table) -> Iterator[Refusal]:
-    wanted = {name: number for name, number in facts.asked.items() if number and fit.counts(name)}
-    rows = [table.room.row(name) for name in wanted]
-    key = (_lacking, *wanted.items())
-    small, full = table.room.vector(key, partial(_lacking, rows, tuple(wanted.values())))
-    for number, name in enumerate(wanted):
-        # Where the node is too small altogether, nobody's leaving would help.
-        yield Refusal(small[number], reason(name))
-        yield Refusal(full[number], reason(name), helped=True)
+    key = (fit, _lacking, facts.amounts)
+    small, full = table.room.vector(key, lambda: _lacking(_wanted(fit, facts), table.room))
+    # Where the node is too small altogether, nobody's leaving would help.
+    for against, helped in ((small, False), (full, True)):
+        if np.count_nonzero(against):
+            for number, name in enumerate(_wanted(fit, facts)):
+                yield Refusal(against[number], reason(name), helped)
 
 
-def _lacking(rows: list[int], wanted: tuple[int, ...], there: Section) -> Mask:
+def _wanted(fit: Fit, facts: PodFacts) -> Amounts:
+    return {name: number for name, number in facts.asked.items() if number and fit.counts(name)}
+
+
+def _lacking(wanted: Amounts, room: Room) -> Work:
     """For each resource that is wanted, which nodes are too small for it, and which only too full."""
-    allocatable, numbers = there.allocatable[rows], np.array(wanted, np.int64)[:, np.newaxis]
-    small = numbers > allocatable
-    return np.array((small, (there.requested[rows] + numbers > allocatable) & ~small))
+    rows, numbers = stacked(wanted, room)
+
+    def work(there: Section) -> Mask:
+        allocatable = there.allocatable[rows]
+        small = numbers > allocatable
+        return np.array((small, (there.requested[rows] + numbers > allocatable) & ~small))
+
+    return work
 
 
 def score(fit: Fit, facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """The mean over the resources, by weight; a resource that a node does not have is left out there."""
-    usual = dict(zip(USUAL, facts.usual, strict=True))
-    wanted = {
-        name: usual.get(name, facts.asked.get(name, 0))
-        for name in fit.weights
-        if facts.asked.get(name) or not extended(name)
-    }
-    rows = [(table.room.row(name), name) for name in wanted]
-    return table.room.vector((fit, *wanted.items()), partial(_rated, fit, wanted, rows))
+    found: Numbers = table.room.vector((fit, facts.amounts), lambda: _rating(fit, facts, table.room))
+    return found
 
 
-def _rated(fit: Fit, wanted: Amounts, rows: list[tuple[int, str]], there: Section) -> Numbers:
+def _rating(fit: Fit, facts: PodFacts, room: Room) -> Work:
     judge = JUDGES[fit.strategy] if fit.strategy != RATIO else partial(_ratio, fit.shape)
-    total: Numbers = np.zeros(there.allocatable.shape[1], np.int64)
-    weights: Numbers = np.zeros_like(total)
-    for row, name in rows:
-        weight, allocatable = fit.weights[name], there.allocatable[row]
-        asked = there.usual[USUAL.index(name)] if name in USUAL else there.requested[row]
-        found = judge(asked + wanted[name], np.maximum(allocatable, 1))
+    asked = facts.asked | dict(zip(USUAL, facts.usual, strict=True))
+    judged = [name for name in fit.weights if asked.get(name) or not extended(name)]
+    rows, numbers = stacked({USUAL.get(name, name): asked.get(name, 0) for name in judged}, room)
+    each = np.array([fit.weights[name] for name in judged], np.int64)
+
+    def work(there: Section) -> Numbers:
+        allocatable = there.allocatable[rows]
+        found = judge(there.requested[rows] + numbers, np.maximum(allocatable, 1))
         # Of a shape, what scores nothing does not weigh either.
         counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
-        total += np.where(counts, found * weight, 0)
-        weights += counts * weight
-    divisor = np.maximum(weights, 1)
-    # Go's math.Round of a share, which is never below 0.
-    return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
+        total: Numbers = each @ (found * counts)
+        divisor = np.maximum(each @ counts, 1)
+        # Go's math.Round of a share, which is never below 0.
+        return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
+
+    return work
 
 
 def _least(asked: Numbers, there: Numbers) -> Numbers:
