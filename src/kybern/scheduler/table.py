@@ -145,6 +145,10 @@ class Table:
         """The node that a pod is counted on, "" for none."""
         return self._placed.get(uid, ("", None))[0]
 
+    def counted(self, uid: str) -> PodFacts | None:
+        """As what a pod is counted, wherever it is."""
+        return self._placed.get(uid, ("", None))[1]
+
     def placed(self) -> Iterable[tuple[str, Pod]]:
         """Every pod that is counted, with its node."""
         return ((node, facts.pod) for node, facts in self._placed.values())
