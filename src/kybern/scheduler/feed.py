@@ -149,7 +149,7 @@ class Feed:
         if old is not None and old.spec.node_name and not _differ(pod, old):
             self.table.renew(pod)
             return
-        if self._is_as_assumed(pod):
+        if self._asks_as_counted(pod):
             self.table.renew(pod)
         else:
             self.table.place(pod.metadata.uid, pod.spec.node_name, PodFacts.of(pod))
@@ -158,13 +158,13 @@ class Feed:
         else:
             self._tell(Happening(Pod, Action.ADDED, pod))
 
-    def _is_as_assumed(self, pod: Pod) -> bool:
-        """Whether the pod counts already as it does now: nearly always, when the binding is our own."""
+    def _asks_as_counted(self, pod: Pod) -> bool:
+        """Whether the pod is where it counts and asks for the same: nearly always, when the binding is our own."""
         counted = self.table.counted(pod.metadata.uid)
         if counted is None or self.table.placed_on(pod.metadata.uid) != pod.spec.node_name:
             return False
-        assumed = replace(counted.pod, spec=replace(counted.pod.spec, node_name=pod.spec.node_name))
-        return not _differ(pod, assumed)
+        spec = replace(counted.pod.spec, node_name=pod.spec.node_name)
+        return (spec, requests.reported(counted.pod)) == (pod.spec, requests.reported(pod))
 
     def _tell(self, what: Happening) -> None:
         self.queue.changed(what, asyncio.get_running_loop().time())

@@ -19,6 +19,7 @@ from kybern.machinery.struct import Object
 from kybern.scheduler import requests
 from kybern.scheduler.crowd import Crowd
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.groups import Looks
 from kybern.scheduler.objects import Objects, namespace_labels
 from kybern.scheduler.room import Numbers, Room
 
@@ -136,10 +137,15 @@ class Table:
             listener(item)
 
     def renew(self, pod: Pod) -> None:
-        """Take in what a placed pod looks like now; it counts as before."""
-        found = self._placed.get(pod.metadata.uid)
-        if found is not None:
-            self._placed[pod.metadata.uid] = found[0], replace(found[1], pod=pod)
+        """Take in what a placed pod looks like now; what it asks for is as before, its labels may have changed."""
+        node, before = self._placed.get(pod.metadata.uid, ("", None))
+        if before is None:
+            return
+        facts = replace(before, pod=pod, looks=Looks.of(pod))
+        self._placed[pod.metadata.uid] = node, facts
+        if facts.looks != before.looks and node in self.index:
+            self.crowd.add(self.index[node], facts, 1)
+            self.crowd.add(self.index[node], before, -1)
 
     def placed_on(self, uid: str) -> str:
         """The node that a pod is counted on, "" for none."""

@@ -1,14 +1,16 @@
 """What is known of a pod that was decided on, and then comes back from the API server on its node."""
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from kybern.api.core_v1 import Pod
 from kybern.client.verbs import Verbs
+from kybern.machinery.selectors import of_labels
 from kybern.machinery.struct import replace
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.feed import Feed
+from kybern.scheduler.groups import Group
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.profile import DEFAULT_NAME
 from kybern.scheduler.promises import Promises
@@ -16,6 +18,7 @@ from kybern.scheduler.queue import Queue
 from kybern.scheduler.table import Table
 from tests.unit.scheduler.making import DEFAULT, node, pod, table_of
 
+WEB = Group(frozenset(("default",)), of_labels({"app": "web"}))
 PROFILES = {DEFAULT_NAME: DEFAULT}
 
 
@@ -44,22 +47,23 @@ async def test_a_pod_that_is_bound_as_decided_is_counted_as_before_and_known_as_
 
 
 @pytest.mark.parametrize(
-    "change",
+    "now",
     [
-        pytest.param({"to": "w2"}, id="another scheduler was faster"),
-        pytest.param({"to": "w1", "app": "web"}, id="its labels changed meanwhile"),
+        pytest.param(bound(pod("p", cpu="1"), "w2"), id="another scheduler was faster"),
+        pytest.param(bound(pod("p", cpu="1"), "w1", app="web"), id="it got labels with its node"),
+        pytest.param(bound(pod("p", cpu="2"), "w1"), id="it was resized meanwhile"),
     ],
 )
-async def test_a_pod_that_is_bound_otherwise_than_decided_is_counted_anew(change: dict[str, Any]) -> None:
+async def test_a_pod_that_is_bound_otherwise_than_decided_counts_as_it_is(now: Pod) -> None:
     table = table_of(node("w1"), node("w2"))
     wanted, before = feed(table), pod("p", cpu="1")
     wanted.see(before)
     table.place(before.metadata.uid, "w1", PodFacts.of(before))
-    now = bound(before, **change)
+    assert not table.crowd.count(WEB).any()
 
     wanted.see(now, before)
 
-    counted = table.counted(before.metadata.uid)
-    assert counted == PodFacts.of(now)
-    assert table.room.requested[0, table.index[change["to"]]] == 1000
-    assert table.room.requested[0].sum() == 1000
+    column, facts = table.index[now.spec.node_name], PodFacts.of(now)
+    assert table.counted(facts.uid) == facts
+    assert table.crowd.count(WEB)[column] == table.crowd.count(WEB).sum() == len(now.metadata.labels)
+    assert table.room.requested[0, column] == table.room.requested[0].sum() == facts.asked["cpu"]
