@@ -245,19 +245,17 @@ class Server:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
             raise problems.not_allowed()
-        form = _form(request, call, streams=True, tables="sendInitialEvents" not in query)
+        form = _form(request, call, streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
         return await self.watching.answer(request, call, form)
 
 
-def _form(
-    request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True, tables: bool = True
-) -> Form:
+def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:
     accept = request.headers.get("Accept", "")
     if call.kind.custom and call.subresource != "scale":
-        return negotiate.for_custom(accept, tables=tables)
-    return negotiate.negotiate(accept, streams=streams, shapes=shapes, tables=tables)
+        return negotiate.for_custom(accept)
+    return negotiate.negotiate(accept, streams=streams, shapes=shapes)
 
 
 def _warned(texts: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,10 +1,8 @@
 """Accept headers."""
 
-from typing import Any
-
 import pytest
 
-from kybern.apiserver.negotiate import JSON, PROTOBUF, YAML, Form, for_custom, negotiate
+from kybern.apiserver.negotiate import JSON, PROTOBUF, YAML, Form, negotiate
 from kybern.machinery.errors import NotAcceptable
 
 
@@ -40,13 +38,3 @@ def test_a_media_type_that_nobody_knows_is_refused_with_what_there_is() -> None:
 def test_a_table_as_protobuf_is_refused() -> None:
     with pytest.raises(NotAcceptable, match="only the following media types"):
         negotiate("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io")
-
-
-@pytest.mark.parametrize("decide", [negotiate, for_custom])
-def test_a_list_that_comes_as_a_watch_has_no_table_but_what_is_accepted_besides(decide: Any) -> None:
-    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
-
-    with pytest.raises(NotAcceptable, match="only the following media types"):
-        decide(table, tables=False)
-    assert decide(f"{table},application/json", tables=False) == Form()
-    assert decide(f"{table},application/json") == Form(JSON, "Table")
