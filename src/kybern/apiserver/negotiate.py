@@ -4,7 +4,7 @@ The words of refusals are upstream's, which come from two places: a media type t
 before the request is looked at, an unknown form of a known one after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kybern.machinery.errors import Details, NotAcceptable
@@ -32,6 +32,8 @@ class Form:
 
 
 PLAIN = Form()
+_YES = ("1", "t", "T", "TRUE", "true", "True")
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _seen: dict[tuple[str, str], Form] = {}
 
 
@@ -128,6 +130,12 @@ def _fitting(clauses: list[_Clause], *, shapes: bool, plain: tuple[str, ...] = K
                 pretty = params.get("pretty", "") in ("1", "true")
                 return Form(media, params.get("as", ""), params.get("v", "v1"), pretty)
     raise unknown_form(KNOWN)
+
+
+def indented(query: Mapping[str, str], agent: str) -> bool:
+    """Whether JSON is for people to read: they say so, or use what people use (upstream's list)."""
+    said = query.get("pretty", "")
+    return said in _YES if said else agent.startswith(_PEOPLE)
 
 
 def aggregated(accept: str) -> str:

@@ -9,23 +9,26 @@ from kybern.machinery.errors import BadRequest, Cause, Details, Invalid
 from kybern.machinery.kind import Kind, Raw
 
 _NUMBER = re.compile(r"[0-9]+")
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_MOST = 1 << 63
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A query parameter as Go's client sends booleans; present without a value means true."""
+    """A query parameter that is true or false: all that is there and does not say no means yes, as upstream."""
     value = query.get(name)
-    return value is not None and (value in _TRUE or value == "")
+    return value is not None and value != "0" and value.lower() != "false"
 
 
 def number(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name, "")
-    if not text:
+    text = query.get(name)
+    if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not _WHOLE.fullmatch(text):
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    found = int(text)
+    if not -_MOST <= found < _MOST:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return found
 
 
 def version(text: str) -> int:
