@@ -62,13 +62,13 @@ async def _patch(call: Call, sent: Sent) -> Answer:
 
 
 async def _delete(call: Call, sent: Sent) -> Answer:
-    asked = options.delete_options(call.query, body.loose(await sent.read(), sent.content_type))
+    asked = options.delete_options(call.query, body.deletion(await sent.read(), sent.content_type))
     call.options.dry_run = asked.dry_run
     return await delete(call, asked)
 
 
 async def _deletecollection(call: Call, sent: Sent) -> Answer:
-    asked = options.delete_options(call.query, body.loose(await sent.read(), sent.content_type))
+    asked = options.delete_options(call.query, body.deletion(await sent.read(), sent.content_type))
     call.options.dry_run = asked.dry_run
     return await deletecollection(call, asked)
 

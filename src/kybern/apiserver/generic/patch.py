@@ -111,7 +111,7 @@ def patched(call: Call, patch: Patch, old: Raw, twice: list[str] | None = None) 
     raw = patch.apply(old)
     before = codec.encode_json(raw)
     try:
-        body.identify(call.kind, raw)
+        body.identify(call.kind, body.headed(raw))
         body.checked(call, call.kind, raw, twice or [])
     except BadRequest as problem:
         says = problem.message.partition(" cannot be handled as ")[2].partition(": ")[2] or problem.message
