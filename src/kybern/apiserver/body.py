@@ -18,6 +18,7 @@ from kybern.machinery.schema import Schema, strict_error, unhandled
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 _DELETION = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+_OPTIONS = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _SCHEMES = {
     "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
@@ -200,11 +201,19 @@ def deletion(data: bytes, content_type: str) -> Raw | None:
         return None
     try:
         raw = {"kind": "DeleteOptions", "apiVersion": "v1", **headed(_read(data, content_type)[0])}
+        _check_kind(raw)
         Schema.load().of(_DELETION).decode(raw, strict=False)
     except BadRequest as problem:
         said = problem.message.partition(" cannot be handled as a DeleteOptions: ")[2]
         raise problems.Unexpected(said or problem.message) from problem
     return raw
+
+
+def _check_kind(raw: Raw) -> None:
+    """Options of a deletion are of one kind, in whatever version."""
+    kind, version = raw["kind"], raw["apiVersion"]
+    if kind != "DeleteOptions":
+        raise BadRequest(f'no kind "{kind}" is registered for version "{version}" in scheme "{_OPTIONS}"')
 
 
 def _keep_reset(raw: Raw) -> None:

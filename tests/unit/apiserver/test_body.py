@@ -14,6 +14,7 @@ PARSING = "couldn't get version/kind; json parse error: "
 HEAD = (
     'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 )
+SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 JSON, YAML, PROTOBUF = body.JSON, body.YAML, body.PROTOBUF
 
 
@@ -76,6 +77,10 @@ def test_null_is_an_object_that_says_nothing(call: Callable[..., Call], sent: st
     [
         ("{", f"{PARSING}unexpected end of JSON input"),
         ("5", f"{PARSING}json: cannot unmarshal number into Go value of type {HEAD}"),
+        (
+            '{"kind":"Pod","apiVersion":"v1"}',
+            f'no kind "Pod" is registered for version "v1" in scheme "{SCHEME}"',
+        ),
         (
             '{"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":"x"}',
             "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",

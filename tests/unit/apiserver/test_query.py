@@ -1,9 +1,10 @@
 """Query parameters as upstream's conversions read them."""
 
 import pytest
+from multidict import MultiDict
 
-from kybern.apiserver.options import flag, number
-from kybern.machinery.errors import BadRequest
+from kybern.apiserver.options import WriteOptions, flag, number, patch_causes, write_options
+from kybern.machinery.errors import BadRequest, Invalid
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,45 @@ def test_other_numbers_are_refused_in_go_s_words(said: str, why: str) -> None:
         number({"limit": said}, "limit")
 
     assert str(refused.value) == f'strconv.ParseInt: parsing "{said}": {why}'
+
+
+@pytest.mark.parametrize(
+    ("query", "applying", "causes"),
+    [
+        (
+            [("dryRun", "All"), ("dryRun", "x")],
+            False,
+            ['dryRun: Unsupported value: ["All","x"]: supported values: "All"'],
+        ),
+        ([("fieldManager", "ä" * 65)], False, ["fieldManager: Too long: may not be more than 128 bytes"]),
+        (
+            [("fieldManager", "ä\a")],
+            False,
+            [r'fieldManager: Invalid value: "ä\a": invalid character U+0007 (at position 2)'],
+        ),
+        (
+            [("force", ""), ("fieldValidation", "no")],
+            False,
+            [
+                "force: Forbidden: may not be specified for non-apply patch",
+                'fieldValidation: Unsupported value: "no": supported values: "Ignore", "Strict", "Warn"',
+            ],
+        ),
+        ([], True, ["fieldManager: Required value: is required for apply patch"]),
+    ],
+)
+def test_all_that_is_wrong_with_the_options_of_a_write_is_told(
+    query: list[tuple[str, str]], applying: bool, causes: list[str]
+) -> None:
+    asked = MultiDict(query)
+    with pytest.raises(Invalid) as refused:
+        write_options(asked, "PatchOptions", patch_causes(asked, applying=applying))
+
+    assert refused.value.details is not None
+    assert [f"{cause.field}: {cause.message}" for cause in refused.value.details.causes] == causes
+
+
+def test_a_manager_may_have_128_bytes() -> None:
+    asked = MultiDict([("dryRun", "All"), ("dryRun", "All"), ("fieldManager", "x" * 128)])
+
+    assert write_options(asked, "CreateOptions") == WriteOptions(dry_run=True, manager="x" * 128)

@@ -89,7 +89,6 @@ def _parsed(data: bytes) -> Any:
 
 async def patch_(call: Call, data: bytes, content_type: str) -> One:
     applying = body.media_type(content_type) == APPLY_PATCH
-    apply_.check_options(call, applying=applying)
     if applying:
         return await apply_.apply_(call, data)
     try:
