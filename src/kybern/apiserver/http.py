@@ -100,6 +100,9 @@ class Server:
             request["warnings"] = list(user.warnings)
         asked = asking.attributes(user, request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
+        if user.warnings:
+            # They are for whoever sends the request, as whom ever he acts.
+            asked = asked._replace(user=replace(asked.user, warnings=user.warnings))
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
             self.authorization.check(asked)
             return await self.hand(request, remote, asked.user)
