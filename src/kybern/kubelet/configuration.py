@@ -22,6 +22,7 @@ from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.topology import options as topology
 from kybern.machinery.quantity import QuantityError, parse
 
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
@@ -100,6 +101,10 @@ def _merged(settings: Settings) -> Settings:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
     _consistent(settings)
+    try:
+        topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
+    except ValueError as problem:
+        raise Fatal(f"cannot align pods: {problem}") from problem
     try:
         lines_of(lines(settings))
     except ValueError as problem:
@@ -234,6 +239,7 @@ def _durations(value: Any) -> Mapping[str, float]:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
+    "topology_options": _texts,
     "eviction_soft": _limits,
     "eviction_grace": _durations,
     "eviction_minimum": _texts,

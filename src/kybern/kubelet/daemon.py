@@ -24,7 +24,6 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
-from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -132,8 +131,7 @@ class Kubelet:
                 most_at_once(settings),
             ),
             cgroups=cgroups,
-            devices=Devices(root / "device-plugins"),
-            cpus=outset.pinning(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,

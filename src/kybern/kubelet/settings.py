@@ -43,6 +43,9 @@ class Settings:
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
     reserved_cpus: str = ""
+    topology_policy: str = "none"
+    topology_scope: str = "container"
+    topology_options: Mapping[str, str] = field(default_factory=dict)
     pods_per_core: int = 0
     pod_pids: int = -1
     enforce: tuple[str, ...] = ("pods",)

@@ -16,6 +16,7 @@ from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.spec import Machine
+from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
 
@@ -49,8 +50,7 @@ class Surroundings:
     images: Images
     cgroups: Cgroups
     machine: Machine
-    devices: Devices
-    cpus: Pinning
+    alignment: Alignment
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]
@@ -60,6 +60,14 @@ class Surroundings:
     network: Network = field(default_factory=Network)
     pressures: Pressures = field(default_factory=Pressures)
     rules: Room = field(default_factory=Room)
+
+    @property
+    def devices(self) -> Devices:
+        return self.alignment.devices
+
+    @property
+    def cpus(self) -> Pinning:
+        return self.alignment.cpus
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

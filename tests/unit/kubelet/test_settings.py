@@ -143,10 +143,9 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
     ("text", "complaint"),
     [
         ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
-        (
-            "topologyManagerPolicy: restricted",
-            'field "topologyManagerPolicy" is not supported with "restricted"',
-        ),
+        ("topologyManagerPolicy: strict", 'topology manager policy "strict" is none of none, best-effort'),
+        ("topologyManagerScope: node", 'topology manager scope "node" is none of container, pod'),
+        ("topologyManagerPolicyOptions: {a: b}", 'unknown Topology Manager Policy option: "a"'),
         ("cpuManagerPolicy: static", "the static policy requires systemreserved.cpu"),
         ("cpuManagerPolicy: static\nreservedSystemCPUs: a-b", 'cannot reserve CPUs "a-b"'),
         ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
