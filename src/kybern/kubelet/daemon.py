@@ -38,6 +38,10 @@ from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.shutdown.groups import periods
+from kybern.kubelet.shutdown.logind import logind
+from kybern.kubelet.shutdown.shutdown import Shutdown
+from kybern.kubelet.shutdown.shutdown import World as Going
 from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
@@ -192,6 +196,7 @@ class Kubelet:
             collector = Collector(self.agent, self.here, self.settings, self.drivers.tidy)
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
+            tasks.create_task(self._shutdown(keeper).run())
             for serving in self._servers():
                 tasks.create_task(serving)
             ready()
@@ -211,6 +216,21 @@ class Kubelet:
             pressures=self.here.pressures,
         )
         return Evictor(rules, world)
+
+    def _shutdown(self, keeper: NodeKeeper | None) -> Shutdown:
+        settings = self.settings
+        configured = periods(
+            settings.shutdown_period, settings.shutdown_critical, settings.shutdown_by_priority
+        )
+        world = Going(
+            pods=self.agent.alive,
+            end=self.agent.end,
+            ended=self.agent.ended,
+            told=keeper.soon if keeper is not None else lambda: None,
+            voice=self.here.voice,
+            closing=self.here.closing,
+        )
+        return Shutdown(configured, world, Path(settings.root_dir), logind)
 
     async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
         assert self.cache is not None

@@ -36,6 +36,17 @@ class Pressures:
     conditions: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Closing:
+    """Whether the node is going down: pods are refused then, and it is not ready. Kept up to date by the watch for it."""
+
+    now: bool = False
+
+    @property
+    def problem(self) -> str:
+        return "node is shutting down" if self.now else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf.
@@ -59,6 +70,7 @@ class Surroundings:
     container_logs: Path = Path("/var/log/containers")
     network: Network = field(default_factory=Network)
     pressures: Pressures = field(default_factory=Pressures)
+    closing: Closing = field(default_factory=Closing)
     rules: Room = field(default_factory=Room)
 
     @property

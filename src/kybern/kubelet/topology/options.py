@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kybern.daemon.flags import boolean
 from kybern.kubelet.topology.merge import POLICIES, SCOPES
 
 _LEAST = 8
 _CLOSEST, _MOST = "prefer-closest-numa-nodes", "max-allowable-numa-nodes"
-# What Go's ParseBool takes.
-_BOOLS = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +22,24 @@ def options(given: Mapping[str, str]) -> Options:
     """Raises ValueError."""
     found = Options()
     for name, text in given.items():
-        if name == _CLOSEST and text in _BOOLS:
-            found = replace(found, closest=_BOOLS[text])
+        if name == _CLOSEST:
+            found = replace(found, closest=_bool(text))
         elif name == _MOST and text.isdigit() and int(text) >= _LEAST:
             found = replace(found, most=int(text))
         elif name == _MOST and text.isdigit():
             raise ValueError(f'the minimum value of "{_MOST}" should not be less than {_LEAST}')
-        elif name in (_CLOSEST, _MOST):
+        elif name == _MOST:
             raise ValueError(f'bad value for option "{name}": {text}')
         else:
             raise ValueError(f'unknown Topology Manager Policy option: "{name}"')
     return found
+
+
+def _bool(text: str) -> bool:
+    try:
+        return boolean(text)
+    except ValueError as problem:
+        raise ValueError(f'bad value for option "{_CLOSEST}": {problem}') from problem
 
 
 def check(policy: str, scope: str, given: Mapping[str, str]) -> None:
