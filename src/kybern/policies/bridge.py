@@ -1,4 +1,4 @@
-"""Frames between pods of one node are made packets that the node forwards, where the kernel does not show them otherwise. Pure.
+"""Frames between pods of one node, made packets where the kernel would not show them to the rules otherwise. Pure.
 
 With the module br_netfilter packets on a bridge pass the hooks of IP by themselves. Without it (a container whose host has
 not loaded it, a kernel that lacks it) a table of the bridge gives each such frame the bridge's own address: it is taken in,

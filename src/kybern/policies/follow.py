@@ -5,8 +5,6 @@ goes they end, and what they have seen is dropped.
 """
 
 import asyncio
-import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Namespace, Node
@@ -17,13 +15,15 @@ from kybern.machinery.struct import Object
 from kybern.policies.model import Model
 from kybern.policies.records import PODS, Key, Network, Policy, SeenPod, networks, pod, policy
 
-LOG = logging.getLogger(__name__)
 type Watched = NetworkPolicy | SeenPod | Namespace | Node
 
 
 @dataclass(slots=True)
 class State:
-    """``model`` is what the API asks for; None while there is nothing to ask. ``changed`` is set when that may differ."""
+    """``model`` is what the API asks for; None while nothing is watched that it is made of.
+
+    ``changed`` is set when it may differ, ``turned`` when something else is to be watched.
+    """
 
     node: str
     policies: dict[Key, Policy] = field(default_factory=dict)
@@ -31,22 +31,26 @@ class State:
     networks: tuple[Network, ...] | None = None
     listed: set[type] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    busy: asyncio.Event = field(default_factory=asyncio.Event)
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    turned: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_complete(self) -> bool:
         """Whether enough was listed to decide: nothing may be let through, or stopped, because it was not heard of."""
         if NetworkPolicy not in self.listed:
             return False
-        return not self.policies or self.listed >= {SeenPod, Namespace, Node}
+        return not self.policies or (self.model is not None and self.listed >= {SeenPod, Namespace})
+
+    @property
+    def wants_pods(self) -> bool:
+        return bool(self.policies) and self.networks is not None
 
     def tell(self, kind: type[Watched], key: Key, found: Watched | None) -> None:
         """An object as it is now; None for one that is gone."""
         if kind is NetworkPolicy:
             self._policy(key, policy(found) if isinstance(found, NetworkPolicy) else None)
         elif kind is Node:
-            self._node(networks(found) if isinstance(found, Node) else ())
+            if isinstance(found, Node):
+                self._node(networks(found))
         elif self.model is not None:
             if kind is SeenPod:
                 self.model.put_pod(key, pod(found) if isinstance(found, SeenPod) else None)
@@ -59,37 +63,32 @@ class State:
         self.listed.add(kind)
         self.changed.set()
 
-    def forget(self) -> None:
-        """There is no policy any more, and nothing is watched that they were about."""
-        self.model = None
-        self.listed -= {SeenPod, Namespace}
-        self.changed.set()
-
     def begin(self) -> None:
         """A model that knows the policies, and no pod yet."""
         self.model = Model(self.node, self.networks or ())
         for key, found in self.policies.items():
             self.model.put_policy(key, found)
 
+    def forget(self) -> None:
+        """What the watches have seen is not kept up any more."""
+        self.model = None
+        self.listed -= {SeenPod, Namespace}
+        self.changed.set()
+
     def _policy(self, key: Key, found: Policy | None) -> None:
+        before = bool(self.policies)
         self.policies.pop(key, None)
         if found is not None:
             self.policies[key] = found
         if self.model is not None:
             self.model.put_policy(key, found)
-        if self.policies:
-            self.idle.clear()
-            self.busy.set()
-        else:
-            self.busy.clear()
-            self.idle.set()
+        if bool(self.policies) != before:
+            self.turned.set()
 
     def _node(self, found: tuple[Network, ...]) -> None:
-        if self.networks not in (None, found) and self.busy.is_set():
-            LOG.info("this node's pods have other networks now: beginning anew")
         if self.networks != found:
             self.networks = found
-            self.idle.set()  # ends the watches; they begin again with a model for these networks
+            self.turned.set()
 
 
 async def follow(client: Verbs, kind: type[Watched], state: State, field_selector: str = "") -> None:
@@ -107,17 +106,19 @@ async def follow(client: Verbs, kind: type[Watched], state: State, field_selecto
 
 
 async def attend(client: Verbs, state: State) -> None:
-    """For ever: while there are policies, watch what they are about."""
+    """For ever: while there are policies, watch what they are about; anew when this node's networks change."""
     while True:
-        await state.busy.wait()
-        state.idle.clear()
+        state.turned.clear()
+        if not state.wants_pods:
+            await state.turned.wait()
+            continue
         state.begin()
         async with asyncio.TaskGroup() as tasks:
             watches = [
                 tasks.create_task(follow(client, Namespace, state)),
                 tasks.create_task(follow(client, SeenPod, state, PODS)),
             ]
-            await state.idle.wait()
+            await state.turned.wait()
             for one in watches:
                 one.cancel()
         state.forget()

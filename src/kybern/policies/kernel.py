@@ -65,7 +65,7 @@ class Kernel:
 
     async def _show_frames(self, model: Model) -> int:
         """Where packets on the bridge pass unseen, let them be seen."""
-        hardware = "" if await asyncio.to_thread(_are_shown) else _hardware(BRIDGE)
+        hardware = "" if _are_shown() else _hardware(BRIDGE)
         text = bridge.upwards(hardware, model.networks) if hardware else ""
         if text == self._frames:
             return 0
@@ -83,9 +83,7 @@ class Kernel:
             return True
         told = json.loads(await run("nft", "--json", "--terse", "list", "ruleset", FAMILY))
         rules = {
-            one["rule"]["chain"]
-            for one in told["nftables"]
-            if "rule" in one and one["rule"]["table"] == NAME
+            one["rule"]["chain"] for one in told["nftables"] if "rule" in one and one["rule"]["table"] == NAME
         }
         self._generation = now
         return "forward" in rules

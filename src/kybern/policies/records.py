@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from kybern.api.core_v1 import ContainerPort, PodIP
+from kybern.api.core_v1 import ContainerPort, Node, PodIP
 from kybern.api.networking_v1 import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from kybern.loop.owners import selector_of
 from kybern.machinery.selectors import EVERYTHING, NOTHING, LabelSelector
@@ -26,6 +26,12 @@ PODS = "spec.hostNetwork=false,status.phase!=Succeeded,status.phase!=Failed"
 
 type Key = tuple[str, str]
 type Network = IPv4Network | IPv6Network
+
+
+def networks(node: Node) -> tuple[Network, ...]:
+    """Those that the addresses of a node's pods are from; none while it has none."""
+    cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
+    return tuple(ip_network(cidr, strict=False) for cidr in cidrs)
 
 
 class SeenMeta(Struct):
