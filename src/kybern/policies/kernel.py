@@ -58,7 +58,14 @@ class Kernel:
         await self._remove()
 
     async def _remove(self) -> int:
-        lines = await _send(removal() + bridge.REMOVAL)
+        told = json.loads(await run("nft", "--json", "list", "tables"))
+        there = {(one["table"]["family"], one["table"]["name"]) for one in told["nftables"] if "table" in one}
+        # Only where it is: a kernel may know no tables of bridges.
+        frames = bridge.REMOVAL if ("bridge", NAME) in there else ""
+        if (FAMILY, NAME) not in there and not frames:
+            self._is_there, self._frames = False, ""
+            return 0
+        lines = await _send(removal() + frames)
         self._is_there, self._frames = False, ""
         LOG.info("no pod of this node is isolated: removed the table %s", NAME)
         return lines
