@@ -14,13 +14,13 @@ from kybern.api.apps_v1 import (
     DaemonSetUpdateStrategy,
     RollingUpdateDaemonSet,
 )  # fmt: skip
-from kybern.api.core_v1 import Node, NodeSpec, Pod, Taint, Toleration
+from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod, Taint, Toleration
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.controllers import daemonset
 from kybern.controllers.daemonset import Backoff, diff
 from kybern.controllers.daemonset.plan import State, limits
 from kybern.controllers.daemonset.pods import new_pod, node_of
-from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus, WhenChanged
 from kybern.loop.revisions import LABEL, digest, made, template_of
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace
@@ -134,6 +134,18 @@ def test_taints_keep_off_or_send_away(where: Node, runs: bool, stays: bool) -> N
     status = only(there, PatchStatus)[0].new.status
     assert status.number_misscheduled == (0 if runs else 1)
     assert status.desired_number_scheduled == int(runs)
+
+
+def test_what_a_node_says_of_its_health_wakes_no_daemon_set_and_a_taint_or_a_label_does() -> None:
+    wakes = next(wakes for kind, wakes in CONTROLLER.watches if kind is Node)
+    assert isinstance(wakes, WhenChanged)
+    old = node("n1")
+    beat = NodeStatus(conditions=(NodeCondition(type="Ready", status="True", last_heartbeat_time=NOW),))
+
+    assert not wakes.is_about(replace(old, status=beat), old)
+    assert wakes.is_about(node("n1", ("k", "NoSchedule")), old)
+    assert wakes.is_about(node("n1", disk="fast"), old)
+    assert list(wakes(old, view(CONTROLLER, ds()))) == [KEY]
 
 
 def test_a_node_selector_chooses_and_unchooses() -> None:

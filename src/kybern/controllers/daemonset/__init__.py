@@ -27,6 +27,7 @@ from kybern.loop.controller import (
     Patch,
     PatchStatus,
     View,
+    WhenChanged,
 )  # fmt: skip
 from kybern.loop.owners import claim, controller_of, orphaned, selector_of, settle
 from kybern.loop.pods import available_in, is_active, is_ready, is_terminal
@@ -240,6 +241,11 @@ def everywhere(_node: Node, view: View) -> Iterable[Key]:
         yield Key(one.metadata.namespace, one.metadata.name)
 
 
+def fitness(node: Node) -> tuple[object, ...]:
+    """What of a node decides whether a daemon is for it: its heartbeats do not."""
+    return node.metadata.labels, node.spec.taints
+
+
 def controller(_settings: Settings) -> Controller[State]:
     backoff = Backoff()
     return Controller(
@@ -248,7 +254,7 @@ def controller(_settings: Settings) -> Controller[State]:
         lambda view, key: observe(view, key, backoff),
         diff,
         owns=(Pod, ControllerRevision),
-        watches=((Pod, matching), (ControllerRevision, matching), (Node, everywhere)),
+        watches=((Pod, matching), (ControllerRevision, matching), (Node, WhenChanged(fitness, everywhere))),
         indexes=((Pod, "orphan", orphaned), (ControllerRevision, "orphan", orphaned)),
         workers=2,
         component="daemon-set-controller",
