@@ -44,7 +44,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "persistentvolume-expander-controller": (
         "unit/controllers/test_ephemeral_volume.py", "persistentvolume_expander",
     ),
-    "ephemeral-volume-controller": ("unit/controllers/test_ephemeral_volume.py", "ephemeral_volume"),
     "persistentvolume-attach-detach-controller": (
         "unit/controllers/test_persistentvolume_attach_detach.py", "persistentvolume_attach_detach",
     ),

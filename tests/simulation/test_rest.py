@@ -10,13 +10,19 @@ from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
     ConfigMap,
+    Container,
     EndpointAddress,
     EndpointPort,
     Endpoints,
     EndpointSubset,
+    EphemeralVolumeSource,
     Namespace,
     Node,
     PersistentVolume,
+    PersistentVolumeClaimSpec,
+    PersistentVolumeClaimTemplate,
+    Pod,
+    PodSpec,
     ReplicationController,
     ReplicationControllerSpec,
     ResourceQuota,
@@ -24,6 +30,7 @@ from kybern.api.core_v1 import (
     Secret,
     Service,
     ServiceSpec,
+    Volume,
 )  # fmt: skip
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.networking_v1 import ServiceCIDR, ServiceCIDRSpec
@@ -88,13 +95,30 @@ async def create_some(api: FakeApi) -> None:
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
     bounds = ResourceQuotaSpec(hard={"pods": "100", "services": "10"})
     await api.create(ResourceQuota(metadata=ObjectMeta(name="all", namespace="a"), spec=bounds))
-    await api.create(PersistentVolume(metadata=ObjectMeta(name="spare")))
-    await api.create(VolumeAttributesClass(metadata=ObjectMeta(name="fast"), driver_name="disks"))
+    await create_volumes(api)
     await create_tokens(api)
     old = ReplicationControllerSpec(
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )
     await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
+
+
+def scratching() -> Pod:
+    """A pod that brings a volume of its own, of a class that nobody provides."""
+    asked = PersistentVolumeClaimSpec(access_modes=("ReadWriteOnce",), storage_class_name="none")
+    source = EphemeralVolumeSource(volume_claim_template=PersistentVolumeClaimTemplate(spec=asked))
+    spec = PodSpec(
+        containers=(Container(name="c", image="i"),),
+        volumes=(Volume(name="scratch", ephemeral=source),),
+        node_name="n1",
+    )
+    return Pod(metadata=ObjectMeta(name="scratching", namespace="a"), spec=spec)
+
+
+async def create_volumes(api: FakeApi) -> None:
+    await api.create(PersistentVolume(metadata=ObjectMeta(name="spare")))
+    await api.create(VolumeAttributesClass(metadata=ObjectMeta(name="fast"), driver_name="disks"))
+    await api.create(scratching())
 
 
 async def create_tokens(api: FakeApi) -> None:
