@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kybern.policies.rules import Ranges, without
 from tests.unit.policies.judge import Packet, World, allowed
 from tests.unit.policies.worlds import Node, a_pod, a_policy, nodes_of, passes
 
@@ -141,3 +142,19 @@ def test_while_an_isolated_pod_has_no_address_unknown_ones_of_this_node_are_shut
     node.settle()
     assert node.kernel.passes(Packet(OUT, A))
     assert not node.kernel.passes(Packet(OUT, C))
+
+
+@pytest.mark.parametrize(
+    ("excepts", "left"),
+    [
+        ((), [(1, 9)]),
+        (((1, 1),), [(2, 9)]),
+        (((9, 9),), [(1, 8)]),
+        (((0, 4), (6, 20)), [(5, 5)]),
+        (((3, 3), (5, 6)), [(1, 2), (4, 4), (7, 9)]),
+        (((1, 9),), []),
+        (((10, 12),), [(1, 9)]),
+    ],
+)
+def test_what_is_left_of_a_range(excepts: Ranges, left: list[tuple[int, int]]) -> None:
+    assert list(without(1, 9, excepts)) == left
