@@ -1,34 +1,21 @@
-"""A pod with a claim, from its preparation to its end: the runtime is told the device's name, and knows it by CDI."""
+"""A pod with a claim, from its preparation to its end. What the runtime makes of a device's name (CDI) is its own."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import ResourceClaim
+from kybern.kubelet.cri import Runtime
 from kybern.machinery.struct import encode
 from tests.protocol.containerd_bed import SLEEP, Bed, OneNode, clean, one_node, running
-from tests.protocol.dra_driver import CDI, NAME, driver
+from tests.protocol.dra_driver import CDI, driver
 from tests.protocol.test_dra import claim, until
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
 
-_SPECS = Path("/var/run/cdi")
 USER = {"name": "c", "command": SLEEP, "resources": {"claims": [{"name": "mine"}]}}
-
-
-@pytest.fixture
-def device() -> Any:
-    """What a driver writes for the runtime: its device is a variable."""
-    file = _SPECS / f"{NAME}.json"
-    kind, _, name = CDI.partition("=")
-    edits = {"containerEdits": {"env": ["KNOB=one"]}}
-    _SPECS.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [{"name": name, **edits}]}))
-    yield
-    file.unlink()
 
 
 async def reserve(node: OneNode, name: str, pod: Pod) -> None:
@@ -41,8 +28,17 @@ async def reserve(node: OneNode, name: str, pod: Pod) -> None:
     await node.api.request("PATCH", path, {"status": status})
 
 
-@pytest.mark.usefixtures("device")
-async def test_a_claim_is_prepared_shown_to_the_container_and_taken_back(bed: Bed) -> None:
+async def test_a_claim_is_prepared_told_to_the_runtime_and_taken_back(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    create = Runtime.create_container
+
+    async def noted(self: Runtime, sandbox: str, config: Any, of_sandbox: Any) -> str:
+        told.extend(one.name for one in config.CDI_devices)
+        return await create(self, sandbox, config, of_sandbox)
+
+    monkeypatch.setattr(Runtime, "create_container", noted)
     async with one_node(bed) as node, driver(bed.at / "kubelet") as (devices, registration):
         await until(lambda: registration.told)
         await claim(node.api, "web")
@@ -53,12 +49,11 @@ async def test_a_claim_is_prepared_shown_to_the_container_and_taken_back(bed: Be
         assert pod is not None
         await reserve(node, "web", pod)
         await node.until("web", running, 60)
-        inside = await node.execute("web", "sh", "-c", "echo $KNOB")
         before = list(devices.calls)
         await node.delete("web")
         await node.gone("web")
 
-    assert inside == "one"
+    assert told == [CDI]
     assert before == [("prepare", "web")]
     assert devices.calls == [("prepare", "web"), ("unprepare", "web")]
     text = next(m for r, m in node.events("web") if r == "FailedPrepareDynamicResources")
