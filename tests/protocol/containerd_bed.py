@@ -29,6 +29,7 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.node_v1 import RuntimeClass
+from kybern.api.resource_v1 import ResourceClaim, ResourceSlice
 from kybern.api.storage_v1 import CSIDriver, CSINode, VolumeAttachment
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
@@ -297,7 +298,7 @@ class OneNode:
 
 KINDS = (
     Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
-    CSINode, VolumeAttachment,
+    CSINode, VolumeAttachment, ResourceClaim, ResourceSlice,
 )  # fmt: skip
 
 
