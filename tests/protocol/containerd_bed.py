@@ -181,7 +181,11 @@ def _strategic(old: Any, body: Any) -> Any:
     status = new.get("status", {})
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
-        merged = before | {found["type"]: found for found in status["conditions"]}
+        merged = before | {
+            # What a condition has no more is named with null.
+            found["type"]: {name: value for name, value in found.items() if value is not None}
+            for found in status["conditions"]
+        }
         status["conditions"] = [found for found in merged.values() if "$patch" not in found]
     for name, value in status.items():
         if isinstance(value, list):
