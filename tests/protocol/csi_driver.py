@@ -21,7 +21,7 @@ NAME = "tests.kybern.example"
 
 
 @dataclass
-class Volumes:
+class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
     """``calls`` is what was asked: method, handle, request. ``refuse`` makes a method fail with a text."""
 
     store: Path
