@@ -1,6 +1,8 @@
 """Drivers of local volumes on a real API server: what the role gives them, and one driver for each node, in this process."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +38,17 @@ def prepare(lab: Lab, server: Server, *nodes: str) -> None:
         where = f"{one.place}?fieldManager=kybern&force=true"
         code, answer = server.ask("PATCH", where, body, form="apply-patch+yaml")
         assert code in (200, 201), answer
+
+
+def schedule(lab: Lab, server: Server, port: int) -> None:
+    """Start a scheduler for a server; the lab ends it."""
+    command = [
+        sys.executable, "-c", "from kybern.cli.scheduler import main; main()",
+        f"--kubeconfig={lab.kubeconfig(server, 'scheduler')}", "--leader-elect=false", "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+    ]  # fmt: skip
+    with (lab.directory / "scheduler.log").open("wb") as log:
+        lab.started.append(subprocess.Popen(command, stdout=log, stderr=log))
 
 
 class SmallStore(Store):
