@@ -28,11 +28,12 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
     abilities: tuple[int, ...] = (1,)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    code: grpc.StatusCode = grpc.StatusCode.INTERNAL
 
     async def _asked(self, method: str, request: Any, context: Any) -> Path:
         self.calls.append((method, request.volume_id, request))
         if method in self.refuse:
-            await context.abort(grpc.StatusCode.INTERNAL, self.refuse[method])
+            await context.abort(self.code, self.refuse[method])
         return self.store / str(request.volume_id)
 
     def asked(self, *methods: str) -> list[str]:
@@ -73,6 +74,17 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
     async def NodeUnstageVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._asked("unstage", request, context)
         return pb.NodeUnstageVolumeResponse()
+
+    async def NodeGetVolumeStats(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._asked("statistics", request, context)
+        size = pb.VolumeUsage(total=1000, used=300, available=700, unit=1)
+        return pb.NodeGetVolumeStatsResponse(
+            usage=(size, pb.VolumeUsage(total=50, used=2, available=48, unit=2))
+        )
+
+    async def NodeExpandVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._asked("expand", request, context)
+        return pb.NodeExpandVolumeResponse(capacity_bytes=request.capacity_range.required_bytes)
 
 
 @dataclass

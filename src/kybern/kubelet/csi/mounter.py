@@ -8,13 +8,16 @@ already is not asked for again, so running pods need no driver when the kubelet 
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from kybern.api.core_v1 import ServiceAccountTokenProjection
+from kybern.api.core_v1 import PersistentVolume, ServiceAccountTokenProjection
 from kybern.api.storage_v1 import CSIDriver
 from kybern.kubelet.csi import names, wanted
-from kybern.kubelet.csi.driver import STAGES, Driver, Use
+from kybern.kubelet.csi.driver import STAGES, STATISTICS, Driver, Use
+from kybern.kubelet.csi.expander import Expander
 from kybern.kubelet.csi.names import Record
 from kybern.kubelet.csi.wanted import Wanted
+from kybern.kubelet.voice import Tell
 from kybern.kubelet.volumes import kernel
 from kybern.kubelet.volumes.ownership import own_tree
 from kybern.kubelet.volumes.plugin import CannotMount, Site
@@ -23,9 +26,13 @@ _HOUR = 3600
 
 
 class Mounter:
-    """``root`` is --root-dir, ``node`` this node's name. Drivers come by ``registry``."""
+    """``root`` is --root-dir, ``node`` this node's name; ``tell`` says something of an object.
 
-    def __init__(self, root: Path, node: str) -> None:
+    Drivers come by ``registry``.
+    """
+
+    def __init__(self, root: Path, node: str, tell: Tell) -> None:
+        self._expander = Expander(node, tell)
         self._root = root
         self._node = node
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}
@@ -69,11 +76,11 @@ class Mounter:
         capable = wanted.capability(found, abilities, site.fs_group)
         staged: Path | None = None
         if found.persistent and STAGES in abilities:
-            secrets = await _secret(site, found.stage_secret)
+            secrets = await wanted.secret(site.objects, found.stage_secret)
             use = Use(found.handle, capable, found.read_only, published, dict(found.attributes), secrets)
             staged = await self._stage(driver, record, use)
         context = wanted.context(found, info, site.pod, await _tokens(site, info))
-        secrets = await _secret(site, found.publish_secret)
+        secrets = await wanted.secret(site.objects, found.publish_secret)
         use = Use(found.handle, capable, found.read_only, published, context, secrets)
         await driver.publish(use, where, staged)
         if site.fs_group is not None and wanted.gives_group(found, info, abilities):
@@ -100,6 +107,33 @@ class Mounter:
         await asyncio.to_thread(names.write, directory, record)
         await driver.stage(use, where)
         return where
+
+    async def grow(self, site: Site, claim: str, where: Path) -> None:
+        """Enlarge a volume that is shown at ``where`` if its claim is to have more; raises CannotMount."""
+        if site.persistent is None:
+            return
+        found = wanted.of_persistent(site.persistent, read_only=site.read_only)
+        driver = self.drivers.get(found.driver)
+        if driver is None:
+            # What is published needs no driver to go on; it is looked at again in a while.
+            return
+        async with self._turn(found.driver, found.handle):
+            staged = await self._staged(driver, found.handle)
+            await self._expander.grow(site, claim, driver, where, staged)
+
+    async def _staged(self, driver: Driver, handle: str) -> Path | None:
+        """Where a volume is staged; None with a driver that does not."""
+        if STAGES not in await driver.abilities():
+            return None
+        return names.staging(self._root, driver.name, handle) / "globalmount"
+
+    async def statistics(self, volume: PersistentVolume, where: Path) -> Any:
+        """What the driver says of a volume's use; None where it says nothing. Raises CannotMount."""
+        found = wanted.of_persistent(volume, read_only=False)
+        driver = self.drivers.get(found.driver)
+        if driver is None or STATISTICS not in await driver.abilities():
+            return None
+        return await driver.statistics(found.handle, where, await self._staged(driver, found.handle))
 
     async def tear_down(self, home: Path) -> None:
         """Take back all volumes of a pod; raises CannotMount when a driver cannot, or is not there."""
@@ -146,18 +180,6 @@ def _is_published(directory: Path, where: Path) -> bool:
 def _forget(directory: Path) -> None:
     kernel.unmount(directory / "mount")
     names.forget(directory)
-
-
-async def _secret(site: Site, reference: tuple[str, str]) -> dict[str, str]:
-    namespace, name = reference
-    if not name:
-        return {}
-    found = await site.objects.secret(namespace, name)
-    if found is None:
-        raise CannotMount(
-            f'fetching NodePublishSecretRef {namespace}/{name} failed: secrets "{name}" not found'
-        )
-    return wanted.plain(found)
 
 
 async def _tokens(site: Site, info: CSIDriver | None) -> dict[str, str]:

@@ -15,8 +15,8 @@ def claim_of(pod: Pod, volume: Volume) -> str:
     return f"{pod.metadata.name}-{volume.name}" if volume.ephemeral is not None else ""
 
 
-async def bound(objects: Objects, pod: Pod, volume: Volume) -> PersistentVolume:
-    """Raises NotProcessed."""
+async def bound(objects: Objects, pod: Pod, volume: Volume) -> tuple[PersistentVolumeClaim, PersistentVolume]:
+    """A volume's claim and what it is bound to. Raises NotProcessed."""
     namespace, name = pod.metadata.namespace, claim_of(pod, volume)
     try:
         claim = await objects.claim(namespace, name)
@@ -34,7 +34,7 @@ async def bound(objects: Objects, pod: Pod, volume: Volume) -> PersistentVolume:
         _belongs(found, claim)
     except CannotMount as problem:
         raise NotProcessed(f"error processing PVC {namespace}/{name}: {problem}") from problem
-    return found
+    return claim, found
 
 
 def _check(pod: Pod, volume: Volume, claim: PersistentVolumeClaim) -> None:

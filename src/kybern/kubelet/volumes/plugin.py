@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kybern.api.core_v1 import (
     ConfigMap,
@@ -35,6 +35,12 @@ class Objects(Protocol):
     async def secret(self, namespace: str, name: str) -> Secret | None: ...
 
     async def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None: ...
+
+    async def claim_status(
+        self, old: PersistentVolumeClaim, new: PersistentVolumeClaim
+    ) -> PersistentVolumeClaim:
+        """Write what differs in a claim's status; raises CannotMount."""
+        ...
 
     async def persistent(self, name: str) -> PersistentVolume | None: ...
 
@@ -78,6 +84,10 @@ class Drivers(Protocol):
     """The node's storage drivers."""
 
     async def set_up(self, site: Site) -> Path: ...
+
+    async def grow(self, site: Site, claim: str, where: Path) -> None: ...
+
+    async def statistics(self, volume: PersistentVolume, where: Path) -> Any: ...
 
     async def tear_down(self, home: Path) -> None: ...
 
