@@ -1,7 +1,9 @@
 """A storage driver in this process: volumes are directories below one, staged by nothing, published by binds."""
 
 import base64
+import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,13 +24,17 @@ NAME = "tests.kybern.example"
 
 @dataclass
 class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
-    """``calls`` is what was asked: method, handle, request. ``refuse`` makes a method fail with a text."""
+    """``calls`` is what was asked: method, handle, request. ``refuse`` makes a method fail with a text.
+
+    ``device`` is what all volumes of mode Block are.
+    """
 
     store: Path
     abilities: tuple[int, ...] = (1,)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     code: grpc.StatusCode = grpc.StatusCode.INTERNAL
+    device: Path = Path("/dev/null")
 
     async def _asked(self, method: str, request: Any, context: Any) -> Path:
         self.calls.append((method, request.volume_id, request))
@@ -59,6 +65,10 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
 
     async def NodePublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         source, target = await self._asked("publish", request, context), Path(request.target_path)
+        if request.volume_capability.WhichOneof("access_type") == "block":
+            if not target.exists():
+                os.mknod(target, 0o600 | stat.S_IFBLK, self.device.stat().st_rdev)
+            return pb.NodePublishVolumeResponse()
         source.mkdir(parents=True, exist_ok=True)
         target.mkdir(parents=True, exist_ok=True)
         if not kernel.is_mounted(target):
@@ -68,7 +78,10 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._asked("unpublish", request, context)
         kernel.unmount(Path(request.target_path))
-        shutil.rmtree(request.target_path, ignore_errors=True)
+        target = Path(request.target_path)
+        if target.is_block_device():
+            target.unlink()
+        shutil.rmtree(target, ignore_errors=True)
         return pb.NodeUnpublishVolumeResponse()
 
     async def NodeUnstageVolume(self, request: Any, context: Any) -> Any:  # noqa: N802

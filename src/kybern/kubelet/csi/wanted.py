@@ -35,6 +35,7 @@ class Wanted:
     stage_secret: tuple[str, str] = ("", "")
     publish_secret: tuple[str, str] = ("", "")
     expand_secret: tuple[str, str] = ("", "")
+    block: bool = False
 
 
 def of_persistent(found: PersistentVolume, *, read_only: bool) -> Wanted:
@@ -44,7 +45,7 @@ def of_persistent(found: PersistentVolume, *, read_only: bool) -> Wanted:
         source.driver, source.volume_handle, found.metadata.name, True, source.fs_type,
         bool(source.read_only) or read_only, source.volume_attributes, spec.access_modes, spec.mount_options,
         _reference(source, "node_stage_secret_ref"), _reference(source, "node_publish_secret_ref"),
-        _reference(source, "node_expand_secret_ref"),
+        _reference(source, "node_expand_secret_ref"), spec.volume_mode == "Block",
     )  # fmt: skip
 
 
@@ -84,6 +85,8 @@ def capability(wanted: Wanted, abilities: frozenset[int], group: int | None) -> 
     """CSI's VolumeCapability. A driver that can gives the volume to the group itself."""
     modes = _FINER if MANY_WRITERS in abilities else _MODES
     mode = modes.get(wanted.modes[0], 1) if wanted.modes else 1
+    if wanted.block:
+        return pb.VolumeCapability(block=pb.BlockVolume(), access_mode=pb.AccessMode(mode=mode))
     by_driver = str(group) if group is not None and GROUPS in abilities else ""
     mounted = pb.MountVolume(fs_type=wanted.fs_type, mount_flags=wanted.options, volume_mount_group=by_driver)
     return pb.VolumeCapability(mount=mounted, access_mode=pb.AccessMode(mode=mode))

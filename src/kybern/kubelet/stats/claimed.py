@@ -6,8 +6,10 @@ that a driver or a server that hangs delays nobody who asks; what is known of a 
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from kybern.kubelet.stats import trees
@@ -78,11 +80,22 @@ class ClaimedVolumes:
         if persistent.spec.host_path is not None:
             # A directory of the node's own disk: what else is on it says nothing of the volume.
             return VolumeUse(now)
+        if persistent.spec.volume_mode == "Block":
+            return VolumeUse(now, await asyncio.to_thread(_size, one.path))
         found = await asyncio.to_thread(trees.file_system, one.path)
         return VolumeUse(
             now, found.capacity, found.available, found.used,
             found.inodes, found.inodes_free, found.inodes - found.inodes_free,
         )  # fmt: skip
+
+
+def _size(device: Path) -> int:
+    """Of a block device, in bytes. Blocking; raises OSError."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
 
 
 def said(answer: Any, now: float) -> VolumeUse:

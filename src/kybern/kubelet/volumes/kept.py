@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class Failed(Exception):
-    """Some volumes could not be set up: what is told of each."""
+    """Some volumes could not be set up: the reason and the text that are told of each."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.texts = tuple(texts)
-        super().__init__("; ".join(self.texts))
+    def __init__(self, told: Iterable[tuple[str, str]]) -> None:
+        self.told = tuple(told)
+        super().__init__("; ".join(text for _reason, text in self.told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +87,26 @@ class Kept:
 
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
         found: dict[str, Path] = {}
-        problems: list[str] = []
+        problems: list[tuple[str, str]] = []
         for volume in volumes:
             try:
                 found[volume.name] = await self._one(pod, place, volume)
             except NotProcessed as problem:
                 name = volume.name
-                problems.append(
+                text = (
                     f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
                     f"failed to process volumes=[{name}]: {problem}"
                 )
+                problems.append(("FailedMount", text))
             except (CannotMount, OSError, ValueError) as problem:
                 name = (problem.volume if isinstance(problem, CannotMount) else "") or volume.name
-                problems.append(f'MountVolume.SetUp failed for volume "{name}" : {problem}')
+                block = isinstance(problem, CannotMount) and problem.block
+                reason, step = (
+                    ("FailedMapVolume", "MapVolume.MapPodDevice")
+                    if block
+                    else ("FailedMount", "MountVolume.SetUp")
+                )
+                problems.append((reason, f'{step} failed for volume "{name}" : {problem}'))
         if problems:
             raise Failed(problems)
         return found
@@ -116,6 +123,7 @@ class Kept:
             return await self._claimed(pod, place, volume, claim, persistent)
         except CannotMount as problem:
             problem.volume = persistent.metadata.name
+            problem.block = persistent.spec.volume_mode == "Block"
             raise
 
     async def _claimed(
@@ -129,9 +137,14 @@ class Kept:
         plugin, uid = _known(plugin_of(persistent.spec)), pod.metadata.uid
         if await self._changes(persistent):
             self._again.setdefault(uid, set()).add(claim.metadata.name)
-        directory = self.home(uid) / "volumes" / plugin.name / persistent.metadata.name
+        block = persistent.spec.volume_mode == "Block"
+        make = plugin.map if block else plugin.set_up
+        if make is None:
+            raise CannotMount(f"no block volume mapper found for plugin {plugin.name.replace('~', '/')}")
+        kind = "volumeDevices" if block else "volumes"
+        directory = self.home(uid) / kind / plugin.name / persistent.metadata.name
         site = Site(pod, volume, directory, self._objects, place, persistent, self._drivers)
-        path = await plugin.set_up(site)
+        path = await make(site)
         one = Claimed(site, claim.metadata.name, path)
         await self._grow(one, claim, persistent)
         self.claimed.setdefault(uid, {})[volume.name] = one

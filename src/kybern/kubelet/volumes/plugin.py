@@ -21,10 +21,11 @@ from kybern.kubelet.fields import Place
 class CannotMount(Exception):
     """A volume cannot be set up now; the message is shown in an event, and it is tried again.
 
-    ``volume`` is the name by which it is told, where that is not its name in the pod.
+    ``volume`` is the name by which it is told, where that is not its name in the pod; ``block``: it is a device.
     """
 
     volume = ""
+    block = False
 
 
 class Objects(Protocol):
@@ -97,7 +98,8 @@ class Plugin:
     """A kind of volume. ``field`` names it in a Volume or a persistent one, ``name`` is upstream's directory for it.
 
     ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
-    ``tear_down`` runs before its directory is removed.
+    ``tear_down`` runs before its directory is removed. ``map`` gives the path of a device, for volumes of mode Block; the
+    site's directory is then where the link to it belongs.
     """
 
     name: str
@@ -105,3 +107,4 @@ class Plugin:
     set_up: Callable[[Site], Awaitable[Path]]
     changes: bool = False
     tear_down: Callable[[Path], Awaitable[None]] | None = None
+    map: Callable[[Site], Awaitable[Path]] | None = None
