@@ -1,7 +1,7 @@
 """Volumes of the nodes' own disks: kybern-local-volumes on every node, and the default StorageClass.
 
 Needs apiserver, kubeconfig, kubelet. Leaves the daemon running on every node, known to its kubelet as the driver
-local.kybern.io, and in the API the driver, the class "local", the rights of the daemons' group, and the policy that keeps
+local.kybern.io, and in the API the driver, the class "local", the rights of the daemons' group, and the policies that keep
 each of them to its own node (docs/adr/0020).
 """
 
@@ -21,12 +21,16 @@ VOLUMES = "/var/lib/kybern-volumes"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 STORAGE = "/apis/storage.k8s.io/v1"
-# The policy before the rights: at no moment may a daemon do more than it is to.
+# The policies before the rights: at no moment may a daemon do more than it is to.
 PLACES = {
     "policy": f"{ADMISSION}/validatingadmissionpolicies/kybern-local-volumes",
     "policybinding": f"{ADMISSION}/validatingadmissionpolicybindings/kybern-local-volumes",
+    "capacitypolicy": f"{ADMISSION}/validatingadmissionpolicies/kybern-local-volumes-capacity",
+    "capacitypolicybinding": f"{ADMISSION}/validatingadmissionpolicybindings/kybern-local-volumes-capacity",
     "clusterrole": f"{RBAC}/clusterroles/system:kybern-local-volumes",
     "clusterrolebinding": f"{RBAC}/clusterrolebindings/system:kybern-local-volumes",
+    "role": f"{RBAC}/namespaces/kube-system/roles/system:kybern-local-volumes",
+    "rolebinding": f"{RBAC}/namespaces/kube-system/rolebindings/system:kybern-local-volumes",
     "csidriver": f"{STORAGE}/csidrivers/local.kybern.io",
     "storageclass": f"{STORAGE}/storageclasses/local",
 }

@@ -20,6 +20,7 @@ type Raw = dict[str, Any]
 CHOSEN = "volume.kubernetes.io/selected-node"
 MERGE = "merge-patch+json"
 CLAIMS, VOLUMES = f"{CORE}/namespaces/default/persistentvolumeclaims", f"{CORE}/persistentvolumes"
+CAPACITIES = "/apis/storage.k8s.io/v1/namespaces/kube-system/csistoragecapacities"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 
 
@@ -28,6 +29,8 @@ def server(lab: Lab, free_ports: Callable[[], int]) -> Server:
     found = lab.start(free_ports(), "--endpoint-reconciler-type=none")
     manage(lab, found, free_ports())
     prepare(lab, found, "n1", "n2")
+    for name in ("n1", "n2"):
+        assert found.ask("POST", f"{CORE}/nodes", {"metadata": {"name": name}})[0] == 201
     for name, more in {
         "kept": {"reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"},
         "now": {"volumeBindingMode": "Immediate"},
@@ -299,6 +302,7 @@ def test_a_driver_writes_volumes_of_its_own_node_only(lab: Lab, server: Server) 
     assert tried("DELETE", f"{VOLUMES}/mine") == 200
     assert tried("GET", f"{CORE}/secrets") == 403
     assert tried("GET", f"{CORE}/nodes") == 403
+    assert tried("GET", f"{CORE}/nodes/n1") == 200
     server.ask("DELETE", f"{VOLUMES}/theirs")
 
 
@@ -329,6 +333,53 @@ def test_a_driver_changes_of_a_claim_only_whether_its_node_was_chosen(lab: Lab, 
     assert tried({"spec": {"volumeName": "theirs"}}) == 422
     for name in ("free", "taken"):
         server.ask("DELETE", f"{CLAIMS}/{name}")
+
+
+def test_a_driver_tells_of_the_room_of_its_own_node_only(server: Server) -> None:
+    def told(node: str, name: str, identity: str = "driver-n1") -> int:
+        body = {
+            "metadata": {"name": name}, "storageClassName": "local", "capacity": "9Ti",
+            "nodeTopology": {"matchLabels": {"local.kybern.io/node": node}},
+        }  # fmt: skip
+        return server.ask("POST", CAPACITIES, body, identity=identity)[0]
+
+    assert told("n1", "mine") == 201
+    assert told("n2", "yours") == 422
+    assert told("n2", "theirs", "admin") == 201
+    more = {"capacity": "1Mi"}
+    for name, code in (("mine", 200), ("theirs", 422)):
+        path = f"{CAPACITIES}/{name}"
+        assert server.ask("PATCH", path, more, identity="driver-n1", form=MERGE)[0] == code
+        assert server.ask("DELETE", path, identity="driver-n1")[0] == code
+    server.ask("DELETE", f"{CAPACITIES}/theirs")
+
+
+async def test_the_room_of_a_node_is_told_for_each_class_that_waits(
+    lab: Lab, server: Server, tmp_path: Path
+) -> None:
+    def room(name: str) -> str:
+        found: str = get(server, f"{CAPACITIES}/local.kybern.io.n1.{name}").get("capacity", "")
+        return found
+
+    late = {
+        "metadata": {"name": "late"},
+        "provisioner": "local.kybern.io",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    async with driver(lab, server, "n1", tmp_path / "1"):
+        await until("told", lambda: room("local") == "1Gi")
+        assert (room("kept"), room("now")) == ("1Gi", "")
+        ask(server, "POST", CLASSES, late)
+        await until("told of the new class", lambda: room("late") == "1Gi")
+        found, _volume = await bound(server, "part", size="512Mi")
+        await until("taken", lambda: room("local") == "512Mi")
+        await dropped(server, "part", found["spec"]["volumeName"])
+        await until("given back", lambda: room("local") == "1Gi")
+        server.ask("DELETE", f"{CLASSES}/late")
+        await until("no more of the class", lambda: room("late") == "")
+        owners = get(server, f"{CAPACITIES}/local.kybern.io.n1.local")["metadata"]["ownerReferences"]
+
+    assert [(one["kind"], one["name"]) for one in owners] == [("Node", "n1")]
 
 
 def test_a_driver_whose_user_names_no_node_may_write_nothing(lab: Lab, server: Server) -> None:

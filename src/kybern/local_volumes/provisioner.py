@@ -18,6 +18,7 @@ from kybern.client.events import Recorder
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced
 from kybern.local_volumes import objects, wishes
+from kybern.local_volumes.capacity import Capacity
 from kybern.local_volumes.names import DRIVER, FINALIZER
 from kybern.local_volumes.store import InUse, NoRoom, Store
 from kybern.local_volumes.wishes import Grow, Guard, Make, Own, Refuse, Remove
@@ -58,6 +59,7 @@ class Provisioner:
         self._queue = Queue("local-volumes")
         self._turn = asyncio.Lock()
         self._asking: set[Key] = set()
+        self.capacity = Capacity(client, self.cache, store, node)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -68,6 +70,7 @@ class Provisioner:
                     tasks.create_task(self.cache.feed(self._client, kind, tell=self._told))
                 await self.cache.synced()
                 await self.settle()
+                tasks.create_task(self.capacity.run())
                 for _ in range(_WORKERS):
                     tasks.create_task(self._work())
         finally:
@@ -108,6 +111,7 @@ class Provisioner:
                 if item.spec.claim_ref is not None:
                     self._queue.add(Key(item.spec.claim_ref.namespace, item.spec.claim_ref.name))
             case StorageClass() if item.provisioner == DRIVER:
+                self.capacity.changed.set()
                 for claim in self.cache.list(PersistentVolumeClaim):
                     if class_of(claim) == item.metadata.name:
                         self._wake_claim(claim)
@@ -193,6 +197,7 @@ class Provisioner:
                 await asyncio.to_thread(self._store.make, name, wish.size)
         except NoRoom as problem:
             self._failed(claim, "ResourceExhausted", f"node {self._node}: {problem}")
+            self.capacity.changed.set()
             # Somebody else may have room: the scheduler chooses anew, or whichever node is first.
             await self._written(await self._client.patch(claim, objects.with_node(claim, "")))
             return
@@ -201,6 +206,7 @@ class Provisioner:
         await self._written(await self._there(volume, claim))
         async with self._turn:
             await asyncio.to_thread(self._store.tell, name)
+        self.capacity.changed.set()
         self._recorder.emit(
             claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}"
         )
@@ -237,6 +243,7 @@ class Provisioner:
         try:
             async with self._turn:
                 await asyncio.to_thread(self._store.grow, handle, wish.size)
+            self.capacity.changed.set()
         except (NoRoom, OSError) as problem:
             code = "OutOfRange" if isinstance(problem, NoRoom) else "Internal"
             why = f'resize volume "{name}" by resizer "{DRIVER}" failed: rpc error: code = {code} desc = {problem}'
@@ -265,6 +272,7 @@ class Provisioner:
             async with self._turn:
                 left = await asyncio.to_thread(self._store.retire, handle)
             await asyncio.to_thread(self._store.forget, left)
+            self.capacity.changed.set()
         except (InUse, OSError) as problem:
             text = f"rpc error: code = Internal desc = {problem}"
             self._recorder.emit(volume, "Warning", "VolumeFailedDelete", text)
