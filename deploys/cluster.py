@@ -18,6 +18,7 @@ from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
+from roles.network_policies import network_policies, policy_rights
 from roles.package import package
 from roles.pki import pki
 from roles.pod_network import pod_network
@@ -62,4 +63,8 @@ if machine.is_node:
     kube_proxy(cluster, machine)
 if machine.is_node and cluster.storage == "local":
     local_volumes(machine)
+if machine.is_master:
+    policy_rights(cluster)
+if machine.is_node:
+    network_policies(cluster, machine)
 nodes_ready(cluster, machine)

@@ -18,6 +18,7 @@ from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
 from kybern.cli.pod_network import FLAGS as POD_NETWORK
+from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
@@ -36,6 +37,7 @@ DAEMONS = (
     KUBELET,
     PROXY,
     POD_NETWORK,
+    POLICIES,
     DNS,
     METRICS,
     LOCAL_VOLUMES,

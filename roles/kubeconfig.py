@@ -31,7 +31,7 @@ OWNERS = {
     "dns": DNS_USER,
     "metrics": METRICS_USER,
 }
-NAMES = ("kubelet", "kube-proxy", "local-volumes", *OWNERS)
+NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.
 NAMED = frozenset({"kubelet", "local-volumes"})
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kybern.machines.errors import TopologyError
-from kybern.machines.fields import Fields, Place, matching, one_of, positive, size
+from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
 from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
@@ -57,6 +57,7 @@ class _Reader:
         "api_port",
         "proxy",
         "storage",
+        "network_policies",
         "driver",
         "ssh_user",
     )
@@ -88,6 +89,7 @@ class _Reader:
             api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
+            network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

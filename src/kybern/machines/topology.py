@@ -51,6 +51,7 @@ class Cluster:
     driver: str = "lxc"
     proxy_mode: str = "iptables"
     storage: str = "local"
+    network_policies: bool = True
     ssh_user: str = "root"
 
     @property

@@ -36,7 +36,7 @@ def test_a_driver_of_local_volumes_is_named_after_its_node_and_not_made_where_th
         ("system:kybern-local-volumes",),
         False,
     )
-    assert names == ["kubelet", "kubelet-server", "kube-proxy"]
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies"]
 
 
 @pytest.fixture
@@ -49,12 +49,13 @@ def subject(pem: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def test_a_worker_gets_nothing_of_a_master() -> None:
-    assert [want.name for want in wanted(CLUSTER, WORKER)] == [
-        "kubelet",
-        "kubelet-server",
-        "kube-proxy",
-        "local-volumes",
-    ]
+    names = [want.name for want in wanted(CLUSTER, WORKER)]
+
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies", "local-volumes"]
+
+
+def test_nobody_gets_what_is_switched_off() -> None:
+    assert "policies" not in {want.name for want in wanted(replace(CLUSTER, network_policies=False), WORKER)}
 
 
 def test_the_api_server_is_known_by_every_name_that_clients_use() -> None:
