@@ -117,7 +117,7 @@ class Kubelet:
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
-        self.drivers = Mounter(root, node)
+        self.drivers = Mounter(root, node, self._recorder.emit)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
             self.cache.add(Service)
@@ -189,6 +189,7 @@ class Kubelet:
             tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
             tasks.create_task(self.here.cpus.run())
+            tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None

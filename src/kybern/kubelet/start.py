@@ -28,6 +28,7 @@ from kybern.kubelet.security import Refused, verify_user
 from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory, sandbox_config
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.binds import binds
+from kybern.kubelet.volumes.devices import devices
 from kybern.kubelet.volumes.plugin import CannotMount
 from kybern.machinery.struct import replace
 
@@ -169,6 +170,7 @@ class Starter:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
+            given = tuple(devices(pod, container, self._volumes))
             target = _target(pod, container, actual)
             equipment = (await here.devices.equip(pod.metadata.uid, container.name)).beside(
                 here.claims.names(pod, container)
@@ -190,6 +192,7 @@ class Starter:
             target,
             equipment,
             here.cpus.of(pod.metadata.uid, container.name),
+            given,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

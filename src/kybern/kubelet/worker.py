@@ -255,8 +255,8 @@ class Worker:
             else:
                 await self._here.volumes.refresh(self.pod, place)
         except Failed as failed:
-            for text in failed.texts:
-                self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
+            for reason, text in failed.told:
+                self._here.voice.pod(self.pod, "Warning", reason, text)
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)
                 return self._mount_delay
