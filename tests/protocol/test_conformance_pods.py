@@ -40,7 +40,7 @@ async def test_environments_come_from_maps_secrets_and_the_pod(node: OneNode) ->
     await secret(node, "hidden", {"data-1": "value-1"})
     key = {"configMapKeyRef": {"name": "cm", "key": "data-1"}}
     prefixed = [{"prefix": text, "secretRef": {"name": "hidden"}} for text in ("", "p-", "1-", "$_")]
-    containers = {
+    containers: dict[str, dict[str, Any]] = {
         "map": {"env": [{"name": "ONE", "valueFrom": key}], "envFrom": [{"configMapRef": {"name": "cm"}}]},
         "secret": {"envFrom": prefixed},
         "sizes": {"env": RESOURCES, "resources": SIZES},

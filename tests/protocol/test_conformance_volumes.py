@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import ConfigMap, Secret
 from tests.protocol.containerd_bed import SLEEP, OneNode, first, running, waits_for
 from tests.protocol.pods_bed import CORE, config_map, outputs, secret, shell, until
 
@@ -163,10 +162,8 @@ async def test_what_changes_comes_and_goes_shows_in_volumes(node: OneNode) -> No
     await node.until("follows", running)
     before = await node.execute("follows", "sh", "-c", "cat /v/*/data-1 | wc -c; ls /v/*created")
 
-    for kind in (ConfigMap, Secret):
-        gone = node.api.one(kind, "default", "deleted")
-        assert gone is not None
-        await node.api.delete(gone)
+    for plural in ("configmaps", "secrets"):
+        await node.api.request("DELETE", f"{CORE}/default/{plural}/deleted")
     await config_map(node, "created", DATA)
     await secret(node, "created", DATA)
     for plural, value in (("configmaps", "new"), ("secrets", "bmV3")):
