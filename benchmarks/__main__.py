@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, binding, cel, dns, memory, pods, proxy, scheduler, schema
+from benchmarks import apiserver, binding, cel, dns, memory, pods, policies, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -14,6 +14,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *binding.BENCHMARKS,
     *pods.BENCHMARKS,
     *proxy.BENCHMARKS,
+    *policies.BENCHMARKS,
     *dns.BENCHMARKS,
     *schema.BENCHMARKS,
     *cel.BENCHMARKS,

@@ -1,6 +1,7 @@
 """Jobs: pods until enough have succeeded, each counted once."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -350,3 +351,35 @@ def test_a_pod_that_is_let_go_loses_the_finalizer_and_an_adopted_one_gets_it() -
     free = replace(free, metadata=replace(free.metadata, owner_references=()))
     adopted = only(done(batch(), free), Patch)[0].new.metadata
     assert (adopted.owner_references[0].uid, adopted.finalizers) == ("uid-web", (FINALIZER,))
+
+
+@pytest.mark.parametrize("of", [batch(), indexed()], ids=["plain", "indexed"])
+def test_a_pod_whose_making_was_not_answered_is_asked_for_by_the_same_name(of: Job) -> None:
+    """Until it is seen. Under another name there would be two, and the end of one would count as a failure."""
+
+    def names(later: timedelta, *pods: Pod) -> list[str]:
+        seen = view(CONTROLLER, of, *pods, kinds=(Job,), live=lambda _: of, now=NOW + later)
+        state = job.observe(seen, Key("a", "web"))
+        assert state is not None
+        return [one.object.metadata.name for one in only(diff(state), Create)]
+
+    first = names(timedelta())
+
+    assert len(set(first)) == 2
+    assert names(timedelta(seconds=9)) == first
+    for at, name in enumerate(first):
+        # One of the two was answered, and is seen: the other one is asked for by its own name.
+        assert names(timedelta(seconds=9), member(name, of, index=at)) == [first[1 - at]]
+
+
+def test_a_pod_that_comes_after_one_that_failed_has_a_name_of_its_own() -> None:
+    of = batch(completions=1, parallelism=1)
+    (first,) = only(done(of), Create)
+    name = first.object.metadata.name
+    noted = JobStatus(failed=1, start_time=ago(10), uncounted_terminated_pods=UncountedTerminatedPods())
+
+    (beside,) = only(done(of, member(name, of, "Failed")), Create)
+    (after,) = only(done(replace(of, status=noted)), Create)
+
+    assert len({name, beside.object.metadata.name}) == 2
+    assert after.object.metadata.name == beside.object.metadata.name, "the second pod of the job"
