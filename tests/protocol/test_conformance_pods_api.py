@@ -92,8 +92,8 @@ async def test_generations_are_counted_and_observed(server: Server) -> None:
     made = make(server, "counted", generation=100)
     await until(server, f"{PODS}/counted", running)
     for number in range(UPDATES):
-        toleration = {"key": f"k{number}", "operator": "Equal", "value": "bar", "effect": "NoSchedule"}
-        patch = {"spec": {"tolerations": [toleration]}}
+        # It may only become shorter.
+        patch = {"spec": {"activeDeadlineSeconds": 5000 - number}}
         await asyncio.to_thread(asked, server, "PATCH", f"{PODS}/counted", patch, STRATEGIC)
     settled = await until(
         server, f"{PODS}/counted", lambda p: p["status"]["observedGeneration"] == UPDATES + 1
@@ -105,7 +105,6 @@ async def test_generations_are_counted_and_observed(server: Server) -> None:
     await until(server, f"{PODS}/stubborn", running)
     asked(server, "DELETE", f"{PODS}/stubborn?gracePeriodSeconds=4")
     ending = await until(server, f"{PODS}/stubborn", lambda p: p["status"]["observedGeneration"] == 2, 3)
-    asked(server, "DELETE", f"{PODS}?labelSelector=nosuch")
     asked(server, "DELETE", PODS)
     await until(server, PODS, lambda found: not found["items"])
 
