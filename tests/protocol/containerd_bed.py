@@ -196,7 +196,13 @@ def _strategic(old: Any, body: Any) -> Any:
     status = new.get("status", {})
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
-        merged = before | {found["type"]: found for found in status["conditions"]}
+        # Merged by type and field; null takes a field away.
+        merged = before | {
+            found["type"]: {
+                k: v for k, v in {**before.get(found["type"], {}), **found}.items() if v is not None
+            }
+            for found in status["conditions"]
+        }
         status["conditions"] = [found for found in merged.values() if "$patch" not in found]
     for name, value in status.items():
         if isinstance(value, list):
