@@ -124,6 +124,7 @@ class Bed:
                 (oci.Entry("data"), oci.Entry("data/upper", b"upper\n", mode=0o644)),
                 below=(oci.Entry("data"), oci.Entry("data/lower", b"lower\n", mode=0o644)),
             ),
+            self._special(static.read_bytes()),
         )
         tarball = self.at / "images.tar"
         tarball.write_bytes(oci.layout(images))
@@ -138,6 +139,21 @@ class Bed:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"containerd does not answer: {done.stderr}")
             time.sleep(0.2)
+
+    def _special(self, program: bytes) -> oci.Image:
+        """An image with all that one may say of itself: who runs what, where, and what shall outlive a layer."""
+        people = b"root:x:0:0::/:/bin/sh\nsomebody:x:1234:4321::/:/bin/sh\n"
+        links = ("sh", "echo", "id", "pwd", "mount")
+        return oci.Image(
+            ("docker.io/library/special:1",),
+            (
+                oci.Entry("bin"), oci.Entry("bin/busybox", program), oci.Entry("kept"), oci.Entry("work"),
+                oci.Entry("etc"), oci.Entry("etc/passwd", people, mode=0o644),
+                *(oci.Entry(f"bin/{name}", target="busybox") for name in links),
+            ),
+            entrypoint=("/bin/echo", "entrypoint"), command=("default", "arguments"),
+            user="somebody", directory="/work", volumes=("/kept",),
+        )  # fmt: skip
 
     def _stop_what_is_left(self) -> None:
         """Pods of a test that failed: each test that goes well leaves none. Their networks must go with them."""

@@ -280,7 +280,9 @@ class Starter:
         if handler is None:
             return
         try:
-            await hooks.run(handler, self._here.runtime, container, identity, ip)
+            said = await hooks.run(handler, self._here.runtime, container, identity, ip)
+            if said:
+                self._here.voice.pod(self._pod, "Warning", hooks.FALLBACK, said)
         except hooks.HookFailed as problem:
             text = f"PostStartHook failed: {problem}"
             self._here.voice.container(self._pod, container, "Warning", "FailedPostStartHook", text)
