@@ -36,7 +36,8 @@ def test_what_belongs_to_a_pod_is_no_fault() -> None:
 
 @pytest.mark.parametrize("what", ["directories", "logs", "mounts", "cgroups"])
 def test_each_thing_of_a_pod_that_is_no_more_is_a_fault(what: str) -> None:
-    assert faults(replace(CLEAN, **{what: [UID, GONE]}), [POD]) == [f"{what} of pod {GONE}, which is no more"]
+    more: dict[str, Any] = {what: [UID, GONE]}
+    assert faults(replace(CLEAN, **more), [POD]) == [f"{what} of pod {GONE}, which is no more"]
 
 
 def test_a_static_pod_is_known_by_the_hash_of_its_file() -> None:
