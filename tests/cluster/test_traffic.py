@@ -129,7 +129,7 @@ def test_a_node_cut_off_from_the_masters_goes_on_serving(
     before = {pod["metadata"]["uid"] for pod in lab.running(namespace, "app=web")}
     here = next(p for p in lab.running(namespace, "app=web") if p["spec"]["nodeName"] == "worker-1")
     direct = f"curl -fsS --max-time 3 http://{here['status']['podIP']}:8080/"
-    masters = ", ".join([*(machine.address for machine in lab.cluster.masters), lab.cluster.vip or ""])
+    masters = ", ".join(map(str, [*(machine.address for machine in lab.cluster.masters), lab.cluster.vip]))
     cut = (
         "nft add table ip cut && nft add chain ip cut in '{ type filter hook input priority -300; }' && "
         "nft add chain ip cut out '{ type filter hook output priority -300; }' && "
