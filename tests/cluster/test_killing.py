@@ -135,7 +135,7 @@ def left_over(lab: Lab) -> list[str]:
     found = []
     for machine in WORKERS:
         here = [pod for pod in everywhere if pod["spec"].get("nodeName") == machine]
-        seen = Seen.parse(lab.ssh(machine, f"/opt/kybern/current/bin/python3 - <<'EOF'\n{LOOK}\nEOF"))
+        seen = Seen.parse(lab.ssh(machine, f"python3 - <<'EOF'\n{LOOK}\nEOF"))
         found += [f"{machine}: {fault}" for fault in faults(seen, here)]
     assert not found, "\n".join(found)
     return found

@@ -71,7 +71,7 @@ class Traffic:
 
     def __init__(self, lab: Lab, machine: str, address: str, *, rate: int = 200) -> None:
         config = State.of(lab.cluster.name).ssh_config
-        remote = f"/opt/kybern/current/bin/python3 -c '{ASK}' {address} {rate}"
+        remote = f"python3 -c '{ASK}' {address} {rate}"
         self._process = subprocess.Popen(
             ["ssh", "-F", str(config), machine, remote],
             stdin=subprocess.PIPE,
