@@ -33,7 +33,8 @@ def udp(where: str, text: str) -> str:
     host, _, port = where.rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
         line.settimeout(SECONDS)
-        line.sendto(text.encode(), (host, int(port)))
+        line.connect((host, int(port)))
+        line.send(text.encode())
         return line.recv(2048).decode()
 
 
