@@ -13,7 +13,7 @@ from tests.cluster.conftest import Lab
 
 TOOLS = Path(__file__).parent / "tools"
 # Where a pod sees its node's directories. Debian's /lib is a link to /usr/lib.
-_SEEN = {"/usr": "/usr", "/lib": "/usr/lib", "/lib64": "/usr/lib64", "/opt/kybern": "/opt/kybern"}
+_SEEN = {"/usr": "/usr", "/lib": "/usr/lib", "/lib64": "/usr/lib64"}
 
 
 def pod(name: str, node: str, *command: str, **more: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Place:
         return cls(lab, namespace)
 
     def kubectl(self, *words: str, **more: Any) -> str:
-        return self.lab.kubectl(*words, "-n", self.namespace, **more)
+        return self.lab.kubectl("-n", self.namespace, *words, **more)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
