@@ -65,6 +65,7 @@ async def brought_about_by(
                     while shape(api) != wanted:
                         await asyncio.sleep(0.1)
                         await cluster.rest()
+            assert not kubelets.done(), kubelets.exception()
         finally:
             kubelets.cancel()
     return shape(api)
