@@ -33,7 +33,7 @@ for name in ctr("containers", "ls", "-q").split():
         "pod": labels.get("io.kubernetes.pod.uid", ""),
         "task": tasks.get(name, ""),
     })
-addresses = [name for net in names("/var/lib/cni/networks") for name in names("/var/lib/cni/networks/" + net)]
+addresses = [name for net in names("/run/kybern/cni") for name in names("/run/kybern/cni/" + net)]
 print(json.dumps({
     "directories": names("/var/lib/kubelet/pods"),
     "logs": [name.rpartition("_")[2] for name in names("/var/log/pods")],
