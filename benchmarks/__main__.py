@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, binding, cel, dns, memory, proxy, scheduler, schema
+from benchmarks import apiserver, binding, cel, dns, memory, policies, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -13,6 +13,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *scheduler.BENCHMARKS,
     *binding.BENCHMARKS,
     *proxy.BENCHMARKS,
+    *policies.BENCHMARKS,
     *dns.BENCHMARKS,
     *schema.BENCHMARKS,
     *cel.BENCHMARKS,

@@ -17,6 +17,7 @@ from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
+from roles.network_policies import network_policies, policy_rights
 from roles.package import package
 from roles.pki import pki
 from roles.pod_network import pod_network
@@ -57,4 +58,8 @@ if machine.is_node:
     pod_network(machine)
 if machine.is_node:
     kube_proxy(cluster, machine)
+if machine.is_master:
+    policy_rights(cluster)
+if machine.is_node:
+    network_policies(cluster, machine)
 nodes_ready(cluster, machine)

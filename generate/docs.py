@@ -17,6 +17,7 @@ from kybern.cli.controller_manager import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.metrics import FLAGS as METRICS
 from kybern.cli.pod_network import FLAGS as POD_NETWORK
+from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
@@ -28,7 +29,7 @@ from kybern.machinery.kind import Kind
 
 OUT = Path(__file__).parent.parent / "docs/reference"
 HEADER = "<!-- Written by generate/docs.py. Do not edit. -->\n"
-DAEMONS = (APISERVER, controller_manager(), SCHEDULER, KUBELET, PROXY, POD_NETWORK, DNS, METRICS)
+DAEMONS = (APISERVER, controller_manager(), SCHEDULER, KUBELET, PROXY, POD_NETWORK, POLICIES, DNS, METRICS)
 TYPES = {
     "boolean": "bool",
     "commas": "list",

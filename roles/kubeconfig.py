@@ -31,7 +31,7 @@ OWNERS = {
     "dns": DNS_USER,
     "metrics": METRICS_USER,
 }
-NAMES = ("kubelet", "kube-proxy", *OWNERS)
+NAMES = ("kubelet", "kube-proxy", "policies", *OWNERS)
 
 
 def path(name: str) -> str:

@@ -23,6 +23,8 @@ from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.network_policies import absent, network_policies, policy_rights
+from roles.network_policies import objects as policy_objects
 from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
@@ -108,11 +110,17 @@ DAEMONS = (
         "kybern-pod-network.service",
         ("pod network | Unit", "pod network | Running"),
     ),
+    Daemon(
+        "network policies",
+        network_policies,
+        "kybern-policies.service",
+        ("network policies | Unit", "network policies | Running"),
+    ),
 )
 ON_NODES = [
     daemon
     for daemon in DAEMONS
-    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-pod"))
+    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-po"))
 ]
 OURS = [daemon for daemon in DAEMONS if daemon.programs]
 
@@ -411,3 +419,28 @@ def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
 
     assert serial == ["cluster dns | Running, changed ones restarted one at a time"]
     assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3
+
+
+def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(
+    cluster: Cluster, worker: Machine
+) -> None:
+    off = replace(cluster, network_policies=False)
+    fake = finished(network_policies, cluster, worker)
+
+    assert apply(network_policies, off, worker, fake) == ["network policies | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-policies.service") < command.index("rm -f ")
+    assert command.index("rm -f ") < command.index("delete table inet kybern-policies")
+    fake.true.add(absent())
+    assert plan(network_policies, off, worker, fake) == []
+
+
+def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worker: Machine) -> None:
+    kinds = {one["kind"]: one for one in (yaml.safe_load(made.file.content) for made in policy_objects())}
+
+    assert {verb for rule in kinds["ClusterRole"]["rules"] for verb in rule["verbs"]} == {"list", "watch"}
+    assert kinds["ClusterRoleBinding"]["subjects"][0]["name"] == "system:kybern-policies"
+    unit = unit_of("network policies", cluster, worker)
+    assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in unit
+    role, master = of_cluster(policy_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []

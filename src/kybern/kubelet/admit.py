@@ -2,7 +2,7 @@
 
 The scheduler looked already, but it may have looked at an older state, and not every pod comes by way of it. A pod that
 is refused fails at once, in upstream's words, and its controller makes another. The first check that refuses counts
-(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor).
+(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor, shutdown).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ class Room:
     """What a pod finds here: the node as the API server has it (None: not known yet), its pods, and what it allows.
 
     ``pressures`` are the node's conditions that eviction keeps; ``sysctls`` what may be set, by ``sysctls.allowed``;
-    ``devices`` the resources that are given by device, not by number.
+    ``devices`` the resources that are given by device, not by number; ``closing``: the node is going down.
     """
 
     node: Node | None = None
@@ -38,6 +38,7 @@ class Room:
     sysctls: Mapping[str, str] = field(default_factory=lambda: sysctls.allowed(()))
     apparmor: bool = False
     devices: frozenset[str] = frozenset()
+    closing: bool = False
 
 
 def critical(pod: Pod) -> bool:
@@ -153,6 +154,13 @@ def _app_armor(pod: Pod, room: Room) -> Verdict | None:
     return Verdict("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
 
 
+def _shutdown(_pod: Pod, room: Room) -> Verdict | None:
+    if not room.closing:
+        return None
+    return Verdict("NodeShutdown", "Pod was rejected as the node is shutting down.")
+
+
 _CHECKS: tuple[Callable[[Pod, Room], Verdict | None], ...] = (
     _pressure, _sysctl, _system, _strict_groups, _resources, _affinity, _ports, _taints, _app_armor,
+    _shutdown,
 )  # fmt: skip

@@ -24,7 +24,6 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
-from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -39,6 +38,10 @@ from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.shutdown.groups import periods
+from kybern.kubelet.shutdown.logind import logind
+from kybern.kubelet.shutdown.shutdown import Shutdown
+from kybern.kubelet.shutdown.shutdown import World as Going
 from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
@@ -132,8 +135,7 @@ class Kubelet:
                 most_at_once(settings),
             ),
             cgroups=cgroups,
-            devices=Devices(root / "device-plugins"),
-            cpus=outset.pinning(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
@@ -194,6 +196,7 @@ class Kubelet:
             collector = Collector(self.agent, self.here, self.settings, self.drivers.tidy)
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
+            tasks.create_task(self._shutdown(keeper).run())
             for serving in self._servers():
                 tasks.create_task(serving)
             ready()
@@ -213,6 +216,21 @@ class Kubelet:
             pressures=self.here.pressures,
         )
         return Evictor(rules, world)
+
+    def _shutdown(self, keeper: NodeKeeper | None) -> Shutdown:
+        settings = self.settings
+        configured = periods(
+            settings.shutdown_period, settings.shutdown_critical, settings.shutdown_by_priority
+        )
+        world = Going(
+            pods=self.agent.alive,
+            end=self.agent.end,
+            ended=self.agent.ended,
+            told=keeper.soon if keeper is not None else lambda: None,
+            voice=self.here.voice,
+            closing=self.here.closing,
+        )
+        return Shutdown(configured, world, Path(settings.root_dir), logind)
 
     async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
         assert self.cache is not None

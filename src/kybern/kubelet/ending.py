@@ -96,8 +96,7 @@ class Ending:
             except (CannotMount, OSError) as problem:
                 log.warning("cannot remove the volumes of pod %s: %s", uid, problem)
                 await worker.wait_for_change(_RETRY)
-        await self._here.devices.release(uid)
-        await self._here.cpus.release(uid)
+        await self._here.alignment.release(uid)
         name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
         await asyncio.to_thread(self._here.cgroups.remove, name)
 

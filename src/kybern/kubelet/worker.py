@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace as replace_in
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -184,13 +185,11 @@ class Worker:
         """Take the pod's devices and CPUs before anything of it runs; a pod that cannot have them ends."""
         if self.actual.sandboxes or self.gone:
             return False
-        here = self._here
-        problem = await here.devices.admit(self.pod) or await here.cpus.admit(self.pod)
-        if problem:
-            text = f"Allocate failed due to {problem}, which is unexpected"
-            self._here.voice.pod(self.pod, "Warning", "UnexpectedAdmissionError", text)
-            self.end(Verdict("UnexpectedAdmissionError", f"Pod was rejected: {text}"))
-        return bool(problem)
+        verdict = await self._here.alignment.admit(self.pod)
+        if verdict is not None:
+            self._here.voice.pod(self.pod, "Warning", verdict.reason, verdict.message)
+            self.end(replace_in(verdict, message=f"Pod was rejected: {verdict.message}"))
+        return verdict is not None
 
     async def _resized(self) -> None:
         """At rest: a resize is over when no running container lacks anything."""

@@ -29,6 +29,7 @@ CLIENTS = {
     "controller-manager": "system:kube-controller-manager",
     "scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
+    "policies": "system:kybern-policies",
     "dns": "system:kybern-dns",
     "metrics": "system:kybern-metrics",
     "kubelet": "system:node",
@@ -53,7 +54,7 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     if machine.is_master:
         plan += _master(cluster, machine)
     if machine.is_node:
-        plan += _node(machine)
+        plan += _node(cluster, machine)
     return tuple(plan)
 
 
@@ -84,13 +85,15 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     )
 
 
-def _node(machine: Machine) -> tuple[Wanted, ...]:
+def _node(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     name = f"{CLIENTS['kubelet']}:{machine.name}"
     server = Leaf(name, ("system:nodes",), (machine.name,), (machine.address,), client=False, server=True)
+    policies = Wanted("policies", CLUSTER_CA, Leaf(CLIENTS["policies"]))
     return (
         Wanted("kubelet", CLUSTER_CA, Leaf(name, ("system:nodes",))),
         Wanted("kubelet-server", CLUSTER_CA, server),
         Wanted("kube-proxy", CLUSTER_CA, Leaf(CLIENTS["kube-proxy"])),
+        *((policies,) if cluster.network_policies else ()),
     )
 
 

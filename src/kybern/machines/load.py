@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kybern.machines.errors import TopologyError
-from kybern.machines.fields import Fields, Place, matching, one_of, positive, size
+from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
 from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
@@ -55,6 +55,7 @@ class _Reader:
         "domain",
         "api_port",
         "proxy",
+        "network_policies",
         "driver",
         "ssh_user",
     )
@@ -85,6 +86,7 @@ class _Reader:
             cluster_domain=top.parse("domain", matching(DOMAIN), "a DNS domain", "cluster.local"),
             api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
+            network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from kybern.scheduler import plain
 from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
 from kybern.scheduler.outcomes import Placed, Refused
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 type Columns = NDArray[np.intp]
 
@@ -39,6 +40,10 @@ class Narrowed:
         refused: Mask | None = None
         hopeless: Mask | None = None
         for refusal in refusals:
+            if not np.count_nonzero(
+                refusal.nodes
+            ):  # most have nothing to say, and this is the cheapest question
+                continue
             against = refusal.nodes & self.left
             number = int(np.count_nonzero(against))
             if not number:
@@ -82,7 +87,7 @@ def narrow(attempt: Attempt) -> Narrowed:
     found = Narrowed(table.valid.copy(), np.zeros(table.columns, np.bool_))
     own = _scoped(attempt, found)
     for plugin in attempt.profile.at["filter"]:
-        if not found.left.any():
+        if not np.count_nonzero(found.left):
             break
         found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
     promised = table.index.get(attempt.promises.of(attempt.facts.uid))
@@ -157,7 +162,8 @@ def choose(
 ) -> Placed:
     """One of the best among the nodes that are left; ``more`` is added to their scores, by name."""
     best = _best(attempt, left, more or {})
-    return Placed(attempt.table.names[int(best[0] if len(best) == 1 else random.choice(best))])
+    drawn = 0 if len(best) == 1 else random.integers(len(best))
+    return Placed(attempt.table.names[int(best[drawn])])
 
 
 def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
@@ -165,6 +171,8 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
     columns = np.flatnonzero(left)
     if len(columns) == 1:
         return columns
+    # Without a gap they are taken as a slice, which copies nothing.
+    taken = slice(len(columns)) if columns[-1] + 1 == len(columns) else columns
     profile, table = attempt.profile, attempt.table
     own: dict[str, Score | None] = {
         plugin.name: plugin.pre_score(attempt, left) for plugin in profile.at["preScore"] if plugin.pre_score
@@ -174,7 +182,7 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
         scores = _scores(plugin, own.get(plugin.name), attempt, left)
         if scores is None:
             continue
-        scores = scores[columns]
+        scores = scores[taken]
         if plugin.normalize:
             scores = plugin.normalize(scores)
         total += profile.weights[plugin.name] * scores

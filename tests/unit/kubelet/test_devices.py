@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
-from kybern.kubelet.devices.ledger import Given, Unavailable, give
+from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free
 from kybern.kubelet.devices.plugins import Plugin
+from kybern.kubelet.status import Verdict
+from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.topology.allot import allot
+from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.merge import Policy
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -21,7 +28,9 @@ def asking(name: str, count: int, **more: str) -> Container:
 
 
 def devices(of: Pod, *given: Given) -> dict[str, tuple[str, ...]]:
-    return {one.container: one.devices for one in give(of, WELL, given)}
+    hand = Hand(of, {}, free(WELL, given), Numa())
+    allot(of, (hand,), Policy(), Numa())
+    return {one.container: one.devices for one in hand.given}
 
 
 def test_every_container_gets_its_own() -> None:
@@ -64,19 +73,27 @@ def test_what_is_given_is_read_again(tmp_path: Path) -> None:
 
 
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
-    found = Devices(tmp_path)
+    found = Devices(tmp_path, Numa())
+    cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), Numa())
+    alignment = Alignment(found, cpus, Policy(), Numa())
     found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
     greedy = pod(asking("x", 2))
     modest = replace(greedy, spec=replace(greedy.spec, containers=(asking("x", 1),)))
 
-    assert "Requested: 2, Available: 1" in await found.admit(greedy)
-    assert (await found.admit(modest)).startswith("rpc error: code = Unavailable")
+    text = f"requested number of devices unavailable for {NAME}. Requested: 2, Available: 1"
+    assert await alignment.admit(greedy) == Verdict(
+        "UnexpectedAdmissionError", f"Allocate failed due to {text}, which is unexpected"
+    )
+    refused = await alignment.admit(modest)
+    assert refused is not None
+    assert refused.message.startswith("Allocate failed due to rpc error: code = Unavailable")
     assert found.holders() == frozenset()
+    assert await alignment.admit(pod()) is None
 
 
 async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
     (tmp_path / "resources").write_text("old\nthere\n")
-    plugins = Devices(tmp_path).plugins
+    plugins = Devices(tmp_path, Numa()).plugins
     task = asyncio.create_task(plugins.run())
     async with asyncio.timeout(10):
         while not plugins.listening:
