@@ -67,3 +67,11 @@ def test_a_static_pod_is_known_by_the_hash_of_its_file() -> None:
 )
 def test_each_thing_that_is_not_as_the_api_says_is_a_fault(seen: Seen, told: str) -> None:
     assert faults(seen, [POD]) == [told]
+
+
+def test_a_killed_containerd_may_leave_one_address_and_no_more() -> None:
+    one = replace(CLEAN, addresses=["10.244.1.2", "10.244.1.3"])
+
+    assert faults(one, [POD], cut_short=1) == []
+    assert faults(replace(one, addresses=[*one.addresses, "10.244.1.4"]), [POD], cut_short=1)
+    assert faults(replace(one, addresses=["10.244.1.3"]), [POD], cut_short=1), "the pod's own is missing"
