@@ -81,6 +81,39 @@ REGISTRATION: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# What a kubelet asks of a driver of devices. v1beta1 has the same messages.
+DRA: Mapping[str, Any] = {
+    "package": "k8s.io.kubelet.pkg.apis.dra.v1",
+    "messages": {
+        "Claim": [[1, "namespace", "string", ""], [2, "uid", "string", ""], [3, "name", "string", ""]],
+        "Device": [
+            [1, "request_names", "string", "repeated"], [2, "pool_name", "string", ""],
+            [3, "device_name", "string", ""], [4, "cdi_device_ids", "string", "repeated"],
+            [5, "share_id", "string", "optional"],
+        ],
+        "NodePrepareResourcesRequest": [[1, "claims", "Claim", "repeated"]],
+        "NodePrepareResourceResponse": [[1, "devices", "Device", "repeated"], [2, "error", "string", ""]],
+        "NodePrepareResourcesResponse": [[1, "claims", "map<string,NodePrepareResourceResponse>", ""]],
+        "NodeUnprepareResourcesRequest": [[1, "claims", "Claim", "repeated"]],
+        "NodeUnprepareResourceResponse": [[1, "error", "string", ""]],
+        "NodeUnprepareResourcesResponse": [[1, "claims", "map<string,NodeUnprepareResourceResponse>", ""]],
+    },
+    "enums": {},
+    "services": {
+        "DRAPlugin": [
+            {
+                "rpc": "NodePrepareResources",
+                "request": "NodePrepareResourcesRequest",
+                "response": "NodePrepareResourcesResponse",
+            },
+            {
+                "rpc": "NodeUnprepareResources",
+                "request": "NodeUnprepareResourcesRequest",
+                "response": "NodeUnprepareResourcesResponse",
+            },
+        ]
+    },
+}  # fmt: skip
 _CONTEXT = "map<string,string>"
 # What a kubelet asks of a storage driver. Enumerations are numbers, which is the same on the wire.
 CSI: Mapping[str, Any] = {
@@ -147,7 +180,9 @@ DEVICES: Mapping[str, Any] = {
             [4, "options", "DevicePluginOptions", ""],
         ],
         "Empty": [],
-        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""]],
+        "NUMANode": [[1, "ID", "int64", ""]],
+        "TopologyInfo": [[1, "nodes", "NUMANode", "repeated"]],
+        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""], [3, "topology", "TopologyInfo", ""]],
         "ListAndWatchResponse": [[1, "devices", "Device", "repeated"]],
         "PreStartContainerRequest": [[1, "devices_ids", "string", "repeated"]],
         "PreStartContainerResponse": [],
@@ -271,6 +306,7 @@ def sources() -> dict[str, str]:
         "snapshots": proto(SNAPSHOTS),
         "pluginregistration": proto(REGISTRATION),
         "csi": proto(CSI),
+        "dra": proto(DRA),
         "deviceplugin": proto(DEVICES),
     }
 

@@ -29,6 +29,7 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.node_v1 import RuntimeClass
+from kybern.api.resource_v1 import ResourceClaim, ResourceSlice
 from kybern.api.storage_v1 import CSIDriver, CSINode, VolumeAttachment
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
@@ -180,7 +181,11 @@ def _strategic(old: Any, body: Any) -> Any:
     status = new.get("status", {})
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
-        merged = before | {found["type"]: found for found in status["conditions"]}
+        merged = before | {
+            # What a condition has no more is named with null.
+            found["type"]: {name: value for name, value in found.items() if value is not None}
+            for found in status["conditions"]
+        }
         status["conditions"] = [found for found in merged.values() if "$patch" not in found]
     for name, value in status.items():
         if isinstance(value, list):
@@ -297,7 +302,7 @@ class OneNode:
 
 KINDS = (
     Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
-    CSINode, VolumeAttachment,
+    CSINode, VolumeAttachment, ResourceClaim, ResourceSlice,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.devices.plugins import PluginFailure
+from kybern.kubelet.dra.claims import CannotPrepare
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
@@ -72,6 +73,12 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         here.voice.pod(pod, "Warning", "NetworkNotReady", text)
         raise CannotStart("", text)
     await asyncio.to_thread(_directories, pod, here)
+    try:
+        await here.claims.prepare(pod)
+    except CannotPrepare as problem:
+        text = f"Failed to prepare dynamic resources: {problem}"
+        here.voice.pod(pod, "Warning", "FailedPrepareDynamicResources", text)
+        raise CannotStart("", text) from problem
     try:
         handler = await here.objects.handler(pod.spec.runtime_class_name)
         await here.runtime.run_sandbox(_config(pod, attempt, here), handler)
@@ -163,8 +170,10 @@ class Starter:
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
             target = _target(pod, container, actual)
-            equipment = await here.devices.equip(pod.metadata.uid, container.name)
-        except (Missing, Refused, CannotMount, PluginFailure, OSError) as problem:
+            equipment = (await here.devices.equip(pod.metadata.uid, container.name)).beside(
+                here.claims.names(pod, container)
+            )
+        except (Missing, Refused, CannotMount, CannotPrepare, PluginFailure, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
