@@ -27,6 +27,7 @@ ABOVE = (
     "kybern-policies.service",
     "kybern-dns.service",
     "kybern-metrics.service",
+    "kybern-local-volumes.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",
@@ -51,7 +52,7 @@ DIRECTORIES = (
     "/var/log/pods",
 )
 # These may be mounted, so they stay and are emptied.
-EMPTIED = ("/var/lib/etcd", "/var/lib/containerd")
+EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
 LINKS = ("cni0", "kybern-vxlan")
 ROUTES = 75  # the protocol number of the pod network's routes

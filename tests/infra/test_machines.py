@@ -28,6 +28,8 @@ def units(host: Host) -> dict[str, str]:
 
 def expected(cluster: Cluster, machine: Machine) -> set[str]:
     names = set(DAEMONS)
+    if cluster.storage == "local":
+        names.add("kybern-local-volumes")
     if cluster.network_policies:
         names.add("kybern-policies")
     if machine.is_master:

@@ -23,6 +23,7 @@ from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
 from roles.pki import pki
@@ -116,11 +117,17 @@ DAEMONS = (
         "kybern-policies.service",
         ("network policies | Unit", "network policies | Running"),
     ),
+    Daemon(
+        "local volumes",
+        of_machine(local_volumes),
+        "kybern-local-volumes.service",
+        ("local volumes | Unit", "local volumes | Running"),
+    ),
 )
 ON_NODES = [
     daemon
     for daemon in DAEMONS
-    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-po"))
+    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-po", "kybern-local"))
 ]
 OURS = [daemon for daemon in DAEMONS if daemon.programs]
 
@@ -406,6 +413,36 @@ def test_the_api_server_is_sent_to_the_metrics_daemons_and_trusts_their_authorit
     unit = unit_of("cluster metrics", cluster, master)
     assert f"--secure-port={service['spec']['ports'][0]['targetPort']} " in unit
     assert set(re.findall(r"=(/etc/kubernetes/pki/\S+)", unit)) <= set(shipped)
+
+
+def test_the_class_of_local_volumes_is_the_default_and_is_written_once(cluster: Cluster) -> None:
+    fake = FakeMachine("m1")
+    role = of_cluster(storage_class)
+    done = apply(role, cluster, cluster.masters[0], fake)
+
+    assert done == ["storage class | Files", "storage class | Driver, class and rights"]
+    made = yaml.safe_load(fake.contents["/etc/kybern/local-volumes/storageclass.yaml"])
+    driver = yaml.safe_load(fake.contents["/etc/kybern/local-volumes/csidriver.yaml"])
+    assert made["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+    assert made["provisioner"] == driver["metadata"]["name"] == "local.kybern.io"
+    assert driver["spec"]["attachRequired"] is False
+
+
+def test_the_driver_of_local_volumes_shares_its_mounts_with_the_kubelet(
+    cluster: Cluster, worker: Machine
+) -> None:
+    """Any of these would give it mounts of its own, which no pod would see."""
+    unit = unit_of("local volumes", cluster, worker)
+
+    alone = (
+        "Protect",
+        "Private",
+        "ReadOnlyPaths",
+        "ReadWritePaths",
+        "InaccessiblePaths",
+        "TemporaryFileSystem",
+    )
+    assert [line for line in unit.splitlines() if line.startswith(alone)] == []
 
 
 def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:

@@ -24,6 +24,8 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
+from kybern.kubelet.dra.drivers import Drivers
+from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -115,7 +117,7 @@ class Kubelet:
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
-        self.drivers = Mounter(root, node)
+        self.drivers = Mounter(root, node, self._recorder.emit)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
             self.cache.add(Service)
@@ -136,6 +138,7 @@ class Kubelet:
             ),
             cgroups=cgroups,
             alignment=outset.apportionment(settings, root, runtime),
+            claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
@@ -176,10 +179,17 @@ class Kubelet:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
-            registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
+            claims = self.here.claims
+            claims.known = self.agent.known
+            registry = Registry(
+                self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
+            )
             tasks.create_task(registry.run())
+            tasks.create_task(claims.drivers.run())
+            tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
             tasks.create_task(self.here.cpus.run())
+            tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None

@@ -10,6 +10,7 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
+from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.fields import Place
 from kybern.kubelet.images.pull import Images
 from kybern.kubelet.names import Resolver
@@ -62,6 +63,7 @@ class Surroundings:
     cgroups: Cgroups
     machine: Machine
     alignment: Alignment
+    claims: Claims
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]

@@ -93,6 +93,9 @@ class Worker:
         self.pod = self.allotment.granted(pod)
         if pod.metadata.deletion_timestamp is not None:
             self.end()
+        if _shown_in_files(before) != _shown_in_files(pod):
+            # What files of the downward API say is written at once, not with the next round.
+            self._refresh_at = 0.0
         if _others_part(before) != _others_part(pod) or self._publisher.overwritten(pod):
             self.wake()
 
@@ -170,14 +173,16 @@ class Worker:
             actions = list(plan(self.facts()))
             done = [action for action in actions if not isinstance(action, Hold)]
             well = await self._steps.do(self.pod, actions, self.actual, self._volumes or {})
+            if not done:
+                # Nothing was done, so what was seen still holds; only reasons for waiting may be new.
+                self.describe()
+                await self._resized()
+                return self._next(wake_after(actions))
             await self.observe()
             if self._finish():
                 return None
             if not well:
                 return self._here.images.wait(self.pod.metadata.uid) or _RETRY
-            if not done:
-                await self._resized()
-                return self._next(wake_after(actions))
         log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
         return _RETRY
 
@@ -255,8 +260,8 @@ class Worker:
             else:
                 await self._here.volumes.refresh(self.pod, place)
         except Failed as failed:
-            for text in failed.texts:
-                self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
+            for reason, text in failed.told:
+                self._here.voice.pod(self.pod, "Warning", reason, text)
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)
                 return self._mount_delay
@@ -279,6 +284,10 @@ class Worker:
     @property
     def static(self) -> bool:
         return is_static(self.pod)
+
+
+def _shown_in_files(pod: Pod) -> tuple[Any, ...]:
+    return pod.metadata.labels, pod.metadata.annotations, pod.spec.containers
 
 
 def _others_part(pod: Pod) -> tuple[Any, ...]:

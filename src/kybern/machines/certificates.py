@@ -33,6 +33,7 @@ CLIENTS = {
     "dns": "system:kybern-dns",
     "metrics": "system:kybern-metrics",
     "kubelet": "system:node",
+    "local-volumes": "system:kybern-local-volumes",
     "admin": "kubernetes-admin",
 }
 
@@ -55,6 +56,8 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         plan += _master(cluster, machine)
     if machine.is_node:
         plan += _node(cluster, machine)
+        if cluster.storage == "local":
+            plan.append(Wanted("local-volumes", CLUSTER_CA, local_volumes(machine)))
     return tuple(plan)
 
 
@@ -109,6 +112,12 @@ def metrics_server(machine: Machine) -> Leaf:
     """The API server dials an address, and asks for the Service's name."""
     name = "metrics-server.kube-system.svc"
     return Leaf("kybern-metrics", dns=(name, machine.name), ips=(machine.address,), client=False, server=True)
+
+
+def local_volumes(machine: Machine) -> Leaf:
+    """The group has the rights; the name says whose volumes they are for (docs/adr/0020)."""
+    user = CLIENTS["local-volumes"]
+    return Leaf(f"{user}:{machine.name}", (user,))
 
 
 @dataclass(frozen=True, slots=True)

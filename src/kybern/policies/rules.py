@@ -49,10 +49,11 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
 def without(first: int, last: int, excepts: Ranges) -> Iterator[tuple[int, int]]:
     """What is left of a range; ``excepts`` are merged."""
     for begin, end in excepts:
-        if first < begin <= last:
+        if begin > last:
+            break
+        if first < begin:
             yield first, begin - 1
-        if end >= first:
-            first = max(first, end + 1)
+        first = max(first, end + 1)
     if first <= last:
         yield first, last
 

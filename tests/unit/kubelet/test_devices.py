@@ -1,10 +1,16 @@
 """Which devices go to which containers, and what is kept of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
+from kybern._proto import deviceplugin_pb2 as pb
+from kybern._proto import deviceplugin_pb2_grpc as rpc
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
@@ -104,3 +110,36 @@ async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
     plugins.known["long"] = Plugin(tmp_path, all=frozenset({"a"}), gone_at=-1000.0)
 
     assert plugins.counts() == {"there": (2, 1), "long": (0, 0), "old": (0, 0)}
+
+
+class Told(rpc.DevicePluginServicer):  # type: ignore[misc]  # generated code has no types
+    """A plugin whose devices say where they are, or do not."""
+
+    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        near = pb.TopologyInfo(nodes=[pb.NUMANode(ID=0), pb.NUMANode(ID=2)])
+        devices = [pb.Device(ID="a", health="Healthy", topology=near), pb.Device(ID="b", health="Unhealthy")]
+        yield pb.ListAndWatchResponse(devices=devices)
+        await asyncio.Event().wait()
+
+
+async def test_devices_say_where_they_are(tmp_path: Path) -> None:
+    server = grpc.aio.server()
+    rpc.add_DevicePluginServicer_to_server(Told(), server)
+    plugins = Devices(tmp_path, Numa()).plugins
+    task = asyncio.create_task(plugins.run())
+    try:
+        async with asyncio.timeout(10):
+            while not plugins.listening:
+                await asyncio.sleep(0)
+            server.add_insecure_port(f"unix://{tmp_path}/knob.sock")
+            await server.start()
+            asked = pb.RegisterRequest(version="v1beta1", endpoint="knob.sock", resource_name=NAME)
+            await plugins.Register(asked, None)
+            while not plugins.known[NAME].well:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await server.stop(None)
+
+    assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}

@@ -27,6 +27,18 @@ CLUSTER = Cluster(
 )
 
 
+def test_a_driver_of_local_volumes_is_named_after_its_node_and_not_made_where_there_is_none() -> None:
+    (found,) = [want.leaf for want in wanted(CLUSTER, WORKER) if want.name == "local-volumes"]
+    names = [want.name for want in wanted(replace(CLUSTER, storage="none"), WORKER)]
+
+    assert (found.common_name, found.organizations, found.server) == (
+        f"system:kybern-local-volumes:{WORKER.name}",
+        ("system:kybern-local-volumes",),
+        False,
+    )
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies"]
+
+
 @pytest.fixture
 def keep(tmp_path: Path) -> Keep:
     return Keep(tmp_path / "pki", NOW)
@@ -39,7 +51,7 @@ def subject(pem: bytes) -> tuple[str, tuple[str, ...]]:
 def test_a_worker_gets_nothing_of_a_master() -> None:
     names = [want.name for want in wanted(CLUSTER, WORKER)]
 
-    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies"]
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies", "local-volumes"]
 
 
 def test_nobody_gets_what_is_switched_off() -> None:

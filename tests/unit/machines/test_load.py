@@ -128,6 +128,9 @@ MISTAKES = [
         id="proxy",
     ),
     pytest.param(
+        "cluster: good", "cluster: good\nstorage: ceph", '2: "ceph" is not one of local, none', id="storage"
+    ),
+    pytest.param(
         "cluster: good",
         "cluster: good\nnetwork_policies: maybe",
         '2: "maybe" is not true or false',

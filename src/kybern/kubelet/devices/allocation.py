@@ -6,7 +6,7 @@ What holds: what is given is on disk before a container uses it; the devices of 
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ class Equipment:
     mounts: tuple[Any, ...] = ()
     devices: tuple[Any, ...] = ()
     named: tuple[Any, ...] = ()
+
+    def beside(self, names: Iterable[str]) -> "Equipment":
+        """With devices more that the runtime knows by name (CDI)."""
+        return replace(self, named=(*self.named, *(cri.CDIDevice(name=name) for name in names)))
 
 
 class Devices:
