@@ -7,6 +7,7 @@ business. Each change is told to the queue, because it may help a pod that nobod
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
+from time import perf_counter
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.client.verbs import Verbs
@@ -14,7 +15,9 @@ from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.machinery.struct import Object
 from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
+from kybern.scheduler.event_labels import label
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.metrics import EVENTS
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import Profiles, Queue
@@ -156,7 +159,9 @@ class Feed:
             self._tell(Happening(Pod, Action.ADDED, pod))
 
     def _tell(self, what: Happening) -> None:
+        began = perf_counter()
         self.queue.changed(what, asyncio.get_running_loop().time())
+        EVENTS.of(label(what)).observe(perf_counter() - began)
 
 
 def _matters(node: Node, old: Node) -> bool:
