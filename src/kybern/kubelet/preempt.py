@@ -5,6 +5,7 @@ without requests last of all, since they free nothing. As few as possible go, of
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kybern.api.core_v1 import Pod, PodCondition
 from kybern.kubelet.admit import Room, critical, refuse
@@ -53,7 +54,7 @@ def _worth(pod: Pod) -> tuple[int, int]:
 def _without(room: Room, gone: Iterable[Pod]) -> Room:
     uids = {pod.metadata.uid for pod in gone}
     left = tuple(one for one in room.others if one.metadata.uid not in uids)
-    return Room(room.node, left, room.pressures, room.sysctls, room.apparmor, room.devices)
+    return replace(room, others=left)
 
 
 def _needed(pod: Pod, room: Room, chosen: list[Pod]) -> list[Pod]:

@@ -168,7 +168,13 @@ def _matters(node: Node, old: Node) -> bool:
     """Heartbeats change a node every few seconds; only these parts of it are looked at by plugins."""
 
     def parts(one: Node) -> tuple[object, ...]:
-        return one.spec, one.metadata.labels, one.status.allocatable, one.status.images
+        return (
+            one.spec,
+            one.metadata.labels,
+            one.status.allocatable,
+            one.status.images,
+            one.status.declared_features,
+        )
 
     return parts(node) != parts(old)
 
