@@ -81,6 +81,7 @@ def narrow(attempt: Attempt) -> Narrowed:
     """Ask the filters."""
     table = attempt.table
     found = Narrowed(table.valid.copy(), np.zeros(table.columns, np.bool_))
+    attempt.left = found.left
     attempt.timing.start()
     own = _scoped(attempt, found)
     attempt.timing.passed("PreFilter", HOPELESS if found.about_pod else SUCCESS)

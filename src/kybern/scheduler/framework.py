@@ -86,7 +86,8 @@ class Attempt:
 
     ``promises`` are the nodes that pods were promised, ``parked`` the pods that wait for a permit. ``state`` is the hooks'
     own: what one of them leaves under its plugin's name is there for the later ones, until the attempt is over. Refused pods
-    whose uid is in ``activate`` are tried again when it is. ``timing`` is told how far it is.
+    whose uid is in ``activate`` are tried again when it is. ``timing`` is told how far it is. ``left`` are
+    the nodes that no filter has refused so far, while filters are asked.
     """
 
     facts: PodFacts
@@ -96,6 +97,7 @@ class Attempt:
     parked: Parked = field(default_factory=Parked)
     state: dict[str, Any] = field(default_factory=dict)
     activate: set[str] = field(default_factory=set)
+    left: Mask | None = None
     timing: Timing = UNTIMED
 
 

@@ -62,6 +62,9 @@ EVENTS = Tallies(
 PREEMPTIONS = prometheus_client.Counter(
     "scheduler_preemption_attempts_total", "How often room was looked for by making others leave"
 )
+CLAIMS = prometheus_client.Counter(
+    "scheduler_resourceclaim_creates_total", "Claims that were made for extended resources", ["status"]
+)
 VICTIMS = Tallies(
     "scheduler_preemption_victims", "Pods that had to leave for another one", (), powers(1.0, 2, 7)
 )
