@@ -291,11 +291,16 @@ class FakeApi(Verbs):
         found = self.objects.get((self._root(kind.api_version) + "/" + kind.plural, namespace, name))
         return msgspec.convert(found, kind) if found is not None else None
 
-    async def set_status(self, item: Any, **status: Any) -> None:
+    def holds(self, item: Any) -> bool:
+        """Whether there is an object of this name still."""
+        return self._key(item) in self.objects
+
+    def _key(self, item: Any) -> tuple[str, str, str]:
         metadata = item.metadata
-        old = self.objects[
-            self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name
-        ]
+        return self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name
+
+    async def set_status(self, item: Any, **status: Any) -> None:
+        old = self.objects[self._key(item)]
         await self.request("PATCH", _path(item) + "/status", {"status": {**old.get("status", {}), **status}})
 
     async def forget(self, item: Object) -> None:

@@ -55,6 +55,8 @@ class Simulation:
         number = 0
         while True:
             for pod in self.api.all(Pod):
+                if not self.api.holds(pod):
+                    continue  # gone while another one was written
                 if pod.metadata.deletion_timestamp is not None:
                     await self.api.forget(pod)
                 elif pod.status.phase != "Running" and not pod.metadata.labels.get("broken"):

@@ -1,12 +1,14 @@
 """Telling the API server what became of pods, beside the work and never in its way.
 
 What holds: a worker's ``tell`` returns at once; the newest status of a pod is the one that is sent; what could not
-be sent is sent again when the API server answers. Only what differs is sent, as a strategic merge patch that names
+be sent is sent again when the API server answers, and what somebody else wrote over is put right: a node that was cut
+off finds its pods called unready. Only what differs is sent, as a strategic merge patch that names
 the pod's uid, so that a pod of the same name that came after is never touched, and conditions of others stay.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,7 +16,9 @@ import msgspec
 from kybern.api.core_v1 import Pod, PodStatus
 from kybern.client.difference import difference
 from kybern.client.verbs import Verbs
+from kybern.kubelet.status import OURS
 from kybern.machinery.errors import ApiError, Conflict, Invalid, NotFound, ServiceUnavailable, Timeout
+from kybern.machinery.kind import Raw
 from kybern.machinery.struct import encode, replace
 
 log = logging.getLogger(__name__)
@@ -26,21 +30,32 @@ _REPLACED = ("podIPs", "hostIPs")
 
 def patch_of(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | None:
     """The body that makes ``new`` of ``old``; None when they are the same. Pure."""
-    changed = difference(msgspec.json.decode(encode(old)), msgspec.json.decode(encode(new)))
+    before, after = msgspec.json.decode(encode(old)), msgspec.json.decode(encode(new))
+    conditions = _conditions(before.pop("conditions", ()), after.pop("conditions", ()))
+    changed = difference(before, after)
+    if conditions:
+        changed["conditions"] = conditions
     if not changed:
         return None
-    kept = {condition.type for condition in new.conditions}
-    gone = [found.type for found in old.conditions if found.type not in kept]
-    if gone:
-        # The list is merged by type: what is not there any more must be named.
-        changed["conditions"] = [
-            *(changed.get("conditions") or ()),
-            *({"type": name, "$patch": "delete"} for name in gone),
-        ]
     for name in _REPLACED:
         if isinstance(changed.get(name), list):
             changed[name] = [{"$patch": "replace"}, *changed[name]]
     return {"metadata": {"uid": uid}, "status": changed}
+
+
+def _conditions(old: Iterable[Raw], new: Iterable[Raw]) -> list[Raw]:
+    """What differs. The server merges them by type, each field by itself: a field that is gone must be named.
+
+    So must a condition that is gone. Those of others stay: here is only known what they were.
+    """
+    before, after = ({found["type"]: found for found in each} for each in (old, new))
+    found = [
+        {"type": name, **changed}
+        for name, it in after.items()
+        if (changed := difference(before.get(name, {}), it))
+    ]
+    gone = [name for name in before if name in OURS and name not in after]
+    return [*found, *({"type": name, "$patch": "delete"} for name in gone)]
 
 
 class Publisher:
@@ -50,7 +65,8 @@ class Publisher:
         self._client = client
         self._waiting: dict[str, tuple[Pod, PodStatus]] = {}
         self._something = asyncio.Event()
-        self._told: dict[str, PodStatus] = {}
+        # With the resource version that came of it.
+        self._told: dict[str, tuple[int, PodStatus]] = {}
         self._sent = asyncio.Condition()
 
     def tell(self, pod: Pod, status: PodStatus) -> None:
@@ -58,14 +74,22 @@ class Publisher:
         uid = pod.metadata.uid
         if self._client is None:
             return
-        if uid in self._waiting or status != self._told.get(uid, pod.status):
+        if uid in self._waiting or status != self._known(pod):
             self._waiting[uid] = (pod, status)
             self._something.set()
 
-    def last(self, pod: Pod) -> PodStatus:
-        """What is known to have been told of a pod, or is about to be."""
+    def overwritten(self, pod: Pod) -> bool:
+        """Whether the API server has another status of this pod than it was told, and a newer one."""
         uid = pod.metadata.uid
-        return self._waiting[uid][1] if uid in self._waiting else self._told.get(uid, pod.status)
+        if uid in self._waiting or uid not in self._told:
+            return False
+        version, told = self._told[uid]
+        return _version(pod) > version and patch_of(uid, pod.status, told) is not None
+
+    def _known(self, pod: Pod) -> PodStatus:
+        """What the API server has, as far as this side knows: what it was told, or what it said since."""
+        version, told = self._told.get(pod.metadata.uid, (-1, pod.status))
+        return pod.status if _version(pod) > version else told
 
     def forget(self, uid: str) -> None:
         self._waiting.pop(uid, None)
@@ -99,12 +123,15 @@ class Publisher:
         if uid not in self._waiting:
             return True
         pod, status = self._waiting[uid]
-        body = patch_of(uid, self._told.get(uid, pod.status), status)
+        body = patch_of(uid, self._known(pod), status)
         try:
             if body is not None and self._client is not None:
                 meta = pod.metadata
-                await self._client.patch_raw(Pod, meta.namespace, meta.name, body, "strategic", "status")
-            self._told[uid] = status
+                pod = await self._client.patch_raw(
+                    Pod, meta.namespace, meta.name, body, "strategic", "status"
+                )
+            before, _ = self._told.get(uid, (0, status))
+            self._told[uid] = (max(before, _version(pod)), status)
         except (NotFound, Conflict, Invalid) as problem:
             log.info("cannot tell the status of pod %s: %s", uid, problem)
         except (ServiceUnavailable, Timeout):
@@ -119,6 +146,11 @@ class Publisher:
         async with self._sent:
             self._sent.notify_all()
         return True
+
+
+def _version(pod: Pod) -> int:
+    """Resource versions are numbers that grow (KEP-5504)."""
+    return int(pod.metadata.resource_version or 0)
 
 
 def finished(status: PodStatus) -> PodStatus:

@@ -92,7 +92,7 @@ class Worker:
         self.pod = self.allotment.granted(pod)
         if pod.metadata.deletion_timestamp is not None:
             self.end()
-        if _others_part(before) != _others_part(pod):
+        if _others_part(before) != _others_part(pod) or self._publisher.overwritten(pod):
             self.wake()
 
     def remove(self) -> None:

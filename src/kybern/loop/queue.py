@@ -45,7 +45,10 @@ class Queue:
         return not self._waiting and not self._working
 
     def _ages(self) -> list[float]:
-        now = _now() if self._working else 0.0
+        try:
+            now = _now()
+        except RuntimeError:
+            return []  # no loop runs any more, and so nobody works on what was begun
         return [now - since for since in self._working.values()]
 
     def add(self, key: Key) -> None:

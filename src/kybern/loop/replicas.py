@@ -133,7 +133,7 @@ def _magnitude(now: datetime, then: datetime) -> int:
 def new_pod(state: State, number: int) -> Pod:
     """A pod of the template. Its name is ours to make, and differs from round to round and from pod to pod."""
     owner = state.wanted
-    name = f"{owner.metadata.name[:57]}-{suffix(owner, state.now, number)}"
+    name = f"{owner.metadata.name[:57]}-{suffix(owner, state.now.isoformat(), number)}"
     return pod_of(owner, owner.spec.template, name, f"{owner.metadata.name}-")
 
 

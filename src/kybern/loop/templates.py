@@ -1,7 +1,6 @@
 """Pods out of a template, under names that their controller makes; pure."""
 
 import hashlib
-from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Pod, PodSpec, PodTemplateSpec
@@ -12,9 +11,9 @@ from kybern.machinery.struct import replace
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
-def suffix(owner: Any, now: datetime, mark: object) -> str:
-    """Five letters that differ from round to round and from mark to mark."""
-    seed = f"{owner.metadata.uid}/{now.isoformat()}/{mark}"
+def suffix(owner: Any, round_: object, mark: object) -> str:
+    """Five letters that differ from round to round and from mark to mark; a round is told by any value with a text."""
+    seed = f"{owner.metadata.uid}/{round_}/{mark}"
     return "".join(_LETTERS[byte % len(_LETTERS)] for byte in hashlib.sha256(seed.encode()).digest()[:5])
 
 

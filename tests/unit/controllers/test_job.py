@@ -1,6 +1,7 @@
 """Jobs: pods until enough have succeeded, each counted once."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -350,3 +351,20 @@ def test_a_pod_that_is_let_go_loses_the_finalizer_and_an_adopted_one_gets_it() -
     free = replace(free, metadata=replace(free.metadata, owner_references=()))
     adopted = only(done(batch(), free), Patch)[0].new.metadata
     assert (adopted.owner_references[0].uid, adopted.finalizers) == ("uid-web", (FINALIZER,))
+
+
+@pytest.mark.parametrize("of", [batch(), indexed()], ids=["plain", "indexed"])
+def test_a_pod_whose_making_was_not_answered_is_asked_for_by_the_same_name(of: Job) -> None:
+    """Until it is seen. Under another name there would be two, and the end of one would count as a failure."""
+
+    def names(later: timedelta, *pods: Pod) -> list[str]:
+        seen = view(CONTROLLER, of, *pods, kinds=(Job,), live=lambda _: of, now=NOW + later)
+        state = job.observe(seen, Key("a", "web"))
+        assert state is not None
+        return [one.object.metadata.name for one in only(diff(state), Create)]
+
+    first = names(timedelta())
+
+    assert len(set(first)) == 2
+    assert names(timedelta(seconds=9)) == first
+    assert not set(names(timedelta(seconds=9), member("web-x", of, index=0))) & set(first)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kybern.loop.controller import Key
 from kybern.loop.queue import Queue
@@ -85,3 +86,16 @@ async def test_a_worker_that_was_cancelled_takes_no_key_with_it() -> None:
     queue.add(A)
 
     assert await asyncio.wait_for(stays, 1) == A
+
+
+def test_figures_can_be_read_when_the_loop_has_ended_amid_some_work() -> None:
+    async def begun() -> Queue:
+        queue = Queue("ended")
+        queue.add(A)
+        await queue.take()
+        return queue
+
+    queue = asyncio.run(begun())
+
+    assert not queue.idle
+    assert REGISTRY.get_sample_value("workqueue_unfinished_work_seconds", {"name": "ended"}) == 0

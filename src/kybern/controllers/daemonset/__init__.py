@@ -168,7 +168,12 @@ def _carry_out(state: State, found: Plan) -> Iterable[Action]:
     if found.create and state.failure is not None and isinstance(state.failure.action, Create):
         yield Emit(wanted, "Warning", "FailedCreate", f"Error creating: {state.failure.error.message}")
     pods = [
-        new_pod(wanted, node, state.mark, f"{wanted.metadata.name[:57]}-{suffix(wanted, state.now, node)}")
+        new_pod(
+            wanted,
+            node,
+            state.mark,
+            f"{wanted.metadata.name[:57]}-{suffix(wanted, state.now.isoformat(), node)}",
+        )
         for node in found.create[:BURST]
     ]
     yield from map(Create, pods)

@@ -121,7 +121,8 @@ def _plain(tally: Tally, missing: int, now: datetime) -> Plan:
     wait = delay(tally, now)
     if wait:
         return Plan(again=wait)
-    return Plan(create=[new_pod(tally.job, None, now, str(n)) for n in range(min(missing, BURST))])
+    seen = _seen(tally)
+    return Plan(create=[new_pod(tally.job, None, seen, str(n)) for n in range(min(missing, BURST))])
 
 
 def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
@@ -134,7 +135,7 @@ def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
     busy = {index_of(pod) for pod in tally.active}
     if waits_for_end(job):
         busy |= {index_of(pod) for pod in tally.terminating}
-    waits = []
+    waits, seen = [], _seen(tally)
     for index in range(job.spec.completions or 0):
         if index in tally.indexes or index in tally.failed_indexes or index in busy:
             continue
@@ -143,15 +144,26 @@ def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
         if wait:
             waits.append(wait)
         elif len(found.create) < min(missing, BURST):
-            found.create.append(new_pod(job, index, now, str(index), last))
+            found.create.append(new_pod(job, index, seen, str(index), last))
     found.again = min(waits, default=None)
     return found
 
 
-def new_pod(job: Job, index: int | None, now: datetime, mark: str, last: Pod | None = None) -> Pod:
+def _seen(tally: Tally) -> str:
+    """What new pods are named by: the same until another pod is seen.
+
+    A pod whose making was never answered is asked for again under its name, and is there. Under another name it would be
+    one too many, and its end would count as a failure of the job.
+    """
+    status = tally.job.status
+    uids = sorted(pod.metadata.uid for pod in tally.pods)
+    return f"{status.succeeded} {status.failed} {uids}"
+
+
+def new_pod(job: Job, index: int | None, seen: str, mark: str, last: Pod | None = None) -> Pod:
     """A pod that bears the tracking finalizer; of an index, with its number in name, label, annotation, environment."""
     prefix = f"{job.metadata.name}-" if index is None else f"{job.metadata.name}-{index}-"
-    pod = pod_of(job, job.spec.template, prefix[:58] + suffix(job, now, mark), prefix)
+    pod = pod_of(job, job.spec.template, prefix[:58] + suffix(job, seen, mark), prefix)
     pod = replace(pod, metadata=replace(pod.metadata, finalizers=(*pod.metadata.finalizers, FINALIZER)))
     if index is None:
         return pod
