@@ -78,6 +78,7 @@ def _bound(call: Call, found: Current, binding: Raw, node: Raw | None) -> Raw:
     if copied:
         metadata["labels"] = {**copied, **(metadata.get("labels") or {})}
     raw["status"] = {**(raw.get("status") or {})}
+    raw["status"].pop("nominatedNodeName", None)  # what was expected has come to pass
     raw["status"]["conditions"] = _scheduled(call, raw["status"].get("conditions") or [])
     metadata.pop("resourceVersion", None)
     return raw
