@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from kybern.api.core_v1 import Event, Namespace, Node, Pod
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.events import Recorder
@@ -296,3 +298,30 @@ async def test_devices_are_given_for_an_extended_resource() -> None:
         assert [one.uid for one in claim.status.reserved_for] == [bed.one(first).metadata.uid]
         await bed.until(lambda: bed.said(second)[0] == "Unschedulable")
         assert "2 cannot allocate all claims" in bed.said(second)[1]
+
+
+@pytest.mark.parametrize("how", ["deleted", "promised nothing", "promised another node"])
+async def test_room_that_was_promised_is_free_when_the_promise_ends(how: str) -> None:
+    async with scheduling() as bed:
+        await bed.node("a")
+        container = {"name": "c", "image": "x", "resources": {"requests": {"cpu": "2"}}}
+        spec = {
+            "containers": [container], "schedulerName": "default-scheduler", "priority": 10,
+            "nodeSelector": {"disk": "ssd"},
+        }  # fmt: skip
+        vip = {"metadata": {"name": "vip", "namespace": "default"}, "spec": spec}
+        await bed.api.request("POST", PODS, vip)
+        await bed.until(lambda: bed.said("vip")[0] == "Unschedulable")
+        await bed.api.set_status(bed.one("vip"), nominatedNodeName="a")
+        await bed.until(lambda: bed.one("vip").status.nominated_node_name == "a")
+        await bed.pod("small")
+        await bed.until(lambda: bed.said("small")[0] == "Unschedulable")
+
+        if how == "deleted":
+            await bed.api.request("DELETE", f"{PODS}/vip")
+        else:
+            await bed.api.set_status(
+                bed.one("vip"), nominatedNodeName="b" if how == "promised another node" else ""
+            )
+
+        await bed.until(lambda: bed.where("small") == ["a"])

@@ -130,22 +130,35 @@ class Feed:
             self._placed(pod, old)
         elif pod.metadata.deletion_timestamp or pod.spec.scheduler_name not in self.profiles:
             self.queue.remove(uid)
-            self.promises.end(uid)
             self.parked.reject(uid, "", REMOVED)
+            self._release(pod)
         elif not self.table.placed_on(uid):
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
+                if self.promises.of(uid) != pod.status.nominated_node_name:
+                    self._release(pod)
                 self.promises.make(pod.status.nominated_node_name, facts)
+            elif old is not None and old.status.nominated_node_name == self.promises.of(uid):
+                self._release(pod)
             self.queue.set(facts, asyncio.get_running_loop().time())
 
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
         uid = pod.metadata.uid
         self.queue.remove(uid)
+        promised = self.promises.of(uid)
         self.promises.gone(uid)
         self.parked.reject(uid, "", REMOVED)
         if self.table.placed_on(uid):
             self.table.unplace(uid)
+            self._tell(Happening(Pod, Action.GONE, old=pod))
+        elif promised:
+            self._tell(Happening(Pod, Action.GONE, old=pod))
+
+    def _release(self, pod: Pod) -> None:
+        """A pod wants the node no more that it was promised: there is room for those who had to respect that."""
+        if self.promises.of(pod.metadata.uid):
+            self.promises.end(pod.metadata.uid)
             self._tell(Happening(Pod, Action.GONE, old=pod))
 
     def _placed(self, pod: Pod, old: Pod | None) -> None:
