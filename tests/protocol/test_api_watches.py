@@ -189,3 +189,17 @@ def test_a_list_goes_on_from_its_last_key_after_its_version_is_compacted(
 
     assert last["metadata"]["resourceVersion"] == page["metadata"]["resourceVersion"]
     assert names(first) + names(page) + names(last) == [*forty, "template-0099"]
+
+
+def test_what_there_is_comes_as_tables_to_a_watcher_that_asks_for_both(api: Api) -> None:
+    api.create(MAPS, config_map("shown", "table"))
+    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    answer = api.send(
+        "GET",
+        f"{MAPS}?{query}&labelSelector=watch-this%3Dtable&timeoutSeconds=1",
+        accept="application/json;as=Table;v=v1;g=meta.k8s.io",
+    )
+
+    first = json.loads(answer.body.splitlines()[0])
+    assert (answer.code, first["type"], first["object"]["kind"]) == (200, "ADDED", "Table")
+    assert first["object"]["rows"][0]["cells"][0] == "shown"

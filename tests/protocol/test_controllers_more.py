@@ -1,7 +1,6 @@
 """More control loops against a real API server, each with its own account's rights only."""
 
 import base64
-import json
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.controllers_bed import BATCH, CORE, Cluster, condition, manage, template
 
 DISCOVERY, NETWORKING = "/apis/discovery.k8s.io/v1", "/apis/networking.k8s.io/v1"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 @pytest.fixture(scope="module")
@@ -190,11 +190,26 @@ def test_a_generated_token_that_nobody_uses_is_marked_and_then_goes(
     bed.change(tracking, lambda one: one["data"].update(since=today))
 
 
+def told(connection: HTTPSConnection, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    """Status and warning of an answer."""
+    connection.request(method, path, "{}" if method == "POST" else None, headers)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.headers["Warning"]
+
+
 def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
     cluster: Callable[[str], Cluster],
 ) -> None:
     bed = cluster("noted")
     bed.make(bed.path(CORE, "serviceaccounts"), {"metadata": {"name": "robot"}})
+    may = [{"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]}]
+    bed.make(f"{RBAC}/clusterroles", {"metadata": {"name": "acting"}, "rules": may})
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "acting"}
+    subject = {"kind": "ServiceAccount", "name": "robot", "namespace": bed.namespace}
+    bed.make(
+        f"{RBAC}/clusterrolebindings", {"metadata": {"name": "acting"}, "roleRef": ref, "subjects": [subject]}
+    )
     metadata = {"name": "key", "annotations": {"kubernetes.io/service-account.name": "robot"}}
     kind = "kubernetes.io/service-account-token"
     path = bed.path(CORE, "secrets", "key")
@@ -203,27 +218,21 @@ def test_a_request_with_a_kept_token_is_noted_and_answered_with_a_warning(
     bed.change(bed.path(CORE, "serviceaccounts", "robot"), lambda one: one.update(secrets=[{"name": "key"}]))
     token = base64.b64decode(found["data"]["token"]).decode()
 
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    jane = {"Impersonate-User": "jane", "Impersonate-Group": "system:masters"}
     trusted = ssl.create_default_context(cafile=str(bed.lab.directory / "ca.crt"))
+    pods, review = bed.path(CORE, "pods"), "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     with closing(HTTPSConnection("127.0.0.1", bed.server.port, context=trusted, timeout=10)) as connection:
-        connection.request("GET", "/version", headers={"Authorization": f"Bearer {token}"})
-        page = connection.getresponse()
-        page.read()
-        connection.request("GET", bed.path(CORE, "pods"), headers={"Authorization": f"Bearer {token}"})
-        refused = connection.getresponse()
-        refused.read()
-        path_of = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        connection.request("POST", path_of, json.dumps({}), headers)
-        answered = connection.getresponse()
-        answered.read()
+        page = told(connection, "GET", "/version", headers)
+        refused = told(connection, "GET", pods, headers)
+        answered = told(connection, "POST", review, headers)
+        acting = told(connection, "GET", pods, headers | jane)
 
     warning = (
         '299 - "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated '
         'secret-based tokens."'
     )
-    assert (page.status, page.headers["Warning"]) == (200, warning)
-    assert (refused.status, refused.headers["Warning"]) == (403, warning)
-    assert (answered.status, answered.headers["Warning"]) == (201, warning)
+    assert [page, refused, answered, acting] == [(code, warning) for code in (200, 403, 201, 200)]
     labels = bed.get(path)["metadata"]["labels"]
     assert labels == {"kubernetes.io/legacy-token-last-used": datetime.now(UTC).date().isoformat()}
 

@@ -5,7 +5,7 @@ store. Plugins refuse by raising an ApiError (``Forbidden`` as a rule, made by `
 through ``Request.lookup``, which reads the API server's own caches and falls back to storage.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,10 @@ class Lookup(Protocol):
 
     async def get(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         """From the cache."""
+        ...
+
+    async def labels(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        """An object's labels from the cache, which has them without reading the object; None when it is absent."""
         ...
 
     async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:

@@ -34,7 +34,10 @@ def review(reviews: Reviews) -> Verb:
         asked = admit.request(call, "CREATE", raw, None)
         await admit.mutate(call, asked)
         await admit.validate(call, asked)
-        found = await reviews.create(call.kind.group, call.kind.plural, call.namespace, raw, call.user)
+        group, plural = call.kind.group, call.kind.plural
+        found, warnings = await reviews.create(group, plural, call.namespace, raw, call.user)
+        for text in warnings:
+            call.warn(text)
         return Plain(found, 201)
 
     return create

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kybern.api import kinds
+from kybern.apiserver import problems
 from kybern.apiserver.engine import Call
 from kybern.machinery import codec
 from kybern.machinery.errors import BadRequest, Details, UnsupportedMediaType
@@ -16,6 +17,8 @@ from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema, strict_error, unhandled
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+_DELETION = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+_OPTIONS = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _SCHEMES = {
     "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
@@ -52,15 +55,16 @@ def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None,
     if expected.custom and media_type(content_type) == PROTOBUF:
         raise unsupported()
     try:
-        raw, twice = parse(data, content_type, duplicates=call.options.validation != "Ignore")
-    except UnsupportedMediaType:
-        raise
+        raw, twice = _read(data, content_type, duplicates=call.options.validation != "Ignore")
+        raw = headed(raw)
     except BadRequest as problem:
-        text = f"couldn't get version/kind; json parse error: {problem.message}"
-        raise unhandled({}, expected.kind, text) from problem
-    if not isinstance(raw, dict):
-        text = f"json: cannot unmarshal {_go_type(raw)} into Go value of type struct"
-        raise unhandled({}, expected.kind, f"couldn't get version/kind; json parse error: {text}")
+        raise _unrecognized(expected, data, problem.message) from problem
+    if expected.custom and not raw.get("kind"):
+        # Which of its ways upstream goes, and whom it takes the body for, depends on how strictly it looks.
+        text = f"Object 'Kind' is missing in '{data.decode(errors='replace')}'"
+        if call.options.validation == "Ignore":
+            raise unhandled({"kind": expected.kind, "apiVersion": expected.api_version}, expected.kind, text)
+        raise _unrecognized(expected, data, text)
     identify(expected, raw)
     told = (lambda found: codec.in_order(data, found)) if media_type(content_type) == JSON else list
     checked(call, expected, raw, twice, schema, told)
@@ -69,7 +73,53 @@ def decode(call: Call, data: bytes, content_type: str, kind: Kind | None = None,
     return raw
 
 
+def _read(data: bytes, content_type: str, *, duplicates: bool = False) -> tuple[Any, list[str]]:
+    """As ``parse``, in the words that upstream's decoder has for what is no JSON or YAML."""
+    try:
+        return parse(data, content_type, duplicates=duplicates)
+    except BadRequest as problem:
+        media, text = media_type(content_type), problem.message
+        text = text.removeprefix("error converting YAML to JSON: ") if media == YAML else text
+        raise BadRequest(_UNPARSED + text if media == JSON else text) from problem
+
+
+_HEAD = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+)
+_UNPARSED = "couldn't get version/kind; json parse error: "
+_SHOWN = 30
+
+
+def headed(raw: Any) -> Raw:
+    """A body that may say what it is; null says nothing. Raises BadRequest in the words of Go's decoder."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise BadRequest(f"{_UNPARSED}json: cannot unmarshal {_go_type(raw)} into Go value of type {_HEAD}")
+    for key in ("apiVersion", "kind"):
+        value = raw.get(key)
+        if value is not None and not isinstance(value, str):
+            text = f"json: cannot unmarshal {_go_type(value)} into Go struct field .{key} of type string"
+            raise BadRequest(f"{_UNPARSED}{text}")
+    version = raw.get("apiVersion") or ""
+    if version.count("/") > 1:
+        raise BadRequest(f"unexpected GroupVersion string: {version}")
+    return raw
+
+
+def _unrecognized(kind: Kind, data: bytes, says: str) -> BadRequest:
+    """With how the body begins: as text when that is JSON, else in hexadecimal digits."""
+    more = " ..." if len(data) > _SHOWN else ""
+    start = data[:_SHOWN]
+    shown = start.decode(errors="replace") if start[:1] == b"{" else start.hex() or "<empty>"
+    return BadRequest(
+        f"the object provided is unrecognized (must be of type {kind.kind}): {says} ({shown}{more})"
+    )
+
+
 def _go_type(value: Any) -> str:
+    if isinstance(value, dict):
+        return "object"
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, str):
@@ -84,10 +134,6 @@ def identify(kind: Kind, raw: Raw) -> None:
         return
     version = raw.get("apiVersion") or kind.api_version
     name = raw.get("kind") or kind.kind
-    for key, value in (("apiVersion", version), ("kind", name)):
-        if not isinstance(value, str):
-            text = f"json: cannot unmarshal {_go_type(value)} into Go struct field .{key} of type string"
-            raise BadRequest(f"couldn't get version/kind; json parse error: {text}")
     raw["apiVersion"], raw["kind"] = version, name
     if (version, name) == (kind.api_version, kind.kind):
         return
@@ -108,8 +154,8 @@ def identify(kind: Kind, raw: Raw) -> None:
 
 def _identify_custom(kind: Kind, raw: Raw) -> None:
     """Bodies of custom kinds must say what they are; the kind itself is a matter of validation."""
-    version, name = raw.get("apiVersion"), raw.get("kind")
-    if not isinstance(name, str) or not name:
+    version = raw.get("apiVersion")
+    if not raw.get("kind"):
         text = f"Object 'Kind' is missing in '{codec.encode_json(raw).decode()}'"
         raise unhandled({}, kind.kind, text)
     if version != kind.api_version:
@@ -149,15 +195,25 @@ def checked(
         call.warn(text)
 
 
-def loose(data: bytes, content_type: str) -> Raw | None:
-    """The body of a deletion (DeleteOptions), None when there is none. Raises BadRequest."""
+def deletion(data: bytes, content_type: str) -> Raw | None:
+    """The body of a deletion (DeleteOptions), None when there is none. Raises Unexpected: so upstream refuses these."""
     if not data:
         return None
     try:
-        raw, _ = parse(data, content_type)
+        raw = {"kind": "DeleteOptions", "apiVersion": "v1", **headed(_read(data, content_type)[0])}
+        _check_kind(raw)
+        Schema.load().of(_DELETION).decode(raw, strict=False)
     except BadRequest as problem:
-        raise BadRequest(f"couldn't get version/kind; json parse error: {problem.message}") from problem
-    return raw if isinstance(raw, dict) else None
+        said = problem.message.partition(" cannot be handled as a DeleteOptions: ")[2]
+        raise problems.Unexpected(said or problem.message) from problem
+    return raw
+
+
+def _check_kind(raw: Raw) -> None:
+    """Options of a deletion are of one kind, in whatever version."""
+    kind, version = raw["kind"], raw["apiVersion"]
+    if kind != "DeleteOptions":
+        raise BadRequest(f'no kind "{kind}" is registered for version "{version}" in scheme "{_OPTIONS}"')
 
 
 def _keep_reset(raw: Raw) -> None:

@@ -7,6 +7,7 @@ such a thing. The way of a plain read is short on purpose: no middlewares, one r
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -99,6 +100,9 @@ class Server:
             request["warnings"] = list(user.warnings)
         asked = asking.attributes(user, request.method, path, query, target)
         asked = self.authorization.acting(asked, request.headers)
+        if user.warnings:
+            # They are for whoever sends the request, as whom ever he acts.
+            asked = asked._replace(user=replace(asked.user, warnings=user.warnings))
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
             self.authorization.check(asked)
             return await self.hand(request, remote, asked.user)
@@ -152,6 +156,8 @@ class Server:
                 return await self.streaming[target.subresource](call, request, target)
             verb = verbs.verb_of(call, target.verb)
             form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
+            if negotiate.indented(query, call.agent):
+                form = replace(form, pretty=True)
             answer = await verb(call, Sent(request))
             if form is negotiate.PLAIN and isinstance(answer, One) and not query and not call.warnings:
                 return self._response(request, answer.body, negotiate.JSON, answer.code)
@@ -178,9 +184,6 @@ class Server:
         )
 
     async def _rendered(self, request: web.BaseRequest, call: Call, answer: Answer, form: Form) -> Whole:
-        if form is not negotiate.PLAIN or call.query.get("pretty"):
-            pretty = options.flag(call.query, "pretty") or form.pretty
-            form = Form(form.media, form.shape, form.version, pretty)
         if form is negotiate.PLAIN:
             body, content_type = plain(answer), negotiate.JSON
         elif form.media == negotiate.PROTOBUF and not form.shape:
@@ -217,7 +220,8 @@ class Server:
             accept = request.headers.get("Accept", "")
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
-        body, content_type = Renderer(Form(form.media), 0.0).body(Plain(status))
+        people = negotiate.indented(request.query, request.headers.get("User-Agent", ""))
+        body, content_type = Renderer(Form(form.media, pretty=people), 0.0).body(Plain(status))
         headers = _warned(request.get("warnings", ()))
         # Clients ask again by themselves when they are told this: a refused eviction must not tell it.
         if seconds := problem.details.retry_after_seconds if problem.details else 0:
@@ -245,19 +249,17 @@ class Server:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
             raise problems.not_allowed()
-        form = _form(request, call, streams=True, tables="sendInitialEvents" not in query)
+        form = _form(request, call, streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
         return await self.watching.answer(request, call, form)
 
 
-def _form(
-    request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True, tables: bool = True
-) -> Form:
+def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:
     accept = request.headers.get("Accept", "")
     if call.kind.custom and call.subresource != "scale":
-        return negotiate.for_custom(accept, tables=tables)
-    return negotiate.negotiate(accept, streams=streams, shapes=shapes, tables=tables)
+        return negotiate.for_custom(accept)
+    return negotiate.negotiate(accept, streams=streams, shapes=shapes)
 
 
 def _warned(texts: Iterable[str]) -> list[tuple[str, str]]:

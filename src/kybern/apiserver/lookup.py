@@ -4,7 +4,7 @@ All go to the same watch caches that clients' lists come from; ``get_live`` goes
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kybern.apiserver.route import Table
 from kybern.machinery.kind import Kind, Raw
@@ -44,6 +44,12 @@ class CacheLookup:
         cache = await self._cache(kind)
         entry = cache.get(kind.key(namespace, name))
         return cache.form.raw_item(entry.item) if entry else None
+
+    async def labels(self, group: str, plural: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        kind = self._kind(group, plural)
+        cache = await self._cache(kind)
+        entry = cache.get(kind.key(namespace, name))
+        return entry.labels if entry else None
 
     async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         kind = self._kind(group, plural)

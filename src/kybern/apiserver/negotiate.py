@@ -4,7 +4,7 @@ The words of refusals are upstream's, which come from two places: a media type t
 before the request is looked at, an unknown form of a known one after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kybern.machinery.errors import Details, NotAcceptable
@@ -32,6 +32,8 @@ class Form:
 
 
 PLAIN = Form()
+_YES = ("1", "t", "T", "TRUE", "true", "True")
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _seen: dict[tuple[str, str], Form] = {}
 
 
@@ -72,44 +74,35 @@ def unknown_form(offered: tuple[str, ...]) -> NotAcceptable:
     return NotAcceptable(f"only the following media types are accepted: {', '.join(offered)}")
 
 
-def _fits(
-    clause: _Clause, media: str, *, shapes: bool, tables: bool = True, plain: tuple[str, ...] = KNOWN
-) -> bool:
+def _fits(clause: _Clause, media: str, *, shapes: bool, plain: tuple[str, ...] = KNOWN) -> bool:
     stream = clause.params.get("stream", "")
     if stream and (stream != "watch" or media == YAML):
         return False
     if not any(clause.params.get(key) is not None for key in ("as", "g", "v")):
         return media in plain
     shape = clause.params.get("as", "")
-    if not shapes or shape not in _FORMS or (shape == "Table" and (media == PROTOBUF or not tables)):
+    if not shapes or shape not in _FORMS or (shape == "Table" and media == PROTOBUF):
         return False
     return clause.params.get("g") == "meta.k8s.io" and clause.params.get("v") in _META_VERSIONS
 
 
-def negotiate(accept: str, *, streams: bool = False, shapes: bool = True, tables: bool = True) -> Form:
+def negotiate(accept: str, *, streams: bool = False, shapes: bool = True) -> Form:
     """The form to answer in. ``streams``: the path may also be watched; ``shapes``: tables and metadata may be asked for.
 
-    Without ``tables`` only metadata may: a list that comes as a watch has none, as upstream.
     Of several media types of the same weight that is taken which the client names first.
     """
     if not accept or accept in ("*/*", JSON):
         return PLAIN
     return _kept(
-        accept,
-        f"{shapes}{tables}",
-        lambda: _negotiated(accept, streams=streams, shapes=shapes, tables=tables),
+        accept, "shapes" if shapes else "", lambda: _negotiated(accept, streams=streams, shapes=shapes)
     )
 
 
-def for_custom(accept: str, *, tables: bool = True) -> Form:
+def for_custom(accept: str) -> Form:
     """The same for objects of custom kinds: they have no protobuf form, but their metadata has."""
     if not accept or accept in ("*/*", JSON):
         return PLAIN
-    return _kept(
-        accept,
-        f"custom{tables}",
-        lambda: _fitting(_clauses(accept), shapes=True, tables=tables, plain=(JSON, YAML)),
-    )
+    return _kept(accept, "custom", lambda: _fitting(_clauses(accept), shapes=True, plain=(JSON, YAML)))
 
 
 def _kept(accept: str, which: str, decide: Callable[[], Form]) -> Form:
@@ -122,23 +115,27 @@ def _kept(accept: str, which: str, decide: Callable[[], Form]) -> Form:
     return found
 
 
-def _negotiated(accept: str, *, streams: bool, shapes: bool, tables: bool) -> Form:
+def _negotiated(accept: str, *, streams: bool, shapes: bool) -> Form:
     clauses = _clauses(accept)
     if not any(_matches(clause.media, media) for clause in clauses for media in KNOWN):
         raise unknown_media(KNOWN + STREAMS if streams else KNOWN)
-    return _fitting(clauses, shapes=shapes, tables=tables)
+    return _fitting(clauses, shapes=shapes)
 
 
-def _fitting(clauses: list[_Clause], *, shapes: bool, tables: bool, plain: tuple[str, ...] = KNOWN) -> Form:
+def _fitting(clauses: list[_Clause], *, shapes: bool, plain: tuple[str, ...] = KNOWN) -> Form:
     for clause in clauses:
         for media in KNOWN:
-            if _matches(clause.media, media) and _fits(
-                clause, media, shapes=shapes, tables=tables, plain=plain
-            ):
+            if _matches(clause.media, media) and _fits(clause, media, shapes=shapes, plain=plain):
                 params = clause.params
                 pretty = params.get("pretty", "") in ("1", "true")
                 return Form(media, params.get("as", ""), params.get("v", "v1"), pretty)
     raise unknown_form(KNOWN)
+
+
+def indented(query: Mapping[str, str], agent: str) -> bool:
+    """Whether JSON is for people to read: they say so, or use what people use (upstream's list)."""
+    said = query.get("pretty", "")
+    return said in _YES if said else agent.startswith(_PEOPLE)
 
 
 def aggregated(accept: str) -> str:

@@ -24,6 +24,7 @@ from kybern.machinery.schema import Schema
 JSON = "application/json"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 V2_PROTOBUF_OLD = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3"
 FOREVER = {"Cache-Control": "public, immutable", "Expires": "Thu, 31 Dec 2099 23:59:59 GMT"}
 NO_CACHE = {"Cache-Control": "no-cache, private"}
 
@@ -67,7 +68,7 @@ class Documents:
         self.kinds = (*self._built_in, *shown)
         self.definitions = {**self._own, **added}
         self._made = {name: made for name, made in self._made.items() if name in known}
-        for name in ("sources", "index", "_v2"):
+        for name in ("sources", "index", "_hashes", "_v2"):
             self.__dict__.pop(name, None)
 
     def join(self, others: Mapping[str, Lesson]) -> None:
@@ -126,18 +127,23 @@ class Documents:
         return made
 
     @cached_property
-    def index(self) -> Document:
-        """Where each v3 document is. Its hashes stand for what is served, so the documents need not be made for it."""
+    def _hashes(self) -> dict[str, str]:
+        """Of each v3 document. They stand for what is served, so the documents need not be made for them."""
         facts: dict[str, list[str]] = {}
         for kind in self.kinds:
             revision = self._revisions.get((kind.api_version, kind.plural), "")
             fact = f"{kind.api_version}/{kind.kind}/{kind.subresources}/{kind.verbs}/{revision}"
             for name in (prefix_of(kind.group, kind.version)[1:], f"apis/{kind.group}"):
                 facts.setdefault(name, []).append(fact)
-        paths = {}
-        for name in self.sources:
-            own = hashlib.sha512("\n".join([name, *sorted(facts.get(name, ()))]).encode())
-            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={own.hexdigest().upper()}"}
+        return {
+            name: hashlib.sha512("\n".join([name, *sorted(facts.get(name, ()))]).encode()).hexdigest().upper()
+            for name in self.sources
+        }
+
+    @cached_property
+    def index(self) -> Document:
+        """Where each v3 document is."""
+        paths = {name: {"serverRelativeURL": _place(name, own)} for name, own in self._hashes.items()}
         for name in self._others:
             paths.pop(name, None)
         paths |= lessons.index(self._others)
@@ -166,10 +172,22 @@ class Documents:
             return _reply(self.index, known, NO_CACHE)
         if not path.startswith("/openapi/v3/"):
             return not_found()
-        found = self.v3(path.removeprefix("/openapi/v3/"))
+        return self._page_v3(path.removeprefix("/openapi/v3/"), asked, known)
+
+    def _page_v3(self, name: str, asked: Asked, known: str) -> Given:
+        """One document. Who asks for a former one is sent to the present one."""
+        found = self.v3(name)
         if found is None:
             return Given(b"", "", 404)
-        return _reply(found, known, FOREVER if asked.query.get("hash") else NO_CACHE)
+        if asked.accept and not any(_takes(part) for part in asked.accept.split(",")):
+            return Given(b"", "", 406)
+        wanted = asked.query.get("hash")
+        present = self._hashes.get(name, wanted) if name not in self._others else wanted
+        if wanted and present and wanted != present:
+            place = _place(name, present)
+            moved = f'<a href="{place}">Moved Permanently</a>.\n\n'
+            return Given(moved.encode(), "text/html; charset=utf-8", 301, {"Location": place})
+        return _reply(found, known, FOREVER if wanted else NO_CACHE)
 
     def _page_v2(self, accept: str, known: str) -> Given:
         for wanted in accept.split(",") if accept else [JSON]:
@@ -179,6 +197,16 @@ class Documents:
             if media in {JSON, "application/*", "*/*"}:
                 return _reply(self.v2(), known, NO_CACHE)
         return Given(b"", "", 406)
+
+
+def _place(name: str, own: str) -> str:
+    return f"/openapi/v3/{name}?hash={own}"
+
+
+def _takes(part: str) -> bool:
+    """Whether a clause of an Accept header is for a v3 document; those that prefer protobuf take JSON, too."""
+    media = part.partition(";")[0].strip()
+    return media in {JSON, "application/*", "*/*", "*"} or media.startswith(V3_PROTOBUF)
 
 
 def _reply(document: Document, known: str, caching: Mapping[str, str]) -> Given:

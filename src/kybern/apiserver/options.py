@@ -1,31 +1,37 @@
 """The options of a request, from its query and (for deletions) its body, with upstream's checks and words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kybern.machinery import selectors
+from kybern.machinery.causes import forbidden, invalid, not_supported, required, too_long
 from kybern.machinery.errors import BadRequest, Cause, Details, Invalid
 from kybern.machinery.kind import Kind, Raw
 
 _NUMBER = re.compile(r"[0-9]+")
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_MOST = 1 << 63
+_LONGEST_MANAGER = 128
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A query parameter as Go's client sends booleans; present without a value means true."""
+    """A query parameter that is true or false: all that is there and does not say no means yes, as upstream."""
     value = query.get(name)
-    return value is not None and (value in _TRUE or value == "")
+    return value is not None and value != "0" and value.lower() != "false"
 
 
 def number(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name, "")
-    if not text:
+    text = query.get(name)
+    if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not _WHOLE.fullmatch(text):
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    found = int(text)
+    if not -_MOST <= found < _MOST:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return found
 
 
 def version(text: str) -> int:
@@ -170,31 +176,49 @@ class WriteOptions:
     force: bool = False
 
 
-def write_options(query: Mapping[str, str], what: str) -> WriteOptions:
-    """``what`` is CreateOptions, UpdateOptions or PatchOptions."""
-    if not query:
+def write_options(query: Mapping[str, str], what: str, first: Iterable[Cause] = ()) -> WriteOptions:
+    """``what`` is CreateOptions, UpdateOptions or PatchOptions; ``first`` what else is wrong with them."""
+    causes = list(first)
+    if not query and not causes:
         return WriteOptions()
-    causes: list[Cause] = []
-    dry = query.get("dryRun", "")
-    if "dryRun" in query and dry != "All":
-        causes.append(
-            Cause(
-                "dryRun",
-                "FieldValueNotSupported",
-                f'Unsupported value: {_listed(dry)}: supported values: "All"',
-            )
-        )
+    manager, dry = query.get("fieldManager", ""), _all(query, "dryRun")
+    causes += _check_manager(manager)
+    causes += _check_dry_run(dry)
     validation = query.get("fieldValidation", "") or "Warn"
-    if validation not in ("Ignore", "Warn", "Strict"):
-        text = f'Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
-        causes.append(Cause("fieldValidation", "FieldValueNotSupported", text))
+    if validation not in _VALIDATIONS:
+        causes.append(not_supported("fieldValidation", validation, _VALIDATIONS))
     if causes:
         raise Invalid.of("meta.k8s.io", what, "", causes)
-    return WriteOptions(dry == "All", validation, query.get("fieldManager", ""), flag(query, "force"))
+    return WriteOptions(bool(dry), validation, manager, flag(query, "force"))
 
 
-def _listed(text: str) -> str:
-    return f'["{text}"]'
+def patch_causes(query: Mapping[str, str], *, applying: bool) -> Iterator[Cause]:
+    """An apply names its manager; nothing else is forced."""
+    if applying and not query.get("fieldManager"):
+        yield required("fieldManager", "is required for apply patch")
+    elif not applying and "force" in query:
+        yield forbidden("force", "may not be specified for non-apply patch")
+
+
+def _all(query: Mapping[str, str], name: str) -> list[str]:
+    """Everything that a query says under one name."""
+    return [value for key, value in query.items() if key == name]
+
+
+def _check_manager(manager: str) -> Iterator[Cause]:
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        yield too_long("fieldManager", _LONGEST_MANAGER)
+    for at, sign in enumerate(manager):
+        if not sign.isprintable():
+            place = len(manager[:at].encode())
+            yield invalid(
+                "fieldManager", manager, f"invalid character U+{ord(sign):04X} (at position {place})"
+            )
+
+
+def _check_dry_run(said: Sequence[str]) -> Iterator[Cause]:
+    if any(one != "All" for one in said):
+        yield not_supported("dryRun", list(said), ("All",))
 
 
 @dataclass(slots=True)
@@ -240,7 +264,7 @@ def _from_query(query: Mapping[str, str]) -> Raw:
     if "orphanDependents" in query:
         raw["orphanDependents"] = flag(query, "orphanDependents")
     if "dryRun" in query:
-        raw["dryRun"] = [query["dryRun"]]
+        raw["dryRun"] = _all(query, "dryRun")
     return raw
 
 
@@ -253,14 +277,7 @@ def _check_deletion(options: DeleteOptions) -> list[Cause]:
         supported = '"Background", "Foreground", "Orphan", ""'
         text = f'Unsupported value: "{options.propagation}": supported values: {supported}'
         causes.append(Cause("propagationPolicy", "FieldValueNotSupported", text))
-    dry = options.raw.get("dryRun") or []
-    if dry and list(dry) != ["All"]:
-        shown = ", ".join(f'"{one}"' for one in dry)
-        causes.append(
-            Cause(
-                "dryRun", "FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"'
-            )
-        )
+    causes += _check_dry_run(options.raw.get("dryRun") or [])
     return causes
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
@@ -104,16 +104,20 @@ class Health:
         return Given(b"ok", TEXT)
 
     async def _all(self, endpoint: str, checks: Mapping[str, Check], asked: Asked) -> Given:
-        excluded = asked.query.get("exclude", "").split(",")
+        excluded = dict.fromkeys(value for key, value in asked.query.items() if key == "exclude")
         lines, failed = [], False
         for name, check in checks.items():
             if name in excluded:
+                del excluded[name]
                 lines.append(f"[+]{name} excluded: ok")
                 continue
             good = not await _failure(check)
             slis.observe(endpoint, name, good=good)
             failed = failed or not good
             lines.append(f"[+]{name} ok" if good else f"[-]{name} failed: reason withheld")
+        if excluded:
+            unknown = ", ".join(f'"{name}"' for name in excluded)
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {unknown}")
         if failed:
             return Given("\n".join([*lines, f"{endpoint} check failed", ""]).encode(), TEXT, 500)
         if "verbose" in asked.query:
@@ -207,7 +211,8 @@ class Paths:
             form = negotiate.negotiate(asked.accept, shapes=False)
         except NotAcceptable:
             raise negotiate.unknown_form(negotiate.KNOWN) from None
-        return _rendered(raw, form)
+        people = negotiate.indented(asked.query, asked.headers.get("User-Agent", ""))
+        return _rendered(raw, replace(form, pretty=people or form.pretty))
 
     def known(self) -> list[str]:
         """All paths, for the list at /."""

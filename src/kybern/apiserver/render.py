@@ -178,7 +178,7 @@ def plain(answer: Answer) -> bytes:
 
 def _json(value: Raw, *, pretty: bool) -> bytes:
     if pretty:
-        return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(value, indent=2, ensure_ascii=False).encode()
     return encoded(value)
 
 

@@ -22,7 +22,10 @@ from kybern.machinery.kind import Raw
 
 AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
-type Review = Callable[[Raw, User, str], Awaitable[Raw]]
+type Warnings = tuple[str, ...]
+type Answered = tuple[Raw, Warnings]
+"""The review with its status, and what whoever asked is to be told besides."""
+type Review = Callable[[Raw, User, str], Awaitable[Answered]]
 
 
 @dataclass(slots=True)
@@ -47,21 +50,23 @@ class Reviews:
     def knows(self, group: str, plural: str) -> bool:
         return (group, plural) in self._kinds
 
-    async def create(self, group: str, plural: str, namespace: str, body: Raw, user: User) -> Raw:
+    async def create(self, group: str, plural: str, namespace: str, body: Raw, user: User) -> Answered:
         """The answer to a review. ``namespace`` is that of the path. Raises BadRequest or Invalid."""
         return await self._kinds[group, plural](body, user, namespace)
 
-    async def _token(self, body: Raw, _user: User, _namespace: str) -> Raw:
+    async def _token(self, body: Raw, _user: User, _namespace: str) -> Answered:
         spec = body.get("spec") or {}
         if not spec.get("token"):
             raise BadRequest("token is required for TokenReview in authentication")
         if body["metadata"].get("namespace"):
             raise BadRequest(f"namespace is not allowed on this type: {body['metadata']['namespace']}")
-        return _answered(body, status=await self._token_status(spec))
+        status, warnings = await self._token_status(spec)
+        return _answered(body, warnings, status=status)
 
-    async def _token_status(self, spec: Raw) -> Raw:
+    async def _token_status(self, spec: Raw) -> Answered:
+        """A token that is out of date warns whoever asks about it, as it warns whoever comes with it."""
         if self.tokens is None:
-            return {"user": {}}
+            return {"user": {}}, ()
         try:
             user, audiences = await self.tokens.authenticate(
                 spec["token"], tuple(spec.get("audiences") or ())
@@ -69,20 +74,21 @@ class Reviews:
         except InvalidToken as error:
             text = str(error)
             plain = "invalid bearer token"
-            return {"user": {}, "error": text if text == plain else f"[{plain}, {text}]"}
-        return {"authenticated": True, "user": user_info(authenticated(user)), "audiences": list(audiences)}
+            return {"user": {}, "error": text if text == plain else f"[{plain}, {text}]"}, ()
+        info = user_info(authenticated(user))
+        return {"authenticated": True, "user": info, "audiences": list(audiences)}, user.warnings
 
-    async def _self_subject(self, body: Raw, user: User, _namespace: str) -> Raw:
+    async def _self_subject(self, body: Raw, user: User, _namespace: str) -> Answered:
         made = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata = body["metadata"] | {"creationTimestamp": made}
         return _answered(body, metadata=metadata, status={"userInfo": user_info(user)})
 
-    async def _access(self, body: Raw, _user: User, _namespace: str) -> Raw:
+    async def _access(self, body: Raw, _user: User, _namespace: str) -> Answered:
         spec = body.get("spec") or {}
         _require_valid([*_spec_causes(spec), *_subject_causes(spec), *_metadata_causes(body["metadata"])])
         return _answered(body, status=self._access_status(spec, _subject(spec)))
 
-    async def _local_access(self, body: Raw, _user: User, namespace: str) -> Raw:
+    async def _local_access(self, body: Raw, _user: User, namespace: str) -> Answered:
         spec = body.get("spec") or {}
         metadata = body["metadata"] | {"namespace": namespace}
         _require_valid(
@@ -95,7 +101,7 @@ class Reviews:
         )
         return _answered(body, metadata=metadata, status=self._access_status(spec, _subject(spec)))
 
-    async def _self_access(self, body: Raw, user: User, _namespace: str) -> Raw:
+    async def _self_access(self, body: Raw, user: User, _namespace: str) -> Answered:
         spec = body.get("spec") or {}
         _require_valid([*_spec_causes(spec), *_metadata_causes(body["metadata"])])
         return _answered(body, status=self._access_status(spec, user))
@@ -111,7 +117,7 @@ class Reviews:
         }
         return {key: value for key, value in status.items() if value or key == "allowed"}
 
-    async def _self_rules(self, body: Raw, user: User, _namespace: str) -> Raw:
+    async def _self_rules(self, body: Raw, user: User, _namespace: str) -> Answered:
         namespace = (body.get("spec") or {}).get("namespace", "")
         if not namespace:
             raise BadRequest("no namespace on request")
@@ -134,13 +140,10 @@ def _only(rule: Raw, keys: tuple[str, ...]) -> Raw:
     return {key: rule[key] for key in keys if key in rule}
 
 
-def _answered(body: Raw, **fields: Raw) -> Raw:
+def _answered(body: Raw, warnings: Warnings = (), **fields: Raw) -> Answered:
     head = {"kind": body["kind"], "apiVersion": body["apiVersion"], "metadata": body["metadata"]}
-    return (
-        head | {"spec": body.get("spec") or {}} | fields
-        if "spec" in body or "spec" in fields
-        else head | fields
-    )
+    spec = {"spec": body.get("spec") or {}} if "spec" in body or "spec" in fields else {}
+    return head | spec | fields, warnings
 
 
 def user_info(user: User) -> Raw:

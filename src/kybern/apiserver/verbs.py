@@ -14,7 +14,7 @@ from kybern.apiserver.generic.delete import delete
 from kybern.apiserver.generic.deletecollection import deletecollection
 from kybern.apiserver.generic.get import get
 from kybern.apiserver.generic.list import list_
-from kybern.apiserver.generic.patch import patch_
+from kybern.apiserver.generic.patch import APPLY_PATCH, patch_
 from kybern.apiserver.generic.update import update
 from kybern.apiserver.subresources import binding, eviction, namespace, scale
 from kybern.machinery.errors import BadRequest
@@ -57,18 +57,24 @@ async def _update(call: Call, sent: Sent) -> Answer:
 
 
 async def _patch(call: Call, sent: Sent) -> Answer:
-    call.options = options.write_options(call.query, "PatchOptions")
+    _patch_options(call, sent)
     return await patch_(call, await sent.read(), sent.content_type)
 
 
+def _patch_options(call: Call, sent: Sent) -> None:
+    applying = body.media_type(sent.content_type) == APPLY_PATCH
+    wrong = options.patch_causes(call.query, applying=applying)
+    call.options = options.write_options(call.query, "PatchOptions", wrong)
+
+
 async def _delete(call: Call, sent: Sent) -> Answer:
-    asked = options.delete_options(call.query, body.loose(await sent.read(), sent.content_type))
+    asked = options.delete_options(call.query, body.deletion(await sent.read(), sent.content_type))
     call.options.dry_run = asked.dry_run
     return await delete(call, asked)
 
 
 async def _deletecollection(call: Call, sent: Sent) -> Answer:
-    asked = options.delete_options(call.query, body.loose(await sent.read(), sent.content_type))
+    asked = options.delete_options(call.query, body.deletion(await sent.read(), sent.content_type))
     call.options.dry_run = asked.dry_run
     return await deletecollection(call, asked)
 
@@ -88,7 +94,7 @@ async def _scale_put(call: Call, sent: Sent) -> Answer:
 
 
 async def _scale_patch(call: Call, sent: Sent) -> Answer:
-    call.options = options.write_options(call.query, "PatchOptions")
+    _patch_options(call, sent)
     return await scale.patch_(call, await sent.read(), sent.content_type)
 
 

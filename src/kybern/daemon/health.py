@@ -47,10 +47,11 @@ async def _failure(check: Check) -> str:
 
 def _answer(path: str, checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
-        excluded = set(request.query.getall("exclude", []))
+        excluded = dict.fromkeys(request.query.getall("exclude", []))
         lines, failed = [], []
         for name, check in {"ping": lambda: None, **checks}.items():
             if name in excluded:
+                del excluded[name]
                 lines.append(f"[+]{name} excluded: ok")
                 continue
             reason = await _failure(check)
@@ -59,6 +60,9 @@ def _answer(path: str, checks: Mapping[str, Check]) -> Callable[[web.Request], A
                 failed.append(name)
                 log.info("%s check failed: %s: %s", path, name, reason)
             lines.append(f"[-]{name} failed: reason withheld" if reason else f"[+]{name} ok")
+        if excluded:
+            unknown = ", ".join(f'"{name}"' for name in excluded)
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {unknown}")
         if failed:
             text = "\n".join([*lines, f"{path} check failed", ""])
             return web.Response(status=500, text=text)

@@ -11,8 +11,8 @@ from kybern.machinery.struct import replace
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
-def suffix(owner: Any, round_: object, mark: object) -> str:
-    """Five letters that differ from round to round and from mark to mark; a round is told by any value with a text."""
+def suffix(owner: Any, round_: str, mark: object) -> str:
+    """Five letters that differ from round to round and from mark to mark; a round is told by any text."""
     seed = f"{owner.metadata.uid}/{round_}/{mark}"
     return "".join(_LETTERS[byte % len(_LETTERS)] for byte in hashlib.sha256(seed.encode()).digest()[:5])
 

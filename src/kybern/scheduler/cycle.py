@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from kybern.scheduler import plain
 from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
 from kybern.scheduler.outcomes import Placed, Refused
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 from kybern.scheduler.timing import HOPELESS, SUCCESS
 
 type Columns = NDArray[np.intp]
@@ -40,6 +41,10 @@ class Narrowed:
         refused: Mask | None = None
         hopeless: Mask | None = None
         for refusal in refusals:
+            if not np.count_nonzero(
+                refusal.nodes
+            ):  # most have nothing to say, and this is the cheapest question
+                continue
             against = refusal.nodes & self.left
             number = int(np.count_nonzero(against))
             if not number:
@@ -86,7 +91,7 @@ def narrow(attempt: Attempt) -> Narrowed:
     own = _scoped(attempt, found)
     attempt.timing.passed("PreFilter", HOPELESS if found.about_pod else SUCCESS)
     for plugin in attempt.profile.at["filter"]:
-        if not found.left.any():
+        if not np.count_nonzero(found.left):
             break
         found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
     if not found.about_pod:
@@ -163,7 +168,8 @@ def choose(
 ) -> Placed:
     """One of the best among the nodes that are left; ``more`` is added to their scores, by name."""
     best = _best(attempt, left, more or {})
-    return Placed(attempt.table.names[int(best[0] if len(best) == 1 else random.choice(best))])
+    drawn = 0 if len(best) == 1 else random.integers(len(best))
+    return Placed(attempt.table.names[int(best[drawn])])
 
 
 def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
@@ -171,6 +177,8 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
     columns = np.flatnonzero(left)
     if len(columns) == 1:
         return columns
+    # Without a gap they are taken as a slice, which copies nothing.
+    taken = slice(len(columns)) if columns[-1] + 1 == len(columns) else columns
     profile, table = attempt.profile, attempt.table
     attempt.timing.start()
     own: dict[str, Score | None] = {
@@ -182,7 +190,7 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
         scores = _scores(plugin, own.get(plugin.name), attempt, left)
         if scores is None:
             continue
-        scores = scores[columns]
+        scores = scores[taken]
         if plugin.normalize:
             scores = plugin.normalize(scores)
         total += profile.weights[plugin.name] * scores

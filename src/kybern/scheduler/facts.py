@@ -1,5 +1,6 @@
 """What scheduling needs to know of a pod, computed once. Pure."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
@@ -22,7 +23,7 @@ class HostPort:
 class PodFacts:
     """A pod, what it asks for (``usual``: CPU and memory for scores), and what else of it concerns nodes and other pods.
 
-    ``claims`` are those behind its volumes, as namespace/name.
+    ``amounts`` are the same for pods that ask for the same. ``claims`` are those behind its volumes, as namespace/name.
     """
 
     pod: Pod
@@ -32,17 +33,20 @@ class PodFacts:
     looks: Looks
     affinities: Affinities
     claims: tuple[str, ...]
+    amounts: Hashable
 
     @classmethod
     def of(cls, pod: Pod) -> "PodFacts":
+        asked, usual = requests.of_pod(pod), requests.usual(pod)
         return cls(
             pod,
-            requests.of_pod(pod),
-            requests.usual(pod),
+            asked,
+            usual,
             host_ports(pod),
             Looks.of(pod),
             Affinities.of(pod),
             tuple(by_claim(pod)),
+            (*asked.items(), usual),
         )
 
     @property

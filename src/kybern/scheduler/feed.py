@@ -12,7 +12,7 @@ from time import perf_counter
 from kybern.api.core_v1 import Node, Pod
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
-from kybern.machinery.struct import Object
+from kybern.machinery.struct import Object, replace
 from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.event_labels import label
@@ -165,11 +165,22 @@ class Feed:
         if old is not None and old.spec.node_name and not _differ(pod, old):
             self.table.renew(pod)
             return
-        self.table.place(pod.metadata.uid, pod.spec.node_name, PodFacts.of(pod))
+        if self._asks_as_counted(pod):
+            self.table.renew(pod)
+        else:
+            self.table.place(pod.metadata.uid, pod.spec.node_name, PodFacts.of(pod))
         if old is not None and old.spec.node_name:
             self._tell(Happening(Pod, Action.CHANGED, pod, old))
         else:
             self._tell(Happening(Pod, Action.ADDED, pod))
+
+    def _asks_as_counted(self, pod: Pod) -> bool:
+        """Whether the pod is where it counts and asks for the same: nearly always, when the binding is our own."""
+        counted = self.table.counted(pod.metadata.uid)
+        if counted is None or self.table.placed_on(pod.metadata.uid) != pod.spec.node_name:
+            return False
+        spec = replace(counted.pod.spec, node_name=pod.spec.node_name)
+        return (spec, requests.reported(counted.pod)) == (pod.spec, requests.reported(pod))
 
     def _tell(self, what: Happening) -> None:
         began = perf_counter()

@@ -29,7 +29,8 @@ from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.objects import Objects, namespace_labels
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 from kybern.scheduler.timing import UNTIMED, Timing
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import numpy as np
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo, Rate, Refusal, Refuse
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 
 def cluster(table: Table, more: Iterable[tuple[str, PodFacts]] = ()) -> Cluster:

@@ -10,7 +10,7 @@ import numpy as np
 from kybern.machinery.causes import invalid, required
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.requests import CPU, MEMORY
-from kybern.scheduler.table import Numbers
+from kybern.scheduler.room import Numbers
 
 # Scores in a file go up to 10, those of plugins up to 100.
 HIGHEST, SCALE = 10, 10

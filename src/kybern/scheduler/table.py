@@ -19,13 +19,11 @@ from kybern.machinery.struct import Object
 from kybern.scheduler import requests
 from kybern.scheduler.crowd import Crowd
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.groups import Looks
 from kybern.scheduler.objects import Objects, namespace_labels
-from kybern.scheduler.requests import CPU, EPHEMERAL, MEMORY, PODS, Amounts
+from kybern.scheduler.room import Numbers, Room
 
 type Mask = NDArray[np.bool_]
-type Numbers = NDArray[np.int64]
-
-FIXED_ROWS = (CPU, MEMORY, EPHEMERAL, PODS)
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class _Image:
 
 
 class Table:
-    """The nodes and what is placed on them. Columns grow by doubling.
+    """The nodes and what is placed on them. Columns grow by a quarter: every vector costs what it is long.
 
     ``claims`` are those in use, by namespace/name: how many pods on which column. ``listeners`` by the uid of a pod hear of
     every object that comes, changes or goes; None stands for everything else that may matter to who waits.
@@ -45,10 +43,7 @@ class Table:
         self.columns = columns
         self.names: list[str] = [""] * columns
         self.index: dict[str, int] = {}
-        self.rows: dict[str, int] = {name: row for row, name in enumerate(FIXED_ROWS)}
-        self.allocatable: Numbers = np.zeros((len(FIXED_ROWS), columns), np.int64)
-        self.requested: Numbers = np.zeros((len(FIXED_ROWS), columns), np.int64)
-        self.usual: Numbers = np.zeros((2, columns), np.int64)
+        self.room = Room(columns)
         self.valid: Mask = np.zeros(columns, np.bool_)
         self.unschedulable: Mask = np.zeros(columns, np.bool_)
         self.taints: dict[Taint, Mask] = {}
@@ -78,7 +73,7 @@ class Table:
             column = self._take(name)
         self._nodes[name] = node
         self.unschedulable[column] = bool(node.spec.unschedulable)
-        self._set_allocatable(column, requests.amounts(node.status.allocatable))
+        self.room.set_allocatable(column, requests.amounts(node.status.allocatable))
         self._set_taints(column, node.spec.taints)
         self._set_labels(column, node.metadata.labels)
         self._set_images(column, node)
@@ -92,8 +87,7 @@ class Table:
         self._tell(None)
         self.names[column] = ""
         self.valid[column] = self.unschedulable[column] = False
-        for rows in (self.allocatable, self.requested, self.usual):
-            rows[:, column] = 0
+        self.room.clear(column)
         self._set_taints(column, ())
         self._set_labels(column, {})
         for image in self.images.values():
@@ -143,28 +137,27 @@ class Table:
             listener(item)
 
     def renew(self, pod: Pod) -> None:
-        """Take in what a placed pod looks like now; it counts as before."""
-        found = self._placed.get(pod.metadata.uid)
-        if found is not None:
-            self._placed[pod.metadata.uid] = found[0], replace(found[1], pod=pod)
+        """Take in what a placed pod looks like now; what it asks for is as before, its labels may have changed."""
+        node, before = self._placed.get(pod.metadata.uid, ("", None))
+        if before is None:
+            return
+        facts = replace(before, pod=pod, looks=Looks.of(pod))
+        self._placed[pod.metadata.uid] = node, facts
+        if facts.looks != before.looks and node in self.index:
+            self.crowd.add(self.index[node], facts, 1)
+            self.crowd.add(self.index[node], before, -1)
 
     def placed_on(self, uid: str) -> str:
         """The node that a pod is counted on, "" for none."""
         return self._placed.get(uid, ("", None))[0]
 
+    def counted(self, uid: str) -> PodFacts | None:
+        """As what a pod is counted, wherever it is."""
+        return self._placed.get(uid, ("", None))[1]
+
     def placed(self) -> Iterable[tuple[str, Pod]]:
         """Every pod that is counted, with its node."""
         return ((node, facts.pod) for node, facts in self._placed.values())
-
-    def row(self, resource: str) -> int:
-        """The row of a resource; a new one is added at its first use."""
-        found = self.rows.get(resource)
-        if found is None:
-            found = self.rows[resource] = len(self.rows)
-            empty = np.zeros((1, self.columns), np.int64)
-            self.allocatable = np.vstack((self.allocatable, empty))
-            self.requested = np.vstack((self.requested, empty))
-        return found
 
     def having(self, key: str, values: Iterable[str]) -> Mask:
         """Nodes whose label ``key`` is one of ``values``."""
@@ -218,14 +211,12 @@ class Table:
         return column
 
     def _grow(self) -> None:
-        more = self.columns
+        more = max(self.columns // 4, 1)
 
-        def wider(rows: NDArray[Any]) -> NDArray[Any]:
-            return np.concatenate((rows, np.zeros((*rows.shape[:-1], more), rows.dtype)), axis=-1)
+        def wider(row: NDArray[Any]) -> NDArray[Any]:
+            return np.pad(row, (0, more))
 
-        self.allocatable, self.requested, self.usual = (
-            wider(rows) for rows in (self.allocatable, self.requested, self.usual)
-        )
+        self.room.grow(more)
         self.valid, self.unschedulable = wider(self.valid), wider(self.unschedulable)
         self.taints = {taint: wider(row) for taint, row in self.taints.items()}
         self.labels = {key: wider(row) for key, row in self.labels.items()}
@@ -233,12 +224,6 @@ class Table:
         self._free = list(range(self.columns + more - 1, self.columns - 1, -1))
         self.columns += more
         self.crowd.grow(self.columns)
-
-    def _set_allocatable(self, column: int, found: Amounts) -> None:
-        wanted = {self.row(name): number for name, number in found.items()}
-        self.allocatable[:, column] = 0
-        for row, number in wanted.items():
-            self.allocatable[row, column] = number
 
     def _set_taints(self, column: int, taints: Iterable[Taint]) -> None:
         wanted = {Taint(key=one.key, value=one.value, effect=one.effect) for one in taints}
@@ -267,11 +252,7 @@ class Table:
 
     def _count(self, column: int, facts: PodFacts, sign: int) -> None:
         self.crowd.add(column, facts, sign)
-        for name, number in facts.asked.items():
-            row = self.row(name)
-            self.requested[row, column] += sign * number
-        self.usual[0, column] += sign * facts.usual[0]
-        self.usual[1, column] += sign * facts.usual[1]
+        self.room.count(column, facts, sign)
         for name in facts.claims:
             counts = self.claims.setdefault(name, {})
             counts[column] = counts.get(column, 0) + sign

@@ -46,6 +46,10 @@ class Objects:
     async def get(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         return None if self.behind else self._find(group, plural, namespace, name)
 
+    async def labels(self, group: str, plural: str, namespace: str, name: str) -> dict[str, str] | None:
+        found = await self.get(group, plural, namespace, name)
+        return None if found is None else found["metadata"].get("labels") or {}
+
     async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         self.live += 1
         return self._find(group, plural, namespace, name)

@@ -10,7 +10,7 @@ from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import patch, update
 from kybern.apiserver.options import WriteOptions
 from kybern.machinery.apply.merge import ApplyConflict
-from kybern.machinery.errors import ApiError, BadRequest, Invalid, NotFound
+from kybern.machinery.errors import ApiError, BadRequest, NotFound
 from kybern.storage.value import decoded, encoded
 
 type Making = Callable[..., Call]
@@ -92,18 +92,6 @@ async def test_managers_are_forgotten_when_a_client_asks_for_it(call: Making, ma
 
     assert "managedFields" in first["metadata"]
     assert "managedFields" not in found["metadata"]
-
-
-async def test_an_apply_needs_the_name_of_its_manager(apply: Any) -> None:
-    with pytest.raises(Invalid, match="fieldManager: Required value: is required for apply patch"):
-        await apply(config(), "")
-
-
-async def test_only_applies_are_forced(call: Making) -> None:
-    asked = call("configmaps", "c", force="true")
-
-    with pytest.raises(Invalid, match="force: Forbidden: may not be specified for non-apply patch"):
-        await patch.patch_(asked, b"{}", "application/merge-patch+json")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ class Objects:
         self.asked += 1
         return self.kept.get((plural, namespace, name))
 
+    async def labels(self, group: str, plural: str, namespace: str, name: str) -> dict[str, str] | None:
+        found = await self.get(group, plural, namespace, name)
+        return None if found is None else found["metadata"].get("labels") or {}
+
     async def get_live(self, group: str, plural: str, namespace: str, name: str) -> Raw | None:
         return self.kept.get((plural, namespace, name))
 

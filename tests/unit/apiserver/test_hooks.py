@@ -1,6 +1,7 @@
 """The checks that say which part of the server has started."""
 
 import pytest
+from multidict import MultiDict
 
 from kybern.apiserver.hooks import NAMES, Hooks, Stage
 from kybern.apiserver.paths import Asked, Health
@@ -46,3 +47,16 @@ def test_every_stage_is_told_once_by_each_of_its_names() -> None:
     assert set(NAMES) == set(Stage)
     assert [f"poststarthook/{name}" for name in sorted(names)] == [name for name, _ in Hooks().checks()]
     assert len(names) == len(set(names))
+
+
+async def test_checks_that_are_left_out_are_named_and_so_are_those_that_there_are_not() -> None:
+    query = MultiDict([("verbose", ""), ("exclude", "log"), ("exclude", "log,ping"), ("exclude", "what")])
+    given = await Health().answer(Asked("GET", "/livez", query, ""))
+
+    assert given is not None
+    assert given.body.decode() == (
+        "[+]ping ok\n"
+        "[+]log excluded: ok\n"
+        'warn: some health checks cannot be excluded: no matches for "log,ping", "what"\n'
+        "livez check passed\n"
+    )

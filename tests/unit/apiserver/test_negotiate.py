@@ -1,10 +1,8 @@
 """Accept headers."""
 
-from typing import Any
-
 import pytest
 
-from kybern.apiserver.negotiate import JSON, PROTOBUF, YAML, Form, for_custom, negotiate
+from kybern.apiserver.negotiate import JSON, PROTOBUF, YAML, Form, indented, negotiate
 from kybern.machinery.errors import NotAcceptable
 
 
@@ -42,11 +40,19 @@ def test_a_table_as_protobuf_is_refused() -> None:
         negotiate("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io")
 
 
-@pytest.mark.parametrize("decide", [negotiate, for_custom])
-def test_a_list_that_comes_as_a_watch_has_no_table_but_what_is_accepted_besides(decide: Any) -> None:
-    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
-
-    with pytest.raises(NotAcceptable, match="only the following media types"):
-        decide(table, tables=False)
-    assert decide(f"{table},application/json", tables=False) == Form()
-    assert decide(f"{table},application/json") == Form(JSON, "Table")
+@pytest.mark.parametrize(
+    ("query", "agent", "people"),
+    [
+        ({}, "kubectl/v1.36.2", False),
+        ({}, "curl/8.14.1", True),
+        ({"pretty": ""}, "Mozilla/5.0 (X11)", True),
+        ({"pretty": ""}, "kubectl/v1.36.2", False),
+        ({"pretty": "true"}, "", True),
+        ({"pretty": "0"}, "curl/8.14.1", False),
+        ({"pretty": "yes"}, "Wget/1.25", False),
+    ],
+)
+def test_answers_are_indented_for_those_who_say_so_and_for_what_people_use(
+    query: dict[str, str], agent: str, people: bool
+) -> None:
+    assert indented(query, agent) is people

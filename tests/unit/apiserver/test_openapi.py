@@ -131,3 +131,21 @@ def test_what_is_known_is_not_sent_again() -> None:
 )
 def test_what_is_not_there_is_refused(path: str, accept: str, code: int) -> None:
     assert ask(path, accept).code == code
+
+
+def test_who_asks_for_a_former_document_is_sent_to_the_present_one() -> None:
+    present = json.loads(ask("/openapi/v3").body)["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    path, _, own = present.partition("?hash=")
+    moved = DOCUMENTS.page(Asked("GET", path, {"hash": "FORMER"}, ""))
+    kept = DOCUMENTS.page(Asked("GET", path, {"hash": own}, ""))
+
+    assert (moved.code, moved.headers["Location"]) == (301, present)
+    assert (kept.code, kept.headers["Cache-Control"]) == (200, "public, immutable")
+
+
+@pytest.mark.parametrize(
+    ("accept", "code"),
+    [("", 200), ("text/html", 406), ("text/html, */*;q=0.1", 200), ("application/json", 200)],
+)
+def test_a_document_has_the_forms_that_it_has(accept: str, code: int) -> None:
+    assert ask("/openapi/v3/apis/apps/v1", accept).code == code

@@ -1,14 +1,16 @@
 """Reviews: what is asked and what is answered, as upstream answers it."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.reviews import Reviews
+from kybern.auth import legacy_tokens
 from kybern.auth.user import User
 from kybern.machinery.errors import ApiError, BadRequest, Invalid
-from tests.unit.apiserver.test_authentication import ISSUER, Clock, accounts, token, tokens
+from tests.unit.apiserver.test_authentication import ISSUER, KEY, Clock, accounts, token, tokens
 from tests.unit.apiserver.test_authorization import grant_reads, watching
 
 ALICE = User("alice", ("devs", "system:authenticated"), "", {"scopes": ("view",)})
@@ -33,7 +35,8 @@ async def ask(plural: str, spec: Any, user: User = ALICE, **more: Any) -> dict[s
     body = {"kind": "K", "apiVersion": f"{group}/v1", "metadata": {}, **more}
     if spec is not None:
         body["spec"] = spec
-    return await reviews().create(group, plural, "x" if plural.startswith("local") else "", body, user)
+    namespace = "x" if plural.startswith("local") else ""
+    return (await reviews().create(group, plural, namespace, body, user))[0]
 
 
 @pytest.mark.parametrize(
@@ -273,3 +276,18 @@ async def test_only_reviews_are_known() -> None:
     assert made.knows("authorization.k8s.io", "subjectaccessreviews")
     assert not made.knows("", "pods")
     assert issubclass(BadRequest, ApiError)
+
+
+async def test_a_token_that_is_out_of_date_warns_whoever_asks_about_it() -> None:
+    kept, found = legacy_tokens.made("x", "robot", "u", "key", KEY), accounts()
+    found.kept["secrets", "x", "key"] = {
+        "metadata": {"name": "key"}, "data": {"token": b64encode(kept.encode()).decode()}
+    }  # fmt: skip
+    found.kept["serviceaccounts", "x", "robot"]["secrets"] = [{"name": "key"}]
+    asked = Reviews(watching()[0], tokens(found, Clock()), lambda: 0.0)
+    body = {"kind": "TokenReview", "apiVersion": "v1", "metadata": {}, "spec": {"token": kept}}
+
+    answer, warnings = await asked.create("authentication.k8s.io", "tokenreviews", "", body, ROOT)
+
+    assert answer["status"]["authenticated"]
+    assert warnings == (legacy_tokens.WARNING,)

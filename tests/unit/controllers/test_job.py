@@ -367,4 +367,19 @@ def test_a_pod_whose_making_was_not_answered_is_asked_for_by_the_same_name(of: J
 
     assert len(set(first)) == 2
     assert names(timedelta(seconds=9)) == first
-    assert not set(names(timedelta(seconds=9), member("web-x", of, index=0))) & set(first)
+    for at, name in enumerate(first):
+        # One of the two was answered, and is seen: the other one is asked for by its own name.
+        assert names(timedelta(seconds=9), member(name, of, index=at)) == [first[1 - at]]
+
+
+def test_a_pod_that_comes_after_one_that_failed_has_a_name_of_its_own() -> None:
+    of = batch(completions=1, parallelism=1)
+    (first,) = only(done(of), Create)
+    name = first.object.metadata.name
+    noted = JobStatus(failed=1, start_time=ago(10), uncounted_terminated_pods=UncountedTerminatedPods())
+
+    (beside,) = only(done(of, member(name, of, "Failed")), Create)
+    (after,) = only(done(replace(of, status=noted)), Create)
+
+    assert len({name, beside.object.metadata.name}) == 2
+    assert after.object.metadata.name == beside.object.metadata.name, "the second pod of the job"

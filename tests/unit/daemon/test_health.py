@@ -60,6 +60,13 @@ async def test_a_check_can_be_left_out(ill: Client) -> None:
     assert (await ill.get("/readyz?exclude=etcd")).status == 200
 
 
+async def test_what_cannot_be_left_out_is_named(well: Client) -> None:
+    answer = await well.get("/readyz?verbose&exclude=nope&exclude=fine")
+
+    warned = 'warn: some health checks cannot be excluded: no matches for "nope"'
+    assert await answer.text() == f"[+]ping ok\n[+]fine excluded: ok\n{warned}\nreadyz check passed\n"
+
+
 async def test_one_check_by_itself(ill: Client) -> None:
     assert (await ill.get("/healthz/etcd")).status == 500
     assert (await ill.get("/healthz/nope")).status == 404

@@ -1,5 +1,6 @@
 """Clusters and pods as hypothesis makes them up, small enough that every rule meets every other."""
 
+import itertools
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from kybern.api.core_v1 import (
 from kybern.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo
+from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.table import Table
 from tests.unit.scheduler.making import bears, node, pod, taint
 
@@ -157,6 +159,18 @@ PODS = st.builds(
 )
 
 
+LIKE = tuple(PodFacts.of(pod("like", cpu=cpu)) for cpu in ("", "100m", "700m", "2"))
+
+
+def ask(table: Table) -> None:
+    """Let pods that are like those to come be looked at: what is kept of that has to follow the changes afterwards."""
+    for plugin, facts in itertools.product(PLUGINS, LIKE):
+        if plugin.filter is not None:
+            tuple(plugin.filter(facts, table))
+        if plugin.score is not None:
+            plugin.score(facts, table, table.valid)
+
+
 @dataclass
 class Made:
     """The same cluster in both forms."""
@@ -173,6 +187,7 @@ def made(nodes: list[Node], placed: list[tuple[Pod, int]], services: list[dict[s
     for number, one in enumerate(nodes):
         table.set_node(one)
         there[one.metadata.name] = one
+        ask(table)
         for guest, where in placed[number :: len(nodes)]:
             table.place(guest.metadata.uid, f"w{where}", PodFacts.of(guest))
             on[guest.metadata.uid] = (guest, f"w{where}")

@@ -173,19 +173,17 @@ def _scaled(found: dict[str, int], reverse: bool = False) -> dict[str, int]:
 
 def taints(pod: Pod, infos: Sequence[NodeInfo], _cluster: Cluster) -> Scores:
     soft = [one for one in pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
-    return _scaled(
-        {
-            info.node.metadata.name: len(
-                {
-                    (one.key, one.value)
-                    for one in info.node.spec.taints
-                    if one.effect == "PreferNoSchedule" and not tolerated(one, soft)
-                }
-            )
-            for info in infos
-        },
-        reverse=True,
-    )
+    met = {
+        info.node.metadata.name: len(
+            {
+                (one.key, one.value)
+                for one in info.node.spec.taints
+                if one.effect == "PreferNoSchedule" and not tolerated(one, soft)
+            }
+        )
+        for info in infos
+    }
+    return _scaled(met, reverse=True) if any(met.values()) else None
 
 
 def node_affinity(added: NodeAffinity) -> Plain:

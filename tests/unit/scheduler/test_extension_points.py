@@ -25,8 +25,9 @@ from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import Queue
+from kybern.scheduler.room import Numbers
 from kybern.scheduler.settling import reserve
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.table import Mask, Table
 from tests.unit.scheduler.making import attempt, decide, node, pod, table_of
 
 

@@ -11,7 +11,7 @@ def test_a_node_that_comes_back_still_has_its_pods() -> None:
     table.remove_node("w1")
     table.set_node(node("w1"))
 
-    assert table.requested[0, table.index["w1"]] == 1000
+    assert table.room.requested[0, table.index["w1"]] == 1000
 
 
 def test_a_column_is_used_again_without_what_was_there() -> None:
@@ -24,8 +24,8 @@ def test_a_column_is_used_again_without_what_was_there() -> None:
     column = table.index["w2"]
     assert not table.labelled("disk")[column]
     assert not table.taints[taint("x")][column]
-    assert table.allocatable[table.row("example.com/gpu"), column] == 0
-    assert table.requested[0, column] == 0
+    assert table.room.allocatable[table.room.row("example.com/gpu"), column] == 0
+    assert table.room.requested[0, column] == 0
     assert column not in table.ports["TCP", 80]
 
 
@@ -45,4 +45,4 @@ def test_placing_twice_counts_once() -> None:
     table.unplace("u")
     table.unplace("u")
 
-    assert table.requested.sum() == 0
+    assert table.room.requested.sum() == 0

@@ -15,10 +15,7 @@ async def mutate(request: Request) -> None:
         return
     else:
         node = (new.get("spec") or {}).get("nodeName", "")
-    found = await request.lookup.get("", "nodes", "", node) if node else None
-    if found is None:
-        return
-    held = found["metadata"].get("labels") or {}
+    held = (await request.lookup.labels("", "nodes", "", node) if node else None) or {}
     labels = {name: held[name] for name in LABELS if name in held}
     if labels:
         new["metadata"]["labels"] = {**(new["metadata"].get("labels") or {}), **labels}

@@ -19,23 +19,11 @@ from kybern.machinery.apply import managers, merge
 from kybern.machinery.apply.lists import Unkeyed
 from kybern.machinery.apply.managers import Managed
 from kybern.machinery.apply.update import updated
-from kybern.machinery.causes import forbidden, required
-from kybern.machinery.errors import AlreadyExists, BadRequest, Cause, Invalid, NotFound
+from kybern.machinery.errors import AlreadyExists, BadRequest, NotFound
 from kybern.machinery.kind import Raw
 
 MEDIA = "application/apply-patch+yaml"
 _BEFORE = "before-first-apply"
-
-
-def check_options(call: Call, *, applying: bool) -> None:
-    """An apply names its manager; nothing else is forced. Raises Invalid."""
-    cause: Cause | None = None
-    if applying and not call.options.manager:
-        cause = required("fieldManager", "is required for apply patch")
-    elif not applying and "force" in call.query:
-        cause = forbidden("force", "may not be specified for non-apply patch")
-    if cause is not None:
-        raise Invalid.of("meta.k8s.io", "PatchOptions", "", [cause])
 
 
 async def apply_(call: Call, data: bytes) -> One:

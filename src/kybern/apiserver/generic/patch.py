@@ -89,7 +89,6 @@ def _parsed(data: bytes) -> Any:
 
 async def patch_(call: Call, data: bytes, content_type: str) -> One:
     applying = body.media_type(content_type) == APPLY_PATCH
-    apply_.check_options(call, applying=applying)
     if applying:
         return await apply_.apply_(call, data)
     try:
@@ -111,7 +110,7 @@ def patched(call: Call, patch: Patch, old: Raw, twice: list[str] | None = None) 
     raw = patch.apply(old)
     before = codec.encode_json(raw)
     try:
-        body.identify(call.kind, raw)
+        body.identify(call.kind, body.headed(raw))
         body.checked(call, call.kind, raw, twice or [])
     except BadRequest as problem:
         says = problem.message.partition(" cannot be handled as ")[2].partition(": ")[2] or problem.message

@@ -1,5 +1,7 @@
 """Give a pod its node: what the scheduler writes, once for each pod."""
 
+from collections.abc import Mapping
+
 from kybern.apiserver import problems
 from kybern.apiserver.answer import Plain
 from kybern.apiserver.engine import Call
@@ -20,10 +22,10 @@ async def bind(call: Call, binding: Raw) -> Plain:
     await admit.mutate(call, asked)
     await admit.validate(call, asked)
     target = binding["target"]["name"]
-    node = await call.engine.lookup.get("", "nodes", "", target)
+    labels = await call.engine.lookup.labels("", "nodes", "", target) or {}
 
     async def making(found: Current) -> Raw:
-        return _bound(call, found, binding, node)
+        return _bound(call, found, binding, labels)
 
     as_pod = Call(
         call.engine,
@@ -57,7 +59,7 @@ def _check(call: Call, binding: Raw) -> None:
         raise Invalid.of("", "Binding", call.name, [cause])
 
 
-def _bound(call: Call, found: Current, binding: Raw, node: Raw | None) -> Raw:
+def _bound(call: Call, found: Current, binding: Raw, labels: Mapping[str, str]) -> Raw:
     raw = {**found.raw, "metadata": {**found.raw["metadata"]}, "spec": {**found.raw["spec"]}}
     metadata, said = raw["metadata"], binding["metadata"]
     _met(call, found, said)
@@ -73,7 +75,6 @@ def _bound(call: Call, found: Current, binding: Raw, node: Raw | None) -> Raw:
     raw["spec"]["nodeName"] = binding["target"]["name"]
     if said.get("annotations"):
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **said["annotations"]}
-    labels = {**((node or {}).get("metadata", {}).get("labels") or {})}
     copied = {key: labels[key] for key in _COPIED if key in labels}
     if copied:
         metadata["labels"] = {**copied, **(metadata.get("labels") or {})}

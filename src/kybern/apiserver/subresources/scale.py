@@ -58,7 +58,7 @@ async def patch_(call: Call, data: bytes, content_type: str) -> Plain:
 
     def patched(old: Raw) -> Raw:
         scale = sent.apply(old)
-        body.identify(KIND, scale)
+        body.identify(KIND, body.headed(scale))
         body.checked(call, KIND, scale, [], SCHEMA)
         return scale
 

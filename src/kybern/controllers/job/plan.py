@@ -1,8 +1,9 @@
 """Which pods a job makes and which it ends; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count, islice
 from typing import Any
 
 from kybern.api.batch_v1 import Job
@@ -121,8 +122,8 @@ def _plain(tally: Tally, missing: int, now: datetime) -> Plan:
     wait = delay(tally, now)
     if wait:
         return Plan(again=wait)
-    seen = _seen(tally)
-    return Plan(create=[new_pod(tally.job, None, seen, str(n)) for n in range(min(missing, BURST))])
+    names = _names(tally.job, f"{tally.job.metadata.name}-", _taken(tally), _over_before(tally))
+    return Plan(create=[new_pod(tally.job, None, name) for name in islice(names, min(missing, BURST))])
 
 
 def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
@@ -135,7 +136,7 @@ def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
     busy = {index_of(pod) for pod in tally.active}
     if waits_for_end(job):
         busy |= {index_of(pod) for pod in tally.terminating}
-    waits, seen = [], _seen(tally)
+    waits, taken = [], _taken(tally)
     for index in range(job.spec.completions or 0):
         if index in tally.indexes or index in tally.failed_indexes or index in busy:
             continue
@@ -144,26 +145,36 @@ def _indexed(tally: Tally, missing: int, now: datetime) -> Plan:
         if wait:
             waits.append(wait)
         elif len(found.create) < min(missing, BURST):
-            found.create.append(new_pod(job, index, seen, str(index), last))
+            name = next(_names(job, f"{job.metadata.name}-{index}-", taken))
+            found.create.append(new_pod(job, index, name, last))
     found.again = min(waits, default=None)
     return found
 
 
-def _seen(tally: Tally) -> str:
-    """What new pods are named by: the same until another pod is seen.
+def _names(job: Job, prefix: str, taken: frozenset[str], first: int = 0) -> Iterator[str]:
+    """Names of new pods: the n-th of a job has the n-th name, but for those that are ``taken`` by pods that are seen.
 
-    A pod whose making was never answered is asked for again under its name, and is there. Under another name it would be
+    A pod whose making was never answered is so asked for again under its name, and is there. Under another name it would be
     one too many, and its end would count as a failure of the job.
     """
-    status = tally.job.status
-    uids = sorted(pod.metadata.uid for pod in tally.pods)
-    return f"{status.succeeded} {status.failed} {uids}"
+    names = (prefix[:58] + suffix(job, prefix, number) for number in count(first))
+    return (name for name in names if name not in taken)
 
 
-def new_pod(job: Job, index: int | None, seen: str, mark: str, last: Pod | None = None) -> Pod:
+def _taken(tally: Tally) -> frozenset[str]:
+    return frozenset(pod.metadata.name for pod in tally.pods)
+
+
+def _over_before(tally: Tally) -> int:
+    """How many pods came to their end whose names need not be looked at: those that are gone, and all but the newest."""
+    over = len(tally.pods) - len(tally.active)
+    return max(tally.succeeded + tally.failed - min(over, BURST), 0)
+
+
+def new_pod(job: Job, index: int | None, name: str, last: Pod | None = None) -> Pod:
     """A pod that bears the tracking finalizer; of an index, with its number in name, label, annotation, environment."""
     prefix = f"{job.metadata.name}-" if index is None else f"{job.metadata.name}-{index}-"
-    pod = pod_of(job, job.spec.template, prefix[:58] + suffix(job, seen, mark), prefix)
+    pod = pod_of(job, job.spec.template, name, prefix)
     pod = replace(pod, metadata=replace(pod.metadata, finalizers=(*pod.metadata.finalizers, FINALIZER)))
     if index is None:
         return pod

@@ -15,8 +15,9 @@ from kybern.machinery.causes import duplicate, invalid
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
-from kybern.scheduler.requests import CPU, MEMORY
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.requests import CPU, MEMORY, Amounts
+from kybern.scheduler.room import Numbers, Room, Section, Work, stacked
+from kybern.scheduler.table import Mask, Table
 
 BOTH = (CPU, MEMORY)
 
@@ -24,20 +25,27 @@ BOTH = (CPU, MEMORY)
 def score(resources: tuple[str, ...], facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     if not any(facts.asked.get(name) for name in resources):
         return None
-    shares, has = [], []
-    for name in resources:
-        if name in table.rows and (facts.asked.get(name) or not extended(name)):
-            row = table.row(name)
-            allocatable = table.allocatable[row]
-            used = table.requested[row] + facts.asked.get(name, 0)
-            shares.append(np.minimum(used / np.maximum(allocatable, 1), 1.0))
-            has.append(allocatable > 0)
-    if len(shares) == 2:
-        deviation = np.where(has[0] & has[1], np.abs(shares[0] - shares[1]) / 2, 0.0)
-    else:
-        deviation = _deviation(np.array(shares), np.array(has))
-    found: Numbers = ((1 - deviation) * MAX_SCORE).astype(np.int64)
+    key = (_evenness, resources, facts.amounts)
+    found: Numbers = table.room.vector(key, lambda: _evenness(resources, facts.asked, table.room))
     return found
+
+
+def _evenness(resources: tuple[str, ...], asked: Amounts, room: Room) -> Work:
+    judged = {name: asked.get(name, 0) for name in resources if asked.get(name) or not extended(name)}
+    rows, numbers = stacked(judged, room)
+
+    def work(there: Section) -> Numbers:
+        allocatable = there.allocatable[rows]
+        has = allocatable > 0
+        shares = np.minimum((there.requested[rows] + numbers) / np.maximum(allocatable, 1), 1.0)
+        if len(rows) == 2:
+            deviation = np.where(has[0] & has[1], np.abs(shares[0] - shares[1]) / 2, 0.0)
+        else:
+            deviation = _deviation(shares, has)
+        found: Numbers = ((1 - deviation) * MAX_SCORE).astype(np.int64)
+        return found
+
+    return work
 
 
 def _deviation(shares: Any, has: Any) -> Any:

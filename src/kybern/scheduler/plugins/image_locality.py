@@ -8,7 +8,8 @@ import numpy as np
 
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Plugin
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 LEAST, MOST = 23 << 20, 1000 << 20
 

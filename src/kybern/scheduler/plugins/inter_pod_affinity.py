@@ -20,7 +20,8 @@ from kybern.scheduler.crowd import Counts
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.groups import Affinities, Looks, Term
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 NAME = "InterPodAffinity"
 ALONE = "node(s) didn't match pod affinity rules"
@@ -59,6 +60,9 @@ def refuse(pod: Pod, info: NodeInfo, cluster: Cluster) -> tuple[str, ...]:
 
 def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
     own = facts.affinities
+    theirs = [one for one in table.crowd.bearing_on(facts.looks) if one[0].must and one[0].weight < 0]
+    if not own.needs and not own.refuses and not theirs:
+        return
     alone = ~_with_its_like(own.needs, facts, table) if own.needs else np.zeros(table.columns, np.bool_)
     if own.needs:
         yield Refusal(alone, ALONE)
@@ -68,9 +72,8 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
     if own.refuses:
         yield Refusal(beside & ~alone, BESIDE, helped=True)
     unwanted = np.zeros_like(alone)
-    for bearing, counts in table.crowd.bearing_on(facts.looks):
-        if bearing.must and bearing.weight < 0:
-            unwanted |= _near(bearing.term, counts, table) > 0
+    for bearing, counts in theirs:
+        unwanted |= _near(bearing.term, counts, table) > 0
     yield Refusal(unwanted & ~alone & ~beside, UNWANTED, helped=True)
 
 

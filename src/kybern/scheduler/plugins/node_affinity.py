@@ -17,8 +17,9 @@ from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Attempt, Cluster, NodeInfo, Plugin, Refusal, Scope, relents, scaled
+from kybern.scheduler.room import Numbers
 from kybern.scheduler.selection import by_term, required
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.table import Mask, Table
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
 ENFORCED = "node(s) didn't match scheduler-enforced node affinity"

@@ -22,9 +22,10 @@ from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.devices.extended import classes, stands_for
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
-from kybern.scheduler.requests import CPU, MEMORY, PODS
+from kybern.scheduler.requests import PODS, Amounts
+from kybern.scheduler.room import USUAL, Numbers, Room, Section, Work, stacked
 from kybern.scheduler.shapes import BOTH, Shape, along, resources, shape
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.table import Mask, Table
 
 TOO_MANY = "Too many pods"
 LEAST, MOST, RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
@@ -33,9 +34,12 @@ FULL = 100  # percent
 type Judge = Callable[[Numbers, Numbers], Numbers]  # the score of what is asked for in all, of what there is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """``ignored`` resources, and those of ``groups`` (example.com of example.com/gpu), keep a pod off no node."""
+    """``ignored`` resources, and those of ``groups`` (example.com of example.com/gpu), keep a pod off no node.
+
+    Each is equal to itself only, so that it may be part of a key.
+    """
 
     strategy: str = LEAST
     weights: Mapping[str, int] = BOTH
@@ -74,45 +78,59 @@ def refuse(fit: Fit, pod: Pod, info: NodeInfo, cluster: Cluster) -> tuple[str, .
 
 def filter_nodes(fit: Fit, facts: PodFacts, table: Table) -> Iterator[Refusal]:
     devices = classes(facts.asked, table.objects)
-    for name, number in facts.asked.items():
-        if not number or not fit.counts(name):
-            continue
-        row = table.row(name)
-        allocatable = table.allocatable[row]
-        # Where the node is too small altogether, nobody's leaving would help.
-        small = number > allocatable
-        # A node that has none of it may have devices for it: DynamicResources looks at these.
-        yield Refusal(small & (allocatable > 0) if name in devices else small, reason(name))
-        full = (table.requested[row] + number > allocatable) & (number <= allocatable)
-        yield Refusal(full, reason(name), helped=True)
+    key = (fit, _lacking, facts.amounts)
+    small, full = table.room.vector(key, lambda: _lacking(_wanted(fit, facts), table.room))
+    # Where the node is too small altogether, nobody's leaving would help.
+    for against, helped in ((small, False), (full, True)):
+        if np.count_nonzero(against):
+            for number, name in enumerate(_wanted(fit, facts)):
+                nodes = against[number]
+                if name in devices:
+                    # A node that has none of it may have devices for it: DynamicResources looks at these.
+                    nodes = nodes & (table.room.allocatable[table.room.row(name)] > 0)
+                yield Refusal(nodes, reason(name), helped)
+
+
+def _wanted(fit: Fit, facts: PodFacts) -> Amounts:
+    return {name: number for name, number in facts.asked.items() if number and fit.counts(name)}
+
+
+def _lacking(wanted: Amounts, room: Room) -> Work:
+    """For each resource that is wanted, which nodes are too small for it, and which only too full."""
+    rows, numbers = stacked(wanted, room)
+
+    def work(there: Section) -> Mask:
+        allocatable = there.allocatable[rows]
+        small = numbers > allocatable
+        return np.array((small, (there.requested[rows] + numbers > allocatable) & ~small))
+
+    return work
 
 
 def score(fit: Fit, facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
     """The mean over the resources, by weight; a resource that a node does not have is left out there."""
-    judge = JUDGES[fit.strategy] if fit.strategy != RATIO else partial(_ratio, fit.shape)
-    total: Numbers = np.zeros(table.columns, np.int64)
-    weights: Numbers = np.zeros(table.columns, np.int64)
-    for name, weight in fit.weights.items():
-        if name in table.rows and (name in (CPU, MEMORY) or facts.asked.get(name) or not extended(name)):
-            allocatable = table.allocatable[table.row(name)]
-            found = judge(_with(name, facts, table), np.maximum(allocatable, 1))
-            # Of a shape, what scores nothing does not weigh either.
-            counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
-            total += np.where(counts, found * weight, 0)
-            weights += counts * weight
-    divisor = np.maximum(weights, 1)
-    # Go's math.Round of a share, which is never below 0.
-    return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
-
-
-def _with(name: str, facts: PodFacts, table: Table) -> Numbers:
-    """What would be asked for with the pod; of CPU and memory at least what is usual."""
-    if name in (CPU, MEMORY):
-        usual = (CPU, MEMORY).index(name)
-        found: Numbers = table.usual[usual] + facts.usual[usual]
-    else:
-        found = table.requested[table.row(name)] + facts.asked.get(name, 0)
+    found: Numbers = table.room.vector((fit, facts.amounts), lambda: _rating(fit, facts, table.room))
     return found
+
+
+def _rating(fit: Fit, facts: PodFacts, room: Room) -> Work:
+    judge = JUDGES[fit.strategy] if fit.strategy != RATIO else partial(_ratio, fit.shape)
+    asked = facts.asked | dict(zip(USUAL, facts.usual, strict=True))
+    judged = [name for name in fit.weights if asked.get(name) or not extended(name)]
+    rows, numbers = stacked({USUAL.get(name, name): asked.get(name, 0) for name in judged}, room)
+    each = np.array([fit.weights[name] for name in judged], np.int64)
+
+    def work(there: Section) -> Numbers:
+        allocatable = there.allocatable[rows]
+        found = judge(there.requested[rows] + numbers, np.maximum(allocatable, 1))
+        # Of a shape, what scores nothing does not weigh either.
+        counts = (allocatable > 0) & (found > 0) if fit.strategy == RATIO else allocatable > 0
+        total: Numbers = each @ (found * counts)
+        divisor = np.maximum(each @ counts, 1)
+        # Go's math.Round of a share, which is never below 0.
+        return (2 * total + divisor) // (2 * divisor) if fit.strategy == RATIO else total // divisor
+
+    return work
 
 
 def _least(asked: Numbers, there: Numbers) -> Numbers:

@@ -26,9 +26,10 @@ from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.groups import Looks
 from kybern.scheduler.plugins import taint_toleration
+from kybern.scheduler.room import Numbers
 from kybern.scheduler.selection import required
 from kybern.scheduler.spreading import HARD, HOSTNAME, SOFT, Constraint, Defaults, constraints
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.table import Mask, Table
 
 NAME = "PodTopologySpread"
 SYSTEM, LIST = "System", "List"

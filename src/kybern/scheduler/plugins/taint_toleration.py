@@ -9,7 +9,8 @@ from kybern.api.tolerations import tolerated
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents, scaled_down
-from kybern.scheduler.table import Mask, Numbers, Table
+from kybern.scheduler.room import Numbers
+from kybern.scheduler.table import Mask, Table
 
 REASON = "node(s) had untolerated taint(s)"
 HARD = ("NoSchedule", "NoExecute")
@@ -21,7 +22,8 @@ def refuse(pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
 
 
 def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
-    yield Refusal(refused(facts, table), REASON)
+    if table.taints:
+        yield Refusal(refused(facts, table), REASON)
 
 
 def refused(facts: PodFacts, table: Table) -> Mask:
@@ -34,14 +36,15 @@ def refused(facts: PodFacts, table: Table) -> Mask:
     return found
 
 
-def score(facts: PodFacts, table: Table, _left: Mask) -> Numbers | None:
-    """How many soft taints the pod does not bear; the fewer the better."""
+def score(facts: PodFacts, table: Table, left: Mask) -> Numbers | None:
+    """How many soft taints the pod does not bear; the fewer the better. None when it meets none of them."""
     soft = [one for one in facts.pod.spec.tolerations if one.effect in ("", "PreferNoSchedule")]
-    count: Numbers = np.zeros(table.columns, np.int64)
-    for taint, nodes in table.taints.items():
-        if taint.effect == "PreferNoSchedule" and not tolerated(taint, soft):
-            count += nodes
-    return count
+    met = [
+        nodes
+        for taint, nodes in table.taints.items()
+        if taint.effect == "PreferNoSchedule" and not tolerated(taint, soft) and (nodes & left).any()
+    ]
+    return np.sum(met, axis=0, dtype=np.int64) if met else None
 
 
 WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)

@@ -51,11 +51,20 @@ class _Stream:
 
 
 class Connection:
-    """``write`` takes bytes for the server, in order, and does not fail; so does ``later``, for what has time."""
+    """``write`` takes bytes for the server, in order, and does not fail; so do ``later`` and ``idly``, for what has time.
 
-    def __init__(self, write: Callable[[bytes], None], later: Callable[[bytes], None]) -> None:
+    ``idly`` takes answers to questions whose asker learns nothing from a quick one.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        later: Callable[[bytes], None],
+        idly: Callable[[bytes], None],
+    ) -> None:
         self._write = write
         self._later = later
+        self._idly = idly
         self._streams: dict[int, _Stream] = {}
         self._blocked: dict[int, _Stream] = {}
         self._next = 1
@@ -232,7 +241,7 @@ class Connection:
 
     def _ping(self, flags: int, _number: int, payload: bytes) -> None:
         if not flags & frames.ACK:
-            self._later(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._idly(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _goaway(self, _flags: int, _stream: int, payload: bytes) -> None:
         self.leaving = True

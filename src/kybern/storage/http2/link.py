@@ -5,8 +5,8 @@ one each. A server that says nothing is asked for a sign of life (PING) after ``
 more, as long as there is a call; etcd takes more frequent questions amiss.
 
 What is written in one turn of the loop goes out together at its end: the system call for one small request costs more
-than all else that is done here for it. Answers to etcd's own questions, which its estimate of the bandwidth asks after
-nearly every write, wait for company.
+than all else that is done here for it. etcd's estimate of the bandwidth asks for a sign of life as soon as it has the
+last one and is sent something: that is answered ten times a second, or there would be one for each request.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from kybern.storage.http2.failed import CANCELLED, DEADLINE_EXCEEDED, Failed
 from kybern.storage.http2.hpack import Malformed
 
 _LOOK_SECONDS, _QUIET = 3.0, 2
-_SOON_SECONDS = 0.002
+_SOON_SECONDS, _IDLE_SECONDS = 0.002, 0.1
 
 
 class _Answer:
@@ -103,6 +103,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
         self._flushing = False
+        self._answers: list[bytes] = []
         self._ends: deque[tuple[float, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -129,7 +130,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio
-        self.connection = Connection(self._write, self._later)
+        self.connection = Connection(self._write, self._later, self._idly)
         self.connection.start()
         self._look = self._loop.call_later(_LOOK_SECONDS, self._listen)
 
@@ -160,6 +161,16 @@ class Link(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_later(_SOON_SECONDS, self._flush)
         self._unsent.append(data)
+
+    def _idly(self, data: bytes) -> None:
+        """Goes after a while, whatever is written meanwhile."""
+        if not self._answers:
+            self._loop.call_later(_IDLE_SECONDS, self._answer)
+        self._answers.append(data)
+
+    def _answer(self) -> None:
+        answers, self._answers = self._answers, []
+        self._write(b"".join(answers))
 
     def _flush(self) -> None:
         self._flushing = False

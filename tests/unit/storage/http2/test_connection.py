@@ -32,7 +32,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.sent = b""
-        self.connection = Connection(self._write, self._write)
+        self.connection = Connection(self._write, self._write, self._write)
         self.connection.start()
         assert self.sent.startswith(frames.PREFACE)
         self.sent = self.sent[len(frames.PREFACE) :]
