@@ -36,7 +36,7 @@ verify: setup-develop
 test: lint test-unit test-protocol test-cluster
 
 test-unit: setup-develop
-	$(PYTHON) -m pytest -q -m "not large" tests/unit tests/roles tests/simulation
+	scripts/test-together -q -m "not large" tests/unit tests/roles tests/simulation
 
 simulate: setup-develop
 	$(PYTHON) -m pytest -q -s -m large tests/simulation

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, binding, cel, dns, memory, proxy, scheduler, schema
+from benchmarks import apiserver, binding, cel, dns, memory, pods, policies, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -12,7 +12,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *memory.BENCHMARKS,
     *scheduler.BENCHMARKS,
     *binding.BENCHMARKS,
+    *pods.BENCHMARKS,
     *proxy.BENCHMARKS,
+    *policies.BENCHMARKS,
     *dns.BENCHMARKS,
     *schema.BENCHMARKS,
     *cel.BENCHMARKS,

@@ -17,6 +17,8 @@ from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
+from roles.local_volumes import local_volumes, storage_class
+from roles.network_policies import network_policies, policy_rights
 from roles.package import package
 from roles.pki import pki
 from roles.pod_network import pod_network
@@ -49,6 +51,8 @@ if machine.is_master:
     metrics_service(cluster, machine)
 if machine.is_master:
     cluster_metrics(cluster, machine)
+if machine.is_master and cluster.storage == "local":
+    storage_class(cluster)
 if machine.is_node:
     runtime(cluster)
 if machine.is_node:
@@ -57,4 +61,10 @@ if machine.is_node:
     pod_network(machine)
 if machine.is_node:
     kube_proxy(cluster, machine)
+if machine.is_node and cluster.storage == "local":
+    local_volumes(machine)
+if machine.is_master:
+    policy_rights(cluster)
+if machine.is_node:
+    network_policies(cluster, machine)
 nodes_ready(cluster, machine)

@@ -15,8 +15,10 @@ from kybern.api.kinds import KINDS
 from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_manager import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
+from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
 from kybern.cli.pod_network import FLAGS as POD_NETWORK
+from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
@@ -28,7 +30,18 @@ from kybern.machinery.kind import Kind
 
 OUT = Path(__file__).parent.parent / "docs/reference"
 HEADER = "<!-- Written by generate/docs.py. Do not edit. -->\n"
-DAEMONS = (APISERVER, controller_manager(), SCHEDULER, KUBELET, PROXY, POD_NETWORK, DNS, METRICS)
+DAEMONS = (
+    APISERVER,
+    controller_manager(),
+    SCHEDULER,
+    KUBELET,
+    PROXY,
+    POD_NETWORK,
+    POLICIES,
+    DNS,
+    METRICS,
+    LOCAL_VOLUMES,
+)
 TYPES = {
     "boolean": "bool",
     "commas": "list",

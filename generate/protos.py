@@ -81,8 +81,42 @@ REGISTRATION: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# What a kubelet asks of a driver of devices. v1beta1 has the same messages.
+DRA: Mapping[str, Any] = {
+    "package": "k8s.io.kubelet.pkg.apis.dra.v1",
+    "messages": {
+        "Claim": [[1, "namespace", "string", ""], [2, "uid", "string", ""], [3, "name", "string", ""]],
+        "Device": [
+            [1, "request_names", "string", "repeated"], [2, "pool_name", "string", ""],
+            [3, "device_name", "string", ""], [4, "cdi_device_ids", "string", "repeated"],
+            [5, "share_id", "string", "optional"],
+        ],
+        "NodePrepareResourcesRequest": [[1, "claims", "Claim", "repeated"]],
+        "NodePrepareResourceResponse": [[1, "devices", "Device", "repeated"], [2, "error", "string", ""]],
+        "NodePrepareResourcesResponse": [[1, "claims", "map<string,NodePrepareResourceResponse>", ""]],
+        "NodeUnprepareResourcesRequest": [[1, "claims", "Claim", "repeated"]],
+        "NodeUnprepareResourceResponse": [[1, "error", "string", ""]],
+        "NodeUnprepareResourcesResponse": [[1, "claims", "map<string,NodeUnprepareResourceResponse>", ""]],
+    },
+    "enums": {},
+    "services": {
+        "DRAPlugin": [
+            {
+                "rpc": "NodePrepareResources",
+                "request": "NodePrepareResourcesRequest",
+                "response": "NodePrepareResourcesResponse",
+            },
+            {
+                "rpc": "NodeUnprepareResources",
+                "request": "NodeUnprepareResourcesRequest",
+                "response": "NodeUnprepareResourcesResponse",
+            },
+        ]
+    },
+}  # fmt: skip
 _CONTEXT = "map<string,string>"
-# What a kubelet asks of a storage driver. Enumerations are numbers, which is the same on the wire.
+# What a kubelet asks of a storage driver (CSI v1). Enumerations are numbers, which is the same on the wire; messages that
+# the specification nests stand by themselves.
 CSI: Mapping[str, Any] = {
     "package": "csi.v1",
     "messages": {
@@ -123,6 +157,32 @@ CSI: Mapping[str, Any] = {
             [1, "node_id", "string", ""], [2, "max_volumes_per_node", "int64", ""],
             [3, "accessible_topology", "Topology", ""],
         ],
+        "NodeGetVolumeStatsRequest": [
+            [1, "volume_id", "string", ""], [2, "volume_path", "string", ""], [3, "staging_target_path", "string", ""],
+        ],
+        "VolumeUsage": [
+            [1, "available", "int64", ""], [2, "total", "int64", ""], [3, "used", "int64", ""], [4, "unit", "int32", ""],
+        ],
+        "VolumeCondition": [[1, "abnormal", "bool", ""], [2, "message", "string", ""]],
+        "NodeGetVolumeStatsResponse": [
+            [1, "usage", "VolumeUsage", "repeated"], [2, "volume_condition", "VolumeCondition", ""],
+        ],
+        "NodeExpandVolumeRequest": [
+            [1, "volume_id", "string", ""], [2, "volume_path", "string", ""],
+            [3, "capacity_range", "CapacityRange", ""], [4, "staging_target_path", "string", ""],
+            [5, "volume_capability", "VolumeCapability", ""], [6, "secrets", _CONTEXT, ""],
+        ],
+        "NodeExpandVolumeResponse": [[1, "capacity_bytes", "int64", ""]],
+        "GetPluginInfoRequest": [],
+        "GetPluginInfoResponse": [
+            [1, "name", "string", ""], [2, "vendor_version", "string", ""], [3, "manifest", _CONTEXT, ""],
+        ],
+        "PluginCapability": [[1, "service", "ServiceCapability", ""], [2, "volume_expansion", "ServiceCapability", ""]],
+        "GetPluginCapabilitiesRequest": [],
+        "GetPluginCapabilitiesResponse": [[1, "capabilities", "PluginCapability", "repeated"]],
+        "ProbeRequest": [],
+        "BoolValue": [[1, "value", "bool", ""]],
+        "ProbeResponse": [[1, "ready", "BoolValue", ""]],
     },
     "enums": {},
     "services": {
@@ -130,9 +190,13 @@ CSI: Mapping[str, Any] = {
             {"rpc": name, "request": f"{name}Request", "response": f"{name}Response"}
             for name in (
                 "NodeStageVolume", "NodeUnstageVolume", "NodePublishVolume", "NodeUnpublishVolume",
-                "NodeGetCapabilities", "NodeGetInfo",
+                "NodeGetCapabilities", "NodeGetInfo", "NodeGetVolumeStats", "NodeExpandVolume",
             )
-        ]
+        ],
+        "Identity": [
+            {"rpc": name, "request": f"{name}Request", "response": f"{name}Response"}
+            for name in ("GetPluginInfo", "GetPluginCapabilities", "Probe")
+        ],
     },
 }  # fmt: skip
 # Programs that know of devices (GPUs and the like), and what they say of them.
@@ -147,7 +211,9 @@ DEVICES: Mapping[str, Any] = {
             [4, "options", "DevicePluginOptions", ""],
         ],
         "Empty": [],
-        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""]],
+        "NUMANode": [[1, "ID", "int64", ""]],
+        "TopologyInfo": [[1, "nodes", "NUMANode", "repeated"]],
+        "Device": [[1, "ID", "string", ""], [2, "health", "string", ""], [3, "topology", "TopologyInfo", ""]],
         "ListAndWatchResponse": [[1, "devices", "Device", "repeated"]],
         "PreStartContainerRequest": [[1, "devices_ids", "string", "repeated"]],
         "PreStartContainerResponse": [],
@@ -206,6 +272,7 @@ ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("version", "create_revision", "mod_revision", "value", "lease"),
     ),
     "VolumeCapability": ("access_type", ("block", "mount")),
+    "PluginCapability": ("type", ("service", "volume_expansion")),
     "WatchRequest": ("request_union", ("create_request", "cancel_request", "progress_request")),
 }
 
@@ -271,6 +338,7 @@ def sources() -> dict[str, str]:
         "snapshots": proto(SNAPSHOTS),
         "pluginregistration": proto(REGISTRATION),
         "csi": proto(CSI),
+        "dra": proto(DRA),
         "deviceplugin": proto(DEVICES),
     }
 

@@ -31,7 +31,9 @@ OWNERS = {
     "dns": DNS_USER,
     "metrics": METRICS_USER,
 }
-NAMES = ("kubelet", "kube-proxy", *OWNERS)
+NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
+# Users that bear the name of their machine.
+NAMED = frozenset({"kubelet", "local-volumes"})
 
 
 def path(name: str) -> str:
@@ -55,7 +57,7 @@ def files(cluster: Cluster, machine: Machine, given: Certificates) -> Iterator[F
     server, authority = api_endpoint(cluster, machine), given.authorities[CLUSTER_CA]
     for name in NAMES:
         if name in given.pairs:
-            user = f"{CLIENTS[name]}:{machine.name}" if name == "kubelet" else CLIENTS[name]
+            user = f"{CLIENTS[name]}:{machine.name}" if name in NAMED else CLIENTS[name]
             content = kubeconfig(server, authority, given.pairs[name], user, cluster.name)
             yield File(path(name), content, mode="600", user=OWNERS.get(name, "root"), secret=True)
 

@@ -1,7 +1,7 @@
 """Take a cluster off its machines: daemons, containers, data, certificates, network. SSH and packages stay.
 
 Leaves a machine that ``deploys/cluster.py`` treats as a new one. Only what Kybern has made goes: its units and
-directories, its containers, the iptables chains, nftables table and links that bear its or Kubernetes' names.
+directories, its containers, the iptables chains, nftables tables and links that bear its or Kubernetes' names.
 
 Safe to run again, also after it was interrupted. The operator's certificates stay. That the members of etcd have once
 been healthy is forgotten only when every one of them is reset in the same run, since a part of them must not start a
@@ -24,8 +24,10 @@ ABOVE = (
     "kubelet.service",
     "kube-proxy.service",
     "kybern-pod-network.service",
+    "kybern-policies.service",
     "kybern-dns.service",
     "kybern-metrics.service",
+    "kybern-local-volumes.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",
@@ -50,12 +52,13 @@ DIRECTORIES = (
     "/var/log/pods",
 )
 # These may be mounted, so they stay and are emptied.
-EMPTIED = ("/var/lib/etcd", "/var/lib/containerd")
+EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
 LINKS = ("cni0", "kybern-vxlan")
 ROUTES = 75  # the protocol number of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
-TABLE = "kube-proxy"  # of nftables, whichever mode kube-proxy ran in last
+# Tables of nftables: kube-proxy's, whichever mode it ran in last, and those of the policies.
+TABLES = ("ip kube-proxy", "ip6 kube-proxy", "inet kybern-policies", "bridge kybern-policies")
 
 
 @deploy("reset")
@@ -73,7 +76,7 @@ def reset(cluster: Cluster, machine: Machine) -> None:
         files=FILES,
         links=LINKS,
         chains=CHAINS,
-        table=TABLE,
+        tables=TABLES,
         protocol=ROUTES,
     )
     once(name="Everything of the cluster", probe=gone, command=script.decode())

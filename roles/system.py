@@ -81,7 +81,7 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
             "runc",
             "containernetworking-plugins",
             "conntrack",
-            "nftables",  # for kube-proxy, in either mode: it takes away what it left in the other one
+            "nftables",  # for policies, and for kube-proxy in either mode: it takes away what it left in the other one
             "socat",
             "ethtool",
             "python3",

@@ -28,6 +28,10 @@ def units(host: Host) -> dict[str, str]:
 
 def expected(cluster: Cluster, machine: Machine) -> set[str]:
     names = set(DAEMONS)
+    if cluster.storage == "local":
+        names.add("kybern-local-volumes")
+    if cluster.network_policies:
+        names.add("kybern-policies")
     if machine.is_master:
         names |= {name for name in MASTERS if cluster.vip or name != "keepalived"}
         if len(cluster.masters) == 1:

@@ -42,6 +42,7 @@ class Lab:
             "admin": authority.issue("admin", ("system:masters",)),
             "nobody": authority.issue("nobody"),
             "scheduler": authority.issue("system:kube-scheduler"),
+            "policies": authority.issue("system:kybern-policies"),
             "sa": signing_key(),
         }.items():
             self.write(f"{name}.crt", pair.cert_pem)

@@ -33,25 +33,6 @@ def etcd_binary() -> str:
     return ""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--claims", type=Path, help="Directory in which runs at the same time share the files.")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Pass over what another run has begun (``scripts/test-together``): a file is its whose mark is there first."""
-    claims: Path | None = item.config.getoption("--claims")
-    if claims is None:
-        return None
-    me, mark = str(os.getpid()), claims / item.path.name
-    try:
-        with mark.open("x") as made:
-            made.write(me)
-    except FileExistsError:
-        return None if mark.read_text() == me else True
-    return None
-
-
 def pytest_collection_finish() -> None:
     """What is there before the first test need not be looked at after each one."""
     gc.collect()

@@ -29,6 +29,7 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.node_v1 import RuntimeClass
+from kybern.api.resource_v1 import ResourceClaim, ResourceSlice
 from kybern.api.storage_v1 import CSIDriver, CSINode, VolumeAttachment
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.daemon import Kubelet
@@ -123,6 +124,7 @@ class Bed:
                 (oci.Entry("data"), oci.Entry("data/upper", b"upper\n", mode=0o644)),
                 below=(oci.Entry("data"), oci.Entry("data/lower", b"lower\n", mode=0o644)),
             ),
+            self._special(static.read_bytes()),
         )
         tarball = self.at / "images.tar"
         tarball.write_bytes(oci.layout(images))
@@ -137,6 +139,21 @@ class Bed:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"containerd does not answer: {done.stderr}")
             time.sleep(0.2)
+
+    def _special(self, program: bytes) -> oci.Image:
+        """An image with all that one may say of itself: who runs what, where, and what shall outlive a layer."""
+        people = b"root:x:0:0::/:/bin/sh\nsomebody:x:1234:4321::/:/bin/sh\n"
+        links = ("sh", "echo", "id", "pwd", "mount")
+        return oci.Image(
+            ("docker.io/library/special:1",),
+            (
+                oci.Entry("bin"), oci.Entry("bin/busybox", program), oci.Entry("kept"), oci.Entry("work"),
+                oci.Entry("etc"), oci.Entry("etc/passwd", people, mode=0o644),
+                *(oci.Entry(f"bin/{name}", target="busybox") for name in links),
+            ),
+            entrypoint=("/bin/echo", "entrypoint"), command=("default", "arguments"),
+            user="somebody", directory="/work", volumes=("/kept",),
+        )  # fmt: skip
 
     def _stop_what_is_left(self) -> None:
         """Pods of a test that failed: each test that goes well leaves none. Their networks must go with them."""
@@ -180,7 +197,11 @@ def _strategic(old: Any, body: Any) -> Any:
     status = new.get("status", {})
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
-        merged = before | {found["type"]: found for found in status["conditions"]}
+        merged = before | {
+            # What a condition has no more is named with null.
+            found["type"]: {name: value for name, value in found.items() if value is not None}
+            for found in status["conditions"]
+        }
         status["conditions"] = [found for found in merged.values() if "$patch" not in found]
     for name, value in status.items():
         if isinstance(value, list):
@@ -297,7 +318,7 @@ class OneNode:
 
 KINDS = (
     Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
-    CSINode, VolumeAttachment,
+    CSINode, VolumeAttachment, ResourceClaim, ResourceSlice,
 )  # fmt: skip
 
 

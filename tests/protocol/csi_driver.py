@@ -1,7 +1,9 @@
 """A storage driver in this process: volumes are directories below one, staged by nothing, published by binds."""
 
 import base64
+import os
 import shutil
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,18 +23,23 @@ NAME = "tests.kybern.example"
 
 
 @dataclass
-class Volumes:
-    """``calls`` is what was asked: method, handle, request. ``refuse`` makes a method fail with a text."""
+class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
+    """``calls`` is what was asked: method, handle, request. ``refuse`` makes a method fail with a text.
+
+    ``device`` is what all volumes of mode Block are.
+    """
 
     store: Path
     abilities: tuple[int, ...] = (1,)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    code: grpc.StatusCode = grpc.StatusCode.INTERNAL
+    device: Path = Path("/dev/null")
 
     async def _asked(self, method: str, request: Any, context: Any) -> Path:
         self.calls.append((method, request.volume_id, request))
         if method in self.refuse:
-            await context.abort(grpc.StatusCode.INTERNAL, self.refuse[method])
+            await context.abort(self.code, self.refuse[method])
         return self.store / str(request.volume_id)
 
     def asked(self, *methods: str) -> list[str]:
@@ -58,6 +65,10 @@ class Volumes:
 
     async def NodePublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         source, target = await self._asked("publish", request, context), Path(request.target_path)
+        if request.volume_capability.WhichOneof("access_type") == "block":
+            if not target.exists():
+                os.mknod(target, 0o600 | stat.S_IFBLK, self.device.stat().st_rdev)
+            return pb.NodePublishVolumeResponse()
         source.mkdir(parents=True, exist_ok=True)
         target.mkdir(parents=True, exist_ok=True)
         if not kernel.is_mounted(target):
@@ -67,12 +78,26 @@ class Volumes:
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._asked("unpublish", request, context)
         kernel.unmount(Path(request.target_path))
-        shutil.rmtree(request.target_path, ignore_errors=True)
+        target = Path(request.target_path)
+        if target.is_block_device():
+            target.unlink()
+        shutil.rmtree(target, ignore_errors=True)
         return pb.NodeUnpublishVolumeResponse()
 
     async def NodeUnstageVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._asked("unstage", request, context)
         return pb.NodeUnstageVolumeResponse()
+
+    async def NodeGetVolumeStats(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._asked("statistics", request, context)
+        size = pb.VolumeUsage(total=1000, used=300, available=700, unit=1)
+        return pb.NodeGetVolumeStatsResponse(
+            usage=(size, pb.VolumeUsage(total=50, used=2, available=48, unit=2))
+        )
+
+    async def NodeExpandVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._asked("expand", request, context)
+        return pb.NodeExpandVolumeResponse(capacity_bytes=request.capacity_range.required_bytes)
 
 
 @dataclass

@@ -130,6 +130,11 @@ def test_objects_go_before_their_definition(servers: tuple[Server, Server]) -> N
         "message": "create not allowed while custom resource definition is terminating",
         "details": {"group": "wire.example.com", "kind": "toys"}, "code": 405,
     }  # fmt: skip
+    shown = {
+        each["name"]: each["verbs"]
+        for each in one.ask("GET", TOYS.rpartition("/namespaces")[0])[1]["resources"]
+    }
+    assert shown["toys"] == ["delete", "deletecollection", "get", "list", "watch"]
     assert "deletionTimestamp" in one.ask("GET", f"{TOYS}/bear")[1]["metadata"]
     assert one.ask("GET", path)[1]["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
     bear = one.ask("GET", f"{TOYS}/bear")[1]

@@ -332,8 +332,13 @@ async def test_dead_runs_beyond_the_last_two_are_removed(node: OneNode) -> None:
     worker.wake()
     await node.until("loops", lambda p: first(p).restart_count >= 2)
 
+    logs = Path(node.kubelet.settings.pod_logs)
+    (logs / "a_gone_11111111-0000-0000-0000-000000000000/c").mkdir(parents=True)
+
     await Collector(node.kubelet.agent, node.kubelet.here, node.kubelet.settings).look()
 
+    assert pod.metadata.uid in {path.name.rpartition("_")[2] for path in logs.iterdir()}
+    assert not list(logs.glob("a_gone_*")), "of a pod that nobody knows any more"
     left = (await node.runtime.actual(pod.metadata.uid)).instances
     assert len(left) == 2
     assert [run.attempt for run in left] == [2, 1]

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from kybern.api.core_v1 import Node, PersistentVolumeClaim
 from kybern.api.storage_v1 import CSINode
 from kybern.kubelet.csi.names import attachment_name
+from kybern.kubelet.stats.summary import summary
 from tests.protocol.containerd_bed import KINDS, SLEEP, Api, Bed, OneNode, clean, one_node, running
 from tests.protocol.csi_driver import NAME, driver, encoded
 
@@ -250,5 +252,119 @@ async def test_a_driver_may_ask_to_be_asked_again(bed: Bed) -> None:
         await until(lambda: volumes.asked("publish") == ["publish", "publish"])
         await node.delete("fresh")
         await node.gone("fresh")
+        nothing_left(bed)
+    await clean(bed)
+
+
+async def pending(node: OneNode, handle: str, size: str, state: str = "NodeResizePending") -> None:
+    """As a driver's controller leaves a claim that asked for more."""
+    path = f"/api/v1/namespaces/default/persistentvolumeclaims/{handle}/status"
+    status = {
+        "capacity": {"storage": "1Gi"},
+        "allocatedResourceStatuses": {"storage": state},
+        "conditions": [{"type": "FileSystemResizePending", "status": "True"}],
+    }
+    await node.api.request("PATCH", path, {"status": status})
+    await node.api.request(
+        "PATCH", f"/api/v1/persistentvolumes/{handle}", {"spec": {"capacity": {"storage": size}}}
+    )
+
+
+def claim_of(node: OneNode, handle: str) -> PersistentVolumeClaim:
+    found = node.api.one(PersistentVolumeClaim, "default", handle)
+    assert found is not None
+    return found
+
+
+async def test_a_volume_grows_while_its_pod_runs_and_its_claim_says_so(bed: Bed) -> None:
+    async with (
+        one_node(bed) as node,
+        driver(bed.at / "kubelet", abilities=(1, 3)) as (volumes, _registration),
+    ):
+        await registered(node)
+        await info(node, attachRequired=False)
+        await claimed(node, "vol-7")
+        pod = await node.add("grows", MOUNTS, volumes=[using("vol-7")])
+        await node.until("grows", running)
+        assert volumes.asked("expand") == []
+        await pending(node, "vol-7", "2Gi")
+        (worker, _task) = node.kubelet.agent.workers[pod.metadata.uid]
+
+        worker._refresh_at = 0.0
+        worker.wake()
+
+        await until(lambda: claim_of(node, "vol-7").status.capacity == {"storage": "2Gi"})
+        asked, status = volumes.request("expand"), claim_of(node, "vol-7").status
+        assert asked.capacity_range.required_bytes == 2 << 30
+        assert asked.volume_path.endswith(f"{pod.metadata.uid}/volumes/kubernetes.io~csi/vol-7/mount")
+        assert asked.staging_target_path.endswith("/globalmount")
+        assert (status.conditions, status.allocated_resource_statuses) == ((), {})
+        text = 'MountVolume.NodeExpandVolume succeeded for volume "vol-7" n1'
+        await until(lambda: ("FileSystemResizeSuccessful", text) in node.events("grows"))
+        assert ("FileSystemResizeSuccessful", text) in node.events("vol-7")
+        await node.delete("grows")
+        await node.gone("grows")
+        nothing_left(bed)
+    await clean(bed)
+
+
+async def test_a_volume_that_cannot_grow_is_marked_and_not_asked_for_again(bed: Bed) -> None:
+    async with (
+        one_node(bed) as node,
+        driver(
+            bed.at / "kubelet",
+            abilities=(1, 3),
+            refuse={"expand": "the disk is full"},
+            code=grpc.StatusCode.OUT_OF_RANGE,
+        ) as (volumes, _registration),
+    ):
+        await registered(node)
+        await info(node, attachRequired=False)
+        await claimed(node, "vol-8")
+        await pending(node, "vol-8", "2Gi")
+        await node.add("full", MOUNTS, volumes=[using("vol-8")])
+        pod = await node.until("full", running)
+        status = claim_of(node, "vol-8").status
+
+        assert volumes.asked("expand") == ["expand"]
+        assert status.allocated_resource_statuses == {"storage": "NodeResizeInfeasible"}
+        assert status.capacity == {"storage": "1Gi"}
+        (told,) = [one for one in status.conditions if one.type == "NodeResizeError"]
+        why = "rpc error: code = OutOfRange desc = the disk is full"
+        assert told.message == f"failed to expand pvc with {why}"
+        text = f'NodeExpandVolume.NodeExpandVolume failed for volume "vol-8" : {why}'
+        await until(lambda: ("VolumeResizeFailed", text) in node.events(pod.metadata.name))
+        await node.delete("full")
+        await node.gone("full")
+        nothing_left(bed)
+    await clean(bed)
+
+
+async def test_what_a_driver_says_of_use_is_told(bed: Bed) -> None:
+    async with (
+        one_node(bed, stats_fresh=0.2) as node,
+        driver(bed.at / "kubelet", abilities=(1, 2)) as (volumes, _registration),
+    ):
+        await registered(node)
+        await info(node, attachRequired=False)
+        await claimed(node, "vol-9")
+        pod = await node.add("measured", MOUNTS, volumes=[using("vol-9")])
+        await node.until("measured", running)
+        measure = node.kubelet.measure
+        await until(lambda: measure.claimed.of(pod.metadata.uid))
+        told = summary(await measure.take())
+        by_claim = dict(measure.claimed.by_claim())
+
+        (volume,) = [one for each in told["pods"] for one in each.get("volume", ()) if one["name"] == "v"]
+        del volume["time"]
+        assert volume == {
+            "name": "v", "capacityBytes": 1000, "usedBytes": 300, "availableBytes": 700, "inodes": 50,
+            "inodesUsed": 2, "inodesFree": 48, "pvcRef": {"name": "vol-9", "namespace": "default"},
+        }  # fmt: skip
+        assert by_claim["default", "vol-9"].used == 300
+        assert volumes.request("statistics").staging_target_path.endswith("/globalmount")
+        await node.delete("measured")
+        await node.gone("measured")
+        await until(lambda: not measure.claimed.of(pod.metadata.uid))
         nothing_left(bed)
     await clean(bed)

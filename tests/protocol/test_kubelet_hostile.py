@@ -1,7 +1,10 @@
 """Pods that mean harm: what they do stays within them, and the node stays ready."""
 
 import asyncio
+import os
+import socket
 import ssl
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +128,86 @@ async def test_whoever_follows_a_log_misses_nothing_when_it_is_set_aside(
     assert reading.result().split("\n")[:-1] == [f"line {number}" for number in range(300)]
     assert len(aside) > 2
     await clean(bed)
+
+
+async def test_last_words_of_many_containers_share_what_a_pod_may_say(node: OneNode) -> None:
+    script = f"head -c {10 * MIB} /dev/zero | tr '\\0' x > /dev/termination-log"
+    containers = [{"name": f"c{number}", "command": ["sh", "-c", script]} for number in range(4)]
+    await node.add("wordy", *containers, restartPolicy="Never")
+
+    pod = await node.until("wordy", lambda p: p.status.phase == "Succeeded", 60)
+
+    states = [status.state for status in pod.status.container_statuses]
+    lengths = [len(state.terminated.message) for state in states if state and state.terminated]
+    assert lengths == [3072] * 4
+    assert sum(lengths) == 12288
+
+
+async def test_who_takes_all_memory_is_killed_alone(node: OneNode) -> None:
+    hog = "trap '' TERM; x=x; while :; do x=$x$x; done"
+    little = {"limits": {"memory": "20Mi"}}
+    await node.add(
+        "hog", {"name": "c", "command": ["sh", "-c", hog], "resources": little}, restartPolicy="Never"
+    )
+    await node.add("calm", {"name": "c", "command": SLEEP})
+
+    hogged = await node.until("hog", lambda p: p.status.phase == "Failed", 60)
+    calm = await node.until("calm", running)
+
+    ended = first(hogged).state.terminated
+    assert (ended.reason, ended.exit_code) == ("OOMKilled", 137)
+    assert first(calm).restart_count == 0
+    assert ready(node)
+
+
+async def test_a_path_of_the_node_is_what_its_type_says(node: OneNode, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").write_text("content")
+    (tmp_path / "link").symlink_to(tmp_path / "directory")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        os.mknod(tmp_path / "character", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        os.mknod(tmp_path / "block", stat.S_IFBLK | 0o600, os.makedev(7, 0))
+        fits = {
+            "none": ("", "made/by/us"), "directory": ("Directory", "directory"), "link": ("Directory", "link"),
+            "made-directory": ("DirectoryOrCreate", "new"), "file": ("File", "file"),
+            "made-file": ("FileOrCreate", "fresh"), "socket": ("Socket", "socket"),
+            "character": ("CharDevice", "character"), "block": ("BlockDevice", "block"),
+        }  # fmt: skip
+        wrong = {
+            "directory": ("Directory", "file", "is not a directory"), "file": ("File", "directory", "is not a file"),
+            "missing": ("File", "missing", "is not a file"), "socket": ("Socket", "file", "is not a socket"),
+            "character": ("CharDevice", "block", "is not a character device"),
+            "block": ("BlockDevice", "character", "is not a block device"),
+            "made-directory": ("DirectoryOrCreate", "file", "is not a directory"),
+            "made-file": ("FileOrCreate", "directory", "is not a file"),
+        }  # fmt: skip
+        volumes = [
+            {"name": name, "hostPath": {"path": str(tmp_path / path), "type": kind}}
+            for name, (kind, path) in fits.items()
+        ]
+        mounts = [{"name": name, "mountPath": f"/host/{name}"} for name in fits]
+        await node.add("fits", {"name": "c", "command": SLEEP, "volumeMounts": mounts}, volumes=volumes)
+        for name, (kind, path, _text) in wrong.items():
+            volume = {"name": "v", "hostPath": {"path": str(tmp_path / path), "type": kind}}
+            mounted = [{"name": "v", "mountPath": "/v"}]
+            await node.add(
+                f"wrong-{name}", {"name": "c", "command": SLEEP, "volumeMounts": mounted}, volumes=[volume]
+            )
+
+        def tells(text: str) -> Any:
+            return lambda pod: ("FailedMount", text) in node.events(pod.metadata.name)
+
+        await node.until("fits", running)
+        kinds = await node.execute("fits", "sh", "-c", "stat -c '%n %F' /host/*")
+        for name, (_kind, path, text) in wrong.items():
+            told = f'MountVolume.SetUp failed for volume "v" : hostPath type check failed: {tmp_path / path} {text}'
+            await node.until(f"wrong-{name}", tells(told))
+
+    found = dict(line.removeprefix("/host/").split(" ", 1) for line in kinds.splitlines())
+    assert found == {
+        "none": "directory", "directory": "directory", "link": "directory", "made-directory": "directory",
+        "file": "regular file", "made-file": "regular empty file", "socket": "socket",
+        "character": "character special file", "block": "block special file",
+    }  # fmt: skip
+    assert ready(node)

@@ -23,6 +23,9 @@ from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.local_volumes import local_volumes, storage_class
+from roles.network_policies import absent, network_policies, policy_rights
+from roles.network_policies import objects as policy_objects
 from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
@@ -108,11 +111,23 @@ DAEMONS = (
         "kybern-pod-network.service",
         ("pod network | Unit", "pod network | Running"),
     ),
+    Daemon(
+        "network policies",
+        network_policies,
+        "kybern-policies.service",
+        ("network policies | Unit", "network policies | Running"),
+    ),
+    Daemon(
+        "local volumes",
+        of_machine(local_volumes),
+        "kybern-local-volumes.service",
+        ("local volumes | Unit", "local volumes | Running"),
+    ),
 )
 ON_NODES = [
     daemon
     for daemon in DAEMONS
-    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-pod"))
+    if daemon.unit.startswith(("containerd", "kubelet", "kube-proxy", "kybern-po", "kybern-local"))
 ]
 OURS = [daemon for daemon in DAEMONS if daemon.programs]
 
@@ -400,6 +415,36 @@ def test_the_api_server_is_sent_to_the_metrics_daemons_and_trusts_their_authorit
     assert set(re.findall(r"=(/etc/kubernetes/pki/\S+)", unit)) <= set(shipped)
 
 
+def test_the_class_of_local_volumes_is_the_default_and_is_written_once(cluster: Cluster) -> None:
+    fake = FakeMachine("m1")
+    role = of_cluster(storage_class)
+    done = apply(role, cluster, cluster.masters[0], fake)
+
+    assert done == ["storage class | Files", "storage class | Driver, class and rights"]
+    made = yaml.safe_load(fake.contents["/etc/kybern/local-volumes/storageclass.yaml"])
+    driver = yaml.safe_load(fake.contents["/etc/kybern/local-volumes/csidriver.yaml"])
+    assert made["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+    assert made["provisioner"] == driver["metadata"]["name"] == "local.kybern.io"
+    assert driver["spec"]["attachRequired"] is False
+
+
+def test_the_driver_of_local_volumes_shares_its_mounts_with_the_kubelet(
+    cluster: Cluster, worker: Machine
+) -> None:
+    """Any of these would give it mounts of its own, which no pod would see."""
+    unit = unit_of("local volumes", cluster, worker)
+
+    alone = (
+        "Protect",
+        "Private",
+        "ReadOnlyPaths",
+        "ReadWritePaths",
+        "InaccessiblePaths",
+        "TemporaryFileSystem",
+    )
+    assert [line for line in unit.splitlines() if line.startswith(alone)] == []
+
+
 def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
     fakes = [finished(cluster_dns, cluster, master) for master in cluster.masters]
     run = Run(fakes)
@@ -411,3 +456,28 @@ def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
 
     assert serial == ["cluster dns | Running, changed ones restarted one at a time"]
     assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3
+
+
+def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(
+    cluster: Cluster, worker: Machine
+) -> None:
+    off = replace(cluster, network_policies=False)
+    fake = finished(network_policies, cluster, worker)
+
+    assert apply(network_policies, off, worker, fake) == ["network policies | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-policies.service") < command.index("rm -f ")
+    assert command.index("rm -f ") < command.index("delete table inet kybern-policies")
+    fake.true.add(absent())
+    assert plan(network_policies, off, worker, fake) == []
+
+
+def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worker: Machine) -> None:
+    kinds = {one["kind"]: one for one in (yaml.safe_load(made.file.content) for made in policy_objects())}
+
+    assert {verb for rule in kinds["ClusterRole"]["rules"] for verb in rule["verbs"]} == {"list", "watch"}
+    assert kinds["ClusterRoleBinding"]["subjects"][0]["name"] == "system:kybern-policies"
+    unit = unit_of("network policies", cluster, worker)
+    assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in unit
+    role, master = of_cluster(policy_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []

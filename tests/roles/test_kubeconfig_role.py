@@ -31,7 +31,7 @@ def test_a_master_gets_the_kubeconfigs_of_its_daemons_and_a_worker_only_those_of
     ]
     apply(kubeconfigs, cluster, worker, node)
 
-    names = {"kubelet", "kube-proxy"}
+    names = {"kubelet", "kube-proxy", "policies", "local-volumes"}
     assert {path for path in node.tree if path.endswith(".conf")} == paths(names)
     assert {path for path in held.tree if path.endswith(".conf")} == paths(
         {*names, "controller-manager", "scheduler", "dns", "metrics"}

@@ -12,13 +12,14 @@ import pytest
 from kybern.cni import conflist
 from kybern.cni import plan as cni_plan
 from kybern.machines.topology import Cluster, Machine
+from kybern.policies import table as policies
 from kybern.proxy import transaction
 from roles import facts
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
 from roles.pki import pki
-from roles.reset import ABOVE, BELOW, LINKS, ROUTES, TABLE, reset
+from roles.reset import ABOVE, BELOW, LINKS, ROUTES, TABLES, reset
 from roles.system import system, wanted_packages
 from tests.roles.harness import FakeMachine, Run, apply, plan
 
@@ -260,8 +261,10 @@ def test_reset_knows_every_unit_that_a_role_makes() -> None:
     assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
 
 
-def test_reset_knows_the_table_of_kube_proxy() -> None:
-    assert TABLE == transaction.NAME
+def test_reset_knows_the_tables_of_kube_proxy_and_of_the_policies() -> None:
+    wanted = {f"{family} {transaction.NAME}" for family in ("ip", "ip6")}
+    wanted |= {f"{family} {policies.NAME}" for family in (policies.FAMILY, "bridge")}
+    assert set(TABLES) == wanted
 
 
 def test_reset_knows_the_pod_network_s_links_and_routes() -> None:

@@ -17,10 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.client.verbs import JSON
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import Object, encode
 from tests.simulation.fights import WRITER, Fights
+from tests.simulation.through import Answering, Asked
 
 type Raw = dict[str, Any]
 
@@ -37,7 +38,7 @@ def resource_of(kind: type[Object]) -> Resource:
     return Resource(kind.api_version, kind.kind, kind.plural, kind.namespaced)
 
 
-class FakeApi(Verbs):
+class FakeApi(Answering):
     """``refuse`` may raise an ApiError for a request (method, path), to see what a loop makes of it."""
 
     def __init__(
@@ -75,27 +76,18 @@ class FakeApi(Verbs):
         return resource, f"{root}/{rest[0]}", namespace, name, rest[2] if len(rest) > 2 else ""
 
     @override
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        timeout: float = PATIENCE,
-        *,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> bytes:
+    async def answer(self, asked: Asked) -> bytes:
         await asyncio.sleep(0)
-        parts = urlsplit(path)
-        if method != "GET":
-            self.requests.append((method, parts.path))
-        self.refuse(method, parts.path)
+        parts = urlsplit(asked.path)
+        if asked.writes:
+            self.requests.append((asked.method, parts.path))
+        self.refuse(asked.method, parts.path)
         if parts.path == "/apis" or (parts.path.count("/") < 4 and parts.path in self._roots()):
             return json.dumps(self._discovery(parts.path)).encode()
-        given = json.loads(body if isinstance(body, bytes) else msgspec.json.encode(body))
+        given = json.loads(asked.sent or b"null")
         resource, collection, namespace, name, subresource = self._where(parts.path)
         key = (collection, namespace, name)
-        answer = getattr(self, f"_{method.lower()}")(resource, key, subresource, given)
+        answer = getattr(self, f"_{asked.method.lower()}")(resource, key, subresource, given)
         async with self._news:
             self._news.notify_all()
         return json.dumps(answer).encode()

@@ -7,55 +7,41 @@ That is what a kill between two actions looks like from outside, and what is lef
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, override
 
-from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.client.verbs import JSON, Verbs
 from kybern.loop.controller import Controller
 from kybern.loop.run import Loop
 from tests.simulation.api import FakeApi
 from tests.simulation.named import Named
+from tests.simulation.through import Asked, Through
 
 
-class Mortal(Verbs):
+class Mortal(Through):
     """A client that lives for ``writes`` writes, other than events."""
 
     def __init__(self, api: FakeApi, writes: int) -> None:
-        self.api = api
+        super().__init__(api)
         self._left = writes
         self.died = asyncio.Event()
 
     @override
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        timeout: float = PATIENCE,
-        *,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> bytes:
-        if method != "GET" and "/events" not in path:
+    async def answer(self, asked: Asked) -> bytes:
+        if asked.writes and "/events" not in asked.path:
             if self._left == 0:
                 self.died.set()
             self._left -= 1
         if self.died.is_set():
             await asyncio.Event().wait()
-        return await self.api.request(method, path, body, timeout, content_type=content_type, accept=accept)
-
-    @override
-    def stream(
-        self, path: str, *, accept: str = JSON, silence: float = 90.0
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self.api.stream(path, accept=accept, silence=silence)
+        return await super().answer(asked)
 
 
-class Late(Mortal):
-    """A client whose watches are so many seconds behind, and that does not die."""
+class Late(Through):
+    """A client whose watches are so many seconds behind."""
 
     def __init__(self, api: FakeApi, seconds: float) -> None:
-        super().__init__(api, -1)
+        super().__init__(api)
         self._seconds = seconds
 
     @override

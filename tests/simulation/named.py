@@ -1,41 +1,23 @@
 """Clients that say who writes, for the detector of fights."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
-from typing import Any, override
+from typing import override
 
-from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.client.verbs import Verbs
 from tests.simulation.fights import WRITER
+from tests.simulation.through import Asked, Through
 
 
-class Named(Verbs):
+class Named(Through):
     """The client of one writer."""
 
-    def __init__(self, client: Verbs, name: str) -> None:
-        self._client = client
+    def __init__(self, api: Verbs, name: str) -> None:
+        super().__init__(api)
         self._name = name
 
     @override
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        timeout: float = PATIENCE,
-        *,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> bytes:
+    async def answer(self, asked: Asked) -> bytes:
         token = WRITER.set(self._name)
         try:
-            return await self._client.request(
-                method, path, body, timeout, content_type=content_type, accept=accept
-            )
+            return await super().answer(asked)
         finally:
             WRITER.reset(token)
-
-    @override
-    def stream(
-        self, path: str, *, accept: str = JSON, silence: float = 90.0
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._client.stream(path, accept=accept, silence=silence)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.simulation.fights import Fights
-from tests.simulation.plane.checker import Outside, wrong
+from tests.simulation.plane.checker import wrong
 from tests.simulation.plane.mix import mix
 from tests.simulation.plane.plane import running
 from tests.simulation.plane.virtual import simulated
-from tests.simulation.plane.world import World
+from tests.simulation.plane.world import Outside, World
 
 type Objects = dict[str, list[dict[str, Any]]]
 type Break = Callable[[Objects], None]

@@ -30,8 +30,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "node-lifecycle-controller": (PLANE, "node-controller"),
     "taint-eviction-controller": (PLANE, "node-controller"),
     "pod-garbage-collector-controller": (PLANE, "pod-garbage-collector"),
-    "bootstrap-signer-controller": ("unit/controllers/test_bootstrap_signer.py", "bootstrap_signer"),
-    "token-cleaner-controller": ("unit/controllers/test_cleaners.py", "token_cleaner"),
     "certificatesigningrequest-cleaner-controller": ("unit/controllers/test_cleaners.py", "certificate_cleaning"),
     "ttl-after-finished-controller": ("unit/controllers/test_cleaners.py", "ttl_after_finished"),
     "certificatesigningrequest-approving-controller": (
@@ -45,10 +43,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     ),
     "persistentvolume-expander-controller": (
         "unit/controllers/test_ephemeral_volume.py", "persistentvolume_expander",
-    ),
-    "ephemeral-volume-controller": ("unit/controllers/test_ephemeral_volume.py", "ephemeral_volume"),
-    "volumeattributesclass-protection-controller": (
-        "unit/controllers/test_protection.py", "volumeattributesclass_protection",
     ),
     "persistentvolume-attach-detach-controller": (
         "unit/controllers/test_persistentvolume_attach_detach.py", "persistentvolume_attach_detach",

@@ -20,7 +20,7 @@ TROUBLES = {"conflict", "lost write", "lost answer", "cut", "kill"}
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("nodes", "pods", "seed"), [(20, 120, 4), (20, 120, 10), (50, 250, 2)])
 def test_a_cluster_comes_to_rest_and_is_as_it_should_be(nodes: int, pods: int, seed: int) -> None:
-    found = simulated(lambda: told(nodes, pods, seed))
+    found = simulated(lambda: told(nodes, pods, seed), seed)
 
     assert found.problems == []
     assert found.fights == []
@@ -33,7 +33,7 @@ def test_a_cluster_comes_to_rest_and_is_as_it_should_be(nodes: int, pods: int, s
 @pytest.mark.large
 @pytest.mark.timeout(7200)
 def test_a_thousand_nodes_and_ten_thousand_pods_do_so_too() -> None:
-    found = simulated(lambda: told(1000, 10_000, 1))
+    found = simulated(lambda: told(1000, 10_000, 1), 1)
 
     assert found.problems == []
     assert found.fights == []

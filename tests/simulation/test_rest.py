@@ -1,6 +1,7 @@
 """Every controller comes to rest: on what it brought about, it has nothing more to do."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -8,24 +9,34 @@ import pytest
 from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
+    ConfigMap,
+    Container,
     EndpointAddress,
     EndpointPort,
     Endpoints,
     EndpointSubset,
+    EphemeralVolumeSource,
     Namespace,
     Node,
     PersistentVolume,
+    PersistentVolumeClaimSpec,
+    PersistentVolumeClaimTemplate,
+    Pod,
+    PodSpec,
     ReplicationController,
     ReplicationControllerSpec,
     ResourceQuota,
     ResourceQuotaSpec,
+    Secret,
     Service,
     ServiceSpec,
+    Volume,
 )  # fmt: skip
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.networking_v1 import ServiceCIDR, ServiceCIDRSpec
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from kybern.api.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
+from kybern.api.storage_v1 import VolumeAttributesClass
 from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
 from kybern.controllers.garbage_collector import key_of
@@ -84,11 +95,47 @@ async def create_some(api: FakeApi) -> None:
     await api.create(PodDisruptionBudget(metadata=ObjectMeta(name="web", namespace="a"), spec=safe))
     bounds = ResourceQuotaSpec(hard={"pods": "100", "services": "10"})
     await api.create(ResourceQuota(metadata=ObjectMeta(name="all", namespace="a"), spec=bounds))
-    await api.create(PersistentVolume(metadata=ObjectMeta(name="spare")))
+    await create_volumes(api)
+    await create_tokens(api)
     old = ReplicationControllerSpec(
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )
     await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
+
+
+def scratching() -> Pod:
+    """A pod that brings a volume of its own, of a class that nobody provides."""
+    asked = PersistentVolumeClaimSpec(access_modes=("ReadWriteOnce",), storage_class_name="none")
+    source = EphemeralVolumeSource(volume_claim_template=PersistentVolumeClaimTemplate(spec=asked))
+    spec = PodSpec(
+        containers=(Container(name="c", image="i"),),
+        volumes=(Volume(name="scratch", ephemeral=source),),
+        node_name="n1",
+    )
+    return Pod(metadata=ObjectMeta(name="scratching", namespace="a"), spec=spec)
+
+
+async def create_volumes(api: FakeApi) -> None:
+    await api.create(PersistentVolume(metadata=ObjectMeta(name="spare")))
+    await api.create(VolumeAttributesClass(metadata=ObjectMeta(name="fast"), driver_name="disks"))
+    await api.create(scratching())
+
+
+async def create_tokens(api: FakeApi) -> None:
+    """What joins machines: a token that may sign, one that has had its time, and what is to be signed."""
+    await api.create(
+        ConfigMap(metadata=ObjectMeta(name="cluster-info", namespace="kube-public"), data={"kubeconfig": "k"})
+    )
+    for name, until in (("abcdef", "2099-01-01T00:00:00Z"), ("fedcba", "2020-01-01T00:00:00Z")):
+        said = {
+            "token-id": name,
+            "token-secret": "0123456789abcdef",
+            "expiration": until,
+            "usage-bootstrap-signing": "true",
+        }
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in said.items()}
+        meta = ObjectMeta(name=f"bootstrap-token-{name}", namespace="kube-system")
+        await api.create(Secret(metadata=meta, data=data, type="bootstrap.kubernetes.io/token"))
 
 
 async def populate(cluster: Simulation) -> None:

@@ -20,7 +20,7 @@ from kybern.scheduler.handle import Handle
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import Delays
-from kybern.scheduler.run import Scheduler
+from kybern.scheduler.run import BATCH, Scheduler
 from tests.simulation.api import FakeApi
 
 KINDS: set[type[Object]] = {Node, Pod, Event, *(kind for plugin in PLUGINS for kind in plugin.needs)}
@@ -62,10 +62,12 @@ class Bed:
 
 
 @asynccontextmanager
-async def scheduling(*plugins: Plugin, extenders: tuple[Extender, ...] = ()) -> AsyncIterator[Bed]:
+async def scheduling(
+    *plugins: Plugin, extenders: tuple[Extender, ...] = (), parallel: asyncio.Semaphore | None = None
+) -> AsyncIterator[Bed]:
     api = FakeApi(*KINDS)
     recorder = Recorder(api, "default-scheduler")
-    handle = Handle(Binder(api, recorder, asyncio.Semaphore(10)), extenders)
+    handle = Handle(Binder(api, recorder, parallel or asyncio.Semaphore(10)), extenders)
     profile = Profile.of((*PLUGINS, *plugins))
     scheduler = Scheduler(handle, {profile.name: profile}, Delays(0.01, 0.02), seed=1)
     task = asyncio.create_task(scheduler.run())
@@ -91,6 +93,32 @@ async def test_pods_get_nodes_as_long_as_there_is_room() -> None:
         await bed.node("b")
 
         await bed.until(lambda: bed.where(left) == ["b"])
+
+
+async def test_decisions_wait_for_bindings_that_cannot_be_asked_for_yet() -> None:
+    decided, parallel = [], asyncio.Semaphore(1)
+
+    def reserve(attempt: Attempt, _node: str) -> str:
+        decided.append(attempt.facts.uid)
+        return ""
+
+    def bound() -> int:
+        return len([one for one in bed.api.all(Pod) if one.spec.node_name])
+
+    async with scheduling(Plugin("Counting", reserve=reserve), parallel=parallel) as bed:
+        await bed.node("a")
+        await bed.node("b")
+        await bed.pod("first", cpu="1m")
+        await bed.until(bound)
+
+        async with parallel:
+            for number in range(2 * BATCH):
+                await bed.pod(f"p{number}", cpu="1m")
+            for _ in range(20):  # turns of the event loop, each of them enough for a batch
+                await asyncio.sleep(0)
+            assert len(decided) <= 1 + BATCH
+
+        await bed.until(lambda: bound() == 1 + 2 * BATCH)
 
 
 async def test_a_binding_that_failed_is_tried_again() -> None:

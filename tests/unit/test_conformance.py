@@ -1,7 +1,7 @@
 """Every conformance test that ``tests/data/conformance.json`` names is held by tests of ours that exist.
 
-The names in ``conformance_wanted.txt`` are those public ones that need no container to run: the API alone, or with
-controllers. Every one of them is held by a test, not by a reason.
+The names in ``conformance_wanted.txt`` are those public ones that need the API alone, controllers, or the pods and volumes
+of one node. Every one of them is held by a test, not by a reason.
 
 They are looked up in the text, not run: a test that was renamed or removed shows here within the second.
 """
@@ -66,7 +66,7 @@ def test_an_entry_names_tests_that_exist_or_a_reason(name: str, said: list[str] 
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_what_needs_no_containers_is_held_by_name(name: str) -> None:
+def test_what_is_wanted_is_held_by_name(name: str) -> None:
     assert isinstance(dict(ENTRIES).get(name), list)
 
 

@@ -64,6 +64,16 @@ class NodeStub:
                 request_serializer=kybern_dot___proto_dot_csi__pb2.NodeGetInfoRequest.SerializeToString,
                 response_deserializer=kybern_dot___proto_dot_csi__pb2.NodeGetInfoResponse.FromString,
                 _registered_method=True)
+        self.NodeGetVolumeStats = channel.unary_unary(
+                '/csi.v1.Node/NodeGetVolumeStats',
+                request_serializer=kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsRequest.SerializeToString,
+                response_deserializer=kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsResponse.FromString,
+                _registered_method=True)
+        self.NodeExpandVolume = channel.unary_unary(
+                '/csi.v1.Node/NodeExpandVolume',
+                request_serializer=kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeRequest.SerializeToString,
+                response_deserializer=kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServicer:
@@ -105,6 +115,18 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NodeGetVolumeStats(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NodeExpandVolume(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -137,6 +159,16 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.NodeGetInfo,
                     request_deserializer=kybern_dot___proto_dot_csi__pb2.NodeGetInfoRequest.FromString,
                     response_serializer=kybern_dot___proto_dot_csi__pb2.NodeGetInfoResponse.SerializeToString,
+            ),
+            'NodeGetVolumeStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.NodeGetVolumeStats,
+                    request_deserializer=kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsRequest.FromString,
+                    response_serializer=kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsResponse.SerializeToString,
+            ),
+            'NodeExpandVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.NodeExpandVolume,
+                    request_deserializer=kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeRequest.FromString,
+                    response_serializer=kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -301,6 +333,218 @@ class Node:
             '/csi.v1.Node/NodeGetInfo',
             kybern_dot___proto_dot_csi__pb2.NodeGetInfoRequest.SerializeToString,
             kybern_dot___proto_dot_csi__pb2.NodeGetInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NodeGetVolumeStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/csi.v1.Node/NodeGetVolumeStats',
+            kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsRequest.SerializeToString,
+            kybern_dot___proto_dot_csi__pb2.NodeGetVolumeStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NodeExpandVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/csi.v1.Node/NodeExpandVolume',
+            kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeRequest.SerializeToString,
+            kybern_dot___proto_dot_csi__pb2.NodeExpandVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class IdentityStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetPluginInfo = channel.unary_unary(
+                '/csi.v1.Identity/GetPluginInfo',
+                request_serializer=kybern_dot___proto_dot_csi__pb2.GetPluginInfoRequest.SerializeToString,
+                response_deserializer=kybern_dot___proto_dot_csi__pb2.GetPluginInfoResponse.FromString,
+                _registered_method=True)
+        self.GetPluginCapabilities = channel.unary_unary(
+                '/csi.v1.Identity/GetPluginCapabilities',
+                request_serializer=kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesRequest.SerializeToString,
+                response_deserializer=kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesResponse.FromString,
+                _registered_method=True)
+        self.Probe = channel.unary_unary(
+                '/csi.v1.Identity/Probe',
+                request_serializer=kybern_dot___proto_dot_csi__pb2.ProbeRequest.SerializeToString,
+                response_deserializer=kybern_dot___proto_dot_csi__pb2.ProbeResponse.FromString,
+                _registered_method=True)
+
+
+class IdentityServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def GetPluginInfo(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPluginCapabilities(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Probe(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_IdentityServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetPluginInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPluginInfo,
+                    request_deserializer=kybern_dot___proto_dot_csi__pb2.GetPluginInfoRequest.FromString,
+                    response_serializer=kybern_dot___proto_dot_csi__pb2.GetPluginInfoResponse.SerializeToString,
+            ),
+            'GetPluginCapabilities': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPluginCapabilities,
+                    request_deserializer=kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesRequest.FromString,
+                    response_serializer=kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesResponse.SerializeToString,
+            ),
+            'Probe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Probe,
+                    request_deserializer=kybern_dot___proto_dot_csi__pb2.ProbeRequest.FromString,
+                    response_serializer=kybern_dot___proto_dot_csi__pb2.ProbeResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'csi.v1.Identity', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('csi.v1.Identity', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Identity:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def GetPluginInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/csi.v1.Identity/GetPluginInfo',
+            kybern_dot___proto_dot_csi__pb2.GetPluginInfoRequest.SerializeToString,
+            kybern_dot___proto_dot_csi__pb2.GetPluginInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPluginCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/csi.v1.Identity/GetPluginCapabilities',
+            kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesRequest.SerializeToString,
+            kybern_dot___proto_dot_csi__pb2.GetPluginCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Probe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/csi.v1.Identity/Probe',
+            kybern_dot___proto_dot_csi__pb2.ProbeRequest.SerializeToString,
+            kybern_dot___proto_dot_csi__pb2.ProbeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,13 @@ def age(version: str) -> tuple[int, int, int, str]:
     return {None: 0, "beta": 1, "alpha": 2}[stage], -int(major), -int(minor or 0), version
 
 
+def _told(kind: Kind) -> tuple[str, ...]:
+    """A custom kind that is ending, and makes nothing new, is told without changes, although they are answered."""
+    if kind.custom and "create" not in kind.verbs:
+        return tuple(verb for verb in kind.verbs if verb not in ("patch", "update"))
+    return kind.verbs
+
+
 def _verbs(kind: Kind, verbs: tuple[str, ...]) -> list[str]:
     """In alphabetical order; those of custom kinds stand in an order of their own."""
     return list(verbs) if kind.custom else sorted(verbs)
@@ -100,7 +107,7 @@ def _resource(kind: Kind) -> Raw:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _verbs(kind, kind.verbs),
+        "verbs": _verbs(kind, _told(kind)),
     }
     if kind.short_names:
         found["shortNames"] = list(kind.short_names)
@@ -163,7 +170,7 @@ def _discovered_kind(kind: Kind) -> Raw:
         "responseKind": _response(kind.group, kind.version, kind.kind, kind.custom),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": _verbs(kind, kind.verbs),
+        "verbs": _verbs(kind, _told(kind)),
     }
     if kind.short_names:
         found["shortNames"] = list(kind.short_names)

@@ -20,8 +20,8 @@ class Stage(enum.Enum):
 
 NAMES: Mapping[Stage, tuple[str, ...]] = {
     Stage.CACHES: (
-        "crd-informer-synced", "generic-apiserver-start-informers", "start-apiextensions-informers",
-        "start-apiserver-admission-initializer", "start-kube-aggregator-informers",
+        "apiservice-wait-for-first-sync", "crd-informer-synced", "generic-apiserver-start-informers",
+        "start-apiextensions-informers", "start-apiserver-admission-initializer", "start-kube-aggregator-informers",
     ),
     Stage.OBJECTS: (
         "bootstrap-controller", "priority-and-fairness-config-producer", "rbac/bootstrap-roles",

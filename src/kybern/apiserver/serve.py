@@ -175,6 +175,7 @@ class Parts:
         health.add("informer-sync", self._informers_synced, "readyz")
         for name, check in self.hooks.checks():
             health.add(name, check)
+        health.add("autoregister-completion", self._announced)
         health.add("shutdown", self._not_stopping, "readyz")
         return health
 
@@ -184,6 +185,10 @@ class Parts:
     async def _informers_synced(self) -> None:
         if not self.synced:
             raise Fatal("the authorizers' caches are not filled yet")
+
+    async def _announced(self) -> None:
+        if missing := self.aggregation.announce.missing():
+            raise Fatal(f"missing APIService: [{' '.join(missing)}]")
 
     async def _not_stopping(self) -> None:
         if self.stopping:

@@ -222,7 +222,7 @@ class Authorizer:
         if asked.verb in ("get", "update", "patch", "delete"):
             return self._related(node, "slice", asked)
         if asked.verb in ("watch", "list", "deletecollection"):
-            if ("nodeName", "=", node) in asked.field_selector:
+            if ("spec.nodeName", "=", node) in asked.field_selector:
                 return ALLOW
             return no("can only list/watch/deletecollection resourceslices with nodeName field selector")
         return no(

@@ -14,13 +14,13 @@ from kybern.daemon import health, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
+from kybern.netfilter.programs import CannotApply, Missing
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import IPTABLES, Config, read
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.iptables import Iptables
 from kybern.proxy.nftables import Nftables
-from kybern.proxy.programs import CannotApply, Missing
 from kybern.proxy.rules import Settings
 from kybern.proxy.state import State
 from kybern.proxy.sync import Syncer, follow

@@ -84,6 +84,7 @@ class Recorder:
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._clock = clock
+        self._last = 0
         self._queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE)
         self._written: _Remembered[Event] = _Remembered()
         self._buckets: _Remembered[_Bucket] = _Remembered()
@@ -92,10 +93,11 @@ class Recorder:
     def emit(self, about: Object | ObjectReference, type: str, reason: str, message: str) -> None:  # noqa: A002
         """Say something about an object; ``type`` is Normal or Warning."""
         named = reference(about)
-        now = self._clock().replace(microsecond=0)
+        moment = self._clock()
+        now = moment.replace(microsecond=0)
         event = Event(
             metadata=ObjectMeta(
-                name=f"{named.name}.{time.time_ns():x}", namespace=named.namespace or "default"
+                name=f"{named.name}.{self._number(moment):x}", namespace=named.namespace or "default"
             ),
             involved_object=named,
             reason=reason,
@@ -112,6 +114,11 @@ class Recorder:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
             log.debug("dropped event %s about %s/%s", reason, named.namespace, named.name)
+
+    def _number(self, moment: datetime) -> int:
+        """Nanoseconds since 1970, as upstream ends an event's name; never the same twice, however coarse the clock."""
+        self._last = max(self._last + 1, int(moment.timestamp() * 1e6) * 1000)
+        return self._last
 
     async def run(self) -> None:
         """Write what is emitted, until cancelled."""

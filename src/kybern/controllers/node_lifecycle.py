@@ -52,7 +52,8 @@ class Zone:
 class State:
     node: Node
     heartbeat: datetime
-    ever: bool
+    # Whether a kubelet (or we) ever posted a status: a lease alone is one that still starts, as upstream has it.
+    posted: bool
     pods: tuple[Pod, ...]
     zone: Zone
     now: datetime
@@ -70,7 +71,7 @@ def observing(settings: Settings) -> Callable[[View, Key], State | None]:
         return State(
             node,
             heartbeat,
-            bool(beats),
+            condition(node, "Ready") is not None,
             pods,
             _zone(view, node),
             view.now,
@@ -138,7 +139,7 @@ def by_health(node: Node) -> Iterable[str]:
 def diff(state: State) -> Iterable[Action]:
     node = state.node
     silent = (state.now - state.heartbeat).total_seconds()
-    grace = state.settings.node_monitor_grace if state.ever else state.settings.node_startup_grace
+    grace = state.settings.node_monitor_grace if state.posted else state.settings.node_startup_grace
     if silent > grace:
         lost = _unknown(state)
         if lost is not node:

@@ -2,8 +2,8 @@
 
 The scheduler looked already, but it may have looked at an older state, and not every pod comes by way of it. A pod that
 is refused fails at once, in upstream's words, and its controller makes another. The first check that refuses counts
-(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor,
-declared features).
+(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor, declared features,
+shutdown).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,8 @@ class Room:
     """What a pod finds here: the node as the API server has it (None: not known yet), its pods, and what it allows.
 
     ``pressures`` are the node's conditions that eviction keeps; ``sysctls`` what may be set, by ``sysctls.allowed``;
-    ``devices`` the resources that are given by device, not by number; ``features`` what the kubelet declares.
+    ``devices`` the resources that are given by device, not by number; ``features`` what the kubelet declares;
+    ``closing``: the node is going down.
     """
 
     node: Node | None = None
@@ -41,6 +42,7 @@ class Room:
     apparmor: bool = False
     devices: frozenset[str] = frozenset()
     features: tuple[str, ...] = ()
+    closing: bool = False
 
 
 def critical(pod: Pod) -> bool:
@@ -164,7 +166,13 @@ def _app_armor(pod: Pod, room: Room) -> Verdict | None:
     return Verdict("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
 
 
+def _shutdown(_pod: Pod, room: Room) -> Verdict | None:
+    if not room.closing:
+        return None
+    return Verdict("NodeShutdown", "Pod was rejected as the node is shutting down.")
+
+
 _CHECKS: tuple[Callable[[Pod, Room], Verdict | None], ...] = (
     _pressure, _sysctl, _system, _strict_groups, _resources, _affinity, _ports, _taints, _app_armor,
-    _features,
+    _features, _shutdown,
 )  # fmt: skip

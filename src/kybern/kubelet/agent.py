@@ -76,6 +76,15 @@ class Agent:
         """Pods that run, and could be given up."""
         return [w for w, _task in self.workers.values() if not w.ending and w.actual.alive]
 
+    def alive(self) -> list[Pod]:
+        """Pods of which something runs, even if they are to end."""
+        return [worker.pod for worker, _task in self.workers.values() if worker.actual.alive]
+
+    def end(self, pod: Pod, verdict: Verdict) -> None:
+        """End a pod, if it is there still."""
+        if pod.metadata.uid in self.workers:
+            self.workers[pod.metadata.uid][0].end(verdict)
+
     def running(self) -> list[tuple[str, str, str]]:
         """Running containers: uid of the pod, name, id."""
         workers = [worker for worker, _task in self.workers.values()]
@@ -202,6 +211,7 @@ class Agent:
             others=others,
             pressures=here.pressures.conditions,
             devices=devices,
+            closing=here.closing.now,
         )
 
     def _refuse_resize(self, pod: Pod) -> Refusal | None:

@@ -6,6 +6,7 @@ that some source still wants is touched but that; an image in use stays. ``surpl
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -115,7 +116,16 @@ class Collector:
         for uid, name in await asyncio.to_thread(lambda: list(self._here.cgroups.pods())):
             if not self._agent.known(uid):
                 await asyncio.to_thread(self._here.cgroups.remove, name)
+        await asyncio.to_thread(self._logs)
         await self._stray()
+
+    def _logs(self) -> None:
+        """Directories of logs end in the uid of their pod."""
+        for directory in Path(self._here.machine.log_root).glob("*_*_*"):
+            uid = directory.name.rpartition("_")[2]
+            if not self._agent.known(uid):
+                log.info("Removing the logs of pod %s, which is gone", uid)
+                shutil.rmtree(directory, ignore_errors=True)
 
     async def _stray(self) -> None:
         """Devices of pods that are gone, and volumes that no pod uses."""

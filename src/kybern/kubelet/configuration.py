@@ -22,6 +22,9 @@ from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.shutdown import groups as shutdown
+from kybern.kubelet.shutdown.groups import Period
+from kybern.kubelet.topology import options as topology
 from kybern.machinery.quantity import QuantityError, parse
 
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
@@ -100,6 +103,14 @@ def _merged(settings: Settings) -> Settings:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
     _consistent(settings)
+    try:
+        topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
+    except ValueError as problem:
+        raise Fatal(f"cannot align pods: {problem}") from problem
+    try:
+        shutdown.check(settings.shutdown_period, settings.shutdown_critical, settings.shutdown_by_priority)
+    except ValueError as problem:
+        raise Fatal(f"cannot wait for a shutdown: {problem}") from problem
     try:
         lines_of(lines(settings))
     except ValueError as problem:
@@ -233,7 +244,22 @@ def _durations(value: Any) -> Mapping[str, float]:
     return {str(name): duration(str(text)) for name, text in value.items()}
 
 
+def _periods(value: Any) -> tuple[Period, ...]:
+    return tuple(
+        Period(_whole(raw.get("priority")), _whole(raw.get("shutdownGracePeriodSeconds")))
+        for raw in value or ()
+    )
+
+
+def _whole(value: Any) -> int:
+    if value is not None and type(value) is not int:
+        raise ValueError(f"{value} is no whole number")
+    return value or 0
+
+
 _READ: Mapping[str, Callable[[Any], Any]] = {
+    "topology_options": _texts,
+    "shutdown_by_priority": _periods,
     "eviction_soft": _limits,
     "eviction_grace": _durations,
     "eviction_minimum": _texts,

@@ -7,6 +7,7 @@ import msgspec
 
 from kybern.kubelet.keys import KEYS
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.shutdown.groups import Period
 from kybern.machinery.struct import Struct, encode
 
 
@@ -23,6 +24,8 @@ def configz(settings: Settings) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Period):
+        return {"priority": value.priority, "shutdownGracePeriodSeconds": value.seconds}
     if isinstance(value, float):
         return spelled(value)
     if isinstance(value, Mapping):

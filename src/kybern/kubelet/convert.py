@@ -80,9 +80,14 @@ def image_of(found: Any) -> Image:
     )
 
 
+def state_of(state: Any) -> RunState:
+    """Of CRI's number."""
+    return _STATES.get(state, RunState.UNKNOWN)
+
+
 def instance_of(status: Any, sandbox: str) -> Instance:
     notes = dict(status.annotations)
-    state = _STATES.get(status.state, RunState.UNKNOWN)
+    state = state_of(status.state)
     user = None
     if status.HasField("user") and status.user.HasField("linux"):
         linux = status.user.linux

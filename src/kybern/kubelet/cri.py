@@ -1,8 +1,8 @@
 """The container runtime, by the Container Runtime Interface (runtime.v1) on a unix socket.
 
 What holds: every call has a timeout; every failure is a ``RuntimeFailure`` with the runtime's own words; what comes out
-are the frozen facts of ``runtime.py``. A container that ended never changes again, so its status (and its termination
-message) is asked for once and remembered.
+are the frozen facts of ``runtime.py``. What is said of a run or a sandbox changes only with its state, which the lists
+tell: statuses (and termination messages) are asked for once a state and remembered.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from kybern._proto import cri_pb2_grpc as rpc
 from kybern._proto import snapshots_pb2 as own
 from kybern._proto import snapshots_pb2_grpc as own_rpc
 from kybern.kubelet import labels
-from kybern.kubelet.convert import Abilities, Image, abilities_of, exact, image_of, instance_of
+from kybern.kubelet.convert import Abilities, Image, abilities_of, exact, image_of, instance_of, state_of
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class Runtime:
     def __init__(self, endpoint: str, patience: float = _LONG) -> None:
         self._address = endpoint if "://" in endpoint else f"unix://{endpoint}"
         self._long = patience
-        self._ended: dict[str, Instance] = {}
+        self._runs: dict[str, Instance] = {}
+        self._homes: dict[str, Sandbox] = {}
         self._channel: Any = None
         self._runtime: Any = None
         self._images: Any = None
@@ -102,7 +103,7 @@ class Runtime:
         sandboxes, containers = await asyncio.gather(
             self.call("ListPodSandbox", listed), self.call("ListContainers", wanted)
         )
-        found = [await self._sandbox(item.id) for item in sandboxes.items]
+        found = [await self._sandbox(item) for item in sandboxes.items]
         runs = [await self._instance(item) for item in containers.containers]
         known = [item for item in [*sandboxes.items, *containers.containers] if item.labels]
         tags = known[0].labels if known else {}
@@ -114,16 +115,19 @@ class Runtime:
             instances=tuple(sorted(filter(None, runs), key=lambda i: i.created_at, reverse=True)),
         )
 
-    async def _sandbox(self, identity: str) -> Sandbox | None:
+    async def _sandbox(self, listed: Any) -> Sandbox | None:
+        known = self._homes.get(listed.id)
+        if known is not None and known.ready == (listed.state == pb.SANDBOX_READY):
+            return known
         try:
-            answer = await self.call("PodSandboxStatus", pb.PodSandboxStatusRequest(pod_sandbox_id=identity))
+            answer = await self.call("PodSandboxStatus", pb.PodSandboxStatusRequest(pod_sandbox_id=listed.id))
         except RuntimeFailure as problem:
             if problem.code == "NOT_FOUND":
                 return None
             raise
         status = answer.status
         addresses = [status.network.ip, *(more.ip for more in status.network.additional_ips)]
-        return Sandbox(
+        found = Sandbox(
             id=status.id,
             ready=status.state == pb.SANDBOX_READY,
             created_at=exact(status.created_at),
@@ -131,10 +135,13 @@ class Runtime:
             ips=tuple(filter(None, addresses)),
             host_network=status.linux.namespaces.options.network == pb.NODE,
         )
+        if found.ips or found.host_network:
+            self._homes[found.id] = found
+        return found
 
     async def _instance(self, listed: Any) -> Instance | None:
-        known = self._ended.get(listed.id)
-        if known is not None:
+        known = self._runs.get(listed.id)
+        if known is not None and known.state in (RunState.EXITED, state_of(listed.state)):
             return known
         try:
             answer = await self.call("ContainerStatus", pb.ContainerStatusRequest(container_id=listed.id))
@@ -143,8 +150,8 @@ class Runtime:
                 return None
             raise
         found = instance_of(answer.status, listed.pod_sandbox_id)
-        if found.state is RunState.EXITED:
-            self._ended[found.id] = found
+        if found.state in (RunState.RUNNING, RunState.EXITED):
+            self._runs[found.id] = found
         return found
 
     async def all(self) -> Mapping[str, tuple[frozenset[tuple[str, int]], str, str]]:
@@ -162,7 +169,8 @@ class Runtime:
                 marks.setdefault(uid, set()).add((item.id, item.state))
                 names[uid] = (item.labels.get(labels.POD_NAMESPACE, ""), item.labels.get(labels.POD_NAME, ""))
                 alive.add(item.id)
-        self._ended = {key: value for key, value in self._ended.items() if key in alive}
+        self._runs = {key: value for key, value in self._runs.items() if key in alive}
+        self._homes = {key: value for key, value in self._homes.items() if key in alive}
         return {uid: (frozenset(mark), *names[uid]) for uid, mark in marks.items()}
 
     async def events(self) -> AsyncIterator[str]:
@@ -220,7 +228,7 @@ class Runtime:
 
     async def remove_container(self, identity: str) -> None:
         await self.call("RemoveContainer", pb.RemoveContainerRequest(container_id=identity))
-        self._ended.pop(identity, None)
+        self._runs.pop(identity, None)
 
     async def execute(self, identity: str, command: tuple[str, ...], seconds: float) -> tuple[int, bytes]:
         """Run a command in a container and give its exit code and output. DEADLINE_EXCEEDED when it takes too long."""

@@ -25,7 +25,8 @@ from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
-from kybern.kubelet.devices.allocation import Devices
+from kybern.kubelet.dra.drivers import Drivers
+from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.figures import Figures
@@ -40,6 +41,10 @@ from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.shutdown.groups import periods
+from kybern.kubelet.shutdown.logind import logind
+from kybern.kubelet.shutdown.shutdown import Shutdown
+from kybern.kubelet.shutdown.shutdown import World as Going
 from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.static import Manifests
@@ -113,7 +118,7 @@ class Kubelet:
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
-        self.drivers = Mounter(root, node)
+        self.drivers = Mounter(root, node, self._recorder.emit)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
             self.cache.add(Service)
@@ -133,8 +138,8 @@ class Kubelet:
                 most_at_once(settings),
             ),
             cgroups=cgroups,
-            devices=Devices(root / "device-plugins"),
-            cpus=outset.pinning(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime),
+            claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
@@ -179,10 +184,17 @@ class Kubelet:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
-            registry = Registry(self.here.volumes.root, self.here.machine.node, self._client, self.drivers)
+            claims = self.here.claims
+            claims.known = self.agent.known
+            registry = Registry(
+                self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
+            )
             tasks.create_task(registry.run())
+            tasks.create_task(claims.drivers.run())
+            tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
             tasks.create_task(self.here.cpus.run())
+            tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())
             tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
             keeper = None
@@ -199,6 +211,7 @@ class Kubelet:
             collector = Collector(self.agent, self.here, self.settings, self.drivers.tidy)
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
+            tasks.create_task(self._shutdown(keeper).run())
             for serving in self._servers():
                 tasks.create_task(serving)
             ready()
@@ -218,6 +231,21 @@ class Kubelet:
             pressures=self.here.pressures,
         )
         return Evictor(rules, world)
+
+    def _shutdown(self, keeper: NodeKeeper | None) -> Shutdown:
+        settings = self.settings
+        configured = periods(
+            settings.shutdown_period, settings.shutdown_critical, settings.shutdown_by_priority
+        )
+        world = Going(
+            pods=self.agent.alive,
+            end=self.agent.end,
+            ended=self.agent.ended,
+            told=keeper.soon if keeper is not None else lambda: None,
+            voice=self.here.voice,
+            closing=self.here.closing,
+        )
+        return Shutdown(configured, world, Path(settings.root_dir), logind)
 
     async def _with_api(self, tasks: asyncio.TaskGroup, client: Verbs) -> None:
         assert self.cache is not None

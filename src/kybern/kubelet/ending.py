@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.dra.claims import CannotPrepare
 from kybern.kubelet.probes import metrics
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resources import cgroup_of
@@ -55,9 +56,11 @@ class Ending:
             try:
                 await worker.observe(ending=True)
                 if not worker.actual.alive:
+                    # Before the API server hears of the end, which makes the devices free for others.
+                    await self._here.claims.unprepare(worker.pod.metadata.uid)
                     return
                 await self._stop_within(self._grace())
-            except (CannotStop, RuntimeFailure) as problem:
+            except (CannotStop, CannotPrepare, RuntimeFailure) as problem:
                 text = f"error killing pod: {problem}"
                 self._here.voice.pod(worker.pod, "Warning", "FailedKillPod", text)
                 await worker.wait_for_change(_RETRY)
@@ -96,8 +99,7 @@ class Ending:
             except (CannotMount, OSError) as problem:
                 log.warning("cannot remove the volumes of pod %s: %s", uid, problem)
                 await worker.wait_for_change(_RETRY)
-        await self._here.devices.release(uid)
-        await self._here.cpus.release(uid)
+        await self._here.alignment.release(uid)
         name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
         await asyncio.to_thread(self._here.cgroups.remove, name)
 

@@ -30,7 +30,21 @@ _PODS = Gauge("kubelet_running_pods", "Number of pods that have a running pod sa
 _CONTAINERS = Gauge(
     "kubelet_running_containers", "Number of containers currently running", ["container_state"]
 )
+_CLAIM = ["namespace", "persistentvolumeclaim"]
 _WORKERS = Gauge("kubelet_active_pods", "The number of pods the kubelet considers active.", ["static"])
+
+
+# By claim, once however many pods use it (upstream: volume_stats.go).
+_VOLUMES = {
+    "capacity": Gauge("kubelet_volume_stats_capacity_bytes", "Capacity in bytes of the volume", _CLAIM),
+    "available": Gauge(
+        "kubelet_volume_stats_available_bytes", "Number of available bytes in the volume", _CLAIM
+    ),
+    "used": Gauge("kubelet_volume_stats_used_bytes", "Number of used bytes in the volume", _CLAIM),
+    "inodes": Gauge("kubelet_volume_stats_inodes", "Maximum number of inodes in the volume", _CLAIM),
+    "inodes_free": Gauge("kubelet_volume_stats_inodes_free", "Number of free inodes in the volume", _CLAIM),
+    "inodes_used": Gauge("kubelet_volume_stats_inodes_used", "Number of used inodes in the volume", _CLAIM),
+}
 
 
 class Figures:
@@ -98,6 +112,11 @@ class Figures:
         states = [run.state.value for run in runs]
         for state in ("created", "running", "exited", "unknown"):
             _CONTAINERS.labels(state).set(states.count(state))
+        for name, gauge in _VOLUMES.items():
+            gauge.clear()
+            for (namespace, claim), use in self._measure.claimed.by_claim():
+                if (value := getattr(use, name)) is not None:
+                    gauge.labels(namespace, claim).set(value)
         active = [worker for worker in workers if not worker.ending]
         _WORKERS.labels("true").set(sum(worker.static for worker in active))
         _WORKERS.labels("").set(sum(not worker.static for worker in active))

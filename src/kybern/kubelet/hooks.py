@@ -1,13 +1,19 @@
 """Lifecycle hooks of containers: exec, httpGet, sleep (and tcpSocket, which upstream keeps for old objects)."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from kybern.api.core_v1 import Container, LifecycleHandler
+from kybern.api.core_v1 import Container, HTTPGetAction, LifecycleHandler
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.probes import http, tcp
 from kybern.kubelet.probes.target import NoPort, Target
+from kybern.machinery.struct import replace
+
+FALLBACK = "LifecycleHTTPFallback"
+_AGENT = "kube-lifecycle/1.36"
+_NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError, NoPort)
 
 
 class HookFailed(Exception):
@@ -20,24 +26,44 @@ _LONGEST = 3600.0
 
 async def run(
     handler: LifecycleHandler, runtime: Runtime, container: Container, instance: str, ip: str
-) -> None:
-    """Run a hook to its end; raises HookFailed. Limits of time are the caller's."""
+) -> str:
+    """Run a hook to its end; raises HookFailed. Limits of time are the caller's. What is to be told, or nothing."""
     if handler.exec is not None:
         await _execute(handler.exec.command, runtime, instance)
     elif handler.http_get is not None:
-        target = Target(runtime, instance, container, ip, 30.0, "kube-lifecycle/1.36")
-        try:
-            status, _text = await http.get(handler.http_get, target)
-        except (aiohttp.ClientError, OSError, TimeoutError, NoPort) as problem:
-            raise HookFailed(f"HTTP lifecycle hook failed: {problem}") from problem
-        if status >= 400:
-            raise HookFailed(f"HTTP lifecycle hook failed: status {status}")
+        return await _get(handler.http_get, Target(runtime, instance, container, ip, 30.0, _AGENT))
     elif handler.tcp_socket is not None:
         outcome = await tcp.probe(handler.tcp_socket, Target(runtime, instance, container, ip, 5.0))
         if not outcome.ok:
             raise HookFailed(outcome.text)
     elif handler.sleep is not None:
         await asyncio.sleep(handler.sleep.seconds or 0)
+    return ""
+
+
+async def _get(action: HTTPGetAction, target: Target) -> str:
+    """Any answer is as good as another: only whoever gives none has failed (upstream's runHTTPHandler)."""
+    try:
+        await http.get(action, target)
+    except aiohttp.ClientConnectorSSLError as problem:
+        if not http.speaks_plainly(problem):
+            raise HookFailed(f"HTTP lifecycle hook failed: {problem}") from problem
+        return await _get_plainly(action, target)
+    except _NO_ANSWER as problem:
+        raise HookFailed(f"HTTP lifecycle hook failed: {problem}") from problem
+    return ""
+
+
+async def _get_plainly(action: HTTPGetAction, target: Target) -> str:
+    """The server was asked for HTTPS and speaks HTTP; it gets no credentials over that."""
+    headers = tuple(found for found in action.http_headers if found.name.lower() != "authorization")
+    plain = replace(action, scheme="HTTP", http_headers=headers)
+    try:
+        await http.get(plain, target)
+    except _NO_ANSWER as problem:
+        raise HookFailed(f"HTTP lifecycle hook failed: {problem}") from problem
+    where = urlsplit(http.url_of(plain, target)).netloc
+    return f"request to HTTPS lifecycle hook {where} got HTTP response, retry with HTTP succeeded"
 
 
 async def _execute(command: tuple[str, ...], runtime: Runtime, instance: str) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kybern.kubelet.cpus.ledger import parse as cpu_set
 from kybern.kubelet.stats import whole
 from kybern.kubelet.stats.use import Interface, Memory
+from kybern.kubelet.topology.hints import Numa
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -107,6 +109,18 @@ def cpu_places() -> dict[int, tuple[int, int]]:
         if socket and core:
             found[int(path.parent.name.removeprefix("cpu"))] = (int(socket), int(core))
     return found
+
+
+def numa(root: Path = Path("/sys/devices/system/node")) -> Numa:
+    """The machine's NUMA nodes; all of it is one node where the kernel does not say."""
+    found = {int(path.name.removeprefix("node")): path for path in root.glob("node[0-9]*")}
+    nodes = tuple(sorted(found))
+    if not nodes:
+        return Numa()
+    of_cpu = {cpu: node for node in nodes for cpu in cpu_set(_text(str(found[node] / "cpulist")))}
+    rows = {node: [int(text) for text in _text(str(found[node] / "distance")).split()] for node in nodes}
+    distances = {node: dict(zip(nodes, row, strict=False)) for node, row in rows.items()}
+    return Numa(nodes, distances, of_cpu)
 
 
 def has_app_armor() -> bool:

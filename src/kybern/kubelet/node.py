@@ -6,6 +6,7 @@ a fresh cluster does not wait for it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -88,6 +89,7 @@ class NodeKeeper:
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
         self._abilities = Abilities()
+        self._wanted_now = asyncio.Event()
 
     @property
     def _name(self) -> str:
@@ -111,6 +113,16 @@ class NodeKeeper:
                     # Someone removed the node: it registers anew at the next look.
                     self._me.node = None
 
+    def soon(self) -> None:
+        """Something happened that the API server is to know at once."""
+        self._wanted_now.set()
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wanted_now.wait()
+        self._wanted_now.clear()
+
     async def _keep(self) -> None:
         while True:
             try:
@@ -120,7 +132,7 @@ class NodeKeeper:
                 await asyncio.sleep(_AGAIN)
                 continue
             self._last_complaint = ""
-            await asyncio.sleep(self._wishes.status_every if self._ready else _SOON)
+            await self._rest(self._wishes.status_every if self._ready else _SOON)
 
     def _complain(self, text: str) -> None:
         """Once for as long as it stays the same."""
@@ -196,7 +208,7 @@ class NodeKeeper:
         network = self._here.network
         text = f"container runtime network not ready: NetworkReady=false reason:{reason} message:{message}"
         network.ready, network.message = ready, "" if ready else text
-        found.append(network.message)
+        found += [network.message, self._here.closing.problem]
         return tuple(filter(None, found))
 
     async def _register(self, seen: Seen) -> Node:

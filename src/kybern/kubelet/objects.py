@@ -79,6 +79,18 @@ class ApiObjects:
         """Asked for anew each time: it is about to be bound."""
         return await self._get(PersistentVolumeClaim, namespace, name, fresh=True)
 
+    async def claim_status(
+        self, old: PersistentVolumeClaim, new: PersistentVolumeClaim
+    ) -> PersistentVolumeClaim:
+        if self._client is None:
+            raise CannotMount("a claim cannot be written without an API server")
+        try:
+            return await self._client.patch(old, new, "status")
+        except ApiError as problem:
+            raise CannotMount(
+                f"mountVolume.NodeExpandVolume update pvc status failed: {problem}"
+            ) from problem
+
     async def persistent(self, name: str) -> PersistentVolume | None:
         return await self._get(PersistentVolume, "", name, fresh=True)
 

@@ -10,10 +10,15 @@ from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
+from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.machine import Hardware
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.merge import Policy
+from kybern.kubelet.topology.options import options
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +59,24 @@ def hardware(settings: Settings, root: Path) -> Hardware:
     return found
 
 
-def pinning(settings: Settings, root: Path, runtime: Runtime) -> Pinning:
+def apportionment(settings: Settings, root: Path, runtime: Runtime) -> Alignment:
+    """What gives pods the node's devices and CPUs; raises Fatal for a machine that does not let them be aligned."""
+    numa = machine.numa()
+    devices = Devices(root / "device-plugins", numa)
+    return Alignment(devices, _pinning(settings, root, runtime, numa), _policy(settings, numa), numa)
+
+
+def _pinning(settings: Settings, root: Path, runtime: Runtime, numa: Numa) -> Pinning:
     places = machine.cpu_places() if settings.cpu_policy == "static" else {}
     named = ledger.parse(settings.reserved_cpus)
     reserved = named or ledger.reserve(places, min(reserved_cpus(settings), len(places)))
-    return Pinning(root / "cpus.json", places, reserved, runtime)
+    return Pinning(root / "cpus.json", places, reserved, runtime, numa)
+
+
+def _policy(settings: Settings, numa: Numa) -> Policy:
+    told = options(settings.topology_options)
+    if settings.topology_policy != "none" and len(numa.nodes) > told.most:
+        raise Fatal(f"cannot align pods: unsupported on machines with more than {told.most} NUMA Nodes")
+    if told.closest and any(len(numa.distances.get(node, ())) < len(numa.nodes) for node in numa.nodes):
+        raise Fatal("cannot prefer the closest NUMA nodes: the kernel does not tell how far they are apart")
+    return Policy(settings.topology_policy, settings.topology_scope, told.closest)

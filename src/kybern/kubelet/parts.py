@@ -1,6 +1,6 @@
 """The containers of a pod, by their sort: init containers, sidecars among them, all others, ephemeral ones. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -13,6 +13,16 @@ _FIELDS = tuple(field.name for field in msgspec.structs.fields(Container))
 def is_sidecar(container: Container) -> bool:
     """An init container that goes on running beside the others."""
     return container.restart_policy == "Always"
+
+
+def most_at_once(pod: Pod, of: Callable[[Container], int]) -> int:
+    """What a pod has of something at one time: init containers run one by one, beside the sidecars before them."""
+    beside, most = 0, 0
+    for container in pod.spec.init_containers:
+        if is_sidecar(container):
+            beside += of(container)
+        most = max(most, beside + (0 if is_sidecar(container) else of(container)))
+    return max(most, beside + sum(of(container) for container in pod.spec.containers))
 
 
 def containers(pod: Pod) -> Iterator[tuple[Container, bool]]:

@@ -24,6 +24,8 @@ from kybern.machinery.struct import encode, replace
 log = logging.getLogger(__name__)
 
 _RETRY = 2.0
+# How many are on their way at the same time; one pod's never twice.
+_AT_ONCE = 4
 # Lists that the server merges by key: a list that is told must replace what is there.
 _REPLACED = ("podIPs", "hostIPs")
 
@@ -109,14 +111,22 @@ class Publisher:
         while True:
             await self._something.wait()
             self._something.clear()
-            try:
-                well = [await self._send(uid) for uid in list(self._waiting)]
-            except (ServiceUnavailable, Timeout) as problem:
-                log.warning("cannot tell the status of pods: %s", problem)
-                well = [False]
+            well = await asyncio.gather(*(self._sweep(left) for left in [list(self._waiting)] * _AT_ONCE))
             if not all(well):
                 await asyncio.sleep(_RETRY)
                 self._something.set()
+
+    async def _sweep(self, left: list[str]) -> bool:
+        """Send what others that share the list leave; whether all went well."""
+        well = True
+        while left:
+            try:
+                well = await self._send(left.pop(0)) and well
+            except (ServiceUnavailable, Timeout) as problem:
+                log.warning("cannot tell the status of pods: %s", problem)
+                left.clear()
+                return False
+        return well
 
     async def _send(self, uid: str) -> bool:
         """Send one; False when it is to be tried again. No answer at all is raised: it is of no use to go on then."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Taint
 from kybern.kubelet.eviction.signals import DEFAULT
+from kybern.kubelet.shutdown.groups import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Settings:
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
     reserved_cpus: str = ""
+    topology_policy: str = "none"
+    topology_scope: str = "container"
+    topology_options: Mapping[str, str] = field(default_factory=dict)
     pods_per_core: int = 0
     pod_pids: int = -1
     enforce: tuple[str, ...] = ("pods",)
@@ -77,6 +81,9 @@ class Settings:
     container_logs: str = "/var/log/containers"
     rotate_certificates: bool = True
     provider_id: str = ""
+    shutdown_period: float = 0.0
+    shutdown_critical: float = 0.0
+    shutdown_by_priority: tuple[Period, ...] = ()
     fail_swap_on: bool = True
     unsafe_sysctls: tuple[str, ...] = ()
     seccomp_default: bool = False

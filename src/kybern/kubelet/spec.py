@@ -130,6 +130,7 @@ class Prepared:
     target: str = ""
     equipment: Equipment = field(default_factory=Equipment)
     cpus: str = ""
+    devices: tuple[Any, ...] = ()
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -157,7 +158,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
     )
     config.linux.resources.cpuset_cpus = ready.cpus
     config.mounts.extend(ready.equipment.mounts)
-    config.devices.extend(ready.equipment.devices)
+    config.devices.extend((*ready.equipment.devices, *ready.devices))
     config.CDI_devices.extend(ready.equipment.named)
     config.annotations.update(ready.equipment.annotations)
     if container.lifecycle is not None and container.lifecycle.stop_signal:

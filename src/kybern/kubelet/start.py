@@ -16,6 +16,7 @@ from kybern.kubelet import hooks, image_volumes, names
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.devices.plugins import PluginFailure
+from kybern.kubelet.dra.claims import CannotPrepare
 from kybern.kubelet.environment import Missing, Sources, environment, referred
 from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
@@ -27,6 +28,7 @@ from kybern.kubelet.security import Refused, verify_user
 from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory, sandbox_config
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.binds import binds
+from kybern.kubelet.volumes.devices import devices
 from kybern.kubelet.volumes.plugin import CannotMount
 from kybern.machinery.struct import replace
 
@@ -72,6 +74,12 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         here.voice.pod(pod, "Warning", "NetworkNotReady", text)
         raise CannotStart("", text)
     await asyncio.to_thread(_directories, pod, here)
+    try:
+        await here.claims.prepare(pod)
+    except CannotPrepare as problem:
+        text = f"Failed to prepare dynamic resources: {problem}"
+        here.voice.pod(pod, "Warning", "FailedPrepareDynamicResources", text)
+        raise CannotStart("", text) from problem
     try:
         handler = await here.objects.handler(pod.spec.runtime_class_name)
         await here.runtime.run_sandbox(_config(pod, attempt, here), handler)
@@ -162,9 +170,12 @@ class Starter:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
+            given = tuple(devices(pod, container, self._volumes))
             target = _target(pod, container, actual)
-            equipment = await here.devices.equip(pod.metadata.uid, container.name)
-        except (Missing, Refused, CannotMount, PluginFailure, OSError) as problem:
+            equipment = (await here.devices.equip(pod.metadata.uid, container.name)).beside(
+                here.claims.names(pod, container)
+            )
+        except (Missing, Refused, CannotMount, CannotPrepare, PluginFailure, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         directory = Path(log_directory(pod, here.machine.log_root), container.name)
@@ -181,6 +192,7 @@ class Starter:
             target,
             equipment,
             here.cpus.of(pod.metadata.uid, container.name),
+            given,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:
@@ -268,7 +280,9 @@ class Starter:
         if handler is None:
             return
         try:
-            await hooks.run(handler, self._here.runtime, container, identity, ip)
+            said = await hooks.run(handler, self._here.runtime, container, identity, ip)
+            if said:
+                self._here.voice.pod(self._pod, "Warning", hooks.FALLBACK, said)
         except hooks.HookFailed as problem:
             text = f"PostStartHook failed: {problem}"
             self._here.voice.container(self._pod, container, "Warning", "FailedPostStartHook", text)

@@ -68,7 +68,9 @@ async def _pre_stop(
         return
     try:
         async with asyncio.timeout(grace):
-            await hooks.run(handler, here.runtime, container, instance.id, ip or "127.0.0.1")
+            said = await hooks.run(handler, here.runtime, container, instance.id, ip or "127.0.0.1")
+            if said:
+                here.voice.pod(pod, "Warning", hooks.FALLBACK, said)
     except TimeoutError:
         log.info("the preStop hook of %s did not end within %d s", instance.name, grace)
     except hooks.HookFailed as problem:

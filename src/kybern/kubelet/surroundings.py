@@ -10,12 +10,14 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
+from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.fields import Place
 from kybern.kubelet.images.pull import Images
 from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.spec import Machine
+from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
 
@@ -35,6 +37,17 @@ class Pressures:
     conditions: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Closing:
+    """Whether the node is going down: pods are refused then, and it is not ready. Kept up to date by the watch for it."""
+
+    now: bool = False
+
+    @property
+    def problem(self) -> str:
+        return "node is shutting down" if self.now else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """``services`` gives the services, once they are known; ``resolver`` the node's resolv.conf.
@@ -49,8 +62,8 @@ class Surroundings:
     images: Images
     cgroups: Cgroups
     machine: Machine
-    devices: Devices
-    cpus: Pinning
+    alignment: Alignment
+    claims: Claims
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]
@@ -59,7 +72,16 @@ class Surroundings:
     container_logs: Path = Path("/var/log/containers")
     network: Network = field(default_factory=Network)
     pressures: Pressures = field(default_factory=Pressures)
+    closing: Closing = field(default_factory=Closing)
     rules: Room = field(default_factory=Room)
+
+    @property
+    def devices(self) -> Devices:
+        return self.alignment.devices
+
+    @property
+    def cpus(self) -> Pinning:
+        return self.alignment.cpus
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

@@ -1,11 +1,15 @@
 """Events of the kubelet, about pods, their containers and the node."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from kybern.api.core_v1 import Container, Node, ObjectReference, Pod
 from kybern.kubelet.labels import is_static
 from kybern.kubelet.parts import kind_of
 from kybern.machinery.struct import Object
+
+type Tell = Callable[[Object | ObjectReference, str, str, str], None]
+"""Says something of an object: its type (Normal or Warning), reason, and message."""
 
 
 class Recorder(Protocol):

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace as replace_in
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,9 @@ class Worker:
         self.pod = self.allotment.granted(pod)
         if pod.metadata.deletion_timestamp is not None:
             self.end()
+        if _shown_in_files(before) != _shown_in_files(pod):
+            # What files of the downward API say is written at once, not with the next round.
+            self._refresh_at = 0.0
         if _others_part(before) != _others_part(pod) or self._publisher.overwritten(pod):
             self.wake()
 
@@ -169,14 +173,16 @@ class Worker:
             actions = list(plan(self.facts()))
             done = [action for action in actions if not isinstance(action, Hold)]
             well = await self._steps.do(self.pod, actions, self.actual, self._volumes or {})
+            if not done:
+                # Nothing was done, so what was seen still holds; only reasons for waiting may be new.
+                self.describe()
+                await self._resized()
+                return self._next(wake_after(actions))
             await self.observe()
             if self._finish():
                 return None
             if not well:
                 return self._here.images.wait(self.pod.metadata.uid) or _RETRY
-            if not done:
-                await self._resized()
-                return self._next(wake_after(actions))
         log.warning("pod %s/%s does not come to rest", self.pod.metadata.namespace, self.pod.metadata.name)
         return _RETRY
 
@@ -184,13 +190,11 @@ class Worker:
         """Take the pod's devices and CPUs before anything of it runs; a pod that cannot have them ends."""
         if self.actual.sandboxes or self.gone:
             return False
-        here = self._here
-        problem = await here.devices.admit(self.pod) or await here.cpus.admit(self.pod)
-        if problem:
-            text = f"Allocate failed due to {problem}, which is unexpected"
-            self._here.voice.pod(self.pod, "Warning", "UnexpectedAdmissionError", text)
-            self.end(Verdict("UnexpectedAdmissionError", f"Pod was rejected: {text}"))
-        return bool(problem)
+        verdict = await self._here.alignment.admit(self.pod)
+        if verdict is not None:
+            self._here.voice.pod(self.pod, "Warning", verdict.reason, verdict.message)
+            self.end(replace_in(verdict, message=f"Pod was rejected: {verdict.message}"))
+        return verdict is not None
 
     async def _resized(self) -> None:
         """At rest: a resize is over when no running container lacks anything."""
@@ -256,8 +260,8 @@ class Worker:
             else:
                 await self._here.volumes.refresh(self.pod, place)
         except Failed as failed:
-            for text in failed.texts:
-                self._here.voice.pod(self.pod, "Warning", "FailedMount", text)
+            for reason, text in failed.told:
+                self._here.voice.pod(self.pod, "Warning", reason, text)
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)
                 return self._mount_delay
@@ -280,6 +284,10 @@ class Worker:
     @property
     def static(self) -> bool:
         return is_static(self.pod)
+
+
+def _shown_in_files(pod: Pod) -> tuple[Any, ...]:
+    return pod.metadata.labels, pod.metadata.annotations, pod.spec.containers
 
 
 def _others_part(pod: Pod) -> tuple[Any, ...]:

@@ -47,19 +47,21 @@ class _Running:
         self.controller = controller
         self.client = client
         self.queue = Queue(controller.name)
-        self.recorder = Recorder(client, controller.events_from)
+        self.recorder = Recorder(client, controller.events_from, clock=lambda: cache.now)
         self._cache = cache
         self._actor = Actor(client, cache, self.recorder)
         self._failures: dict[Key, Failure] = {}
 
-    def kinds(self) -> set[type[Object]]:
+    def kinds(self) -> tuple[type[Object], ...]:
+        """Each once, and always in the same order: in this order they are watched."""
         controller = self.controller
-        found = {
+        found = (
+            *(() if controller.kind is Partial else (controller.kind,)),
             *controller.owns,
             *(kind for kind, _ in controller.watches),
             *(kind for kind, *_ in controller.indexes),
-        }
-        return found if controller.kind is Partial else found | {controller.kind}
+        )
+        return tuple(dict.fromkeys(found))
 
     async def work(self, kinds: Callable[[], Iterable[type[Object]]]) -> None:
         """Take keys for ever."""

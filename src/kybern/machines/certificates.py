@@ -29,9 +29,11 @@ CLIENTS = {
     "controller-manager": "system:kube-controller-manager",
     "scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
+    "policies": "system:kybern-policies",
     "dns": "system:kybern-dns",
     "metrics": "system:kybern-metrics",
     "kubelet": "system:node",
+    "local-volumes": "system:kybern-local-volumes",
     "admin": "kubernetes-admin",
 }
 
@@ -53,7 +55,9 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     if machine.is_master:
         plan += _master(cluster, machine)
     if machine.is_node:
-        plan += _node(machine)
+        plan += _node(cluster, machine)
+        if cluster.storage == "local":
+            plan.append(Wanted("local-volumes", CLUSTER_CA, local_volumes(machine)))
     return tuple(plan)
 
 
@@ -84,13 +88,15 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     )
 
 
-def _node(machine: Machine) -> tuple[Wanted, ...]:
+def _node(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     name = f"{CLIENTS['kubelet']}:{machine.name}"
     server = Leaf(name, ("system:nodes",), (machine.name,), (machine.address,), client=False, server=True)
+    policies = Wanted("policies", CLUSTER_CA, Leaf(CLIENTS["policies"]))
     return (
         Wanted("kubelet", CLUSTER_CA, Leaf(name, ("system:nodes",))),
         Wanted("kubelet-server", CLUSTER_CA, server),
         Wanted("kube-proxy", CLUSTER_CA, Leaf(CLIENTS["kube-proxy"])),
+        *((policies,) if cluster.network_policies else ()),
     )
 
 
@@ -106,6 +112,12 @@ def metrics_server(machine: Machine) -> Leaf:
     """The API server dials an address, and asks for the Service's name."""
     name = "metrics-server.kube-system.svc"
     return Leaf("kybern-metrics", dns=(name, machine.name), ips=(machine.address,), client=False, server=True)
+
+
+def local_volumes(machine: Machine) -> Leaf:
+    """The group has the rights; the name says whose volumes they are for (docs/adr/0020)."""
+    user = CLIENTS["local-volumes"]
+    return Leaf(f"{user}:{machine.name}", (user,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,10 @@ def positive(text: str) -> int:
     return number
 
 
+def yes_or_no(text: str) -> bool:
+    return one_of("true", "false")(text) == "true"
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:

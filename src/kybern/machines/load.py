@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 
 from kybern.machines.errors import TopologyError
-from kybern.machines.fields import Fields, Place, matching, one_of, positive, size
+from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
 from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
 PROXIES = ("iptables", "nftables")
+STORAGE = ("local", "none")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -55,6 +56,8 @@ class _Reader:
         "domain",
         "api_port",
         "proxy",
+        "storage",
+        "network_policies",
         "driver",
         "ssh_user",
     )
@@ -85,6 +88,8 @@ class _Reader:
             cluster_domain=top.parse("domain", matching(DOMAIN), "a DNS domain", "cluster.local"),
             api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
+            storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
+            network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

@@ -48,6 +48,8 @@ class Image:
     user: str = ""
     environment: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
     labels: dict[str, str] = field(default_factory=dict)
+    directory: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 def _header(name: str, mode: int) -> tarfile.TarInfo:
@@ -97,6 +99,10 @@ def _config(image: Image, layers: Sequence[bytes]) -> bytes:
         config["User"] = image.user
     if image.labels:
         config["Labels"] = image.labels
+    if image.directory:
+        config["WorkingDir"] = image.directory
+    if image.volumes:
+        config["Volumes"] = {path: {} for path in image.volumes}
     return _json(
         {
             "architecture": ARCHITECTURE,

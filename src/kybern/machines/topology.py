@@ -50,6 +50,8 @@ class Cluster:
     api_port: int = 6443
     driver: str = "lxc"
     proxy_mode: str = "iptables"
+    storage: str = "local"
+    network_policies: bool = True
     ssh_user: str = "root"
 
     @property

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kybern.netfilter.programs import run
 from kybern.proxy import metrics
 from kybern.proxy.model import ServicePort
-from kybern.proxy.programs import run
 from kybern.proxy.restore import everything, missing_jumps, our_chains, removal, touched
 from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Key, Ruleset

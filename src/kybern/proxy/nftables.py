@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from kybern.netfilter.generation import generation
+from kybern.netfilter.programs import CannotApply, run
 from kybern.proxy import metrics
 from kybern.proxy.families import BOTH, Family, version_of
-from kybern.proxy.generation import generation
 from kybern.proxy.model import ServicePort
-from kybern.proxy.programs import CannotApply, run
 from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Key
 from kybern.proxy.transaction import BASES, NAME, Present, Table

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.netfilter.programs import CannotApply, Missing
 from kybern.proxy import metrics
 from kybern.proxy.backend import Backend
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
-from kybern.proxy.programs import CannotApply, Missing
 from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State, Watched
 

@@ -27,6 +27,11 @@ class Binder:
     parallel: asyncio.Semaphore
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    async def caught_up(self) -> None:
+        """Until every request of before is on its way."""
+        async with self.parallel:
+            return
+
     async def bind(self, pod: Pod, node: str) -> str:
         """Bind a pod to a node; why the API server did not take it, or ""."""
         meta = pod.metadata

@@ -4,7 +4,8 @@
                  ^               └─ refused ──> seek relief; condition, event   └─ no ──> unplace, back off
 
 A pod counts on its node from the moment it is decided, so that the next decision sees it; the binding itself is written
-meanwhile. The decision takes no I/O unless extenders are asked: between two awaits the table does not change.
+meanwhile. The decision takes no I/O unless extenders are asked: between two awaits the table does not change. Decisions do
+not run ahead of the bindings by more than a batch: then both processes have work all the time, this one and the API server.
 """
 
 import asyncio
@@ -72,6 +73,7 @@ class Scheduler:
     async def _decide(self, tasks: asyncio.TaskGroup) -> None:
         flushed = _now()
         while True:
+            await self.handle.binder.caught_up()
             self.feed.changed.clear()
             now = _now()
             if now - flushed > FLUSH_EVERY:
@@ -83,7 +85,7 @@ class Scheduler:
                     break
                 await self._one(waiting, tasks)
             else:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # the bindings of this batch are asked for
                 continue
             await self._wait(now)
 

@@ -90,7 +90,8 @@ class Cache:
         self._labels = Labels()
         self._history: deque[Change] = deque()
         self._oldest = 0
-        self._watchers: set[Watcher] = set()
+        # In the order in which they came: told always in the same order, and who waits longest first.
+        self._watchers: dict[Watcher, None] = {}
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._followers: list[Callable[[], None]] = []
         self.filled = asyncio.Event()
@@ -123,11 +124,11 @@ class Cache:
         """Offer the watcher all changes from now on; gives those after ``since``. Raises Expired."""
         if since < self._oldest:
             raise Expired(self._oldest)
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         return [change for change in self._history if change.revision > since]
 
     def unsubscribe(self, watcher: Watcher) -> None:
-        self._watchers.discard(watcher)
+        self._watchers.pop(watcher, None)
 
     def follow(self, start: Callable[[], None]) -> None:
         """Call ``start`` now, and again whenever the cache had to list anew: it subscribes a watcher of its own."""

@@ -34,7 +34,8 @@ class MemoryStore:
         self._compacted = 0
         self._now: dict[str, Stored] = {}
         self._log: list[Event] = []
-        self._watches: set[_Watch] = set()
+        # In the order in which they began, so that they always hear in the same order.
+        self._watches: dict[_Watch, None] = {}
         self._down = False
 
     @property
@@ -118,13 +119,13 @@ class MemoryStore:
         for event in self._log:
             if event.revision > revision and event.key.startswith(prefix):
                 watch.queue.put_nowait(event)
-        self._watches.add(watch)
+        self._watches[watch] = None
         try:
             while (found := await watch.queue.get()) is not None:
                 yield found
             raise Unavailable("etcdserver: no leader")
         finally:
-            self._watches.discard(watch)
+            self._watches.pop(watch, None)
 
     def request_progress(self, prefix: str) -> None:
         for watch in self._watches:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, override
+from typing import override
 
-from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.client.verbs import JSON, Verbs
 from kybern.machinery.errors import Conflict, Expired, ServiceUnavailable
+from tests.simulation.through import Asked, Through
 
 
 @dataclass(slots=True)
@@ -29,33 +30,24 @@ class Weather:
         return happens
 
 
-class Troubled(Verbs):
+class Troubled(Through):
     """A client in bad weather. A write that is lost was done or was not; who asked cannot tell."""
 
-    def __init__(self, client: Verbs, weather: Weather) -> None:
-        self.api = client
+    def __init__(self, api: Verbs, weather: Weather) -> None:
+        super().__init__(api)
         self._weather = weather
 
     @override
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        timeout: float = PATIENCE,
-        *,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> bytes:
+    async def answer(self, asked: Asked) -> bytes:
         weather = self._weather
-        if method in ("PUT", "PATCH") and weather.brings("conflict", weather.conflict):
+        if asked.method in ("PUT", "PATCH") and weather.brings("conflict", weather.conflict):
             raise Conflict("a conflict by the seed")
-        if method != "GET" and weather.brings("lost write", weather.lost / 2):
+        if asked.writes and weather.brings("lost write", weather.lost / 2):
             raise ServiceUnavailable("a write that never came, by the seed")
-        answer = await self.api.request(method, path, body, timeout, content_type=content_type, accept=accept)
-        if method != "GET" and weather.brings("lost answer", weather.lost / 2):
+        found = await super().answer(asked)
+        if asked.writes and weather.brings("lost answer", weather.lost / 2):
             raise ServiceUnavailable("an answer that never came, by the seed")
-        return answer
+        return found
 
     @override
     @asynccontextmanager

@@ -9,33 +9,35 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
-from typing import Any, override
+from typing import override
 from urllib.parse import parse_qsl, urlsplit
+from zlib import crc32
 
 import msgspec
 
 from kybern.admission.chain import chain
 from kybern.api.kinds import KINDS
-from kybern.apiserver import negotiate, options, problems, verbs
+from kybern.apiserver import negotiate, options, paths, problems, verbs
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.generic import watch
 from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup
 from kybern.apiserver.negotiate import Form
-from kybern.apiserver.paths import Asked, Health, Paths
+from kybern.apiserver.paths import Health, Paths
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Table
 from kybern.apiserver.services.addresses import Addresses
 from kybern.apiserver.services.guard import ServiceGuard
 from kybern.apiserver.services.ports import Ports
 from kybern.auth.user import MASTERS, User
-from kybern.client.verbs import JSON, PATIENCE, Verbs
+from kybern.client.verbs import JSON
 from kybern.machinery.kind import Raw
 from kybern.storage.caches import Caches
 from kybern.storage.memory import MemoryStore
 from kybern.storage.store import Stored
 from tests.simulation.fights import WRITER, Fights, changes
 from tests.simulation.plane.virtual import seconds
+from tests.simulation.through import Answering, Asked
 
 ADMIN = User("admin", (MASTERS,))
 SERVICES = "10.96.0.0/14"
@@ -54,6 +56,8 @@ class Store(MemoryStore):
         self.lately: deque[str] = deque(maxlen=20)
         self.writes = 0
         self.writers: set[str] = set()
+        # A line for each write: when, by whom, of what, and a sum over what was written.
+        self.trace: list[str] = []
 
     @override
     async def put(self, key: str, value: bytes, expected: int, ttl: int = 0) -> Stored:
@@ -72,6 +76,8 @@ class Store(MemoryStore):
     def _saw(self, key: str, old: Stored | None, new: bytes | None) -> None:
         self.writes += 1
         self.writers.add(WRITER.get())
+        when = asyncio.get_running_loop().time()
+        self.trace.append(f"{when:.6f} {WRITER.get() or 'outside'} {key} {crc32(new or b''):08x}")
         if key.startswith(_CHATTER):
             return
         self.counting += 1
@@ -135,7 +141,7 @@ async def serving(fights: Fights) -> AsyncIterator[Server]:
                 task.cancel()
 
 
-class InProcess(Verbs):
+class InProcess(Answering):
     """A client without a network."""
 
     def __init__(self, server: Server) -> None:
@@ -158,37 +164,26 @@ class InProcess(Verbs):
         return call, target.verb
 
     @override
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | Any = None,
-        timeout: float = PATIENCE,
-        *,
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> bytes:
+    async def answer(self, asked: Asked) -> bytes:
         # As over a network, others have their turn before the answer is there.
         await asyncio.sleep(0)
-        asked = self._call(method, path)
-        if asked is None:
-            return await self._page(method, path, accept)
-        call, verb = asked
-        given = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        sent = _Sent(b"" if body is None else given, content_type)
-        answer = await verbs.verb_of(call, verb)(call, sent)
-        form = negotiate.negotiate(accept, streams=verb == "list")
+        called = self._call(asked.method, asked.path)
+        if called is None:
+            return await self._page(asked)
+        call, verb = called
+        answer = await verbs.verb_of(call, verb)(call, _Sent(asked.sent, asked.content_type))
+        form = negotiate.negotiate(asked.accept, streams=verb == "list")
         if form is negotiate.PLAIN:
             return plain(answer)
         return Renderer(form, self._server.engine.clock()).body(answer)[0]
 
-    async def _page(self, method: str, path: str, accept: str) -> bytes:
-        parts = urlsplit(path)
+    async def _page(self, asked: Asked) -> bytes:
+        parts = urlsplit(asked.path)
         query = dict(parse_qsl(parts.query))
         if parts.path.startswith(_METRICS):
             namespace = parts.path.removeprefix(_METRICS).split("/")[0]
             return msgspec.json.encode(self._server.metrics(namespace, query["labelSelector"]))
-        found = await self._server.pages.answer(Asked(method, parts.path, query, accept))
+        found = await self._server.pages.answer(paths.Asked(asked.method, parts.path, query, asked.accept))
         if found.code >= 400:
             raise problems.no_such_resource()
         return found.body
@@ -198,9 +193,9 @@ class InProcess(Verbs):
     async def stream(
         self, path: str, *, accept: str = JSON, silence: float = 90.0
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        asked = self._call("GET", path, watching=True)
-        assert asked is not None
-        call, _ = asked
+        called = self._call("GET", path, watching=True)
+        assert called is not None
+        call, _ = called
         form: Form = negotiate.negotiate(accept, streams=True)
         stream, frames = await watch.begin(call, form)
         waiting: asyncio.Queue[bytes] = asyncio.Queue()

@@ -17,17 +17,20 @@ from typing import Any
 from kybern.client.verbs import PATCHES
 from kybern.machinery.errors import Forbidden, NotFound, TooManyRequests
 from tests.simulation.fights import Fights
-from tests.simulation.plane.checker import Outside, wrong
+from tests.simulation.plane.checker import wrong
 from tests.simulation.plane.mix import mix
 from tests.simulation.plane.plane import Plane, running
-from tests.simulation.plane.world import World
+from tests.simulation.plane.world import Outside, World
 
 MERGE = PATCHES["merge"]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How it ended: ``problems`` and ``fights`` are sentences, ``seconds`` virtual; ``troubles`` counts them by sort."""
+    """How it ended: ``problems`` and ``fights`` are sentences, ``seconds`` virtual; ``troubles`` counts them by sort.
+
+    ``trace`` has a line for each write.
+    """
 
     problems: list[str]
     fights: list[str]
@@ -36,6 +39,7 @@ class Told:
     seconds: float
     troubles: dict[str, int]
     writers: set[str]
+    trace: list[str]
 
 
 async def told(nodes: int, pods: int, seed: int) -> Told:
@@ -57,6 +61,7 @@ async def told(nodes: int, pods: int, seed: int) -> Told:
             asyncio.get_running_loop().time(),
             {**plane.weather.seen, "kill": plane.kills},
             plane.server.store.writers,
+            plane.server.store.trace,
         )
 
 

@@ -5,8 +5,12 @@ loop that would wait for ever is an error, because in one process nothing can co
 """
 
 import asyncio
+import os
+import random
 import selectors
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, override
 
@@ -52,7 +56,27 @@ def moment() -> datetime:
     return datetime.fromtimestamp(seconds(), UTC)
 
 
-def simulated[T](main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run to its end, in virtual time."""
+def simulated[T](main: Callable[[], Coroutine[Any, Any, T]], seed: int = 0) -> T:
+    """Run to its end, in virtual time; what is left to chance is the seed's."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main())
+        loop = runner.get_loop()
+        with ordained(random.Random(seed), lambda: EPOCH + loop.time()):
+            return runner.run(main())
+
+
+@contextmanager
+def ordained(dice: random.Random, clock: Callable[[], float]) -> Iterator[None]:
+    """Everybody's chance comes from ``dice`` and everybody's time, in seconds, from ``clock``: also names, uids, jitter."""
+    with ExitStack() as after:
+        after.callback(random.setstate, random.getstate())
+        random.seed(dice.random())
+        for module, name, value in (
+            (os, "urandom", dice.randbytes),
+            (random, "_urandom", dice.randbytes),  # what random.SystemRandom and secrets take
+            (time, "time", clock),
+            (time, "monotonic", clock),
+            (time, "time_ns", lambda: int(clock() * 1e9)),
+        ):
+            after.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.machinery.quantity import Quantity, parse
@@ -9,6 +10,14 @@ from kybern.machinery.quantity import Quantity, parse
 type Raw = Mapping[str, Any]
 
 ZERO = parse("0")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the objects do not tell: loads by namespace and app, and starts that cron jobs had."""
+
+    loads: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    due: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 class World:
@@ -63,6 +72,13 @@ def bears(one: Raw, labels: Mapping[str, str]) -> bool:
 
 def status(one: Raw, name: str) -> int:
     return int((one.get("status") or {}).get(name) or 0)
+
+
+def says(one: Raw, **wanted: int) -> Iterator[str]:
+    """What its status has other numbers of than these."""
+    for name, number in wanted.items():
+        if status(one, name) != number:
+            yield f"{shown(one)} says {name} {status(one, name)}, and it is {number}"
 
 
 def condition(one: Raw, kind: str) -> str:

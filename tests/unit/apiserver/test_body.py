@@ -26,10 +26,10 @@ JSON, YAML, PROTOBUF = body.JSON, body.YAML, body.PROTOBUF
         ("[]", JSON, f"{PARSING}json: cannot unmarshal array into Go value of type {HEAD} (5b5d)"),
         ("true", JSON, f"{PARSING}json: cannot unmarshal bool into Go value of type {HEAD} (74727565)"),
         (
-            '{"kind": {}, "metadata": {"name": "x"}}',
+            '{"kind": {}, "metadata": {"uid": "x"}}',
             JSON,
             PARSING
-            + 'json: cannot unmarshal object into Go struct field .kind of type string ({"kind": {}, "metadata": {"nam ...)',
+            + 'json: cannot unmarshal object into Go struct field .kind of type string ({"kind": {}, "metadata": {"uid ...)',
         ),
         (
             '{"apiVersion":"a/b/c"}',

@@ -185,8 +185,8 @@ def test_a_node_may_not_and_is_told_why(request_: str, reason: str) -> None:
         ("pods", "", "spec.nodeName", "n1", True),
         ("pods", "", "spec.nodeName", "n2", False),
         ("pods", "", "metadata.name", "n1", False),
-        ("resourceslices", "resource.k8s.io", "nodeName", "n1", True),
-        ("resourceslices", "resource.k8s.io", "nodeName", "n2", False),
+        ("resourceslices", "resource.k8s.io", "spec.nodeName", "n1", True),
+        ("resourceslices", "resource.k8s.io", "spec.nodeName", "n2", False),
     ],
 )
 def test_lists_need_the_selector_of_the_own_node(

@@ -14,13 +14,13 @@ from kybern.api.apps_v1 import (
     DaemonSetUpdateStrategy,
     RollingUpdateDaemonSet,
 )  # fmt: skip
-from kybern.api.core_v1 import Node, NodeSpec, Pod, Taint, Toleration
+from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod, Taint, Toleration
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.controllers import daemonset
 from kybern.controllers.daemonset import Backoff, diff
 from kybern.controllers.daemonset.plan import State, limits
 from kybern.controllers.daemonset.pods import new_pod, node_of
-from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus, WhenChanged
 from kybern.loop.revisions import LABEL, digest, made, template_of
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace
@@ -136,6 +136,18 @@ def test_taints_keep_off_or_send_away(where: Node, runs: bool, stays: bool) -> N
     assert status.desired_number_scheduled == int(runs)
 
 
+def test_what_a_node_says_of_its_health_wakes_no_daemon_set_and_a_taint_or_a_label_does() -> None:
+    wakes = next(wakes for kind, wakes in CONTROLLER.watches if kind is Node)
+    assert isinstance(wakes, WhenChanged)
+    old = node("n1")
+    beat = NodeStatus(conditions=(NodeCondition(type="Ready", status="True", last_heartbeat_time=NOW),))
+
+    assert not wakes.is_about(replace(old, status=beat), old)
+    assert wakes.is_about(node("n1", ("k", "NoSchedule")), old)
+    assert wakes.is_about(node("n1", disk="fast"), old)
+    assert list(wakes(old, view(CONTROLLER, ds()))) == [KEY]
+
+
 def test_a_node_selector_chooses_and_unchooses() -> None:
     spec = replace(template().spec, node_selector={"color": "blue"})
     wanted = ds(template=replace(template(), spec=spec))
@@ -235,15 +247,24 @@ def test_a_template_that_comes_back_restarts_nothing() -> None:
     assert [one.new.revision for one in only(actions, Patch)] == [3]
 
 
-def test_a_revision_of_the_same_template_restarts_nothing() -> None:
+def test_of_revisions_with_the_same_template_the_newest_stays_and_nothing_restarts() -> None:
+    """Somebody wrote the template's revision a second time."""
     wanted = ds()
-    again = replace(revision(wanted, 2), metadata=replace(revision(wanted, 2).metadata, name="web-again"))
-    again = replace(again, metadata=replace(again.metadata, labels={**LABELS, LABEL: "again"}))
+    first, again = revision(wanted), revision(wanted, number=2)
+    again = replace(
+        again, metadata=replace(again.metadata, name="web-again", labels={**LABELS, LABEL: "again"})
+    )
+    there = on("n1", wanted)
 
-    actions = done(wanted, revision(wanted), again, node("n1"), on("n1", wanted))
+    actions = done(wanted, first, again, node("n1"), there)
 
-    assert gone(actions) == []
-    assert only(actions, PatchStatus)[0].new.status.updated_number_scheduled == 1
+    assert gone(actions) == [first.metadata.name]
+    (patched,) = only(actions, Patch)
+    assert patched.old == there
+    assert patched.new.metadata.labels == {**LABELS, LABEL: "again"}
+    # Once it is done, there is nothing to do but to tell the status.
+    rest = done(wanted, again, node("n1"), patched.new)
+    assert [type(one) for one in rest] == [PatchStatus]
 
 
 def test_history_goes_beyond_its_limit_but_not_what_pods_have() -> None:

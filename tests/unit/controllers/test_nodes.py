@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod, Taint, Toleration
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers import node_ipam, node_lifecycle, pod_garbage_collector, taint_eviction
@@ -48,8 +49,8 @@ def node(
     )
 
 
-def state(of: Node, *pods: Pod, silent: float = 0, zone: Zone = CALM, ever: bool = True) -> State:
-    return State(of, ago(silent), ever, pods, zone, NOW, SETTINGS)
+def state(of: Node, *pods: Pod, silent: float = 0, zone: Zone = CALM, posted: bool = True) -> State:
+    return State(of, ago(silent), posted, pods, zone, NOW, SETTINGS)
 
 
 def taints(actions: Any) -> set[tuple[str, str]]:
@@ -79,11 +80,22 @@ def test_a_node_that_never_spoke_has_longer_to_do_so() -> None:
 
     assert not [
         one
-        for one in node_lifecycle.diff(state(fresh, silent=55, ever=False))
+        for one in node_lifecycle.diff(state(fresh, silent=55, posted=False))
         if isinstance(one, PatchStatus)
     ]
-    actions = every(node_lifecycle.diff(state(fresh, silent=61, ever=False)))
+    actions = every(node_lifecycle.diff(state(fresh, silent=61, posted=False)))
     assert {one.reason for one in actions[0].new.status.conditions} == {"NodeStatusNeverUpdated"}
+
+
+@pytest.mark.parametrize(("said", "posted"), [(NodeStatus(), False), (node().status, True)])
+def test_a_lease_alone_is_of_a_node_that_still_starts(said: NodeStatus, posted: bool) -> None:
+    lease = Lease(metadata=ObjectMeta(name="n1", namespace=node_lifecycle.LEASES))
+    controller = node_lifecycle.controller(SETTINGS)
+
+    found = controller.observe(view(controller, replace(node(), status=said), lease), Key("", "n1"))
+
+    assert found is not None
+    assert (found.posted, found.heartbeat) == (posted, NOW)
 
 
 def test_pods_of_a_node_that_is_not_ready_are_not_ready() -> None:

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import Container, Pod, PodStatus, ResourceRequirements
-from kybern.kubelet.cpus.ledger import Unavailable, give, parse, reserve, spelled, wish
+from kybern.kubelet.cpus.ledger import Hand, Unavailable, parse, reserve, spelled, wish
+from kybern.kubelet.topology.allot import allot
+from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.merge import Policy
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -19,7 +22,9 @@ def sized(name: str, cpu: str, **more: Any) -> Container:
 
 
 def given(of: Pod, free: str) -> dict[str, str]:
-    return {one.container: spelled(one.cpus) for one in give(of, parse(free), PLACES)}
+    hand = Hand(of, parse(free), PLACES, Numa())
+    allot(of, (hand,), Policy(), Numa())
+    return {one.container: spelled(one.cpus) for one in hand.given}
 
 
 @pytest.mark.parametrize("text", ["", "0", "0-3", "0,2-4,7"])

@@ -1,14 +1,27 @@
 """Which devices go to which containers, and what is kept of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
+from kybern._proto import deviceplugin_pb2 as pb
+from kybern._proto import deviceplugin_pb2_grpc as rpc
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
-from kybern.kubelet.devices.ledger import Given, Unavailable, give
+from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free
 from kybern.kubelet.devices.plugins import Plugin
+from kybern.kubelet.status import Verdict
+from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.topology.allot import allot
+from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.merge import Policy
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -21,7 +34,9 @@ def asking(name: str, count: int, **more: str) -> Container:
 
 
 def devices(of: Pod, *given: Given) -> dict[str, tuple[str, ...]]:
-    return {one.container: one.devices for one in give(of, WELL, given)}
+    hand = Hand(of, {}, free(WELL, given), Numa())
+    allot(of, (hand,), Policy(), Numa())
+    return {one.container: one.devices for one in hand.given}
 
 
 def test_every_container_gets_its_own() -> None:
@@ -64,19 +79,27 @@ def test_what_is_given_is_read_again(tmp_path: Path) -> None:
 
 
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
-    found = Devices(tmp_path)
+    found = Devices(tmp_path, Numa())
+    cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), Numa())
+    alignment = Alignment(found, cpus, Policy(), Numa())
     found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
     greedy = pod(asking("x", 2))
     modest = replace(greedy, spec=replace(greedy.spec, containers=(asking("x", 1),)))
 
-    assert "Requested: 2, Available: 1" in await found.admit(greedy)
-    assert (await found.admit(modest)).startswith("rpc error: code = Unavailable")
+    text = f"requested number of devices unavailable for {NAME}. Requested: 2, Available: 1"
+    assert await alignment.admit(greedy) == Verdict(
+        "UnexpectedAdmissionError", f"Allocate failed due to {text}, which is unexpected"
+    )
+    refused = await alignment.admit(modest)
+    assert refused is not None
+    assert refused.message.startswith("Allocate failed due to rpc error: code = Unavailable")
     assert found.holders() == frozenset()
+    assert await alignment.admit(pod()) is None
 
 
 async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
     (tmp_path / "resources").write_text("old\nthere\n")
-    plugins = Devices(tmp_path).plugins
+    plugins = Devices(tmp_path, Numa()).plugins
     task = asyncio.create_task(plugins.run())
     async with asyncio.timeout(10):
         while not plugins.listening:
@@ -87,3 +110,36 @@ async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
     plugins.known["long"] = Plugin(tmp_path, all=frozenset({"a"}), gone_at=-1000.0)
 
     assert plugins.counts() == {"there": (2, 1), "long": (0, 0), "old": (0, 0)}
+
+
+class Told(rpc.DevicePluginServicer):  # type: ignore[misc]  # generated code has no types
+    """A plugin whose devices say where they are, or do not."""
+
+    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        near = pb.TopologyInfo(nodes=[pb.NUMANode(ID=0), pb.NUMANode(ID=2)])
+        devices = [pb.Device(ID="a", health="Healthy", topology=near), pb.Device(ID="b", health="Unhealthy")]
+        yield pb.ListAndWatchResponse(devices=devices)
+        await asyncio.Event().wait()
+
+
+async def test_devices_say_where_they_are(tmp_path: Path) -> None:
+    server = grpc.aio.server()
+    rpc.add_DevicePluginServicer_to_server(Told(), server)
+    plugins = Devices(tmp_path, Numa()).plugins
+    task = asyncio.create_task(plugins.run())
+    try:
+        async with asyncio.timeout(10):
+            while not plugins.listening:
+                await asyncio.sleep(0)
+            server.add_insecure_port(f"unix://{tmp_path}/knob.sock")
+            await server.start()
+            asked = pb.RegisterRequest(version="v1beta1", endpoint="knob.sock", resource_name=NAME)
+            await plugins.Register(asked, None)
+            while not plugins.known[NAME].well:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await server.stop(None)
+
+    assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}

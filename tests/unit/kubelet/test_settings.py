@@ -143,14 +143,19 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
     ("text", "complaint"),
     [
         ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
-        (
-            "topologyManagerPolicy: restricted",
-            'field "topologyManagerPolicy" is not supported with "restricted"',
-        ),
+        ("topologyManagerPolicy: strict", 'topology manager policy "strict" is none of none, best-effort'),
+        ("topologyManagerScope: node", 'topology manager scope "node" is none of container, pod'),
+        ("topologyManagerPolicyOptions: {a: b}", 'unknown Topology Manager Policy option: "a"'),
         ("cpuManagerPolicy: static", "the static policy requires systemreserved.cpu"),
         ("cpuManagerPolicy: static\nreservedSystemCPUs: a-b", 'cannot reserve CPUs "a-b"'),
         ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
-        ("shutdownGracePeriod: 30s", 'field "shutdownGracePeriod" is not supported with "30s"'),
+        ("shutdownGracePeriod: 100ms", "shutdownGracePeriod 0.1s must be either zero or otherwise >= 1 sec"),
+        ("shutdownGracePeriodCriticalPods: 9s", "9s must be <= shutdownGracePeriod 0s"),
+        (
+            "shutdownGracePeriod: 9s\nshutdownGracePeriodByPodPriority: [{priority: 1}]",
+            "cannot specify both shutdownGracePeriodByPodPriority and shutdownGracePeriod",
+        ),
+        ("shutdownGracePeriodByPodPriority: [{priority: high}]", "high is no whole number"),
         ("readOnlyPort: 10255", 'field "readOnlyPort" is not supported with 10255'),
     ],
 )

@@ -21,6 +21,7 @@ from kybern.kubelet.stats.use import (
     Memory,
     NodeUse,
     PodUse,
+    VolumeUse,
 )
 
 CPU, MEMORY = Cpu(100.0, 2_500_000_000, 1_000_000), Memory(100.0, 2000, 1500, 700, 5, 1)
@@ -28,8 +29,9 @@ FS = FileSystem(100.0, 60, 100, 900, 1000)
 ONE = ContainerUse("c", "abc", 90.0, CPU, MEMORY, Disk(100.0, 10, 2), Disk(100.0, 5, 1), "busybox:1")
 POD = PodUse(
     "u1", "web", "default", 80.0, CPU, MEMORY, (Interface("eth0", 1, 2, 3, 4),), 7, (ONE,),
-    volumes={"v": Disk(100.0, 20, 4), "claim": Disk(100.0, 1, 1), "memory": Disk(100.0, 500, 9)},
-    local=frozenset({"v"}), claims={"claim": "data"}, other=Disk(100.0, 1, 1), cgroup="/kubepods/podu1",
+    volumes={"v": Disk(100.0, 20, 4), "memory": Disk(100.0, 500, 9)},
+    local=frozenset({"v"}), claims={"claim": "data"},
+    claimed={"claim": VolumeUse(100.0, 10, 6, 4)}, other=Disk(100.0, 1, 1), cgroup="/kubepods/podu1",
 )  # fmt: skip
 NODE = NodeUse(
     "n1", 100.0, 50.0, CPU, Memory(100.0, 900, 800, available=200), 1000, FS, FS, Disk(100.0, 30, 3),
@@ -64,8 +66,12 @@ def test_the_summary_has_what_metrics_servers_and_people_read() -> None:
     assert pod["network"]["rxBytes"] == 1
     assert pod["process_stats"] == {"process_count": 7}
     assert {volume["name"]: volume.get("pvcRef") for volume in pod["volume"]} == {
-        "v": None, "claim": {"name": "data", "namespace": "default"}, "memory": None,
+        "v": None, "memory": None, "claim": {"name": "data", "namespace": "default"},
     }  # fmt: skip
+    # What a driver does not say is left out.
+    (claimed,) = [volume for volume in pod["volume"] if volume["name"] == "claim"]
+    assert (claimed["capacityBytes"], claimed["usedBytes"]) == (10, 4)
+    assert "inodes" not in claimed
     assert pod["containers"][0]["logs"]["usedBytes"] == 5
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -26,6 +27,18 @@ CLUSTER = Cluster(
 )
 
 
+def test_a_driver_of_local_volumes_is_named_after_its_node_and_not_made_where_there_is_none() -> None:
+    (found,) = [want.leaf for want in wanted(CLUSTER, WORKER) if want.name == "local-volumes"]
+    names = [want.name for want in wanted(replace(CLUSTER, storage="none"), WORKER)]
+
+    assert (found.common_name, found.organizations, found.server) == (
+        f"system:kybern-local-volumes:{WORKER.name}",
+        ("system:kybern-local-volumes",),
+        False,
+    )
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies"]
+
+
 @pytest.fixture
 def keep(tmp_path: Path) -> Keep:
     return Keep(tmp_path / "pki", NOW)
@@ -36,7 +49,13 @@ def subject(pem: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def test_a_worker_gets_nothing_of_a_master() -> None:
-    assert [want.name for want in wanted(CLUSTER, WORKER)] == ["kubelet", "kubelet-server", "kube-proxy"]
+    names = [want.name for want in wanted(CLUSTER, WORKER)]
+
+    assert names == ["kubelet", "kubelet-server", "kube-proxy", "policies", "local-volumes"]
+
+
+def test_nobody_gets_what_is_switched_off() -> None:
+    assert "policies" not in {want.name for want in wanted(replace(CLUSTER, network_policies=False), WORKER)}
 
 
 def test_the_api_server_is_known_by_every_name_that_clients_use() -> None:

@@ -127,6 +127,15 @@ MISTAKES = [
         '2: "ipvs" is not one of iptables, nftables',
         id="proxy",
     ),
+    pytest.param(
+        "cluster: good", "cluster: good\nstorage: ceph", '2: "ceph" is not one of local, none', id="storage"
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\nnetwork_policies: maybe",
+        '2: "maybe" is not true or false',
+        id="policies",
+    ),
     pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
     pytest.param(
         "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"

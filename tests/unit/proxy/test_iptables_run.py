@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import uvloop
 
-from kybern.proxy.programs import CannotApply, run
+from kybern.netfilter.programs import CannotApply, run
 
 
 def running(*command: str, stdin: str = "") -> str:

@@ -13,12 +13,12 @@ from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.cli.proxy import backends
+from kybern.netfilter.programs import CannotApply, Missing
 from kybern.proxy import metrics
 from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
-from kybern.proxy.programs import CannotApply, Missing
 from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State
 from kybern.proxy.sync import Syncer

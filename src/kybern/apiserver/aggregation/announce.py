@@ -74,11 +74,21 @@ class Announce:
         self._registered = registered
         self._local = local
         self._wake = asyncio.Event()
+        self._complete = False
         registered.changed.append(self._wake.set)
 
     def wake(self) -> None:
         """What is served has changed."""
         self._wake.set()
+
+    def missing(self) -> list[str]:
+        """The objects for what is built in that were never there since the start; none once all were."""
+        if not self._complete:
+            built_in = (name for name, raw in wanted(self._table).items() if managed(raw) == ONSTART)
+            names = sorted(name for name in built_in if name not in self._registered.services)
+            self._complete = not names
+            return names
+        return []
 
     async def run(self) -> None:
         starting = True

@@ -27,11 +27,10 @@ _BEFORE = "before-first-apply"
 
 
 async def apply_(call: Call, data: bytes) -> One:
-    config = _read(call, data)
-    _check(call, config)
+    config = read(call, data)
 
     async def making(found: Current) -> Raw:
-        return _whole(call, *_applied(call, config, found.raw, owners.entries_of(found.raw)), config)
+        return applied(call, config, found)
 
     try:
         return await update.change(call, making, owned=True)
@@ -43,6 +42,18 @@ async def apply_(call: Call, data: bytes) -> One:
     except AlreadyExists:
         # Somebody else was faster.
         return await update.change(call, making, owned=True)
+
+
+def applied(call: Call, config: Raw, found: Current) -> Raw:
+    """The present object with what is applied. Raises ApplyConflict, Unexpected."""
+    return _whole(call, *_applied(call, config, found.raw, owners.entries_of(found.raw)), config)
+
+
+def read(call: Call, data: bytes) -> Raw:
+    """What is applied: of the call's kind, and fit for its schema. Raises BadRequest, Unexpected."""
+    config = _read(call, data)
+    _check(call, config)
+    return config
 
 
 async def _created(call: Call, config: Raw) -> One:

@@ -105,9 +105,8 @@ async def patch_(call: Call, data: bytes, content_type: str) -> One:
     return await update.change(call, making)
 
 
-def patched(call: Call, patch: Patch, old: Raw, twice: list[str] | None = None) -> Raw:
-    """The object that a patch makes, decoded and with defaults. Raises Invalid when it is none."""
-    raw = patch.apply(old)
+def decoded(call: Call, patch: Patch, raw: Raw, twice: list[str] | None = None) -> Raw:
+    """What a patch has made, fit for its kind; in place. Raises Invalid when it is no object of that."""
     before = codec.encode_json(raw)
     try:
         body.identify(call.kind, body.headed(raw))
@@ -115,6 +114,12 @@ def patched(call: Call, patch: Patch, old: Raw, twice: list[str] | None = None) 
     except BadRequest as problem:
         says = problem.message.partition(" cannot be handled as ")[2].partition(": ")[2] or problem.message
         raise patch.refused(before, says) from problem
+    return raw
+
+
+def patched(call: Call, patch: Patch, old: Raw, twice: list[str] | None = None) -> Raw:
+    """The object that a patch makes, decoded and with defaults. Raises Invalid when it is none."""
+    raw = decoded(call, patch, patch.apply(old), twice)
     prepare.named(call, raw)
     prepare.place(call, raw)
     call.kind.rules.default(raw)

@@ -1,12 +1,15 @@
 """The size of a workload, and nothing else of it: autoscaling/v1 Scale."""
 
+from dataclasses import replace
+
 from kybern.admission.framework import Disguise
 from kybern.apiserver import body
 from kybern.apiserver.answer import Plain
 from kybern.apiserver.engine import Call
-from kybern.apiserver.generic import current, patch, prepare, update
+from kybern.apiserver.generic import apply, current, patch, prepare, update
 from kybern.apiserver.generic.current import Current
 from kybern.machinery import selectors
+from kybern.machinery.apply.merge import ApplyConflict
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import BadRequest, Invalid
 from kybern.machinery.kind import Kind, Raw, ScalePaths
@@ -54,15 +57,49 @@ async def put(call: Call, data: bytes, content_type: str) -> Plain:
 
 
 async def patch_(call: Call, data: bytes, content_type: str) -> Plain:
+    if body.media_type(content_type) == patch.APPLY_PATCH:
+        return await _apply(call, data)
     sent = patch.reader(KIND, data, content_type, SCHEMA)
+    as_scale = replace(call, kind=KIND)
+    return await _set(call, lambda old: patch.decoded(as_scale, sent, sent.apply(old)))
 
-    def patched(old: Raw) -> Raw:
-        scale = sent.apply(old)
-        body.identify(KIND, body.headed(scale))
-        body.checked(call, KIND, scale, [], SCHEMA)
-        return scale
 
-    return await _set(call, patched)
+async def _apply(call: Call, data: bytes) -> Plain:
+    """Who applies a size manages that field of the workload, by way of its Scale."""
+    config = apply.read(replace(call, kind=KIND, subresource=""), data)
+    said, spec = config.get("metadata") or {}, config.get("spec") or {}
+    part: Raw = {
+        "apiVersion": call.kind.api_version,
+        "kind": call.kind.kind,
+        "metadata": {
+            key: said[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in said
+        },
+    }
+    if "replicas" in spec:
+        _place(part, _path(call), spec["replicas"])
+
+    async def making(found: Current) -> Raw:
+        _check(call, config, found)
+        try:
+            return apply.applied(call, part, found)
+        except ApplyConflict as conflict:
+            # Whoever wrote the field is told as one who wrote the Scale.
+            raise ApplyConflict(
+                {
+                    who._replace(version=KIND.api_version if who.version else ""): fields
+                    for who, fields in conflict.fields.items()
+                }
+            ) from conflict
+
+    one = await update.change(
+        replace(call, subresource="scale", disguise=_disguise(call.kind.scale)), making, owned=True
+    )
+    return Plain(scale_of(decoded(one.body), call.kind.scale))
+
+
+def _path(call: Call) -> tuple[str, ...]:
+    """Where a workload keeps its size."""
+    return call.kind.scale.spec if call.kind.scale else ("spec", "replicas")
 
 
 async def _set(call: Call, wanted: patch.Apply) -> Plain:
@@ -71,27 +108,14 @@ async def _set(call: Call, wanted: patch.Apply) -> Plain:
         _check(call, scale, found)
         raw = {**found.raw, "metadata": {**found.raw["metadata"]}}
         count = (scale.get("spec") or {}).get("replicas") or 0
-        _place(raw, call.kind.scale.spec if call.kind.scale else ("spec", "replicas"), count)
+        _place(raw, _path(call), count)
         if scale["metadata"].get("resourceVersion"):
             raw["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"]
         elif not call.kind.custom:
             raw["metadata"].pop("resourceVersion", None)
         return raw
 
-    as_parent = Call(
-        call.engine,
-        call.kind,
-        call.user,
-        call.namespace,
-        call.name,
-        "scale",
-        call.query,
-        call.options,
-        call.warnings,
-        call.agent,
-        disguise=_disguise(call.kind.scale),
-    )
-    one = await update.change(as_parent, making)
+    one = await update.change(replace(call, subresource="scale", disguise=_disguise(call.kind.scale)), making)
     return Plain(scale_of(decoded(one.body), call.kind.scale))
 
 

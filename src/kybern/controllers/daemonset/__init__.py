@@ -27,6 +27,7 @@ from kybern.loop.controller import (
     Patch,
     PatchStatus,
     View,
+    WhenChanged,
 )  # fmt: skip
 from kybern.loop.owners import claim, controller_of, orphaned, selector_of, settle
 from kybern.loop.pods import available_in, is_active, is_ready, is_terminal
@@ -133,6 +134,9 @@ def diff(state: State) -> Iterable[Action]:
         count = (wanted.status.collision_count or 0) + 1
         yield PatchStatus(wanted, replace(wanted, status=replace(wanted.status, collision_count=count)))
         return
+    if state.history.twins:
+        yield from _merge(state)
+        return
     yield from _revise(state)
     # What is told goes before what may fail, so that it is told.
     yield from status(state)
@@ -153,6 +157,20 @@ def _revise(state: State) -> Iterable[Action]:
         yield Create(made(state.wanted, state.mark, number, labels, state.wanted.spec.template))
     elif (current.revision or 0) < number:
         yield Patch(current, replace(current, revision=number))
+
+
+def _merge(state: State) -> Iterable[Action]:
+    """Of several revisions with the template the newest stays: pods of the others bear its hash, and the others go.
+
+    Upstream does so for daemon sets alone (dedupCurHistories). Those that go wake the daemon set again.
+    """
+    for twin in state.history.twins:
+        mark = twin.metadata.labels.get(LABEL, "")
+        for pod in state.claim.mine:
+            if mark not in {"", state.mark} and pod.metadata.labels.get(LABEL) == mark:
+                labels = {**pod.metadata.labels, LABEL: state.mark}
+                yield Patch(pod, replace(pod, metadata=replace(pod.metadata, labels=labels)))
+        yield Delete(twin)
 
 
 def _carry_out(state: State, found: Plan) -> Iterable[Action]:
@@ -223,6 +241,11 @@ def everywhere(_node: Node, view: View) -> Iterable[Key]:
         yield Key(one.metadata.namespace, one.metadata.name)
 
 
+def fitness(node: Node) -> tuple[object, ...]:
+    """What of a node decides whether a daemon is for it: its heartbeats do not."""
+    return node.metadata.labels, node.spec.taints
+
+
 def controller(_settings: Settings) -> Controller[State]:
     backoff = Backoff()
     return Controller(
@@ -231,7 +254,7 @@ def controller(_settings: Settings) -> Controller[State]:
         lambda view, key: observe(view, key, backoff),
         diff,
         owns=(Pod, ControllerRevision),
-        watches=((Pod, matching), (ControllerRevision, matching), (Node, everywhere)),
+        watches=((Pod, matching), (ControllerRevision, matching), (Node, WhenChanged(fitness, everywhere))),
         indexes=((Pod, "orphan", orphaned), (ControllerRevision, "orphan", orphaned)),
         workers=2,
         component="daemon-set-controller",

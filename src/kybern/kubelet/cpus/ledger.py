@@ -1,11 +1,12 @@
 """Which containers get which CPUs for themselves. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet.parts import is_sidecar
+from kybern.kubelet.parts import is_sidecar, most_at_once
 from kybern.kubelet.resources import amount, qos, requests
+from kybern.kubelet.topology.hints import Hints, Nodes, Numa, Stock, hints
 
 type Place = tuple[int, int]
 """Socket and core of a CPU."""
@@ -55,29 +56,63 @@ def wish(pod: Pod, container: Container) -> int:
     return milli // 1000 if qos(pod) == "Guaranteed" and milli and milli % 1000 == 0 else 0
 
 
-def give(pod: Pod, free: frozenset[int], places: Mapping[int, Place]) -> tuple[Given, ...]:
-    """CPUs for a pod that has none yet. Those of an ended init container go on to the next. Raises Unavailable."""
-    return tuple(_give(pod, free, places))
+class Hand:
+    """Gives one pod its CPUs, container by container. Those of an ended init container go on to the next."""
 
+    def __init__(self, pod: Pod, free: frozenset[int], places: Mapping[int, Place], numa: Numa) -> None:
+        self._pod = pod
+        self._free = free
+        self._places = places
+        self._numa = numa
+        self._spare: frozenset[int] = frozenset()
+        self.given: list[Given] = []
 
-def _give(pod: Pod, free: frozenset[int], places: Mapping[int, Place]) -> Iterator[Given]:
-    spare: frozenset[int] = frozenset()
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
-        count = wish(pod, container)
+    def hints(self, container: Container | None) -> tuple[Hints, ...]:
+        """From which nodes a container's CPUs could come, or those of the whole pod."""
+        count = wish(self._pod, container) if container is not None else wish_of_pod(self._pod)
         if not count:
-            continue
-        if count > len(spare) + len(free):
-            available = len(spare) + len(free)
+            return ()
+        spare = self._spare if container is not None else frozenset()
+        stock = Stock(self._nodes(self._places), self._nodes(self._free), self._nodes(spare))
+        return (hints(stock, count, self._numa),)
+
+    def take(self, container: Container, nodes: Nodes | None) -> None:
+        """Raises Unavailable."""
+        count = wish(self._pod, container)
+        if not count:
+            return
+        found = self._found(count, nodes)
+        init = any(container.name == one.name for one in self._pod.spec.init_containers)
+        handed_on = init and not is_sidecar(container)
+        self._free -= found
+        self._spare = self._spare | found if handed_on else self._spare - found
+        self.given.append(Given(self._pod.metadata.uid, container.name, tuple(sorted(found))))
+
+    def _found(self, count: int, nodes: Nodes | None) -> frozenset[int]:
+        """Of these nodes first, and of those first that the pod has already."""
+        available = len(self._spare) + len(self._free)
+        if count > available:
             raise Unavailable(
                 f"not enough cpus available to satisfy request: requested={count}, available={available}"
             )
-        again = _take(spare, min(count, len(spare)), places)
-        fresh = _take(free, count - len(again), places)
-        free -= frozenset(fresh)
-        init = any(container.name == one.name for one in pod.spec.init_containers)
-        handed_on = init and not is_sidecar(container)
-        spare = spare | frozenset(fresh) if handed_on else spare - frozenset(again)
-        yield Given(pod.metadata.uid, container.name, tuple(sorted((*again, *fresh))))
+        found: frozenset[int] = frozenset()
+        for pool in (self._near(self._spare, nodes), self._near(self._free, nodes), self._spare, self._free):
+            left = pool - found
+            found |= frozenset(_take(left, min(count - len(found), len(left)), self._places))
+        return found
+
+    def _near(self, cpus: frozenset[int], nodes: Nodes | None) -> frozenset[int]:
+        if nodes is None:
+            return frozenset()
+        return frozenset(cpu for cpu in cpus if nodes >> self._numa.of_cpu.get(cpu, 0) & 1)
+
+    def _nodes(self, cpus: Iterable[int]) -> tuple[Nodes, ...]:
+        return tuple(1 << self._numa.of_cpu.get(cpu, 0) for cpu in cpus)
+
+
+def wish_of_pod(pod: Pod) -> int:
+    """How many CPUs a pod has for itself at once: sidecars run beside all that comes after them."""
+    return most_at_once(pod, lambda container: wish(pod, container))
 
 
 def _take(free: frozenset[int], count: int, places: Mapping[int, Place]) -> tuple[int, ...]:

@@ -13,8 +13,9 @@ import msgspec
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod
-from kybern.kubelet.cpus.ledger import Given, Place, Unavailable, give, spelled
+from kybern.kubelet.cpus.ledger import Given, Hand, Place, spelled, wish_of_pod
 from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.topology.hints import Numa
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,13 @@ class Pinning:
     """``places``: the machine's CPUs; empty switches all of it off (policy none). ``reserved`` are never given away."""
 
     def __init__(
-        self, file: Path, places: Mapping[int, Place], reserved: frozenset[int], runtime: Runtime
+        self, file: Path, places: Mapping[int, Place], reserved: frozenset[int], runtime: Runtime, numa: Numa
     ) -> None:
         self._file = file
         self._places = places
         self._reserved = reserved
         self._runtime = runtime
+        self._numa = numa
         self._given = _read(file) if places else ()
         self._applied: dict[str, str] = {}
         self._turn = asyncio.Lock()
@@ -42,18 +44,25 @@ class Pinning:
         """Whatever is nobody's own."""
         return frozenset(self._places) - {cpu for one in self._given for cpu in one.cpus}
 
-    async def admit(self, pod: Pod) -> str:
-        """Give a pod its CPUs, if it asks for any and has none; why it cannot have them, or nothing."""
-        uid = pod.metadata.uid
-        if not self._places or any(one.pod == uid for one in self._given):
-            return ""
-        try:
-            chosen = give(pod, self.shared - self._reserved, self._places)
-        except Unavailable as problem:
-            return str(problem)
-        if chosen:
-            await self._keep((*self._given, *chosen))
-        return ""
+    @property
+    def exclusive(self) -> int:
+        """How many are somebody's own."""
+        return len(self._places) - len(self.shared)
+
+    def hand(self, pod: Pod) -> Hand | None:
+        """What gives a pod the CPUs that it asks for; None when it asks for none, or has them."""
+        if not self._places or pod.metadata.uid in self.holders() or not wish_of_pod(pod):
+            return None
+        return Hand(pod, self.shared - self._reserved, self._places, self._numa)
+
+    def take(self, given: Iterable[Given]) -> None:
+        """These are nobody else's from now on; ``keep`` writes it down."""
+        self._given = (*self._given, *given)
+
+    async def keep(self) -> None:
+        """Have on disk who has what, and all containers on their CPUs."""
+        await asyncio.to_thread(_write, self._file, self._given)
+        await self.look()
 
     def of(self, uid: str, container: str) -> str:
         """The CPUs that a container runs on, in the kernel's notation; empty for all."""
@@ -65,7 +74,8 @@ class Pinning:
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""
         if any(one.pod == uid for one in self._given):
-            await self._keep(tuple(one for one in self._given if one.pod != uid))
+            self._given = tuple(one for one in self._given if one.pod != uid)
+            await self.keep()
 
     def holders(self) -> frozenset[str]:
         """Uids of the pods that have CPUs of their own."""
@@ -94,11 +104,6 @@ class Pinning:
                     self._applied[identity] = wanted
             alive = {identity for _uid, _name, identity in running}
             self._applied = {key: value for key, value in self._applied.items() if key in alive}
-
-    async def _keep(self, given: tuple[Given, ...]) -> None:
-        self._given = given
-        await asyncio.to_thread(_write, self._file, given)
-        await self.look()
 
 
 def _read(file: Path) -> tuple[Given, ...]:

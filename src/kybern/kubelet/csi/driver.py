@@ -12,7 +12,7 @@ from kybern._proto import csi_pb2_grpc as rpc
 from kybern.kubelet.volumes.plugin import CannotMount
 
 _PATIENCE = 120.0
-STAGES, MANY_WRITERS, GROUPS = 1, 5, 6
+STAGES, STATISTICS, EXPANDS, MANY_WRITERS, GROUPS = 1, 2, 3, 5, 6
 """What a driver may be able to do (CSI's NodeServiceCapability)."""
 
 
@@ -37,6 +37,26 @@ class Use:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A volume that is to have ``size`` bytes, and where it is."""
+
+    handle: str
+    where: Path
+    staged: Path | None
+    size: int
+    capability: Any
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+class Refused(CannotMount):
+    """The driver's word; ``code`` is gRPC's, as upstream spells it."""
+
+    def __init__(self, code: str, text: str | None) -> None:
+        super().__init__(f"rpc error: code = {code} desc = {text}")
+        self.code = code
+
+
 class Driver:
     """A connection for each call: drivers come and go, and calls are rare."""
 
@@ -52,7 +72,7 @@ class Driver:
                 return await getattr(rpc.NodeStub(channel), method)(request, timeout=_PATIENCE)
             except grpc.aio.AioRpcError as problem:
                 spoken = "".join(part.capitalize() for part in problem.code().name.split("_"))
-                raise CannotMount(f"rpc error: code = {spoken} desc = {problem.details()}") from problem
+                raise Refused(spoken, problem.details()) from problem
 
     async def info(self) -> Info:
         answer = await self._call("NodeGetInfo", pb.NodeGetInfoRequest())
@@ -86,3 +106,20 @@ class Driver:
     async def unstage(self, handle: str, where: Path) -> None:
         request = pb.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(where))
         await self._call("NodeUnstageVolume", request)
+
+    async def expand(self, wanted: Growth) -> None:
+        request = pb.NodeExpandVolumeRequest(
+            volume_id=wanted.handle, volume_path=str(wanted.where), volume_capability=wanted.capability,
+            staging_target_path=str(wanted.staged) if wanted.staged is not None else "",
+            capacity_range=pb.CapacityRange(required_bytes=wanted.size), secrets=wanted.secrets,
+        )  # fmt: skip
+        await self._call("NodeExpandVolume", request)
+
+    async def statistics(self, handle: str, where: Path, staged: Path | None) -> Any:
+        """CSI's NodeGetVolumeStatsResponse."""
+        request = pb.NodeGetVolumeStatsRequest(
+            volume_id=handle,
+            volume_path=str(where),
+            staging_target_path=str(staged) if staged is not None else "",
+        )
+        return await self._call("NodeGetVolumeStats", request)

@@ -8,13 +8,17 @@ already is not asked for again, so running pods need no driver when the kubelet 
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from kybern.api.core_v1 import ServiceAccountTokenProjection
+from kybern.api.core_v1 import PersistentVolume, ServiceAccountTokenProjection
 from kybern.api.storage_v1 import CSIDriver
 from kybern.kubelet.csi import names, wanted
-from kybern.kubelet.csi.driver import STAGES, Driver, Use
+from kybern.kubelet.csi.blocks import Blocks
+from kybern.kubelet.csi.driver import STAGES, STATISTICS, Driver, Use
+from kybern.kubelet.csi.expander import Expander
 from kybern.kubelet.csi.names import Record
 from kybern.kubelet.csi.wanted import Wanted
+from kybern.kubelet.voice import Tell
 from kybern.kubelet.volumes import kernel
 from kybern.kubelet.volumes.ownership import own_tree
 from kybern.kubelet.volumes.plugin import CannotMount, Site
@@ -23,9 +27,14 @@ _HOUR = 3600
 
 
 class Mounter:
-    """``root`` is --root-dir, ``node`` this node's name. Drivers come by ``registry``."""
+    """``root`` is --root-dir, ``node`` this node's name; ``tell`` says something of an object.
 
-    def __init__(self, root: Path, node: str) -> None:
+    Drivers come by ``registry``.
+    """
+
+    def __init__(self, root: Path, node: str, tell: Tell) -> None:
+        self._blocks = Blocks(root)
+        self._expander = Expander(node, tell)
         self._root = root
         self._node = node
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}
@@ -51,6 +60,8 @@ class Mounter:
             else wanted.of_inline(site.pod, site.volume)
         )
         info = await site.objects.csi_driver(found.driver)
+        if found.block:
+            return await self._map(site, found, info)
         where = site.directory / "mount"
         again = info is not None and bool(info.spec.requires_republish)
         if not again and await asyncio.to_thread(_is_published, site.directory, where):
@@ -59,6 +70,17 @@ class Mounter:
         async with self._turn(found.driver, found.handle):
             await self._publish(site, found, info, where)
         return where
+
+    async def _map(self, site: Site, found: Wanted, info: CSIDriver | None) -> Path:
+        """Have a device for the pod's containers."""
+        uid = site.pod.metadata.uid
+        if not await asyncio.to_thread(self._blocks.is_there, found.name, uid):
+            async with self._turn(found.driver, found.handle):
+                driver = self._driver(found.driver)
+                attachment, published = await self._attached(site, found, info)
+                record = Record(found.driver, found.handle, found.name, self._node, True, attachment)
+                await self._blocks.publish(site, found, driver, (record, published))
+        return self._blocks.link(uid, found.name)
 
     async def _publish(self, site: Site, found: Wanted, info: CSIDriver | None, where: Path) -> None:
         driver = self._driver(found.driver)
@@ -69,11 +91,11 @@ class Mounter:
         capable = wanted.capability(found, abilities, site.fs_group)
         staged: Path | None = None
         if found.persistent and STAGES in abilities:
-            secrets = await _secret(site, found.stage_secret)
+            secrets = await wanted.secret(site.objects, found.stage_secret)
             use = Use(found.handle, capable, found.read_only, published, dict(found.attributes), secrets)
             staged = await self._stage(driver, record, use)
         context = wanted.context(found, info, site.pod, await _tokens(site, info))
-        secrets = await _secret(site, found.publish_secret)
+        secrets = await wanted.secret(site.objects, found.publish_secret)
         use = Use(found.handle, capable, found.read_only, published, context, secrets)
         await driver.publish(use, where, staged)
         if site.fs_group is not None and wanted.gives_group(found, info, abilities):
@@ -101,6 +123,35 @@ class Mounter:
         await driver.stage(use, where)
         return where
 
+    async def grow(self, site: Site, claim: str, where: Path) -> None:
+        """Enlarge a volume that is shown at ``where`` if its claim is to have more; raises CannotMount."""
+        if site.persistent is None:
+            return
+        found = wanted.of_persistent(site.persistent, read_only=site.read_only)
+        driver = self.drivers.get(found.driver)
+        if driver is None:
+            # What is published needs no driver to go on; it is looked at again in a while.
+            return
+        async with self._turn(found.driver, found.handle):
+            staged = await self._staged(driver, found)
+            await self._expander.grow(site, claim, driver, where, staged)
+
+    async def _staged(self, driver: Driver, found: Wanted) -> Path | None:
+        """Where a volume is staged; None with a driver that does not."""
+        if STAGES not in await driver.abilities():
+            return None
+        if found.block:
+            return self._blocks.staging(found.name)
+        return names.staging(self._root, driver.name, found.handle) / "globalmount"
+
+    async def statistics(self, volume: PersistentVolume, where: Path) -> Any:
+        """What the driver says of a volume's use; None where it says nothing. Raises CannotMount."""
+        found = wanted.of_persistent(volume, read_only=False)
+        driver = self.drivers.get(found.driver)
+        if driver is None or STATISTICS not in await driver.abilities():
+            return None
+        return await driver.statistics(found.handle, where, await self._staged(driver, found))
+
     async def tear_down(self, home: Path) -> None:
         """Take back all volumes of a pod; raises CannotMount when a driver cannot, or is not there."""
         for directory, record in await asyncio.to_thread(lambda: list(names.of_pod(home))):
@@ -108,6 +159,9 @@ class Mounter:
                 await self._driver(record.driver).unpublish(record.handle, directory / "mount")
                 await asyncio.to_thread(_forget, directory)
                 await self._unstage(record)
+        for record in await asyncio.to_thread(lambda: list(self._blocks.of_pod(home))):
+            async with self._turn(record.driver, record.handle):
+                await self._blocks.unpublish(record, home.name, self._driver(record.driver))
 
     async def _unstage(self, record: Record) -> None:
         """Once no pod uses it."""
@@ -129,13 +183,19 @@ class Mounter:
             if record.driver in self.drivers:
                 async with self._turn(record.driver, record.handle):
                     await self._unstage(record)
+        for record in await asyncio.to_thread(lambda: list(self._blocks.all())):
+            driver = self.drivers.get(record.driver)
+            if driver is not None:
+                async with self._turn(record.driver, record.handle):
+                    await self._blocks.unstage(record, driver)
 
     def in_use(self) -> tuple[str, ...]:
         """Attached volumes that pods use, or that are staged still, as the node's status names them. Blocking."""
         return tuple(sorted(set(self._in_use())))
 
     def _in_use(self) -> Iterator[str]:
-        every = (*names.of_pods(self._root), *(record for _directory, record in names.staged(self._root)))
+        staged = (record for _directory, record in names.staged(self._root))
+        every = (*names.of_pods(self._root), *staged, *self._blocks.all())
         yield from (names.unique_name(each.driver, each.handle) for each in every if each.attachment)
 
 
@@ -146,18 +206,6 @@ def _is_published(directory: Path, where: Path) -> bool:
 def _forget(directory: Path) -> None:
     kernel.unmount(directory / "mount")
     names.forget(directory)
-
-
-async def _secret(site: Site, reference: tuple[str, str]) -> dict[str, str]:
-    namespace, name = reference
-    if not name:
-        return {}
-    found = await site.objects.secret(namespace, name)
-    if found is None:
-        raise CannotMount(
-            f'fetching NodePublishSecretRef {namespace}/{name} failed: secrets "{name}" not found'
-        )
-    return wanted.plain(found)
 
 
 async def _tokens(site: Site, info: CSIDriver | None) -> dict[str, str]:

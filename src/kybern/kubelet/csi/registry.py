@@ -21,6 +21,8 @@ from kybern.api.storage_v1 import CSINode, CSINodeDriver, CSINodeSpec, VolumeNod
 from kybern.client.verbs import Verbs
 from kybern.kubelet.csi.driver import Driver, Info
 from kybern.kubelet.csi.mounter import Mounter
+from kybern.kubelet.dra.claims import CannotPrepare
+from kybern.kubelet.dra.drivers import Drivers
 from kybern.kubelet.volumes.plugin import CannotMount
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.struct import replace
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _EVERY = 1.0
 _PATIENCE = 10.0
+_DEVICES = "DRAPlugin"
 _NODE_ID = "csi.volume.kubernetes.io/nodeid"
 
 
@@ -70,12 +73,16 @@ def _ids(text: str) -> dict[str, str]:
 class Registry:
     """``run`` belongs into the daemon's TaskGroup. ``client`` None: drivers are known here only."""
 
-    def __init__(self, root: Path, node: str, client: Verbs | None, mounter: Mounter) -> None:
+    def __init__(
+        self, root: Path, node: str, client: Verbs | None, mounter: Mounter, devices: Drivers
+    ) -> None:
+        self._devices = devices
         self._directory = root / "plugins_registry"
         self._node = node
         self._client = client
         self._mounter = mounter
         self._known: dict[Path, tuple[int, str]] = {}
+        self._kinds: dict[Path, str] = {}
         self._node_known = False
 
     async def run(self) -> None:
@@ -90,7 +97,10 @@ class Registry:
         for path, (mark, name) in list(self._known.items()):
             if found.get(path) != mark:
                 del self._known[path]
-                await self._gone(name)
+                if self._kinds.pop(path, "") == _DEVICES:
+                    self._devices.remove(name)
+                else:
+                    await self._gone(name)
         if not await self._node_is_there():
             return
         for path, mark in found.items():
@@ -120,7 +130,7 @@ class Registry:
                 problem = ""
                 try:
                     await self._take(about, path)
-                except (CannotRegister, CannotMount, ApiError) as why:
+                except (CannotRegister, CannotMount, CannotPrepare, ApiError) as why:
                     problem = f"RegisterPlugin error -- plugin registration failed with err: {why}"
                     log.warning("cannot register plugin %s: %s", about.name, why)
                 told = pb.RegistrationStatus(plugin_registered=not problem, error=problem)
@@ -128,9 +138,13 @@ class Registry:
             except grpc.aio.AioRpcError as problem_:
                 log.warning("cannot register the plugin at %s: %s", path, problem_.details())
                 return ""
+        self._kinds[path] = about.type
         return "" if problem else str(about.name)
 
     async def _take(self, about: pb.PluginInfo, path: Path) -> None:
+        if about.type == _DEVICES:
+            self._devices.add(about.name, about.endpoint or str(path), about.supported_versions)
+            return
         if about.type != "CSIPlugin":
             raise CannotRegister(f"no handler registered for plugin type: {about.type} at socket {path}")
         if not any(version.lstrip("v").split(".")[0] == "1" for version in about.supported_versions):

@@ -12,7 +12,7 @@ from kybern.api.storage_v1 import CSIDriver
 from kybern.kubelet.csi.driver import GROUPS, MANY_WRITERS
 from kybern.kubelet.csi.names import inline_handle
 from kybern.kubelet.stats.summary import when
-from kybern.kubelet.volumes.plugin import CannotMount
+from kybern.kubelet.volumes.plugin import CannotMount, Objects
 
 _MODES = {"ReadWriteOnce": 1, "ReadWriteOncePod": 1, "ReadOnlyMany": 3, "ReadWriteMany": 5}
 # Of a driver that tells writers on one node apart.
@@ -34,6 +34,8 @@ class Wanted:
     options: tuple[str, ...] = ()
     stage_secret: tuple[str, str] = ("", "")
     publish_secret: tuple[str, str] = ("", "")
+    expand_secret: tuple[str, str] = ("", "")
+    block: bool = False
 
 
 def of_persistent(found: PersistentVolume, *, read_only: bool) -> Wanted:
@@ -43,6 +45,7 @@ def of_persistent(found: PersistentVolume, *, read_only: bool) -> Wanted:
         source.driver, source.volume_handle, found.metadata.name, True, source.fs_type,
         bool(source.read_only) or read_only, source.volume_attributes, spec.access_modes, spec.mount_options,
         _reference(source, "node_stage_secret_ref"), _reference(source, "node_publish_secret_ref"),
+        _reference(source, "node_expand_secret_ref"), spec.volume_mode == "Block",
     )  # fmt: skip
 
 
@@ -82,6 +85,8 @@ def capability(wanted: Wanted, abilities: frozenset[int], group: int | None) -> 
     """CSI's VolumeCapability. A driver that can gives the volume to the group itself."""
     modes = _FINER if MANY_WRITERS in abilities else _MODES
     mode = modes.get(wanted.modes[0], 1) if wanted.modes else 1
+    if wanted.block:
+        return pb.VolumeCapability(block=pb.BlockVolume(), access_mode=pb.AccessMode(mode=mode))
     by_driver = str(group) if group is not None and GROUPS in abilities else ""
     mounted = pb.MountVolume(fs_type=wanted.fs_type, mount_flags=wanted.options, volume_mount_group=by_driver)
     return pb.VolumeCapability(mount=mounted, access_mode=pb.AccessMode(mode=mode))
@@ -124,6 +129,19 @@ def _expires(token: str) -> str:
         return when(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"])
     except (IndexError, ValueError, KeyError, TypeError):
         return ""
+
+
+async def secret(objects: Objects, reference: tuple[str, str]) -> dict[str, str]:
+    """What a secret holds; of an empty reference nothing. Raises CannotMount."""
+    namespace, name = reference
+    if not name:
+        return {}
+    found = await objects.secret(namespace, name)
+    if found is None:
+        raise CannotMount(
+            f'fetching NodePublishSecretRef {namespace}/{name} failed: secrets "{name}" not found'
+        )
+    return plain(found)
 
 
 def plain(secret: Secret) -> dict[str, str]:

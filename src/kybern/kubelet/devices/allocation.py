@@ -5,7 +5,8 @@ What holds: what is given is on disk before a container uses it; the devices of 
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import msgspec
 from kybern._proto import cri_pb2 as cri
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern.api.core_v1 import Pod
-from kybern.kubelet.devices.ledger import Given, Unavailable, give
-from kybern.kubelet.devices.plugins import PluginFailure, Plugins
+from kybern.kubelet.devices.ledger import Given, Hand, free, wishes
+from kybern.kubelet.devices.plugins import Plugins
+from kybern.kubelet.topology.hints import Numa
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +34,36 @@ class Equipment:
     devices: tuple[Any, ...] = ()
     named: tuple[Any, ...] = ()
 
+    def beside(self, names: Iterable[str]) -> "Equipment":
+        """With devices more that the runtime knows by name (CDI)."""
+        return replace(self, named=(*self.named, *(cri.CDIDevice(name=name) for name in names)))
+
 
 class Devices:
     """All of the node's. ``directory`` is ROOT/device-plugins."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, numa: Numa) -> None:
         self._file = directory / _FILE
+        self._numa = numa
         self.plugins = Plugins(directory)
         self._given = _read(self._file)
 
-    async def admit(self, pod: Pod) -> str:
-        """Take a pod's devices, if it asks for any and has none; why it cannot have them, or nothing."""
-        uid = pod.metadata.uid
-        if any(one.pod == uid for one in self._given):
-            return ""
-        try:
-            # Nothing is awaited between looking and taking.
-            chosen = give(pod, self.plugins.well(), self._given)
-            self._given = (*self._given, *chosen)
-            if not chosen:
-                return ""
-            answered = [await self._answered(one) for one in chosen]
-        except (Unavailable, PluginFailure) as problem:
-            await self.release(uid)
-            return str(problem)
+    def hand(self, pod: Pod) -> Hand | None:
+        """What gives a pod the devices that it asks for; None when it asks for none, or has them."""
+        well = self.plugins.well()
+        if pod.metadata.uid in self.holders() or not any(wishes(pod, well)):
+            return None
+        return Hand(pod, self.plugins.near(), free(well, self._given), self._numa)
+
+    def take(self, given: Iterable[Given]) -> None:
+        """These are nobody else's from now on; ``keep`` writes it down."""
+        self._given = (*self._given, *given)
+
+    async def keep(self, uid: str) -> None:
+        """Ask the plugins what a pod's containers need for their devices, and have it on disk. Raises PluginFailure."""
+        mine = [one for one in self._given if one.pod == uid]
+        answered = [await self._answered(one) for one in mine]
         await self._keep((*(one for one in self._given if one.pod != uid), *answered))
-        return ""
 
     async def _answered(self, one: Given) -> Given:
         answer = await self.plugins.allocate(one.resource, one.devices)

@@ -4,12 +4,13 @@ A device is given to one container at a time. Those of an init container that en
 same pod (upstream's devicesToReuse); those of sidecars may not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet.parts import is_sidecar
+from kybern.kubelet.parts import is_sidecar, most_at_once
 from kybern.kubelet.resources import amount, limits
+from kybern.kubelet.topology.hints import Hints, Nodes, Numa, Stock, hints
 
 
 class Unavailable(Exception):
@@ -52,27 +53,79 @@ def _of(container: Container, known: frozenset[str], *, reusable: bool) -> Itera
             yield Wish(container.name, name, count, reusable)
 
 
-def give(pod: Pod, well: Mapping[str, frozenset[str]], given: Iterable[Given]) -> tuple[Given, ...]:
-    """Devices for a pod that has none yet. ``well``: all healthy devices by resource. Raises Unavailable."""
-    uid = pod.metadata.uid
-    taken: dict[str, set[str]] = {}
-    for one in given:
-        taken.setdefault(one.resource, set()).update(one.devices)
-    spare: dict[str, list[str]] = {}
-    found = []
-    for wish in wishes(pod, well):
-        busy = taken.setdefault(wish.resource, set())
-        again = spare.get(wish.resource, [])[: wish.count]
-        free = sorted(well[wish.resource] - busy)
+type Devices = Mapping[str, Mapping[str, Nodes]]
+"""The devices of each resource, with the NUMA nodes that each is near to (0: it does not say)."""
+
+
+class Hand:
+    """Gives one pod its devices, container by container: some of those that are ``free``, of all there are."""
+
+    def __init__(self, pod: Pod, every: Devices, free: Mapping[str, frozenset[str]], numa: Numa) -> None:
+        self._pod = pod
+        self._all = every
+        self._free = {name: set(devices) for name, devices in free.items()}
+        self._numa = numa
+        self._spare: dict[str, list[str]] = {}
+        self._wishes = list(wishes(pod, free))
+        self.given: list[Given] = []
+
+    def hints(self, container: Container | None) -> tuple[Hints, ...]:
+        """From which nodes the devices of each resource could come, for a container or for the whole pod."""
+        if container is not None:
+            asked = {w.resource: w.count for w in self._wishes if w.container == container.name}
+        else:
+            asked = {w.resource: self._of_pod(w.resource) for w in self._wishes}
+        return tuple(
+            self._hints(name, count, () if container is None else self._spare.get(name, ()))
+            for name, count in asked.items()
+        )
+
+    def take(self, container: Container, nodes: Nodes | None) -> None:
+        """Raises Unavailable."""
+        for wish in self._wishes:
+            if wish.container == container.name:
+                self._take(wish, nodes)
+
+    def _take(self, wish: Wish, nodes: Nodes | None) -> None:
+        free, spare = self._free[wish.resource], self._spare.setdefault(wish.resource, [])
+        again = spare[: wish.count]
         need = wish.count - len(again)
         if need > len(free):
             raise Unavailable(
                 f"requested number of devices unavailable for {wish.resource}. "
                 f"Requested: {need}, Available: {len(free)}"
             )
-        chosen = (*again, *free[:need])
-        busy.update(chosen)
-        rest = [device for device in spare.get(wish.resource, []) if device not in chosen]
-        spare[wish.resource] = [*rest, *chosen] if wish.reusable else rest
-        found.append(Given(uid, wish.container, wish.resource, chosen))
-    return tuple(found)
+        chosen = (*again, *sorted(free, key=lambda device: self._rank(wish.resource, device, nodes))[:need])
+        free.difference_update(chosen)
+        rest = [device for device in spare if device not in chosen]
+        self._spare[wish.resource] = [*rest, *chosen] if wish.reusable else rest
+        self.given.append(Given(self._pod.metadata.uid, wish.container, wish.resource, chosen))
+
+    def _rank(self, resource: str, device: str, nodes: Nodes | None) -> tuple[int, str]:
+        """Near ones first, then those that are near other nodes, last those that do not say."""
+        near = self._near(resource, device)
+        if nodes is None or near & nodes:
+            return 0, device
+        return (1 if near else 2), device
+
+    def _near(self, resource: str, device: str) -> Nodes:
+        return self._all.get(resource, {}).get(device, 0)
+
+    def _hints(self, resource: str, count: int, again: Sequence[str]) -> Hints:
+        every = tuple(self._all.get(resource, {}).values())
+        if not any(every):
+            return None
+        free = tuple(self._near(resource, device) for device in self._free[resource])
+        return hints(Stock(every, free, tuple(self._near(resource, one) for one in again)), count, self._numa)
+
+    def _of_pod(self, resource: str) -> int:
+        asked = {w.container: w.count for w in self._wishes if w.resource == resource}
+        return most_at_once(self._pod, lambda container: asked.get(container.name, 0))
+
+
+def free(well: Mapping[str, frozenset[str]], given: Iterable[Given]) -> Mapping[str, frozenset[str]]:
+    """The healthy devices that nobody has, by resource."""
+    taken: dict[str, set[str]] = {}
+    for one in given:
+        taken.setdefault(one.resource, set()).update(one.devices)
+    return {name: devices - taken.get(name, set()) for name, devices in well.items()}

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import grpc.aio
 
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern._proto import deviceplugin_pb2_grpc as rpc
+from kybern.kubelet.topology.hints import Nodes, together
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,16 @@ class PluginFailure(Exception):
 
 @dataclass(slots=True)
 class Plugin:
-    """One resource. ``gone_at``: since when its plugin is not there (seconds of a clock that does not step)."""
+    """One resource. ``near``: the NUMA nodes of each device (0: it does not say).
+
+    ``gone_at``: since when its plugin is not there (seconds of a clock that does not step).
+    """
 
     endpoint: Path
     needs_start: bool = False
     all: frozenset[str] = frozenset()
     well: frozenset[str] = frozenset()
+    near: Mapping[str, Nodes] = field(default_factory=dict)
     gone_at: float | None = None
 
 
@@ -118,7 +123,7 @@ class Plugins:
         before = self.known.get(name)
         plugin = Plugin(self._directory / request.endpoint, request.options.pre_start_required)
         if before is not None:
-            plugin.all = before.all
+            plugin.all, plugin.near = before.all, before.near
         self.known[name] = plugin
         assert self._tasks is not None
         self._following[name] = self._tasks.create_task(self._follow(name, plugin))
@@ -134,6 +139,7 @@ class Plugins:
                     plugin.well = frozenset(
                         device.ID for device in told.devices if device.health == "Healthy"
                     )
+                    plugin.near = {d.ID: together(n.ID for n in d.topology.nodes) for d in told.devices}
         except PluginFailure as problem:
             log.warning("the plugin of device %s is gone: %s", name, problem)
         plugin.well, plugin.gone_at = frozenset(), time.monotonic()
@@ -141,6 +147,10 @@ class Plugins:
     def well(self) -> Mapping[str, frozenset[str]]:
         """Healthy devices, by resource."""
         return {name: plugin.well for name, plugin in self.known.items()}
+
+    def near(self) -> Mapping[str, Mapping[str, Nodes]]:
+        """The NUMA nodes of all devices, by resource."""
+        return {name: plugin.near for name, plugin in self.known.items()}
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         """How many there are of each resource, and how many of them can be used; none when its plugin is gone for long."""

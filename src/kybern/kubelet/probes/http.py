@@ -51,6 +51,12 @@ async def get(action: HTTPGetAction, target: Target) -> tuple[int, str]:
     return 500, "stopped after 10 redirects"
 
 
+def speaks_plainly(problem: aiohttp.ClientConnectorSSLError) -> bool:
+    """Whether a server answered in HTTP to who asked for HTTPS."""
+    found = problem.os_error
+    return isinstance(found, ssl.SSLError) and found.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+
+
 async def probe(action: HTTPGetAction, target: Target) -> Outcome:
     try:
         status, _text = await get(action, target)

@@ -17,6 +17,7 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
+from kybern.kubelet.stats.claimed import ClaimedVolumes
 from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.kept import plugin_of
@@ -33,6 +34,7 @@ class Measure:
         self._here = here
         self._pods = pods
         self._fresh = fresh
+        self.claimed = ClaimedVolumes(here.volumes, fresh)
         self._trees: dict[Path, Disk] = {}
         self._samples: dict[str, tuple[float, int, int | None]] = {}
         self._image_directory: Path | None = None
@@ -103,7 +105,8 @@ class Measure:
             containers=tuple(self._container(one, pod) for one in linux.containers),
             volumes=volumes,
             local=frozenset(v.name for v in pod.spec.volumes if _local(v)) if pod else frozenset(),
-            claims=_claims(pod) if pod else {},
+            claims={name: one.claim for name, one in self._here.volumes.claimed.get(meta.uid, {}).items()},
+            claimed=self.claimed.of(meta.uid),
             other=self._tree(self._here.volumes.home(meta.uid) / "etc-hosts"),
         )
 
@@ -168,14 +171,6 @@ def _local(volume: Volume) -> bool:
     """Whether it is on the node's own disk."""
     disk = volume.empty_dir is not None and volume.empty_dir.medium != "Memory"
     return disk or volume.config_map is not None or volume.downward_api is not None
-
-
-def _claims(pod: Pod) -> dict[str, str]:
-    return {
-        volume.name: volume.persistent_volume_claim.claim_name
-        for volume in pod.spec.volumes
-        if volume.persistent_volume_claim is not None
-    }
 
 
 def _started(pod: Pod | None) -> float:

@@ -13,6 +13,7 @@ from kybern.kubelet.stats.use import (
     Memory,
     NodeUse,
     PodUse,
+    VolumeUse,
     total,
 )
 
@@ -74,6 +75,7 @@ def _pod(node: NodeUse, pod: PodUse, *, brief: bool) -> Raw:
     if pod.interfaces:
         made["network"] = _network(node.time, pod.interfaces)
     volumes = [_volume(node, pod, name, disk) for name, disk in pod.volumes.items()]
+    volumes += [_claimed(pod, name, use) for name, use in pod.claimed.items()]
     if volumes:
         made["volume"] = volumes
     made["ephemeral-storage"] = _part(node.fs, pod.ephemeral)
@@ -94,10 +96,22 @@ def _container(node: NodeUse, found: ContainerUse, *, brief: bool) -> Raw:
 
 
 def _volume(node: NodeUse, pod: PodUse, name: str, disk: Disk) -> Raw:
-    made: Raw = {"name": name} | _part(node.fs, disk)
-    if name in pod.claims:
-        made["pvcRef"] = {"name": pod.claims[name], "namespace": pod.namespace}
-    return made
+    return {"name": name} | _part(node.fs, disk)
+
+
+def _claimed(pod: PodUse, name: str, found: VolumeUse) -> Raw:
+    made: Raw = {
+        "name": name,
+        "time": when(found.time),
+        "availableBytes": found.available,
+        "capacityBytes": found.capacity,
+        "usedBytes": found.used,
+        "inodesFree": found.inodes_free,
+        "inodes": found.inodes,
+        "inodesUsed": found.inodes_used,
+        "pvcRef": {"name": pod.claims.get(name, ""), "namespace": pod.namespace},
+    }
+    return {key: value for key, value in made.items() if value is not None}
 
 
 def _cpu(found: Cpu) -> Raw:

@@ -55,6 +55,24 @@ class FileSystem:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """What is used of a claim's volume. None is what nobody says: a driver may know bytes only."""
+
+    time: float
+    capacity: int | None = None
+    available: int | None = None
+    used: int | None = None
+    inodes: int | None = None
+    inodes_free: int | None = None
+    inodes_used: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is said."""
+        return self.capacity is not None or self.inodes is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """One network interface of a pod."""
 
@@ -83,6 +101,8 @@ class ContainerUse:
 class PodUse:
     """One pod. ``volumes`` by name; those in ``local`` are on the node's disk and count as ephemeral storage.
 
+    ``claimed`` are the volumes of its claims, by the volume's name in the pod, and ``claims`` the names of those.
+
     ``other`` is what the kubelet itself keeps for the pod (its hosts file and the like).
     """
 
@@ -98,6 +118,7 @@ class PodUse:
     volumes: Mapping[str, Disk] = field(default_factory=dict)
     local: frozenset[str] = frozenset()
     claims: Mapping[str, str] = field(default_factory=dict)
+    claimed: Mapping[str, VolumeUse] = field(default_factory=dict)
     other: Disk = Disk()
     cgroup: str = ""
 

@@ -15,8 +15,8 @@ def claim_of(pod: Pod, volume: Volume) -> str:
     return f"{pod.metadata.name}-{volume.name}" if volume.ephemeral is not None else ""
 
 
-async def bound(objects: Objects, pod: Pod, volume: Volume) -> PersistentVolume:
-    """Raises NotProcessed."""
+async def bound(objects: Objects, pod: Pod, volume: Volume) -> tuple[PersistentVolumeClaim, PersistentVolume]:
+    """A volume's claim and what it is bound to. Raises NotProcessed."""
     namespace, name = pod.metadata.namespace, claim_of(pod, volume)
     try:
         claim = await objects.claim(namespace, name)
@@ -32,9 +32,10 @@ async def bound(objects: Objects, pod: Pod, volume: Volume) -> PersistentVolume:
                 f'persistentvolumes "{claim.spec.volume_name}" not found'
             )
         _belongs(found, claim)
+        _check_use(pod, volume.name, claim.spec.volume_mode or "Filesystem")
     except CannotMount as problem:
         raise NotProcessed(f"error processing PVC {namespace}/{name}: {problem}") from problem
-    return found
+    return claim, found
 
 
 def _check(pod: Pod, volume: Volume, claim: PersistentVolumeClaim) -> None:
@@ -50,6 +51,17 @@ def _check(pod: Pod, volume: Volume, claim: PersistentVolumeClaim) -> None:
         raise CannotMount("can't start pod because PVC is being deleted")
     if claim.status.phase != "Bound" or not claim.spec.volume_name:
         raise CannotMount("PVC is not bound")
+
+
+def _check_use(pod: Pod, name: str, mode: str) -> None:
+    """A volume is used as what it is: a file system by mounts, a block device as a device."""
+    every = (*pod.spec.init_containers, *pod.spec.containers)
+    mounted = any(one.name == name for container in every for one in container.volume_mounts)
+    given = any(one.name == name for container in every for one in container.volume_devices)
+    if mounted and mode != "Filesystem":
+        raise CannotMount(f"volume {name} has volumeMode {mode}, but is specified in volumeMounts")
+    if given and mode != "Block":
+        raise CannotMount(f"volume {name} has volumeMode {mode}, but is specified in volumeDevices")
 
 
 def _belongs(found: PersistentVolume, claim: PersistentVolumeClaim) -> None:

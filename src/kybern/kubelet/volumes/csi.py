@@ -11,4 +11,4 @@ async def _set_up(site: Site) -> Path:
     return await site.drivers.set_up(site)
 
 
-PLUGIN = Plugin("kubernetes.io~csi", "csi", _set_up, changes=True)
+PLUGIN = Plugin("kubernetes.io~csi", "csi", _set_up, changes=True, map=_set_up)

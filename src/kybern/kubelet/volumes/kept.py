@@ -8,9 +8,11 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from kybern.api.core_v1 import PersistentVolume, PersistentVolumeSpec, Pod, Volume
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod, Volume
+from kybern.kubelet.csi import growth
 from kybern.kubelet.fields import Place
 from kybern.kubelet.volumes import VOLUMES, csi
 from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
@@ -21,16 +23,31 @@ log = logging.getLogger(__name__)
 
 
 class Failed(Exception):
-    """Some volumes could not be set up: what is told of each."""
+    """Some volumes could not be set up: the reason and the text that are told of each."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.texts = tuple(texts)
-        super().__init__("; ".join(self.texts))
+    def __init__(self, told: Iterable[tuple[str, str]]) -> None:
+        self.told = tuple(told)
+        super().__init__("; ".join(text for _reason, text in self.told))
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A persistent volume that a pod uses: its claim's name, and where it is shown."""
+
+    site: Site
+    claim: str
+    path: Path
 
 
 def plugin_of(volume: Volume | PersistentVolumeSpec) -> Plugin | None:
     """By what a volume is set up; None for a claim, and for what is not supported."""
     return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field, None) is not None), None)
+
+
+def _known(plugin: Plugin | None) -> Plugin:
+    if plugin is None:
+        raise CannotMount("no volume plugin matched")
+    return plugin
 
 
 class Kept:
@@ -42,6 +59,8 @@ class Kept:
         # Claims by the pod's uid whose volumes change: drivers that ask for it (requiresRepublish).
         self._again: dict[str, set[str]] = {}
         self._objects = objects
+        # What pods have by claims: by the pod's uid and the volume's name in it.
+        self.claimed: dict[str, dict[str, Claimed]] = {}
 
     def home(self, uid: str) -> Path:
         """The pod's own directory."""
@@ -60,42 +79,91 @@ class Kept:
             or ((plugin := plugin_of(volume)) is not None and plugin.changes)
         ]
         await self._make(pod, place, changing)
+        for one in tuple(self.claimed.get(pod.metadata.uid, {}).values()):
+            try:
+                await self._look(one)
+            except CannotMount as problem:
+                log.warning("volume %s cannot grow: %s", one.site.directory.name, problem)
 
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
         found: dict[str, Path] = {}
-        problems: list[str] = []
+        problems: list[tuple[str, str]] = []
         for volume in volumes:
             try:
                 found[volume.name] = await self._one(pod, place, volume)
             except NotProcessed as problem:
                 name = volume.name
-                problems.append(
+                text = (
                     f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
                     f"failed to process volumes=[{name}]: {problem}"
                 )
+                problems.append(("FailedMount", text))
             except (CannotMount, OSError, ValueError) as problem:
                 name = (problem.volume if isinstance(problem, CannotMount) else "") or volume.name
-                problems.append(f'MountVolume.SetUp failed for volume "{name}" : {problem}')
+                block = isinstance(problem, CannotMount) and problem.block
+                reason, step = (
+                    ("FailedMapVolume", "MapVolume.MapPodDevice")
+                    if block
+                    else ("FailedMount", "MountVolume.SetUp")
+                )
+                problems.append((reason, f'{step} failed for volume "{name}" : {problem}'))
         if problems:
             raise Failed(problems)
         return found
 
     async def _one(self, pod: Pod, place: Place, volume: Volume) -> Path:
-        persistent = await bound(self._objects, pod, volume) if claim_of(pod, volume) else None
-        plugin = plugin_of(persistent.spec if persistent is not None else volume)
-        if plugin is None:
-            raise CannotMount("no volume plugin matched")
-        name = persistent.metadata.name if persistent is not None else volume.name
-        if persistent is not None and await self._changes(persistent):
-            self._again.setdefault(pod.metadata.uid, set()).add(claim_of(pod, volume))
-        directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / name
-        try:
+        if not claim_of(pod, volume):
+            plugin = _known(plugin_of(volume))
+            directory = self.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
             return await plugin.set_up(
-                Site(pod, volume, directory, self._objects, place, persistent, self._drivers)
+                Site(pod, volume, directory, self._objects, place, drivers=self._drivers)
             )
+        claim, persistent = await bound(self._objects, pod, volume)
+        try:
+            return await self._claimed(pod, place, volume, claim, persistent)
         except CannotMount as problem:
-            problem.volume = name
+            problem.volume = persistent.metadata.name
+            problem.block = persistent.spec.volume_mode == "Block"
             raise
+
+    async def _claimed(
+        self,
+        pod: Pod,
+        place: Place,
+        volume: Volume,
+        claim: PersistentVolumeClaim,
+        persistent: PersistentVolume,
+    ) -> Path:
+        plugin, uid = _known(plugin_of(persistent.spec)), pod.metadata.uid
+        if await self._changes(persistent):
+            self._again.setdefault(uid, set()).add(claim.metadata.name)
+        block = persistent.spec.volume_mode == "Block"
+        make = plugin.map if block else plugin.set_up
+        if make is None:
+            raise CannotMount(f"no block volume mapper found for plugin {plugin.name.replace('~', '/')}")
+        kind = "volumeDevices" if block else "volumes"
+        directory = self.home(uid) / kind / plugin.name / persistent.metadata.name
+        site = Site(pod, volume, directory, self._objects, place, persistent, self._drivers)
+        path = await make(site)
+        one = Claimed(site, claim.metadata.name, path)
+        await self._grow(one, claim, persistent)
+        self.claimed.setdefault(uid, {})[volume.name] = one
+        return path
+
+    async def _look(self, one: Claimed) -> None:
+        """Whether a claim has come to ask for more; raises CannotMount."""
+        claim = await self._objects.claim(one.site.pod.metadata.namespace, one.claim)
+        persistent = one.site.persistent
+        if claim is None or persistent is None or persistent.spec.csi is None:
+            return
+        found = await self._objects.persistent(persistent.metadata.name)
+        if found is not None:
+            await self._grow(one, claim, found)
+
+    async def _grow(self, one: Claimed, claim: PersistentVolumeClaim, found: PersistentVolume) -> None:
+        """Of volumes of drivers: no others grow on a node."""
+        if self._drivers is not None and found.spec.csi is not None and growth.wanted(claim, found):
+            await self._drivers.grow(one.site, one.claim, one.path)
 
     async def _changes(self, persistent: PersistentVolume) -> bool:
         """Whether a volume's driver asks to be asked again from time to time."""
@@ -107,6 +175,7 @@ class Kept:
         """Take a pod's volumes and its directory away. Raises CannotMount when something is still in use."""
         home = self.home(uid)
         self._again.pop(uid, None)
+        self.claimed.pop(uid, None)
         # Parts of a driver's volumes are bound elsewhere: those first, then the driver takes its own away.
         of_drivers = home / "volumes" / csi.PLUGIN.name
         for mounted in await asyncio.to_thread(_mounts_below, home):

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kybern.api.core_v1 import (
     ConfigMap,
@@ -21,10 +21,11 @@ from kybern.kubelet.fields import Place
 class CannotMount(Exception):
     """A volume cannot be set up now; the message is shown in an event, and it is tried again.
 
-    ``volume`` is the name by which it is told, where that is not its name in the pod.
+    ``volume`` is the name by which it is told, where that is not its name in the pod; ``block``: it is a device.
     """
 
     volume = ""
+    block = False
 
 
 class Objects(Protocol):
@@ -35,6 +36,12 @@ class Objects(Protocol):
     async def secret(self, namespace: str, name: str) -> Secret | None: ...
 
     async def claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None: ...
+
+    async def claim_status(
+        self, old: PersistentVolumeClaim, new: PersistentVolumeClaim
+    ) -> PersistentVolumeClaim:
+        """Write what differs in a claim's status; raises CannotMount."""
+        ...
 
     async def persistent(self, name: str) -> PersistentVolume | None: ...
 
@@ -79,6 +86,10 @@ class Drivers(Protocol):
 
     async def set_up(self, site: Site) -> Path: ...
 
+    async def grow(self, site: Site, claim: str, where: Path) -> None: ...
+
+    async def statistics(self, volume: PersistentVolume, where: Path) -> Any: ...
+
     async def tear_down(self, home: Path) -> None: ...
 
 
@@ -87,7 +98,8 @@ class Plugin:
     """A kind of volume. ``field`` names it in a Volume or a persistent one, ``name`` is upstream's directory for it.
 
     ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
-    ``tear_down`` runs before its directory is removed.
+    ``tear_down`` runs before its directory is removed. ``map`` gives the path of a device, for volumes of mode Block; the
+    site's directory is then where the link to it belongs.
     """
 
     name: str
@@ -95,3 +107,4 @@ class Plugin:
     set_up: Callable[[Site], Awaitable[Path]]
     changes: bool = False
     tear_down: Callable[[Path], Awaitable[None]] | None = None
+    map: Callable[[Site], Awaitable[Path]] | None = None

@@ -12,10 +12,11 @@ def _mount(directory: Path, options: tuple[str, ...]) -> None:
         kernel.mount("tmpfs", directory, "tmpfs", options)
 
 
-async def mount(directory: Path, size: int = 0, mode: int = 0o1777) -> None:
-    """Have a tmpfs there; one that is mounted already is left as it is."""
-    options = (f"mode={mode:o}", *((f"size={size}",) if size else ()))
-    await asyncio.to_thread(_mount, directory, options)
+async def mount(directory: Path, size: int = 0, mode: int = 0o1777, group: int | None = None) -> None:
+    """Have a tmpfs there; one that is mounted already is left as it is. ``group`` owns its root."""
+    limit = (f"size={size}",) if size else ()
+    owner = (f"gid={group}",) if group is not None else ()
+    await asyncio.to_thread(_mount, directory, (f"mode={mode:o}", *limit, *owner))
 
 
 async def unmount(directory: Path) -> None:

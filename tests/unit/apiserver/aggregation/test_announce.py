@@ -2,13 +2,15 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from kybern.api.kinds import KINDS
 from kybern.apiserver.aggregation import authentication
-from kybern.apiserver.aggregation.announce import LABEL, steps, wanted
+from kybern.apiserver.aggregation.announce import LABEL, Announce, steps, wanted
+from kybern.apiserver.aggregation.registered import Registered
+from kybern.apiserver.local import Local
 from kybern.apiserver.route import Table
 from kybern.auth.x509 import Authority
 
@@ -52,6 +54,18 @@ def test_only_objects_with_our_label_are_kept_as_they_must_be(
     found = list(steps(*named, starting=starting))
     assert [f"{verb} {raw['metadata']['name']}" for verb, raw in found] == done
     assert all("service" not in raw["spec"] for verb, raw in found if verb == "update")
+
+
+def test_what_is_built_in_is_missing_until_all_of_it_was_there_once() -> None:
+    table, registered = Table.of(KINDS), Registered()
+    announce = Announce(table, registered, cast("Local", None))
+    registered.services |= {name: raw for name, raw in wanted(table).items() if name != "v1.apps"}
+
+    assert announce.missing() == ["v1.apps"]
+    registered.services["v1.apps"] = wanted(table)["v1.apps"]
+    assert announce.missing() == []
+    registered.services.clear()
+    assert announce.missing() == []
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

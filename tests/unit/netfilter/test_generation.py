@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from kybern.proxy.generation import read
+from kybern.netfilter.generation import read
 
 HEAD = struct.pack("=IHHIIBBH", 0, 0, 0, 0, 0, 0, 0, 0)
 NAME = struct.pack("=HH", 4 + 3, 3) + b"nft\0"  # padded to four bytes

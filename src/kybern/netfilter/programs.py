@@ -1,4 +1,4 @@
-"""Runs the programs that write the kernel's rules. Nothing else of the proxy does."""
+"""Runs the programs that write the kernel's rules. Nothing else of the daemons that write them does."""
 
 import asyncio
 import os

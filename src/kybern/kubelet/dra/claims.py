@@ -1,0 +1,111 @@
+"""Which claims a pod uses, whether it may, and which devices of them a container sees. Pure; the words are upstream's."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import ResourceClaim as ContainerClaim
+from kybern.api.resource_v1 import ResourceClaim
+
+
+class CannotPrepare(Exception):
+    """Devices of a pod cannot be made usable, or taken back; the message is upstream's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A claim as a pod knows it (``alias``), by its name in the API; ``own``: it was made for this pod."""
+
+    alias: str
+    claim: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a driver prepared: for which requests of the claim (none: for all), and its CDI names."""
+
+    requests: tuple[str, ...]
+    pool: str
+    device: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A claim on this node. ``done``: its drivers said so; else they may have, and must be told of its end all the same."""
+
+    uid: str
+    namespace: str
+    name: str
+    drivers: tuple[str, ...]
+    pods: tuple[str, ...]
+    devices: tuple[Device, ...] = ()
+    done: bool = False
+
+
+def uses(pod: Pod) -> Iterator[Use]:
+    """The claims that containers of a pod use. Raises CannotPrepare for one that is not made yet."""
+    spec = pod.spec
+    used = {one.name for c in (*spec.init_containers, *spec.containers) for one in _of(c)}
+    made = {one.name: one.resource_claim_name for one in pod.status.resource_claim_statuses}
+    for each in spec.resource_claims:
+        if each.name not in used:
+            continue
+        if each.resource_claim_name:
+            yield Use(each.name, each.resource_claim_name, own=False)
+        elif each.name not in made:
+            shown = f"{pod.metadata.namespace}/{pod.metadata.name}"
+            raise CannotPrepare(f'prepare resource claim: pod "{shown}": ResourceClaim not created yet')
+        elif made[each.name]:
+            yield Use(each.name, made[each.name], own=True)
+
+
+def check(pod: Pod, use: Use, claim: ResourceClaim) -> None:
+    """Raises CannotPrepare for a claim that this pod may not use now."""
+    meta = pod.metadata
+    if use.own and all(one.uid != meta.uid for one in claim.metadata.owner_references):
+        raise CannotPrepare(
+            f"ResourceClaim {claim.metadata.namespace}/{claim.metadata.name} was not created for pod "
+            f"{meta.namespace}/{meta.name} (pod is not owner)"
+        )
+    if all(one.uid != meta.uid for one in claim.status.reserved_for):
+        raise CannotPrepare(
+            f"pod {meta.name} ({meta.uid}) is not allowed to use ResourceClaim {use.claim} ({claim.metadata.uid})"
+        )
+    if claim.status.allocation is None:
+        raise CannotPrepare(f"ResourceClaim {use.claim} is not allocated")
+
+
+def drivers(claim: ResourceClaim) -> tuple[str, ...]:
+    """Those that have devices in a claim."""
+    found = claim.status.allocation.devices if claim.status.allocation is not None else None
+    return tuple(dict.fromkeys(one.driver for one in found.results)) if found is not None else ()
+
+
+def names(container: Container, by_alias: Mapping[str, Prepared]) -> tuple[str, ...]:
+    """The CDI names that a container gets: of whole claims, or of single requests. Raises CannotPrepare."""
+    return tuple(dict.fromkeys(_names(container, by_alias)))
+
+
+def _names(container: Container, by_alias: Mapping[str, Prepared]) -> Iterator[str]:
+    for each in _of(container):
+        found = by_alias.get(each.name)
+        if found is None:
+            continue
+        if not found.done:
+            raise CannotPrepare(
+                f"unable to get resource for namespace: {found.namespace}, claim: {found.name}"
+            )
+        for device in found.devices:
+            if not each.request or not device.requests or each.request in _base(device.requests):
+                yield from device.names
+
+
+def _base(requests: Iterable[str]) -> frozenset[str]:
+    """Without the alternative of a request that was taken: gpu/small is of the request gpu."""
+    return frozenset(request.partition("/")[0] for request in requests)
+
+
+def _of(container: Container) -> Iterable[ContainerClaim]:
+    return container.resources.claims if container.resources is not None else ()

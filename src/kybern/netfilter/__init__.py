@@ -1,0 +1,1 @@
+"""The programs that write the kernel's rules, and how one sees that somebody changed them."""

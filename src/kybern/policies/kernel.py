@@ -1,0 +1,124 @@
+"""The kernel's tables for policies through ``nft``: the only place of the policies that touches the kernel.
+
+What others have in other tables is never looked at, nor touched. While no pod of this node is isolated there is no table.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import socket
+from pathlib import Path
+
+from kybern.netfilter.generation import generation
+from kybern.netfilter.programs import CannotApply, run
+from kybern.policies import bridge
+from kybern.policies.model import Model
+from kybern.policies.table import FAMILY, NAME, removal
+
+LOG = logging.getLogger(__name__)
+BRIDGE = "cni0"
+FULL = 3600.0  # seconds until all is written anew, whatever the kernel seems to have
+_SHOWS = tuple(Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}") for name in ("iptables", "ip6tables"))
+_GET_ADDRESS = 0x8927  # SIOCGIFHWADDR (linux/sockios.h)
+
+
+class Kernel:
+    """What was sent so far. ``forget`` lets the next ``apply`` write all of it again."""
+
+    def __init__(self) -> None:
+        self._is_known = False
+        self._is_there = True  # a daemon of before may have left a table
+        self._frames = ""
+        self._whole = 0.0
+        self._generation = 0
+
+    def forget(self) -> None:
+        self._is_known, self._is_there = False, True
+
+    async def apply(self, model: Model | None) -> int:
+        """Bring the kernel to the model, which has settled; None when there is no policy. Gives the lines sent.
+
+        Raises CannotApply; then the kernel has what it had, or what it shall have, and the next call writes everything.
+        """
+        known, self._is_known = self._is_known, False
+        if model is None or not model.is_needed:
+            lines = await self._remove() if self._is_there else 0
+        elif known and self._is_there:
+            lines = await _send(model.table.changes()) + await _send(model.table.leftovers())
+            lines += await self._show_frames(model)
+        else:
+            lines = await _send(model.table.everything()) + await self._show_frames(model)
+            self._whole = asyncio.get_running_loop().time()
+            self._is_there = True
+        self._is_known, self._generation = True, _generation()
+        return lines
+
+    async def remove(self) -> None:
+        await self._remove()
+
+    async def _remove(self) -> int:
+        told = json.loads(await run("nft", "--json", "list", "tables"))
+        there = {(one["table"]["family"], one["table"]["name"]) for one in told["nftables"] if "table" in one}
+        # Only where it is: a kernel may know no tables of bridges.
+        frames = bridge.REMOVAL if ("bridge", NAME) in there else ""
+        if (FAMILY, NAME) not in there and not frames:
+            self._is_there, self._frames = False, ""
+            return 0
+        lines = await _send(removal() + frames)
+        self._is_there, self._frames = False, ""
+        LOG.info("no pod of this node is isolated: removed the table %s", NAME)
+        return lines
+
+    async def _show_frames(self, model: Model) -> int:
+        """Where packets on the bridge pass unseen, let them be seen."""
+        hardware = "" if _are_shown() else _hardware(BRIDGE)
+        text = bridge.upwards(hardware, model.networks) if hardware else ""
+        if text == self._frames:
+            return 0
+        lines = await _send(text or bridge.REMOVAL)
+        self._frames = text
+        return lines
+
+    async def is_intact(self) -> bool:
+        """Whether our chains are still there and hold rules. False, too, when it is time to write all anew."""
+        if not self._is_there:
+            return True
+        if asyncio.get_running_loop().time() - self._whole > FULL:
+            return False
+        if (now := _generation()) == self._generation:
+            return True
+        told = json.loads(await run("nft", "--json", "--terse", "list", "ruleset", FAMILY))
+        rules = {
+            one["rule"]["chain"] for one in told["nftables"] if "rule" in one and one["rule"]["table"] == NAME
+        }
+        self._generation = now
+        return "forward" in rules
+
+
+async def _send(text: str) -> int:
+    if text:
+        await run("nft", "-f", "-", stdin=text)
+    return text.count("\n")
+
+
+def _are_shown() -> bool:
+    """Whether the hooks of IP see what goes from pod to pod within the bridge."""
+    return all(one.exists() and one.read_text().strip() == "1" for one in _SHOWS)
+
+
+def _hardware(link: str) -> str:
+    """The hardware address of a link; "" when there is no such link (yet)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            answer = fcntl.ioctl(asked, _GET_ADDRESS, link.encode().ljust(40, b"\0"))
+        except OSError:
+            return ""
+    return answer[18:24].hex(":")
+
+
+def _generation() -> int:
+    try:
+        return generation()
+    except OSError as problem:
+        raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem

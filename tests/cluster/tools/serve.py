@@ -1,0 +1,63 @@
+"""Answers by HTTP and UDP with the pod's name or the asker's address. Runs in a pod, on the standard library.
+
+serve.py HTTP_PORT[,HTTP_PORT...] [UDP_PORT]
+"""
+
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+NAME = socket.gethostname()
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Of any method: what was asked for by the path."""
+
+    def answer(self) -> None:
+        """One request."""
+        asked = urlsplit(self.path)
+        body = {
+            "/hostname": NAME,
+            "/clientip": self.client_address[0],
+            "/echo": parse_qs(asked.query).get("msg", [""])[0],
+            "/port": str(self.connection.getsockname()[1]),
+            "/method": self.command,
+        }.get(asked.path, f"{self.command} {self.path}")
+        if asked.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "/hostname")
+            body = ""
+        else:
+            self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a test reads the log of others."""
+
+
+for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+    setattr(Answer, f"do_{method}", Answer.answer)
+
+
+def udp(port: int) -> None:
+    """Answers each datagram until the process ends."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("", port))
+        while True:
+            asked, sender = server.recvfrom(2048)
+            server.sendto({b"clientip": sender[0].encode()}.get(asked.strip(), NAME.encode()), sender)
+
+
+if __name__ == "__main__":
+    for port in sys.argv[2:]:
+        threading.Thread(target=udp, args=(int(port),), daemon=True).start()
+    servers = [ThreadingHTTPServer(("", int(port)), Answer) for port in sys.argv[1].split(",")]
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
