@@ -101,7 +101,8 @@ def test_a_pod_of_higher_priority_takes_the_place_of_a_lower_one(cluster: Cluste
     assert waiting["status"]["nominatedNodeName"] == "n1"
 
     cluster.change(goes, lambda found: found["metadata"].update(finalizers=[]))
-    cluster.until(path, bound)
+    placed = cluster.until(path, bound)
+    assert "nominatedNodeName" not in placed["status"], "what was expected has come to pass"
     assert bound(cluster.get(stays))
     assert (
         "Normal", "Preempted", f"Preempted by pod {urgent['metadata']['uid']} on node n1"
@@ -240,3 +241,32 @@ def test_a_profile_has_rules_of_its_own(cluster: Cluster) -> None:
     cluster.change(f"{CORE}/nodes/n1", lambda found: found["metadata"].update(labels={"disk": "ssd"}))
 
     cluster.until(path, bound)
+
+
+def test_devices_are_given_for_an_extended_resource(cluster: Cluster) -> None:
+    resources = "/apis/resource.k8s.io/v1"
+    meta = {"metadata": {"name": "gpus"}}
+    cluster.make(f"{resources}/deviceclasses", {**meta, "spec": {"extendedResourceName": "example.com/gpu"}})
+    pool = {"name": "n1", "generation": 1, "resourceSliceCount": 1}
+    devices = [{"name": "d0"}]
+    slices = {"driver": "gpu.example.com", "nodeName": "n1", "pool": pool, "devices": devices}
+    cluster.make(f"{resources}/resourceslices", {**meta, "spec": slices})
+    amounts = {"example.com/gpu": "1"}
+    container = {"name": "c", "image": "x", "resources": {"requests": amounts, "limits": amounts}}
+    wanted = {"metadata": {"name": "fast"}, "spec": {"containers": [container]}}
+    cluster.make(cluster.path(CORE, "pods"), wanted)
+
+    found = cluster.until(cluster.path(CORE, "pods", "fast"), bound)
+
+    told = found["status"]["extendedResourceClaimStatus"]
+    request = {
+        "containerName": "c",
+        "resourceName": "example.com/gpu",
+        "requestName": "container-0-request-0",
+    }
+    assert told["requestMappings"] == [request]
+    claim = cluster.get(cluster.path(resources, "resourceclaims", told["resourceClaimName"]))
+    assert claim["metadata"]["generateName"] == "fast-extended-resources-"
+    assert claim["metadata"]["annotations"] == {"resource.kubernetes.io/extended-resource-claim": "true"}
+    assert [one["device"] for one in claim["status"]["allocation"]["devices"]["results"]] == ["d0"]
+    assert [one["name"] for one in claim["status"]["reservedFor"]] == ["fast"]

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from kybern.api.core_v1 import Event, Namespace, Node, Pod
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.events import Recorder
 from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import Object
@@ -290,3 +293,63 @@ async def test_a_pod_of_lower_priority_leaves_and_its_room_is_kept() -> None:
 
         await bed.until(lambda: bed.where("high") == ["a"])
         assert bed.where("late") == [""]
+
+
+async def test_devices_are_given_for_an_extended_resource() -> None:
+    async with scheduling() as bed:
+        for name in "ab":
+            await bed.node(name)
+        resources = "/apis/resource.k8s.io/v1"
+        spec = {"extendedResourceName": "example.com/gpu"}
+        await bed.api.request(
+            "POST", f"{resources}/deviceclasses", {"metadata": {"name": "gpu"}, "spec": spec}
+        )
+        pool = {"name": "b", "generation": 1, "resourceSliceCount": 1}
+        offer = {"driver": "gpu.example.com", "nodeName": "b", "pool": pool, "devices": [{"name": "d"}]}
+        await bed.api.request(
+            "POST", f"{resources}/resourceslices", {"metadata": {"name": "s"}, "spec": offer}
+        )
+        container = {"name": "c", "image": "x", "resources": {"requests": {"example.com/gpu": "1"}}}
+        wanted = {"containers": [container], "schedulerName": "default-scheduler"}
+        for name in "pq":
+            metadata = {"name": name, "namespace": "default"}
+            await bed.api.request("POST", PODS, {"metadata": metadata, "spec": wanted})
+
+        await bed.until(lambda: sorted(bed.where("p", "q")) == ["", "b"])
+        first, second = ("p", "q") if bed.where("p") == ["b"] else ("q", "p")
+        (claim,) = bed.api.all(ResourceClaim)
+        told = bed.one(first).status.extended_resource_claim_status
+        assert told is not None
+        assert told.resource_claim_name == claim.metadata.name
+        assert [one.request_name for one in told.request_mappings] == ["container-0-request-0"]
+        assert claim.status.allocation is not None
+        assert [one.uid for one in claim.status.reserved_for] == [bed.one(first).metadata.uid]
+        await bed.until(lambda: bed.said(second)[0] == "Unschedulable")
+        assert "2 cannot allocate all claims" in bed.said(second)[1]
+
+
+@pytest.mark.parametrize("how", ["deleted", "promised nothing", "promised another node"])
+async def test_room_that_was_promised_is_free_when_the_promise_ends(how: str) -> None:
+    async with scheduling() as bed:
+        await bed.node("a")
+        container = {"name": "c", "image": "x", "resources": {"requests": {"cpu": "2"}}}
+        spec = {
+            "containers": [container], "schedulerName": "default-scheduler", "priority": 10,
+            "nodeSelector": {"disk": "ssd"},
+        }  # fmt: skip
+        vip = {"metadata": {"name": "vip", "namespace": "default"}, "spec": spec}
+        await bed.api.request("POST", PODS, vip)
+        await bed.until(lambda: bed.said("vip")[0] == "Unschedulable")
+        await bed.api.set_status(bed.one("vip"), nominatedNodeName="a")
+        await bed.until(lambda: bed.one("vip").status.nominated_node_name == "a")
+        await bed.pod("small")
+        await bed.until(lambda: bed.said("small")[0] == "Unschedulable")
+
+        if how == "deleted":
+            await bed.api.request("DELETE", f"{PODS}/vip")
+        else:
+            await bed.api.set_status(
+                bed.one("vip"), nominatedNodeName="b" if how == "promised another node" else ""
+            )
+
+        await bed.until(lambda: bed.where("small") == ["a"])

@@ -13,7 +13,7 @@ LATER = frozenset({
     "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "ClusterTrustBundleAttest", "DenyServiceExternalIPs", "EventRateLimit",
     "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
     "NamespaceAutoProvision", "NamespaceExists",
-    "NodeDeclaredFeatureValidator", "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
+    "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
     "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", })  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""
 

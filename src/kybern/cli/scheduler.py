@@ -6,6 +6,8 @@ import sys
 import uuid
 from contextlib import AsyncExitStack
 
+from prometheus_client import REGISTRY
+
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
 from kybern.client.lease import Election
@@ -18,6 +20,7 @@ from kybern.scheduler.bind import Binder
 from kybern.scheduler.config import Config, read
 from kybern.scheduler.extender import Extender
 from kybern.scheduler.handle import Handle
+from kybern.scheduler.metrics import Figures
 from kybern.scheduler.run import Scheduler
 
 BINDINGS = 100  # under way at a time
@@ -74,6 +77,7 @@ async def _scheduler(values: Values, config: Config) -> None:
         extenders = [await stack.enter_async_context(Extender(one)) for one in config.extenders]
         handle = Handle(Binder(client, recorder, asyncio.Semaphore(BINDINGS)), tuple(extenders))
         scheduler = Scheduler(handle, config.profiles, config.delays)
+        REGISTRY.register(Figures(scheduler.queue, scheduler.table))
         tasks.create_task(recorder.run())
         if values["secure-port"]:
             address = values["bind-address"], values["secure-port"]

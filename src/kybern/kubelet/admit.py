@@ -2,13 +2,15 @@
 
 The scheduler looked already, but it may have looked at an older state, and not every pod comes by way of it. A pod that
 is refused fails at once, in upstream's words, and its controller makes another. The first check that refuses counts
-(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor, shutdown).
+(upstream's admit handlers, in the order of kubelet.go: eviction, sysctls, predicates, AppArmor, declared features,
+shutdown).
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node, Pod, Taint
+from kybern.api.declared_features import for_scheduling
 from kybern.api.node_selection import selects
 from kybern.api.tolerations import tolerates
 from kybern.kubelet import security, sysctls
@@ -29,7 +31,8 @@ class Room:
     """What a pod finds here: the node as the API server has it (None: not known yet), its pods, and what it allows.
 
     ``pressures`` are the node's conditions that eviction keeps; ``sysctls`` what may be set, by ``sysctls.allowed``;
-    ``devices`` the resources that are given by device, not by number; ``closing``: the node is going down.
+    ``devices`` the resources that are given by device, not by number; ``features`` what the kubelet declares;
+    ``closing``: the node is going down.
     """
 
     node: Node | None = None
@@ -38,6 +41,7 @@ class Room:
     sysctls: Mapping[str, str] = field(default_factory=lambda: sysctls.allowed(()))
     apparmor: bool = False
     devices: frozenset[str] = frozenset()
+    features: tuple[str, ...] = ()
     closing: bool = False
 
 
@@ -147,6 +151,14 @@ def _predicate(name: str, text: str) -> Verdict:
     return Verdict(name, f"Predicate {name} failed: {text}")
 
 
+def _features(pod: Pod, room: Room) -> Verdict | None:
+    missing = sorted(for_scheduling(pod) - set(room.features))
+    if not missing:
+        return None
+    text = f"Pod requires node features that are not available: {', '.join(missing)}"
+    return Verdict("PodFeatureUnsupported", text)
+
+
 def _app_armor(pod: Pod, room: Room) -> Verdict | None:
     profiles = (security.app_armor(pod, container) for container, _init in containers(pod))
     if room.apparmor or all(found is None or found.type == "Unconfined" for found in profiles):
@@ -162,5 +174,5 @@ def _shutdown(_pod: Pod, room: Room) -> Verdict | None:
 
 _CHECKS: tuple[Callable[[Pod, Room], Verdict | None], ...] = (
     _pressure, _sysctl, _system, _strict_groups, _resources, _affinity, _ports, _taints, _app_armor,
-    _shutdown,
+    _features, _shutdown,
 )  # fmt: skip

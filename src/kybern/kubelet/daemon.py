@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Service
+from kybern.api.declared_features import of_kubelet
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.kubeconfig import Config
@@ -153,7 +154,10 @@ class Kubelet:
             ),
             cluster_dns=settings.cluster_dns,
             container_logs=Path(settings.container_logs),
-            rules=Room(sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor()),
+            rules=Room(
+                sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor(),
+                features=of_kubelet(settings.cpu_policy),
+            ),
         )  # fmt: skip
         self.me = Self()
         self.publisher = Publisher(client)
@@ -168,6 +172,7 @@ class Kubelet:
             port=settings.port, labels=settings.node_labels, taints=settings.taints,
             register=settings.register_node, reserved=reserved, status_every=settings.status_every,
             lease_seconds=settings.lease_seconds, provider_id=settings.provider_id,
+            features=of_kubelet(settings.cpu_policy),
         )  # fmt: skip
 
     async def run(self) -> None:

@@ -61,6 +61,7 @@ class Wishes:
     status_every: float = _EVERY
     lease_seconds: int = _LEASE_SECONDS
     provider_id: str = ""
+    features: tuple[str, ...] = ()
 
 
 class NodeKeeper:
@@ -190,6 +191,7 @@ class NodeKeeper:
             abilities=self._abilities,
             volumes=await asyncio.to_thread(self._in_use),
             devices=self._here.devices.plugins.counts(),
+            features=self._wishes.features,
         )
 
     async def _problems(self) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ class Seen:
     abilities: Abilities = field(default_factory=Abilities)
     volumes: tuple[str, ...] = ()
     devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -142,6 +143,7 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         volumes_in_use=seen.volumes,
         conditions=tuple(_conditions(seen, before.conditions)),
         runtime_handlers=tuple(_handlers(seen.abilities)),
+        declared_features=seen.features,
         features=(
             NodeFeatures(supplemental_groups_policy=seen.abilities.strict_groups)
             if seen.abilities.strict_groups is not None

@@ -17,6 +17,7 @@ from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
 from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.room import Numbers
 from kybern.scheduler.table import Mask, Table
+from kybern.scheduler.timing import HOPELESS, SUCCESS
 
 type Columns = NDArray[np.intp]
 
@@ -85,11 +86,16 @@ def narrow(attempt: Attempt) -> Narrowed:
     """Ask the filters."""
     table = attempt.table
     found = Narrowed(table.valid.copy(), np.zeros(table.columns, np.bool_))
+    attempt.left = found.left
+    attempt.timing.start()
     own = _scoped(attempt, found)
+    attempt.timing.passed("PreFilter", HOPELESS if found.about_pod else SUCCESS)
     for plugin in attempt.profile.at["filter"]:
         if not np.count_nonzero(found.left):
             break
         found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
+    if not found.about_pod:
+        attempt.timing.passed("Filter")
     promised = table.index.get(attempt.promises.of(attempt.facts.uid))
     if promised is not None and found.left[promised]:
         found.left = np.zeros_like(found.left)
@@ -174,9 +180,11 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
     # Without a gap they are taken as a slice, which copies nothing.
     taken = slice(len(columns)) if columns[-1] + 1 == len(columns) else columns
     profile, table = attempt.profile, attempt.table
+    attempt.timing.start()
     own: dict[str, Score | None] = {
         plugin.name: plugin.pre_score(attempt, left) for plugin in profile.at["preScore"] if plugin.pre_score
     }
+    attempt.timing.passed("PreScore")
     total: Numbers = np.zeros(len(columns), np.int64)
     for plugin in profile.at["score"]:
         scores = _scores(plugin, own.get(plugin.name), attempt, left)
@@ -186,6 +194,7 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
         if plugin.normalize:
             scores = plugin.normalize(scores)
         total += profile.weights[plugin.name] * scores
+    attempt.timing.passed("Score")
     for name, score in more.items():
         if name in table.index:
             total[columns == table.index[name]] += score

@@ -7,6 +7,7 @@ business. Each change is told to the queue, because it may help a pod that nobod
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
+from time import perf_counter
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.client.verbs import Verbs
@@ -14,7 +15,9 @@ from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.machinery.struct import Object, replace
 from kybern.scheduler import requests
 from kybern.scheduler.changes import Action, Happening
+from kybern.scheduler.event_labels import label
 from kybern.scheduler.facts import PodFacts
+from kybern.scheduler.metrics import EVENTS
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import Profiles, Queue
@@ -127,22 +130,35 @@ class Feed:
             self._placed(pod, old)
         elif pod.metadata.deletion_timestamp or pod.spec.scheduler_name not in self.profiles:
             self.queue.remove(uid)
-            self.promises.end(uid)
             self.parked.reject(uid, "", REMOVED)
+            self._release(pod)
         elif not self.table.placed_on(uid):
             facts = PodFacts.of(pod)
             if pod.status.nominated_node_name:
+                if self.promises.of(uid) != pod.status.nominated_node_name:
+                    self._release(pod)
                 self.promises.make(pod.status.nominated_node_name, facts)
+            elif old is not None and old.status.nominated_node_name == self.promises.of(uid):
+                self._release(pod)
             self.queue.set(facts, asyncio.get_running_loop().time())
 
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
         uid = pod.metadata.uid
         self.queue.remove(uid)
+        promised = self.promises.of(uid)
         self.promises.gone(uid)
         self.parked.reject(uid, "", REMOVED)
         if self.table.placed_on(uid):
             self.table.unplace(uid)
+            self._tell(Happening(Pod, Action.GONE, old=pod))
+        elif promised:
+            self._tell(Happening(Pod, Action.GONE, old=pod))
+
+    def _release(self, pod: Pod) -> None:
+        """A pod wants the node no more that it was promised: there is room for those who had to respect that."""
+        if self.promises.of(pod.metadata.uid):
+            self.promises.end(pod.metadata.uid)
             self._tell(Happening(Pod, Action.GONE, old=pod))
 
     def _placed(self, pod: Pod, old: Pod | None) -> None:
@@ -167,14 +183,22 @@ class Feed:
         return (spec, requests.reported(counted.pod)) == (pod.spec, requests.reported(pod))
 
     def _tell(self, what: Happening) -> None:
+        began = perf_counter()
         self.queue.changed(what, asyncio.get_running_loop().time())
+        EVENTS.of(label(what)).observe(perf_counter() - began)
 
 
 def _matters(node: Node, old: Node) -> bool:
     """Heartbeats change a node every few seconds; only these parts of it are looked at by plugins."""
 
     def parts(one: Node) -> tuple[object, ...]:
-        return one.spec, one.metadata.labels, one.status.allocatable, one.status.images
+        return (
+            one.spec,
+            one.metadata.labels,
+            one.status.allocatable,
+            one.status.images,
+            one.status.declared_features,
+        )
 
     return parts(node) != parts(old)
 

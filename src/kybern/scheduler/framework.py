@@ -31,6 +31,7 @@ from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.room import Numbers
 from kybern.scheduler.table import Mask, Table
+from kybern.scheduler.timing import UNTIMED, Timing
 
 if TYPE_CHECKING:
     from kybern.scheduler.handle import Handle
@@ -86,7 +87,8 @@ class Attempt:
 
     ``promises`` are the nodes that pods were promised, ``parked`` the pods that wait for a permit. ``state`` is the hooks'
     own: what one of them leaves under its plugin's name is there for the later ones, until the attempt is over. Refused pods
-    whose uid is in ``activate`` are tried again when it is.
+    whose uid is in ``activate`` are tried again when it is. ``timing`` is told how far it is. ``left`` are
+    the nodes that no filter has refused so far, while filters are asked.
     """
 
     facts: PodFacts
@@ -96,6 +98,8 @@ class Attempt:
     parked: Parked = field(default_factory=Parked)
     state: dict[str, Any] = field(default_factory=dict)
     activate: set[str] = field(default_factory=set)
+    left: Mask | None = None
+    timing: Timing = UNTIMED
 
 
 type Filter = Callable[[PodFacts, Table], Iterable[Refusal]]

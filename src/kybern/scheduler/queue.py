@@ -3,7 +3,8 @@
 A pod is in one of four places.
 
 *Active*: to be tried now.
-*Backing off*: to be tried again when its delay is over, which doubles with every attempt.
+*Backing off*: to be tried again when its delay is over, which doubles with every attempt, or when no pod is active. Who
+failed because the attempt went wrong has to wait in any case: that spares the API server.
 *Refused*: nobody took it; it waits for a change of which one of the plugins that refused it says that it could help, or for
 FLUSH seconds, in case that a change was missed.
 *Gated*: a plugin says that it must not be tried yet; a change of the pod itself, or one that the plugin waits for, frees it.
@@ -11,15 +12,18 @@ FLUSH seconds, in case that a change was missed.
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kybern.scheduler import event_labels
 from kybern.scheduler.changes import Happening, Hint
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.profile import EXTENDER, Profile
 
 FLUSH = 300.0
+RECENT = 1000  # changes that are remembered for pods that are being tried
 
 type Profiles = Mapping[str, Profile]
 
@@ -37,16 +41,25 @@ DELAYS = Delays()
 
 @dataclass(slots=True)
 class Waiting:
-    """A pod in the queue. ``since`` is when it came; ``refused_by`` the plugins of its last attempt.
+    """A pod in the queue. ``refusals`` and ``errors`` count attempts that ended so, errors since the last refusal.
 
-    ``seen`` is how many changes there had been when that began: one that came meanwhile may have helped.
+    ``since`` is when it came, ``ready`` when nothing kept it from being tried any more (0: not yet).
+
+    ``refused_by`` are the plugins of its last attempt, or the one whose gate it waits at.
+
+    ``seen`` is how many changes there had been when that began: one that came meanwhile may have helped, as may one of the
+    pod itself (``renewed``).
     """
 
     facts: PodFacts
     since: float
     attempts: int = 0
+    refusals: int = 0
+    errors: int = 0
     tried: float = 0.0
     seen: int = 0
+    ready: float = 0.0
+    renewed: bool = False
     refused_by: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -59,7 +72,7 @@ class Waiting:
 
 
 class Queue:
-    """Pods that want a node."""
+    """Pods that want a node. ``incoming`` counts who came to which place after what, in the words of upstream's metrics."""
 
     def __init__(self, profiles: Profiles, delays: Delays = DELAYS) -> None:
         self._delays = delays
@@ -83,10 +96,13 @@ class Queue:
             for name, profile in profiles.items()
             for plugin in (EXTENDER, *(one.name for one in profile.plugins if not one.wakes))
         }
+        self.incoming: Counter[tuple[str, str]] = Counter()
         self._changes = 0
+        self._recent: deque[Happening] = deque(maxlen=RECENT)
         self._all: dict[str, Waiting] = {}
         self._active: list[tuple[tuple[Any, ...], int, str]] = []
         self._backing_off: list[tuple[float, int, str]] = []
+        self._erring: list[tuple[float, int, str]] = []
         self._refused: dict[str, Waiting] = {}
         self._gated: dict[str, Waiting] = {}
         self._serial = itertools.count()
@@ -98,9 +114,23 @@ class Queue:
     def __contains__(self, uid: str) -> bool:
         return uid in self._all
 
+    def __iter__(self) -> Iterator[str]:
+        """The uids."""
+        return iter(self._all)
+
+    def refusals(self) -> Counter[tuple[str, ...]]:
+        """How many pods each plugin, of each profile, keeps from being bound."""
+        return Counter(
+            (plugin, waiting.profile)
+            for uid, waiting in self._all.items()
+            if uid in self._where or uid in self._refused or uid in self._gated
+            for plugin in waiting.refused_by
+        )
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each place, under upstream's names."""
-        backing_off = sum(1 for _, serial, uid in self._backing_off if self._where.get(uid) == serial)
+        waiting = itertools.chain(self._backing_off, self._erring)
+        backing_off = sum(1 for _, serial, uid in waiting if self._where.get(uid) == serial)
         refused, gated = len(self._refused), len(self._gated)
         active = len(self._all) - backing_off - refused - gated
         return {"active": active, "backoff": backing_off, "unschedulable": refused, "gated": gated}
@@ -111,13 +141,16 @@ class Queue:
         known = self._all.get(uid)
         if known is None:
             self._all[uid] = Waiting(facts, now)
-            self._retry(self._all[uid], now)
+            self._retry(self._all[uid], now, event_labels.NEW)
             return
+        old = known.facts.pod
         changed = _changed(known.facts, facts)
         known.facts = facts
         waits = uid in self._refused or uid in self._gated
         if changed and (waits or (uid in self._where and self._gate(known))):
-            self._retry(known, now)
+            self._retry(known, now, event_labels.of_waiting(old, facts.pod))
+        elif changed:
+            known.renewed = True
 
     def remove(self, uid: str) -> None:
         """A pod that wants no node any more; entries in the heaps are passed over later."""
@@ -132,46 +165,72 @@ class Queue:
         while self._active:
             _, serial, uid = heapq.heappop(self._active)
             if self._where.get(uid) == serial:
-                waiting = self._all[uid]
-                waiting.attempts += 1
-                waiting.tried = now
-                waiting.seen = self._changes
-                del self._where[uid]
-                return waiting
+                return self._begin(uid, now)
+        while self._backing_off:
+            _, serial, uid = heapq.heappop(self._backing_off)
+            if self._where.get(uid) == serial:
+                self.incoming["active", event_labels.EARLY] += 1
+                return self._begin(uid, now)
         return None
+
+    def _begin(self, uid: str, now: float) -> Waiting:
+        waiting = self._all[uid]
+        waiting.attempts += 1
+        waiting.tried = now
+        waiting.seen = self._changes
+        waiting.renewed = False
+        del self._where[uid]
+        return waiting
 
     def refused(self, waiting: Waiting, by: frozenset[str]) -> None:
         """Nobody took the pod; it waits for a change."""
         if self._all.get(waiting.uid) is not waiting:
             return
         waiting.refused_by = by
-        if waiting.seen == self._changes:
+        waiting.refusals += 1
+        waiting.errors = 0
+        if not self._helped_meanwhile(waiting):
             self._refused[waiting.uid] = waiting
+            self.incoming["unschedulable", event_labels.FAILURE] += 1
         else:
-            self._back_off(waiting)
+            self._back_off(waiting, event_labels.FAILURE)
 
     def failed(self, waiting: Waiting) -> None:
         """The attempt failed for a reason of its own (the API server was away): try again after the back-off."""
         if self._all.get(waiting.uid) is waiting:
-            self._back_off(waiting)
+            waiting.refused_by = frozenset()
+            waiting.errors += 1
+            self._back_off(waiting, event_labels.FAILURE)
 
     def changed(self, what: Happening, now: float, but: str = "") -> None:
         """Something changed: those that it could help are tried again, ``but`` not the pod of this uid."""
         self._changes += 1
+        self._recent.append(what)
         if not self._refused and not self._gated:
             return
         hints = self._hints(what)
-
-        def could_help(waiting: Waiting, names: Iterable[str]) -> bool:
-            who = [(waiting.profile, name) for name in names]
-            return any(hint(waiting.facts, what) for one in who for hint in hints.get(one, ()))
-
+        event = event_labels.label(what)
         for waiting in list(self._refused.values()):
-            if waiting.uid != but and (self._is_restless(waiting) or could_help(waiting, waiting.refused_by)):
-                self._retry(waiting, now)
+            if waiting.uid != but and (
+                self._is_restless(waiting) or _could_help(what, waiting, waiting.refused_by, hints)
+            ):
+                self._retry(waiting, now, event)
         for waiting in list(self._gated.values()) if hints else ():
-            if could_help(waiting, (name for name, _ in self._gates.get(waiting.profile, ()))):
-                self._retry(waiting, now)
+            gates = (name for name, _ in self._gates.get(waiting.profile, ()))
+            if _could_help(what, waiting, gates, hints):
+                self._retry(waiting, now, event)
+
+    def _helped_meanwhile(self, waiting: Waiting) -> bool:
+        """Whether something that came while the pod was tried could help it."""
+        missed = self._changes - waiting.seen
+        if waiting.renewed:
+            return True
+        if not missed:
+            return False
+        if missed > len(self._recent) or self._is_restless(waiting):
+            return True
+        meanwhile = itertools.islice(reversed(self._recent), missed)
+        return any(_could_help(what, waiting, waiting.refused_by, self._hints(what)) for what in meanwhile)
 
     def _hints(self, what: Happening) -> dict[tuple[str, str], list[Hint]]:
         """By profile and plugin."""
@@ -188,54 +247,74 @@ class Queue:
     def activate(self, uid: str, now: float) -> None:
         """Try a refused pod again, whatever happened."""
         if uid in self._refused:
-            self._retry(self._refused[uid], now)
+            self._retry(self._refused[uid], now, event_labels.FORCED)
 
     def flush(self, now: float) -> None:
         """Pods that were refused long ago are tried again, whatever happened since."""
         for waiting in list(self._refused.values()):
             if now - waiting.tried >= FLUSH:
-                self._retry(waiting, now)
+                self._retry(waiting, now, event_labels.TIMEOUT)
 
     def next_at(self) -> float | None:
         """When the next back-off ends, None when none is running."""
-        return self._backing_off[0][0] if self._backing_off else None
+        return min((heap[0][0] for heap in (self._backing_off, self._erring) if heap), default=None)
 
     def backoff_ends(self, waiting: Waiting) -> float:
-        if not waiting.attempts:
+        number = waiting.refusals if waiting.refused_by else waiting.errors
+        if not number:
             return 0.0
-        delay: float = min(self._delays.first * 2 ** min(waiting.attempts - 1, 30), self._delays.last)
+        delay: float = min(self._delays.first * 2 ** min(number - 1, 30), self._delays.last)
         return waiting.tried + delay
 
-    def _gate(self, waiting: Waiting) -> bool:
+    def _gate(self, waiting: Waiting) -> str:
+        """The plugin that keeps a pod from being tried, "" for none."""
         pod = waiting.facts.pod
-        return any(gate(pod) for _, gate in self._gates.get(waiting.profile, ()))
+        return next((name for name, gate in self._gates.get(waiting.profile, ()) if gate(pod)), "")
 
-    def _retry(self, waiting: Waiting, now: float) -> None:
+    def _retry(self, waiting: Waiting, now: float, event: str) -> None:
         self._refused.pop(waiting.uid, None)
-        self._gated.pop(waiting.uid, None)
-        if self._gate(waiting):
+        gated = self._gated.pop(waiting.uid, None) is not None
+        gate = self._gate(waiting)
+        if gate:
             self._where.pop(waiting.uid, None)
             self._gated[waiting.uid] = waiting
-        elif self.backoff_ends(waiting) > now:
-            self._back_off(waiting)
+            waiting.refused_by = frozenset((gate,))
+            if not gated:
+                self.incoming["unschedulable", event] += 1
+            return
+        waiting.ready = waiting.ready or now
+        if self.backoff_ends(waiting) > now:
+            self._back_off(waiting, event)
         else:
-            self._activate(waiting)
+            self._activate(waiting, event)
 
-    def _activate(self, waiting: Waiting) -> None:
+    def _activate(self, waiting: Waiting, event: str) -> None:
+        self.incoming["active", event] += 1
         serial = next(self._serial)
         self._where[waiting.uid] = serial
         heapq.heappush(self._active, (self._sort(waiting.facts, waiting.since), serial, waiting.uid))
 
-    def _back_off(self, waiting: Waiting) -> None:
+    def _back_off(self, waiting: Waiting, event: str) -> None:
+        self.incoming["backoff", event] += 1
         serial = next(self._serial)
         self._where[waiting.uid] = serial
-        heapq.heappush(self._backing_off, (self.backoff_ends(waiting), serial, waiting.uid))
+        heap = self._backing_off if waiting.refused_by else self._erring
+        heapq.heappush(heap, (self.backoff_ends(waiting), serial, waiting.uid))
 
     def _wake_backed_off(self, now: float) -> None:
-        while self._backing_off and self._backing_off[0][0] <= now:
-            _, serial, uid = heapq.heappop(self._backing_off)
-            if self._where.get(uid) == serial:
-                self._activate(self._all[uid])
+        for heap in (self._backing_off, self._erring):
+            while heap and heap[0][0] <= now:
+                _, serial, uid = heapq.heappop(heap)
+                if self._where.get(uid) == serial:
+                    self._activate(self._all[uid], event_labels.BACKED_OFF)
+
+
+def _could_help(
+    what: Happening, waiting: Waiting, names: Iterable[str], hints: Mapping[tuple[str, str], list[Hint]]
+) -> bool:
+    """Whether one of these plugins hears of what happened, and says that it could."""
+    who = [(waiting.profile, name) for name in names]
+    return any(hint(waiting.facts, what) for one in who for hint in hints.get(one, ()))
 
 
 def _oldest(_facts: PodFacts, since: float) -> tuple[float]:

@@ -5,7 +5,9 @@ import asyncio
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Attempt, Relief
 from kybern.scheduler.handle import Handle
+from kybern.scheduler.metrics import VICTIMS
 from kybern.scheduler.outcomes import Refused
+from kybern.scheduler.timing import UNSCHEDULABLE
 
 
 async def seek(
@@ -16,16 +18,21 @@ async def seek(
     The first plugin that found a node ends the search. Raises ExtenderFailed.
     """
     said: list[str] = []
+    attempt.timing.start()
     cleared = not attempt.profile.at["postFilter"]
     for plugin in attempt.profile.at["postFilter"]:
         if plugin.post_filter is None:
             continue
         found = await plugin.post_filter(attempt, refused, handle)
         if found.node:
+            attempt.timing.passed("PostFilter")
+            VICTIMS.of().observe(len(found.leaving))
             _promise(attempt, found, handle, tasks)
             return refused.saying(found.said), found.node
         cleared = cleared or found.node is not None
         said += [found.said] if found.said else []
+    if attempt.profile.at["postFilter"]:
+        attempt.timing.passed("PostFilter", UNSCHEDULABLE)
     if cleared:
         attempt.promises.end(attempt.facts.uid)
     return refused.saying(", ".join(said)), attempt.promises.of(attempt.facts.uid)

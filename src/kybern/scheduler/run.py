@@ -11,7 +11,6 @@ not run ahead of the bindings by more than a batch: then both processes have wor
 import asyncio
 
 import numpy as np
-from prometheus_client import Counter, Gauge, Histogram
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.asking import find
@@ -21,23 +20,18 @@ from kybern.scheduler.extender import ExtenderFailed
 from kybern.scheduler.feed import Feed
 from kybern.scheduler.framework import Attempt
 from kybern.scheduler.handle import Handle
+from kybern.scheduler.metrics import ALGORITHM, attempted, bound
 from kybern.scheduler.outcomes import Refused
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import DELAYS, Delays, Profiles, Queue, Waiting
 from kybern.scheduler.relief import seek
 from kybern.scheduler.settling import Failed, reserve, settle
+from kybern.scheduler.stopwatch import Sampled, Stopwatch
 from kybern.scheduler.table import Table
 
 BATCH = 50  # decisions before others get their turn
 FLUSH_EVERY = 30.0
-
-ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts by result", ["result", "profile"])
-ALGORITHM = Histogram("scheduler_scheduling_algorithm_duration_seconds", "Time of one decision")
-LATENCY = Histogram(
-    "scheduler_pod_scheduling_sli_duration_seconds", "From seeing a pod to its binding", ["attempts"]
-)
-PENDING = Gauge("scheduler_pending_pods", "Pods that want a node", ["queue"])
 
 
 class Scheduler:
@@ -61,6 +55,7 @@ class Scheduler:
         self.parked = Parked()
         self.feed = Feed(handle.client, self.queue, profiles, self.table, self.promises, self.parked)
         self.random = np.random.default_rng(seed)
+        self._sampled = Sampled(profiles)
         self._start = 0
 
     def check(self) -> None:
@@ -92,7 +87,6 @@ class Scheduler:
             else:
                 await asyncio.sleep(0)  # the bindings of this batch are asked for
                 continue
-            self._count()
             await self._wait(now)
 
     async def _wait(self, now: float) -> None:
@@ -107,17 +101,18 @@ class Scheduler:
 
     async def _one(self, waiting: Waiting, tasks: asyncio.TaskGroup) -> None:
         facts = waiting.facts
-        attempt = Attempt(facts, self.table, self.profiles[waiting.profile], self.promises, self.parked)
+        profile, timing = self._sampled.next(waiting.profile), Stopwatch(waiting.profile)
+        attempt = Attempt(facts, self.table, profile, self.promises, self.parked, timing=timing)
         try:
-            with ALGORITHM.time():
-                found = await find(attempt, self.handle.extenders, self.random, self._start)
+            found = await find(attempt, self.handle.extenders, self.random, self._start)
+            ALGORITHM.of().observe(attempt.timing.taken())
             if waiting.uid not in self.queue:
                 return
             if isinstance(found, Refused):
                 await self._refused(waiting, attempt, found, tasks)
                 return
         except ExtenderFailed as problem:
-            self._failed(waiting, Failed(str(problem)), tasks)
+            self._failed(waiting, attempt, Failed(str(problem)), tasks)
             return
         self._start = self.table.index.get(found.node, 0) + 1
         self.table.place(waiting.uid, found.node, facts)
@@ -125,13 +120,13 @@ class Scheduler:
         if refused is None:
             tasks.create_task(self._settle(waiting, attempt, found.node, tasks))
         else:
-            self._turned_down(waiting, refused, tasks)
+            self._turned_down(waiting, attempt, refused, tasks)
 
     async def _refused(
         self, waiting: Waiting, attempt: Attempt, found: Refused, tasks: asyncio.TaskGroup
     ) -> None:
         said, promised = await seek(attempt, found, self.handle, tasks)
-        ATTEMPTS.labels("unschedulable", waiting.profile).inc()
+        attempted("unschedulable", waiting, attempt.timing.taken())
         self.queue.refused(waiting, found.plugins)
         tasks.create_task(self.handle.binder.refuse(attempt.facts.pod, said, promised))
 
@@ -142,12 +137,12 @@ class Scheduler:
         match found:
             case None:
                 self.handle.binder.assigned(waiting.facts.pod, node)
-                ATTEMPTS.labels("scheduled", waiting.profile).inc()
-                LATENCY.labels(str(waiting.attempts)).observe(_now() - waiting.since)
+                attempted("scheduled", waiting, attempt.timing.taken())
+                bound(waiting, _now())
             case Failed() as problem:
-                self._failed(waiting, problem, tasks)
+                self._failed(waiting, attempt, problem, tasks)
             case refused:
-                self._turned_down(waiting, refused, tasks)
+                self._turned_down(waiting, attempt, refused, tasks)
 
     def _activate(self, attempt: Attempt) -> None:
         """Try those pods again that a plugin named."""
@@ -157,17 +152,19 @@ class Scheduler:
             attempt.activate.clear()
             self.feed.changed.set()
 
-    def _turned_down(self, waiting: Waiting, refused: Refused, tasks: asyncio.TaskGroup) -> None:
+    def _turned_down(
+        self, waiting: Waiting, attempt: Attempt, refused: Refused, tasks: asyncio.TaskGroup
+    ) -> None:
         """A plugin refused the node that was chosen. What the pod took there may help others."""
-        ATTEMPTS.labels("unschedulable", waiting.profile).inc()
+        attempted("unschedulable", waiting, attempt.timing.taken())
         known = waiting.uid in self.queue
         self.queue.refused(waiting, refused.plugins)
         self._give_back(waiting)
         if known:
             tasks.create_task(self.handle.binder.refuse(waiting.facts.pod, refused.reasons))
 
-    def _failed(self, waiting: Waiting, problem: Failed, tasks: asyncio.TaskGroup) -> None:
-        ATTEMPTS.labels("error", waiting.profile).inc()
+    def _failed(self, waiting: Waiting, attempt: Attempt, problem: Failed, tasks: asyncio.TaskGroup) -> None:
+        attempted("error", waiting, attempt.timing.taken())
         known = waiting.uid in self.queue
         self._give_back(waiting)
         self.queue.failed(waiting)
@@ -181,10 +178,6 @@ class Scheduler:
             gone = Happening(Pod, Action.GONE, old=waiting.facts.pod)
             self.queue.changed(gone, _now(), waiting.uid)
         self.feed.changed.set()
-
-    def _count(self) -> None:
-        for place, number in self.queue.counts().items():
-            PENDING.labels(place).set(number)
 
 
 def _now() -> float:

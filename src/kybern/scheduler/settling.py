@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from kybern.machinery.errors import ApiError
 from kybern.scheduler.framework import Attempt, Plugin
 from kybern.scheduler.handle import Handle
+from kybern.scheduler.metrics import PERMITS
 from kybern.scheduler.outcomes import Refused, turned_down
 from kybern.scheduler.parked import Waiter
+from kybern.scheduler.timing import ERROR, SUCCESS, UNSCHEDULABLE, WAITS
 
 LONGEST = 15 * 60.0  # seconds that a permit may let a pod wait (upstream: maxTimeout)
 
@@ -30,29 +32,36 @@ class Failed:
 
 def reserve(attempt: Attempt, node: str) -> Refused | None:
     """Take what the pod uses, and ask whether it may go there. A pod that has to wait is parked."""
+    attempt.timing.start()
     for plugin in attempt.profile.at["reserve"]:
         if plugin.reserve and (why := plugin.reserve(attempt, node)):
+            attempt.timing.passed("Reserve", UNSCHEDULABLE)
             unreserve(attempt, node)
             return turned_down(plugin.name, why)
+    attempt.timing.passed("Reserve")
     waits: dict[str, float] = {}
     for plugin in attempt.profile.at["permit"]:
         verdict = plugin.permit(attempt, node) if plugin.permit else None
         if verdict is None:
             continue
         if verdict.reason:
+            attempt.timing.passed("Permit", UNSCHEDULABLE)
             unreserve(attempt, node)
             return turned_down(plugin.name, verdict.reason)
         if verdict.wait > 0:
             waits[plugin.name] = min(verdict.wait, LONGEST)
+    attempt.timing.passed("Permit", WAITS if waits else SUCCESS)
     if waits:
         attempt.parked.park(attempt.facts, node, waits)
     return None
 
 
 def unreserve(attempt: Attempt, node: str) -> None:
+    attempt.timing.start()
     for plugin in reversed(attempt.profile.at["reserve"]):
         if plugin.unreserve:
             plugin.unreserve(attempt, node)
+    attempt.timing.passed("Unreserve")
 
 
 async def settle(attempt: Attempt, node: str, handle: Handle) -> Refused | Failed | None:
@@ -73,9 +82,11 @@ async def settle(attempt: Attempt, node: str, handle: Handle) -> Refused | Faile
         if told:
             await handle.binder.unpromise(attempt.facts.pod)
         return problem
+    attempt.timing.start()
     for plugin in attempt.profile.at["postBind"]:
         if plugin.post_bind:
             plugin.post_bind(attempt, node)
+    attempt.timing.passed("PostBind")
     return None
 
 
@@ -83,10 +94,13 @@ async def _permitted(attempt: Attempt) -> Refused | None:
     waiter = attempt.parked.of(attempt.facts.uid)
     if waiter is None:
         return None
+    began = asyncio.get_running_loop().time()
     try:
         await _wait(waiter, attempt.parked.reject)
     finally:
         attempt.parked.leave(attempt.facts.uid)
+    result = UNSCHEDULABLE if waiter.rejected else SUCCESS
+    PERMITS.of(result).observe(asyncio.get_running_loop().time() - began)
     return turned_down(*waiter.rejected) if waiter.rejected else None
 
 
@@ -112,10 +126,13 @@ def _go(seconds: float) -> str:
 
 
 async def _prepared(plugins: Iterable[Plugin], attempt: Attempt, node: str, handle: Handle) -> Failed | None:
+    attempt.timing.start()
     for plugin in plugins:
         why = await _tried(plugin.pre_bind(attempt, node, handle)) if plugin.pre_bind else ""
         if why:
+            attempt.timing.passed("PreBind", ERROR)
             return Failed(f'running PreBind plugin "{plugin.name}": {why}')
+    attempt.timing.passed("PreBind")
     return None
 
 
@@ -123,9 +140,11 @@ async def _bound(attempt: Attempt, node: str, handle: Handle) -> Failed | None:
     said = await _bound_by_extender(attempt, node, handle)
     if said is not None:
         return Failed(said) if said else None
+    attempt.timing.start()
     for plugin in attempt.profile.at["bind"]:
         said = await _tried(plugin.bind(attempt, node, handle)) if plugin.bind else None
         if said is not None:
+            attempt.timing.passed("Bind", ERROR if said else SUCCESS)
             return Failed(f'running Bind plugin "{plugin.name}": {said}') if said else None
     return Failed("no bind plugin took the pod")
 

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from kybern.admission.plugins import limit_ranger, pod_resize_validator, runtime_class
+from kybern.admission.plugins import (
+    limit_ranger,
+    node_declared_feature_validator,
+    pod_resize_validator,
+    runtime_class,
+)
 from kybern.api.asked import of_pod, with_overhead
 from kybern.machinery.kind import Raw
 from tests.unit.admission.writes import Objects, admitted, named, stored, write
@@ -267,5 +272,36 @@ def resize(cpu: str, before: str = "1", *, os: str = "linux", node: str = "n") -
 )
 async def test_a_pod_grows_to_what_its_node_could_carry(request_: Any, says: str) -> None:
     assert await admitted(pod_resize_validator.PLUGIN, request_) == (
+        f'pods "p" is forbidden: {says}' if says else ""
+    )
+
+
+def change(cpu: str, *declared: str, at: str = "pods/resize", node: str = "n", generation: int = 2) -> Any:
+    """Of a guaranteed pod, from one CPU."""
+    new, old = pod(res(f"cpu={cpu}"), nodeName=node), pod(res("cpu=1"), nodeName=node)
+    new["metadata"]["generation"], old["metadata"]["generation"] = generation, 1
+    new["status"] = old["status"] = {"qosClass": "Guaranteed"}
+    lookup = stored(("nodes", named("n", status={"declaredFeatures": list(declared)})))
+    return write("UPDATE", at, new, old, lookup=lookup)
+
+
+MISSING = 'pod update requires features GuaranteedQoSPodCPUResize which are not available on node "n"'
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (change("2", "A", "GuaranteedQoSPodCPUResize"), ""),
+        (change("2", "A"), MISSING),
+        (change("2", at="pods"), MISSING),
+        (change("2", at="pods/status"), ""),
+        (change("1"), ""),
+        (change("2", node=""), ""),
+        (change("2", generation=1), ""),
+        (change("2", node="gone"), 'node "gone" not found'),
+    ],
+)
+async def test_a_pod_changes_only_as_its_kubelet_can(request_: Any, says: str) -> None:
+    assert await admitted(node_declared_feature_validator.PLUGIN, request_) == (
         f'pods "p" is forbidden: {says}' if says else ""
     )

@@ -8,6 +8,7 @@ from kybern.api.core_v1 import (
     Affinity,
     AppArmorProfile,
     ContainerPort,
+    ContainerRestartRule,
     Node,
     NodeAffinity,
     NodeFeatures,
@@ -228,3 +229,14 @@ class TestPressure:
         )  # fmt: skip
         assert verdict(self.BEARS, short) is not None
         assert verdict(self.CRITICAL, short) is None
+
+
+def test_a_pod_that_asks_for_what_the_kubelet_cannot_do_is_refused() -> None:
+    rule = ContainerRestartRule(action="RestartAllContainers")
+    wanted = pod(container(restart_policy_rules=(rule,)))
+    name = "RestartAllContainersOnContainerExits"
+
+    assert verdict(wanted, room(features=("A", name))) is None
+    assert verdict(wanted, room(features=("A",))) == (
+        "PodFeatureUnsupported", f"Pod requires node features that are not available: {name}"
+    )  # fmt: skip

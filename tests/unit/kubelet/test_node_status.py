@@ -179,3 +179,10 @@ def test_huge_pages_are_no_ordinary_memory() -> None:
     hardware = Hardware(cpus=1, memory=4 * GIB, storage=GIB, huge_pages={"hugepages-2Mi": GIB})
 
     assert allocatable(hardware, Reserved(thresholds={}))["memory"] == "3Gi"
+
+
+def test_a_node_declares_what_its_kubelet_can_do() -> None:
+    assert status(seen(features=("A", "B")), NodeStatus(declared_features=("Old",))).declared_features == (
+        "A",
+        "B",
+    )

@@ -44,10 +44,10 @@ from kybern.api.resource_v1 import (
 from kybern.machinery.struct import replace
 from kybern.scheduler.devices.allocate import NotHere, Search, TooHard
 from kybern.scheduler.devices.capacity import consumed
-from kybern.scheduler.devices.ledger import Ledger, Taken
 from kybern.scheduler.devices.pools import gather
 from kybern.scheduler.devices.results import results
 from kybern.scheduler.devices.selectors import Selectors, Unclear
+from kybern.scheduler.devices.taken import Taken
 from kybern.scheduler.devices.wishes import Unfulfillable
 from tests.unit.scheduler.making import node
 
@@ -426,40 +426,41 @@ class TestResults:
 
         assert results([wanted], choices, HERE, str)[0].node_selector is None
 
-    def test_the_ledger_counts_what_the_cache_does_not_know_yet(self) -> None:
-        slices, wanted, ledger = [slice_of(device("a"))], claim(exactly()), Ledger()
+    def test_what_an_allocated_claim_has_is_taken(self) -> None:
+        slices, wanted = [slice_of(device("a"))], claim(exactly())
         choices = search(slices, wanted).run()
         assert choices is not None
         (one,) = results([wanted], choices, HERE, str)
+        allocated = replace(wanted, status=ResourceClaimStatus(allocation=one))
 
-        ledger.take({"uid-c": one})
-        assert found(slices, wanted, taken=ledger.taken([wanted])) is None
-        written = replace(wanted, status=ResourceClaimStatus(allocation=one))
-        assert found(slices, wanted, taken=ledger.taken([written])) is None
-        assert not ledger.pending
+        assert found(slices, wanted, taken=Taken.by([allocated])) is None
+        assert found(slices, wanted, taken=Taken.by([wanted])) == ["a"]
 
-        ledger.take({"uid-c": one})
-        ledger.give_back(["uid-c"])
-        assert found(slices, wanted, taken=ledger.taken([wanted])) == ["a"]
+    def test_devices_that_are_ready_come_before_those_that_have_to_be_made_so(self) -> None:
+        later = replace(device("a"), binding_conditions=("Attached",), binding_failure_conditions=("Broken",))
+        slices = [slice_of(later, name="s1", pool="a"), slice_of(device("b"), name="s2", pool="b")]
 
-    @pytest.mark.parametrize(("version", "free"), [("6", False), ("7", True), ("8", True)])
-    def test_what_was_taken_away_before_anybody_looked_is_free(self, version: str, free: bool) -> None:
-        slices, wanted, ledger = [slice_of(device("a"))], claim(exactly()), Ledger()
-        choices = search(slices, wanted).run()
+        assert found(slices, claim(exactly())) == ["b"]
+        assert found(slices, claim(exactly("r", 2))) == ["b", "a"]
+
+    def test_what_a_device_needs_before_binding_is_in_the_result(self) -> None:
+        needs = replace(
+            device("a"),
+            binding_conditions=("Attached",),
+            binding_failure_conditions=("Broken",),
+            binds_to_node=True,
+        )
+        wanted = claim(exactly())
+        choices = search([slice_of(needs, all_nodes=True)], wanted).run()
         assert choices is not None
-        ledger.take({"uid-c": results([wanted], choices, HERE, str)[0]})
-        ledger.written(replace(wanted, metadata=replace(wanted.metadata, resource_version="7")))
+        (one,) = results([wanted], choices, HERE, str)
 
-        now = replace(wanted, metadata=replace(wanted.metadata, resource_version=version))
-        assert (found(slices, wanted, taken=ledger.taken([now])) == ["a"]) is free
-
-    def test_a_claim_that_is_gone_holds_nothing(self) -> None:
-        slices, wanted, ledger = [slice_of(device("a"))], claim(exactly()), Ledger()
-        choices = search(slices, wanted).run()
-        assert choices is not None
-        ledger.take({"uid-c": results([wanted], choices, HERE, str)[0]})
-
-        assert found(slices, wanted, taken=ledger.taken([])) == ["a"]
+        assert one.devices is not None
+        (result,) = one.devices.results
+        assert (result.binding_conditions, result.binding_failure_conditions) == (("Attached",), ("Broken",))
+        assert one.node_selector is not None
+        ((field,),) = [term.match_fields for term in one.node_selector.node_selector_terms]
+        assert (field.key, field.values) == ("metadata.name", ("here",))
 
 
 models = st.lists(st.sampled_from("xyz"), min_size=0, max_size=5)

@@ -123,12 +123,13 @@ def test_a_pod_is_not_tried_before_its_claims_are_made() -> None:
 
 
 def test_what_one_pod_took_the_next_does_not_get() -> None:
-    on = table(claim(exactly(), name="a"), claim(exactly(), name="b"), devices={"n1": 1, "n2": 1})
+    wanted = [claim(exactly(), name=name) for name in "abc"]
+    on = table(*wanted, devices={"n1": 1, "n2": 1})
 
     first, second = taken(on, wants("p", "a")), taken(on, wants("q", "b"))
 
     assert {first, second} == {Placed("n1"), Placed("n2")}
-    assert "cannot allocate all claims" in message(decide(wants("r", "b"), on))
+    assert "cannot allocate all claims" in message(decide(wants("r", "c"), on))
 
 
 def test_what_is_given_back_is_free() -> None:
@@ -148,8 +149,8 @@ def allocated(on: Table, one: ResourceClaim) -> ResourceClaim:
     found = schedule(tried, np.random.default_rng(1))
     assert isinstance(found, Placed)
     settling.reserve(tried, found.node)
-    given = tried.state[NAME].given[one.metadata.uid]
-    return replace(one, status=ResourceClaimStatus(allocation=given))
+    (held,) = tried.state[NAME].held
+    return replace(one, status=ResourceClaimStatus(allocation=held.status.allocation))
 
 
 def test_an_allocated_claim_keeps_its_pod_where_the_devices_are() -> None:

@@ -344,6 +344,11 @@ ONE = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway
             "args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]",
         ),
         (
+            "DynamicResources",
+            {"bindingTimeout": "500ms", "filterTimeout": "1s"},
+            'args.bindingTimeout: Invalid value: "500ms": must be at least 1 second',
+        ),
+        (
             "DefaultPreemption",
             {"minCandidateNodesPercentage": 101},
             "args.minCandidateNodesPercentage: Invalid value: 101: not in valid range [0, 100]",

@@ -5,7 +5,7 @@ import pytest
 from kybern.api.core_v1 import Node, Pod, PodSchedulingGate
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.queue import FLUSH, Queue, Waiting
+from kybern.scheduler.queue import FLUSH, RECENT, Queue, Waiting
 from tests.unit.scheduler.making import DEFAULT, bears, node, pod, taint
 
 
@@ -42,14 +42,24 @@ def test_a_refused_pod_waits_for_a_change_that_matters_to_who_refused_it() -> No
     assert name(one.pop(20)) == "p"
 
 
+FREED = Happening(Pod, Action.GONE, old=pod("other", cpu="1"))
+
+
+def refused(one: Queue, now: float, *by: str) -> Waiting:
+    """The next pod, tried in vain."""
+    waiting = one.pop(now)
+    assert waiting
+    one.refused(waiting, frozenset(by or ("NodeResourcesFit",)))
+    return waiting
+
+
 def test_the_delay_between_attempts_doubles_up_to_ten_seconds() -> None:
     one = queue(facts("p"))
     now, delays = 100.0, []
     for _ in range(6):
         waiting = one.pop(now)
         assert waiting
-        one.refused(waiting, frozenset({"NodeResourcesFit"}))
-        one.changed(Happening(Pod, Action.GONE, old=pod("other")), now)
+        one.failed(waiting)
         ends = one.next_at()
         assert ends
         assert one.pop(ends - 0.01) is None
@@ -57,6 +67,71 @@ def test_the_delay_between_attempts_doubles_up_to_ten_seconds() -> None:
         now = ends
 
     assert delays == [1, 2, 4, 8, 10, 10]
+
+
+def test_errors_and_refusals_are_counted_apart() -> None:
+    one = queue(PodFacts.of(pod("p", cpu="1")))
+    for now in (10.0, 20.0, 30.0):
+        waiting = refused(one, now)
+        one.changed(FREED, now)
+    assert one.backoff_ends(waiting) == 34
+
+    waiting = one.pop(40.0) or waiting
+    one.failed(waiting)
+
+    assert one.backoff_ends(waiting) == 41
+
+
+def test_a_refused_pod_is_tried_before_its_delay_is_over_when_nobody_else_waits() -> None:
+    one = queue(PodFacts.of(pod("p", cpu="1")), facts("q"))
+    refused(one, 10)
+    one.changed(FREED, 10)
+    assert one.counts() == {"active": 1, "backoff": 1, "unschedulable": 0, "gated": 0}
+
+    assert [name(one.pop(10)) for _ in range(3)] == ["q", "p", ""]
+    assert one.incoming["active", "PopFromBackoffQ"] == 1
+
+
+def test_what_came_while_a_pod_was_tried_counts_only_if_it_could_help() -> None:
+    one = queue(PodFacts.of(pod("p", cpu="1")))
+    waiting = one.pop(10)
+    assert waiting
+    one.changed(Happening(Pod, Action.ADDED, pod("other", cpu="1")), 10)
+    one.refused(waiting, frozenset({"NodeResourcesFit"}))
+    assert one.pop(60) is None
+
+    one.changed(FREED, 60)
+    waiting = one.pop(60)
+    assert waiting
+    one.changed(FREED, 61)
+    one.changed(Happening(Pod, Action.ADDED, pod("other", cpu="1")), 61)
+    one.refused(waiting, frozenset({"NodeResourcesFit"}))
+    assert name(one.pop(61)) == "p"
+
+
+def test_more_changes_than_are_remembered_may_have_helped() -> None:
+    one = queue(facts("p"))
+    waiting = one.pop(10)
+    assert waiting
+    for _ in range(RECENT + 1):
+        one.changed(Happening(Pod, Action.ADDED, pod("other")), 10)
+
+    one.refused(waiting, frozenset({"NodeResourcesFit"}))
+
+    assert name(one.pop(10)) == "p"
+
+
+def test_a_pod_that_changed_while_it_was_tried_is_tried_again() -> None:
+    one = queue(facts("p"))
+    waiting = one.pop(10)
+    assert waiting
+    one.set(PodFacts.of(pod("p", tolerations=(bears("x"),))), 10)
+
+    one.refused(waiting, frozenset({"TaintToleration"}))
+    assert one.pop(20) is waiting
+    one.refused(waiting, frozenset({"TaintToleration"}))
+
+    assert one.pop(60) is None
 
 
 def test_a_failed_attempt_is_repeated_after_its_delay_whatever_happens() -> None:

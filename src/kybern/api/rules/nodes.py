@@ -1,5 +1,6 @@
 """Nodes: taints, pod networks, and amounts of resources."""
 
+import re
 from collections.abc import Iterator
 
 from kybern.api.rules.amounts import amount
@@ -17,6 +18,12 @@ from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
 _FAMILIES = "may specify no more than one CIDR for each IP family"
+_LONGEST = 253  # characters of a declared feature's name
+_FEATURE = re.compile(r"[A-Z][A-Za-z0-9]*(/[A-Za-z][A-Za-z0-9]*)*")
+_NO_FEATURE = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' "
+    "(e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
 
 
 def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
@@ -26,6 +33,7 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     for part in ("capacity", "allocatable"):
         for resource, text in (status.get(part) or {}).items():
             yield from amount(f"status.{part}.{resource}", resource, text)
+    yield from _features("status.declaredFeatures", status.get("declaredFeatures") or [])
     yield from _networks("spec.podCIDRs", spec.get("podCIDRs") or [])
     if old is not None:
         yield from _update(spec, old.get("spec") or {})
@@ -52,6 +60,19 @@ def _taints(field: str, found: list[Raw]) -> Iterator[Cause]:
             twice = duplicate(at, shown)
             yield Cause(at, twice.reason, f"{twice.message}: taints must be unique by key and effect pair")
         seen.add((key, effect))
+
+
+def _features(field: str, found: list[str]) -> Iterator[Cause]:
+    for i, name in enumerate(found):
+        if len(name) > _LONGEST:
+            why = f"must be no more than {_LONGEST} characters"
+            yield invalid(f"{field}[{i}]", name, f'invalid feature name "{name}": {why}')
+        elif not _FEATURE.fullmatch(name):
+            yield invalid(f"{field}[{i}]", name, f'invalid feature name "{name}": {_NO_FEATURE}')
+        if i and found[i - 1] == name:
+            yield duplicate(f"{field}[{i}]", name)
+        elif i and found[i - 1] > name:
+            yield invalid(f"{field}[{i}]", name, "list must be sorted alphabetically")
 
 
 def _networks(field: str, found: list[str]) -> Iterator[Cause]:

@@ -79,6 +79,7 @@ def _bound(call: Call, found: Current, binding: Raw, labels: Mapping[str, str]) 
     if copied:
         metadata["labels"] = {**copied, **(metadata.get("labels") or {})}
     raw["status"] = {**(raw.get("status") or {})}
+    raw["status"].pop("nominatedNodeName", None)  # what was expected has come to pass
     raw["status"]["conditions"] = _scheduled(call, raw["status"].get("conditions") or [])
     metadata.pop("resourceVersion", None)
     return raw

@@ -16,9 +16,9 @@ from kybern.api.resource_v1 import DeviceConstraint, ResourceClaim
 from kybern.machinery.quantity import Quantity, parse
 from kybern.scheduler.devices.capacity import consumed
 from kybern.scheduler.devices.constraints import holds, tolerable
-from kybern.scheduler.devices.ledger import Taken
 from kybern.scheduler.devices.pools import CounterId, DeviceId, Offer, Pool, reaches
 from kybern.scheduler.devices.selectors import Selectors
+from kybern.scheduler.devices.taken import Taken
 from kybern.scheduler.devices.wishes import Alternative, Classes, Wish, wishes
 
 STEPS = 200_000

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node
-from kybern.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from kybern.api.resource_v1 import AllocationResult, DeviceClass, ResourceClaim, ResourceSlice
 from kybern.scheduler.devices.allocate import Choice, NotHere, Search, TooHard
-from kybern.scheduler.devices.ledger import Ledger, Taken
 from kybern.scheduler.devices.pools import Pool, gather
 from kybern.scheduler.devices.selectors import Selectors, Unclear
+from kybern.scheduler.devices.taken import Taken
 from kybern.scheduler.devices.wishes import Unfulfillable
 from kybern.scheduler.objects import Objects
 
@@ -18,10 +18,10 @@ NOT_ALL = "cannot allocate all claims"
 
 @dataclass(slots=True)
 class Kept:
-    """From one attempt to the next: what is allocated and not in the cache yet, and what selectors said."""
+    """From one attempt to the next: what selectors said, and allocations that took too long, by the uid of the claim."""
 
-    ledger: Ledger = field(default_factory=Ledger)
     selectors: Selectors = field(default_factory=Selectors)
+    given_up: dict[str, AllocationResult] = field(default_factory=dict)
 
     @staticmethod
     def of(objects: Objects) -> "Kept":
@@ -40,9 +40,8 @@ class Offers:
 
     @classmethod
     def of(cls, objects: Objects) -> "Offers":
-        kept = Kept.of(objects)
-        taken = kept.ledger.taken(objects.all(ResourceClaim))
-        return cls(objects, gather(objects.all(ResourceSlice)), taken, kept.selectors)
+        taken = Taken.by(objects.all(ResourceClaim))
+        return cls(objects, gather(objects.all(ResourceSlice)), taken, Kept.of(objects).selectors)
 
     def search(self, open_claims: Sequence[ResourceClaim], node: Node) -> tuple[Sequence[Choice] | None, str]:
         """Devices of the node for all claims; or None, and what is said of the node."""

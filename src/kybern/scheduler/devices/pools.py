@@ -74,11 +74,12 @@ class Pool:
 
 
 def gather(slices: Iterable[ResourceSlice]) -> tuple[Pool, ...]:
-    """All pools, in the order of their names."""
+    """All pools, in the order of their names; last those with devices that have to be made ready first."""
     found: dict[tuple[str, str], list[ResourceSlice]] = defaultdict(list)
     for one in slices:
         found[one.spec.driver, one.spec.pool.name].append(one)
-    return tuple(_pool(*key, found[key]) for key in sorted(found))
+    pools = [_pool(*key, found[key]) for key in sorted(found)]
+    return tuple(sorted(pools, key=lambda pool: any(one.device.binding_conditions for one in pool.offers)))
 
 
 def _pool(driver: str, name: str, slices: list[ResourceSlice]) -> Pool:

@@ -40,6 +40,8 @@ def _result(choice: Choice, share: Named) -> DeviceRequestAllocationResult:
         tolerations=choice.wish.tolerations,
         share_id=share() if choice.share is not None else "",
         consumed_capacity={name: str(amount) for name, amount in (choice.share or {}).items()},
+        binding_conditions=choice.offer.device.binding_conditions,
+        binding_failure_conditions=choice.offer.device.binding_failure_conditions,
     )
 
 
@@ -67,7 +69,7 @@ def _selector(choices: Sequence[Choice], node: Node) -> NodeSelector | None:
     requirements: list[NodeSelectorRequirement] = []
     fields: list[NodeSelectorRequirement] = []
     for choice in choices:
-        if choice.offer.node_name:
+        if choice.offer.node_name or choice.offer.device.binds_to_node:
             here = NodeSelectorRequirement(key="metadata.name", operator="In", values=(node.metadata.name,))
             return NodeSelector(node_selector_terms=(NodeSelectorTerm(match_fields=(here,)),))
         selector = choice.offer.selector

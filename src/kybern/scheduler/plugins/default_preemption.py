@@ -13,6 +13,7 @@ from kybern.scheduler import plain
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.framework import Attempt, Plugin, Relief
 from kybern.scheduler.handle import Handle
+from kybern.scheduler.metrics import PREEMPTIONS
 from kybern.scheduler.outcomes import Refused
 from kybern.scheduler.preemption import Victims, best, candidates, ineligible, shortlist
 
@@ -22,6 +23,7 @@ PERCENTAGE, ABSOLUTE = 10, 100
 async def post_filter(
     percentage: int, absolute: int, attempt: Attempt, refused: Refused, handle: Handle
 ) -> Relief:
+    PREEMPTIONS.inc()
     pod, promises = attempt.facts.pod, attempt.promises
     promised = promises.of(attempt.facts.uid)
     there = [one for node, one in attempt.table.placed() if promised and node == promised]

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.resource_v1 import DeviceClass
 from kybern.api.rules.amounts import extended
 from kybern.machinery.causes import forbidden, invalid, not_supported, required
 from kybern.machinery.meta import label_name
 from kybern.scheduler import requests
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
+from kybern.scheduler.devices.extended import classes, stands_for
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import MAX_SCORE, Cluster, NodeInfo, Plugin, Refusal
 from kybern.scheduler.requests import PODS, Amounts
@@ -56,28 +58,37 @@ def reason(resource: str) -> str:
     return TOO_MANY if resource == PODS else f"Insufficient {resource}"
 
 
-def refuse(fit: Fit, pod: Pod, info: NodeInfo, _cluster: Cluster) -> tuple[str, ...]:
+def refuse(fit: Fit, pod: Pod, info: NodeInfo, cluster: Cluster) -> tuple[str, ...]:
     allocatable = requests.amounts(info.node.status.allocatable)
     used: dict[str, int] = {}
     for other in info.pods:
         for name, number in requests.of_pod(other).items():
             used[name] = used.get(name, 0) + number
     wanted = requests.of_pod(pod)
+    devices = classes(wanted, cluster.objects)
     return tuple(
         reason(name)
         for name, number in sorted(wanted.items())
-        if number and fit.counts(name) and used.get(name, 0) + number > allocatable.get(name, 0)
+        if number
+        and fit.counts(name)
+        and not (name in devices and not allocatable.get(name))
+        and used.get(name, 0) + number > allocatable.get(name, 0)
     )
 
 
 def filter_nodes(fit: Fit, facts: PodFacts, table: Table) -> Iterator[Refusal]:
+    devices = classes(facts.asked, table.objects)
     key = (fit, _lacking, facts.amounts)
     small, full = table.room.vector(key, lambda: _lacking(_wanted(fit, facts), table.room))
     # Where the node is too small altogether, nobody's leaving would help.
     for against, helped in ((small, False), (full, True)):
         if np.count_nonzero(against):
             for number, name in enumerate(_wanted(fit, facts)):
-                yield Refusal(against[number], reason(name), helped)
+                nodes = against[number]
+                if name in devices:
+                    # A node that has none of it may have devices for it: DynamicResources looks at these.
+                    nodes = nodes & (table.room.allocatable[table.room.row(name)] > 0)
+                yield Refusal(nodes, reason(name), helped)
 
 
 def _wanted(fit: Fit, facts: PodFacts) -> Amounts:
@@ -198,6 +209,7 @@ def made(fit: Fit) -> Plugin:
         wakes=(
             Wake(Pod, Action.GONE | Action.CHANGED, freed),
             Wake(Node, Action.ADDED | Action.CHANGED, partial(grown, fit)),
+            Wake(DeviceClass, Action.ADDED | Action.CHANGED, stands_for),
         ),
         configure=configure,
     )

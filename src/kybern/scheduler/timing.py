@@ -1,0 +1,36 @@
+"""How long parts of an attempt take, for those who decide and know no clock. Pure: who measures is handed in."""
+
+from typing import Protocol
+
+# Upstream's status codes, as its metrics name them.
+SUCCESS, ERROR, SKIPPED, WAITS = "Success", "Error", "Skip", "Wait"
+UNSCHEDULABLE, HOPELESS = "Unschedulable", "UnschedulableAndUnresolvable"
+
+
+class Timing(Protocol):
+    """``passed`` ends an extension point, under upstream's name of it; the next one begins then, or with ``start``.
+
+    ``taken`` are the seconds since the attempt began.
+    """
+
+    def taken(self) -> float: ...
+
+    def start(self) -> None: ...
+
+    def passed(self, point: str, status: str = SUCCESS) -> None: ...
+
+
+class Untimed:
+    """Nobody wants to know."""
+
+    def taken(self) -> float:
+        return 0.0
+
+    def start(self) -> None:
+        return
+
+    def passed(self, point: str, status: str = SUCCESS) -> None:
+        return
+
+
+UNTIMED = Untimed()
