@@ -46,6 +46,13 @@ def nothing_left_open() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """As pytest's own, but short: sockets are made below it, and the path of one has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="k", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -52,7 +52,7 @@ class Bed:
         self.api = api
         self.drivers = Drivers("n1", api, delay=0.3)
         self.claims = Claims(root, api, self.drivers)
-        self.registry = Registry(root, "n1", api, Mounter(root, "n1"), self.drivers)
+        self.registry = Registry(root, "n1", api, Mounter(root, "n1", lambda *_: None), self.drivers)
 
     async def slices(self) -> list[str]:
         found, _at = await self.api.list(ResourceSlice)
