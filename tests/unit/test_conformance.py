@@ -1,7 +1,7 @@
 """Every conformance test that ``tests/data/conformance.json`` names is held by tests of ours that exist.
 
-The names in ``conformance_wanted.txt`` are those public ones that need the API alone, controllers, the network, or the pods and volumes
-of one node. Every one of them is held by a test, not by a reason.
+The names in ``conformance_wanted.txt`` are those public ones that need the API alone, controllers, the network of a lab, or
+the pods and volumes of one node. Every one of them is held by a test, not by a reason.
 
 They are looked up in the text, not run: a test that was renamed or removed shows here within the second.
 """
