@@ -198,8 +198,8 @@ def _strategic(old: Any, body: Any) -> Any:
     before = {found["type"]: found for found in (old.get("status") or {}).get("conditions", [])}
     if "conditions" in status:
         merged = before | {
-            # What a condition has no more is named with null.
-            found["type"]: {name: value for name, value in found.items() if value is not None}
+            # Field by field; what a condition has no more is named with null.
+            found["type"]: _merged(before.get(found["type"]), found)
             for found in status["conditions"]
         }
         status["conditions"] = [found for found in merged.values() if "$patch" not in found]

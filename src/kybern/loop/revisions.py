@@ -56,14 +56,12 @@ def name_of(owner: str, mark: str) -> str:
 class History:
     """The revisions of one owner: the one of its template (None: to be made), and the others, oldest first.
 
-    ``marks`` are the hashes of all that have the template: somebody may have written it a second time. ``twins`` are
-    those of ``old`` that have it.
+    ``marks`` are the hashes of all that have the template: somebody may have written it a second time.
     """
 
     current: ControllerRevision | None
     old: tuple[ControllerRevision, ...]
     marks: frozenset[str] = frozenset()
-    twins: tuple[ControllerRevision, ...] = ()
 
     @property
     def following(self) -> int:
@@ -76,7 +74,7 @@ def history(found: Iterable[ControllerRevision], template: PodTemplateSpec) -> H
     same = [one for one in ordered if holds(one, template)]
     current = same[-1] if same else None
     marks = frozenset(one.metadata.labels.get(LABEL, "") for one in same) - {""}
-    return History(current, tuple(one for one in ordered if one is not current), marks, tuple(same[:-1]))
+    return History(current, tuple(one for one in ordered if one is not current), marks)
 
 
 def made(

@@ -134,9 +134,6 @@ def diff(state: State) -> Iterable[Action]:
         count = (wanted.status.collision_count or 0) + 1
         yield PatchStatus(wanted, replace(wanted, status=replace(wanted.status, collision_count=count)))
         return
-    if state.history.twins:
-        yield from _merge(state)
-        return
     yield from _revise(state)
     # What is told goes before what may fail, so that it is told.
     yield from status(state)
@@ -157,20 +154,6 @@ def _revise(state: State) -> Iterable[Action]:
         yield Create(made(state.wanted, state.mark, number, labels, state.wanted.spec.template))
     elif (current.revision or 0) < number:
         yield Patch(current, replace(current, revision=number))
-
-
-def _merge(state: State) -> Iterable[Action]:
-    """Of several revisions with the template the newest stays: pods of the others bear its hash, and the others go.
-
-    Upstream does so for daemon sets alone (dedupCurHistories). Those that go wake the daemon set again.
-    """
-    for twin in state.history.twins:
-        mark = twin.metadata.labels.get(LABEL, "")
-        for pod in state.claim.mine:
-            if mark not in {"", state.mark} and pod.metadata.labels.get(LABEL) == mark:
-                labels = {**pod.metadata.labels, LABEL: state.mark}
-                yield Patch(pod, replace(pod, metadata=replace(pod.metadata, labels=labels)))
-        yield Delete(twin)
 
 
 def _carry_out(state: State, found: Plan) -> Iterable[Action]:
