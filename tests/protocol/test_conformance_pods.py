@@ -226,7 +226,7 @@ async def test_users_privileges_and_the_root_file_system(node: OneNode) -> None:
         "user": secured(who, runAsUser=65534),
         "unprivileged": secured("ip link add dummy0 type dummy 2>&1 || true", privileged=False),
         "writes": secured("touch checkfile && echo well", readOnlyRootFilesystem=False),
-        "reads": secured("touch /checkfile || echo refused", readOnlyRootFilesystem=True),
+        "reads": secured("touch /checkfile 2>/dev/null || echo refused", readOnlyRootFilesystem=True),
     }
     # The kernel's own word: with it no program gives more privileges than its caller had.
     for name, allowed in (("held", False), ("free", True)):
@@ -244,6 +244,6 @@ async def test_users_privileges_and_the_root_file_system(node: OneNode) -> None:
     assert found["both"].split() == ["1001", "2002"]
     assert "Operation not permitted" in found["unprivileged"]
     assert found["writes"] == "well\n"
-    assert found["reads"].endswith("refused\n")
+    assert found["reads"] == "refused\n"
     assert found["held"] == "NoNewPrivs:\t1\n1000\n"
     assert found["free"] == "NoNewPrivs:\t0\n1000\n"
