@@ -3,7 +3,7 @@ TOPOLOGY ?= lab
 PYTHON = .venv/bin/python
 KYBERN = .venv/bin/kybern
 
-.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-vm simulate lint bench docs lock generate clean
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-vm test-kills simulate lint bench docs lock generate clean
 
 help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
@@ -11,6 +11,7 @@ help:
 	@echo "make verify      look at every machine with testinfra"
 	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
 	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
+	@echo "make test-kills  ten minutes of killed kubelets and containerds on a lab; see what is left"
 	@echo "make test-unit   the fast tests"
 	@echo "make simulate    a control plane of 1,000 nodes and 10,000 pods in one process; many minutes"
 	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
@@ -50,10 +51,13 @@ test-protocol: setup-develop
 	scripts/test-together -q --timeout=600 tests/protocol
 
 test-cluster: setup-develop
-	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm" tests/cluster
+	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm and not kills" tests/cluster
 
 test-vm: setup-develop
 	$(PYTHON) -m pytest -q --timeout=3000 -p no:randomly -m vm tests/cluster
+
+test-kills: setup-develop
+	$(PYTHON) -m pytest -q -s --timeout=1800 -p no:randomly -m kills tests/cluster
 
 lint: setup-develop
 	.venv/bin/ruff check .

@@ -1,6 +1,8 @@
 """kubelet and containerd are killed at random while pods come and go; afterwards the nodes hold what is wanted, and no more.
 
-A minute of it; ``KYBERN_KILL_SECONDS=600`` makes it the ten minutes that a release wants, ``KYBERN_KILL_SEED`` another run.
+Ten minutes of it, by ``make test-kills``; ``KYBERN_KILL_SECONDS`` makes it less, ``KYBERN_KILL_SEED`` another run. It fails now and
+then: when a kubelet is killed while containerd starts a container, containerd 1.7 may keep a task that was created and never
+started, and refuses to remove it (docs/reference/status.md).
 """
 
 import json
@@ -15,9 +17,10 @@ import pytest
 from tests.cluster.conftest import Lab
 from tests.cluster.leftovers import LOOK, Seen, faults, statuses
 
-SECONDS = float(os.environ.get("KYBERN_KILL_SECONDS", "60"))
+SECONDS = float(os.environ.get("KYBERN_KILL_SECONDS", "600"))
 SEED = int(os.environ.get("KYBERN_KILL_SEED", "1"))
 WORKERS = ("worker-1", "worker-2")
+pytestmark = pytest.mark.kills
 
 # Each start of the container is a line in a file that outlives it.
 POD = {
