@@ -192,9 +192,9 @@ def test_names_of_the_cluster_and_of_services(net: Place, way: str) -> None:
     )
     ip, ips = address_of(net, "named"), {net.get("pod", name)["status"]["podIP"] for name in SERVERS}
     first = net.lab.get("service", "kubernetes", "-n", "default")["spec"]["clusterIP"]
-    zone = f"{NAMESPACE}.svc.cluster.local"
+    zone = f"{NAMESPACE}.svc.{net.lab.cluster.cluster_domain}"
 
-    net.answers("asker", {first}, "dns", "kubernetes.default.svc.cluster.local", "A", way)
+    net.answers("asker", {first}, "dns", f"kubernetes.default.svc.{net.lab.cluster.cluster_domain}", "A", way)
     net.answers("asker", {ip}, "dns", f"named.{zone}", "A", way)
     net.answers("asker", ips, "dns", f"headless.{zone}", "A", way)
     net.answers("asker", {f"0 100 80 named.{zone}."}, "dns", f"_http._tcp.named.{zone}", "SRV", way)
@@ -221,7 +221,7 @@ def test_pods_with_a_hostname_and_subdomain_have_names(net: Place) -> None:
     )
     ip = net.get("pod", "querier")["status"]["podIP"]
 
-    full = f"host.subdomain.{NAMESPACE}.svc.cluster.local"
+    full = f"host.subdomain.{NAMESPACE}.svc.{net.lab.cluster.cluster_domain}"
     net.answers("asker", {ip}, "dns", full, "A")
     net.answers("querier", {ip}, "resolve", full)
     assert net.kubectl("exec", "querier", "--", "hostname", "-f").strip() == full
@@ -235,7 +235,7 @@ def test_an_external_name_is_an_alias_and_can_become_a_service(net: Place) -> No
         del made["spec"]["ports"]
         return made
 
-    full = f"elsewhere.{NAMESPACE}.svc.cluster.local"
+    full = f"elsewhere.{NAMESPACE}.svc.{net.lab.cluster.cluster_domain}"
     net.apply(alias("foo.example.com"))
     net.answers("asker", {"foo.example.com."}, "dns", full, "CNAME")
     net.apply(alias("bar.example.com"))
