@@ -1,8 +1,8 @@
 """kubelet and containerd are killed at random while pods come and go; afterwards the nodes hold what is wanted, and no more.
 
-Ten minutes of it, by ``make test-kills``; ``KYBERN_KILL_SECONDS`` makes it less, ``KYBERN_KILL_SEED`` another run. It fails
-now and then: when a kubelet is killed while containerd starts a container, containerd 1.7 may keep a task that was created and
-never started, and refuses to remove it (docs/reference/status.md).
+Ten minutes of it, by ``make test-kills``; ``KYBERN_KILL_SECONDS`` makes it less, ``KYBERN_KILL_SEED`` another run. It
+fails now and then: when a kubelet is killed while containerd starts a container, containerd 1.7 may keep a task that was
+created and never started, and refuses to remove it (docs/reference/status.md).
 """
 
 import json

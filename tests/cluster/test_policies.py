@@ -110,7 +110,7 @@ def test_who_may_enter_is_said_by_label_namespace_port_and_address(
 def test_who_may_only_ask_for_names_reaches_nobody_else(lab: Lab, namespace: str) -> None:
     ips = start(lab, namespace, client="worker-1", server="worker-2")
     lab.kubectl("expose", "pod", "server", "-n", namespace, "--port=80", "--target-port=8080")
-    name = f"server.{namespace}.svc.cluster.local"
+    name = f"server.{namespace}.svc.{lab.cluster.cluster_domain}"
     lab.eventually("the service answers", lambda: reaches(lab, namespace, "client", name, 80))
 
     chosen = {"matchLabels": {"app": "client"}}
