@@ -58,6 +58,35 @@ SNAPSHOTS: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# As much of it as it takes to end a task that its CRI does not know of.
+TASKS: Mapping[str, Any] = {
+    "package": "containerd.services.tasks.v1",
+    "messages": {
+        "Process": [
+            [1, "container_id", "string", ""], [2, "id", "string", ""], [3, "pid", "uint32", ""],
+            [4, "status", "int32", ""],
+        ],
+        "GetRequest": [[1, "container_id", "string", ""], [2, "exec_id", "string", ""]],
+        "GetResponse": [[1, "process", "Process", ""]],
+        "KillRequest": [
+            [1, "container_id", "string", ""], [2, "exec_id", "string", ""], [3, "signal", "uint32", ""],
+            [4, "all", "bool", ""],
+        ],
+        "Empty": [],
+        "DeleteTaskRequest": [[1, "container_id", "string", ""]],
+        "DeleteResponse": [
+            [1, "id", "string", ""], [2, "pid", "uint32", ""], [3, "exit_status", "uint32", ""],
+        ],
+    },
+    "enums": {},
+    "services": {
+        "Tasks": [
+            {"rpc": "Get", "request": "GetRequest", "response": "GetResponse"},
+            {"rpc": "Kill", "request": "KillRequest", "response": "Empty"},
+            {"rpc": "Delete", "request": "DeleteTaskRequest", "response": "DeleteResponse"},
+        ]
+    },
+}  # fmt: skip
 REGISTRATION: Mapping[str, Any] = {
     "package": "pluginregistration",
     "messages": {
@@ -336,6 +365,7 @@ def sources() -> dict[str, str]:
         "cri": proto(cri),
         "health": proto(HEALTH),
         "snapshots": proto(SNAPSHOTS),
+        "tasks": proto(TASKS),
         "pluginregistration": proto(REGISTRATION),
         "csi": proto(CSI),
         "dra": proto(DRA),

@@ -1,4 +1,4 @@
-"""Tidying up: dead containers and sandboxes, directories and cgroups of pods that are gone, images when the disk is full.
+"""Tidying up: what is dead, what is left of pods that are gone, networks of no sandbox, images when the disk is full.
 
 What holds: of each container the newest dead run stays (its logs and its exit code are still asked for); nothing of a pod
 that some source still wants is touched but that; an image in use stays. ``surplus_*`` decide and are pure.
@@ -16,6 +16,8 @@ from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.images.names import with_tag
 from kybern.kubelet.images.surplus import surplus, too_old
+from kybern.kubelet.leftovers.network import Networks
+from kybern.kubelet.leftovers.removal import remove_container
 from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
 from kybern.kubelet.settings import Settings
@@ -60,6 +62,7 @@ class Collector:
     ) -> None:
         """``tidy`` is what storage drivers do beside."""
         self._tidy = tidy
+        self._networks = Networks(here.runtime, settings.endpoint)
         self._agent = agent
         self._here = here
         self._settings = settings
@@ -78,8 +81,12 @@ class Collector:
     async def look(self) -> None:
         """Tidy up once."""
         for worker, _task in list(self._agent.workers.values()):
-            await self._dead(worker.actual)
+            try:
+                await self._dead(worker.actual)
+            except RuntimeFailure as problem:
+                log.warning("cannot remove what is dead of pod %s: %s", worker.pod.metadata.uid, problem)
         await self._orphans()
+        await self._networks.look()
         if time.monotonic() - self._images_at > _IMAGES_EVERY:
             self._images_at = time.monotonic()
             await self._images()
@@ -89,7 +96,7 @@ class Collector:
         for worker, _task in list(self._agent.workers.values()):
             if worker.status.phase in FINISHED:
                 for instance in worker.actual.instances:
-                    await self._here.runtime.remove_container(instance.id)
+                    await remove_container(self._here.runtime, instance.id)
             else:
                 await self._dead(worker.actual)
         images = await self._here.runtime.images()
@@ -99,7 +106,7 @@ class Collector:
     async def _dead(self, actual: Actual) -> None:
         runtime = self._here.runtime
         for instance in surplus_runs(actual):
-            await runtime.remove_container(instance.id)
+            await remove_container(runtime, instance.id)
             _unlink(instance.log_path)
         for sandbox in surplus_sandboxes(actual):
             await runtime.remove_sandbox(sandbox.id)

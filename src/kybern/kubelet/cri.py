@@ -230,6 +230,11 @@ class Runtime:
         await self.call("RemoveContainer", pb.RemoveContainerRequest(container_id=identity))
         self._runs.pop(identity, None)
 
+    async def state(self, identity: str) -> RunState:
+        """What the runtime says of one container now."""
+        answer = await self.call("ContainerStatus", pb.ContainerStatusRequest(container_id=identity))
+        return state_of(answer.status.state)
+
     async def execute(self, identity: str, command: tuple[str, ...], seconds: float) -> tuple[int, bytes]:
         """Run a command in a container and give its exit code and output. DEADLINE_EXCEEDED when it takes too long."""
         request = pb.ExecSyncRequest(container_id=identity, cmd=command, timeout=max(1, int(seconds)))
@@ -257,21 +262,23 @@ class Runtime:
     async def remove_image(self, identity: str) -> None:
         await self.call_images("RemoveImage", pb.RemoveImageRequest(image=pb.ImageSpec(image=identity)))
 
-    # -- containerd's own API, for what its CRI cannot (``image_volumes.py``) ----------------------------------------
+    # -- containerd's own API, for what its CRI cannot (``image_volumes.py``, ``leftovers/removal.py``) ---------------
+
+    async def own(self, stub: Any, method: str, request: Any) -> Any:
+        """One request to a service of containerd's; ``stub`` is the generated class of it."""
+        call = getattr(stub(self._channel), method)
+        bound = functools.partial(call, metadata=(("containerd-namespace", "k8s.io"),))
+        return await self._called(bound, request, _PATIENCE)
 
     async def view(self, snapshotter: str, key: str, parent: str) -> list[tuple[str, str, tuple[str, ...]]]:
         """The mounts (kind, source, options) that show the files of a layer and of those below it."""
         request = own.ViewSnapshotRequest(snapshotter=snapshotter, key=key, parent=parent)
-        answer = await self._called(self._own("View"), request, _PATIENCE)
+        answer = await self.own(own_rpc.SnapshotsStub, "View", request)
         return [(found.type, found.source, tuple(found.options)) for found in answer.mounts]
 
     async def remove_view(self, snapshotter: str, key: str) -> None:
         request = own.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
-        await self._called(self._own("Remove"), request, _PATIENCE)
-
-    def _own(self, method: str) -> Any:
-        call = getattr(own_rpc.SnapshotsStub(self._channel), method)
-        return functools.partial(call, metadata=(("containerd-namespace", "k8s.io"),))
+        await self.own(own_rpc.SnapshotsStub, "Remove", request)
 
     async def image_directory(self) -> str:
         """Where the runtime keeps images, for the free space there; empty when it does not say."""

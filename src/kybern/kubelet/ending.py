@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.dra.claims import CannotPrepare
+from kybern.kubelet.leftovers.removal import remove_container
 from kybern.kubelet.probes import metrics
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resources import cgroup_of
@@ -134,7 +135,7 @@ class Ending:
         with contextlib.suppress(RuntimeFailure):
             actual = await runtime.actual(uid)
             for instance in actual.instances:
-                await runtime.remove_container(instance.id)
+                await remove_container(runtime, instance.id)
             for sandbox in actual.sandboxes:
                 await runtime.remove_sandbox(sandbox.id)
         directory = Path(log_directory(worker.pod, self._here.machine.log_root))

@@ -1,7 +1,8 @@
 """Measuring what is in use: of the runtime, of the kernel, and of the trees that pods fill.
 
-What holds: one question to the runtime for all pods; trees are walked in a thread, and each at most once in ``FRESH``
-seconds (upstream's volumeStatsAggPeriod); a rate of CPU is taken between two measurements that are a second or more apart.
+What holds: one question to the runtime for all pods (``asking``); trees are walked in a thread, and each at most once in
+``FRESH`` seconds (upstream's volumeStatsAggPeriod); a rate of CPU is taken between two measurements that are a second or
+more apart.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
+from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
 from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse
 from kybern.kubelet.surroundings import Surroundings
@@ -34,6 +36,7 @@ class Measure:
         self._here = here
         self._pods = pods
         self._fresh = fresh
+        self._asking = Asking(here.runtime)
         self.claimed = ClaimedVolumes(here.volumes, fresh)
         self._trees: dict[Path, Disk] = {}
         self._samples: dict[str, tuple[float, int, int | None]] = {}
@@ -46,10 +49,10 @@ class Measure:
 
     async def take(self) -> NodeUse:
         """Measure everything; raises RuntimeFailure, OSError."""
-        answer = await self._here.runtime.call("ListPodSandboxStats", pb.ListPodSandboxStatsRequest())
+        stats = await self._asking.all()
         images = await self._images()
         pods = {pod.metadata.uid: pod for pod in self._pods()}
-        found = await asyncio.to_thread(self._all, answer.stats, pods, images)
+        found = await asyncio.to_thread(self._all, stats, pods, images)
         self._forget(found)
         return found
 
