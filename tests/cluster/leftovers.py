@@ -63,12 +63,8 @@ class Seen:
         return cls(**json.loads(text))
 
 
-def faults(seen: Seen, pods: Iterable[dict[str, Any]], cut_short: int = 0) -> list[str]:
-    """What is on a machine and should not be, or the reverse; ``pods`` are those of the API that are placed there.
-
-    ``cut_short`` is how often containerd was killed. When it is killed while it makes a sandbox, nobody knows of the network
-    namespace and the address that it had got so far, as with upstream's kubelet: one of each may be left for each time.
-    """
+def faults(seen: Seen, pods: Iterable[dict[str, Any]]) -> list[str]:
+    """What is on a machine and should not be, or the reverse; ``pods`` are those of the API that are placed there."""
     wanted = {pod["metadata"]["uid"]: pod for pod in pods}
     found = [
         f"{what} of pod {uid}, which is no more"
@@ -78,11 +74,10 @@ def faults(seen: Seen, pods: Iterable[dict[str, Any]], cut_short: int = 0) -> li
     ]
     found += _of_containers(seen, wanted)
     networked = [pod for pod in wanted.values() if _runs(pod) and not pod["spec"].get("hostNetwork")]
-    if not 0 <= len(seen.namespaces) - len(networked) <= cut_short:
+    if len(seen.namespaces) != len(networked):
         found.append(f"{len(seen.namespaces)} network namespaces for {len(networked)} running pods")
     addresses = {pod["status"].get("podIP", "") for pod in networked}
-    more = set(seen.addresses) - addresses
-    if not addresses <= set(seen.addresses) or len(more) > cut_short:
+    if addresses != set(seen.addresses):
         found.append(
             f"addresses given and not in use, or the reverse: {sorted(set(seen.addresses) ^ addresses)}"
         )

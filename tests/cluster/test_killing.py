@@ -1,8 +1,6 @@
 """kubelet and containerd are killed at random while pods come and go; afterwards the nodes hold what is wanted, and no more.
 
-Ten minutes of it, by ``make test-kills``; ``KYBERN_KILL_SECONDS`` makes it less, ``KYBERN_KILL_SEED`` another run. It
-fails now and then: when a kubelet is killed while containerd starts a container, containerd 1.7 may keep a task that was
-created and never started, and refuses to remove it (docs/reference/status.md).
+Ten minutes of it, by ``make test-kills``; ``KYBERN_KILL_SECONDS`` makes it less, ``KYBERN_KILL_SEED`` another run.
 """
 
 import json
@@ -122,7 +120,8 @@ def test_kills_under_churn_leave_what_is_wanted_and_no_more(lab: Lab, churned: s
     assert all(pod["status"]["containerStatuses"][0]["restartCount"] for pod in restless)
     lab.kubectl("delete", "deployment", "restless", "-n", churned, "--cascade=foreground", seconds=120)
 
-    lab.eventually("nothing is left over", lambda: left_over(lab, killed) == [], seconds=150)
+    # The kubelet gives networks back at the second look, two minutes after its last start at the latest.
+    lab.eventually("nothing is left over", lambda: left_over(lab) == [], seconds=240)
     assert untrue_counts(lab, churned) == []
 
 
@@ -133,15 +132,13 @@ def whole(lab: Lab, namespace: str) -> bool:
     return ready == 3 and len(calm) == 9
 
 
-def left_over(lab: Lab, killed: list[str]) -> list[str]:
+def left_over(lab: Lab) -> list[str]:
     everywhere = lab.get("pods", "-A")["items"]
     found = []
     for machine in WORKERS:
         here = [pod for pod in everywhere if pod["spec"].get("nodeName") == machine]
         seen = Seen.parse(lab.ssh(machine, f"python3 - <<'EOF'\n{LOOK}\nEOF"))
-        found += [
-            f"{machine}: {fault}" for fault in faults(seen, here, killed.count(f"containerd on {machine}"))
-        ]
+        found += [f"{machine}: {fault}" for fault in faults(seen, here)]
     assert not found, "\n".join(found)
     return found
 

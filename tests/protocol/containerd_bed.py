@@ -50,14 +50,15 @@ state = "{at}/state"
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
   disable_tcp_service = true
+  netns_mounts_under_state_dir = {own_namespaces}
   stream_server_address = "127.0.0.1"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{programs}/usr/lib/cni"
+    bin_dir = "{at}/plugins"
     conf_dir = "{at}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      BinaryName = "{runc}"
+      BinaryName = "{at}/runc"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other.options]
@@ -85,6 +86,8 @@ class Bed:
     at: Path
     programs: Path
     process: "subprocess.Popen[bytes] | None" = None
+    own_namespaces: bool = False
+    """Whether network namespaces lie below the bed's directory, where no other containerd's are."""
 
     @property
     def endpoint(self) -> str:
@@ -94,21 +97,35 @@ class Bed:
     def cgroup(self) -> str:
         return f"/kybern-test-{os.getpid()}"
 
+    @property
+    def namespaces(self) -> Path:
+        """Where they lie then."""
+        return self.at / "state/io.containerd.grpc.v1.cri/netns"
+
     def start(self) -> None:
         runc = next(
             p for p in (self.programs / "usr/sbin/runc", self.programs / "usr/bin/runc") if p.exists()
         )
         (self.at / "cni").mkdir()
         (self.at / "cni/10-bed.conflist").write_text(NETWORK.format(at=self.at))
-        config = self.at / "config.toml"
-        config.write_text(CONFIG.format(at=self.at, pause=oci.PAUSE, programs=self.programs, runc=runc))
+        (self.at / "runc").symlink_to(runc)
+        (self.at / "plugins").mkdir()
+        for plugin in (self.programs / "usr/lib/cni").iterdir():
+            (self.at / "plugins" / plugin.name).symlink_to(plugin)
+        own = str(self.own_namespaces).lower()
+        config = CONFIG.format(at=self.at, pause=oci.PAUSE, runc=runc, own_namespaces=own)
+        (self.at / "config.toml").write_text(config)
+        self.run()
+        self._load()
+
+    def run(self) -> None:
+        """Start the process, for the first time or again."""
         path = f"{self.programs}/usr/bin:{os.environ['PATH']}"
-        with (self.at / "log").open("wb") as log:
+        with (self.at / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.programs / "usr/bin/containerd", "-c", config],
+                [self.programs / "usr/bin/containerd", "-c", self.at / "config.toml"],
                 stdout=log, stderr=log, env={**os.environ, "PATH": path},
             )  # fmt: skip
-        self._load()
 
     def _load(self) -> None:
         """The images, made here."""

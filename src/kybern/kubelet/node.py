@@ -200,7 +200,8 @@ class NodeKeeper:
         try:
             conditions = await self._here.runtime.conditions()
         except RuntimeFailure as problem:
-            return (f"container runtime is down: {problem}",)
+            log.warning("cannot ask the container runtime for its state: %s", problem)
+            return tuple(filter(None, ("container runtime is down", *found)))
         ready, reason, message = conditions.get("RuntimeReady", (False, "", "no answer"))
         if not ready:
             found.append(f"container runtime not ready: RuntimeReady=false reason:{reason} message:{message}")

@@ -21,25 +21,30 @@ _UNHEALTHY = 180.0
 
 
 class Watcher:
-    """``wake`` is told the uid of a pod; ``unknown`` gets those the runtime has: uid, namespace, name."""
+    """``wake`` is told the uid of a pod; ``seen`` gets those the runtime has: uid, namespace, name. ``clock`` is steady."""
 
     def __init__(
-        self, runtime: Runtime, wake: Callable[[str], None], seen: Callable[[str, str, str], None]
+        self,
+        runtime: Runtime,
+        wake: Callable[[str], None],
+        seen: Callable[[str, str, str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtime = runtime
         self._wake = wake
         self._seen = seen
         self._marks: dict[str, frozenset[tuple[str, int]]] = {}
         self._streaming = False
-        self._listed = time.monotonic()
+        self._clock = clock
+        self._listed = clock()
 
     @property
     def problem(self) -> str:
         """Why the node is not ready, if it is not."""
-        silent = time.monotonic() - self._listed
+        silent = self._clock() - self._listed
         if silent < _UNHEALTHY:
             return ""
-        return f"PLEG is not healthy: pleg was last seen active {silent:.0f}s ago; threshold is 3m0s"
+        return f"PLEG is not healthy: pleg was last seen active {_spelled(silent)} ago; threshold is 3m0s"
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -72,7 +77,7 @@ class Watcher:
     async def look(self) -> None:
         """One relist."""
         found = await self._runtime.all()
-        self._listed = time.monotonic()
+        self._listed = self._clock()
         for uid, (mark, namespace, name) in found.items():
             self._seen(uid, namespace, name)
             if self._marks.get(uid) != mark:
@@ -80,3 +85,10 @@ class Watcher:
         for uid in self._marks.keys() - found.keys():
             self._wake(uid)
         self._marks = {uid: mark for uid, (mark, _namespace, _name) in found.items()}
+
+
+def _spelled(seconds: float) -> str:
+    """As Go spells a duration: 1h0m5s."""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}h{minutes}m{left}s" if hours else f"{minutes}m{left}s"

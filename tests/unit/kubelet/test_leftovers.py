@@ -127,16 +127,17 @@ def test_the_namespace_of_a_sandbox(info: dict[str, Any], name: str) -> None:
         (RunState.CREATED, Task.CREATED, True),
         (RunState.EXITED, Task.CREATED, True),
         (RunState.EXITED, Task.STOPPED, True),
-        (RunState.EXITED, Task.RUNNING, False),
+        (RunState.EXITED, Task.RUNNING, True),
         (RunState.CREATED, Task.RUNNING, False),
-        (RunState.EXITED, Task.PAUSED, False),
+        (RunState.EXITED, Task.PAUSED, True),
+        (RunState.CREATED, Task.STOPPED, True),
         (RunState.EXITED, Task.UNKNOWN, False),
         (RunState.RUNNING, Task.RUNNING, False),
         (RunState.RUNNING, Task.CREATED, False),
         (RunState.UNKNOWN, Task.CREATED, False),
     ],
 )
-def test_only_a_task_that_runs_nothing_is_ended(state: RunState, task: Task, ends: bool) -> None:
+def test_only_a_task_that_nobody_knows_of_is_ended(state: RunState, task: Task, ends: bool) -> None:
     assert to_end(state, task) is ends
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,12 @@ def namespace_of(info: Mapping[str, str]) -> str:
 
 
 class Networks:
-    """Remembers since when what is nobody's. ``cache`` is where libcni keeps results."""
+    """Remembers since when what is nobody's, by a steady ``clock``."""
 
-    def __init__(self, runtime: Runtime, endpoint: str, cache: Path = cni.CACHE) -> None:
+    def __init__(self, runtime: Runtime, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._runtime = runtime
         self._socket = endpoint.removeprefix("unix://")
-        self._cache = cache
+        self._clock = clock
         self._known: dict[str, str] = {}
         self._since: dict[Thing, float] = {}
 
@@ -71,7 +71,7 @@ class Networks:
         answer = await self._runtime.call("Status", pb.StatusRequest(verbose=True))
         places = places_of(answer.info)
         seen = await self._seen(places)
-        now = time.monotonic()
+        now = self._clock()
         self._since = plan.remember(self._since, seen, now)
         for thing in plan.diff(seen, self._since, now):
             log.warning("giving back what no sandbox has: %s", thing)
@@ -83,7 +83,7 @@ class Networks:
             return
         network = next(one for one in places.networks if one.name == thing.network)
         try:
-            await cni.release(network, thing, self._cache)
+            await cni.release(network, thing)
         except cni.PluginFailed as problem:
             log.warning("%s; it is tried again", problem)
 
