@@ -5,35 +5,21 @@ the run with its own words and a non-zero exit; what was done stays, and the sam
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kybern.cli import machines
+from kybern.cli.deploys import StepFailed, command_of, run_deploy
 from kybern.cli.machines import DriverOption, Kind, Topology
-from kybern.cli.progress import Progress, table
-from kybern.machines.errors import MachineError
+from kybern.cli.progress import table
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
-
-OPERATION = re.compile(r"--> Starting operation: (?P<name>.+?)\s*$")
-TOTAL = re.compile(
-    r"\s*Grand total\s+(?P<hosts>\d+|-)\s+(?P<success>\d+|-)\s+(?P<error>\d+|-)\s+(?P<same>\d+|-)"
-)
-BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
-LAST = 25  # lines that are shown of a step that failed
-
-
-class StepFailed(MachineError):
-    """A step ended with an error that it has told already."""
 
 
 @contextmanager
@@ -41,51 +27,6 @@ def timed(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
-
-
-def inventory_of(topology: str, cluster: Cluster) -> str:
-    """The inventory file of this name, or the running machines themselves for a topology that has none."""
-    named = Path("inventories") / f"{Path(topology).stem}.py"
-    return str(named) if named.exists() else f"@libvirt/{cluster.name}"
-
-
-def run_deploy(topology: str, cluster: Cluster, more: tuple[str, ...] = ()) -> int:
-    """Run deploys/cluster.py on the machines; gives the number of changes. Raises StepFailed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pyinfra",
-        "-y",
-        inventory_of(topology, cluster),
-        "deploys/cluster.py",
-        *more,
-    ]
-    last: deque[str] = deque(maxlen=LAST)
-    changes = 0
-    with Progress(f"Deploy of {cluster.name}") as progress:
-        running = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYINFRA_PROGRESS": "off"},
-        )
-        assert running.stdout is not None, "a pipe was asked for"
-        for line in running.stdout:
-            if found := OPERATION.match(line):
-                progress.step("deploy", found["name"])
-            elif found := TOTAL.match(line):
-                changes = int(found["success"]) if found["success"].isdigit() else 0
-            elif not BORING.search(line):
-                last.append(line.rstrip())
-        code = running.wait()
-    if code:
-        print("\n".join(last), file=sys.stderr)
-        raise StepFailed(
-            f"the deploy of {cluster.name} failed (above: what the machines said); "
-            "mend what it names and run the same command again"
-        )
-    return changes
 
 
 def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
@@ -111,15 +52,7 @@ def deploy(
     if limit:
         more += ["--limit", limit]
     if dry or diff:
-        command = [
-            sys.executable,
-            "-m",
-            "pyinfra",
-            "-y",
-            inventory_of(topology, cluster),
-            "deploys/cluster.py",
-            *more,
-        ]
+        command = command_of(topology, cluster, "cluster", more)
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     with timed("deployed"):
         changes = run_deploy(topology, cluster, tuple(more))

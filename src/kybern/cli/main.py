@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from kybern.cli import cluster, machines
+from kybern.cli import backup, cluster, machines
+from kybern.cli.remove import remove
 from kybern.machines.errors import MachineError
 
 app = typer.Typer(
@@ -18,6 +19,9 @@ app.add_typer(machines.app, name="machines")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
+app.command()(remove)
+app.command()(backup.backup)
+app.command()(backup.restore)
 
 
 @app.callback()

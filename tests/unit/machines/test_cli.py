@@ -1,10 +1,14 @@
 """The command line, as far as it needs no hypervisor."""
 
+import socket
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from kybern.cli import machines
+from kybern.cli import machines, reach, remove
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
 
@@ -63,3 +67,30 @@ def test_a_table_has_columns_as_wide_as_their_widest_cell(capsys: pytest.Capture
     table(("NAME", "STATE"), [("a-long-name", "off"), ("b", "running")])
 
     assert capsys.readouterr().out == "NAME          STATE\na-long-name   off\nb             running\n"
+
+
+def test_the_only_machine_of_a_role_stays() -> None:
+    with pytest.raises(MachineError, match="it is the only master of single"):
+        remove.check(machines.read("single", None), "node-1")
+    remove.check(machines.read("lab", None), "master-1")
+
+
+def greet(listening: socket.socket) -> None:
+    with listening.accept()[0] as client:
+        client.send(b"SSH-2.0-x\r\n")
+
+
+def test_only_machines_whose_ssh_speaks_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is open and silent is a machine that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as speaks, socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(reach, "WITHIN", 0.3)
+        lab = machines.read("lab", None).machines[:1]
+        here = replace(lab[0], address=IPv4Address("127.0.0.1"))
+        greeter = Thread(target=greet, args=(speaks,))
+        greeter.start()
+        monkeypatch.setattr(reach, "SSH", speaks.getsockname()[1])
+        assert reach.answering([here]) == (here,)
+        greeter.join()
+        monkeypatch.setattr(reach, "SSH", silent.getsockname()[1])
+        assert reach.answering([here]) == ()
+    assert reach.answering([here]) == ()
