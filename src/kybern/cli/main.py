@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kybern.cli import backup, cluster, machines
+from kybern.cli import backup, certificates, cluster, machines
 from kybern.cli.remove import remove
 from kybern.machines.errors import MachineError
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(machines.app, name="machines")
+app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
