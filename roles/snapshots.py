@@ -23,6 +23,7 @@ UNIT = "kybern-snapshot.service"
 TIMER = "kybern-snapshot.timer"
 MINUTES = 30
 KEEP = 24
+SAVE_SECONDS = 120
 DOWNLOAD_SECONDS = 600
 
 type Commands = Generator[StringCommand | FileDownloadCommand | FunctionCommand]
@@ -48,7 +49,11 @@ def snapshot_here(folder: Path) -> None:
 
 def files() -> tuple[File, ...]:
     return (
-        File(SCRIPT, render("etcd/snapshot.sh", etcdctl=etcdctl(), folder=FOLDER, keep=KEEP), mode="700"),
+        File(
+            SCRIPT,
+            render("etcd/snapshot.sh", etcdctl=etcdctl(), folder=FOLDER, keep=KEEP, seconds=SAVE_SECONDS),
+            mode="700",
+        ),
         File(
             f"/etc/systemd/system/{UNIT}",
             render("etcd/kybern-snapshot.service", data=DATA, script=SCRIPT, folder=FOLDER),

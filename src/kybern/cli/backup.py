@@ -35,11 +35,8 @@ def backup(
     if not show:
         chosen = member or first_member(cluster)
         run_deploy(topology, cluster, ("--limit", chosen), verb="backup")
-    rows = [
-        (each.name, str(each.revision), str(each.keys), f"{each.size / 1e6:.1f} MB")
-        for each in backups.known(place)
-    ]
-    table(("SNAPSHOT", "REVISION", "KEYS", "SIZE"), rows)
+    rows = [(each.name, str(each.revision), f"{each.size / 1e6:.1f} MB") for each in backups.known(place)]
+    table(("SNAPSHOT", "REVISION", "SIZE"), rows)
     print(
         f"They lie in {place}. Copy {State.of(cluster.name).directory} to another place: it holds the keys, too."
     )

@@ -20,11 +20,10 @@ KINDS = ("db", "json", "sha256")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot file, with its etcd revision, the number of keys, and its size in bytes."""
+    """A snapshot file, with its etcd revision and its size in bytes."""
 
     path: Path
     revision: int
-    keys: int
     size: int
     digest: str
 
@@ -77,7 +76,7 @@ def read(path: Path) -> Snapshot:
     found = digest_of(path)
     if found != told:
         raise MachineError(f"cannot use the snapshot {path}: its checksum is wrong; take another one")
-    return Snapshot(path, int(status["revision"]), int(status["totalKey"]), size, found)
+    return Snapshot(path, int(status["revision"]), size, found)
 
 
 def digest_of(path: Path) -> str:
