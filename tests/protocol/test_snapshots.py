@@ -76,7 +76,7 @@ def restore(member: Etcd, source: Path, digest: str) -> bytes:
         snapshot=str(source),
         digest=digest,
         initial=f"test=http://127.0.0.1:{member.peer}",
-        token="test-stamp",  # noqa: S106  # etcd's word for the name of a cluster
+        token="test-stamp",  # etcd's word for the name of a cluster
         peer=f"http://127.0.0.1:{member.peer}",
         bump=BUMP,
         user="root",
