@@ -18,8 +18,10 @@ from kybern.cli import machines
 from kybern.cli.deploys import StepFailed, command_of, run_deploy
 from kybern.cli.machines import DriverOption, Kind, Topology
 from kybern.cli.progress import table
+from kybern.cli.reach import answering
+from kybern.machines.errors import MachineError
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Cluster, Machine
 
 
 @contextmanager
@@ -54,9 +56,36 @@ def deploy(
     if dry or diff:
         command = command_of(topology, cluster, "cluster", more)
         raise typer.Exit(subprocess.run(command, check=False).returncode)
+    silent = () if limit else silent_ones(cluster)
+    if silent:
+        more += ["--limit", ",".join(each.name for each in cluster.machines if each not in silent)]
     with timed("deployed"):
-        changes = run_deploy(topology, cluster, tuple(more))
-    print(f"{changes} changes on {len(cluster.machines)} machines of {cluster.name}.")
+        changes = run_deploy(topology, cluster, more)
+    print(f"{changes} changes on {len(cluster.machines) - len(silent)} machines of {cluster.name}.")
+    if silent:
+        names = ", ".join(each.name for each in silent)
+        raise MachineError(
+            f"not deployed: {names} does not answer by SSH; start it and deploy again, or run: "
+            f"kybern remove {topology} {silent[0].name}"
+        )
+
+
+def silent_ones(cluster: Cluster) -> tuple[Machine, ...]:
+    """Who does not answer, when the others may be deployed without. Raises MachineError when they may not."""
+    alive = answering(cluster.machines)
+    silent = tuple(each for each in cluster.machines if each not in alive)
+    members = [each for each in cluster.members if each in alive]
+    names = ", ".join(each.name for each in silent)
+    if silent and not (State.of(cluster.name).directory / "etcd-bootstrapped").exists():
+        raise MachineError(
+            f"cannot begin {cluster.name} without {names}: no answer by SSH; start it, or leave it out"
+        )
+    if len(members) <= len(cluster.members) // 2:
+        raise MachineError(
+            f"cannot deploy {cluster.name}: no answer by SSH from {names}, and the others are no quorum of etcd; "
+            "start them, or see docs/how-to/backup.md"
+        )
+    return silent
 
 
 def verify(topology: Topology = "lab") -> None:

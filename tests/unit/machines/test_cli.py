@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from kybern.cli import machines, reach, remove
+from kybern.cli import cluster, machines, reach, remove
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
 
@@ -94,3 +94,34 @@ def test_only_machines_whose_ssh_speaks_answer(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(reach, "SSH", silent.getsockname()[1])
         assert reach.answering([here]) == ()
     assert reach.answering([here]) == ()
+
+
+@pytest.mark.parametrize(
+    ("begun", "silent", "says"),
+    [
+        (True, (), ""),
+        (True, ("worker-1",), ""),
+        (True, ("master-1",), ""),
+        (True, ("master-1", "worker-2"), ""),
+        (True, ("master-1", "master-2"), "from master-1, master-2, and the others are no quorum"),
+        (False, (), ""),
+        (False, ("worker-1",), "cannot begin lab without worker-1"),
+    ],
+)
+def test_who_may_be_left_out_of_a_deploy(
+    begun: bool, silent: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
+    (tmp_path / "lab").mkdir()
+    if begun:
+        (tmp_path / "lab/etcd-bootstrapped").touch()
+    lab = machines.read("lab", None)
+    monkeypatch.setattr(
+        cluster, "answering", lambda asked: tuple(each for each in asked if each.name not in silent)
+    )
+
+    if says:
+        with pytest.raises(MachineError, match=says):
+            cluster.silent_ones(lab)
+    else:
+        assert tuple(each.name for each in cluster.silent_ones(lab)) == silent
