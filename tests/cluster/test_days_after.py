@@ -46,21 +46,13 @@ def asking(lab: Lab) -> Iterator[Asked]:
     def ask() -> None:
         last = time.monotonic()
         while not over.wait(EVERY):
-            try:
-                connection = http.client.HTTPSConnection(
-                    str(lab.cluster.api_address), lab.cluster.api_port, timeout=PATIENCE, context=context
-                )
-                connection.request("GET", "/api/v1/namespaces/default")
-                status = connection.getresponse().status
-                connection.close()
-                if status != 200:
-                    raise OSError(f"status {status}")
-            except (OSError, http.client.HTTPException) as problem:
-                found.failures.append(repr(problem))
-            else:
-                found.answers += 1
-                found.longest = max(found.longest, time.monotonic() - last)
-                last = time.monotonic()
+            failure = _failure(str(lab.cluster.api_address), lab.cluster.api_port, context)
+            if failure:
+                found.failures.append(failure)
+                continue
+            found.answers += 1
+            found.longest = max(found.longest, time.monotonic() - last)
+            last = time.monotonic()
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -69,6 +61,19 @@ def asking(lab: Lab) -> Iterator[Asked]:
     finally:
         over.set()
         thread.join(PATIENCE * 2)
+
+
+def _failure(address: str, port: int, context: ssl.SSLContext) -> str:
+    """Why one question was not answered; empty when it was."""
+    connection = http.client.HTTPSConnection(address, port, timeout=PATIENCE, context=context)
+    try:
+        connection.request("GET", "/api/v1/namespaces/default")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as problem:
+        return repr(problem)
+    finally:
+        connection.close()
+    return "" if status == 200 else f"status {status}"
 
 
 def members(lab: Lab, machine: str) -> set[str]:
