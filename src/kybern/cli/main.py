@@ -6,6 +6,7 @@ import typer
 
 from kybern.cli import backup, certificates, cluster, machines
 from kybern.cli.remove import remove
+from kybern.cli.status import status
 from kybern.machines.errors import MachineError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
+app.command()(status)
 app.command()(remove)
 app.command()(backup.backup)
 app.command()(backup.restore)
