@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyinfra.api import FileDownloadCommand, FunctionCommand, StringCommand, deploy, operation
 
-from kybern.machines.backups import finish, prepare
+from kybern.machines.backups import ARRIVING, KINDS, finish, prepare
 from roles.etcd import DATA
 from roles.membership import etcdctl
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle, once
@@ -76,10 +76,10 @@ def take(folder: Path) -> Commands:
         _timeout=COMMAND_SECONDS,
     )
     yield FunctionCommand(prepare, (folder,), {})
-    for kind in ("db", "json", "sha256"):
+    for kind in KINDS:
         yield FileDownloadCommand(
             f"{passage}/snapshot.{kind}",
-            str(folder / f"snapshot.{kind}"),
+            str(folder / ARRIVING / f"snapshot.{kind}"),
             _sudo=False,
             _timeout=DOWNLOAD_SECONDS,
         )

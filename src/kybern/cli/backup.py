@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import run_deploy
+from kybern.cli.deploys import only, run_deploy
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.reach import answering
@@ -34,7 +34,7 @@ def backup(
     place = backups.folder(cluster.name)
     if not show:
         chosen = member or first_member(cluster)
-        run_deploy(topology, cluster, ("--limit", chosen), verb="backup")
+        run_deploy(topology, cluster, only([chosen]), verb="backup")
     rows = [(each.name, str(each.revision), f"{each.size / 1e6:.1f} MB") for each in backups.known(place)]
     table(("SNAPSHOT", "REVISION", "SIZE"), rows)
     print(

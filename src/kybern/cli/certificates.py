@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import run_deploy
+from kybern.cli.deploys import only, run_deploy
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
@@ -66,7 +66,7 @@ def renew(
     for one in chosen:
         # The deploy makes what is missing; should it not come to that, the next one does.
         one.path.unlink()
-    changes = run_deploy(topology, cluster, ("--limit", machine) if machine else (), verb="certificates")
+    changes = run_deploy(topology, cluster, only([machine]) if machine else (), verb="certificates")
     print(f"{len(chosen)} certificates of {cluster.name} made anew, {changes} changes on its machines.")
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import StepFailed, command_of, run_deploy
+from kybern.cli.deploys import StepFailed, command_of, only, run_deploy
 from kybern.cli.machines import DriverOption, Kind, Topology
 from kybern.cli.progress import table
 from kybern.cli.reach import answering
@@ -46,19 +46,21 @@ def deploy(
     diff: Annotated[
         bool, typer.Option("--diff", help="Show what changes in files; secrets are never shown.")
     ] = False,
-    limit: Annotated[str, typer.Option("--limit", help="Only these machines or groups.")] = "",
+    limit: Annotated[
+        str, typer.Option("--limit", help="Only these machines or groups, with commas between.")
+    ] = "",
 ) -> None:
     """Deploy the cluster onto its machines. Changes nothing that is as it should be."""
     cluster = machines.read(topology, driver)
     more = [flag for flag, wanted in (("--dry", dry), ("--diff", diff)) if wanted]
     if limit:
-        more += ["--limit", limit]
+        more += only(limit.split(","))
     if dry or diff:
         command = command_of(topology, cluster, "cluster", more)
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     silent = () if limit else silent_ones(cluster)
     if silent:
-        more += ["--limit", ",".join(each.name for each in cluster.machines if each not in silent)]
+        more += only(each.name for each in cluster.machines if each not in silent)
     with timed("deployed"):
         changes = run_deploy(topology, cluster, more)
     print(f"{changes} changes on {len(cluster.machines) - len(silent)} machines of {cluster.name}.")

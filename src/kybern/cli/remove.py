@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import run_deploy
+from kybern.cli.deploys import only, run_deploy
 from kybern.cli.drain import drain, forget, volumes_lost_with
 from kybern.cli.machines import Name, TopologyOrName
 from kybern.cli.progress import Progress
@@ -47,14 +47,12 @@ def remove(
         raise MachineError(
             f"cannot remove {leaving}: no other machine with a member of etcd answers; start one first"
         )
-    run_deploy(
-        topology, cluster, ("--data", f"leaving={leaving}", "--limit", ",".join(members)), verb="remove"
-    )
+    run_deploy(topology, cluster, ("--data", f"leaving={leaving}", *only(members)), verb="remove")
     note = State.of(cluster.name).directory / "etcd-bootstrapped"
     if note.exists():
         write(note, "".join(f"{each}\n" for each in note.read_text().split() if each != leaving).encode())
     if machine in alive:
-        run_deploy(topology, cluster, ("--limit", leaving), verb="reset")
+        run_deploy(topology, cluster, only([leaving]), verb="reset")
     asyncio.run(_forget(cluster, leaving))
     print(f"{leaving} is no part of {cluster.name} any more.")
     if machine:

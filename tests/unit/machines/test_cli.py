@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from kybern.cli import cluster, machines, reach, remove
+from kybern.cli import cluster, deploys, machines, reach, remove
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
 
@@ -125,3 +125,18 @@ def test_who_may_be_left_out_of_a_deploy(
             cluster.silent_ones(lab)
     else:
         assert tuple(each.name for each in cluster.silent_ones(lab)) == silent
+
+
+def test_a_limit_that_names_nobody_is_an_error_and_not_a_deploy_of_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pyinfra itself warns, runs on no machine, and ends well."""
+    says = "    No host matches found for --limit pattern: nobody"
+    monkeypatch.setattr(deploys, "command_of", lambda *_: ["sh", "-c", f"echo '{says}'"])
+
+    with pytest.raises(MachineError, match='lab has no machine or group "nobody"'):
+        deploys.run_deploy("lab", machines.read("lab", None), deploys.only(["nobody"]))
+
+
+def test_each_name_of_a_limit_is_a_pattern_of_its_own() -> None:
+    assert deploys.only(["a", "b"]) == ("--limit", "a", "--limit", "b")
