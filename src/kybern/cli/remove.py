@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from kybern.api.core_v1 import Node
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
 from kybern.cli.drain import drain, forget, volumes_lost_with
@@ -40,6 +41,10 @@ def remove(
     check(cluster, leaving)
     with Progress(f"Remove {leaving} from {cluster.name}") as progress:
         alive = answering(cluster.machines)
+        if machine is None and not asyncio.run(_known(cluster, leaving)):
+            raise MachineError(
+                f"{cluster.name} knows no {leaving}: neither the topology, nor etcd's members, nor the nodes"
+            )
         progress.step(leaving, "answers" if machine in alive else "does not answer; going on without it")
         asyncio.run(_empty(cluster, leaving, seconds, lose_volumes, machine in alive, progress))
     members = [each.name for each in cluster.members if each.name != leaving and each in alive]
@@ -71,6 +76,16 @@ def check(cluster: Cluster, leaving: str) -> None:
 
 def _client(cluster: Cluster) -> Client:
     return Client(load(State.of(cluster.name).directory / "admin.conf"))
+
+
+async def _known(cluster: Cluster, name: str) -> bool:
+    """Whether a machine that the topology does not have any more is a node, or was a member of etcd."""
+    note = State.of(cluster.name).directory / "etcd-bootstrapped"
+    if note.exists() and name in note.read_text().split():
+        return True
+    async with _client(cluster) as api:
+        nodes, _ = await api.list(Node)
+    return name in {node.metadata.name for node in nodes}
 
 
 async def _empty(
