@@ -22,6 +22,7 @@ from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.leftovers.network import Networks
 from kybern.kubelet.leftovers.removal import Task, remove_container
 from kybern.kubelet.runtime import RunState
+from kybern.machinery.errors import ServiceUnavailable
 from tests.protocol.containerd_bed import (
     KINDS,
     NETWORK,
@@ -30,6 +31,7 @@ from tests.protocol.containerd_bed import (
     Bed,
     OneNode,
     clean,
+    first,
     needed,
     one_node,
     running,
@@ -315,6 +317,36 @@ def told(node: OneNode) -> tuple[str, str]:
     assert found is not None
     ready = next(one for one in found.status.conditions if one.type == "Ready")
     return ready.status, ready.message
+
+
+async def test_what_happened_while_the_api_server_was_away_is_told_when_it_is_back(bed: Bed) -> None:
+    async with one_node(bed) as node:
+        pods = [await node.add(name, {"name": "c", "command": SLEEP}) for name in ("calm", "ends")]
+        before = [first(await node.until(pod.metadata.name, running)) for pod in pods]
+
+        def refuse(_method: str, _path: str) -> None:
+            raise ServiceUnavailable("the server is currently unable to handle the request")
+
+        node.api.refuse = refuse
+        identity = before[1].container_id.partition("://")[2]
+        await node.runtime.stop_container(identity, 1)
+
+        async def restarted_here() -> bool:
+            runs = (await node.runtime.actual(pods[1].metadata.uid)).instances
+            return runs[0].running and runs[0].attempt == 1
+
+        await until(restarted_here)
+        unseen = node.pod("ends")
+        assert unseen is not None
+        assert first(unseen).restart_count == 0
+        node.api.refuse = lambda _method, _path: None
+
+        ends = await node.until("ends", lambda pod: first(pod).restart_count == 1 and running(pod), 60)
+        calm = node.pod("calm")
+        assert calm is not None
+        assert first(calm).container_id == before[0].container_id
+        assert first(ends).last_state.terminated.container_id == before[1].container_id
+    await clean(bed)
 
 
 async def test_a_containerd_that_hangs_makes_the_node_not_ready_until_it_goes_on(bed: Bed) -> None:

@@ -24,8 +24,11 @@ def _stale(delay: Delay, now: datetime, last: float) -> bool:
 
 
 def remaining(delay: Delay | None, ended: datetime, now: datetime, last: float = LAST) -> float:
-    """Seconds until the next try may be made; 0 when it may be made now."""
-    if delay is None or _stale(delay, ended, last):
+    """Seconds until the next try may be made; 0 when it may be made now.
+
+    An end that is still to come tells that the clock was set back, and not how long ago it was: nobody waits for that.
+    """
+    if delay is None or _stale(delay, ended, last) or now < ended:
         return 0.0
     return max(0.0, delay.seconds - (now - ended).total_seconds())
 

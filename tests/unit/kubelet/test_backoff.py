@@ -26,6 +26,16 @@ def test_the_wait_counts_from_the_end() -> None:
     assert remaining(Delay(40, ago(60)), ago(45), NOW) == 0
 
 
+def test_a_clock_that_was_set_back_makes_nothing_wait() -> None:
+    assert remaining(Delay(40, ago(-3600)), ago(-3590), NOW) == 0
+    again = longer(Delay(40, ago(-3600)), NOW)
+    assert (again.seconds, remaining(again, ago(5), NOW)) == (80, 75), "from then on as ever"
+
+
+def test_a_clock_that_was_set_forward_makes_nothing_wait_longer() -> None:
+    assert remaining(Delay(40, ago(3610)), ago(3600), NOW) == 0
+
+
 def test_ten_minutes_of_peace_make_a_delay_forgotten() -> None:
     old = Delay(300, ago(1000))
 
