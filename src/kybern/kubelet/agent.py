@@ -222,6 +222,9 @@ class Agent:
         if pod.metadata.uid in self._here.cpus.holders():
             text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
             return Refusal("Infeasible", text)
+        if pod.metadata.uid in self._here.memory.holders():
+            text = 'Resize is infeasible for Guaranteed Pods alongside Memory Manager policy "Static"'
+            return Refusal("Infeasible", text)
         rest = [
             w.pod
             for w, _task in self.workers.values()

@@ -53,13 +53,19 @@ def _number(path: Path) -> int:
 class Cgroups:
     """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods).
 
-    ``pids`` is how many processes a pod may have; -1 is any number.
+    ``pids`` is how many processes a pod may have; -1 is any number. ``huge``: the sizes of pages there are (hugepages-2Mi).
     """
 
     def __init__(
-        self, parent: str = "/kubepods", root: Path = _ROOT, period: int = resources.PERIOD, pids: int = -1
+        self,
+        parent: str = "/kubepods",
+        root: Path = _ROOT,
+        period: int = resources.PERIOD,
+        pids: int = -1,
+        huge: tuple[str, ...] = (),
     ) -> None:
         self._pids = pids
+        self._huge = huge
         self._parent = parent
         self._root = root
         self._period = period
@@ -124,6 +130,12 @@ class Cgroups:
         if self._pids > 0:
             for tree in self._trees(name, "pids"):
                 self._write(tree, {"pids.max": str(self._pids)}, {"pids.max": str(self._pids)})
+        for tree in self._trees(name, "hugetlb") if self._huge else ():
+            for size in self._huge:
+                most = resources.limit_of(pod, size)
+                limit = str((resources.limits_of(pod, size) if most is None else most) // 1000)
+                file = resources.page_size(size)
+                self._write(tree, {f"hugetlb.{file}.limit_in_bytes": limit}, {f"hugetlb.{file}.max": limit})
         self._weigh()
 
     def lift(self, pod: Pod) -> None:

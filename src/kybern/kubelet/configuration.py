@@ -21,6 +21,7 @@ from kybern.kubelet.cpus import ledger
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
+from kybern.kubelet.memory import reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown import groups as shutdown
 from kybern.kubelet.shutdown.groups import Period
@@ -104,6 +105,7 @@ def _merged(settings: Settings) -> Settings:
     settings = replace(settings, eviction_hard=hard)
     _consistent(settings)
     try:
+        reservation.check(settings.memory_policy)
         topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
     except ValueError as problem:
         raise Fatal(f"cannot align pods: {problem}") from problem
@@ -258,6 +260,7 @@ def _whole(value: Any) -> int:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
+    "reserved_memory": reservation.from_file,
     "topology_options": _texts,
     "shutdown_by_priority": _periods,
     "eviction_soft": _limits,

@@ -111,7 +111,7 @@ class Kubelet:
         left = node_status.allocatable(hardware, reserved)
         cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids)
+        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids, huge=tuple(hardware.huge_pages))
         self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node) if client is not None else _Silent()
@@ -138,11 +138,11 @@ class Kubelet:
                 most_at_once(settings),
             ),
             cgroups=cgroups,
-            alignment=outset.apportionment(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime, reserved),
             claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
-                cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
+                cgroup_v2=cgroups.v2, huge_pages=tuple(hardware.huge_pages), log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
                 profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
             ),

@@ -76,9 +76,9 @@ def hardware(root: Path) -> Hardware:
     )
 
 
-def _huge_pages() -> Mapping[str, int]:
+def _huge_pages(root: Path = Path("/sys/kernel/mm/hugepages")) -> Mapping[str, int]:
     found = {}
-    for path in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+    for path in sorted(root.glob("hugepages-*kB")):
         kilobytes = int(path.name.removeprefix("hugepages-").removesuffix("kB"))
         name = f"{kilobytes // 1048576}Gi" if kilobytes >= 1048576 else f"{kilobytes // 1024}Mi"
         count = _text(str(path / "nr_hugepages"))
@@ -121,6 +121,22 @@ def numa(root: Path = Path("/sys/devices/system/node")) -> Numa:
     rows = {node: [int(text) for text in _text(str(found[node] / "distance")).split()] for node in nodes}
     distances = {node: dict(zip(nodes, row, strict=False)) for node, row in rows.items()}
     return Numa(nodes, distances, of_cpu)
+
+
+def numa_memory(
+    root: Path = Path("/sys/devices/system/node"), found: Hardware | None = None
+) -> dict[int, dict[str, int]]:
+    """Bytes of memory and of huge pages, by NUMA node; all of the machine's on node 0 where the kernel does not say."""
+    nodes = {}
+    for path in root.glob("node[0-9]*"):
+        lines = (
+            line.partition(" MemTotal:")[2].split() for line in _text(str(path / "meminfo")).splitlines()
+        )
+        total = next((int(words[0]) * 1024 for words in lines if words), 0)
+        nodes[int(path.name.removeprefix("node"))] = {"memory": total, **_huge_pages(path / "hugepages")}
+    if not nodes and found is not None:
+        nodes[0] = {"memory": found.memory, **found.huge_pages}
+    return dict(sorted(nodes.items()))
 
 
 def has_app_armor() -> bool:

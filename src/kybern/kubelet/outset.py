@@ -5,15 +5,20 @@ import logging
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import machine
+from kybern.kubelet import machine, node_status
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.machine import Hardware
+from kybern.kubelet.memory import reservation
+from kybern.kubelet.memory.checkpoint import FILE
+from kybern.kubelet.memory.holding import Memory, Unusable
+from kybern.kubelet.memory.ledger import State, untouched
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
+from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
@@ -59,11 +64,25 @@ def hardware(settings: Settings, root: Path) -> Hardware:
     return found
 
 
-def apportionment(settings: Settings, root: Path, runtime: Runtime) -> Alignment:
-    """What gives pods the node's devices and CPUs; raises Fatal for a machine that does not let them be aligned."""
+def apportionment(settings: Settings, root: Path, runtime: Runtime, kept: Reserved) -> Alignment:
+    """What gives pods the node's devices, CPUs and memory; raises Fatal for a machine that does not let them be aligned."""
     numa = machine.numa()
     devices = Devices(root / "device-plugins", numa)
-    return Alignment(devices, _pinning(settings, root, runtime, numa), _policy(settings, numa), numa)
+    pinning, memory = _pinning(settings, root, runtime, numa), _memory(settings, root, numa, kept)
+    return Alignment(devices, pinning, memory, _policy(settings, numa), numa)
+
+
+def _memory(settings: Settings, root: Path, numa: Numa, kept: Reserved) -> Memory:
+    fresh: State = {}
+    try:
+        if settings.memory_policy == "Static":
+            found = machine.hardware(root)
+            totals = machine.numa_memory(found=found)
+            held = node_status.held(found, kept)
+            fresh = untouched(totals, reservation.by_node(settings.reserved_memory, totals, held))
+        return Memory(root / FILE, settings.memory_policy, fresh, numa)
+    except (ValueError, Unusable) as problem:
+        raise Fatal(f"cannot give memory of NUMA nodes to pods: {problem}") from problem
 
 
 def _pinning(settings: Settings, root: Path, runtime: Runtime, numa: Numa) -> Pinning:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Taint
 from kybern.kubelet.eviction.signals import DEFAULT
+from kybern.kubelet.memory.reservation import Reservation
 from kybern.kubelet.shutdown.groups import Period
 
 
@@ -44,6 +45,8 @@ class Settings:
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
     reserved_cpus: str = ""
+    memory_policy: str = "None"
+    reserved_memory: tuple[Reservation, ...] = ()
     topology_policy: str = "none"
     topology_scope: str = "container"
     topology_options: Mapping[str, str] = field(default_factory=dict)

@@ -29,6 +29,7 @@ class Machine:
     domain: str = "cluster.local"
     cgroup_root: str = "/kubepods"
     cgroup_v2: bool = False
+    huge_pages: tuple[str, ...] = ()
     log_root: str = "/var/log/pods"
     cpu_period: int = resources.PERIOD
     cpu_quota: bool = True
@@ -131,6 +132,7 @@ class Prepared:
     equipment: Equipment = field(default_factory=Equipment)
     cpus: str = ""
     devices: tuple[Any, ...] = ()
+    nodes: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -157,6 +159,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         ),
     )
     config.linux.resources.cpuset_cpus = ready.cpus
+    config.linux.resources.cpuset_mems = ready.nodes
     config.mounts.extend(ready.equipment.mounts)
     config.devices.extend((*ready.equipment.devices, *ready.devices))
     config.CDI_devices.extend(ready.equipment.named)
@@ -178,6 +181,14 @@ def _mount(bind: Bind) -> Any:
     )
 
 
+def _huge_pages(container: Container, machine: Machine) -> Iterable[Any]:
+    """A limit for each size of page that the machine has: none for a container that does not ask for it."""
+    most = resources.limits(container)
+    for name in machine.huge_pages:
+        size = resources.page_size(name)
+        yield pb.HugepageLimit(page_size=size, limit=resources.amount(most, name).value())
+
+
 def container_resources(pod: Pod, container: Container, machine: Machine) -> Any:
     """Shares, quota and limits of one container."""
     wanted = resources.requests(container)
@@ -190,6 +201,7 @@ def container_resources(pod: Pod, container: Container, machine: Machine) -> Any
     )
     if machine.cpu_quota:
         made.cpu_period, made.cpu_quota = machine.cpu_period, resources.quota(cpu, machine.cpu_period) or -1
+    made.hugepage_limits.extend(_huge_pages(container, machine))
     if machine.cgroup_v2:
         # All of a container's processes die together when one is out of memory, as upstream sets it.
         made.unified["memory.oom.group"] = "1"

@@ -17,6 +17,7 @@ from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
 from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free
 from kybern.kubelet.devices.plugins import Plugin
+from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.allot import allot
@@ -81,7 +82,7 @@ def test_what_is_given_is_read_again(tmp_path: Path) -> None:
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
     found = Devices(tmp_path, Numa())
     cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), Numa())
-    alignment = Alignment(found, cpus, Policy(), Numa())
+    alignment = Alignment(found, cpus, Memory(tmp_path / "memory", "None", {}, Numa()), Policy(), Numa())
     found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
     greedy = pod(asking("x", 2))
     modest = replace(greedy, spec=replace(greedy.spec, containers=(asking("x", 1),)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet.parts import is_sidecar, most_at_once
 from kybern.kubelet.resources import amount, limits
-from kybern.kubelet.topology.hints import Hints, Nodes, Numa, Stock, hints
+from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa, Stock, hints
 
 
 class Unavailable(Exception):
@@ -80,11 +80,11 @@ class Hand:
             for name, count in asked.items()
         )
 
-    def take(self, container: Container, nodes: Nodes | None) -> None:
+    def take(self, container: Container, hint: Hint) -> None:
         """Raises Unavailable."""
         for wish in self._wishes:
             if wish.container == container.name:
-                self._take(wish, nodes)
+                self._take(wish, hint.nodes)
 
     def _take(self, wish: Wish, nodes: Nodes | None) -> None:
         free, spare = self._free[wish.resource], self._spare.setdefault(wish.resource, [])
