@@ -16,7 +16,7 @@ import yaml
 from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
-from kybern.kubelet import sysctls
+from kybern.kubelet import swap, sysctls
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
@@ -106,6 +106,10 @@ def _merged(settings: Settings) -> Settings:
     _consistent(settings)
     try:
         reservation.check(settings.memory_policy)
+        swap.check(settings.swap_behavior)
+    except ValueError as problem:
+        raise Fatal(f"cannot share out memory: {problem}") from problem
+    try:
         topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
     except ValueError as problem:
         raise Fatal(f"cannot align pods: {problem}") from problem

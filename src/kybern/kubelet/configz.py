@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from kybern.kubelet.keys import KEYS
+from kybern.kubelet.memory.reservation import Reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown.groups import Period
 from kybern.machinery.struct import Struct, encode
@@ -26,6 +27,8 @@ def configz(settings: Settings) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Period):
         return {"priority": value.priority, "shutdownGracePeriodSeconds": value.seconds}
+    if isinstance(value, Reservation):
+        return {"numaNode": value.node, "limits": dict(value.limits)}
     if isinstance(value, float):
         return spelled(value)
     if isinstance(value, Mapping):

@@ -36,6 +36,7 @@ from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
+from kybern.kubelet.pod_resources.serving import PodResources
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
@@ -141,6 +142,7 @@ class Kubelet:
             alignment=outset.apportionment(settings, root, runtime, reserved),
             claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
+                swap=outset.swap(settings, hardware, v2=cgroups.v2),
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
                 cgroup_v2=cgroups.v2, huge_pages=tuple(hardware.huge_pages), log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
@@ -193,6 +195,7 @@ class Kubelet:
             tasks.create_task(claims.drivers.run())
             tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
+            tasks.create_task(PodResources(self.here, self.agent.current).run())
             tasks.create_task(self.here.cpus.run())
             tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())

@@ -66,6 +66,7 @@ KEYS: Mapping[str, str] = {
     "shutdownGracePeriodCriticalPods": "shutdown_critical",
     "shutdownGracePeriodByPodPriority": "shutdown_by_priority",
     "failSwapOn": "fail_swap_on",
+    "memorySwap.swapBehavior": "swap_behavior",
     "allowedUnsafeSysctls": "unsafe_sysctls",
     "seccompDefault": "seccomp_default",
 }
@@ -157,7 +158,6 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "podCIDR": (),
     "enableControllerAttachDetach": (True,),
     "protectKernelDefaults": (False,),
-    "memorySwap": ({"swapBehavior": "NoSwap"}, {"swapBehavior": ""}),
     "systemReservedCgroup": (),
     "kubeReservedCgroup": (),
     "enableSystemLogHandler": (True,),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kybern.kubelet.cpus.ledger import parse as cpu_set
 from kybern.kubelet.stats import whole
-from kybern.kubelet.stats.use import Interface, Memory
+from kybern.kubelet.stats.use import Interface, Memory, SwapUse
 from kybern.kubelet.topology.hints import Numa
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -139,6 +139,17 @@ def numa_memory(
     return dict(sorted(nodes.items()))
 
 
+def limits_swap(root: Path = _CGROUPS, own: str | None = None) -> bool:
+    """Whether the kernel limits the swap of cgroups: by the files of our own. ``own`` is /proc/self/cgroup."""
+    paths = dict(
+        line.split(":", 2)[1:] for line in (_text("/proc/self/cgroup") if own is None else own).splitlines()
+    )
+    if (root / "cgroup.controllers").exists():
+        return (root / paths.get("", "/").lstrip("/") / "memory.swap.max").exists()
+    name = next((each for each in paths if "memory" in each.split(",")), "memory")
+    return (root / "memory" / paths.get(name, "/").lstrip("/") / "memory.memsw.limit_in_bytes").exists()
+
+
 def has_app_armor() -> bool:
     """Whether the kernel enforces AppArmor's profiles."""
     return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
@@ -161,6 +172,13 @@ def memory() -> Memory:
         int(faults.get("pgmajfault", 0)), total - working,
     )  # fmt: skip
     return whole.memory_of(whole.read(_CGROUPS), told, total)
+
+
+def swap() -> SwapUse:
+    """Of the whole machine."""
+    found = meminfo(_text("/proc/meminfo"))
+    left = found.get("SwapFree", 0)
+    return SwapUse(time.time(), found.get("SwapTotal", 0) - left, left)
 
 
 def processes() -> tuple[int, int]:

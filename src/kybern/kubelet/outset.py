@@ -20,6 +20,7 @@ from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.swap import LIMITED, NONE, Swap
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
@@ -62,6 +63,14 @@ def hardware(settings: Settings, root: Path) -> Hardware:
             "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
         )
     return found
+
+
+def swap(settings: Settings, found: Hardware, *, v2: bool) -> Swap:
+    """How containers may swap."""
+    behavior = settings.swap_behavior or NONE
+    if behavior == LIMITED and not v2:
+        log.warning("containers get no swap: LimitedSwap needs cgroups of version 2")
+    return Swap(behavior, found.swap, found.memory, machine.limits_swap())
 
 
 def apportionment(settings: Settings, root: Path, runtime: Runtime, kept: Reserved) -> Alignment:

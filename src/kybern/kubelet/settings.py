@@ -88,5 +88,6 @@ class Settings:
     shutdown_critical: float = 0.0
     shutdown_by_priority: tuple[Period, ...] = ()
     fail_swap_on: bool = True
+    swap_behavior: str = ""
     unsafe_sysctls: tuple[str, ...] = ()
     seccomp_default: bool = False

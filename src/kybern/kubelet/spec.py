@@ -6,9 +6,10 @@ from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet import labels, names, resources, security
+from kybern.kubelet import labels, names, resources, security, swap
 from kybern.kubelet.devices.allocation import Equipment
 from kybern.kubelet.environment import expand
+from kybern.kubelet.swap import Swap
 from kybern.kubelet.sysctls import dotted
 
 _PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP, "": pb.TCP}
@@ -16,6 +17,7 @@ _PROPAGATION = {
     "": pb.PROPAGATION_PRIVATE, "None": pb.PROPAGATION_PRIVATE,
     "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER, "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
 }  # fmt: skip
+SWAP_MAX = "memory.swap.max"
 # SIGRTMIN+1 is SIGRTMINPLUS1 in CRI: names there have no signs.
 _SIGNS = str.maketrans({"+": "PLUS", "-": "MINUS"})
 
@@ -30,6 +32,7 @@ class Machine:
     cgroup_root: str = "/kubepods"
     cgroup_v2: bool = False
     huge_pages: tuple[str, ...] = ()
+    swap: Swap = field(default_factory=Swap)
     log_root: str = "/var/log/pods"
     cpu_period: int = resources.PERIOD
     cpu_quota: bool = True
@@ -205,5 +208,9 @@ def container_resources(pod: Pod, container: Container, machine: Machine) -> Any
     if machine.cgroup_v2:
         # All of a container's processes die together when one is out of memory, as upstream sets it.
         made.unified["memory.oom.group"] = "1"
+    if machine.swap.controlled and machine.cgroup_v2:
+        made.unified[SWAP_MAX] = str(swap.limit(pod, container, machine.swap, v2=True))
+    elif machine.swap.controlled:
+        # Version 1 limits memory and swap together: as much as memory alone leaves nothing to swap.
         made.memory_swap_limit_in_bytes = limit
     return made

@@ -10,6 +10,7 @@ import pytest
 from kybern.api.core_v1 import Container, Pod, PodStatus, ResourceRequirements
 from kybern.daemon.run import Fatal
 from kybern.kubelet import machine, outset
+from kybern.kubelet.configz import configz
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
@@ -317,3 +318,11 @@ async def test_a_pod_whose_memory_cannot_be_had_is_refused_in_upstreams_words(tm
     assert alignment.holders() == {"u1"}
     after = metrics.MEMORY._value.get(), metrics.NO_MEMORY._value.get()  # no other way to read it
     assert (after[0] - before[0], after[1] - before[1]) == (2, 1)
+
+
+def test_reservations_are_shown_as_they_are_written() -> None:
+    raw = [{"numaNode": 1, "limits": {"memory": "2Gi"}}]
+    shown = configz(Settings(reserved_memory=reservation.from_file(raw)))["kubeletconfig"]
+
+    assert shown["reservedMemory"] == raw
+    assert shown["memorySwap"] == {"swapBehavior": ""}

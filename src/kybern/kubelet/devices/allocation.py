@@ -71,7 +71,7 @@ class Devices:
 
     async def equip(self, uid: str, container: str) -> Equipment:
         """What a container needs for its devices; raises PluginFailure."""
-        mine = [one for one in self._given if (one.pod, one.container) == (uid, container)]
+        mine = self.of(uid, container)
         variables: dict[str, str] = {}
         annotations: dict[str, str] = {}
         mounts, devices, named = [], [], []
@@ -90,6 +90,10 @@ class Devices:
             ]
             named += [cri.CDIDevice(name=found.name) for found in told.cdi_devices]
         return Equipment(variables, annotations, tuple(mounts), tuple(devices), tuple(named))
+
+    def of(self, uid: str, container: str) -> tuple[Given, ...]:
+        """What a container has."""
+        return tuple(one for one in self._given if (one.pod, one.container) == (uid, container))
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""

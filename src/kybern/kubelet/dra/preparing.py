@@ -95,15 +95,20 @@ class Claims:
 
     def names(self, pod: Pod, container: Container) -> tuple[str, ...]:
         """The CDI names of a container's devices. Raises CannotPrepare."""
-        if not pod.spec.resource_claims:
-            return ()
+        return claims.names(container, self._of(pod)) if pod.spec.resource_claims else ()
+
+    def seen(self, pod: Pod, container: Container) -> tuple[Prepared, ...]:
+        """The prepared claims of a container. Raises CannotPrepare."""
+        return claims.seen(container, self._of(pod)) if pod.spec.resource_claims else ()
+
+    def _of(self, pod: Pod) -> dict[str, Prepared]:
+        """A pod's claims as it calls them; those that are not prepared are empty."""
         space = pod.metadata.namespace
         by_name = {one.name: one for one in self._prepared.values() if one.namespace == space}
         nothing = Prepared("", space, "", (), ())
-        found = {
+        return {
             use.alias: by_name.get(use.claim, replace(nothing, name=use.claim)) for use in claims.uses(pod)
         }
-        return claims.names(container, found)
 
     async def unprepare(self, uid: str) -> None:
         """Nothing of a pod runs any more. Raises CannotPrepare; then it is to be tried again."""
