@@ -15,7 +15,7 @@ from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
-from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free
+from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free, health
 from kybern.kubelet.devices.plugins import Plugin
 from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.status import Verdict
@@ -144,3 +144,25 @@ async def test_devices_say_where_they_are(tmp_path: Path) -> None:
         await server.stop(None)
 
     assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}
+
+
+def test_devices_of_a_container_are_told_as_they_are() -> None:
+    given = (Given("u1", "c", NAME, ("a", "b", "gone")), Given("u1", "c", "example.com/another", ("z",)))
+
+    told = health(given, {NAME: {"a": 0, "b": 1}}, {NAME: frozenset({"a"})})
+
+    assert [(one.name, [(d.resource_id, d.health) for d in one.resources]) for one in told] == [
+        ("example.com/another", [("z", "Healthy")]),
+        (NAME, [("a", "Healthy"), ("b", "Unhealthy"), ("gone", "Healthy")]),
+    ]
+
+
+async def test_those_that_have_a_device_hear_of_its_health(tmp_path: Path) -> None:
+    found, heard = Devices(tmp_path, Numa()), []
+    found.take([Given("u1", "c", NAME, ("a",)), Given("u2", "c", NAME, ("b",))])
+    found.told = heard.append
+
+    found.plugins.changed(NAME, frozenset({"b", "c"}))
+    found.plugins.changed("example.com/another", frozenset({"a"}))
+
+    assert heard == ["u2"]
