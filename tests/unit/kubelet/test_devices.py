@@ -158,7 +158,8 @@ def test_devices_of_a_container_are_told_as_they_are() -> None:
 
 
 async def test_those_that_have_a_device_hear_of_its_health(tmp_path: Path) -> None:
-    found, heard = Devices(tmp_path, Numa()), []
+    found = Devices(tmp_path, Numa())
+    heard: list[str] = []
     found.take([Given("u1", "c", NAME, ("a",)), Given("u2", "c", NAME, ("b",))])
     found.told = heard.append
 

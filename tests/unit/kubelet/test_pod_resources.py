@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # no stubs
 
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet.devices.ledger import Given

@@ -126,7 +126,7 @@ class Hand:
 def health(
     given: Iterable[Given], every: Devices, well: Mapping[str, frozenset[str]]
 ) -> tuple[ResourceStatus, ...]:
-    """What a container's devices are worth (allocatedResourcesStatus); one that its plugin does not tell of passes for well."""
+    """What a container's devices are worth (allocatedResourcesStatus); well are also those that no plugin tells of."""
     found: dict[str, list[ResourceHealth]] = {}
     for one in given:
         known, fine = every.get(one.resource, {}), well.get(one.resource, frozenset())
