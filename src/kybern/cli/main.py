@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kybern.cli import cluster, machines
+from kybern.cli import cluster, machines, net
 from kybern.machines.errors import MachineError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(machines.app, name="machines")
+app.add_typer(net.app, name="net")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
