@@ -19,6 +19,7 @@ from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
+from roles.node_dns import node_dns
 from roles.package import package
 from roles.pki import pki
 from roles.pod_network import pod_network
@@ -55,6 +56,8 @@ if machine.is_master and cluster.storage == "local":
     storage_class(cluster)
 if machine.is_node:
     runtime(cluster)
+if machine.is_node:
+    node_dns(cluster, machine)
 if machine.is_node:
     kubelet(cluster, machine)
 if machine.is_node:

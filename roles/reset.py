@@ -26,6 +26,8 @@ ABOVE = (
     "kybern-pod-network.service",
     "kybern-policies.service",
     "kybern-dns.service",
+    "kybern-node-dns.service",
+    "kybern-node-dns-link.service",
     "kybern-metrics.service",
     "kybern-local-volumes.service",
     "kube-scheduler.service",
@@ -54,7 +56,7 @@ DIRECTORIES = (
 # These may be mounted, so they stay and are emptied.
 EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
-LINKS = ("cni0", "kybern-vxlan")
+LINKS = ("cni0", "kybern-vxlan", "kybern-dns")
 ROUTES = 75  # the protocol number of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
 # Tables of nftables: kube-proxy's, whichever mode it ran in last, and those of the policies.

@@ -26,10 +26,13 @@ from roles.kubelet import kubelet, nodes_ready
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
+from roles.node_dns import absent as node_dns_absent
+from roles.node_dns import node_dns
 from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.system import wanted_users
 from tests.roles.harness import FakeMachine, Run, apply, plan
 from tests.roles.small import Role, finished, use, use_images
 
@@ -470,6 +473,42 @@ def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(
     assert command.index("rm -f ") < command.index("delete table inet kybern-policies")
     fake.true.add(absent())
     assert plan(network_policies, off, worker, fake) == []
+
+
+def test_a_node_s_cache_is_asked_first_and_the_service_when_it_is_down(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, node_local_dns=True)
+    fake = finished(kubelet, on, worker)
+
+    told = yaml.safe_load(fake.contents["/var/lib/kubelet/config.yaml"])
+    assert told["clusterDNS"] == ["169.254.20.10", "10.96.0.10"]
+    assert wanted_users(on, worker) == ("kybern-dns",)
+    assert wanted_users(cluster, worker) == ()
+
+
+def test_a_node_s_cache_runs_above_its_link_and_asks_the_masters_last(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, node_local_dns=True)
+    fake = finished(node_dns, on, worker)
+
+    unit = fake.contents["/etc/systemd/system/kybern-node-dns.service"].decode()
+    assert "Requires=kybern-node-dns-link.service\n" in unit
+    assert "User=kybern-dns\n" in unit
+    config = yaml.safe_load(fake.contents["/etc/kybern/node-dns.yaml"])
+    assert config["clusterServers"] == ["10.96.0.10", *(str(one.address) for one in cluster.masters)]
+    assert plan(node_dns, on, worker, fake) == []
+
+
+def test_a_node_s_cache_that_is_switched_off_goes(cluster: Cluster, worker: Machine) -> None:
+    fake = finished(node_dns, replace(cluster, node_local_dns=True), worker)
+
+    assert apply(node_dns, cluster, worker, fake) == ["node dns | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-node-dns.service") < command.index("rm -rf ")
+    fake.true.add(node_dns_absent())
+    assert plan(node_dns, cluster, worker, fake) == []
 
 
 def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worker: Machine) -> None:

@@ -14,7 +14,7 @@ from kybern.cni import plan as cni_plan
 from kybern.machines.topology import Cluster, Machine
 from kybern.policies import table as policies
 from kybern.proxy import transaction
-from roles import facts
+from roles import facts, node_dns
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
@@ -267,6 +267,6 @@ def test_reset_knows_the_tables_of_kube_proxy_and_of_the_policies() -> None:
     assert set(TABLES) == wanted
 
 
-def test_reset_knows_the_pod_network_s_links_and_routes() -> None:
-    assert {conflist.BRIDGE, cni_plan.DEVICE} == set(LINKS)
+def test_reset_knows_our_links_and_routes() -> None:
+    assert {conflist.BRIDGE, cni_plan.DEVICE, node_dns.LINK} == set(LINKS)
     assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()

@@ -58,6 +58,7 @@ class _Reader:
         "proxy",
         "storage",
         "network_policies",
+        "node_local_dns",
         "driver",
         "ssh_user",
     )
@@ -90,6 +91,7 @@ class _Reader:
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
+            node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

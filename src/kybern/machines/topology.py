@@ -52,6 +52,7 @@ class Cluster:
     proxy_mode: str = "iptables"
     storage: str = "local"
     network_policies: bool = True
+    node_local_dns: bool = False
     ssh_user: str = "root"
 
     @property

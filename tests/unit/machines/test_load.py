@@ -136,6 +136,9 @@ MISTAKES = [
         '2: "maybe" is not true or false',
         id="policies",
     ),
+    pytest.param(
+        "cluster: good", "cluster: good\nnode_local_dns: 1", '2: "1" is not true or false', id="node dns"
+    ),
     pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
     pytest.param(
         "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"
