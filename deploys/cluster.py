@@ -61,7 +61,7 @@ if machine.is_node:
 if machine.is_node:
     kubelet(cluster, machine)
 if machine.is_node:
-    pod_network(machine)
+    pod_network(cluster, machine)
 if machine.is_node:
     kube_proxy(cluster, machine)
 if machine.is_node and cluster.storage == "local":

@@ -59,8 +59,14 @@ FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern
 LINKS = ("cni0", "kybern-vxlan", "kybern-dns")
 ROUTES = 75  # the protocol number of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
-# Tables of nftables: kube-proxy's, whichever mode it ran in last, and those of the policies.
-TABLES = ("ip kube-proxy", "ip6 kube-proxy", "inet kybern-policies", "bridge kybern-policies")
+# Tables of nftables: kube-proxy's, whichever mode it ran in last, those of the policies and of the pod network.
+TABLES = (
+    "ip kube-proxy",
+    "ip6 kube-proxy",
+    "inet kybern-policies",
+    "bridge kybern-policies",
+    "bridge kybern-pod-network",
+)
 
 
 @deploy("reset")

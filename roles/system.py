@@ -33,6 +33,7 @@ MODULES = (
     "nf_tables",
     "vxlan",
     "dummy",
+    "ifb",
 )
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {

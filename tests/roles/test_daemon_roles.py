@@ -29,6 +29,7 @@ from roles.network_policies import objects as policy_objects
 from roles.node_dns import absent as node_dns_absent
 from roles.node_dns import node_dns
 from roles.pki import pki
+from roles.pod_network import absent as pod_network_absent
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
@@ -110,7 +111,7 @@ DAEMONS = (
     Daemon("kube-proxy", kube_proxy, "kube-proxy.service", ("kube-proxy | Unit", "kube-proxy | Running")),
     Daemon(
         "pod network",
-        of_machine(pod_network),
+        pod_network,
         "kybern-pod-network.service",
         ("pod network | Unit", "pod network | Running"),
     ),
@@ -459,6 +460,19 @@ def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
 
     assert serial == ["cluster dns | Running, changed ones restarted one at a time"]
     assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3
+
+
+def test_another_pod_network_finds_nothing_of_ours(cluster: Cluster, worker: Machine) -> None:
+    off = replace(cluster, pod_network="none")
+    fake = finished(pod_network, cluster, worker)
+
+    assert apply(pod_network, off, worker, fake) == ["pod network | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-pod-network.service") < command.index("rm -rf ")
+    assert "/etc/cni/net.d/10-kybern.conflist" in command
+    assert "ip route flush proto 75" in command
+    fake.true.add(pod_network_absent())
+    assert plan(pod_network, off, worker, fake) == []
 
 
 def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(

@@ -1,7 +1,8 @@
 """The configuration that containerd gives to the CNI plugins on this node. Pure.
 
 ``bridge`` joins the pods of the node, ``host-local`` hands out addresses of the node's own network, ``portmap`` serves
-hostPort. Addresses of leaving packets are the node's firewall's business, so ``ipMasq`` is off: a pod on another node sees
+hostPort, ``bandwidth`` the annotations kubernetes.io/ingress-bandwidth and egress-bandwidth, which the runtime reads and
+hands on. Addresses of leaving packets are the node's firewall's business, so ``ipMasq`` is off: a pod on another node sees
 the pod's own address.
 """
 
@@ -26,5 +27,6 @@ def render(pods: IPv4Network, mtu: int) -> bytes:
     }
     # Marked and masqueraded only when the packet comes back to the pod itself; snat=True would hide every caller.
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    content = {"cniVersion": VERSION, "name": "kybern", "plugins": [bridge, portmap]}
+    bandwidth = {"type": "bandwidth", "capabilities": {"bandwidth": True}}
+    content = {"cniVersion": VERSION, "name": "kybern", "plugins": [bridge, portmap, bandwidth]}
     return json.dumps(content, indent=2).encode() + b"\n"

@@ -51,6 +51,20 @@ class Kernel:
                 )
         raise NoLink(f"cannot find {address} on any link of this node: correct --node-ip")
 
+    def fixed_bridge(self, name: str, mtu: int) -> str:
+        """The bridge's hardware address, which stays from now on; the bridge is made when it is not there."""
+        index = self._index(name)
+        if index is None:
+            self._ip.link("add", ifname=name, kind="bridge", mtu=mtu)
+            index = self._index(name)
+            assert index is not None, "it was just made"
+            LOG.info("made the bridge %s", name)
+        (link,) = self._ip.get_links(index)
+        hardware: str = link.get_attr("IFLA_ADDRESS")
+        # One that was set does not follow the links that join the bridge.
+        self._ip.link("set", index=index, address=hardware, state="up")
+        return hardware
+
     def routes(self) -> frozenset[Route]:
         """Our routes as the kernel has them."""
         tunnels = self._tunnels()
@@ -127,6 +141,9 @@ class Kernel:
             index = self._index(DEVICE)
             assert index is not None, "it was just made"
             LOG.info("made %s for nodes on other networks", DEVICE)
+        else:
+            _, _, mtu = self.link(me)
+            self._ip.link("set", index=index, mtu=mtu - VXLAN_OVERHEAD)
         self._ip.addr("replace", index=index, address=str(pods.network_address), prefixlen=32)
         self._ip.link("set", index=index, state="up")
         return index

@@ -1,7 +1,8 @@
 """Keep the pod network of this node as the Nodes ask: observe, diff, act.
 
 Writes ``10-kybern.conflist`` once this node has a pod network (until then the kubelet reports the node as not ready), and
-keeps one route for each other node. Looks at the kernel before every change and once a minute, so that what others remove
+keeps one route for each other node; where the kernel does not show the rules what passes within the bridge, the bridge hands
+it up (``frames``). Looks at the kernel before every change and once a minute, so that what others remove
 comes back. When the API server cannot be reached, all stays as it is.
 """
 
@@ -11,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -19,6 +21,7 @@ from kybern.api.core_v1 import Node
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.cni.conflist import render
+from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
 from kybern.cni.plan import diff, internal_address, pod_network, wanted
 
@@ -61,6 +64,7 @@ class Syncer:
     on_first: Callable[[], None]
     mtu: int = 0
     done: bool = False
+    _frames: Frames = field(default_factory=Frames)
 
     async def run(self) -> None:
         while True:
@@ -71,16 +75,18 @@ class Syncer:
                 LOG.debug("looking again")
             self.state.changed.clear()
             try:
-                await asyncio.to_thread(self._sync)
+                if found := await asyncio.to_thread(self._sync):
+                    await self._frames.apply((found[0],), found[1])
             except (NoLink, NetlinkError) as problem:
                 LOG.error("cannot set the routes to other nodes: %s", problem)  # noqa: TRY400  # the message says it all
 
-    def _sync(self) -> None:
+    def _sync(self) -> tuple[IPv4Network, int] | None:
+        """Routes and the conflist. Gives the pods' network here and the MTU of their links, None while there is none."""
         node = self.state.nodes.get(self.me)
         address, pods = (internal_address(node), pod_network(node)) if node else (None, None)
         if address is None or pods is None:
             LOG.info("node %s has no address or no pod network yet", self.me)
-            return
+            return None
         with Kernel() as kernel:
             link, _, mtu = kernel.link(address)
             routes = wanted(self.state.nodes.values(), self.me, link)
@@ -88,10 +94,12 @@ class Syncer:
                 LOG.info("%s", action)
                 kernel.apply(action, address, pods)
         tunnelled = any(route.tunnel for route in routes)
-        self._write(render(pods, self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)))
+        within = self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)
+        self._write(render(pods, within))
         if not self.done:
             self.done = True
             self.on_first()
+        return pods, within
 
     def _write(self, content: bytes) -> None:
         """Replace the conflist atomically, only when it differs."""

@@ -18,6 +18,7 @@ from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
 PROXIES = ("iptables", "nftables")
+POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -59,6 +60,7 @@ class _Reader:
         "storage",
         "network_policies",
         "node_local_dns",
+        "pod_network",
         "driver",
         "ssh_user",
     )
@@ -92,6 +94,9 @@ class _Reader:
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
+            pod_network=top.parse(
+                "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
+            ),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

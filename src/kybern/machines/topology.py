@@ -53,6 +53,7 @@ class Cluster:
     storage: str = "local"
     network_policies: bool = True
     node_local_dns: bool = False
+    pod_network: str = "kybern"
     ssh_user: str = "root"
 
     @property

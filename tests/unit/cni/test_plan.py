@@ -78,6 +78,8 @@ def test_hardware_addresses_are_local_and_follow_from_the_nodes_address() -> Non
 def test_the_conflist_gives_out_the_nodes_own_network() -> None:
     content = json.loads(conflist.render(IPv4Network("10.244.3.0/24"), 1450))
 
-    bridge, portmap = content["plugins"]
+    bridge, portmap, bandwidth = content["plugins"]
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.3.0/24"}]]
     assert (bridge["mtu"], bridge["ipMasq"], portmap["type"]) == (1450, False, "portmap")
+    # The runtime hands the annotations to the plugin that says it is able to.
+    assert (bandwidth["type"], bandwidth["capabilities"]) == ("bandwidth", {"bandwidth": True})

@@ -137,6 +137,12 @@ MISTAKES = [
         id="policies",
     ),
     pytest.param(
+        "cluster: good",
+        "cluster: good\npod_network: calico",
+        '2: "calico" is not one of kybern, none',
+        id="pod network",
+    ),
+    pytest.param(
         "cluster: good", "cluster: good\nnode_local_dns: 1", '2: "1" is not true or false', id="node dns"
     ),
     pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
