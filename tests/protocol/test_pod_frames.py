@@ -73,8 +73,9 @@ def test_the_bridge_is_there_before_the_first_pod_and_keeps_its_address(agents: 
     hardware = in_node("ip -br link show cni0").split()[2]
 
     # A link with a lower address would else give it to the bridge.
-    in_node("ip link add low type dummy")
+    in_node("ip link add low type veth peer name lower")
     in_node("ip link set low address 02:00:00:00:00:01 master cni0 up")
+    assert "master cni0" in in_node("ip link show low")
 
     assert in_node("ip -br link show cni0").split()[2] == hardware
     assert hardware in in_node("nft list table bridge kybern-pod-network")
