@@ -25,12 +25,14 @@ from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.second_family import second_family
 from roles.system import system
 
 cluster, machine = here()
 
 system(cluster, machine)
 firewall(cluster, machine)
+second_family(cluster, machine)
 pki(cluster, machine)
 kubeconfigs(cluster, machine)
 package()

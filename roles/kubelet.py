@@ -45,6 +45,7 @@ def nodes_ready(cluster: Cluster, machine: Machine) -> None:
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
     text = render(
         "kubelet/kubelet.service",
+        cluster=cluster,
         machine=machine,
         programs=programs,
         kubeconfig=path("kubelet"),

@@ -48,8 +48,9 @@ def absent() -> str:
 
 def removal() -> str:
     """The bridge stays: pods that run hang on it until they are made anew."""
+    routes = "; ".join(f"ip {family}route flush proto {ROUTES}" for family in ("", "-6 "))
     return (
         f"if [ -e {FILE} ]; then systemctl disable --now --quiet {UNIT}; fi && rm -rf {FILE} {FILE}.d {CONFLIST} "
-        f"&& systemctl daemon-reload && {{ ip route flush proto {ROUTES}; ip link delete kybern-vxlan; "
+        f"&& systemctl daemon-reload && {{ {routes}; ip link delete kybern-vxlan; "
         f"nft delete table {TABLE}; true; }} 2>/dev/null"
     )

@@ -39,6 +39,7 @@ ABOVE = (
 BELOW = (
     "containerd.service",
     "etcd.service",
+    "kybern-ipv6.service",
     "kybern-firewall.service",
     "kybern-machine.service",
 )

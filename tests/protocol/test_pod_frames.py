@@ -72,6 +72,8 @@ def test_the_bridge_is_there_before_the_first_pod_and_keeps_its_address(agents: 
     inside(Frames().apply(PODS, 1400))
     hardware = in_node("ip -br link show cni0").split()[2]
 
+    assert "mtu 1400" in in_node("ip link show cni0")
+
     # A link with a lower address would else give it to the bridge.
     in_node("ip link add low type veth peer name lower")
     in_node("ip link set low address 02:00:00:00:00:01 master cni0 up")
@@ -79,4 +81,3 @@ def test_the_bridge_is_there_before_the_first_pod_and_keeps_its_address(agents: 
 
     assert in_node("ip -br link show cni0").split()[2] == hardware
     assert hardware in in_node("nft list table bridge kybern-pod-network")
-    assert "mtu 1400" in in_node("ip link show cni0")

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
 from kybern.machines.load import PROXIES
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Cluster, Machine, SecondFamily
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
+from roles.firewall import firewall
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
 from roles.local_volumes import local_volumes, storage_class
@@ -33,6 +34,7 @@ from roles.pod_network import absent as pod_network_absent
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.second_family import second_family
 from roles.system import wanted_users
 from tests.roles.harness import FakeMachine, Run, apply, plan
 from tests.roles.small import Role, finished, use, use_images
@@ -460,6 +462,48 @@ def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
 
     assert serial == ["cluster dns | Running, changed ones restarted one at a time"]
     assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3
+
+
+def dual(cluster: Cluster) -> Cluster:
+    networks = (IPv6Network(one) for one in ("fd00:1::/64", "fd00:244::/56", "fd00:96::/112"))
+    return replace(cluster, ipv6=SecondFamily(*networks))
+
+
+@pytest.mark.parametrize(
+    ("daemon", "told"),
+    [
+        ("apiserver", "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 "),
+        ("controller manager", "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 "),
+        ("controller manager", "--cluster-cidr=10.244.0.0/16,fd00:244::/56 "),
+        ("kube-proxy", "--cluster-cidr=10.244.0.0/16,fd00:244::/56 "),
+        ("kubelet", "--node-ip=10.1.0.11,fd00:1::b "),
+    ],
+)
+def test_daemons_are_told_of_both_families(daemon: str, told: str, cluster: Cluster) -> None:
+    assert told in unit_of(daemon, dual(cluster), cluster.masters[0])
+
+
+def test_a_machine_has_an_address_of_the_second_family_and_rules_for_it(
+    cluster: Cluster, worker: Machine
+) -> None:
+    fake = finished(second_family, dual(cluster), worker)
+    script = fake.contents["/etc/kybern/ipv6"].decode()
+    assert "ip -6 address replace fd00:1::15/64 " in script
+    assert r"/^10\.1\.0\.21\//" in script
+    assert plan(second_family, dual(cluster), worker, fake) == []
+    assert plan(second_family, cluster, worker, fake) == []
+
+    rules = finished(firewall, dual(cluster), worker).contents["/etc/kybern/firewall6.rules"].decode()
+    assert "-A KYBERN-INPUT -s fd00:1::b/128 -j RETURN\n" in rules
+    assert "-A KYBERN-PODS ! -s fd00:244::/56 -j RETURN\n" in rules
+    order = [
+        rules.index(text)
+        for text in ("--dport 22 ", "ESTABLISHED,DNAT", "--dport 2379 -j DROP", "fd00:1::b/128")
+    ]
+    assert order == sorted(order)
+    plain = finished(firewall, cluster, worker).contents
+    assert b"KYBERN-PODS" not in plain["/etc/kybern/firewall6.rules"]
+    assert b"ip6tables -w 10 -t nat" not in plain["/etc/kybern/firewall"]
 
 
 def test_another_pod_network_finds_nothing_of_ours(cluster: Cluster, worker: Machine) -> None:

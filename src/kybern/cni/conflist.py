@@ -7,14 +7,17 @@ the pod's own address.
 """
 
 import json
-from ipaddress import IPv4Network
+from collections.abc import Iterable
+
+from kybern.cni.plan import Network
 
 VERSION = "1.0.0"
 BRIDGE = "cni0"
 
 
-def render(pods: IPv4Network, mtu: int) -> bytes:
-    """The conflist of a node whose pods live in ``pods``, on links of ``mtu`` bytes."""
+def render(pods: Iterable[Network], mtu: int) -> bytes:
+    """The conflist of a node whose pods live in ``pods``, one network of each family, on links of ``mtu`` bytes."""
+    ranges = [[{"subnet": str(network)}] for network in pods]
     bridge = {
         "type": "bridge",
         "bridge": BRIDGE,
@@ -23,7 +26,7 @@ def render(pods: IPv4Network, mtu: int) -> bytes:
         "hairpinMode": True,
         "ipMasq": False,
         "mtu": mtu,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": str(pods)}]], "dataDir": "/run/kybern/cni"},
+        "ipam": {"type": "host-local", "ranges": ranges, "dataDir": "/run/kybern/cni"},
     }
     # Marked and masqueraded only when the packet comes back to the pod itself; snat=True would hide every caller.
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}

@@ -10,10 +10,10 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network
 
 from kybern.cni.conflist import BRIDGE
 from kybern.cni.netlink import Kernel
+from kybern.cni.plan import Network
 from kybern.netfilter import frames
 from kybern.netfilter.programs import CannotApply, run
 
@@ -33,7 +33,7 @@ class Frames:
     def __init__(self) -> None:
         self._is_there = True  # a daemon of before may have left a table
 
-    async def apply(self, networks: Sequence[IPv4Network | IPv6Network], mtu: int) -> None:
+    async def apply(self, networks: Sequence[Network], mtu: int) -> None:
         """Let the rules see what passes between the pods in ``networks``. Raises NetlinkError.
 
         Without nftables' tables of bridges it says so and goes on: the routes do not depend on it.

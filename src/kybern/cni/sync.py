@@ -10,9 +10,8 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -23,7 +22,7 @@ from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.cni.conflist import render
 from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
-from kybern.cni.plan import diff, internal_address, pod_network, wanted
+from kybern.cni.plan import Address, Link, Network, diff, internal_addresses, outer, pod_networks, wanted
 
 LOG = logging.getLogger(__name__)
 PERIOD = 60.0
@@ -47,11 +46,16 @@ async def follow(client: Client, state: State) -> None:
                 state.nodes[node.metadata.name] = node
             case Modified(node, old):
                 state.nodes[node.metadata.name] = node
-                if (internal_address(node), pod_network(node)) == (internal_address(old), pod_network(old)):
+                if _facts(node) == _facts(old):
                     continue
             case Deleted(node):
                 state.nodes.pop(node.metadata.name, None)
         state.changed.set()
+
+
+def _facts(node: Node) -> tuple[object, ...]:
+    """What routes depend on; the order of the pods' networks is that of their addresses."""
+    return internal_addresses(node), tuple(pod_networks(node).values())
 
 
 @dataclass(slots=True)
@@ -76,30 +80,31 @@ class Syncer:
             self.state.changed.clear()
             try:
                 if found := await asyncio.to_thread(self._sync):
-                    await self._frames.apply((found[0],), found[1])
+                    await self._frames.apply(*found)
             except (NoLink, NetlinkError) as problem:
                 LOG.error("cannot set the routes to other nodes: %s", problem)  # noqa: TRY400  # the message says it all
 
-    def _sync(self) -> tuple[IPv4Network, int] | None:
-        """Routes and the conflist. Gives the pods' network here and the MTU of their links, None while there is none."""
+    def _sync(self) -> tuple[tuple[Network, ...], int] | None:
+        """Routes and the conflist. Gives the pods' networks here and the MTU of their links, None while there are none."""
         node = self.state.nodes.get(self.me)
-        address, pods = (internal_address(node), pod_network(node)) if node else (None, None)
-        if address is None or pods is None:
+        addresses, pods = (internal_addresses(node), pod_networks(node)) if node else ({}, {})
+        if not addresses or not pods:
             LOG.info("node %s has no address or no pod network yet", self.me)
             return None
         with Kernel() as kernel:
-            link, _, mtu = kernel.link(address)
-            routes = wanted(self.state.nodes.values(), self.me, link)
+            links, mtu = _links(kernel, addresses.values())
+            routes = wanted(self.state.nodes.values(), self.me, links, pods)
+            me = outer(addresses) or next(iter(addresses.values()))
             for action in diff(routes, kernel.routes()):
                 LOG.info("%s", action)
-                kernel.apply(action, address, pods)
+                kernel.apply(action, me, pods.values())
         tunnelled = any(route.tunnel for route in routes)
         within = self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)
-        self._write(render(pods, within))
+        self._write(render(pods.values(), within))
         if not self.done:
             self.done = True
             self.on_first()
-        return pods, within
+        return tuple(pods.values()), within
 
     def _write(self, content: bytes) -> None:
         """Replace the conflist atomically, only when it differs."""
@@ -114,3 +119,9 @@ class Syncer:
         Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
         LOG.info("wrote %s", path)
+
+
+def _links(kernel: Kernel, addresses: Iterable[Address]) -> tuple[tuple[Link, ...], int]:
+    """This node's own addresses with their prefixes, and the least MTU of their links. Raises NoLink."""
+    found = [kernel.link(address) for address in addresses]
+    return tuple(link for link, _, _ in found), min(mtu for _, _, mtu in found)
