@@ -84,6 +84,8 @@ async def _check(cluster: Cluster, outside: list[tuple[str, int]], progress: Pro
         raise MachineError(f"cannot check the network of {cluster.name} within {LIMIT:.0f} s") from problem
     except (ApiError, ExceptionGroup) as problem:
         first = _first(problem)
+        if isinstance(first, MachineError):
+            raise first from problem
         if not isinstance(first, ApiError):
             raise
         raise MachineError(f"cannot check the network: {first}") from problem

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.machines.errors import MachineError
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 
@@ -24,12 +25,15 @@ class Machines:
 
     async def run(self, node: str, script: str, seconds: float) -> str:
         """What a script prints on a machine, run by root's shell; empty when the machine does not answer."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(node),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(node),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except FileNotFoundError as missing:
+            raise MachineError("there is no ssh on this computer; install openssh-client") from missing
         try:
             async with asyncio.timeout(seconds):
                 said, _ = await process.communicate(script.encode())
