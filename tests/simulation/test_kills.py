@@ -13,7 +13,8 @@ from kybern.machinery.errors import Cause, Details, Forbidden
 from tests.simulation.api import FakeApi, Raw
 from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.mortal import Mortal, alive
-from tests.simulation.test_rest import SETTINGS, create_some
+from tests.simulation.occasions import SETTINGS
+from tests.simulation.test_rest import create_some
 
 LIVES = 12
 

@@ -23,9 +23,10 @@ from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.fights import WRITER
 from tests.simulation.mortal import Late, alive
 from tests.simulation.named import Named
+from tests.simulation.occasions import SETTINGS
 from tests.simulation.plane.clients import Troubled, Weather
 from tests.simulation.test_kills import brought_about, shape
-from tests.simulation.test_rest import SETTINGS, create_some
+from tests.simulation.test_rest import create_some
 
 QUICK = Timing(lease_duration=1.0, renew_deadline=0.5, retry_period=0.05)
 
