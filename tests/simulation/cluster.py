@@ -60,7 +60,7 @@ class Simulation:
                     continue  # gone while another one was written
                 if pod.metadata.deletion_timestamp is not None:
                     await self.api.forget(pod)
-                elif pod.status.phase != "Running" and not pod.metadata.labels.get("broken"):
+                elif pod.status.phase in {"", "Pending"} and not pod.metadata.labels.get("broken"):
                     number += 1
                     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                     ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}

@@ -79,6 +79,7 @@ SETTINGS = Settings(
     signing_key=_AUTHORITY.key_pem.decode(),
     allocate_node_cidrs=True,
     cluster_cidrs=(IPv4Network("10.244.0.0/16"),),
+    terminated_pods=1,
 )
 
 
@@ -91,6 +92,7 @@ async def create_occasions(api: FakeApi) -> None:
     await create_attached(api)
     await create_policy(api)
     await create_tainted(api)
+    await create_finished_pods(api)
 
 
 @contextmanager
@@ -251,3 +253,12 @@ async def create_tainted(api: FakeApi) -> None:
     spec = NodeSpec(taints=(Taint(key="leave", effect="NoExecute"),))
     await api.create(Node(metadata=ObjectMeta(name="n3"), spec=spec))
     await api.create(_pod("leaving", node_name="n3"))
+
+
+async def create_finished_pods(api: FakeApi) -> None:
+    """Two pods that ran to their end; one more than may be kept."""
+    for name, year in (("first", 2020), ("second", 2021)):
+        with _in_the_year(api, year):
+            finished = _pod(name, node_name="n1")
+            await api.create(finished)
+        await api.set_status(finished, phase="Succeeded")

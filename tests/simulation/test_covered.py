@@ -34,7 +34,6 @@ PLANE = "simulation/test_plane.py"
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "horizontal-pod-autoscaler-controller": (PLANE, "horizontal-pod-autoscaler"),
     "node-lifecycle-controller": (PLANE, "node-controller"),
-    "pod-garbage-collector-controller": (PLANE, "pod-garbage-collector"),
 }
 
 

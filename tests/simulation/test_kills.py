@@ -46,6 +46,9 @@ async def brought_about(deaths: list[int], *, then_delete: bool = False) -> Coun
             await cluster.rest()
     finally:
         kubelets.cancel()
+    ranges = [node.spec.pod_cidr for node in api.all(Node)]
+    assert all(ranges)
+    assert len(set(ranges)) == len(ranges)
     return shape(api)
 
 
@@ -113,3 +116,5 @@ async def test_a_namespace_goes_whoever_dies_over_it(seed: int) -> None:
     found = await brought_about(deaths, then_delete=True)
 
     assert [one for one in found if "'a'" in one] == []
+    # The node lets go of the volumes of its pods.
+    assert [one for one in found if "VolumeAttachment" in one] == []
