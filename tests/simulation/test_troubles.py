@@ -86,13 +86,27 @@ async def test_conflicts_lost_answers_and_cut_watches_change_nothing(
     assert undisturbed - found == Counter()
 
 
-async def test_late_watches_change_nothing(undisturbed: Counter[str]) -> None:
-    api = await filled()
+def comings_and_goings(api: FakeApi) -> Counter[tuple[str, str]]:
+    """How many objects of each kind were made and went, other than events."""
+    return Counter(
+        (what, where)
+        for _, what, where, _ in api.log
+        if what in {"ADDED", "DELETED"} and not where.endswith("/events")
+    )
 
-    found = await brought_about_by(api, Late(api, 0.01), undisturbed)
+
+@pytest.mark.parametrize("seconds", [0.01, 0.05])
+async def test_every_controller_acts_once_though_watches_are_late(
+    undisturbed: Counter[str], seconds: float
+) -> None:
+    on_time, late = await filled(), await filled()
+    await brought_about_by(on_time, on_time, undisturbed)
+
+    found = await brought_about_by(late, Late(late, seconds), undisturbed)
 
     assert found - undisturbed == Counter()
     assert undisturbed - found == Counter()
+    assert comings_and_goings(late) == comings_and_goings(on_time)
 
 
 class Gate:
