@@ -18,6 +18,7 @@ from kybern.api.admissionregistration_v1 import (
     Validation,
 )
 from kybern.api.batch_v1 import CronJob, CronJobSpec, Job, JobTemplateSpec
+from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
     ConfigMap,
     Container,
@@ -249,10 +250,20 @@ async def create_policy(api: FakeApi) -> None:
 
 
 async def create_tainted(api: FakeApi) -> None:
-    """A node that nobody may stay on, and a pod there."""
+    """A node that is not ready and that nobody may stay on, and a pod there."""
     spec = NodeSpec(taints=(Taint(key="leave", effect="NoExecute"),))
-    await api.create(Node(metadata=ObjectMeta(name="n3"), spec=spec))
+    lost = Node(metadata=ObjectMeta(name="n3"), spec=spec)
+    await api.create(lost)
+    await api.create(Lease(metadata=ObjectMeta(name="n3", namespace="kube-node-lease")))
+    await api.set_status(lost, conditions=[{"type": "Ready", "status": "False"}])
     await api.create(_pod("leaving", node_name="n3"))
+
+
+async def make_ready(api: FakeApi) -> None:
+    """All nodes but the one that is not: whether a daemon's pod or a taint is first there would be anybody's luck."""
+    for node in api.all(Node):
+        if not node.spec.taints:
+            await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
 
 
 async def create_finished_pods(api: FakeApi) -> None:

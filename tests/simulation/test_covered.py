@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from kybern.api.apps_v1 import Deployment
-from kybern.api.core_v1 import Namespace, Node
+from kybern.api.core_v1 import Namespace
 from kybern.controllers import CONTROLLERS
+from kybern.controllers.node_lifecycle import NOT_READY
 from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.mortal import alive
-from tests.simulation.occasions import SETTINGS
+from tests.simulation.occasions import SETTINGS, make_ready
 from tests.simulation.test_kills import _nothing_new
 from tests.simulation.test_rest import create_some
 
@@ -29,11 +30,10 @@ MADE = {one.name: one for one in (make(SETTINGS) for make in CONTROLLERS)}
 ACCOUNTS = Counter(one.account for one in MADE.values())
 
 PLANE = "simulation/test_plane.py"
-# By controller: the test, and what of it is about this controller. They have work when much time passes or pods use
-# something; in that test they meet conflicts, lost watches and kills, too.
+# By controller: the test, and what of it is about this controller. The autoscaler works by periods of time; in that test
+# it meets conflicts, lost watches and kills, too.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "horizontal-pod-autoscaler-controller": (PLANE, "horizontal-pod-autoscaler"),
-    "node-lifecycle-controller": (PLANE, "node-controller"),
 }
 
 
@@ -58,6 +58,10 @@ EFFECTS: dict[str, Callable[[Written], bool]] = {
     "node-ipam-controller": lambda entry: bool(
         entry[2].endswith("/nodes") and entry[3].get("spec", {}).get("podCIDR")
     ),
+    "node-lifecycle-controller": lambda entry: bool(
+        entry[2].endswith("/nodes")
+        and any(one["key"] == NOT_READY for one in entry[3].get("spec", {}).get("taints") or ())
+    ),
     "taint-eviction-controller": _gone("pods", "leaving"),
 }
 
@@ -69,8 +73,7 @@ def at_work() -> set[str]:
     async def see() -> set[str]:
         api = FakeApi(*kinds_of(list(MADE.values())))
         await create_some(api)
-        for node in api.all(Node):
-            await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
+        await make_ready(api)
         async with alive(api, list(MADE.values())) as loop:
             cluster = Simulation(api, loop)
             kubelets = asyncio.create_task(cluster.kubelets())

@@ -13,7 +13,7 @@ from kybern.machinery.errors import Cause, Details, Forbidden
 from tests.simulation.api import FakeApi, Raw
 from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.mortal import Mortal, alive
-from tests.simulation.occasions import SETTINGS
+from tests.simulation.occasions import SETTINGS, make_ready
 from tests.simulation.test_rest import create_some
 
 LIVES = 12
@@ -24,9 +24,7 @@ async def brought_about(deaths: list[int], *, then_delete: bool = False) -> Coun
     made = [make(SETTINGS) for make in CONTROLLERS]
     api = FakeApi(*kinds_of(made))
     await create_some(api)
-    # Whether a daemon's pod or a taint is first on a node that is not ready is anybody's luck.
-    for node in api.all(Node):
-        await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
+    await make_ready(api)
     async with alive(api, ()) as nothing:
         cluster = Simulation(api, nothing)
     kubelets = asyncio.create_task(cluster.kubelets())

@@ -11,7 +11,6 @@ from collections import Counter
 import pytest
 
 from kybern.api.apps_v1 import Deployment
-from kybern.api.core_v1 import Node
 from kybern.client.lease import Election, Lost, Timing
 from kybern.client.verbs import Verbs
 from kybern.controllers import CONTROLLERS
@@ -23,7 +22,7 @@ from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.fights import WRITER
 from tests.simulation.mortal import Late, alive
 from tests.simulation.named import Named
-from tests.simulation.occasions import SETTINGS
+from tests.simulation.occasions import SETTINGS, make_ready
 from tests.simulation.plane.clients import Troubled, Weather
 from tests.simulation.test_kills import brought_about, shape
 from tests.simulation.test_rest import create_some
@@ -39,8 +38,7 @@ def undisturbed() -> Counter[str]:
 async def filled() -> FakeApi:
     api = FakeApi(*kinds_of([make(SETTINGS) for make in CONTROLLERS]))
     await create_some(api)
-    for node in api.all(Node):
-        await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
+    await make_ready(api)
     return api
 
 
