@@ -45,7 +45,7 @@ class Leaf:
     ips: tuple[Address, ...] = ()
     client: bool = True
     server: bool = False
-    days: int = LEAF_DAYS
+    days: float = LEAF_DAYS
 
     @property
     def names(self) -> x509.Name:
@@ -139,7 +139,7 @@ class Authority:
         now: datetime | None = None,
         client: bool = True,
         server: bool = False,
-        days: int = LEAF_DAYS,
+        days: float = LEAF_DAYS,
     ) -> bytes:
         """A certificate for the key and the names of a signing request, whose own signature must hold."""
         csr = x509.load_pem_x509_csr(csr_pem)
