@@ -136,11 +136,11 @@ def signed(request: CertificateSigningRequest, settings: Settings = SETTINGS) ->
     return status.conditions[-1].message
 
 
-SERVING = {
+SERVING: dict[str, Any] = {
     "signer_name": "kubernetes.io/kubelet-serving",
     "usages": ("server auth", "digital signature", "key encipherment"),
 }
-CLIENT = {"signer_name": "kubernetes.io/kube-apiserver-client"}
+CLIENT: dict[str, Any] = {"signer_name": "kubernetes.io/kube-apiserver-client"}
 DNS, MAIL = x509.DNSName("n1"), x509.RFC822Name("a@example.com")
 ADDRESS, URI = x509.IPAddress(ip_address("192.0.2.1")), x509.UniformResourceIdentifier("spiffe://x")
 
