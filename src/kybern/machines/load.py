@@ -17,7 +17,7 @@ from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
-PROXIES = ("iptables", "nftables")
+PROXIES = ("iptables", "ipvs", "nftables")
 STORAGE = ("local", "none")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
