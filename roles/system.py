@@ -35,7 +35,7 @@ MODULES = (
     "nf_tables",
     "vxlan",
 )
-# Where kube-proxy uses them. The kernel would load a scheduler by itself, but only in its first namespace.
+# Where kube-proxy uses them. The daemon itself may not load any.
 VIRTUAL_SERVERS = ("ip_vs", *(f"ip_vs_{name}" for name in SCHEDULERS), "ip_set", "xt_set", "dummy")
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {
