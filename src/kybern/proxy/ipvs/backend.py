@@ -6,17 +6,15 @@ chains are written only when all is. What comes is there before packets are led 
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from kybern.netfilter.programs import run
 from kybern.proxy import metrics, restore
 from kybern.proxy.families import version_of
 from kybern.proxy.ipvs import chains, node, sets
+from kybern.proxy.ipvs.kernel import Kernel
 from kybern.proxy.ipvs.plan import Changes, Observed, Options, Plan
 from kybern.proxy.ipvs.remains import Remains
-from kybern.proxy.ipvs.servers import Change, Found, Server
-from kybern.proxy.ipvs.table import table
 from kybern.proxy.model import ServicePort
 from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Key
@@ -36,9 +34,9 @@ class Ipvs:
 
     failures = metrics.IPTABLES_FAILURES
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: Settings, options: Options, kernel: Kernel | None = None) -> None:
         self.is_known = False
-        self._settings, self._options = settings, options
+        self._settings, self._options, self._kernel = settings, options, kernel or Kernel()
         self._whole = 0.0
         self._plans = self._made()
 
@@ -48,13 +46,7 @@ class Ipvs:
 
     async def check(self) -> None:
         """Whether the machine can serve so. Raises CannotApply, which says what is missing."""
-        await run("ipset", "version")
-        await asyncio.to_thread(self._try)
-
-    def _try(self) -> None:
-        with table() as kernel:
-            if not any(one.terms.scheduler == self._options.scheduler for one in kernel.servers().values()):
-                kernel.try_scheduler(self._options.scheduler)
+        await self._kernel.check(self._options.scheduler)
 
     def settle(self, addresses: tuple[str, ...]) -> bool:
         if addresses == self._settings.node_addresses:
@@ -74,8 +66,7 @@ class Ipvs:
     async def apply(self) -> int:
         known, self.is_known = self.is_known, False
         if known:
-            changes = [plan.changes() for plan in self._plans]
-            lines = await self._send(changes)
+            lines = await self._send([plan.changes() for plan in self._plans], all_chains=False)
         else:
             lines = await self._write_all()
             self._whole = asyncio.get_running_loop().time()
@@ -85,13 +76,13 @@ class Ipvs:
         return lines
 
     async def _write_all(self) -> int:
-        servers = await asyncio.to_thread(self._prepared)
-        there = sets.saved(await run("ipset", "save"))
-        if text := "".join(sets.creation(plan.version, there) for plan in self._plans):
-            await run("ipset", "restore", stdin=text)
-        told = await node.addresses()
+        kernel = self._kernel
+        await kernel.prepare(self._options)
+        servers, there = await kernel.servers(with_reals=True), sets.saved(await kernel.sets())
+        await kernel.write_sets("".join(sets.creation(plan.version, there) for plan in self._plans))
+        told = await kernel.addresses()
         if (bound := node.bound_addresses(told)) is None:
-            await node.make_device()
+            await kernel.make_device()
         changes = []
         for plan in self._plans:
             plan.place(node.own_addresses(told))
@@ -103,35 +94,23 @@ class Ipvs:
             changes.append(plan.everything(observed))
         return await self._send(changes, all_chains=True)
 
-    def _prepared(self) -> Mapping[Server, Found]:
-        """The kernel as it has to be for all of it; gives the servers that it has."""
-        options = self._options
-        with table() as kernel:
-            node.set_all(node.settings(options))
-            kernel.set_timeouts(options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
-            return kernel.with_reals(kernel.servers().items())
-
-    async def _send(self, changes: Sequence[Changes], *, all_chains: bool = False) -> int:
-        await _change([change for one in changes for change in one.kept])
-        pairs = list(zip(self._plans, changes, strict=True))
-        if text := "".join(sets.update(plan.version, one.come, one.go) for plan, one in pairs):
-            await run("ipset", "-exist", "restore", stdin=text)
-        addressing = "".join(node.addressing(one.bind, ()) for one in changes)
-        if addressing:
-            await run("ip", "-batch", "-", stdin=addressing)
+    async def _send(self, changes: Sequence[Changes], *, all_chains: bool) -> int:
+        kernel = self._kernel
+        await kernel.change([change for one in changes for change in one.kept])
+        pairs = zip(self._plans, changes, strict=True)
+        await kernel.write_sets("".join(sets.update(plan.version, one.come, one.go) for plan, one in pairs))
+        await kernel.write_addresses("".join(node.addressing(one.bind, ()) for one in changes))
         lines = await self._write_chains() if all_chains else 0
-        if addressing := "".join(node.addressing((), one.unbind) for one in changes):
-            await run("ip", "-batch", "-", stdin=addressing)
-        await _change([change for one in changes for change in one.lost])
+        await kernel.write_addresses("".join(node.addressing((), one.unbind) for one in changes))
+        await kernel.change([change for one in changes for change in one.lost])
         return lines + sum(map(len, changes))
 
     async def _write_chains(self) -> int:
         lines = 0
         for plan in self._plans:
-            save, write = chains.programs(plan.version)
             wanted = chains.tables(self._settings, plan.version)
-            text = restore.everything(wanted, await run(save), chains.JUMPS)
-            await run(write, "--wait=10", "--noflush", stdin=text)
+            text = restore.everything(wanted, await self._kernel.chains(plan.version), chains.JUMPS)
+            await self._kernel.write_chains(plan.version, text)
             lines += text.count("\n")
         return lines
 
@@ -140,20 +119,19 @@ class Ipvs:
         ending = [server for plan in self._plans for server in plan.ending]
         if not ending:
             return 0
-        observed = await asyncio.to_thread(_endings, ending)
+        observed = await self._kernel.endings(ending)
         gone = [change for plan in self._plans for change in plan.drain(observed)]
-        await _change(gone)
+        await self._kernel.change(gone)
         return len(gone)
 
     async def is_intact(self) -> bool:
         """Whether chains, jumps, sets, addresses and virtual servers are there. False, too, when all is to be compared."""
         if asyncio.get_running_loop().time() - self._whole > FULL:
             return False
-        told, present = await node.addresses(), set((await run("ipset", "list", "-name")).split())
-        bound, own = node.bound_addresses(told), node.own_addresses(told)
-        if bound != frozenset().union(*(plan.bound for plan in self._plans)):
+        told, present = await self._kernel.addresses(), await self._kernel.set_names()
+        if node.bound_addresses(told) != frozenset().union(*(plan.bound for plan in self._plans)):
             return False
-        servers = await asyncio.to_thread(_servers)
+        servers, own = await self._kernel.servers(), node.own_addresses(told)
         for plan in self._plans:
             ours = {one for one in servers if version_of(one.ip) == plan.version and plan.is_ours(one)}
             if plan.place(own) or ours != plan.servers or not sets.names(plan.version) <= present:
@@ -163,33 +141,11 @@ class Ipvs:
         return True
 
     async def _has_chains(self, version: int) -> bool:
-        saved = await run(chains.programs(version)[0])
+        saved = await self._kernel.chains(version)
         wanted = {table: set(held) for table, held in chains.tables(self._settings, version).items()}
         return restore.our_chains(saved) == wanted and not restore.missing_jumps(saved, chains.JUMPS)
 
     async def remove(self) -> None:
-        save, write = chains.programs(4)
-        if text := restore.removal(await run(save)):
-            await run(write, "--wait=10", "--noflush", stdin=text)
+        await self._kernel.write_chains(4, restore.removal(await self._kernel.chains(4)))
         await Remains(self._options).remove()
         self.forget()
-
-
-async def _change(changes: Sequence[Change]) -> None:
-    if changes:
-        await asyncio.to_thread(_apply, changes)
-
-
-def _apply(changes: Sequence[Change]) -> None:
-    with table() as kernel:
-        kernel.apply(changes)
-
-
-def _endings(servers: Sequence[Server]) -> Mapping[Server, Found]:
-    with table() as kernel:
-        return kernel.endings(servers)
-
-
-def _servers() -> Mapping[Server, Found]:
-    with table() as kernel:
-        return kernel.servers()
