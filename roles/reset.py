@@ -37,6 +37,8 @@ ABOVE = (
     "haproxy.service",
 )
 BELOW = (
+    "kybern-snapshot.timer",
+    "kybern-snapshot.service",
     "containerd.service",
     "etcd.service",
     "kybern-firewall.service",
