@@ -26,7 +26,7 @@ from kybern.machines.topology import (
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
-PROXIES = ("iptables", "nftables")
+PROXIES = ("iptables", "ipvs", "nftables")
 POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")

@@ -131,8 +131,8 @@ MISTAKES = [
     ),
     pytest.param(
         "cluster: good",
-        "cluster: good\nproxy: ipvs",
-        '2: "ipvs" is not one of iptables, nftables',
+        "cluster: good\nproxy: userspace",
+        '2: "userspace" is not one of iptables, ipvs, nftables',
         id="proxy",
     ),
     pytest.param(
