@@ -31,7 +31,7 @@ def is_v2(root: Path = _ROOT) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What all pods may have together: thousandths of a CPU, bytes; 0 pids is any number."""
+    """What a cgroup may have: thousandths of a CPU, bytes, processes; 0 is any number."""
 
     milli_cpu: int
     memory: int
@@ -74,12 +74,18 @@ class Cgroups:
         if room is not None:
             self._set(self._parent, room)
 
+    def reserve(self, name: str, room: Room) -> None:
+        """Limit a cgroup of the system, which is there, to what was reserved for it. Raises FileNotFoundError."""
+        if not all(tree.is_dir() for tree in self._trees(name, "memory")):
+            raise FileNotFoundError(f"cgroup {name} does not exist")
+        self._set(name, room)
+
     def _set(self, name: str, room: Room) -> None:
-        """What everything below a cgroup may have together."""
-        for tree in self._trees(name, "cpu"):
+        """What everything below a cgroup may have together; 0 sets nothing."""
+        for tree in self._trees(name, "cpu") if room.milli_cpu else ():
             shares = resources.shares(room.milli_cpu)
             self._write(tree, {"cpu.shares": str(shares)}, {"cpu.weight": str(_weight(shares))})
-        for tree in self._trees(name, "memory"):
+        for tree in self._trees(name, "memory") if room.memory else ():
             self._write(tree, {"memory.limit_in_bytes": str(room.memory)}, {"memory.max": str(room.memory)})
         if room.pids:
             for tree in self._trees(name, "pids"):

@@ -2,10 +2,12 @@
 
 import ipaddress
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import machine
+from kybern.kubelet import cgroups, machine
+from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.cpus.pinning import Pinning
@@ -19,6 +21,7 @@ from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
 from kybern.kubelet.topology.options import options
+from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,11 @@ def max_pods(settings: Settings, cpus: int) -> int:
 
 
 def hardware(settings: Settings, root: Path) -> Hardware:
-    """What the machine has; raises Fatal when it swaps and must not."""
+    """What the machine has; raises Fatal when it swaps, or has old cgroups, and must not."""
+    if settings.fail_cgroup_v1 and not cgroups.is_v2():
+        raise Fatal(
+            "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is in maintenance mode"
+        )
     root.mkdir(mode=0o750, parents=True, exist_ok=True)
     found = machine.hardware(root)
     if found.swap and settings.fail_swap_on:
@@ -57,6 +64,32 @@ def hardware(settings: Settings, root: Path) -> Hardware:
             "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
         )
     return found
+
+
+def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:
+    """The cgroups of the system that are to be limited to what was reserved for them. Pure."""
+    for part, cgroup, amounts in (
+        ("system", settings.system_cgroup, settings.system_reserved),
+        ("kube", settings.kube_cgroup, settings.kube_reserved),
+    ):
+        cpu = parse(amounts["cpu"]).milli() if "cpu" in amounts else 0
+        memory, pids = (parse(amounts[name]).value() if name in amounts else 0 for name in ("memory", "pid"))
+        if f"{part}-reserved" in settings.enforce:
+            yield cgroup, Room(cpu, memory, pids)
+        elif f"{part}-reserved-compressible" in settings.enforce:
+            yield cgroup, Room(cpu, 0)
+
+
+def enforce(settings: Settings, cgroups: Cgroups) -> None:
+    """Limit the system's cgroups, where that was asked for. Blocking; raises Fatal for one that is not there."""
+    for name, room in reservations(settings):
+        try:
+            cgroups.reserve(name, room)
+        except FileNotFoundError as problem:
+            raise Fatal(
+                f"cannot enforce what is reserved: {problem}; make it, or take it out of "
+                "enforceNodeAllocatable"
+            ) from problem
 
 
 def apportionment(settings: Settings, root: Path, runtime: Runtime) -> Alignment:

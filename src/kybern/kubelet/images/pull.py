@@ -14,6 +14,7 @@ from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod, Secret
+from kybern.client.allowance import Allowance
 from kybern.kubelet.backoff import Delay, longer, remaining
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import Runtime, RuntimeFailure
@@ -42,8 +43,16 @@ def most_at_once(settings: Settings) -> int | None:
 class Images:
     """The images of the node, for all pods."""
 
-    def __init__(self, runtime: Runtime, voice: Voice, providers: Providers, at_once: int | None = 1) -> None:
-        """``at_once`` is how many pulls may go on at the same time; None is any number."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        voice: Voice,
+        providers: Providers,
+        at_once: int | None = 1,
+        allowance: Allowance | None = None,
+    ) -> None:
+        """``at_once`` is how many pulls may go on at the same time; None is any number. ``allowance``: how often."""
+        self._allowance = allowance or Allowance(0, 0)
         self._runtime = runtime
         self._voice = voice
         self._providers = providers
@@ -95,6 +104,7 @@ class Images:
         try:
             async with self._turn:
                 begun = time.monotonic()
+                self._count(begun)
                 name = with_tag(container.image)
                 known = (*logins(secrets, name), *await self._providers.logins(pod, name))
                 found = await self._pull(name, known, sandbox_config)
@@ -113,6 +123,11 @@ class Images:
         )
         self._voice.container(pod, container, "Normal", "Pulled", text)
         return found
+
+    def _count(self, now: float) -> None:
+        """One more pull; raises RuntimeFailure when there were too many (registryPullQPS)."""
+        if not self._allowance.take(now):
+            raise RuntimeFailure("pull QPS exceeded")
 
     async def _pull(self, name: str, known: tuple[Login, ...], sandbox_config: Any) -> Image:
         """Pull with each login that fits, or with none."""
