@@ -31,6 +31,10 @@ _NOT_NEGATIVE = (
 def check(settings: Settings) -> None:
     """Raises ValueError with all that is wrong, as one line."""
     found = [*_numbers(settings), *_images(settings), *_times(settings), *_enforced(settings)]
+    if settings.cgroup_driver not in ("cgroupfs", "systemd"):
+        found.append(
+            f'cgroupDriver (--cgroup-driver) "{settings.cgroup_driver}" is none of cgroupfs, systemd'
+        )
     try:
         tls.ciphers(settings.tls_ciphers)
     except ValueError as problem:

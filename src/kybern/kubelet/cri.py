@@ -103,6 +103,18 @@ class Runtime:
         answer = await self.call("Status", pb.StatusRequest())
         return abilities_of(answer)
 
+    async def cgroup_driver(self) -> str:
+        """By which driver the runtime makes cgroups; "" when it does not say (containerd before 2.0)."""
+        try:
+            answer = await self.call("RuntimeConfig", pb.RuntimeConfigRequest())
+        except RuntimeFailure as problem:
+            if problem.code == "UNIMPLEMENTED":
+                return ""
+            raise
+        if not answer.HasField("linux"):
+            return ""
+        return "systemd" if answer.linux.cgroup_driver == pb.SYSTEMD else "cgroupfs"
+
     # -- what is there ---------------------------------------------------------------------------------------------
 
     async def actual(self, uid: str) -> Actual:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from kybern.api.core_v1 import Service
@@ -16,7 +17,6 @@ from kybern.daemon.run import Fatal, ready
 from kybern.kubelet import machine, node_status, outset, sysctls, voice
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
-from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
@@ -81,6 +81,17 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
+async def _driver(settings: Settings, runtime: Runtime) -> str:
+    """The runtime's own cgroup driver, and the configured one where it does not say."""
+    try:
+        found = await runtime.cgroup_driver()
+    except RuntimeFailure as problem:
+        raise Fatal(f"failed to get runtime config from CRI: {problem}") from problem
+    if found and found != settings.cgroup_driver:
+        log.info("Using cgroup driver setting received from the CRI runtime: %s", found)
+    return found or settings.cgroup_driver
+
+
 async def _services(cache: Cache | None) -> tuple[Service, ...]:
     if cache is None:
         return ()
@@ -105,9 +116,8 @@ class Kubelet:
             outset.max_pods(settings, hardware.cpus),
         )
         left = node_status.allocatable(hardware, reserved)
-        cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids)
+        cgroups = outset.tree(settings, period)
         self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node, allowance=Allowance(settings.event_rate, settings.event_burst))
@@ -140,7 +150,7 @@ class Kubelet:
             alignment=outset.apportionment(settings, root, runtime),
             claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
-                node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
+                node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroups.parent,
                 cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
                 profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
@@ -266,6 +276,7 @@ async def main(settings: Settings, config: Config | None) -> None:
     """The daemon. ``config`` None: a node without an API server, that runs its static pods."""
     async with Runtime(settings.endpoint, settings.request_timeout, settings.image_endpoint) as runtime:
         await _runtime_answers(runtime)
+        settings = replace(settings, cgroup_driver=await _driver(settings, runtime))
         if config is None:
             await Kubelet(settings, runtime, None).run()
             return

@@ -62,7 +62,7 @@ FLAGS = (
     .flag("--pod-max-pids", int, -1, "How many processes a pod may have; -1 is any number.")
     .flag("--enforce-node-allocatable", commas, ("pods",), "Whom the reservations bind: pods, or none.")
     .flag("--cgroup-root", str, "/", "The cgroup below which pods run.")
-    .flag("--cgroup-driver", str, "cgroupfs", "Only cgroupfs.")
+    .flag("--cgroup-driver", str, "cgroupfs", "cgroupfs or systemd, unless the runtime says which it uses.")
     .flag("--kube-reserved", pairs, {}, "What is kept for Kubernetes' own daemons, such as cpu=100m,memory=256Mi.")
     .flag("--system-reserved", pairs, {}, "What is kept for the system.")
     .flag("--eviction-hard", thresholds, {}, "When the node is short, such as memory.available<100Mi.")

@@ -42,6 +42,7 @@ KEYS: Mapping[str, str] = {
     "resolvConf": "resolv_conf",
     "maxPods": "max_pods",
     "cgroupRoot": "cgroup_root",
+    "cgroupDriver": "cgroup_driver",
     "cpuManagerPolicy": "cpu_policy",
     "cpuManagerReconcilePeriod": "cpu_every",
     "reservedSystemCPUs": "reserved_cpus",
@@ -152,6 +153,7 @@ FLAGS: Mapping[str, str] = {
     "resolv-conf": "resolv_conf",
     "max-pods": "max_pods",
     "cgroup-root": "cgroup_root",
+    "cgroup-driver": "cgroup_driver",
     "cpu-manager-policy": "cpu_policy",
     "reserved-cpus": "reserved_cpus",
     "topology-manager-policy": "topology_policy",
@@ -182,7 +184,6 @@ FLAGS: Mapping[str, str] = {
 }
 # Upstream's flags for fields of the two tables below.
 FIELDS: Mapping[str, str] = {
-    "cgroup-driver": "cgroupDriver",
     "cgroups-per-qos": "cgroupsPerQOS",
     "contention-profiling": "enableContentionProfiling",
     "enable-controller-attach-detach": "enableControllerAttachDetach",
@@ -239,7 +240,6 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "kubeletCgroups": (),
     "systemCgroups": (),
     "cgroupsPerQOS": (True,),
-    "cgroupDriver": ("cgroupfs",),
     "singleProcessOOMKill": (False,),
     "cpuManagerPolicyOptions": (),
     "memoryManagerPolicy": ("None",),

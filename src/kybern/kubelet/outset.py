@@ -1,12 +1,13 @@
 """What the kubelet finds out, and whether it can begin at all, before its parts are made."""
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import cgroups, machine
+from kybern.kubelet import cgroup_names, cgroups, machine
 from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
@@ -17,6 +18,7 @@ from kybern.kubelet.machine import Hardware
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.slices import Slices
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
@@ -64,6 +66,13 @@ def hardware(settings: Settings, root: Path) -> Hardware:
             "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
         )
     return found
+
+
+def tree(settings: Settings, period: int) -> Cgroups:
+    """The cgroups of pods, by the driver that is configured. ``period`` in microseconds."""
+    slices = Slices(asyncio.get_running_loop()) if settings.cgroup_driver == "systemd" else None
+    parent = cgroup_names.root_of(settings.cgroup_driver, settings.cgroup_root)
+    return Cgroups(parent, period=period, pids=settings.pod_pids, slices=slices)
 
 
 def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:

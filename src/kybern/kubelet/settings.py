@@ -59,6 +59,7 @@ class Settings:
     resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
     cgroup_root: str = "/"
+    cgroup_driver: str = "cgroupfs"
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
     cpu_every: float = 10.0

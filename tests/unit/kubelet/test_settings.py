@@ -149,7 +149,7 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("cgroupDriver: systemd", 'field "cgroupDriver" is not supported with "systemd"'),
+        ("cgroupDriver: systemctl", 'cgroupDriver .* "systemctl" is none of cgroupfs, systemd'),
         ("topologyManagerPolicy: strict", 'topology manager policy "strict" is none of none, best-effort'),
         ("topologyManagerScope: node", 'topology manager scope "node" is none of container, pod'),
         ("topologyManagerPolicyOptions: {a: b}", 'unknown Topology Manager Policy option: "a"'),
@@ -299,7 +299,7 @@ def test_a_drop_in_is_decoded_as_strictly_as_the_file(tmp_path: Path) -> None:
 
 
 def test_a_flag_of_a_part_that_does_not_exist_is_refused_by_name() -> None:
-    assert settings("--hairpin-mode=none", "--cgroup-driver=cgroupfs").past == {"hairpinMode": "none"}
+    assert settings("--hairpin-mode=none", "--cgroups-per-qos").past == {"hairpinMode": "none"}
     with pytest.raises(Fatal, match="cannot use --pod-cidr"):
         settings("--pod-cidr=10.0.0.0/24")
     with pytest.raises(Fatal, match="cannot use --cgroups-per-qos"):
