@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from kybern.daemon import tls
+from kybern.kubelet.images import rights
+from kybern.kubelet.images.rights import Policy
 from kybern.kubelet.settings import Settings
 
 ENFORCEMENTS = (
@@ -36,6 +38,7 @@ def check(settings: Settings) -> None:
             f'cgroupDriver (--cgroup-driver) "{settings.cgroup_driver}" is none of cgroupfs, systemd'
         )
     try:
+        rights.check(Policy(settings.image_proof, settings.image_allowlist))
         tls.ciphers(settings.tls_ciphers)
     except ValueError as problem:
         found.append(str(problem))

@@ -222,4 +222,5 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "enforce": _list,
     "unsafe_sysctls": _list,
     "tls_ciphers": _list,
+    "image_allowlist": _list,
 }

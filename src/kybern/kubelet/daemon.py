@@ -28,6 +28,8 @@ from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
 from kybern.kubelet.images import providers
 from kybern.kubelet.images.pull import Images, most_at_once
+from kybern.kubelet.images.pulls import Pulls
+from kybern.kubelet.images.rights import Policy
 from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
@@ -144,7 +146,8 @@ class Kubelet:
                     objects.service_account,
                 ),
                 most_at_once(settings),
-                Allowance(settings.pull_rate, settings.pull_burst),
+                pulls=Pulls(root, Policy(settings.image_proof, settings.image_allowlist)),
+                allowance=Allowance(settings.pull_rate, settings.pull_burst),
             ),
             cgroups=cgroups,
             alignment=outset.apportionment(settings, root, runtime),
@@ -188,6 +191,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await self._known_images()
         await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups)
         await asyncio.to_thread(
             self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
@@ -228,6 +232,12 @@ class Kubelet:
             for serving in servers(what):
                 tasks.create_task(serving)
             ready()
+
+    async def _known_images(self) -> None:
+        try:
+            await self.here.images.load()
+        except (RuntimeFailure, OSError) as problem:
+            raise Fatal(f"cannot find out which images were pulled: {problem}") from problem
 
     def _evictor(self, collector: Collector) -> Evictor:
         settings = self.settings

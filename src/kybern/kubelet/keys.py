@@ -73,6 +73,8 @@ KEYS: Mapping[str, str] = {
     "nodeStatusMaxImages": "most_images",
     "nodeLeaseDurationSeconds": "lease_seconds",
     "serializeImagePulls": "serialize_pulls",
+    "imagePullCredentialsVerificationPolicy": "image_proof",
+    "preloadedImagesVerificationAllowlist": "image_allowlist",
     "containerLogMaxSize": "log_max_size",
     "containerLogMaxFiles": "log_max_files",
     "containerLogMaxWorkers": "log_workers",
@@ -255,8 +257,6 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "showHiddenMetricsForVersion": ("1.35",),
     "logging.format": ("text",),
     "tracing": (),
-    "imagePullCredentialsVerificationPolicy": ("NeverVerify", "NeverVerifyPreloadedImages"),
-    "preloadedImagesVerificationAllowlist": (),
     "userNamespaces": (),
 }
 """Fields of parts that do not exist here, with the values that ask for nothing; so do empty ones. Others are refused."""

@@ -95,6 +95,8 @@ class Settings:
     event_burst: int = 100
     lease_seconds: int = 40
     image_endpoint: str = ""
+    image_proof: str = "NeverVerifyPreloadedImages"
+    image_allowlist: tuple[str, ...] = ()
     pull_rate: int = 5
     pull_burst: int = 10
     serialize_pulls: bool = True
