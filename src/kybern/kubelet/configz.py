@@ -41,7 +41,7 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 # Zero is shown: a pointer, or a number that Go does not leave out.
 _SHOWN = POINTERS - {"maxParallelImagePulls"} | {"logging.verbosity"}
-_LEFT_OUT_WHEN_FALSE = frozenset({"rotateCertificates"})
+_LEFT_OUT_WHEN_FALSE = frozenset({"rotateCertificates", "serverTLSBootstrap"})
 
 
 def configz(settings: Settings) -> dict[str, Any]:

@@ -134,7 +134,7 @@ FLAGS = (
     .flag("--pod-cidr", str, "", "Refused: the pod network knows its addresses.")
     .flag("--protect-kernel-defaults", bool, False, "Only false.")
     .flag("--qos-reserved", str, "", "Refused.")
-    .flag("--rotate-server-certificates", bool, False, "Only false.")
+    .flag("--rotate-server-certificates", bool, False, "Ask the cluster for the serving certificate, and again in time.")
     .flag("--runonce", bool, False, "Only false.")
     .flag("--streaming-connection-idle-timeout", duration, 14400.0, "Without effect, as upstream.")
     .flag("--sync-frequency", duration, 60.0, "Without effect: pods are looked at when something happened.")

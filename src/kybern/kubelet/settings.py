@@ -33,6 +33,7 @@ class Settings:
     tls_cert: str = ""
     tls_key: str = ""
     tls_minimum: str = ""
+    server_bootstrap: bool = False
     tls_ciphers: tuple[str, ...] = ()
     client_ca: str = ""
     anonymous: bool = False
