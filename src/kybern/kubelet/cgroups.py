@@ -45,6 +45,12 @@ def _weight(shares: int) -> int:
     return 1 + ((shares - 2) * 9999) // 262142
 
 
+def _inside(tree: Path) -> Iterator[Path]:
+    """What is in a cgroup; nothing where it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from tree.iterdir()
+
+
 def _number(path: Path) -> int:
     try:
         return int(path.read_text())
@@ -112,7 +118,7 @@ class Cgroups:
         name = cgroup_names.below(self.parent, "burstable")
         file, least = ("cpu.weight", 1) if self.v2 else ("cpu.shares", 2)
         for tree in self._trees(name, "cpu"):
-            each = [_number(path / file) for path in tree.iterdir() if cgroup_names.uid_of(path.name)]
+            each = [_number(path / file) for path in _inside(tree) if cgroup_names.uid_of(path.name)]
             whole = max(least, min(sum(each), 10_000 if self.v2 else 262_144))
             self._write(tree, {file: str(whole)}, {file: str(whole)})
             self._tell(name, Limits(weight=whole, shares=whole))
@@ -199,7 +205,7 @@ class Cgroups:
         """Pods that have a cgroup: uid and the cgroup's name."""
         for level in self._levels():
             for tree in self._trees(level, "memory"):
-                for path in tree.iterdir() if tree.is_dir() else ():
+                for path in _inside(tree):
                     if uid := cgroup_names.uid_of(path.name):
                         yield uid, f"{level}/{path.name}"
 
