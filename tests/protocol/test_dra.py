@@ -208,3 +208,24 @@ async def test_slices_go_at_the_start_and_some_time_after_their_driver(tmp_path:
         await asyncio.wait({task})
 
     assert [one.metadata.name for one in found] == ["others"]
+
+
+async def test_a_driver_that_takes_long_keeps_only_those_waiting_that_use_the_claim(tmp_path: Path) -> None:
+    async with bed_at(tmp_path) as bed, driver(tmp_path) as (devices, registration):
+        await until(lambda: registration.told)
+        for name in ("slow", "quick", "last"):
+            await claim(bed.api, name, "u1", "u2", "u3")
+        devices.slow = frozenset({"slow"})
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(bed.claims.prepare(user("u1", "slow")))
+            await until(lambda: bed.written() if (tmp_path / FILE).exists() else [])
+            second = tasks.create_task(bed.claims.prepare(user("u2", "slow", "last")))
+            await bed.claims.prepare(user("u3", "quick"))
+            await bed.claims.unprepare("u3")
+            meanwhile = list(devices.calls), first.done(), second.done()
+            devices.going_on.set()
+        after = {one["name"]: (one["pods"], one["done"]) for one in bed.written()}
+
+    assert meanwhile == ([("prepare", "quick"), ("unprepare", "quick")], False, False)
+    assert devices.calls[2:] == [("prepare", "slow"), ("prepare", "last")]
+    assert after == {"slow": (["u1", "u2"], True), "last": (["u2"], True)}

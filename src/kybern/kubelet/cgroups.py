@@ -62,6 +62,7 @@ class Cgroups:
     """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods).
 
     ``pids`` is how many processes a pod may have; -1 is any number. ``slices`` are there with the systemd driver.
+    ``huge``: the sizes of pages there are (hugepages-2Mi).
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class Cgroups:
         period: int = resources.PERIOD,
         pids: int = -1,
         slices: Slices | None = None,
+        huge: tuple[str, ...] = (),
     ) -> None:
         self._slices = slices
         self._pids = pids
+        self._huge = huge
         self.parent = parent
         self._root = root
         self._period = period
@@ -153,6 +156,12 @@ class Cgroups:
         if self._pids > 0:
             for tree in self._trees(name, "pids"):
                 self._write(tree, {"pids.max": str(self._pids)}, {"pids.max": str(self._pids)})
+        for tree in self._trees(name, "hugetlb") if self._huge else ():
+            for size in self._huge:
+                most = resources.limit_of(pod, size)
+                limit = str((resources.limits_of(pod, size) if most is None else most) // 1000)
+                file = resources.page_size(size)
+                self._write(tree, {f"hugetlb.{file}.limit_in_bytes": limit}, {f"hugetlb.{file}.max": limit})
         pids = self._pids if self._pids > 0 else None
         self._tell(
             name, Limits(_weight(shares), shares, quota or 0, self._period, whole.memory_limit or 0, pids)

@@ -18,6 +18,7 @@ from kybern.daemon.run import Fatal
 from kybern.kubelet import gates
 from kybern.kubelet.eviction.signals import DEFAULT, checked
 from kybern.kubelet.keys import KEYS, ONLY, POINTERS, TUNING
+from kybern.kubelet.memory import reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown.groups import Period
 from kybern.machinery.errors import BadRequest
@@ -209,6 +210,7 @@ def _whole(value: Any) -> int:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
+    "reserved_memory": reservation.from_file,
     "topology_options": _texts,
     "shutdown_by_priority": _periods,
     "eviction_soft": _limits,

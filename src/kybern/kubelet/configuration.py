@@ -11,11 +11,12 @@ from typing import Any
 from kybern.api.core_v1 import Taint
 from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal
-from kybern.kubelet import checks, config_file, gates, sysctls
+from kybern.kubelet import checks, config_file, gates, swap, sysctls
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FIELDS, FLAGS, ONLY
+from kybern.kubelet.memory import reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown import groups as shutdown
 from kybern.kubelet.topology import options as topology
@@ -119,6 +120,11 @@ def _merged(settings: Settings) -> Settings:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
     _consistent(settings)
+    try:
+        reservation.check(settings.memory_policy)
+        swap.check(settings.swap_behavior)
+    except ValueError as problem:
+        raise Fatal(f"cannot share out memory: {problem}") from problem
     try:
         topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
     except ValueError as problem:

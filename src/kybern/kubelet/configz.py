@@ -13,6 +13,7 @@ from kybern.daemon.flags import duration
 from kybern.daemon.flags import shown_duration as spelled
 from kybern.kubelet.config_file import API_VERSION
 from kybern.kubelet.keys import KEYS, POINTERS
+from kybern.kubelet.memory.reservation import Reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown.groups import Period
 from kybern.machinery.struct import Struct, encode
@@ -82,6 +83,8 @@ def _put(found: dict[str, Any], key: str, value: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Period):
         return {"priority": value.priority, "shutdownGracePeriodSeconds": value.seconds}
+    if isinstance(value, Reservation):
+        return {"numaNode": value.node, "limits": dict(value.limits)}
     if isinstance(value, float):
         return spelled(value)
     if isinstance(value, Mapping):

@@ -34,6 +34,7 @@ from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
+from kybern.kubelet.pod_resources.serving import PodResources
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
@@ -119,7 +120,7 @@ class Kubelet:
         )
         left = node_status.allocatable(hardware, reserved)
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = outset.tree(settings, period)
+        cgroups = outset.tree(settings, period, tuple(hardware.huge_pages))
         self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node, allowance=Allowance(settings.event_rate, settings.event_burst))
@@ -150,11 +151,12 @@ class Kubelet:
                 allowance=Allowance(settings.pull_rate, settings.pull_burst),
             ),
             cgroups=cgroups,
-            alignment=outset.apportionment(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime, reserved),
             claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
+                swap=outset.swap(settings, hardware, v2=cgroups.v2),
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroups.parent,
-                cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
+                cgroup_v2=cgroups.v2, huge_pages=tuple(hardware.huge_pages), log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
                 profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
             ),
@@ -191,17 +193,14 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._known_images()
-        await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups)
-        await asyncio.to_thread(
-            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
-        )
+        await self._prepare()
         async with asyncio.TaskGroup() as tasks:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
             claims = self.here.claims
             claims.known = self.agent.known
+            self.here.devices.told = self.agent.wake
             registry = Registry(
                 self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
             )
@@ -209,6 +208,7 @@ class Kubelet:
             tasks.create_task(claims.drivers.run())
             tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
+            tasks.create_task(PodResources(self.here, self.agent.current).run())
             tasks.create_task(self.here.cpus.run())
             tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())
@@ -233,11 +233,16 @@ class Kubelet:
                 tasks.create_task(serving)
             ready()
 
-    async def _known_images(self) -> None:
+    async def _prepare(self) -> None:
+        """What must be there before anything runs. Raises Fatal."""
         try:
             await self.here.images.load()
         except (RuntimeFailure, OSError) as problem:
             raise Fatal(f"cannot find out which images were pulled: {problem}") from problem
+        await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups)
+        await asyncio.to_thread(
+            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
+        )
 
     def _evictor(self, collector: Collector) -> Evictor:
         settings = self.settings

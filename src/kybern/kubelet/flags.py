@@ -2,6 +2,7 @@
 
 from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
 from kybern.kubelet.configuration import taint, thresholds
+from kybern.kubelet.memory.reservation import from_flag
 
 
 def _taints(text: str) -> tuple[object, ...]:
@@ -55,6 +56,8 @@ FLAGS = (
     .flag("--max-pods", int, 110, "How many pods the node takes.")
     .flag("--cpu-manager-policy", str, "none", "none, or static: whole CPUs for guaranteed pods that ask for them.")
     .flag("--reserved-cpus", str, "", "CPUs that pods never get for themselves, such as 0-1; wins over reserved amounts.")
+    .flag("--memory-manager-policy", str, "None", "None, or Static: memory of NUMA nodes for guaranteed pods.")
+    .flag("--reserved-memory", from_flag, (), "What is kept of each NUMA node: 0:memory=1Gi;1:memory=1Gi.")
     .flag("--topology-manager-policy", str, "none", "none, best-effort, restricted or single-numa-node.")
     .flag("--topology-manager-scope", str, "container", "What is kept together: container or pod.")
     .flag("--topology-manager-policy-options", pairs, {}, "prefer-closest-numa-nodes=true, max-allowable-numa-nodes=N.")

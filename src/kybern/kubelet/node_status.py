@@ -91,26 +91,24 @@ def together(hardware: Hardware, reserved: Reserved, pids: int) -> Room:
     )
 
 
+def held(hardware: Hardware, reserved: Reserved) -> dict[str, Quantity]:
+    """What pods may not have, by resource: what is reserved, and what is left free by hard eviction."""
+    thresholds = reserved.thresholds
+    memory = limit(thresholds.get("memory.available", "0"), hardware.memory)
+    storage = limit(thresholds.get("nodefs.available", "0"), hardware.storage)
+    found = {"memory": Quantity(memory * 10**9), "ephemeral-storage": Quantity(storage * 10**9)}
+    for amounts in reserved.amounts:
+        for name, text in amounts.items():
+            found[name] = found.get(name, Quantity(0)) + parse(text)
+    return found
+
+
 def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
     """What is left of the capacity for pods."""
     found = capacity(hardware, reserved.max_pods)
-    thresholds = reserved.thresholds
-    held: dict[str, Quantity] = {
-        "memory": Quantity(
-            (
-                limit(thresholds.get("memory.available", "0"), hardware.memory)
-                + sum(hardware.huge_pages.values())
-            )
-            * 10**9
-        ),
-        "ephemeral-storage": Quantity(
-            limit(thresholds.get("nodefs.available", "0"), hardware.storage) * 10**9
-        ),
-    }
-    for amounts in reserved.amounts:
-        for name, text in amounts.items():
-            held[name] = held.get(name, Quantity(0)) + parse(text)
-    for name, amount in held.items():
+    huge = Quantity(sum(hardware.huge_pages.values()) * 10**9)
+    kept = held(hardware, reserved)
+    for name, amount in {**kept, "memory": kept["memory"] + huge}.items():
         if name in found and amount:
             left = max(parse(found[name]).nano - amount.nano, 0)
             found[name] = _spelled(name, left)

@@ -39,6 +39,11 @@ def _whole(pod: Pod) -> ResourceRequirements | None:
     return found if found is not None and (found.limits or found.requests) else None
 
 
+def has_own(pod: Pod) -> bool:
+    """Whether the pod itself says what it takes, beside its containers."""
+    return _whole(pod) is not None
+
+
 def qos(pod: Pod) -> str:
     """Guaranteed, Burstable or BestEffort; what the API server stored wins."""
     if pod.status.qos_class:
@@ -63,6 +68,15 @@ def qos(pod: Pod) -> str:
     if not asked and not burdened:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
+
+
+def page_size(name: str) -> str:
+    """The kernel's name for the pages of a resource: 2MB for hugepages-2Mi, as in the files of the hugetlb controller."""
+    size = parse(name.removeprefix("hugepages-")).value()
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if size >= factor:
+            return f"{size // factor}{unit}"
+    return f"{size >> 10}KB"
 
 
 def shares(milli: int) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kybern.api.core_v1 import Taint
 from kybern.kubelet.eviction.signals import DEFAULT
+from kybern.kubelet.memory.reservation import Reservation
 from kybern.kubelet.shutdown.groups import Period
 
 
@@ -65,6 +66,8 @@ class Settings:
     cpu_policy: str = "none"
     cpu_every: float = 10.0
     reserved_cpus: str = ""
+    memory_policy: str = "None"
+    reserved_memory: tuple[Reservation, ...] = ()
     topology_policy: str = "none"
     topology_scope: str = "container"
     topology_options: Mapping[str, str] = field(default_factory=dict)
@@ -120,5 +123,6 @@ class Settings:
     shutdown_critical: float = 0.0
     shutdown_by_priority: tuple[Period, ...] = ()
     fail_swap_on: bool = True
+    swap_behavior: str = ""
     unsafe_sysctls: tuple[str, ...] = ()
     seccomp_default: bool = False

@@ -14,6 +14,7 @@ from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.fields import Place
 from kybern.kubelet.images.pull import Images
+from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
@@ -85,6 +86,10 @@ class Surroundings:
     @property
     def cpus(self) -> Pinning:
         return self.alignment.cpus
+
+    @property
+    def memory(self) -> Memory:
+        return self.alignment.memory
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

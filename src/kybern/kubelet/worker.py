@@ -226,7 +226,8 @@ class Worker:
         reasons = Reasons(self._steps.waiting, self._here.runtime.name, ending)
         situation = Situation(self._here.host_ips, reasons, self.verdict, self.allotment.progress)
         before = replace(self.status, conditions=self._merged_conditions())
-        self.status = status_of(self.facts(), situation, before)
+        found = status_of(self.facts(), situation, before)
+        self.status = self._here.devices.health(self.pod.metadata.uid, found)
         if final:
             self.status = finished(self.status)
         mirror = self._told(self.pod)

@@ -48,6 +48,17 @@ def test_a_pod_has_its_limits_and_its_class_weighs_what_its_pods_do(v2: Path) ->
     assert (v2 / "kubepods/burstable/cpu.weight").read_text() == "79"
 
 
+def test_huge_pages_are_those_of_all_containers_together(v2: Path) -> None:
+    cgroups = Cgroups("/kubepods", v2, huge=("hugepages-2Mi", "hugepages-1Gi"))
+    cgroups.prepare()
+    one = container("a", resources=ResourceRequirements(limits={"hugepages-2Mi": "4Mi"}))
+
+    name = cgroups.make(pod(one, container("b"))).lstrip("/")
+
+    assert (v2 / name / "hugetlb.2MB.max").read_text() == str(4 << 20)
+    assert (v2 / name / "hugetlb.1GB.max").read_text() == "0"
+
+
 def test_memory_is_read_with_its_limit(v2: Path) -> None:
     below = v2 / "kubepods"
     below.mkdir()

@@ -1,5 +1,6 @@
 """Which claims a pod uses, whether it may, and what its containers see of them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from kybern.api.resource_v1 import (
 )
 from kybern.kubelet.dra.claims import CannotPrepare, Device, Prepared, Use, check, drivers, names, uses
 from kybern.kubelet.dra.driver import version
+from kybern.kubelet.dra.turns import Turns
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -128,3 +130,27 @@ def test_nothing_starts_with_a_claim_that_is_not_prepared() -> None:
 )
 def test_the_best_version_is_spoken(offered: tuple[str, ...], spoken: str) -> None:
     assert version(offered) == spoken
+
+
+async def test_turns_are_one_after_the_other_for_each_name_and_leave_nothing() -> None:
+    turns, order, open_ = Turns(), [], asyncio.Event()
+
+    async def holds(what: str, *names: str) -> None:
+        async with turns.of(names):
+            order.append(what)
+            await open_.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(holds("ab", "a", "b"))
+        tasks.create_task(holds("ba", "b", "a"))
+        tasks.create_task(holds("c", "c"))
+        gone = tasks.create_task(holds("gone", "c"))
+        for _turn in range(10):
+            await asyncio.sleep(0)
+        before = sorted(order)
+        gone.cancel()
+        open_.set()
+
+    assert before == ["ab", "c"]
+    assert sorted(order) == ["ab", "ba", "c"]
+    assert len(turns) == 0

@@ -155,7 +155,9 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
         ("topologyManagerPolicyOptions: {a: b}", 'unknown Topology Manager Policy option: "a"'),
         ("cpuManagerPolicy: static", "the static policy requires systemreserved.cpu"),
         ("cpuManagerPolicy: static\nreservedSystemCPUs: a-b", 'cannot reserve CPUs "a-b"'),
-        ("memorySwap: {swapBehavior: LimitedSwap}", 'field "memorySwap" is not supported'),
+        ("memorySwap: {swapBehavior: Unlimited}", 'memorySwap.swapBehavior "Unlimited" must be one of'),
+        ("memoryManagerPolicy: static", 'memory manager policy "static" is none of None, Static'),
+        ("reservedMemory: [{numaNode: 0, limits: {cpu: 1}}]", 'the limit type "cpu" for NUMA node 0'),
         ("shutdownGracePeriod: 100ms", "shutdownGracePeriod 0.1s must be either zero or otherwise >= 1 sec"),
         ("shutdownGracePeriodCriticalPods: 9s", "9s must be <= shutdownGracePeriod 0s"),
         (

@@ -69,8 +69,16 @@ class Pinning:
         """The CPUs that a container runs on, in the kernel's notation; empty for all."""
         if not self._places:
             return ""
-        own = next((one.cpus for one in self._given if (one.pod, one.container) == (uid, container)), None)
-        return spelled(own if own is not None else self.shared)
+        return spelled(self.own(uid, container) or self.shared)
+
+    def own(self, uid: str, container: str) -> tuple[int, ...]:
+        """The CPUs that are a container's alone."""
+        return next((one.cpus for one in self._given if (one.pod, one.container) == (uid, container)), ())
+
+    @property
+    def allocatable(self) -> frozenset[int]:
+        """Those that could be somebody's alone."""
+        return frozenset(self._places) - self._reserved
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""

@@ -29,6 +29,7 @@ class Device:
     pool: str
     device: str
     names: tuple[str, ...]
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,12 @@ def _names(container: Container, by_alias: Mapping[str, Prepared]) -> Iterator[s
         for device in found.devices:
             if not each.request or not device.requests or each.request in _base(device.requests):
                 yield from device.names
+
+
+def seen(container: Container, by_alias: Mapping[str, Prepared]) -> tuple[Prepared, ...]:
+    """The claims that a container uses and that are prepared, each once."""
+    found = (by_alias.get(each.name) for each in _of(container))
+    return tuple(dict.fromkeys(one for one in found if one is not None and one.done))
 
 
 def _base(requests: Iterable[str]) -> frozenset[str]:
