@@ -36,6 +36,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "cgroupsPerQOS": True,
     "enableControllerAttachDetach": True,
     "memoryThrottlingFactor": 0.9,
+    "memorySwap": {},
     "logging.format": "text",
     "logging.flushFrequency": "5s",
     "logging.options": {"json": {"infoBufferSize": "0"}, "text": {"infoBufferSize": "0"}},
@@ -63,7 +64,7 @@ def _given(key: str, value: Any) -> Any:
     """A value as it was given; times, which a file and a flag write in other ways, in Go's."""
     default = _DEFAULTS.get(key)
     if not isinstance(default, str) or not default[:1].isdigit():
-        return value
+        return dict(value) if isinstance(value, Mapping) else value
     return spelled(value if isinstance(value, float) else duration(str(value)))
 
 
