@@ -26,6 +26,8 @@ ABOVE = (
     "kybern-pod-network.service",
     "kybern-policies.service",
     "kybern-dns.service",
+    "kybern-node-dns.service",
+    "kybern-node-dns-link.service",
     "kybern-metrics.service",
     "kybern-local-volumes.service",
     "kube-scheduler.service",
@@ -39,6 +41,7 @@ BELOW = (
     "kybern-snapshot.service",
     "containerd.service",
     "etcd.service",
+    "kybern-ipv6.service",
     "kybern-firewall.service",
     "kybern-machine.service",
 )
@@ -56,11 +59,17 @@ DIRECTORIES = (
 # These may be mounted, so they stay and are emptied.
 EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
-LINKS = ("cni0", "kybern-vxlan")
+LINKS = ("cni0", "kybern-vxlan", "kybern-dns")
 ROUTES = 75  # the protocol number of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
-# Tables of nftables: kube-proxy's, whichever mode it ran in last, and those of the policies.
-TABLES = ("ip kube-proxy", "ip6 kube-proxy", "inet kybern-policies", "bridge kybern-policies")
+# Tables of nftables: kube-proxy's, whichever mode it ran in last, those of the policies and of the pod network.
+TABLES = (
+    "ip kube-proxy",
+    "ip6 kube-proxy",
+    "inet kybern-policies",
+    "bridge kybern-policies",
+    "bridge kybern-pod-network",
+)
 
 
 @deploy("reset")

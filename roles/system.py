@@ -32,6 +32,8 @@ MODULES = (
     "iptable_filter",
     "nf_tables",
     "vxlan",
+    "dummy",
+    "ifb",
 )
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {
@@ -56,7 +58,7 @@ MACHINE = "kybern-machine.service"
 def system(cluster: Cluster, machine: Machine) -> None:
     ground, journal = kernel(machine), limits()
     packages(name="Packages", names=wanted_packages(cluster, machine))
-    if users := wanted_users(machine):
+    if users := wanted_users(cluster, machine):
         accounts(name="Users", users=users)
     bundle(
         name="Names and settings",
@@ -93,9 +95,10 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def wanted_users(machine: Machine) -> tuple[str, ...]:
+def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
-    users = masters if machine.is_master else ()
+    own = (DNS_USER,) if machine.is_node and cluster.node_local_dns else ()
+    users = masters if machine.is_master else own
     return (*users, ETCD_USER) if machine.is_etcd else users
 
 

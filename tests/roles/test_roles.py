@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from kybern.cni import conflist
+from kybern.cni import frames as cni_frames
 from kybern.cni import plan as cni_plan
 from kybern.machines.topology import Cluster, Machine
 from kybern.policies import table as policies
 from kybern.proxy import transaction
-from roles import facts
+from roles import facts, node_dns
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
@@ -269,12 +270,13 @@ def test_reset_knows_every_unit_that_a_role_makes() -> None:
     assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
 
 
-def test_reset_knows_the_tables_of_kube_proxy_and_of_the_policies() -> None:
+def test_reset_knows_the_tables_of_nftables() -> None:
     wanted = {f"{family} {transaction.NAME}" for family in ("ip", "ip6")}
     wanted |= {f"{family} {policies.NAME}" for family in (policies.FAMILY, "bridge")}
+    wanted.add(f"bridge {cni_frames.NAME}")
     assert set(TABLES) == wanted
 
 
-def test_reset_knows_the_pod_network_s_links_and_routes() -> None:
-    assert {conflist.BRIDGE, cni_plan.DEVICE} == set(LINKS)
+def test_reset_knows_our_links_and_routes() -> None:
+    assert {conflist.BRIDGE, cni_plan.DEVICE, node_dns.LINK} == set(LINKS)
     assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()
