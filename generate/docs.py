@@ -5,6 +5,7 @@ Run ``python -m generate.docs``. The pages are committed, so that they can be re
 
 import enum
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
+from kybern.kubelet.gates import FREE
+from kybern.kubelet.keys import KEYS, ONLY, TUNING
 from kybern.loop.choice import ABSENT
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
@@ -195,11 +198,36 @@ def package_of(module: str) -> str:
     return ".".join(module.split(".")[:3])
 
 
+def kubelet_fields() -> str:
+    head = [
+        "# Fields of KubeletConfiguration",
+        "",
+        "Every field of `kubelet.config.k8s.io/v1beta1` at v1.36, and what becomes of it. A field with a value that is not",
+        "honoured ends the kubelet with an error that names it, as does one that is not in this table.",
+        "Feature gates (`featureGates`) may be given with their defaults; with other values, only these: "
+        + ", ".join(f"`{gate}`" for gate in sorted(FREE))
+        + ".",
+        "",
+    ]
+    told = dict.fromkeys(KEYS, ("honoured", ""))
+    told |= {key: ("without effect", why) for key, why in TUNING.items()}
+    told |= {key: ("refused", allowed_values(values)) for key, values in ONLY.items()}
+    told["featureGates"] = ("checked", "see above")
+    rows = ((f"`{key}`", *told[key]) for key in sorted(told, key=str.lower))
+    return page(head, table(("field", "what becomes of it", "why, or what may stand"), rows))
+
+
+def allowed_values(values: tuple[object, ...]) -> str:
+    shown = ", ".join(f"`{json.dumps(value)}`" for value in values)
+    return f"only {shown}" if shown else "only when empty"
+
+
 def generate() -> dict[str, str]:
     """Every page by its file's name."""
     return {
         "flags.md": flags(DAEMONS),
         "kinds.md": kinds(KINDS),
+        "kubelet-fields.md": kubelet_fields(),
         "controllers.md": controllers(make(Settings()) for make in CONTROLLERS),
     }
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from kybern.api.core_v1 import Event, EventSource, ObjectReference
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.allowance import Allowance
 from kybern.client.verbs import Verbs
 from kybern.machinery.errors import ApiError, Forbidden, NotFound
 from kybern.machinery.struct import Object, replace
@@ -80,7 +81,10 @@ class Recorder:
         component: str,
         host: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        allowance: Allowance | None = None,
     ) -> None:
+        """``allowance``: how often events may be written; None is as often as they come."""
+        self._allowance = allowance
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._clock = clock
@@ -124,11 +128,19 @@ class Recorder:
         """Write what is emitted, until cancelled."""
         while True:
             event = await self._queue.get()
+            await self._allowed()
             try:
                 await self._write(event)
             except ApiError as problem:
                 level = logging.DEBUG if isinstance(problem, Forbidden | NotFound) else logging.INFO
                 log.log(level, "cannot write event %s: %s", event.reason, problem)
+
+    async def _allowed(self) -> None:
+        """Wait until another event may be written."""
+        if self._allowance is not None:
+            # This task is the only one that takes: after the wait there is one.
+            await asyncio.sleep(self._allowance.wait(time.monotonic()))
+            self._allowance.take(time.monotonic())
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run())

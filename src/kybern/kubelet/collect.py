@@ -143,6 +143,7 @@ class Collector:
         """Remove images when the disk that holds them is fuller than it may be."""
         runtime, settings = self._here.runtime, self._settings
         images = await runtime.images()
+        await self._here.images.prune(images)
         now = time.monotonic()
         used = self._used(images)
         for image in images:

@@ -26,7 +26,7 @@ from kybern.kubelet.machine import Hardware, Identity
 from kybern.machinery.quantity import Format, Quantity, parse
 from kybern.machinery.struct import replace
 
-_IMAGES = 50
+MOST_IMAGES = 50
 _NAMES = 5
 
 
@@ -58,6 +58,7 @@ class Seen:
     volumes: tuple[str, ...] = ()
     devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    most_images: int = MOST_IMAGES
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -137,7 +138,7 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         ),
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
         node_info=_info(seen),
-        images=tuple(_images(seen.images)),
+        images=tuple(_images(seen.images, seen.most_images)),
         volumes_in_use=seen.volumes,
         conditions=tuple(_conditions(seen, before.conditions)),
         runtime_handlers=tuple(_handlers(seen.abilities)),
@@ -181,8 +182,9 @@ def _info(seen: Seen) -> NodeSystemInfo:
     )
 
 
-def _images(images: Iterable[Image]) -> Iterator[ContainerImage]:
-    for image in sorted(images, key=lambda found: found.size, reverse=True)[:_IMAGES]:
+def _images(images: Iterable[Image], most: int) -> Iterator[ContainerImage]:
+    """The largest ones; -1 is all."""
+    for image in sorted(images, key=lambda found: found.size, reverse=True)[: None if most < 0 else most]:
         names = (*image.digests, *image.tags)[:_NAMES]
         if names:
             yield ContainerImage(names=names, size_bytes=image.size)

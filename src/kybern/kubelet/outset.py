@@ -1,11 +1,14 @@
 """What the kubelet finds out, and whether it can begin at all, before its parts are made."""
 
+import asyncio
 import ipaddress
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import machine, node_status
+from kybern.kubelet import cgroup_names, cgroups, machine, node_status
+from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.cpus.pinning import Pinning
@@ -20,11 +23,13 @@ from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.slices import Slices
 from kybern.kubelet.swap import LIMITED, NONE, Swap
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
 from kybern.kubelet.topology.options import options
+from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,11 @@ def max_pods(settings: Settings, cpus: int) -> int:
 
 
 def hardware(settings: Settings, root: Path) -> Hardware:
-    """What the machine has; raises Fatal when it swaps and must not."""
+    """What the machine has; raises Fatal when it swaps, or has old cgroups, and must not."""
+    if settings.fail_cgroup_v1 and not cgroups.is_v2():
+        raise Fatal(
+            "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is in maintenance mode"
+        )
     root.mkdir(mode=0o750, parents=True, exist_ok=True)
     found = machine.hardware(root)
     if found.swap and settings.fail_swap_on:
@@ -63,6 +72,39 @@ def hardware(settings: Settings, root: Path) -> Hardware:
             "running with swap on is not supported: turn swap off, or set failSwapOn (--fail-swap-on) to false"
         )
     return found
+
+
+def tree(settings: Settings, period: int, huge: tuple[str, ...]) -> Cgroups:
+    """The cgroups of pods, by the driver that is configured. ``period`` in microseconds; ``huge`` as of ``Cgroups``."""
+    slices = Slices(asyncio.get_running_loop()) if settings.cgroup_driver == "systemd" else None
+    parent = cgroup_names.root_of(settings.cgroup_driver, settings.cgroup_root)
+    return Cgroups(parent, period=period, pids=settings.pod_pids, slices=slices, huge=huge)
+
+
+def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:
+    """The cgroups of the system that are to be limited to what was reserved for them. Pure."""
+    for part, cgroup, amounts in (
+        ("system", settings.system_cgroup, settings.system_reserved),
+        ("kube", settings.kube_cgroup, settings.kube_reserved),
+    ):
+        cpu = parse(amounts["cpu"]).milli() if "cpu" in amounts else 0
+        memory, pids = (parse(amounts[name]).value() if name in amounts else 0 for name in ("memory", "pid"))
+        if f"{part}-reserved" in settings.enforce:
+            yield cgroup, Room(cpu, memory, pids)
+        elif f"{part}-reserved-compressible" in settings.enforce:
+            yield cgroup, Room(cpu, 0)
+
+
+def enforce(settings: Settings, cgroups: Cgroups) -> None:
+    """Limit the system's cgroups, where that was asked for. Blocking; raises Fatal for one that is not there."""
+    for name, room in reservations(settings):
+        try:
+            cgroups.reserve(name, room)
+        except FileNotFoundError as problem:
+            raise Fatal(
+                f"cannot enforce what is reserved: {problem}; make it, or take it out of "
+                "enforceNodeAllocatable"
+            ) from problem
 
 
 def swap(settings: Settings, found: Hardware, *, v2: bool) -> Swap:

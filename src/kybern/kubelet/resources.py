@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet import cgroup_names
 from kybern.kubelet.parts import is_sidecar
 from kybern.machinery.quantity import Quantity, parse
 
@@ -197,7 +198,7 @@ def own_limit(pod: Pod, container: Container, name: str) -> Quantity:
 
 
 def cgroup_of(pod: Pod, root: str = "/kubepods") -> str:
-    """The pod's own cgroup, by the cgroupfs driver's names."""
+    """The pod's own cgroup, named as the root is."""
     kind = qos(pod)
-    middle = "" if kind == "Guaranteed" else f"/{kind.lower()}"
-    return f"{root}{middle}/pod{pod.metadata.uid}"
+    above = root if kind == "Guaranteed" else cgroup_names.below(root, kind.lower())
+    return cgroup_names.below(above, f"pod{pod.metadata.uid}")

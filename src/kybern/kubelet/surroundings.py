@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod, Service
+from kybern.kubelet import backoff
 from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cpus.pinning import Pinning
@@ -75,6 +76,8 @@ class Surroundings:
     pressures: Pressures = field(default_factory=Pressures)
     closing: Closing = field(default_factory=Closing)
     rules: Room = field(default_factory=Room)
+    restart_most: float = backoff.LAST
+    """The longest that a container waits between two runs."""
 
     @property
     def devices(self) -> Devices:

@@ -216,6 +216,7 @@ class Worker:
             self.prober.health,
             self._steps.delays,
             self.allotment.actuated,
+            self._here.restart_most,
         )
 
     def describe(self, *, ending: bool = False, final: bool = False) -> None:

@@ -36,6 +36,7 @@ class Pinning:
         self._given = _read(file) if places else ()
         self._applied: dict[str, str] = {}
         self._turn = asyncio.Lock()
+        self.every = _EVERY
         self.running: Callable[[], Iterable[tuple[str, str, str]]] = tuple
         """Who runs: uid of the pod, name and id of the container."""
 
@@ -92,7 +93,7 @@ class Pinning:
     async def run(self) -> None:
         while self._places:
             await self.look()
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(self.every)
 
     async def look(self) -> None:
         """Have every running container on its CPUs."""
