@@ -50,7 +50,7 @@ class Claims:
 
     async def prepare(self, pod: Pod) -> None:
         """Raises CannotPrepare."""
-        if pod.spec.resource_claims:
+        if claims.has_any(pod):
             await _timed("PrepareResources", self._prepare(pod))
 
     async def _prepare(self, pod: Pod) -> None:
@@ -95,7 +95,7 @@ class Claims:
 
     def names(self, pod: Pod, container: Container) -> tuple[str, ...]:
         """The CDI names of a container's devices. Raises CannotPrepare."""
-        if not pod.spec.resource_claims:
+        if not claims.has_any(pod):
             return ()
         space = pod.metadata.namespace
         by_name = {one.name: one for one in self._prepared.values() if one.namespace == space}
@@ -103,7 +103,7 @@ class Claims:
         found = {
             use.alias: by_name.get(use.claim, replace(nothing, name=use.claim)) for use in claims.uses(pod)
         }
-        return claims.names(container, found)
+        return claims.names(pod, container, found)
 
     async def unprepare(self, uid: str) -> None:
         """Nothing of a pod runs any more. Raises CannotPrepare; then it is to be tried again."""
