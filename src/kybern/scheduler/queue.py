@@ -6,7 +6,7 @@ A pod is in one of four places.
 *Backing off*: to be tried again when its delay is over, which doubles with every attempt, or when no pod is active. Who
 failed because the attempt went wrong has to wait in any case: that spares the API server.
 *Refused*: nobody took it; it waits for a change of which one of the plugins that refused it says that it could help, or for
-FLUSH seconds, in case that a change was missed.
+``Delays.refused`` seconds, in case that a change was missed.
 *Gated*: a plugin says that it must not be tried yet; a change of the pod itself, or one that the plugin waits for, frees it.
 """
 
@@ -22,7 +22,6 @@ from kybern.scheduler.changes import Happening, Hint
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.profile import EXTENDER, Profile
 
-FLUSH = 300.0
 RECENT = 1000  # changes that are remembered for pods that are being tried
 
 type Profiles = Mapping[str, Profile]
@@ -30,10 +29,11 @@ type Profiles = Mapping[str, Profile]
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Between two attempts, in seconds."""
+    """Between two attempts, in seconds; ``refused`` is the longest for a pod that waits for a change."""
 
     first: float = 1.0
     last: float = 10.0
+    refused: float = 300.0
 
 
 DELAYS = Delays()
@@ -252,7 +252,7 @@ class Queue:
     def flush(self, now: float) -> None:
         """Pods that were refused long ago are tried again, whatever happened since."""
         for waiting in list(self._refused.values()):
-            if now - waiting.tried >= FLUSH:
+            if now - waiting.tried >= self._delays.refused:
                 self._retry(waiting, now, event_labels.TIMEOUT)
 
     def next_at(self) -> float | None:

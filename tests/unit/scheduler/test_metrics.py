@@ -21,7 +21,7 @@ from kybern.scheduler.metrics import PLUGINS as OF_PLUGINS
 from kybern.scheduler.metrics import POINTS, SLI, Figures, bound
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.queue import FLUSH, Queue
+from kybern.scheduler.queue import DELAYS, Queue
 from kybern.scheduler.stopwatch import SAMPLE, Sampled, Stopwatch, measuring
 from kybern.scheduler.tally import Tallies, powers
 from tests.unit.scheduler.making import DEFAULT, attempt, bears, node, pod, table_of
@@ -88,7 +88,7 @@ def test_a_pod_that_waits_long_and_one_that_a_plugin_names_are_counted_as_such()
         assert waiting is not None
         one.refused(waiting, frozenset({"NodeAffinity"}))
     one.activate("uid-q", 5)
-    one.flush(3 + FLUSH)
+    one.flush(3 + DELAYS.refused)
 
     assert one.incoming["active", "ForceActivate"] == one.incoming["active", "UnschedulableTimeout"] == 1
 

@@ -5,7 +5,7 @@ import pytest
 from kybern.api.core_v1 import Node, Pod, PodSchedulingGate
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.queue import FLUSH, RECENT, Queue, Waiting
+from kybern.scheduler.queue import DELAYS, RECENT, Queue, Waiting
 from tests.unit.scheduler.making import DEFAULT, bears, node, pod, taint
 
 
@@ -169,7 +169,7 @@ def test_a_gated_pod_waits_until_its_gates_are_gone() -> None:
     gated = PodFacts.of(pod("p", scheduling_gates=(PodSchedulingGate(name="a"), PodSchedulingGate(name="b"))))
     one = queue(gated)
 
-    one.flush(10 + FLUSH)
+    one.flush(10 + DELAYS.refused)
     one.changed(Happening(Node, Action.ADDED, node("w1")), 20)
     assert one.pop(20) is None
     assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 1}
@@ -226,7 +226,7 @@ def test_a_pod_refused_long_ago_is_tried_again_in_case_a_change_was_missed() -> 
     assert waiting
     one.refused(waiting, frozenset({"NodeAffinity"}))
 
-    one.flush(10 + FLUSH - 1)
+    one.flush(10 + DELAYS.refused - 1)
     assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 1, "gated": 0}
-    one.flush(10 + FLUSH)
+    one.flush(10 + DELAYS.refused)
     assert one.counts() == {"active": 1, "backoff": 0, "unschedulable": 0, "gated": 0}
