@@ -48,7 +48,7 @@ class Waiting:
     ``refused_by`` are the plugins of its last attempt, or the one whose gate it waits at.
 
     ``seen`` is how many changes there had been when that began: one that came meanwhile may have helped, as may one of the
-    pod itself (``renewed``).
+    pod itself (``renewed``). ``flushed``: no change but time has it tried again.
     """
 
     facts: PodFacts
@@ -60,6 +60,7 @@ class Waiting:
     seen: int = 0
     ready: float = 0.0
     renewed: bool = False
+    flushed: bool = False
     refused_by: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -127,6 +128,18 @@ class Queue:
             for plugin in waiting.refused_by
         )
 
+    def kept(self) -> Counter[tuple[str, ...]]:
+        """The changes that count for pods which are being tried, in upstream's words."""
+        tried = (
+            waiting.seen
+            for uid, waiting in self._all.items()
+            if uid not in self._where and uid not in self._refused and uid not in self._gated
+        )
+        number = self._changes - min(tried, default=self._changes)
+        return Counter(
+            (event_labels.label(what),) for what in itertools.islice(reversed(self._recent), number)
+        )
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each place, under upstream's names."""
         waiting = itertools.chain(self._backing_off, self._erring)
@@ -187,6 +200,7 @@ class Queue:
         if self._all.get(waiting.uid) is not waiting:
             return
         waiting.refused_by = by
+        waiting.flushed = False
         waiting.refusals += 1
         waiting.errors = 0
         if not self._helped_meanwhile(waiting):
@@ -253,6 +267,7 @@ class Queue:
         """Pods that were refused long ago are tried again, whatever happened since."""
         for waiting in list(self._refused.values()):
             if now - waiting.tried >= self._delays.refused:
+                waiting.flushed = True
                 self._retry(waiting, now, event_labels.TIMEOUT)
 
     def next_at(self) -> float | None:
