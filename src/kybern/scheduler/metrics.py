@@ -137,22 +137,18 @@ class Figures(Collector):
             yield _gauge(name, said, (label,), Counter({(one,): UNDER_WAY[one] for one in shown}))
         yield from self._totals()
         said = "Pods that came to a queue, and why"
-        yield _total(
-            "scheduler_queue_incoming_pods", said, ("queue", "event"), Counter(dict(self._queue.incoming))
-        )
+        yield _total("scheduler_queue_incoming_pods", said, ("queue", "event"), self._queue.incoming)
 
     def _totals(self) -> Iterator[CounterMetricFamily]:
         evaluations: Counter[tuple[str, ...]] = Counter()
         for (plugins, point, profile), number in EVALUATIONS.items():
             for plugin in plugins:
                 evaluations[plugin, point, profile] += number
-        labels = ("plugin", "extension_point", "profile")
-        yield _total(
-            "scheduler_plugin_evaluation", "Attempts in which a plugin had a say", labels, evaluations
-        )
-        labels = ("call_type", "result")
+        by_plugin, by_call = ("plugin", "extension_point", "profile"), ("call_type", "result")
+        said = "Attempts in which a plugin had a say"
+        yield _total("scheduler_plugin_evaluation", said, by_plugin, evaluations)
         said = "Requests that were made beside the loop"
-        yield _total("scheduler_async_api_call_execution", said, labels, CALLS.numbers())
+        yield _total("scheduler_async_api_call_execution", said, by_call, CALLS.numbers())
         said = "How often victims were made to leave"
         yield _total("scheduler_preemption_goroutines_execution", said, ("result",), EVICTIONS.numbers())
 

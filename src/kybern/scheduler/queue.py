@@ -14,11 +14,12 @@ import heapq
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kybern.api.core_v1 import Pod
 from kybern.scheduler import event_labels
-from kybern.scheduler.changes import Happening, Hint
+from kybern.scheduler.changes import Action, Happening, Hint
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.profile import EXTENDER, Profile
 
@@ -59,7 +60,7 @@ class Waiting:
     tried: float = 0.0
     seen: int = 0
     ready: float = 0.0
-    renewed: bool = False
+    renewed: Happening | None = None
     flushed: bool = False
     refused_by: frozenset[str] = field(default_factory=frozenset)
 
@@ -97,7 +98,7 @@ class Queue:
             for name, profile in profiles.items()
             for plugin in (EXTENDER, *(one.name for one in profile.plugins if not one.wakes))
         }
-        self.incoming: Counter[tuple[str, str]] = Counter()
+        self.incoming: Counter[tuple[str, ...]] = Counter()
         self._changes = 0
         self._recent: deque[Happening] = deque(maxlen=RECENT)
         self._all: dict[str, Waiting] = {}
@@ -149,7 +150,7 @@ class Queue:
         return {"active": active, "backoff": backing_off, "unschedulable": refused, "gated": gated}
 
     def set(self, facts: PodFacts, now: float) -> None:
-        """A pod that wants a node, new or changed. A changed one is tried again after its back-off."""
+        """A pod that wants a node, new or changed. A changed one is tried again if that could help it."""
         uid = facts.uid
         known = self._all.get(uid)
         if known is None:
@@ -159,11 +160,14 @@ class Queue:
         old = known.facts.pod
         changed = _changed(known.facts, facts)
         known.facts = facts
-        waits = uid in self._refused or uid in self._gated
-        if changed and (waits or (uid in self._where and self._gate(known))):
+        if not changed:
+            return
+        what = Happening(Pod, Action.RENEWED, facts.pod, old)
+        held = uid in self._gated or (uid in self._where and self._gate(known))
+        if held or (uid in self._refused and self._could_now(known, what)):
             self._retry(known, now, event_labels.of_waiting(old, facts.pod))
-        elif changed:
-            known.renewed = True
+        elif uid not in self._where and uid not in self._refused:
+            known.renewed = what if known.renewed is None else replace(known.renewed, new=facts.pod)
 
     def remove(self, uid: str) -> None:
         """A pod that wants no node any more; entries in the heaps are passed over later."""
@@ -191,7 +195,7 @@ class Queue:
         waiting.attempts += 1
         waiting.tried = now
         waiting.seen = self._changes
-        waiting.renewed = False
+        waiting.renewed = None
         del self._where[uid]
         return waiting
 
@@ -237,7 +241,7 @@ class Queue:
     def _helped_meanwhile(self, waiting: Waiting) -> bool:
         """Whether something that came while the pod was tried could help it."""
         missed = self._changes - waiting.seen
-        if waiting.renewed:
+        if waiting.renewed is not None and self._could_now(waiting, waiting.renewed):
             return True
         if not missed:
             return False
@@ -253,6 +257,10 @@ class Queue:
             if wake.hears(what):
                 hints.setdefault(who, []).append(wake.hint)
         return hints
+
+    def _could_now(self, waiting: Waiting, what: Happening) -> bool:
+        """Whether its own change could help a pod that was refused."""
+        return self._is_restless(waiting) or _could_help(what, waiting, waiting.refused_by, self._hints(what))
 
     def _is_restless(self, waiting: Waiting) -> bool:
         by = waiting.refused_by

@@ -328,16 +328,16 @@ def test_changes_are_kept_for_as_long_as_a_pod_is_tried() -> None:
 
 def test_a_pod_that_only_time_had_tried_again_is_counted_when_it_is_bound() -> None:
     def after_flush() -> float:
-        return AFTER_FLUSH._value.get()
+        return float(AFTER_FLUSH._value.get())
 
     one, before = queue(pod("p")), after_flush()
-    for at, expected in ((2.0, False), (3 + DELAYS.refused, True)):
-        one.flush(at)
-        waiting = one.pop(at)
-        assert waiting is not None
-        assert waiting.flushed is expected
-        if not expected:
-            one.refused(waiting, frozenset({"NodeAffinity"}))
+    waiting = one.pop(2)
+    assert waiting is not None
+    one.refused(waiting, frozenset({"NodeAffinity"}))
+    assert not waiting.flushed
+
+    one.flush(3 + DELAYS.refused)
+    assert one.pop(3 + DELAYS.refused) is waiting
     bound(waiting, 400.0)
 
     assert after_flush() == before + 1
