@@ -149,3 +149,18 @@ async def test_what_is_too_much_to_keep_is_dropped() -> None:
         for number in range(KEPT + 5):
             recorder.emit(numbered(number % 1000), "Normal", f"R{number}", "text")
         assert sum(len(of) for of in recorder._waiting.values()) == KEPT
+
+
+async def test_what_a_cancelled_run_left_is_written_by_the_next() -> None:
+    api = Slow()
+    recorder = Recorder(api, "kubelet")
+    async with recorder:
+        for reason in ("Pulled", "Created", "Started"):
+            recorder.emit(POD, "Normal", reason, "of web")
+        while not api.now:
+            await asyncio.sleep(0)
+    async with recorder:
+        api.answering.set()
+        found = await settle(api, 2)
+
+    assert {one.reason for one in found} == {"Created", "Started"}

@@ -151,13 +151,22 @@ class Recorder:
         """Object by object, until no event waits. It starts with the burst and ends with it."""
         try:
             while self._turns:
-                key = self._turns.popleft()
-                events = self._waiting[key]
-                while events:
-                    await self._write_one(events.popleft())
-                del self._waiting[key]
+                await self._write_of(self._turns.popleft())
         finally:
             self._writing -= 1
+
+    async def _write_of(self, key: str) -> None:
+        """All events of an object; what is left when this is cancelled is for the next ``run``."""
+        events = self._waiting[key]
+        try:
+            while events:
+                await self._write_one(events.popleft())
+        finally:
+            if events:
+                self._turns.append(key)
+                self._more.set()
+            else:
+                del self._waiting[key]
 
     async def _write_one(self, event: Event) -> None:
         self._left += 1
