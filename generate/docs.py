@@ -14,7 +14,7 @@ from typing import Any
 
 from kybern.api.kinds import KINDS
 from kybern.apiserver.config import FLAGS as APISERVER
-from kybern.cli.controller_manager import flags as controller_manager
+from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
@@ -47,7 +47,12 @@ DAEMONS = (
     LOCAL_VOLUMES,
 )
 TYPES = {
+    "at_least_one": "number",
     "boolean": "bool",
+    "ciphers": "list",
+    "cloud": "text",
+    "gates": "map",
+    "version": "text",
     "commas": "list",
     "pairs": "map",
     "str": "text",
@@ -86,6 +91,11 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
+def kind(flag: Flag) -> str:
+    name = flag.read.__name__.strip("_")
+    return TYPES.get(name, name)
+
+
 def default(flag: Flag) -> str:
     value: Any = flag.default
     match value:
@@ -118,7 +128,7 @@ def flags(daemons: Iterable[Flags]) -> str:
     parts: list[Iterable[str]] = [head]
     for daemon in daemons:
         rows = (
-            (f"`--{flag.name}`", TYPES.get(flag.read.__name__, flag.read.__name__.strip("_")), default(flag), flag.help)
+            (f"`--{flag.name}`", kind(flag), default(flag), flag.help)
             for flag in daemon
         )  # fmt: skip
         parts.append(["", f"## {daemon.name}", "", daemon.description, ""])

@@ -31,7 +31,7 @@ from kybern.machinery.struct import replace
 from tests.protocol.dra_driver import CDI, NAME, driver
 from tests.simulation.api import FakeApi
 from tests.unit.kubelet.making import pod
-from tests.unit.kubelet.test_dra import using
+from tests.unit.kubelet.test_dra import asking, using, with_extended
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -126,6 +126,21 @@ async def test_a_kubelet_that_starts_again_knows_what_is_prepared(tmp_path: Path
 
     assert names == (CDI,)
     assert devices.calls == [("prepare", "a"), ("unprepare", "a")]
+
+
+async def test_devices_for_extended_resources_reach_the_container_they_were_made_for(tmp_path: Path) -> None:
+    asks, other = asking("a", knob="1"), asking("b", knob="1")
+    special = with_extended(asks, other, mapped=(("a", "knob", "knob"), ("b", "knob", "another")))
+    name = "web-extended-resources-x"
+    async with bed_at(tmp_path) as bed, driver(tmp_path) as (devices, registration):
+        await until(lambda: registration.told)
+        await claim(bed.api, name, special.metadata.uid)
+        await bed.claims.prepare(special)
+        shown = [bed.claims.names(special, one) for one in special.spec.containers]
+        await bed.claims.unprepare(special.metadata.uid)
+
+    assert shown == [(CDI,), ()]
+    assert devices.calls == [("prepare", name), ("unprepare", name)]
 
 
 async def test_what_a_driver_refuses_is_told_and_tried_again(tmp_path: Path) -> None:

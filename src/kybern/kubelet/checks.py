@@ -39,7 +39,7 @@ def check(settings: Settings) -> None:
         )
     try:
         rights.check(Policy(settings.image_proof, settings.image_allowlist))
-        tls.ciphers(settings.tls_ciphers)
+        tls.ciphers(",".join(settings.tls_ciphers))
     except ValueError as problem:
         found.append(str(problem))
     if found:

@@ -79,6 +79,6 @@ def _secured(app: web.Application, settings: Settings, cert: str, key: str) -> C
         key,
         settings.client_ca,
         minimum=tls.minimum_version(settings.tls_minimum),
-        ciphers=tls.ciphers(settings.tls_ciphers),
+        ciphers=":".join(tls.ciphers(",".join(settings.tls_ciphers))),
     )
     return health.serve_application(app, settings.address, settings.port, context)

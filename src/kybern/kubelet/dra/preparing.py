@@ -53,7 +53,7 @@ class Claims:
 
     async def prepare(self, pod: Pod) -> None:
         """Raises CannotPrepare."""
-        if pod.spec.resource_claims:
+        if claims.has_any(pod):
             await _timed("PrepareResources", self._prepare(pod))
 
     async def _prepare(self, pod: Pod) -> None:
@@ -98,11 +98,11 @@ class Claims:
 
     def names(self, pod: Pod, container: Container) -> tuple[str, ...]:
         """The CDI names of a container's devices. Raises CannotPrepare."""
-        return claims.names(container, self._of(pod)) if pod.spec.resource_claims else ()
+        return claims.names(pod, container, self._of(pod)) if claims.has_any(pod) else ()
 
     def seen(self, pod: Pod, container: Container) -> tuple[Prepared, ...]:
         """The prepared claims of a container. Raises CannotPrepare."""
-        return claims.seen(container, self._of(pod)) if pod.spec.resource_claims else ()
+        return claims.seen(pod, container, self._of(pod)) if claims.has_any(pod) else ()
 
     def _of(self, pod: Pod) -> dict[str, Prepared]:
         """A pod's claims as it calls them; those that are not prepared are empty."""
