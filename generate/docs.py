@@ -5,6 +5,7 @@ Run ``python -m generate.docs``. The pages are committed, so that they can be re
 
 import enum
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from kybern.api.kinds import KINDS
 from kybern.apiserver.config import FLAGS as APISERVER
-from kybern.cli.controller_manager import flags as controller_manager
+from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
@@ -24,6 +25,9 @@ from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
+from kybern.kubelet.gates import FREE
+from kybern.kubelet.keys import KEYS, ONLY, TUNING
+from kybern.loop.choice import ABSENT
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
 from kybern.machinery.kind import Kind
@@ -43,7 +47,12 @@ DAEMONS = (
     LOCAL_VOLUMES,
 )
 TYPES = {
+    "at_least_one": "number",
     "boolean": "bool",
+    "ciphers": "list",
+    "cloud": "text",
+    "gates": "map",
+    "version": "text",
     "commas": "list",
     "pairs": "map",
     "str": "text",
@@ -60,6 +69,14 @@ def table(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> Iterator[s
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
 
 
+ABSENCE = (
+    "",
+    "Upstream's other controllers do not run here. `--controllers` takes their names where upstream would not run them",
+    "either, and all of them with a minus.",
+    "",
+)
+
+
 def page(*parts: Iterable[str]) -> str:
     return HEADER + "\n".join(line for part in parts for line in part) + "\n"
 
@@ -72,6 +89,11 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
+
+
+def kind(flag: Flag) -> str:
+    name = flag.read.__name__.strip("_")
+    return TYPES.get(name, name)
 
 
 def default(flag: Flag) -> str:
@@ -106,7 +128,7 @@ def flags(daemons: Iterable[Flags]) -> str:
     parts: list[Iterable[str]] = [head]
     for daemon in daemons:
         rows = (
-            (f"`--{flag.name}`", TYPES.get(flag.read.__name__, flag.read.__name__.strip("_")), default(flag), flag.help)
+            (f"`--{flag.name}`", kind(flag), default(flag), flag.help)
             for flag in daemon
         )  # fmt: skip
         parts.append(["", f"## {daemon.name}", "", daemon.description, ""])
@@ -160,7 +182,8 @@ def controllers(listed: Iterable[Controller[Any]]) -> str:
     ]
     columns = ("name", "what it does", "about", "woken by", "writes", "acting as")
     rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
-    return page(head, table(columns, rows))
+    absent = table(("name", "why not"), ((f"`{name}`", why) for name, why in sorted(ABSENT.items())))
+    return page(head, table(columns, rows), ABSENCE, absent)
 
 
 def controller_row(one: Controller[Any]) -> tuple[str, ...]:
@@ -185,11 +208,36 @@ def package_of(module: str) -> str:
     return ".".join(module.split(".")[:3])
 
 
+def kubelet_fields() -> str:
+    head = [
+        "# Fields of KubeletConfiguration",
+        "",
+        "Every field of `kubelet.config.k8s.io/v1beta1` at v1.36, and what becomes of it. A field with a value that is not",
+        "honoured ends the kubelet with an error that names it, as does one that is not in this table.",
+        "Feature gates (`featureGates`) may be given with their defaults; with other values, only these: "
+        + ", ".join(f"`{gate}`" for gate in sorted(FREE))
+        + ".",
+        "",
+    ]
+    told = dict.fromkeys(KEYS, ("honoured", ""))
+    told |= {key: ("without effect", why) for key, why in TUNING.items()}
+    told |= {key: ("refused", allowed_values(values)) for key, values in ONLY.items()}
+    told["featureGates"] = ("checked", "see above")
+    rows = ((f"`{key}`", *told[key]) for key in sorted(told, key=str.lower))
+    return page(head, table(("field", "what becomes of it", "why, or what may stand"), rows))
+
+
+def allowed_values(values: tuple[object, ...]) -> str:
+    shown = ", ".join(f"`{json.dumps(value)}`" for value in values)
+    return f"only {shown}" if shown else "only when empty"
+
+
 def generate() -> dict[str, str]:
     """Every page by its file's name."""
     return {
         "flags.md": flags(DAEMONS),
         "kinds.md": kinds(KINDS),
+        "kubelet-fields.md": kubelet_fields(),
         "controllers.md": controllers(make(Settings()) for make in CONTROLLERS),
     }
 

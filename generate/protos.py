@@ -370,6 +370,7 @@ def sources() -> dict[str, str]:
         "csi": proto(CSI),
         "dra": proto(DRA),
         "deviceplugin": proto(DEVICES),
+        "podresources": proto(json.loads((FACTS / "protobuf_pod_resources.json").read_text())),
     }
 
 

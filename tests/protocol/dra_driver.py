@@ -1,5 +1,6 @@
 """A driver of devices in this process: it prepares every device of a claim under one CDI name."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,17 +21,24 @@ CDI = f"{NAME}/knob=one"
 
 @dataclass
 class Devices:
-    """``calls`` is what was asked: a verb and the names of claims. ``refuse`` makes the claims of a verb fail."""
+    """``calls`` is what was asked: a verb and the names of claims. ``refuse`` makes the claims of a verb fail.
+
+    Claims of these names (``slow``) wait for ``going_on``.
+    """
 
     calls: list[tuple[str, ...]] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     leave_out: bool = False
+    slow: frozenset[str] = frozenset()
+    going_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _asked(self, verb: str, request: Any) -> list[Any]:
         self.calls.append((verb, *sorted(claim.name for claim in request.claims)))
         return [] if self.leave_out else list(request.claims)
 
     async def NodePrepareResources(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.slow.intersection(claim.name for claim in request.claims):
+            await self.going_on.wait()
         device = pb.Device(request_names=["knob"], pool_name="n1", device_name="one", cdi_device_ids=[CDI])
         answer = pb.NodePrepareResourceResponse(devices=[device], error=self.refuse.get("prepare", ""))
         return pb.NodePrepareResourcesResponse(

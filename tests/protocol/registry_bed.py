@@ -69,6 +69,19 @@ class Registry:
     def put(self, bed: Bed, image: str, name: str) -> str:
         """Push an image that the bed has; containerd itself does not keep it under that name."""
         full = f"{self.host}/{name}"
+        for arguments in (
+            ("tag", f"docker.io/library/{image}", full),
+            ("push", "--plain-http", "--user", f"{USER}:{PASSWORD}", full),
+            ("rm", "--sync", full),
+        ):
+            self._ctr(bed, *arguments)
+        return full
+
+    def forget(self, bed: Bed, *names: str) -> None:
+        """Take names away that the bed has: of images with several, containerd tells of one."""
+        self._ctr(bed, "rm", "--sync", *names)
+
+    def _ctr(self, bed: Bed, *arguments: str) -> None:
         ctr: list[Path | str] = [
             bed.programs / "usr/bin/ctr",
             "-a",
@@ -77,13 +90,7 @@ class Registry:
             "k8s.io",
             "images",
         ]
-        for arguments in (
-            ("tag", f"docker.io/library/{image}", full),
-            ("push", "--plain-http", "--user", f"{USER}:{PASSWORD}", full),
-            ("rm", "--sync", full),
-        ):
-            subprocess.run([*ctr, *arguments], check=True, capture_output=True, timeout=60)
-        return full
+        subprocess.run([*ctr, *arguments], check=True, capture_output=True, timeout=60)
 
     def stop(self) -> None:
         if self.process is not None:

@@ -31,7 +31,7 @@ from kybern.machinery.struct import replace
 from tests.protocol.dra_driver import CDI, NAME, driver
 from tests.simulation.api import FakeApi
 from tests.unit.kubelet.making import pod
-from tests.unit.kubelet.test_dra import using
+from tests.unit.kubelet.test_dra import asking, using, with_extended
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -128,6 +128,21 @@ async def test_a_kubelet_that_starts_again_knows_what_is_prepared(tmp_path: Path
     assert devices.calls == [("prepare", "a"), ("unprepare", "a")]
 
 
+async def test_devices_for_extended_resources_reach_the_container_they_were_made_for(tmp_path: Path) -> None:
+    asks, other = asking("a", knob="1"), asking("b", knob="1")
+    special = with_extended(asks, other, mapped=(("a", "knob", "knob"), ("b", "knob", "another")))
+    name = "web-extended-resources-x"
+    async with bed_at(tmp_path) as bed, driver(tmp_path) as (devices, registration):
+        await until(lambda: registration.told)
+        await claim(bed.api, name, special.metadata.uid)
+        await bed.claims.prepare(special)
+        shown = [bed.claims.names(special, one) for one in special.spec.containers]
+        await bed.claims.unprepare(special.metadata.uid)
+
+    assert shown == [(CDI,), ()]
+    assert devices.calls == [("prepare", name), ("unprepare", name)]
+
+
 async def test_what_a_driver_refuses_is_told_and_tried_again(tmp_path: Path) -> None:
     async with bed_at(tmp_path) as bed:
         await claim(bed.api, "a", "u1")
@@ -208,3 +223,24 @@ async def test_slices_go_at_the_start_and_some_time_after_their_driver(tmp_path:
         await asyncio.wait({task})
 
     assert [one.metadata.name for one in found] == ["others"]
+
+
+async def test_a_driver_that_takes_long_keeps_only_those_waiting_that_use_the_claim(tmp_path: Path) -> None:
+    async with bed_at(tmp_path) as bed, driver(tmp_path) as (devices, registration):
+        await until(lambda: registration.told)
+        for name in ("slow", "quick", "last"):
+            await claim(bed.api, name, "u1", "u2", "u3")
+        devices.slow = frozenset({"slow"})
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(bed.claims.prepare(user("u1", "slow")))
+            await until(lambda: bed.written() if (tmp_path / FILE).exists() else [])
+            second = tasks.create_task(bed.claims.prepare(user("u2", "slow", "last")))
+            await bed.claims.prepare(user("u3", "quick"))
+            await bed.claims.unprepare("u3")
+            meanwhile = list(devices.calls), first.done(), second.done()
+            devices.going_on.set()
+        after = {one["name"]: (one["pods"], one["done"]) for one in bed.written()}
+
+    assert meanwhile == ([("prepare", "quick"), ("unprepare", "quick")], False, False)
+    assert devices.calls[2:] == [("prepare", "slow"), ("prepare", "last")]
+    assert after == {"slow": (["u1", "u2"], True), "last": (["u2"], True)}

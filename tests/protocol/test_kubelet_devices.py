@@ -120,6 +120,11 @@ def rejected(pod: Pod) -> bool:
     return pod.status.phase == "Failed"
 
 
+def healths(pod: Pod) -> list[str]:
+    told = pod.status.container_statuses[0].allocated_resources_status
+    return [found.health for one in told for found in one.resources]
+
+
 async def test_devices_are_told_given_and_free_again(bed: Bed) -> None:
     async with one_node(bed, status_every=0.3) as node, plugged(node) as plugin:
         await counted(node, "2", "2")
@@ -128,11 +133,15 @@ async def test_devices_are_told_given_and_free_again(bed: Bed) -> None:
         inside = await node.execute("one", "sh", "-c", "echo $KNOBS $FREE; ls /dev/knob /knobs")
         await node.add("more", asking(2))
         more = await node.until("more", rejected)
-        plugin.health["two"] = "Unhealthy"
+        for name in plugin.health:
+            plugin.health[name] = "Unhealthy"
         plugin.changed.set()
-        await counted(node, "2", "1")
-        plugin.health["two"] = "Healthy"
+        await counted(node, "2", "0")
+        await node.until("one", lambda p: healths(p) == ["Unhealthy"])
+        for name in plugin.health:
+            plugin.health[name] = "Healthy"
         plugin.changed.set()
+        await node.until("one", lambda p: healths(p) == ["Healthy"])
         await node.delete("one")
         await node.gone("one")
         await counted(node, "2", "2")

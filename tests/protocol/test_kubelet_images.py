@@ -1,12 +1,17 @@
 """Images from a private registry: policies, credentials, back-off, and what is told."""
 
 import base64
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from kybern.kubelet.collect import Collector
 from tests.protocol.containerd_bed import SLEEP, Bed, OneNode, clean, first, one_node, running, waits_for
@@ -110,12 +115,13 @@ async def test_a_program_knows_the_credentials(bed: Bed, registry: Registry, tmp
 
 async def test_images_that_nobody_uses_go_when_they_are_old(bed: Bed, registry: Registry) -> None:
     image = registry.put(bed, "busybox:1.36", "private/three:1")
-    async with one_node(bed, image_max_age=1e-9) as node:
+    # The same image is there under names that need credentials, and this is about something else.
+    async with one_node(bed, image_max_age=1e-9, image_proof="NeverVerify") as node:
         await secret(node, registry, "key", PASSWORD)
-        await node.add("short", asking(image), imagePullSecrets=[{"name": "key"}])
         await node.add("files", asking("busybox:1.36"))
-        await node.until("short", running)
         await node.until("files", running)
+        await node.add("short", asking(image), imagePullSecrets=[{"name": "key"}])
+        await node.until("short", running)
         collector = Collector(node.kubelet.agent, node.kubelet.here, node.kubelet.settings)
         await collector.look()
         await node.delete("short")
@@ -128,4 +134,199 @@ async def test_images_that_nobody_uses_go_when_they_are_old(bed: Bed, registry: 
         assert before is not None
         assert after is None
         assert await node.runtime.image("busybox:1.36") is not None
+    await clean(bed)
+
+
+async def test_a_private_image_that_is_there_is_only_for_those_who_may_have_it(
+    bed: Bed, registry: Registry
+) -> None:
+    image = registry.put(bed, "busybox:1.36", "private/four:1")
+    async with one_node(bed) as node:
+        await secret(node, registry, "key", PASSWORD)
+        await secret(node, registry, "same", PASSWORD)
+        await secret(node, registry, "bad", "guess")
+        await node.add("first", asking(image, "Always"), imagePullSecrets=[{"name": "key"}])
+        await node.until("first", running)
+
+        await node.add("nobody", asking(image))
+        await node.add("never", asking(image, "Never"))
+        await node.add("wrong", asking(image), imagePullSecrets=[{"name": "bad"}])
+        await node.add("alike", asking(image), imagePullSecrets=[{"name": "same"}])
+        await node.until("alike", running)
+        nobody = await node.until("nobody", waits_for("ImagePullBackOff"))
+        await node.until("never", waits_for("ErrImageNeverPull"))
+        await node.until("wrong", waits_for("ImagePullBackOff"))
+
+        assert "no basic auth credentials" in first(nobody).state.waiting.message
+        text = f'Container image "{image}" already present on machine and can be accessed by the pod'
+        assert ("Pulled", text) in node.events("alike")
+    await clean(bed)
+    digest = Parts(registry, "private/four").got("1")["digest"]
+    registry.forget(bed, image, f"{registry.host}/private/four@{digest}")
+
+
+class Parts:
+    """Puts manifests and what they name into a registry, without a client of images."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self._base = f"http://{registry.host}/v2/{name}"
+        auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {auth}"}
+
+    def _ask(self, method: str, url: str, data: bytes | None = None, **headers: str) -> tuple[bytes, Any]:
+        request = urllib.request.Request(url, data, {**self._headers, **headers}, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read(), answer.headers
+
+    def blob(self, data: bytes) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        _body, headers = self._ask("POST", f"{self._base}/blobs/uploads/")
+        where = headers["Location"]
+        self._ask(
+            "PUT", f"{where}{'&' if '?' in where else '?'}digest={digest}", data,
+            **{"Content-Type": "application/octet-stream"},
+        )  # fmt: skip
+        return {"digest": digest, "size": len(data)}
+
+    def manifest(self, tag: str, content: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps(content).encode()
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self._ask(
+            "PUT", f"{self._base}/manifests/{tag or digest}", data, **{"Content-Type": content["mediaType"]}
+        )
+        return {"mediaType": content["mediaType"], "digest": digest, "size": len(data)}
+
+    def got(self, tag: str) -> dict[str, Any]:
+        accepted = f"{DOCKER}.manifest.v2+json, {OCI}.manifest.v1+json"
+        body, headers = self._ask("GET", f"{self._base}/manifests/{tag}", Accept=accepted)
+        media, digest = headers["Content-Type"], headers["Docker-Content-Digest"]
+        return {"mediaType": media, "digest": digest, "size": len(body)}
+
+
+DOCKER, OCI = "application/vnd.docker.distribution", "application/vnd.oci.image"
+
+
+async def test_an_index_gives_what_is_for_this_machine_by_tag_and_by_digest(
+    bed: Bed, registry: Registry
+) -> None:
+    full = registry.put(bed, "busybox:1.36", "private/many:plain")
+    parts = Parts(registry, "private/many")
+    good = parts.got("plain")
+    config = parts.blob(
+        json.dumps({"architecture": "s390x", "os": "linux", "rootfs": {"type": "layers"}}).encode()
+    )
+    other = parts.manifest(
+        "", {"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json", "layers": [],
+             "config": {**config, "mediaType": f"{OCI}.config.v1+json"}},
+    )  # fmt: skip
+    index = {
+        "schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json",
+        "manifests": [
+            {**other, "platform": {"os": "linux", "architecture": "s390x"}},
+            {**good, "platform": {"os": "linux", "architecture": "amd64"}},
+        ],
+    }  # fmt: skip
+    digest = parts.manifest("all", index)["digest"]
+    repository = full.rpartition(":")[0]
+
+    async with one_node(bed) as node:
+        await secret(node, registry, "key", PASSWORD)
+        for name, image in (("tag", f"{repository}:all"), ("digest", f"{repository}@{digest}")):
+            await node.add(name, asking(image), imagePullSecrets=[{"name": "key"}])
+        tagged, digested = await node.until("tag", running), await node.until("digest", running)
+
+    assert first(tagged).image_id == f"{repository}@{digest}"
+    assert first(digested).image_id == f"{repository}@{digest}"
+    await clean(bed)
+    registry.forget(bed, f"{repository}:all", f"{repository}@{digest}")
+
+
+async def test_an_image_that_is_broken_is_told_and_tried_again(bed: Bed, registry: Registry) -> None:
+    parts = Parts(registry, "private/broken")
+    config, layer = parts.blob(b"{]"), parts.blob(b"no archive")
+    parts.manifest(
+        "1", {"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json",
+              "config": {**config, "mediaType": f"{OCI}.config.v1+json"},
+              "layers": [{**layer, "mediaType": f"{OCI}.layer.v1.tar+gzip"}]},
+    )  # fmt: skip
+    image = f"{registry.host}/private/broken:1"
+
+    async with one_node(bed) as node:
+        await secret(node, registry, "key", PASSWORD)
+        await node.add("broken", asking(image), imagePullSecrets=[{"name": "key"}])
+        broken = await node.until("broken", waits_for("ImagePullBackOff"))
+
+        assert f'Back-off pulling image "{image}": ErrImagePull: ' in first(broken).state.waiting.message
+        told = node.events("broken")
+        assert ("BackOff", f'Back-off pulling image "{image}"') in told
+        assert any(reason == "Failed" and image in message for reason, message in told)
+    await clean(bed)
+
+
+@asynccontextmanager
+async def redirecting(registry: Registry, port: int, told: list[str]) -> AsyncIterator[str]:
+    """In front of a registry, as those in clouds are: blobs are answered by 307, and lie elsewhere, without a password."""
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        digest = request.match_info["digest"].removeprefix("sha256:")
+        told.append(f"{digest} {'Authorization' in request.headers}")
+        return web.FileResponse(
+            registry.at / f"registry/docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data"
+        )
+
+    async def passed(request: web.Request) -> web.StreamResponse:
+        digest = request.path.rpartition("/blobs/")[2] if "/blobs/" in request.path else ""
+        wanted = {
+            name: request.headers[name] for name in ("Authorization", "Accept") if name in request.headers
+        }
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.request(
+                request.method, f"http://{registry.host}{request.rel_url}", headers=wanted
+            ) as answer,
+        ):
+            body = await answer.read()
+            if digest and answer.status == 200:
+                # Another name of the same machine: what was said to one host is not said to another.
+                raise web.HTTPTemporaryRedirect(f"http://localhost:{port}/elsewhere/{digest}")
+            kept = ("Content-Type", "Docker-Content-Digest", "Www-Authenticate", "Content-Length")
+            headers = {name: answer.headers[name] for name in kept if name in answer.headers}
+            if request.method != "HEAD":
+                headers.pop("Content-Length", None)
+            return web.Response(status=answer.status, body=body, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/elsewhere/{digest}", elsewhere)
+    app.router.add_route("*", "/{any:.*}", passed)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield f"127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_blobs_may_lie_elsewhere(bed: Bed, registry: Registry, unused_tcp_port: int) -> None:
+    parts = Parts(registry, "private/far")
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "made": "for this",
+    }
+    blob = parts.blob(json.dumps(config).encode())
+    parts.manifest(
+        "1", {"schemaVersion": 2, "mediaType": f"{OCI}.manifest.v1+json", "layers": [],
+              "config": {**blob, "mediaType": f"{OCI}.config.v1+json"}},
+    )  # fmt: skip
+    told: list[str] = []
+    async with redirecting(registry, unused_tcp_port, told) as host, one_node(bed) as node:
+        await secret(node, Registry(registry.at, unused_tcp_port), "key", PASSWORD)
+        image = f"{host}/private/far:1"
+        await node.add("far", asking(image), imagePullSecrets=[{"name": "key"}])
+        # There is nothing in it that could run, but it is there.
+        await node.until("far", lambda _pod: any(reason == "Pulled" for reason, _text in node.events("far")))
+
+    assert told == [f"{blob['digest'].removeprefix('sha256:')} False"]
     await clean(bed)

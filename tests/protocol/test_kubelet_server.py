@@ -155,6 +155,6 @@ async def test_every_path_asks_for_its_own_right(
         "/metrics": 200, "/metrics/resource": 200, "/stats/summary": 200, "/configz": 200,
         "/pods": 403, "/healthz": 403, "/logs/": 403, "/flagz": 200, "/statusz": 403, "/metrics/slis": 200,
     }  # fmt: skip
-    assert refused[1] == ("Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])")
+    assert refused[1] == ("Forbidden (user=scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])\n")
     assert {"metrics", "stats", "configz", "pods", "proxy", "healthz", "log", "statusz"} == set(api.asked)
     await clean(bed)

@@ -15,6 +15,7 @@ from kybern.kubelet.shutdown import wire
 from kybern.kubelet.shutdown.bus import Bus, BusFailure, connected
 from kybern.kubelet.shutdown.logind import Logind, logind
 from kybern.kubelet.shutdown.wire import Kind, Message
+from kybern.kubelet.slices import Limits, Slices
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -38,6 +39,8 @@ class FakeLogind:
         self.inhibited: list[tuple[object, ...]] = []
         self.locks: list[int] = []
         self.obeys = True
+        self.units: list[tuple[str, str]] = []
+        self.properties: dict[str, object] = {}
         self.named = asyncio.Event()
 
     async def run(self) -> None:
@@ -89,6 +92,18 @@ class FakeLogind:
                 if self.obeys:
                     seconds = self._settings.read_text().rpartition("InhibitDelayMaxSec=")[2]
                     self.longest = int(seconds) * 1_000_000
+                await self._send(Kind.ANSWER, **about)
+            case "Subscribe":
+                await self._send(Kind.ANSWER, **about)
+            case "StartTransientUnit" | "StopUnit":
+                self.units.append((asked.member, asked.body[0]))
+                await self._send(Kind.ANSWER, signature="o", body=("/job/1",), **about)
+                await self._send(
+                    Kind.SIGNAL, path="/org/freedesktop/systemd1", interface="org.freedesktop.systemd1.Manager",
+                    member="JobRemoved", signature="uoss", body=(1, "/job/1", asked.body[0], "done"),
+                )  # fmt: skip
+            case "SetUnitProperties":
+                self.properties = dict(asked.body[2])
                 await self._send(Kind.ANSWER, **about)
 
     async def _send(self, kind: Kind, files: int = -1, **fields: Any) -> None:
@@ -185,3 +200,16 @@ async def test_what_fails_is_told_by_name(tmp_path: Path, monkeypatch: pytest.Mo
             BusFailure, match=r"ask no.such for Get: org.freedesktop.DBus.Error.ServiceUnknown"
         ):
             await bus.call(("no.such", "/", "no.such"), "Get")
+
+
+async def test_slices_are_asked_for_in_words_that_a_bus_takes(tmp_path: Path) -> None:
+    def work(slices: Slices) -> None:
+        slices.start("kubepods.slice")
+        slices.limit("kubepods.slice", Limits(weight=79, memory=1 << 30), v2=True)
+        slices.stop("kubepods.slice")
+
+    async with bus_with_logind(tmp_path) as (fake, path):
+        await asyncio.to_thread(work, Slices(asyncio.get_running_loop(), lambda: connected(path)))
+
+    assert fake.units == [("StartTransientUnit", "kubepods.slice"), ("StopUnit", "kubepods.slice")]
+    assert fake.properties == {"CPUWeight": 79, "MemoryMax": 1 << 30}

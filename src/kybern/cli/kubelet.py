@@ -9,12 +9,13 @@ from dataclasses import replace
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 from kybern.daemon import logs
+from kybern.daemon.flags import Values
 from kybern.daemon.run import run
+from kybern.kubelet import process
 from kybern.kubelet.configuration import read
 from kybern.kubelet.daemon import main as serve
 from kybern.kubelet.flags import FLAGS
 from kybern.kubelet.identity import identity
-from kybern.kubelet.settings import Settings
 
 _M_ARENA_MAX = -8
 
@@ -23,7 +24,7 @@ def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
     logs.setup(values["v"])
     _one_heap()
-    run(lambda: _kubelet(replace(read(values), flags=FLAGS.shown(values))))
+    run(lambda: _kubelet(values))
 
 
 def _one_heap() -> None:
@@ -33,6 +34,9 @@ def _one_heap() -> None:
         tune(_M_ARENA_MAX, 1)
 
 
-async def _kubelet(settings: Settings) -> None:
+async def _kubelet(values: Values) -> None:
+    settings = replace(read(values), flags=FLAGS.shown(values))
+    logs.setup(settings.verbosity)
+    process.prepare(settings)
     async with identity(settings) as config:
         await serve(settings, config)

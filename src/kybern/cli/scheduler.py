@@ -12,52 +12,45 @@ from kybern.client import kubeconfig
 from kybern.client.events import Recorder
 from kybern.client.lease import Election
 from kybern.client.rest import Client
-from kybern.daemon import health, logs, serving
+from kybern.daemon import health, logs, serving, shared_flags
 from kybern.daemon.flags import Flags, Values, duration
-from kybern.daemon.run import ready, run
+from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
 from kybern.scheduler.bind import Binder
 from kybern.scheduler.config import Config, read
 from kybern.scheduler.extender import Extender
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.metrics import Figures
+from kybern.scheduler.queue import DELAYS
 from kybern.scheduler.run import Scheduler
 
 BINDINGS = 100  # under way at a time
 
-FLAGS = (
-    Flags("kube-scheduler", "Decides on which node each pod runs.")
-    .flag("--config", str, "", "Path of a KubeSchedulerConfiguration file. Flags win over it.")
-    .flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
-    .flag("--leader-elect", bool, True, "Only the holder of a lease schedules.")
-    .flag(
-        "--leader-elect-lease-duration", duration, 15.0, "How long others wait for a leader that is silent."
-    )
-    .flag(
-        "--leader-elect-renew-deadline",
+
+def _flags() -> Flags:
+    """Upstream's, by group."""
+    found = Flags("kube-scheduler", "Decides on which node each pod runs.")
+    found.flag("--config", str, "", "Path of a KubeSchedulerConfiguration file. Flags win over it.")
+    found.flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
+    found.flag(
+        "--pod-max-in-unschedulable-pods-duration",
         duration,
-        10.0,
-        "How long the leader tries to renew before it gives up.",
+        DELAYS.refused,
+        "After how long a pod that nobody took is tried again whatever happened.",
     )
-    .flag("--leader-elect-retry-period", duration, 2.0, "Time between two attempts.")
-    .flag("--bind-address", str, "0.0.0.0", "Address of the health and metrics port.")
-    .flag("--secure-port", int, 10259, "Port of /healthz, /livez, /readyz and /metrics; 0 switches it off.")
-    .flag("--tls-cert-file", str, "", "Serving certificate; one is made when it is left out.")
-    .flag("--tls-private-key-file", str, "", "Key of the serving certificate.")
-    .flag("--client-ca-file", str, "", "Authority of clients' certificates.")
-    .flag(
-        "--authentication-kubeconfig",
-        str,
-        "",
-        "Accepted for compatibility: metrics are asked for with a certificate.",
+    found.fixed(
+        "--write-config-to", str, "", "the configuration is what --config names, with upstream's defaults"
     )
-    .flag(
-        "--authorization-kubeconfig",
-        str,
-        "",
-        "Accepted for compatibility: metrics are asked for with a certificate.",
-    )
-)
+    shared_flags.client(found, 50.0, 100)
+    shared_flags.leading(found, "kube-scheduler")
+    shared_flags.serving(found, 10259)
+    shared_flags.authentication(found, tolerant=True)
+    shared_flags.observing(found)
+    shared_flags.features(found)
+    return found
+
+
+FLAGS = _flags()
 
 
 def main() -> None:
@@ -66,11 +59,18 @@ def main() -> None:
     run(lambda: _scheduler(values, read(values)))
 
 
+def _server(config: Config) -> kubeconfig.Config:
+    try:
+        return kubeconfig.find(config.kubeconfig, config.master)
+    except kubeconfig.BadConfig as problem:
+        raise Fatal(f"{problem}; give --kubeconfig, or clientConnection.kubeconfig in --config") from problem
+
+
 async def _scheduler(values: Values, config: Config) -> None:
     identity = f"{socket.gethostname().lower()}_{uuid.uuid4()}"
     async with (
         AsyncExitStack() as stack,
-        Client(kubeconfig.load(config.kubeconfig)) as client,
+        Client(_server(config)) as client,
         asyncio.TaskGroup() as tasks,
     ):
         recorder = Recorder(client, "default-scheduler")
@@ -83,7 +83,8 @@ async def _scheduler(values: Values, config: Config) -> None:
             address = values["bind-address"], values["secure-port"]
             tls = serving.context(values)
             pages = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS)
-            tasks.create_task(health.serve(*address, {}, tls, serving.only_known_clients, pages=pages))
+            guard = serving.known_clients(values["authorization-always-allow-paths"])
+            tasks.create_task(health.serve(*address, {}, tls, guard, pages=pages))
         ready()
         if config.leader_elect:
             await Election(client, config.lease_name, identity, config.lease_namespace, config.timing).run(

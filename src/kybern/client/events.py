@@ -2,14 +2,15 @@
 
 What holds: ``emit`` returns at once and never fails; the same event again raises a count instead of making another
 object; one object gets at most 25 different events at once and one in five minutes after that (upstream's limits), so
-that a pod that cannot start does not fill etcd. When the API server cannot be reached, the oldest wait and the newest
-are dropped.
+that a pod that cannot start does not fill etcd. Events of one object are written one after the other, in their order; those
+of several at the same time, WRITERS at most, so that a burst (a scheduler binds thousands of pods) does not pile up behind
+one request after the other. Of more than KEPT that wait, while the API server cannot be reached say, the newest are dropped.
 """
 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +18,15 @@ from typing import Any, Self
 
 from kybern.api.core_v1 import Event, EventSource, ObjectReference
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.allowance import Allowance
 from kybern.client.verbs import Verbs
 from kybern.machinery.errors import ApiError, Forbidden, NotFound
 from kybern.machinery.struct import Object, replace
 
 log = logging.getLogger(__name__)
 
-_QUEUE = 1000
+KEPT = 20_000
+WRITERS = 8
 _KNOWN = 2048
 _BURST = 25.0
 _REFILL_SECONDS = 300.0
@@ -43,6 +46,10 @@ def reference(about: Object | ObjectReference) -> ObjectReference:
         uid=metadata.uid,
         resource_version=metadata.resource_version,
     )
+
+
+def _key(about: ObjectReference) -> str:
+    return about.uid or f"{about.namespace}/{about.name}"
 
 
 @dataclass(slots=True)
@@ -80,12 +87,21 @@ class Recorder:
         component: str,
         host: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        allowance: Allowance | None = None,
     ) -> None:
+        """``allowance``: how often events may be written; None is as often as they come."""
+        self._allowance = allowance
+        self._allowing = asyncio.Lock()
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._clock = clock
         self._last = 0
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE)
+        # By object: those that wait. An object in ``_turns`` has none under way.
+        self._waiting: dict[str, deque[Event]] = {}
+        self._turns: deque[str] = deque()
+        self._left = KEPT
+        self._more = asyncio.Event()
+        self._writing = 0
         self._written: _Remembered[Event] = _Remembered()
         self._buckets: _Remembered[_Bucket] = _Remembered()
         self._task: asyncio.Task[None] | None = None
@@ -110,10 +126,16 @@ class Recorder:
             reporting_component=self._source.component,
             reporting_instance=self._source.host,
         )
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
+        if not self._left:
             log.debug("dropped event %s about %s/%s", reason, named.namespace, named.name)
+            return
+        self._left -= 1
+        key = _key(named)
+        if key not in self._waiting:
+            self._waiting[key] = deque()
+            self._turns.append(key)
+            self._more.set()
+        self._waiting[key].append(event)
 
     def _number(self, moment: datetime) -> int:
         """Nanoseconds since 1970, as upstream ends an event's name; never the same twice, however coarse the clock."""
@@ -122,13 +144,51 @@ class Recorder:
 
     async def run(self) -> None:
         """Write what is emitted, until cancelled."""
-        while True:
-            event = await self._queue.get()
-            try:
-                await self._write(event)
-            except ApiError as problem:
-                level = logging.DEBUG if isinstance(problem, Forbidden | NotFound) else logging.INFO
-                log.log(level, "cannot write event %s: %s", event.reason, problem)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._more.wait()
+                self._more.clear()
+                for _ in range(min(WRITERS - self._writing, len(self._turns))):
+                    self._writing += 1
+                    tasks.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        """Object by object, until no event waits. It starts with the burst and ends with it."""
+        try:
+            while self._turns:
+                await self._write_of(self._turns.popleft())
+        finally:
+            self._writing -= 1
+
+    async def _write_of(self, key: str) -> None:
+        """All events of an object; what is left when this is cancelled is for the next ``run``."""
+        events = self._waiting[key]
+        try:
+            while events:
+                await self._write_one(events.popleft())
+        finally:
+            if events:
+                self._turns.append(key)
+                self._more.set()
+            else:
+                del self._waiting[key]
+
+    async def _write_one(self, event: Event) -> None:
+        self._left += 1
+        await self._allowed()
+        try:
+            await self._write(event)
+        except ApiError as problem:
+            level = logging.DEBUG if isinstance(problem, Forbidden | NotFound) else logging.INFO
+            log.log(level, "cannot write event %s: %s", event.reason, problem)
+
+    async def _allowed(self) -> None:
+        """Wait until another event may be written."""
+        if self._allowance is not None:
+            # Others write, too: one after another, so that what is waited for is still there.
+            async with self._allowing:
+                await asyncio.sleep(self._allowance.wait(time.monotonic()))
+                self._allowance.take(time.monotonic())
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run())
@@ -141,8 +201,9 @@ class Recorder:
 
     async def _write(self, event: Event) -> None:
         about = event.involved_object
-        bucket = self._buckets.get(about.uid or about.name) or _Bucket(_BURST, time.monotonic())
-        self._buckets.remember(about.uid or about.name, bucket)
+        key = _key(about)
+        bucket = self._buckets.get(key) or _Bucket(_BURST, time.monotonic())
+        self._buckets.remember(key, bucket)
         if not bucket.take(time.monotonic()):
             return
         same = (

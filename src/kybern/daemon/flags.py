@@ -9,7 +9,7 @@ code 2, because a misspelt flag must not become a default that nobody asked for.
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Self
 
 from kybern.daemon.version import VERSION
@@ -86,13 +86,21 @@ _SHOWN: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag; ``read`` turns its text into a value and raises ValueError."""
+    """One flag; ``read`` turns its text into a value and raises ValueError. ``fixed``: why it takes its default only."""
 
     name: str
     read: Callable[[str], Any]
     default: Any
     help: str
     short: str
+    fixed: str = ""
+
+    def value(self, text: str) -> Any:
+        """Raises ValueError."""
+        found = self.read(text)
+        if self.fixed and found != self.default:
+            raise ValueError(self.fixed)
+        return found
 
     def line(self) -> str:
         """How the flag shows in --help."""
@@ -165,6 +173,12 @@ class Flags:
             self._short[short] = found
         return self
 
+    def fixed(self, name: str, type: Callable[[str], Any], default: Any, why: str) -> Self:  # noqa: A002  # as above
+        """Add one of upstream's that cannot be honoured: anything but its default is an error that says ``why``."""
+        self.flag(name, type, default, f"Only the default: {why}.")
+        self._flags[_plain(name)] = replace(self._flags[_plain(name)], fixed=why)
+        return self
+
     def __iter__(self) -> Iterator[Flag]:
         """The flags by name."""
         return iter(sorted(self._flags.values(), key=lambda flag: flag.name))
@@ -189,7 +203,7 @@ class Flags:
         while rest:
             flag, text = self._next(rest)
             try:
-                value = flag.read(text)
+                value = flag.value(text)
             except ValueError as problem:
                 raise BadFlag(f'invalid argument "{text}" for "--{flag.name}" flag: {problem}') from problem
             given[flag.name] = _joined(given.get(flag.name), value)

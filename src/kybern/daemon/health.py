@@ -10,7 +10,7 @@ import inspect
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 from prometheus_client import REGISTRY, disable_created_metrics
@@ -119,10 +119,12 @@ def application(
     open_health: bool = True,
     metrics_here: bool = True,
     pages: Pages | None = None,
+    paths: Sequence[str] = _PATHS,
 ) -> web.Application:
     """The routes. ``guard`` answers who may not pass (None: may); for health paths it is asked unless they are open.
 
     ``metrics_here`` False: the caller answers /metrics itself. ``pages`` are the daemon's, if it has any.
+    ``paths`` are those of health.
     """
     free = _PATHS if open_health else ()
 
@@ -137,7 +139,7 @@ def application(
         return await handler(request)
 
     app = web.Application(middlewares=[guarded])
-    for path in _PATHS:
+    for path in paths:
         app.router.add_get(f"/{path}", _answer(path, checks))
         for name, check in {"ping": lambda: None, **checks}.items():
             app.router.add_get(f"/{path}/{name}", _single(path, name, check))

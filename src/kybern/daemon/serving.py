@@ -6,12 +6,13 @@ With ``--tls-cert-file`` the pair is the operator's; without it one is made that
 import socket
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from kybern.daemon.health import Guard
 from kybern.daemon.run import Fatal
 from kybern.daemon.tls import minimum_version, self_signed, server_context
 
@@ -40,13 +41,22 @@ def context(flags: Mapping[str, Any]) -> ssl.SSLContext:
     return made
 
 
-async def only_known_clients(request: web.Request) -> web.Response | None:
-    """A guard for all but health: only who presents a certificate of the cluster's authority may read it."""
-    transport = request.transport
-    known = transport is not None and transport.get_extra_info("peercert")
-    if known:
-        return None
-    return web.Response(
-        status=401,
-        text=f"cannot show {request.path}: present a client certificate of the cluster's authority\n",
-    )
+def known_clients(allowed: Iterable[str] = ()) -> Guard:
+    """A guard: only who presents a certificate of the cluster's authority may read anything but health.
+
+    ``allowed`` are paths that anybody may read (--authorization-always-allow-paths); * at the end stands for any rest.
+    """
+    exact = frozenset(path for path in allowed if not path.endswith("*"))
+    begins = tuple(path.removesuffix("*") for path in allowed if path.endswith("*"))
+
+    async def guard(request: web.Request) -> web.Response | None:
+        transport = request.transport
+        known = transport is not None and transport.get_extra_info("peercert")
+        if known or request.path in exact or (begins and request.path.startswith(begins)):
+            return None
+        return web.Response(
+            status=401,
+            text=f"cannot show {request.path}: present a client certificate of the cluster's authority\n",
+        )
+
+    return guard

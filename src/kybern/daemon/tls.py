@@ -100,6 +100,34 @@ def minimum_version(name: str) -> ssl.TLSVersion:
     return known[name]
 
 
+def ciphers(text: str) -> tuple[str, ...]:
+    """OpenSSL's names of a comma-separated list (--tls-cipher-suites) that names suites as Go or OpenSSL do.
+
+    Suites of TLS 1.3 are left out: as in Go, all of them are always on. Raises ValueError for an unknown one.
+    """
+    named = (one.strip() for one in text.split(","))
+    found = tuple(_openssl_name(one) for one in named if one and one not in _ALWAYS_ON)
+    for one in found:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(one)
+        except ssl.SSLError:
+            raise ValueError(f'cipher suite "{one}" not supported or doesn\'t exist') from None
+    return found
+
+
+_ALWAYS_ON = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+
+
+def _openssl_name(name: str) -> str:
+    """Such as ECDHE-RSA-AES128-SHA for TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA; names of OpenSSL's own stay."""
+    exchange, mark, rest = name.removeprefix("TLS_").partition("_WITH_")
+    if not mark:
+        return name
+    cipher = rest.replace("AES_", "AES").replace("_CBC", "").replace("POLY1305_SHA256", "POLY1305")
+    cipher = cipher.replace("3DES_EDE", "DES_CBC3").replace("RC4_128", "RC4")
+    return "-".join((*exchange.removeprefix("RSA").split("_"), *cipher.split("_"))).lstrip("-")
+
+
 def client_context(
     ca: bytes = b"", cert: str = "", key: str = "", *, verify: bool = True, names: bool = True
 ) -> ssl.SSLContext:

@@ -24,10 +24,9 @@ from kybern.machinery.errors import ApiError
 
 log = logging.getLogger(__name__)
 
-_ALLOWED_FOR, _REFUSED_FOR, _TOKEN_FOR = 300.0, 30.0, 120.0
 _MOST = 1000
 _VERBS: Mapping[str, str] = {
-    "GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
+    "GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
 }  # fmt: skip
 _PREFIXES: Mapping[str, tuple[str, ...]] = {
     "stats": ("stats",),
@@ -71,12 +70,32 @@ def of_certificate(found: Mapping[str, Any] | None) -> Asker | None:
     return Asker(name, (*groups, "system:authenticated")) if name else None
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """For how many seconds answers are believed."""
+
+    allowed: float = 300.0
+    refused: float = 30.0
+    token: float = 120.0
+
+
+_MEMORY = Memory()
+
+
 class Access:
     """The guard of the server. ``client`` None: authorization AlwaysAllow without an API server."""
 
     def __init__(
-        self, client: Verbs | None, node: str, *, webhook: bool, tokens: bool, anonymous: bool
+        self,
+        client: Verbs | None,
+        node: str,
+        memory: Memory = _MEMORY,
+        *,
+        webhook: bool,
+        tokens: bool,
+        anonymous: bool,
     ) -> None:
+        self._memory = memory
         self._client = client
         self._node = node
         self._webhook = webhook
@@ -95,11 +114,14 @@ class Access:
         if not self._webhook:
             return None
         for name in names:
-            if await self._may(asker, verb, name):
-                return None
-        text = (
-            f"Forbidden (user={asker.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(names)}])"
-        )
+            try:
+                if await self._may(asker, verb, name):
+                    return None
+            except ApiError as problem:
+                log.warning("cannot ask whether %s may %s nodes/%s: %s", asker.name, verb, name, problem)
+                text = f"Authorization error (user={asker.name}, verb={verb}, resource=nodes, subresource={name})"
+                return web.Response(status=500, text=text)
+        text = f"Forbidden (user={asker.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(names)}])\n"
         return web.Response(status=403, text=text)
 
     async def _asker(self, request: web.Request) -> Asker | None:
@@ -129,7 +151,7 @@ class Access:
             asker = Asker(user.username, tuple(user.groups), user.uid)
         if len(self._askers) > _MOST:
             self._askers.clear()
-        self._askers[token] = (asker, now + _TOKEN_FOR)
+        self._askers[token] = (asker, now + self._memory.token)
         return asker
 
     async def _may(self, asker: Asker, verb: str, subresource: str) -> bool:
@@ -145,13 +167,9 @@ class Access:
         spec = SubjectAccessReviewSpec(
             user=asker.name, groups=asker.groups, uid=asker.uid, resource_attributes=what
         )
-        try:
-            review = await self._client.create(SubjectAccessReview(spec=spec))
-        except ApiError as problem:
-            log.warning("cannot ask whether %s may %s nodes/%s: %s", asker.name, verb, subresource, problem)
-            return False
+        review = await self._client.create(SubjectAccessReview(spec=spec))
         allowed = bool(review.status.allowed)
         if len(self._known) > _MOST:
             self._known.clear()
-        self._known[key] = (allowed, now + (_ALLOWED_FOR if allowed else _REFUSED_FOR))
+        self._known[key] = (allowed, now + (self._memory.allowed if allowed else self._memory.refused))
         return allowed

@@ -13,7 +13,7 @@ from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
-from kybern.kubelet import preempt, resize, static
+from kybern.kubelet import preempt, resize, static, swap
 from kybern.kubelet.admit import Room, refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
@@ -71,6 +71,14 @@ class Agent:
     def described(self) -> list[Pod]:
         """The same, with what is known of them."""
         return [replace_of(worker.pod, status=worker.status) for worker, _task in self.workers.values()]
+
+    def current(self) -> list[Pod]:
+        """Pods that are not over."""
+        return [
+            w.pod
+            for w, _task in self.workers.values()
+            if not w.gone and w.status.phase not in ("Succeeded", "Failed")
+        ]
 
     def candidates(self) -> list[Worker]:
         """Pods that run, and could be given up."""
@@ -222,6 +230,13 @@ class Agent:
         if pod.metadata.uid in self._here.cpus.holders():
             text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
             return Refusal("Infeasible", text)
+        if pod.metadata.uid in self._here.memory.holders():
+            text = 'Resize is infeasible for Guaranteed Pods alongside Memory Manager policy "Static"'
+            return Refusal("Infeasible", text)
+        machine = self._here.machine
+        why = swap.keeps(pod, self.workers[pod.metadata.uid][0].pod, machine.swap, v2=machine.cgroup_v2)
+        if why:
+            return Refusal("Infeasible", why)
         rest = [
             w.pod
             for w, _task in self.workers.values()

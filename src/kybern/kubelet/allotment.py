@@ -18,7 +18,7 @@ from kybern.kubelet.plan import Resize
 from kybern.kubelet.resize import Progress, Refusal
 from kybern.kubelet.resources import amount, limits
 from kybern.kubelet.runtime import Instance
-from kybern.kubelet.spec import Machine, container_resources
+from kybern.kubelet.spec import SWAP_MAX, Machine, container_resources
 from kybern.kubelet.voice import Voice
 
 
@@ -141,4 +141,5 @@ def _changes(pod: Pod, container: Container, machine: Machine) -> pb.LinuxContai
         cpu_shares=whole.cpu_shares,
         memory_limit_in_bytes=whole.memory_limit_in_bytes,
         memory_swap_limit_in_bytes=whole.memory_swap_limit_in_bytes,
+        unified={name: text for name, text in whole.unified.items() if name == SWAP_MAX},
     )

@@ -36,5 +36,5 @@ def remaining(delay: Delay | None, ended: datetime, now: datetime, last: float =
 def longer(delay: Delay | None, now: datetime, last: float = LAST) -> Delay:
     """What to keep once another try is made."""
     if delay is None or _stale(delay, now, last):
-        return Delay(FIRST, now)
+        return Delay(min(FIRST, last), now)
     return Delay(min(delay.seconds * 2, last), now)

@@ -12,6 +12,7 @@ import base64
 import logging
 import os
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import kubeconfig
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
+from kybern.client.verbs import Verbs
 from kybern.daemon.run import Fatal
 from kybern.kubelet.settings import Settings
 from kybern.machinery.errors import ApiError
@@ -37,16 +39,29 @@ _PATIENCE = 15 * 60.0
 _LOOK = 600.0
 
 
-def request_of(node: str) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A certificate of a node's: who signs it, what it is for, and which names it is for when it serves."""
+
+    node: str
+    signer: str = _SIGNER
+    usages: tuple[str, ...] = ("digital signature", "client auth")
+    places: tuple[x509.GeneralName, ...] = ()
+
+
+def request_of(wanted: Wanted) -> tuple[bytes, bytes]:
     """A signing request and its key in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{wanted.node}"),
         ]
     )
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if wanted.places:
+        request = request.add_extension(x509.SubjectAlternativeName(wanted.places), critical=False)
+    made = request.sign(key, hashes.SHA256())
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -60,13 +75,13 @@ def due(certificate: bytes, part: float) -> datetime:
     return begin + (end - begin) * part
 
 
-async def certificate(client: Client, node: str) -> tuple[bytes, bytes]:
+async def certificate(client: Verbs, wanted: Wanted) -> tuple[bytes, bytes]:
     """Ask and wait: certificate and key. Raises Fatal when it is denied or not signed in time."""
-    csr, key = request_of(node)
+    csr, key = request_of(wanted)
     spec = CertificateSigningRequestSpec(
         request=base64.b64encode(csr).decode(),
-        signer_name=_SIGNER,
-        usages=("digital signature", "client auth"),
+        signer_name=wanted.signer,
+        usages=wanted.usages,
     )
     made = await client.create(
         CertificateSigningRequest(metadata=ObjectMeta(generate_name="csr-"), spec=spec)
@@ -86,16 +101,16 @@ async def certificate(client: Client, node: str) -> tuple[bytes, bytes]:
     raise Fatal(f"certificate signing request {made.metadata.name} was not signed in time")
 
 
-def store(directory: Path, cert: bytes, key: bytes) -> Path:
-    """Write a pair and let the link point at it."""
+def store(directory: Path, cert: bytes, key: bytes, kind: str = "client") -> Path:
+    """Write a pair and let the link point at it. ``kind``: client or server."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y-%m-%d-%H-%M-%S")
-    path = directory / f"kubelet-client-{stamp}.pem"
+    path = directory / f"kubelet-{kind}-{stamp}.pem"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(cert + key)
-    current = directory / "kubelet-client-current.pem"
-    fresh = directory / "kubelet-client-current.pem.new"
+    current = directory / f"kubelet-{kind}-current.pem"
+    fresh = directory / f"kubelet-{kind}-current.pem.new"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(path.name)
     fresh.replace(current)
@@ -108,7 +123,7 @@ async def first(settings: Settings, node: str) -> None:
     async with Client(weak) as client:
         while True:
             try:
-                cert, key = await certificate(client, node)
+                cert, key = await certificate(client, Wanted(node))
                 break
             except ApiError as problem:
                 log.warning("cannot ask for a certificate: %s", problem)
@@ -136,7 +151,7 @@ async def rotate(settings: Settings, config: Config, node: str) -> None:
             try:
                 when = due(await asyncio.to_thread(current.read_bytes), part)
                 if datetime.now(UTC) >= when:
-                    cert, key = await certificate(client, node)
+                    cert, key = await certificate(client, Wanted(node))
                     store(current.parent, cert, key)
                     log.info("Rotated the client certificate")
                     continue

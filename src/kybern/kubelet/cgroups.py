@@ -1,8 +1,9 @@
-"""The cgroups above containers: /kubepods, its classes, and one for each pod, with the cgroupfs driver.
+"""The cgroups above containers: /kubepods, its classes, and one for each pod.
 
 What holds on both versions of cgroups: the runtime is given a parent that exists and has the controllers it needs; the
 pod's limits hold for all of its containers together. On version 1 every controller has a tree of its own; on version 2
-controllers must be passed down level by level before anything runs below.
+controllers must be passed down level by level before anything runs below. With the systemd driver they are slices, which
+systemd makes and removes; what is written here is told to it, too.
 """
 
 import contextlib
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
-from kybern.kubelet import resources
+from kybern.kubelet import cgroup_names, resources
+from kybern.kubelet.slices import Limits, Slices
 from kybern.kubelet.stats.use import Memory
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ def is_v2(root: Path = _ROOT) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What all pods may have together: thousandths of a CPU, bytes; 0 pids is any number."""
+    """What a cgroup may have: thousandths of a CPU, bytes, processes; 0 is any number."""
 
     milli_cpu: int
     memory: int
@@ -41,6 +43,12 @@ class Room:
 def _weight(shares: int) -> int:
     """From version 1 to version 2 (KEP-2254)."""
     return 1 + ((shares - 2) * 9999) // 262142
+
+
+def _inside(tree: Path) -> Iterator[Path]:
+    """What is in a cgroup; nothing where it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from tree.iterdir()
 
 
 def _number(path: Path) -> int:
@@ -53,33 +61,56 @@ def _number(path: Path) -> int:
 class Cgroups:
     """Makes and removes cgroups below ``parent`` (upstream's --cgroup-root, then kubepods).
 
-    ``pids`` is how many processes a pod may have; -1 is any number.
+    ``pids`` is how many processes a pod may have; -1 is any number. ``slices`` are there with the systemd driver.
+    ``huge``: the sizes of pages there are (hugepages-2Mi).
     """
 
     def __init__(
-        self, parent: str = "/kubepods", root: Path = _ROOT, period: int = resources.PERIOD, pids: int = -1
+        self,
+        parent: str = "/kubepods",
+        root: Path = _ROOT,
+        period: int = resources.PERIOD,
+        pids: int = -1,
+        slices: Slices | None = None,
+        huge: tuple[str, ...] = (),
     ) -> None:
+        self._slices = slices
         self._pids = pids
-        self._parent = parent
+        self._huge = huge
+        self.parent = parent
         self._root = root
         self._period = period
         self.v2 = is_v2(root)
 
     def prepare(self, room: Room | None = None) -> None:
         """The cgroups of the classes. What the machine does not let us do is logged: pods run without it."""
-        for name in (self._parent, f"{self._parent}/burstable", f"{self._parent}/besteffort"):
+        for name in self._levels():
             self._make(name)
-        for tree in self._trees(f"{self._parent}/besteffort", "cpu"):
+        lowest = cgroup_names.below(self.parent, "besteffort")
+        for tree in self._trees(lowest, "cpu"):
             self._write(tree, {"cpu.shares": "2"}, {"cpu.weight": "1"})
+        self._tell(lowest, Limits(weight=1, shares=2))
         if room is not None:
-            self._set(self._parent, room)
+            self._set(self.parent, room)
+
+    def reserve(self, name: str, room: Room) -> None:
+        """Limit a cgroup of the system, which is there, to what was reserved for it. Raises FileNotFoundError."""
+        if not all(tree.is_dir() for tree in self._trees(name, "memory")):
+            raise FileNotFoundError(f"cgroup {name} does not exist")
+        self._set(name, room)
 
     def _set(self, name: str, room: Room) -> None:
-        """What everything below a cgroup may have together."""
-        for tree in self._trees(name, "cpu"):
-            shares = resources.shares(room.milli_cpu)
+        """What everything below a cgroup may have together; 0 sets nothing."""
+        shares = resources.shares(room.milli_cpu)
+        self._tell(
+            name,
+            Limits(_weight(shares), shares, memory=room.memory or None, pids=room.pids or None)
+            if room.milli_cpu
+            else Limits(memory=room.memory or None, pids=room.pids or None),
+        )
+        for tree in self._trees(name, "cpu") if room.milli_cpu else ():
             self._write(tree, {"cpu.shares": str(shares)}, {"cpu.weight": str(_weight(shares))})
-        for tree in self._trees(name, "memory"):
+        for tree in self._trees(name, "memory") if room.memory else ():
             self._write(tree, {"memory.limit_in_bytes": str(room.memory)}, {"memory.max": str(room.memory)})
         if room.pids:
             for tree in self._trees(name, "pids"):
@@ -87,23 +118,24 @@ class Cgroups:
 
     def _weigh(self) -> None:
         """Burstable pods together weigh what they ask for, and at least a little."""
-        name = f"{self._parent}/burstable"
+        name = cgroup_names.below(self.parent, "burstable")
         file, least = ("cpu.weight", 1) if self.v2 else ("cpu.shares", 2)
         for tree in self._trees(name, "cpu"):
-            each = [_number(path / file) for path in tree.glob("pod*")]
-            whole = str(max(least, min(sum(each), 10_000 if self.v2 else 262_144)))
-            self._write(tree, {file: whole}, {file: whole})
+            each = [_number(path / file) for path in _inside(tree) if cgroup_names.uid_of(path.name)]
+            whole = max(least, min(sum(each), 10_000 if self.v2 else 262_144))
+            self._write(tree, {file: str(whole)}, {file: str(whole)})
+            self._tell(name, Limits(weight=whole, shares=whole))
 
     def make(self, pod: Pod) -> str:
         """The pod's cgroup with its limits."""
-        name = resources.cgroup_of(pod, self._parent)
+        name = resources.cgroup_of(pod, self.parent)
         self._make(name)
         self.limit(pod)
         return name
 
     def limit(self, pod: Pod) -> None:
         """Give the pod's cgroup the limits of the pod. What the kernel refuses is logged: containers have their own."""
-        name = resources.cgroup_of(pod, self._parent)
+        name = resources.cgroup_of(pod, self.parent)
         whole = resources.total(pod)
         shares = resources.shares(whole.milli_cpu)
         quota = resources.quota(whole.cpu_limit or 0, self._period)
@@ -124,18 +156,30 @@ class Cgroups:
         if self._pids > 0:
             for tree in self._trees(name, "pids"):
                 self._write(tree, {"pids.max": str(self._pids)}, {"pids.max": str(self._pids)})
+        for tree in self._trees(name, "hugetlb") if self._huge else ():
+            for size in self._huge:
+                most = resources.limit_of(pod, size)
+                limit = str((resources.limits_of(pod, size) if most is None else most) // 1000)
+                file = resources.page_size(size)
+                self._write(tree, {f"hugetlb.{file}.limit_in_bytes": limit}, {f"hugetlb.{file}.max": limit})
+        pids = self._pids if self._pids > 0 else None
+        self._tell(
+            name, Limits(_weight(shares), shares, quota or 0, self._period, whole.memory_limit or 0, pids)
+        )
         self._weigh()
 
     def lift(self, pod: Pod) -> None:
         """Take the limits of the pod's cgroup away for a moment, so that its containers can be given more than before."""
-        name = resources.cgroup_of(pod, self._parent)
+        name = resources.cgroup_of(pod, self.parent)
         for tree in self._trees(name, "cpu"):
             self._write(tree, {"cpu.cfs_quota_us": "-1"}, {"cpu.max": f"max {self._period}"})
         for tree in self._trees(name, "memory"):
             self._write(tree, {"memory.limit_in_bytes": "-1"}, {"memory.max": "max"})
+        self._tell(name, Limits(quota=0, period=self._period, memory=0))
 
     def remove(self, name: str) -> None:
         """Remove a pod's cgroup; one that still has something in it stays."""
+        self._stop(name)
         for tree in self._trees(name):
             for child in sorted(tree.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
                 with contextlib.suppress(OSError):
@@ -168,10 +212,36 @@ class Cgroups:
 
     def pods(self) -> Iterator[tuple[str, str]]:
         """Pods that have a cgroup: uid and the cgroup's name."""
-        for middle in ("", "/burstable", "/besteffort"):
-            for tree in self._trees(self._parent + middle, "memory"):
-                for path in tree.glob("pod*"):
-                    yield path.name.removeprefix("pod"), f"{self._parent}{middle}/{path.name}"
+        for level in self._levels():
+            for tree in self._trees(level, "memory"):
+                for path in _inside(tree):
+                    if uid := cgroup_names.uid_of(path.name):
+                        yield uid, f"{level}/{path.name}"
+
+    def _levels(self) -> tuple[str, ...]:
+        """Where pods are: those with guarantees at the top, the others by their class."""
+        return (
+            self.parent, *(cgroup_names.below(self.parent, part) for part in ("burstable", "besteffort"))
+        )  # fmt: skip
+
+    def _tell(self, name: str, limits: Limits) -> None:
+        """Say a slice's limits to systemd."""
+        unit = cgroup_names.unit_of(name)
+        if self._slices is None or not unit:
+            return
+        try:
+            self._slices.limit(unit, limits, v2=self.v2)
+        except OSError as problem:
+            log.warning("cannot limit %s: %s", unit, problem)
+
+    def _stop(self, name: str) -> None:
+        unit = cgroup_names.unit_of(name)
+        if self._slices is None or not unit:
+            return
+        try:
+            self._slices.stop(unit)
+        except OSError as problem:
+            log.warning("cannot stop %s: %s", unit, problem)
 
     def _trees(self, name: str, controller: str = "") -> Iterator[Path]:
         if self.v2:
@@ -189,6 +259,12 @@ class Cgroups:
         return sorted({path.resolve() for path in self._root.iterdir() if (path / "cgroup.procs").exists()})
 
     def _make(self, name: str) -> None:
+        unit = cgroup_names.unit_of(name)
+        if self._slices is not None and unit:
+            try:
+                self._slices.start(unit)
+            except OSError as problem:
+                log.warning("cannot make %s: %s", unit, problem)
         for tree in self._trees(name):
             try:
                 tree.mkdir(parents=True, exist_ok=True)

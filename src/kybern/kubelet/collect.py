@@ -135,12 +135,11 @@ class Collector:
                 shutil.rmtree(directory, ignore_errors=True)
 
     async def _stray(self) -> None:
-        """Devices of pods that are gone, and volumes that no pod uses."""
+        """Devices, CPUs and memory of pods that are gone, and volumes that no pod uses."""
         here = self._here
-        for uid in here.devices.holders() | here.cpus.holders():
+        for uid in here.alignment.holders():
             if not self._agent.known(uid):
-                await here.devices.release(uid)
-                await here.cpus.release(uid)
+                await here.alignment.release(uid)
         if self._tidy is not None:
             try:
                 await self._tidy()
@@ -151,6 +150,7 @@ class Collector:
         """Remove images when the disk that holds them is fuller than it may be."""
         runtime, settings = self._here.runtime, self._settings
         images = await runtime.images()
+        await self._here.images.prune(images)
         now = time.monotonic()
         used = self._used(images)
         for image in images:

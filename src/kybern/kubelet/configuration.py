@@ -1,39 +1,28 @@
-"""Upstream's flags and its KubeletConfiguration file (v1beta1), read into ``Settings``.
+"""Upstream's flags and its KubeletConfiguration (``config_file``), read into ``Settings``.
 
-An unknown key is an error that names it (design decision 1). A flag on the command line wins over the file. Keys of
-upstream's file that only tune it are read past (``TUNING``); one whose part does not exist here (``ONLY``) is an error
-unless it asks for nothing.
+A flag on the command line wins over the file and its drop-ins; feature gates are joined, the flag's over the file's. A flag
+whose part does not exist here is an error unless it asks for nothing, just as its field.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from kybern.api.core_v1 import Taint
-from kybern.daemon.flags import Values, duration
+from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal
-from kybern.kubelet import sysctls
+from kybern.kubelet import checks, config_file, gates, swap, sysctls
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
-from kybern.kubelet.keys import FLAGS, KEYS, ONLY, TUNING
+from kybern.kubelet.keys import FIELDS, FLAGS, ONLY
+from kybern.kubelet.memory import reservation
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown import groups as shutdown
-from kybern.kubelet.shutdown.groups import Period
 from kybern.kubelet.topology import options as topology
 from kybern.machinery.quantity import QuantityError, parse
 
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
-API_VERSION = "kubelet.config.k8s.io/v1beta1"
-
-# Keys that hold further keys of ours.
-_NESTED = frozenset(
-    key.rsplit(".", depth)[0] for key in (*KEYS, *TUNING) for depth in (1, 2) if key.count(".") >= depth
-)
 
 
 def taint(text: str) -> Taint:
@@ -59,11 +48,16 @@ def thresholds(text: str) -> Mapping[str, str]:
 
 def read(values: Values) -> Settings:
     """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
-    found: dict[str, Any] = {}
-    if values["config"]:
-        found |= _file(Path(values["config"]))
+    contents = config_file.read(values["config"], values["config-dir"])
+    found: dict[str, Any] = {**contents.found, "past": {**contents.past, **_past(values)}}
+    found["gates"] = {**found.get("gates", {}), **_gates(values)}
     found |= {name: values[flag] for flag, name in FLAGS.items() if values.given(flag)}
-    settings = _merged(_with_reserved_cpus(Settings(**found)))
+    settings = Settings(**found)
+    try:
+        checks.check(settings)
+    except ValueError as problem:
+        raise Fatal(f"invalid configuration: {problem}") from problem
+    settings = _merged(_with_reserved_cpus(settings))
     try:
         sysctls.allowed(settings.unsafe_sysctls)
     except ValueError as problem:
@@ -73,6 +67,29 @@ def read(values: Values) -> Settings:
     if settings.authorization == "Webhook" and not (settings.kubeconfig or settings.bootstrap_kubeconfig):
         raise Fatal("authorization mode Webhook needs an API server: give --kubeconfig")
     return settings
+
+
+def _past(values: Values) -> dict[str, Any]:
+    """Flags of fields that have no effect here; raises Fatal for those that ask for what is not here."""
+    found = {}
+    for flag, key in FIELDS.items():
+        if not values.given(flag):
+            continue
+        if key not in ONLY:
+            found[key] = values[flag]
+            continue
+        try:
+            config_file.refuse(key, values[flag])
+        except ValueError as problem:
+            raise Fatal(f"cannot use --{flag}: {problem}") from problem
+    return found
+
+
+def _gates(values: Values) -> Mapping[str, bool]:
+    try:
+        return gates.checked(values["feature-gates"])
+    except ValueError as problem:
+        raise Fatal(f"cannot use --feature-gates: {problem}") from problem
 
 
 def _with_reserved_cpus(settings: Settings) -> Settings:
@@ -103,6 +120,11 @@ def _merged(settings: Settings) -> Settings:
         hard = {**DEFAULT, **hard}
     settings = replace(settings, eviction_hard=hard)
     _consistent(settings)
+    try:
+        reservation.check(settings.memory_policy)
+        swap.check(settings.swap_behavior)
+    except ValueError as problem:
+        raise Fatal(f"cannot share out memory: {problem}") from problem
     try:
         topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
     except ValueError as problem:
@@ -135,11 +157,6 @@ def _consistent(settings: Settings) -> None:
         )
     if settings.log_max_files <= 1:
         raise Fatal(f"containerLogMaxFiles must be greater than 1: {settings.log_max_files}")
-    strange = [name for name in settings.enforce if name not in ("pods", "none")]
-    if strange:
-        raise Fatal(
-            f"cannot enforce node allocatable for {', '.join(strange)}: only pods and none are supported"
-        )
 
 
 def _positive(name: str, text: str) -> None:
@@ -160,114 +177,3 @@ def lines(settings: Settings) -> Lines:
         settings.eviction_minimum,
         "pods" in settings.enforce,
     )
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "not YAML"
-        raise Fatal(f"cannot read {path}: {reason}") from problem
-    if not isinstance(content, Mapping):
-        raise Fatal(f"cannot read {path}: it holds no settings")
-    head = (content.get("apiVersion"), content.get("kind"))
-    if head != (API_VERSION, "KubeletConfiguration"):
-        raise Fatal(f"cannot use {path}: it is {head[0]} {head[1]}, not {API_VERSION} KubeletConfiguration")
-    found: dict[str, Any] = {}
-    for key, value in _flat(content, ""):
-        if _counts(path, key, value):
-            found[KEYS[key]] = _converted(path, key, value)
-    return found
-
-
-def _counts(path: Path, key: str, value: Any) -> bool:
-    """Whether a field is one of ours, and set. Raises Fatal for what is unknown, or asks for what does not exist."""
-    if key in ("apiVersion", "kind", *TUNING):
-        return False
-    if key in ONLY:
-        if value not in ONLY[key] and value not in (None, "", [], {}):
-            raise Fatal(f'cannot use {path}: field "{key}" is not supported with {json.dumps(value)}')
-        return False
-    if key not in KEYS:
-        raise Fatal(f'cannot use {path}: unknown field "{key}"')
-    return value is not None
-
-
-def _flat(content: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in content.items():
-        key = f"{prefix}{name}"
-        if key in _NESTED and isinstance(value, Mapping):
-            found += _flat(value, f"{key}.")
-        elif key not in _NESTED or value is not None:
-            found.append((key, value))
-    return found
-
-
-_TYPES = {each.name: each.type for each in fields(Settings)}
-
-
-def _converted(path: Path, key: str, value: Any) -> Any:
-    name = KEYS[key]
-    try:
-        return _READ.get(name, _plain(_TYPES[name]))(value)
-    except (TypeError, ValueError, AttributeError) as problem:
-        raise Fatal(f'cannot use {path}: invalid value "{value}" for field "{key}": {problem}') from problem
-
-
-def _plain(of: Any) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if of is float:
-            return duration(str(value))
-        if of in (bool, int, str) and type(value) is not of:
-            raise ValueError(f"want {of.__name__}")
-        return value
-
-    return check
-
-
-def _taints(value: Any) -> tuple[Taint, ...]:
-    return tuple(
-        Taint(key=raw["key"], value=raw.get("value") or "", effect=raw["effect"]) for raw in value or ()
-    )
-
-
-def _limits(value: Any) -> Mapping[str, str]:
-    return thresholds(",".join(f"{signal}<{text}" for signal, text in value.items()))
-
-
-def _texts(value: Any) -> Mapping[str, str]:
-    return {str(name): str(text) for name, text in value.items()}
-
-
-def _durations(value: Any) -> Mapping[str, float]:
-    return {str(name): duration(str(text)) for name, text in value.items()}
-
-
-def _periods(value: Any) -> tuple[Period, ...]:
-    return tuple(
-        Period(_whole(raw.get("priority")), _whole(raw.get("shutdownGracePeriodSeconds")))
-        for raw in value or ()
-    )
-
-
-def _whole(value: Any) -> int:
-    if value is not None and type(value) is not int:
-        raise ValueError(f"{value} is no whole number")
-    return value or 0
-
-
-_READ: Mapping[str, Callable[[Any], Any]] = {
-    "topology_options": _texts,
-    "shutdown_by_priority": _periods,
-    "eviction_soft": _limits,
-    "eviction_grace": _durations,
-    "eviction_minimum": _texts,
-    "taints": _taints,
-    "eviction_hard": _limits,
-    "kube_reserved": _texts,
-    "system_reserved": _texts,
-    "cluster_dns": tuple,
-    "enforce": tuple,
-    "unsafe_sysctls": tuple,
-}

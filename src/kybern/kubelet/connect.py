@@ -81,7 +81,7 @@ class Connects:
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         async def asked() -> tuple[str, Any]:
             wanted = streams(request.query)
-            identity, _spec = await self._container(request)
+            identity, _spec = await self.container(request)
             command = request.query.getall("command", [])
             return "Exec", pb.ExecRequest(container_id=identity, cmd=command, **wanted)
 
@@ -90,7 +90,7 @@ class Connects:
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         async def asked() -> tuple[str, Any]:
             streams(request.query)
-            identity, spec = await self._container(request)
+            identity, spec = await self.container(request)
             # A process has a terminal or not from its beginning.
             wanted = streams(request.query, tty=bool(spec.tty))
             return "Attach", pb.AttachRequest(container_id=identity, **wanted)
@@ -101,7 +101,9 @@ class Connects:
         async def asked() -> tuple[str, Any]:
             socket = request.headers.get("Upgrade", "").lower() == "websocket"
             numbers = ports(request.query, required=socket)
-            worker = self._worker(request)
+            worker = self.worker(request)
+            if not _is_meant(request, worker):
+                raise NotSo(404, "pod not found")
             sandbox = (await self._runtime.actual(worker.pod.metadata.uid)).ready_sandbox
             if sandbox is None:
                 raise NotSo(500, f'pod not found ("{_shown(request)}")')
@@ -125,21 +127,29 @@ class Connects:
             return web.Response(status=refused.status, text=refused.text, content_type=refused.media)
         return await upgrade.pass_on(request, answer)
 
-    def _worker(self, request: web.Request) -> Worker:
+    def worker(self, request: web.Request) -> Worker:
         where = request.match_info
         worker = self._agent.find(where["namespace"], where["pod"])
-        if worker is None or where.get("uid", worker.pod.metadata.uid) != worker.pod.metadata.uid:
+        if worker is None:
             raise NotSo(404, "pod does not exist")
         return worker
 
-    async def _container(self, request: web.Request) -> tuple[str, Container]:
-        """The run of a container that is going on."""
-        worker, name = self._worker(request), request.match_info["container"]
+    async def container(self, request: web.Request) -> tuple[str, Container]:
+        """The run of a container that is going on. Raises NotSo."""
+        worker, name = self.worker(request), request.match_info["container"]
+        if not _is_meant(request, worker):
+            raise NotSo(500, f'container not found ("{name}")')
         found: Any = next((one for one, _init in containers(worker.pod) if one.name == name), None)
         run = (await self._runtime.actual(worker.pod.metadata.uid)).here(name) if found is not None else None
         if run is None or not run.running:
-            raise NotSo(404, f'container not found ("{name}")')
+            raise NotSo(500, f'container not found ("{name}")')
         return run.id, found
+
+
+def _is_meant(request: web.Request, worker: Worker) -> bool:
+    """Whether a request that names a uid means this pod, and not one before it of the same name."""
+    uid = worker.pod.metadata.uid
+    return request.match_info.get("uid", uid) == uid
 
 
 def _check(request: web.Request) -> None:

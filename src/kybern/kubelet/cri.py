@@ -41,14 +41,19 @@ class RuntimeFailure(Exception):
 class Runtime:
     """One connection; an asynchronous context manager."""
 
-    def __init__(self, endpoint: str, patience: float = _LONG) -> None:
+    def __init__(self, endpoint: str, patience: float = _LONG, images: str = "") -> None:
+        """``images`` is where the image service is, when it is not the same."""
         self._address = endpoint if "://" in endpoint else f"unix://{endpoint}"
+        self._images_address = (
+            images if not images or "://" in images else f"unix://{images}"
+        ) or self._address
         self._long = patience
         self._runs: dict[str, Instance] = {}
         self._homes: dict[str, Sandbox] = {}
         self._channel: Any = None
         self._runtime: Any = None
         self._images: Any = None
+        self._images_channel: Any = None
         self.name = "containerd"
         self.version = ""
 
@@ -56,10 +61,15 @@ class Runtime:
         options = [("grpc.max_receive_message_length", _MESSAGE), ("grpc.default_authority", "localhost")]
         self._channel = grpc.aio.insecure_channel(self._address, options=options)
         self._runtime = rpc.RuntimeServiceStub(self._channel)
-        self._images = rpc.ImageServiceStub(self._channel)
+        apart = self._images_address != self._address
+        self._images_channel = (
+            grpc.aio.insecure_channel(self._images_address, options=options) if apart else self._channel
+        )
+        self._images = rpc.ImageServiceStub(self._images_channel)
         return self
 
     async def __aexit__(self, *_problem: object) -> None:
+        await self._images_channel.close()
         await self._channel.close()
 
     async def call(self, method: str, request: Any, timeout: float = _PATIENCE) -> Any:  # noqa: ASYNC109  # gRPC's own
@@ -92,6 +102,18 @@ class Runtime:
         """What the runtime can, by its own word."""
         answer = await self.call("Status", pb.StatusRequest())
         return abilities_of(answer)
+
+    async def cgroup_driver(self) -> str:
+        """By which driver the runtime makes cgroups; "" when it does not say (containerd before 2.0)."""
+        try:
+            answer = await self.call("RuntimeConfig", pb.RuntimeConfigRequest())
+        except RuntimeFailure as problem:
+            if problem.code == "UNIMPLEMENTED":
+                return ""
+            raise
+        if not answer.HasField("linux"):
+            return ""
+        return "systemd" if answer.linux.cgroup_driver == pb.SYSTEMD else "cgroupfs"
 
     # -- what is there ---------------------------------------------------------------------------------------------
 

@@ -2,24 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kybern.api.core_v1 import Service
 from kybern.api.declared_features import of_kubelet
+from kybern.client.allowance import Allowance
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
-from kybern.daemon import health, tls
 from kybern.daemon.run import Fatal, ready
 from kybern.kubelet import machine, node_status, outset, sysctls, voice
-from kybern.kubelet.access import Access
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
-from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
@@ -29,17 +26,19 @@ from kybern.kubelet.dra.drivers import Drivers
 from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
 from kybern.kubelet.eviction.signals import thresholds
-from kybern.kubelet.figures import Figures
 from kybern.kubelet.images import providers
 from kybern.kubelet.images.pull import Images, most_at_once
+from kybern.kubelet.images.pulls import Pulls
+from kybern.kubelet.images.rights import Policy
 from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
+from kybern.kubelet.pod_resources.serving import PodResources
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.security import Profiles
-from kybern.kubelet.server import Server
+from kybern.kubelet.serving import Served, servers
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.shutdown.groups import periods
 from kybern.kubelet.shutdown.logind import logind
@@ -85,6 +84,17 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
+async def _driver(settings: Settings, runtime: Runtime) -> str:
+    """The runtime's own cgroup driver, and the configured one where it does not say."""
+    try:
+        found = await runtime.cgroup_driver()
+    except RuntimeFailure as problem:
+        raise Fatal(f"failed to get runtime config from CRI: {problem}") from problem
+    if found and found != settings.cgroup_driver:
+        log.info("Using cgroup driver setting received from the CRI runtime: %s", found)
+    return found or settings.cgroup_driver
+
+
 async def _services(cache: Cache | None) -> tuple[Service, ...]:
     if cache is None:
         return ()
@@ -109,12 +119,13 @@ class Kubelet:
             outset.max_pods(settings, hardware.cpus),
         )
         left = node_status.allocatable(hardware, reserved)
-        cgroup_root = f"{settings.cgroup_root.rstrip('/')}/kubepods"
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = Cgroups(cgroup_root, period=period, pids=settings.pod_pids)
+        cgroups = outset.tree(settings, period, tuple(hardware.huge_pages))
         self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
-            Recorder(client, "kubelet", node) if client is not None else _Silent()
+            Recorder(client, "kubelet", node, allowance=Allowance(settings.event_rate, settings.event_burst))
+            if client is not None
+            else _Silent()
         )
         speaker = Voice(self._recorder, node)
         objects = ApiObjects(client)
@@ -136,13 +147,16 @@ class Kubelet:
                     objects.service_account,
                 ),
                 most_at_once(settings),
+                pulls=Pulls(root, Policy(settings.image_proof, settings.image_allowlist)),
+                allowance=Allowance(settings.pull_rate, settings.pull_burst),
             ),
             cgroups=cgroups,
-            alignment=outset.apportionment(settings, root, runtime),
+            alignment=outset.apportionment(settings, root, runtime, reserved),
             claims=Claims(root, client, Drivers(node, client)),
             machine=Machine(
-                node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroup_root,
-                cgroup_v2=cgroups.v2, log_root=settings.pod_logs, cpu_period=period,
+                swap=outset.swap(settings, hardware, v2=cgroups.v2),
+                node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroups.parent,
+                cgroup_v2=cgroups.v2, huge_pages=tuple(hardware.huge_pages), log_root=settings.pod_logs, cpu_period=period,
                 cpu_quota=settings.cpu_cfs_quota,
                 profiles=Profiles(str(root / "seccomp"), settings.seccomp_default),
             ),
@@ -154,6 +168,7 @@ class Kubelet:
             ),
             cluster_dns=settings.cluster_dns,
             container_logs=Path(settings.container_logs),
+            restart_most=settings.restart_most,
             rules=Room(
                 sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor(),
                 features=of_kubelet(settings.cpu_policy),
@@ -165,27 +180,27 @@ class Kubelet:
         manifests = Manifests(directory, node) if directory is not None else None
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
         self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
-        self.here.cpus.running = self.agent.running
+        self.here.cpus.running, self.here.cpus.every = self.agent.running, settings.cpu_every
         self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
         self._wishes = Wishes(
             hostname=settings.hostname_override or own_hostname(), addresses=addresses, root=root,
             port=settings.port, labels=settings.node_labels, taints=settings.taints,
             register=settings.register_node, reserved=reserved, status_every=settings.status_every,
             lease_seconds=settings.lease_seconds, provider_id=settings.provider_id,
-            features=of_kubelet(settings.cpu_policy),
+            features=of_kubelet(settings.cpu_policy), report_every=settings.report_every,
+            most_images=settings.most_images,
         )  # fmt: skip
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.to_thread(
-            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
-        )
+        await self._prepare()
         async with asyncio.TaskGroup() as tasks:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
             claims = self.here.claims
             claims.known = self.agent.known
+            self.here.devices.told = self.agent.wake
             registry = Registry(
                 self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
             )
@@ -193,6 +208,7 @@ class Kubelet:
             tasks.create_task(claims.drivers.run())
             tasks.create_task(claims.run())
             tasks.create_task(self.here.devices.plugins.run())
+            tasks.create_task(PodResources(self.here, self.agent.current).run())
             tasks.create_task(self.here.cpus.run())
             tasks.create_task(self.measure.claimed.run())
             tasks.create_task(self.watcher.run())
@@ -212,9 +228,21 @@ class Kubelet:
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
             tasks.create_task(self._shutdown(keeper).run())
-            for serving in self._servers():
+            what = Served(self.settings, self.agent, self.here, self.measure, self._client, self._check)
+            for serving in servers(what):
                 tasks.create_task(serving)
             ready()
+
+    async def _prepare(self) -> None:
+        """What must be there before anything runs. Raises Fatal."""
+        try:
+            await self.here.images.load()
+        except (RuntimeFailure, OSError) as problem:
+            raise Fatal(f"cannot find out which images were pulled: {problem}") from problem
+        await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups)
+        await asyncio.to_thread(
+            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
+        )
 
     def _evictor(self, collector: Collector) -> Evictor:
         settings = self.settings
@@ -254,27 +282,6 @@ class Kubelet:
         tasks.create_task(self.publisher.run())
         tasks.create_task(self.cache.feed(client, Service))
 
-    def _servers(self) -> Iterator[Coroutine[Any, Any, None]]:
-        settings = self.settings
-        checks: Mapping[str, health.Check] = {"syncloop": self._check}
-        yield health.serve(settings.healthz_address, settings.healthz_port, checks)
-        if not settings.port:
-            return
-        cert, key = settings.tls_cert, settings.tls_key
-        if not cert:
-            names = (self.here.machine.node, *self.here.host_ips)
-            cert, key = tls.self_signed(names, Path(settings.cert_dir))
-        context = tls.server_context(
-            cert, key, settings.client_ca, minimum=tls.minimum_version(settings.tls_minimum)
-        )
-        access = Access(
-            self._client, self.here.machine.node, webhook=settings.authorization == "Webhook",
-            tokens=settings.webhook_authentication, anonymous=settings.anonymous,
-        )  # fmt: skip
-        figures = Figures(self.agent, self.measure, settings, self.here.machine.node)
-        app = Server(self.agent, self.here, access, checks, figures).application()
-        yield health.serve_application(app, settings.address, settings.port, context)
-
     def _check(self) -> None:
         if self.watcher.problem:
             raise Fatal(self.watcher.problem)
@@ -282,8 +289,9 @@ class Kubelet:
 
 async def main(settings: Settings, config: Config | None) -> None:
     """The daemon. ``config`` None: a node without an API server, that runs its static pods."""
-    async with Runtime(settings.endpoint, settings.request_timeout) as runtime:
+    async with Runtime(settings.endpoint, settings.request_timeout, settings.image_endpoint) as runtime:
         await _runtime_answers(runtime)
+        settings = replace(settings, cgroup_driver=await _driver(settings, runtime))
         if config is None:
             await Kubelet(settings, runtime, None).run()
             return

@@ -57,19 +57,31 @@ class Figures:
         self._node = node
 
     def routes(self, app: web.Application) -> None:
-        app.router.add_get("/stats/summary", self._summary)
+        """What may be read without being known, where the read-only port is open."""
+        app.router.add_get("/stats/summary", self._summary, allow_head=False)
         app.router.add_get("/metrics", self._own)
         app.router.add_get("/metrics/resource", self._resource)
         app.router.add_get("/metrics/cadvisor", self._cadvisor)
         app.router.add_get("/metrics/probes", self._probes)
+
+    def about(self, app: web.Application) -> None:
+        """What the kubelet tells of itself."""
         app.router.add_get("/configz", self._configz)
+        # Of /healthz its checks, too; upstream lists what is registered as a path, not as a service.
         paths = (
             "/configz",
-            *health.PATHS,
+            "/debug/flags/v",
+            "/flagz",
+            "/healthz",
+            "/healthz/log",
+            "/healthz/ping",
+            "/healthz/syncloop",
+            "/metrics",
             "/metrics/cadvisor",
             "/metrics/probes",
             "/metrics/resource",
-            "/pods",
+            "/metrics/slis",
+            "/statusz",
         )
         health.about(app, Pages("kubelet", self._settings.flags, tuple(sorted(paths)), emulates=False))
 
@@ -78,7 +90,7 @@ class Figures:
         try:
             return _json(summary(await self._measure.take(), only_cpu_and_memory=brief))
         except (RuntimeFailure, OSError) as problem:
-            return web.Response(status=500, text=f"Failed to get summary stats: {problem}")
+            return web.Response(status=500, text=f"Internal Error: {problem}\n")
 
     async def _resource(self, _request: web.Request) -> web.Response:
         found: NodeUse | None

@@ -1,7 +1,8 @@
 """The table of the kubelet's flags, with upstream's names and defaults."""
 
-from kybern.daemon.flags import Flags, commas, duration, pairs
+from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
 from kybern.kubelet.configuration import taint, thresholds
+from kybern.kubelet.memory.reservation import from_flag
 
 
 def _taints(text: str) -> tuple[object, ...]:
@@ -10,6 +11,16 @@ def _taints(text: str) -> tuple[object, ...]:
 
 def _durations(text: str) -> dict[str, float]:
     return {name: duration(value) for name, value in pairs(text).items()}
+
+
+def _gates(text: str) -> dict[str, bool]:
+    return {name: boolean(value) for name, value in pairs(text).items()}
+
+
+def _nothing(text: str) -> str:
+    if text:
+        raise ValueError("there is no such part here: leave the flag out")
+    return text
 
 
 FLAGS = (
@@ -45,6 +56,8 @@ FLAGS = (
     .flag("--max-pods", int, 110, "How many pods the node takes.")
     .flag("--cpu-manager-policy", str, "none", "none, or static: whole CPUs for guaranteed pods that ask for them.")
     .flag("--reserved-cpus", str, "", "CPUs that pods never get for themselves, such as 0-1; wins over reserved amounts.")
+    .flag("--memory-manager-policy", str, "None", "None, or Static: memory of NUMA nodes for guaranteed pods.")
+    .flag("--reserved-memory", from_flag, (), "What is kept of each NUMA node: 0:memory=1Gi;1:memory=1Gi.")
     .flag("--topology-manager-policy", str, "none", "none, best-effort, restricted or single-numa-node.")
     .flag("--topology-manager-scope", str, "container", "What is kept together: container or pod.")
     .flag("--topology-manager-policy-options", pairs, {}, "prefer-closest-numa-nodes=true, max-allowable-numa-nodes=N.")
@@ -52,7 +65,7 @@ FLAGS = (
     .flag("--pod-max-pids", int, -1, "How many processes a pod may have; -1 is any number.")
     .flag("--enforce-node-allocatable", commas, ("pods",), "Whom the reservations bind: pods, or none.")
     .flag("--cgroup-root", str, "/", "The cgroup below which pods run.")
-    .flag("--cgroup-driver", str, "cgroupfs", "Only cgroupfs.")
+    .flag("--cgroup-driver", str, "cgroupfs", "cgroupfs or systemd, unless the runtime says which it uses.")
     .flag("--kube-reserved", pairs, {}, "What is kept for Kubernetes' own daemons, such as cpu=100m,memory=256Mi.")
     .flag("--system-reserved", pairs, {}, "What is kept for the system.")
     .flag("--eviction-hard", thresholds, {}, "When the node is short, such as memory.available<100Mi.")
@@ -72,5 +85,67 @@ FLAGS = (
     .flag("--seccomp-default", bool, False, "Give containers without a seccomp profile the runtime's.")
     .flag("--pod-logs-dir", str, "/var/log/pods", "Directory of the containers' logs.")
     .flag("--container-logs-dir", str, "/var/log/containers", "Directory of links to them.")
+    .flag("--config-dir", str, "", "Directory of drop-ins (*.conf) that are laid over --config, by their names.")
+    .flag("--enable-server", bool, True, "Serve at all.")
+    .flag("--read-only-port", int, 0, "Port for reading without authentication; 0 switches it off.")
+    .flag("--tls-cipher-suites", commas, (), "Cipher suites of TLS 1.2, by their names in Go.")
+    .flag("--authentication-token-webhook-cache-ttl", duration, 120.0, "How long the owner of a token is remembered.")
+    .flag("--authorization-webhook-cache-authorized-ttl", duration, 300.0, "How long a permission is remembered.")
+    .flag("--authorization-webhook-cache-unauthorized-ttl", duration, 30.0, "How long a refusal is remembered.")
+    .flag("--enable-debugging-handlers", bool, True, "Serve logs, exec, attach and port-forward.")
+    .flag("--contention-profiling", bool, False, "Without effect: a profile of Go's own.")
+    .flag("--event-qps", int, 50, "Events in a second; 0 for any number.")
+    .flag("--event-burst", int, 100, "Events at once.")
+    .flag("--registry-qps", int, 5, "Pulls of images in a second; 0 for any number.")
+    .flag("--registry-burst", int, 10, "Pulls of images at once.")
+    .flag("--serialize-image-pulls", bool, True, "Pull one image at a time.")
+    .flag("--image-gc-high-threshold", int, 85, "Percent of the disk from which on images are removed.")
+    .flag("--image-gc-low-threshold", int, 80, "Percent of the disk down to which images are removed.")
+    .flag("--minimum-image-ttl-duration", duration, 120.0, "How old an image is before it may be removed.")
+    .flag("--image-service-endpoint", str, "", "The CRI socket for images, when it is another one.")
+    .flag("--container-log-max-size", str, "10Mi", "Size from which on a container's log is set aside.")
+    .flag("--container-log-max-files", int, 5, "Files of a container's log that are kept.")
+    .flag("--cpu-cfs-quota", bool, True, "Enforce limits of CPU.")
+    .flag("--cpu-cfs-quota-period", duration, 0.1, "Period of that.")
+    .flag("--cpu-manager-reconcile-period", duration, 10.0, "How often containers are put on their CPUs again.")
+    .flag("--kube-reserved-cgroup", str, "", "The cgroup of Kubernetes' own daemons.")
+    .flag("--system-reserved-cgroup", str, "", "The cgroup of the system.")
+    .flag("--cgroups-per-qos", bool, True, "Only true.")
+    .flag("--fail-cgroupv1", bool, False, "Refuse to run on a machine with cgroups of version 1.")
+    .flag("--node-status-max-images", int, 50, "Images that the node's status names; -1 for all.")
+    .flag("--oom-score-adj", int, -999, "The kubelet's own score for the kernel's choice of whom to kill.")
+    .flag("--max-open-files", int, 1_000_000, "Files that the kubelet may have open.")
+    .flag("--feature-gates", _gates, {}, "Gates as they are by default; the reference names those that may differ.")
+    .flag("--cloud-provider", _nothing, "", "Refused: the node knows its own addresses.")
+    .flag("--runtime-cgroups", str, "", "Not used: the runtime's cgroup is its unit's.")
+    .flag("--enable-controller-attach-detach", bool, True, "Only true.")
+    .flag("--file-check-frequency", duration, 20.0, "Without effect: manifests are looked at every second.")
+    .flag("--http-check-frequency", duration, 20.0, "Without effect: there are no manifests from URLs.")
+    .flag("--manifest-url", str, "", "Refused: there are no manifests from URLs.")
+    .flag("--manifest-url-header", str, "", "Refused.")
+    .flag("--hairpin-mode", str, "promiscuous-bridge", "Without effect: the pod network does it.")
+    .flag("--kernel-memcg-notification", bool, False, "Without effect: memory is looked at every 10 s.")
+    .flag("--kube-api-burst", int, 100, "Without effect.")
+    .flag("--kube-api-qps", int, 50, "Without effect.")
+    .flag("--kube-api-content-type", str, "application/vnd.kubernetes.protobuf", "Without effect: requests are JSON.")
+    .flag("--kubelet-cgroups", str, "", "Refused: the kubelet's cgroup is its unit's.")
+    .flag("--system-cgroups", str, "", "Refused.")
+    .flag("--log-flush-frequency", duration, 5.0, "Without effect: every line is written at once.")
+    .flag("--logging-format", str, "text", "Only text.")
+    .flag("--vmodule", str, "", "Without effect: verbosity is one number.")
+    .flag("--make-iptables-util-chains", bool, True, "Without effect.")
+    .flag("--pod-cidr", str, "", "Refused: the pod network knows its addresses.")
+    .flag("--protect-kernel-defaults", bool, False, "Only false.")
+    .flag("--qos-reserved", str, "", "Refused.")
+    .flag("--rotate-server-certificates", bool, False, "Ask the cluster for the serving certificate, and again in time.")
+    .flag("--runonce", bool, False, "Only false.")
+    .flag("--streaming-connection-idle-timeout", duration, 14400.0, "Without effect, as upstream.")
+    .flag("--sync-frequency", duration, 60.0, "Without effect: pods are looked at when something happened.")
+    .flag("--volume-plugin-dir", str, "", "Without effect: there are no FlexVolumes.")
+    .flag("--lock-file", _nothing, "", "Refused.")
+    .flag("--exit-on-lock-contention", bool, False, "Without effect: there is no lock file.")
+    .flag("--maximum-dead-containers", int, -1, "Without effect: two ended runs of a container are kept.")
+    .flag("--maximum-dead-containers-per-container", int, 1, "Without effect: two ended runs of a container are kept.")
+    .flag("--minimum-container-ttl-duration", duration, 0.0, "Without effect: two ended runs of a container are kept.")
     .flag("--pod-infra-container-image", str, "", "Not used: the runtime knows its sandbox image.")
 )  # fmt: skip

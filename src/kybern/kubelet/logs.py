@@ -33,13 +33,22 @@ class Options:
     since: datetime | None = None
     limit: int | None = None
     stream: str = ""
+    valid: bool = True
+    """Whether numbers are in their ranges, and nothing is said twice (upstream: ValidatePodLogOptions)."""
 
 
 def options_of(query: Mapping[str, str], now: datetime) -> Options:
-    """Of the query of a request; raises BadOptions."""
+    """Of the query of a request; raises BadOptions for what cannot be read at all."""
     since = None
-    if query.get("sinceSeconds"):
-        since = now - timedelta(seconds=_number(query, "sinceSeconds") or 0)
+    seconds, tail, limit = (_number(query, name) for name in ("sinceSeconds", "tailLines", "limitBytes"))
+    valid = (
+        (tail is None or tail >= 0)
+        and (limit is None or limit >= 1)
+        and (seconds is None or seconds >= 1)
+        and not (seconds is not None and query.get("sinceTime"))
+    )
+    if seconds is not None:
+        since = now - timedelta(seconds=seconds)
     elif query.get("sinceTime"):
         since = moment(query["sinceTime"].encode())
         if since is None:
@@ -49,10 +58,11 @@ def options_of(query: Mapping[str, str], now: datetime) -> Options:
         follow=_truth(query, "follow"),
         previous=_truth(query, "previous"),
         timestamps=_truth(query, "timestamps"),
-        tail=_number(query, "tailLines"),
+        tail=tail,
         since=since,
-        limit=_number(query, "limitBytes"),
+        limit=limit,
         stream="" if stream == "All" else stream.lower(),
+        valid=valid,
     )
 
 
@@ -64,7 +74,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdigit():
+    if not text.removeprefix("-").isdigit():
         raise BadOptions(f'invalid {name} "{text}"')
     return int(text)
 

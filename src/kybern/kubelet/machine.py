@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kybern.kubelet.cpus.ledger import parse as cpu_set
 from kybern.kubelet.stats import whole
-from kybern.kubelet.stats.use import Interface, Memory
+from kybern.kubelet.stats.use import Interface, Memory, SwapUse
 from kybern.kubelet.topology.hints import Numa
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -76,9 +76,9 @@ def hardware(root: Path) -> Hardware:
     )
 
 
-def _huge_pages() -> Mapping[str, int]:
+def _huge_pages(root: Path = Path("/sys/kernel/mm/hugepages")) -> Mapping[str, int]:
     found = {}
-    for path in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+    for path in sorted(root.glob("hugepages-*kB")):
         kilobytes = int(path.name.removeprefix("hugepages-").removesuffix("kB"))
         name = f"{kilobytes // 1048576}Gi" if kilobytes >= 1048576 else f"{kilobytes // 1024}Mi"
         count = _text(str(path / "nr_hugepages"))
@@ -123,6 +123,33 @@ def numa(root: Path = Path("/sys/devices/system/node")) -> Numa:
     return Numa(nodes, distances, of_cpu)
 
 
+def numa_memory(
+    root: Path = Path("/sys/devices/system/node"), found: Hardware | None = None
+) -> dict[int, dict[str, int]]:
+    """Bytes of memory and of huge pages, by NUMA node; all of the machine's on node 0 where the kernel does not say."""
+    nodes = {}
+    for path in root.glob("node[0-9]*"):
+        lines = (
+            line.partition(" MemTotal:")[2].split() for line in _text(str(path / "meminfo")).splitlines()
+        )
+        total = next((int(words[0]) * 1024 for words in lines if words), 0)
+        nodes[int(path.name.removeprefix("node"))] = {"memory": total, **_huge_pages(path / "hugepages")}
+    if not nodes and found is not None:
+        nodes[0] = {"memory": found.memory, **found.huge_pages}
+    return dict(sorted(nodes.items()))
+
+
+def limits_swap(root: Path = _CGROUPS, own: str | None = None) -> bool:
+    """Whether the kernel limits the swap of cgroups: by the files of our own. ``own`` is /proc/self/cgroup."""
+    paths = dict(
+        line.split(":", 2)[1:] for line in (_text("/proc/self/cgroup") if own is None else own).splitlines()
+    )
+    if (root / "cgroup.controllers").exists():
+        return (root / paths.get("", "/").lstrip("/") / "memory.swap.max").exists()
+    name = next((each for each in paths if "memory" in each.split(",")), "memory")
+    return (root / "memory" / paths.get(name, "/").lstrip("/") / "memory.memsw.limit_in_bytes").exists()
+
+
 def has_app_armor() -> bool:
     """Whether the kernel enforces AppArmor's profiles."""
     return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
@@ -145,6 +172,13 @@ def memory() -> Memory:
         int(faults.get("pgmajfault", 0)), total - working,
     )  # fmt: skip
     return whole.memory_of(whole.read(_CGROUPS), told, total)
+
+
+def swap() -> SwapUse:
+    """Of the whole machine."""
+    found = meminfo(_text("/proc/meminfo"))
+    left = found.get("SwapFree", 0)
+    return SwapUse(time.time(), found.get("SwapTotal", 0) - left, left)
 
 
 def processes() -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """This node's own object: registered, described, and kept alive by a lease.
 
-What holds: the status is written when something in it changed, and every five minutes; in between the lease says that the
-node lives (renewed every 10 s, valid for 40 s). Until the node is ready for the first time it looks twice a second, so that
-a fresh cluster does not wait for it.
+What holds: the status is written when something in it changed, and every five minutes (nodeStatusReportFrequency); in
+between the lease says that the node lives (renewed every 10 s, valid for 40 s). Until the node is ready for the first time
+it looks twice a second, so that a fresh cluster does not wait for it.
 """
 
 import asyncio
@@ -62,6 +62,8 @@ class Wishes:
     lease_seconds: int = _LEASE_SECONDS
     provider_id: str = ""
     features: tuple[str, ...] = ()
+    report_every: float = _HEARTBEAT
+    most_images: int = node_status.MOST_IMAGES
 
 
 class NodeKeeper:
@@ -149,7 +151,10 @@ class NodeKeeper:
         status = node_status.status(seen, node.status)
         self._ready = not seen.problems
         now = asyncio.get_running_loop().time()
-        if node_status.heartbeat_only(node.status, status) and now - self._sent_at < _HEARTBEAT:
+        if (
+            node_status.heartbeat_only(node.status, status)
+            and now - self._sent_at < self._wishes.report_every
+        ):
             return
         for reason in node_status.changed_events(node, status):
             self._here.voice.node("Normal", reason, f"Node {self._name} status is now: {reason}")
@@ -192,6 +197,7 @@ class NodeKeeper:
             volumes=await asyncio.to_thread(self._in_use),
             devices=self._here.devices.plugins.counts(),
             features=self._wishes.features,
+            most_images=self._wishes.most_images,
         )
 
     async def _problems(self) -> tuple[str, ...]:

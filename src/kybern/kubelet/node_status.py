@@ -26,7 +26,7 @@ from kybern.kubelet.machine import Hardware, Identity
 from kybern.machinery.quantity import Format, Quantity, parse
 from kybern.machinery.struct import replace
 
-_IMAGES = 50
+MOST_IMAGES = 50
 _NAMES = 5
 
 
@@ -58,6 +58,7 @@ class Seen:
     volumes: tuple[str, ...] = ()
     devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    most_images: int = MOST_IMAGES
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -90,26 +91,24 @@ def together(hardware: Hardware, reserved: Reserved, pids: int) -> Room:
     )
 
 
+def held(hardware: Hardware, reserved: Reserved) -> dict[str, Quantity]:
+    """What pods may not have, by resource: what is reserved, and what is left free by hard eviction."""
+    thresholds = reserved.thresholds
+    memory = limit(thresholds.get("memory.available", "0"), hardware.memory)
+    storage = limit(thresholds.get("nodefs.available", "0"), hardware.storage)
+    found = {"memory": Quantity(memory * 10**9), "ephemeral-storage": Quantity(storage * 10**9)}
+    for amounts in reserved.amounts:
+        for name, text in amounts.items():
+            found[name] = found.get(name, Quantity(0)) + parse(text)
+    return found
+
+
 def allocatable(hardware: Hardware, reserved: Reserved) -> dict[str, str]:
     """What is left of the capacity for pods."""
     found = capacity(hardware, reserved.max_pods)
-    thresholds = reserved.thresholds
-    held: dict[str, Quantity] = {
-        "memory": Quantity(
-            (
-                limit(thresholds.get("memory.available", "0"), hardware.memory)
-                + sum(hardware.huge_pages.values())
-            )
-            * 10**9
-        ),
-        "ephemeral-storage": Quantity(
-            limit(thresholds.get("nodefs.available", "0"), hardware.storage) * 10**9
-        ),
-    }
-    for amounts in reserved.amounts:
-        for name, text in amounts.items():
-            held[name] = held.get(name, Quantity(0)) + parse(text)
-    for name, amount in held.items():
+    huge = Quantity(sum(hardware.huge_pages.values()) * 10**9)
+    kept = held(hardware, reserved)
+    for name, amount in {**kept, "memory": kept["memory"] + huge}.items():
         if name in found and amount:
             left = max(parse(found[name]).nano - amount.nano, 0)
             found[name] = _spelled(name, left)
@@ -139,7 +138,7 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         ),
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
         node_info=_info(seen),
-        images=tuple(_images(seen.images)),
+        images=tuple(_images(seen.images, seen.most_images)),
         volumes_in_use=seen.volumes,
         conditions=tuple(_conditions(seen, before.conditions)),
         runtime_handlers=tuple(_handlers(seen.abilities)),
@@ -183,8 +182,9 @@ def _info(seen: Seen) -> NodeSystemInfo:
     )
 
 
-def _images(images: Iterable[Image]) -> Iterator[ContainerImage]:
-    for image in sorted(images, key=lambda found: found.size, reverse=True)[:_IMAGES]:
+def _images(images: Iterable[Image], most: int) -> Iterator[ContainerImage]:
+    """The largest ones; -1 is all."""
+    for image in sorted(images, key=lambda found: found.size, reverse=True)[: None if most < 0 else most]:
         names = (*image.digests, *image.tags)[:_NAMES]
         if names:
             yield ContainerImage(names=names, size_bytes=image.size)

@@ -1,24 +1,35 @@
 """What the kubelet finds out, and whether it can begin at all, before its parts are made."""
 
+import asyncio
 import ipaddress
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import machine
+from kybern.kubelet import cgroup_names, cgroups, machine, node_status
+from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.machine import Hardware
+from kybern.kubelet.memory import reservation
+from kybern.kubelet.memory.checkpoint import FILE
+from kybern.kubelet.memory.holding import Memory, Unusable
+from kybern.kubelet.memory.ledger import State, untouched
 from kybern.kubelet.names import Resolver, read_resolv_conf
 from kybern.kubelet.node import own_addresses
+from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
+from kybern.kubelet.slices import Slices
+from kybern.kubelet.swap import LIMITED, NONE, Swap
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
 from kybern.kubelet.topology.options import options
+from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +60,11 @@ def max_pods(settings: Settings, cpus: int) -> int:
 
 
 def hardware(settings: Settings, root: Path) -> Hardware:
-    """What the machine has; raises Fatal when it swaps and must not."""
+    """What the machine has; raises Fatal when it swaps, or has old cgroups, and must not."""
+    if settings.fail_cgroup_v1 and not cgroups.is_v2():
+        raise Fatal(
+            "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is in maintenance mode"
+        )
     root.mkdir(mode=0o750, parents=True, exist_ok=True)
     found = machine.hardware(root)
     if found.swap and settings.fail_swap_on:
@@ -59,11 +74,66 @@ def hardware(settings: Settings, root: Path) -> Hardware:
     return found
 
 
-def apportionment(settings: Settings, root: Path, runtime: Runtime) -> Alignment:
-    """What gives pods the node's devices and CPUs; raises Fatal for a machine that does not let them be aligned."""
+def tree(settings: Settings, period: int, huge: tuple[str, ...]) -> Cgroups:
+    """The cgroups of pods, by the driver that is configured. ``period`` in microseconds; ``huge`` as of ``Cgroups``."""
+    slices = Slices(asyncio.get_running_loop()) if settings.cgroup_driver == "systemd" else None
+    parent = cgroup_names.root_of(settings.cgroup_driver, settings.cgroup_root)
+    return Cgroups(parent, period=period, pids=settings.pod_pids, slices=slices, huge=huge)
+
+
+def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:
+    """The cgroups of the system that are to be limited to what was reserved for them. Pure."""
+    for part, cgroup, amounts in (
+        ("system", settings.system_cgroup, settings.system_reserved),
+        ("kube", settings.kube_cgroup, settings.kube_reserved),
+    ):
+        cpu = parse(amounts["cpu"]).milli() if "cpu" in amounts else 0
+        memory, pids = (parse(amounts[name]).value() if name in amounts else 0 for name in ("memory", "pid"))
+        if f"{part}-reserved" in settings.enforce:
+            yield cgroup, Room(cpu, memory, pids)
+        elif f"{part}-reserved-compressible" in settings.enforce:
+            yield cgroup, Room(cpu, 0)
+
+
+def enforce(settings: Settings, cgroups: Cgroups) -> None:
+    """Limit the system's cgroups, where that was asked for. Blocking; raises Fatal for one that is not there."""
+    for name, room in reservations(settings):
+        try:
+            cgroups.reserve(name, room)
+        except FileNotFoundError as problem:
+            raise Fatal(
+                f"cannot enforce what is reserved: {problem}; make it, or take it out of "
+                "enforceNodeAllocatable"
+            ) from problem
+
+
+def swap(settings: Settings, found: Hardware, *, v2: bool) -> Swap:
+    """How containers may swap."""
+    behavior = settings.swap_behavior or NONE
+    if behavior == LIMITED and not v2:
+        log.warning("containers get no swap: LimitedSwap needs cgroups of version 2")
+    return Swap(behavior, found.swap, found.memory, machine.limits_swap())
+
+
+def apportionment(settings: Settings, root: Path, runtime: Runtime, kept: Reserved) -> Alignment:
+    """What gives pods the node's devices, CPUs and memory; raises Fatal for a machine that does not let them be aligned."""
     numa = machine.numa()
     devices = Devices(root / "device-plugins", numa)
-    return Alignment(devices, _pinning(settings, root, runtime, numa), _policy(settings, numa), numa)
+    pinning, memory = _pinning(settings, root, runtime, numa), _memory(settings, root, numa, kept)
+    return Alignment(devices, pinning, memory, _policy(settings, numa), numa)
+
+
+def _memory(settings: Settings, root: Path, numa: Numa, kept: Reserved) -> Memory:
+    fresh: State = {}
+    try:
+        if settings.memory_policy == "Static":
+            found = machine.hardware(root)
+            totals = machine.numa_memory(found=found)
+            held = node_status.held(found, kept)
+            fresh = untouched(totals, reservation.by_node(settings.reserved_memory, totals, held))
+        return Memory(root / FILE, settings.memory_policy, fresh, numa)
+    except (ValueError, Unusable) as problem:
+        raise Fatal(f"cannot give memory of NUMA nodes to pods: {problem}") from problem
 
 
 def _pinning(settings: Settings, root: Path, runtime: Runtime, numa: Numa) -> Pinning:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
-from kybern.kubelet.backoff import Delay, remaining
+from kybern.kubelet.backoff import LAST, Delay, remaining
 from kybern.kubelet.labels import spec_hash
 from kybern.kubelet.parts import containers, ephemeral, is_sidecar
 from kybern.kubelet.resize import decreases_first, needs
@@ -46,6 +46,7 @@ class Facts:
     health: Mapping[str, Health] = field(default_factory=dict)
     delays: Mapping[str, Delay] = field(default_factory=dict)
     actuated: Mapping[str, ResourceRequirements] = field(default_factory=dict)
+    restart_most: float = LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
         yield Start(container, attempt, init, restart=False)
         return
     delay = facts.delays.get(container.name)
-    seconds = remaining(delay, before.finished_at, facts.now)
+    seconds = remaining(delay, before.finished_at, facts.now, facts.restart_most)
     if seconds > 0 and delay is not None:
         yield Hold(container, seconds, delay.seconds)
     else:

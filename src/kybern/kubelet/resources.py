@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet import cgroup_names
 from kybern.kubelet.parts import is_sidecar
 from kybern.machinery.quantity import Quantity, parse
 
@@ -38,6 +39,11 @@ def _whole(pod: Pod) -> ResourceRequirements | None:
     return found if found is not None and (found.limits or found.requests) else None
 
 
+def has_own(pod: Pod) -> bool:
+    """Whether the pod itself says what it takes, beside its containers."""
+    return _whole(pod) is not None
+
+
 def qos(pod: Pod) -> str:
     """Guaranteed, Burstable or BestEffort; what the API server stored wins."""
     if pod.status.qos_class:
@@ -62,6 +68,15 @@ def qos(pod: Pod) -> str:
     if not asked and not burdened:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
+
+
+def page_size(name: str) -> str:
+    """The kernel's name for the pages of a resource: 2MB for hugepages-2Mi, as in the files of the hugetlb controller."""
+    size = parse(name.removeprefix("hugepages-")).value()
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if size >= factor:
+            return f"{size // factor}{unit}"
+    return f"{size >> 10}KB"
 
 
 def shares(milli: int) -> int:
@@ -183,7 +198,7 @@ def own_limit(pod: Pod, container: Container, name: str) -> Quantity:
 
 
 def cgroup_of(pod: Pod, root: str = "/kubepods") -> str:
-    """The pod's own cgroup, by the cgroupfs driver's names."""
+    """The pod's own cgroup, named as the root is."""
     kind = qos(pod)
-    middle = "" if kind == "Guaranteed" else f"/{kind.lower()}"
-    return f"{root}{middle}/pod{pod.metadata.uid}"
+    above = root if kind == "Guaranteed" else cgroup_names.below(root, kind.lower())
+    return cgroup_names.below(above, f"pod{pod.metadata.uid}")

@@ -34,6 +34,7 @@ class Rotator:
         self._most = parse(settings.log_max_size).value()
         self._files = settings.log_max_files
         self._every = settings.log_every
+        self._turns = asyncio.Semaphore(settings.log_workers)
 
     async def run(self) -> None:
         while True:
@@ -42,15 +43,19 @@ class Rotator:
 
     async def look(self) -> None:
         """Look at the logs of all that runs once."""
-        for worker, _task in list(self._agent.workers.values()):
-            for instance in worker.actual.instances:
-                path = Path(instance.log_path)
-                if not instance.running or not instance.log_path or not 0 <= self._most <= _size(path):
-                    continue
-                try:
-                    await self._rotate(path, instance.id)
-                except (OSError, RuntimeFailure) as problem:
-                    log.warning("cannot rotate %s: %s", path, problem)
+        async with asyncio.TaskGroup() as tasks:
+            for worker, _task in list(self._agent.workers.values()):
+                for instance in worker.actual.instances:
+                    path = Path(instance.log_path)
+                    if instance.running and instance.log_path and 0 <= self._most <= _size(path):
+                        tasks.create_task(self._one(path, instance.id))
+
+    async def _one(self, path: Path, identity: str) -> None:
+        async with self._turns:
+            try:
+                await self._rotate(path, identity)
+            except (OSError, RuntimeFailure) as problem:
+                log.warning("cannot rotate %s: %s", path, problem)
 
     async def _rotate(self, path: Path, identity: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

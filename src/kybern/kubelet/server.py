@@ -1,11 +1,12 @@
 """What the kubelet serves on :10250: logs of containers, connections into them, its pods, metrics, a summary of use.
 
-Everything but health is behind ``access.Access``.
+Everything is behind ``access.Access``, but on the read-only port, where only pods, figures and health are. Paths, methods
+and texts are upstream's (pkg/kubelet/server/server.go).
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from aiohttp import web
 
 from kybern.api.core_v1 import ContainerStatus
 from kybern.daemon import health
-from kybern.kubelet import logs
-from kybern.kubelet.access import Access
+from kybern.kubelet import debugging, gates, logs
+from kybern.kubelet.acts import Acts
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.connect import Connects
 from kybern.kubelet.cri import RuntimeFailure
@@ -23,6 +24,7 @@ from kybern.kubelet.figures import Figures
 from kybern.kubelet.node_logs import NodeLogs
 from kybern.kubelet.parts import containers
 from kybern.kubelet.runtime import Instance
+from kybern.kubelet.settings import Settings
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
 from kybern.machinery.struct import encode, replace
@@ -33,6 +35,10 @@ log = logging.getLogger(__name__)
 class NoLog(Exception):
     """There is no such log; the message is upstream's."""
 
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class Server:
     """The handlers; ``application`` gives aiohttp's application."""
@@ -41,65 +47,88 @@ class Server:
         self,
         agent: Agent,
         here: Surroundings,
-        access: Access,
-        checks: Mapping[str, health.Check],
         figures: Figures,
+        settings: Settings,
+        checks: Mapping[str, health.Check],
     ) -> None:
         self._figures = figures
         self._agent = agent
         self._here = here
-        self._access = access
+        self._settings = settings
         self._checks = checks
 
-    def application(self) -> web.Application:
-        app = health.application(self._checks, self._access.guard, open_health=False, metrics_here=False)
-        app.router.add_get("/pods", self._pods)
-        app.router.add_get("/pods/", self._pods)
-        app.router.add_get("/runningpods/", self._running)
-        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+    def application(self, guard: health.Guard) -> web.Application:
+        """Everything, for those whom the guard lets pass."""
+        app = self._readable(guard)
+        if not self._settings.debugging:
+            debugging.switched_off(app)
+            return app
+        settings = self._settings
+        app.router.add_get("/runningpods/", self._running, allow_head=False)
+        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs, allow_head=False)
+        debugging.routes(app, profiling=settings.profiling, flags=settings.debug_flags)
+        if settings.system_logs:
+            NodeLogs(queries=settings.log_query).routes(app)
+        else:
+            debugging.no_logs(app)
+        connects = Connects(self._agent, self._here.runtime)
+        connects.routes(app)
+        checkpoints = gates.enabled(settings.gates, "ContainerCheckpoint")
+        Acts(connects, self._here.runtime, Path(settings.root_dir), checkpoints=checkpoints).routes(app)
+        self._figures.about(app)
+        return app
+
+    def read_only(self) -> web.Application:
+        """What may be read without being known."""
+        app = self._readable(None)
+        debugging.switched_off(app)
+        return app
+
+    def _readable(self, guard: health.Guard | None) -> web.Application:
+        app = health.application(
+            self._checks, guard, open_health=False, metrics_here=False, paths=("healthz",)
+        )
+        for path in ("/pods", "/pods/"):
+            app.router.add_get(path, self._pods, allow_head=False)
         self._figures.routes(app)
-        NodeLogs().routes(app)
-        Connects(self._agent, self._here.runtime).routes(app)
         return app
 
     async def _pods(self, _request: web.Request) -> web.Response:
-        items = [
+        return _pod_list(
             msgspec.json.decode(encode(replace(worker.pod, status=worker.status)))
             for worker, _task in self._agent.workers.values()
-        ]
-        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+        )
 
     async def _running(self, _request: web.Request) -> web.Response:
-        found = await self._here.runtime.all()
-        items = [
-            {"metadata": {"name": name, "namespace": namespace, "uid": uid}}
-            for uid, (_mark, namespace, name) in found.items()
-        ]
-        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+        """Pods of which something runs, with what runs of them, by the runtime's word."""
+        return _pod_list(running(worker) for worker, _task in self._agent.workers.values() if _runs(worker))
 
     # -- logs ------------------------------------------------------------------------------------------------------
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
-        where = request.match_info
-        worker = self._agent.find(where["namespace"], where["pod"])
-        if worker is None:
-            return web.Response(status=404, text=f'pod "{where["pod"]}" not found\n')
-        name = where["container"]
         try:
-            options = logs.options_of(request.query, logs.now())
-            instance = self._instance(worker, name, previous=options.previous)
-        except (NoLog, logs.BadOptions) as problem:
-            return web.Response(status=400, text=str(problem))
+            options = asked(request.query)
+            worker = self._worker(request)
+            instance = self._instance(worker, request.match_info["container"], previous=options.previous)
+        except NoLog as problem:
+            return web.Response(status=problem.status, text=str(problem))
         path = Path(instance.log_path)
         if not await asyncio.to_thread(path.exists):
             return web.Response(status=404, text=f"failed to try resolving symlinks in path {path}\n")
         chunks = logs.read(path, options, self._still_running(worker, instance))
         return await self._stream(request, chunks)
 
+    def _worker(self, request: web.Request) -> Worker:
+        where = request.match_info
+        worker, name = self._agent.find(where["namespace"], where["pod"]), where["container"]
+        if worker is None:
+            raise NoLog(f'pod "{where["pod"]}" does not exist', 404)
+        if all(found.name != name for found, _init in containers(worker.pod)):
+            raise NoLog(f'container "{name}" not found in pod "{where["pod"]}"', 404)
+        return worker
+
     def _instance(self, worker: Worker, name: str, *, previous: bool) -> Instance:
         pod = worker.pod
-        if all(found.name != name for found, _init in containers(pod)):
-            raise NoLog(f"container {name} is not valid for pod {pod.metadata.name}")
         runs = worker.actual.runs(name)
         if previous:
             if len(runs) < 2:
@@ -150,6 +179,46 @@ class Server:
         except (ConnectionError, RuntimeFailure) as problem:
             log.debug("a log was read no further: %s", problem)
         return answer
+
+
+def asked(query: Mapping[str, str]) -> logs.Options:
+    """What of a log is asked for; raises NoLog. Upstream's texts look like JSON, and are sent as text."""
+    try:
+        options = logs.options_of(compatible(query), logs.now())
+    except logs.BadOptions as problem:
+        raise NoLog('{"message": "Unable to decode query."}') from problem
+    if not options.valid:
+        raise NoLog('{"message": "Invalid request."}', 422)
+    return options
+
+
+def compatible(query: Mapping[str, str]) -> Mapping[str, str]:
+    """With ``tail`` of old clients as ``tailLines``; "all" is no limit. Pure."""
+    tail = query.get("tail", "")
+    if not tail:
+        return query
+    rest = {key: value for key, value in query.items() if key != "tailLines"}
+    return rest if tail == "all" else {**rest, "tailLines": tail}
+
+
+def running(worker: Worker) -> dict[str, Any]:
+    """A pod as /runningpods/ tells of it. Pure."""
+    meta = worker.pod.metadata
+    runs = [run for run in worker.actual.instances if run.running]
+    return {
+        "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
+        "spec": {"containers": [{"name": run.name, "image": run.image, "resources": {}} for run in runs]},
+        "status": {},
+    }
+
+
+def _runs(worker: Worker) -> bool:
+    return worker.actual.ready_sandbox is not None or any(run.running for run in worker.actual.instances)
+
+
+def _pod_list(items: Iterable[Any]) -> web.Response:
+    # An empty list is null, as Go writes it.
+    return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items) or None})
 
 
 def _status(worker: Worker, name: str) -> ContainerStatus | None:

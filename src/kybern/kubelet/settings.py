@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kybern.api.core_v1 import Taint
 from kybern.kubelet.eviction.signals import DEFAULT
+from kybern.kubelet.memory.reservation import Reservation
 from kybern.kubelet.shutdown.groups import Period
 
 
@@ -27,13 +29,31 @@ class Settings:
     register_node: bool = True
     address: str = "0.0.0.0"
     port: int = 10250
+    enable_server: bool = True
+    read_only_port: int = 0
     tls_cert: str = ""
     tls_key: str = ""
     tls_minimum: str = ""
+    server_bootstrap: bool = False
+    tls_ciphers: tuple[str, ...] = ()
     client_ca: str = ""
     anonymous: bool = False
     webhook_authentication: bool = True
     authorization: str = "Webhook"
+    token_ttl: float = 120.0
+    allowed_ttl: float = 300.0
+    refused_ttl: float = 30.0
+    debugging: bool = True
+    profiling: bool = True
+    debug_flags: bool = True
+    system_logs: bool = True
+    log_query: bool = False
+    verbosity: int = 0
+    oom_score: int = -999
+    most_files: int = 1_000_000
+    gates: Mapping[str, bool] = field(default_factory=dict)
+    past: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Fields that were given and have no effect here."""
     healthz_address: str = "127.0.0.1"
     healthz_port: int = 10248
     cluster_dns: tuple[str, ...] = ()
@@ -41,15 +61,22 @@ class Settings:
     resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
     cgroup_root: str = "/"
+    cgroup_driver: str = "cgroupfs"
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
+    cpu_every: float = 10.0
     reserved_cpus: str = ""
+    memory_policy: str = "None"
+    reserved_memory: tuple[Reservation, ...] = ()
     topology_policy: str = "none"
     topology_scope: str = "container"
     topology_options: Mapping[str, str] = field(default_factory=dict)
     pods_per_core: int = 0
     pod_pids: int = -1
     enforce: tuple[str, ...] = ("pods",)
+    kube_cgroup: str = ""
+    system_cgroup: str = ""
+    fail_cgroup_v1: bool = False
     cpu_cfs_period: float = 0.1
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     system_reserved: Mapping[str, str] = field(default_factory=dict)
@@ -65,11 +92,22 @@ class Settings:
     stats_fresh: float = 60.0
     request_timeout: float = 120.0
     status_every: float = 10.0
+    report_every: float = 300.0
+    most_images: int = 50
+    restart_most: float = 300.0
+    event_rate: int = 50
+    event_burst: int = 100
     lease_seconds: int = 40
+    image_endpoint: str = ""
+    image_proof: str = "NeverVerifyPreloadedImages"
+    image_allowlist: tuple[str, ...] = ()
+    pull_rate: int = 5
+    pull_burst: int = 10
     serialize_pulls: bool = True
     log_max_size: str = "10Mi"
     log_max_files: int = 5
     log_every: float = 10.0
+    log_workers: int = 1
     image_high: int = 85
     image_low: int = 80
     image_min_age: float = 120.0
@@ -85,5 +123,6 @@ class Settings:
     shutdown_critical: float = 0.0
     shutdown_by_priority: tuple[Period, ...] = ()
     fail_swap_on: bool = True
+    swap_behavior: str = ""
     unsafe_sysctls: tuple[str, ...] = ()
     seccomp_default: bool = False

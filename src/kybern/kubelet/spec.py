@@ -6,9 +6,10 @@ from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet import labels, names, resources, security
+from kybern.kubelet import labels, names, resources, security, swap
 from kybern.kubelet.devices.allocation import Equipment
 from kybern.kubelet.environment import expand
+from kybern.kubelet.swap import Swap
 from kybern.kubelet.sysctls import dotted
 
 _PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP, "": pb.TCP}
@@ -16,6 +17,7 @@ _PROPAGATION = {
     "": pb.PROPAGATION_PRIVATE, "None": pb.PROPAGATION_PRIVATE,
     "HostToContainer": pb.PROPAGATION_HOST_TO_CONTAINER, "Bidirectional": pb.PROPAGATION_BIDIRECTIONAL,
 }  # fmt: skip
+SWAP_MAX = "memory.swap.max"
 # SIGRTMIN+1 is SIGRTMINPLUS1 in CRI: names there have no signs.
 _SIGNS = str.maketrans({"+": "PLUS", "-": "MINUS"})
 
@@ -29,6 +31,8 @@ class Machine:
     domain: str = "cluster.local"
     cgroup_root: str = "/kubepods"
     cgroup_v2: bool = False
+    huge_pages: tuple[str, ...] = ()
+    swap: Swap = field(default_factory=Swap)
     log_root: str = "/var/log/pods"
     cpu_period: int = resources.PERIOD
     cpu_quota: bool = True
@@ -131,6 +135,7 @@ class Prepared:
     equipment: Equipment = field(default_factory=Equipment)
     cpus: str = ""
     devices: tuple[Any, ...] = ()
+    nodes: str = ""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -157,6 +162,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         ),
     )
     config.linux.resources.cpuset_cpus = ready.cpus
+    config.linux.resources.cpuset_mems = ready.nodes
     config.mounts.extend(ready.equipment.mounts)
     config.devices.extend((*ready.equipment.devices, *ready.devices))
     config.CDI_devices.extend(ready.equipment.named)
@@ -178,6 +184,14 @@ def _mount(bind: Bind) -> Any:
     )
 
 
+def _huge_pages(container: Container, machine: Machine) -> Iterable[Any]:
+    """A limit for each size of page that the machine has: none for a container that does not ask for it."""
+    most = resources.limits(container)
+    for name in machine.huge_pages:
+        size = resources.page_size(name)
+        yield pb.HugepageLimit(page_size=size, limit=resources.amount(most, name).value())
+
+
 def container_resources(pod: Pod, container: Container, machine: Machine) -> Any:
     """Shares, quota and limits of one container."""
     wanted = resources.requests(container)
@@ -190,8 +204,13 @@ def container_resources(pod: Pod, container: Container, machine: Machine) -> Any
     )
     if machine.cpu_quota:
         made.cpu_period, made.cpu_quota = machine.cpu_period, resources.quota(cpu, machine.cpu_period) or -1
+    made.hugepage_limits.extend(_huge_pages(container, machine))
     if machine.cgroup_v2:
         # All of a container's processes die together when one is out of memory, as upstream sets it.
         made.unified["memory.oom.group"] = "1"
+    if machine.swap.controlled and machine.cgroup_v2:
+        made.unified[SWAP_MAX] = str(swap.limit(pod, container, machine.swap, v2=True))
+    elif machine.swap.controlled:
+        # Version 1 limits memory and swap together: as much as memory alone leaves nothing to swap.
         made.memory_swap_limit_in_bytes = limit
     return made

@@ -193,6 +193,7 @@ class Starter:
             equipment,
             here.cpus.of(pod.metadata.uid, container.name),
             given,
+            here.memory.of(pod.metadata.uid, container.name),
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

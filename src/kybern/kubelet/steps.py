@@ -83,7 +83,7 @@ class Steps:
     async def _start(self, pod: Pod, action: Start, actual: Actual, volumes: Mapping[str, Path]) -> None:
         name = action.container.name
         if action.restart:
-            self.delays[name] = longer(self.delays.get(name), datetime.now(UTC))
+            self.delays[name] = longer(self.delays.get(name), datetime.now(UTC), self._here.restart_most)
         await Starter(pod, self._here, volumes).start(action, actual)
         await self._allotment.has(name)
         self.waiting.pop(name, None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod, Service
+from kybern.kubelet import backoff
 from kybern.kubelet.admit import Room
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cpus.pinning import Pinning
@@ -13,6 +14,7 @@ from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.dra.preparing import Claims
 from kybern.kubelet.fields import Place
 from kybern.kubelet.images.pull import Images
+from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.names import Resolver
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
@@ -74,6 +76,8 @@ class Surroundings:
     pressures: Pressures = field(default_factory=Pressures)
     closing: Closing = field(default_factory=Closing)
     rules: Room = field(default_factory=Room)
+    restart_most: float = backoff.LAST
+    """The longest that a container waits between two runs."""
 
     @property
     def devices(self) -> Devices:
@@ -82,6 +86,10 @@ class Surroundings:
     @property
     def cpus(self) -> Pinning:
         return self.alignment.cpus
+
+    @property
+    def memory(self) -> Memory:
+        return self.alignment.memory
 
     def place(self, pod: Pod, actual: Actual) -> Place:
         """What the pod may learn of where it runs."""

@@ -216,6 +216,7 @@ class Worker:
             self.prober.health,
             self._steps.delays,
             self.allotment.actuated,
+            self._here.restart_most,
         )
 
     def describe(self, *, ending: bool = False, final: bool = False) -> None:
@@ -225,7 +226,8 @@ class Worker:
         reasons = Reasons(self._steps.waiting, self._here.runtime.name, ending)
         situation = Situation(self._here.host_ips, reasons, self.verdict, self.allotment.progress)
         before = replace(self.status, conditions=self._merged_conditions())
-        self.status = status_of(self.facts(), situation, before)
+        found = status_of(self.facts(), situation, before)
+        self.status = self._here.devices.health(self.pod.metadata.uid, found)
         if final:
             self.status = finished(self.status)
         mirror = self._told(self.pod)

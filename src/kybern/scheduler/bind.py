@@ -5,17 +5,36 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import perf_counter
 
 from kybern.api.core_v1 import Pod
 from kybern.client.events import Recorder
 from kybern.client.verbs import Verbs
 from kybern.machinery.errors import ApiError, NotFound
+from kybern.scheduler.metrics import CALLS, UNDER_WAY
 from kybern.scheduler.preemption import REASON
 
 LOG = logging.getLogger(__name__)
 
 # Reasons of the condition PodScheduled: nobody takes the pod, or the attempt failed for another reason.
 UNSCHEDULABLE, ERROR = "Unschedulable", "SchedulerError"
+
+
+class _called:  # noqa: N801  # reads as a function; a generator would cost more than what it measures
+    """Count and time a request."""
+
+    __slots__ = ("_began", "_kind")
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        UNDER_WAY[self._kind] += 1
+        self._began = perf_counter()
+
+    def __exit__(self, problem: object, *_: object) -> None:
+        UNDER_WAY[self._kind] -= 1
+        CALLS.of(self._kind, "error" if problem else "success").observe(perf_counter() - self._began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +63,8 @@ class Binder:
         }
         try:
             async with self.parallel:
-                await self.client.request("POST", path, body)
+                with _called("pod_binding"):
+                    await self.client.request("POST", path, body)
         except ApiError as problem:
             LOG.warning("cannot bind pod %s/%s to node %s: %s", meta.namespace, meta.name, node, problem)
             return str(problem)
@@ -80,7 +100,8 @@ class Binder:
         body = {"metadata": {"uid": meta.uid}, "status": status}
         try:
             async with self.parallel:
-                await self.client.patch_raw(Pod, meta.namespace, meta.name, body, "strategic", "status")
+                with _called("pod_status_patch"):
+                    await self.client.patch_raw(Pod, meta.namespace, meta.name, body, "strategic", "status")
         except NotFound:
             LOG.debug("pod %s/%s is gone", meta.namespace, meta.name)
         except ApiError as problem:

@@ -15,11 +15,15 @@ from kybern.scheduler.facts import PodFacts
 
 
 class Action(Flag):
-    """Of pods only those that are placed count: ADDED is one that came to a node, GONE one that left it."""
+    """Of pods only those that are placed count: ADDED is one that came to a node, GONE one that left it.
+
+    RENEWED is the change of a pod that waits; only the plugins that refused that pod hear of it (upstream: UnscheduledPod).
+    """
 
     ADDED = auto()
     CHANGED = auto()
     GONE = auto()
+    RENEWED = auto()
 
 
 @dataclass(frozen=True, slots=True)

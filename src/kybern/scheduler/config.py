@@ -5,7 +5,7 @@ What tunes parts that have no counterpart here (parallelism, queries per second)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from kybern.scheduler.registry import installed
 
 KIND = "KubeSchedulerConfiguration"
 TUNING = ("enableProfiling", "enableContentionProfiling", "delayCacheUntilActive")
+GIVEN = {
+    "kubeconfig": "kubeconfig", "master": "master",
+    "lease_name": "leader-elect-resource-name", "lease_namespace": "leader-elect-resource-namespace",
+}  # fmt: skip
 ELECTION = {
     "leaseDuration": "lease_duration", "renewDeadline": "renew_deadline", "retryPeriod": "retry_period",
 }  # fmt: skip
@@ -32,7 +36,8 @@ ELECTION = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    kubeconfig: str
+    kubeconfig: str = ""
+    master: str = ""
     leader_elect: bool = True
     lease_name: str = "kube-scheduler"
     lease_namespace: str = "kube-system"
@@ -45,17 +50,14 @@ class Config:
 def read(values: Values) -> Config:
     """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
     found: dict[str, Any] = _file(Path(values["config"])) if values["config"] else {}
-    if values["kubeconfig"]:
-        found["kubeconfig"] = values["kubeconfig"]
+    found |= {name: values[flag] for name, flag in GIVEN.items() if values[flag] and values.given(flag)}
     if values.given("leader-elect"):
         found["leader_elect"] = values["leader-elect"]
+    longest = values["pod-max-in-unschedulable-pods-duration"]
+    found["delays"] = replace(found.get("delays", DELAYS), refused=longest)
     asked = {name: f"leader-elect-{name.replace('_', '-')}" for name in ELECTION.values()}
     timing = {name: values[flag] for name, flag in asked.items() if values.given(flag)}
     found["timing"] = Timing(**(found.pop("election", {}) | timing))
-    if not found.get("kubeconfig"):
-        raise Fatal(
-            "cannot start: no API server is named; give --kubeconfig, or clientConnection.kubeconfig in --config"
-        )
     return Config(**found)
 
 

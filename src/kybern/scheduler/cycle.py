@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler import plain
-from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score
+from kybern.scheduler.framework import Attempt, Filter, Plugin, Refusal, Score, no_filter, no_score
 from kybern.scheduler.outcomes import Placed, Refused
 from kybern.scheduler.room import Numbers
 from kybern.scheduler.table import Mask, Table
@@ -90,12 +90,16 @@ def narrow(attempt: Attempt) -> Narrowed:
     attempt.timing.start()
     own = _scoped(attempt, found)
     attempt.timing.passed("PreFilter", HOPELESS if found.about_pod else SUCCESS)
+    asked: list[str] = []
     for plugin in attempt.profile.at["filter"]:
         if not np.count_nonzero(found.left):
             break
+        if own.get(plugin.name) is not no_filter:
+            asked.append(plugin.name)
         found.refuse(plugin.name, _refusals(plugin, own.get(plugin.name), attempt))
     if not found.about_pod:
         attempt.timing.passed("Filter")
+        attempt.timing.asked("Filter", tuple(asked))
     promised = table.index.get(attempt.promises.of(attempt.facts.uid))
     if promised is not None and found.left[promised]:
         found.left = np.zeros_like(found.left)
@@ -107,6 +111,7 @@ def _scoped(attempt: Attempt, found: Narrowed) -> Mapping[str, Filter]:
     """Ask ``pre_filter``; gives the filters that stand in for those of their plugins."""
     own: dict[str, Filter] = {}
     named: list[str] = []
+    attempt.timing.asked("PreFilter", attempt.profile.names["preFilter"])
     within = found.left
     for plugin in attempt.profile.at["preFilter"]:
         scope = plugin.pre_filter(attempt) if plugin.pre_filter else None
@@ -185,6 +190,10 @@ def _best(attempt: Attempt, left: Mask, more: Mapping[str, int]) -> Columns:
         plugin.name: plugin.pre_score(attempt, left) for plugin in profile.at["preScore"] if plugin.pre_score
     }
     attempt.timing.passed("PreScore")
+    attempt.timing.asked("PreScore", profile.names["preScore"])
+    silent = {name for name, score in own.items() if score is no_score}
+    names = profile.names["score"]
+    attempt.timing.asked("Score", tuple(one for one in names if one not in silent) if silent else names)
     total: Numbers = np.zeros(len(columns), np.int64)
     for plugin in profile.at["score"]:
         scores = _scores(plugin, own.get(plugin.name), attempt, left)

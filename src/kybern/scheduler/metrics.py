@@ -59,6 +59,26 @@ EVENTS = Tallies(
     ("event",),
     powers(0.0001, 2, 12),
 )
+EVALUATIONS: Counter[tuple[tuple[str, ...], str, str]] = Counter()
+"""How often these plugins had a say at an extension point, by profile."""
+CALLS = Tallies(
+    "scheduler_async_api_call_execution_duration_seconds",
+    "Time of a request that is made beside the loop",
+    ("call_type", "result"),
+    _LATENCY,
+)
+UNDER_WAY: Counter[str] = Counter()
+"""What is done beside the loop now: pod_binding and pod_status_patch are requests, binding is everything up to one."""
+EVICTIONS = Tallies(
+    "scheduler_preemption_goroutines_duration_seconds",
+    "Time of making all victims of a pod leave",
+    ("result",),
+    powers(0.01, 2, 20),
+)
+AFTER_FLUSH = prometheus_client.Counter(
+    "scheduler_pod_scheduled_after_flush_total",
+    "Pods that were bound although no change had been told that could help them",
+)
 PREEMPTIONS = prometheus_client.Counter(
     "scheduler_preemption_attempts_total", "How often room was looked for by making others leave"
 )
@@ -80,6 +100,8 @@ def bound(waiting: "Waiting", now: float) -> None:
     """A pod has its node; ``now`` is on the clock of the queue."""
     tried = waiting.attempts
     _TRIES.of().observe(tried)
+    if waiting.flushed:
+        AFTER_FLUSH.inc()
     SLI.of(str(tried) if tried < MANY else f"{MANY}+").observe(now - waiting.ready)
 
 
@@ -97,12 +119,38 @@ class Figures(Collector):
             "scheduler_unschedulable_pods", "Pods by who refused them", ("plugin", "profile"), refused
         )
         yield _gauge("scheduler_cache_size", "What is known of the cluster", ("type",), self._known())
-        incoming = CounterMetricFamily(
-            "scheduler_queue_incoming_pods", "Pods that came to a queue, and why", labels=("queue", "event")
+        yield _gauge(
+            "scheduler_inflight_events",
+            "Changes kept for pods that are tried",
+            ("event",),
+            self._queue.kept(),
         )
-        for labels, number in self._queue.incoming.items():
-            incoming.add_metric(labels, number)
-        yield incoming
+        for name, said, label, shown in (
+            ("scheduler_goroutines", "What is done beside the loop", "operation", ("binding",)),
+            (
+                "scheduler_pending_async_api_calls",
+                "Requests under way",
+                "call_type",
+                ("pod_binding", "pod_status_patch"),
+            ),
+        ):
+            yield _gauge(name, said, (label,), Counter({(one,): UNDER_WAY[one] for one in shown}))
+        yield from self._totals()
+        said = "Pods that came to a queue, and why"
+        yield _total("scheduler_queue_incoming_pods", said, ("queue", "event"), self._queue.incoming)
+
+    def _totals(self) -> Iterator[CounterMetricFamily]:
+        evaluations: Counter[tuple[str, ...]] = Counter()
+        for (plugins, point, profile), number in EVALUATIONS.items():
+            for plugin in plugins:
+                evaluations[plugin, point, profile] += number
+        by_plugin, by_call = ("plugin", "extension_point", "profile"), ("call_type", "result")
+        said = "Attempts in which a plugin had a say"
+        yield _total("scheduler_plugin_evaluation", said, by_plugin, evaluations)
+        said = "Requests that were made beside the loop"
+        yield _total("scheduler_async_api_call_execution", said, by_call, CALLS.numbers())
+        said = "How often victims were made to leave"
+        yield _total("scheduler_preemption_goroutines_execution", said, ("result",), EVICTIONS.numbers())
 
     def _pending(self) -> Counter[tuple[str, ...]]:
         return Counter({(place,): number for place, number in self._queue.counts().items()})
@@ -111,6 +159,15 @@ class Figures(Collector):
         placed = sum(1 for _ in self._table.placed())
         assumed = sum(1 for uid in self._queue if self._table.placed_on(uid))
         return Counter({("nodes",): len(self._table), ("pods",): placed, ("assumed_pods",): assumed})
+
+
+def _total(
+    name: str, said: str, labels: tuple[str, ...], counts: Counter[tuple[str, ...]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, said, labels=labels)
+    for values, number in counts.items():
+        family.add_metric(values, number)
+    return family
 
 
 def _gauge(

@@ -5,6 +5,7 @@ A plugin takes part in an extension point when it has one of the point's hooks; 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from kybern.machinery.struct import Object
@@ -34,7 +35,7 @@ def extends(plugin: Plugin, point: str) -> bool:
     return any(getattr(plugin, hook) is not None for hook in POINTS[point])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profile:
     """``at`` are the plugins of each point, ``weights`` those of scores by name.
 
@@ -52,6 +53,11 @@ class Profile:
         listed = tuple(plugins)
         at = {point: tuple(one for one in listed if extends(one, point)) for point in POINTS}
         return cls(name, at, {one.name: one.weight for one in listed})
+
+    @cached_property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """Of the plugins of each point."""
+        return {point: tuple(one.name for one in listed) for point, listed in self.at.items()}
 
     @property
     def plugins(self) -> Iterator[Plugin]:

@@ -6,7 +6,7 @@ A pod is in one of four places.
 *Backing off*: to be tried again when its delay is over, which doubles with every attempt, or when no pod is active. Who
 failed because the attempt went wrong has to wait in any case: that spares the API server.
 *Refused*: nobody took it; it waits for a change of which one of the plugins that refused it says that it could help, or for
-FLUSH seconds, in case that a change was missed.
+``Delays.refused`` seconds, in case that a change was missed.
 *Gated*: a plugin says that it must not be tried yet; a change of the pod itself, or one that the plugin waits for, frees it.
 """
 
@@ -14,15 +14,15 @@ import heapq
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kybern.api.core_v1 import Pod
 from kybern.scheduler import event_labels
-from kybern.scheduler.changes import Happening, Hint
+from kybern.scheduler.changes import Action, Happening, Hint
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.profile import EXTENDER, Profile
 
-FLUSH = 300.0
 RECENT = 1000  # changes that are remembered for pods that are being tried
 
 type Profiles = Mapping[str, Profile]
@@ -30,10 +30,11 @@ type Profiles = Mapping[str, Profile]
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Between two attempts, in seconds."""
+    """Between two attempts, in seconds; ``refused`` is the longest for a pod that waits for a change."""
 
     first: float = 1.0
     last: float = 10.0
+    refused: float = 300.0
 
 
 DELAYS = Delays()
@@ -48,7 +49,7 @@ class Waiting:
     ``refused_by`` are the plugins of its last attempt, or the one whose gate it waits at.
 
     ``seen`` is how many changes there had been when that began: one that came meanwhile may have helped, as may one of the
-    pod itself (``renewed``).
+    pod itself (``renewed``). ``flushed``: no change but time has it tried again.
     """
 
     facts: PodFacts
@@ -59,7 +60,8 @@ class Waiting:
     tried: float = 0.0
     seen: int = 0
     ready: float = 0.0
-    renewed: bool = False
+    renewed: Happening | None = None
+    flushed: bool = False
     refused_by: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -96,7 +98,7 @@ class Queue:
             for name, profile in profiles.items()
             for plugin in (EXTENDER, *(one.name for one in profile.plugins if not one.wakes))
         }
-        self.incoming: Counter[tuple[str, str]] = Counter()
+        self.incoming: Counter[tuple[str, ...]] = Counter()
         self._changes = 0
         self._recent: deque[Happening] = deque(maxlen=RECENT)
         self._all: dict[str, Waiting] = {}
@@ -127,6 +129,18 @@ class Queue:
             for plugin in waiting.refused_by
         )
 
+    def kept(self) -> Counter[tuple[str, ...]]:
+        """The changes that count for pods which are being tried, in upstream's words."""
+        tried = (
+            waiting.seen
+            for uid, waiting in self._all.items()
+            if uid not in self._where and uid not in self._refused and uid not in self._gated
+        )
+        number = self._changes - min(tried, default=self._changes)
+        return Counter(
+            (event_labels.label(what),) for what in itertools.islice(reversed(self._recent), number)
+        )
+
     def counts(self) -> dict[str, int]:
         """How many pods are in each place, under upstream's names."""
         waiting = itertools.chain(self._backing_off, self._erring)
@@ -136,7 +150,7 @@ class Queue:
         return {"active": active, "backoff": backing_off, "unschedulable": refused, "gated": gated}
 
     def set(self, facts: PodFacts, now: float) -> None:
-        """A pod that wants a node, new or changed. A changed one is tried again after its back-off."""
+        """A pod that wants a node, new or changed. A changed one is tried again if that could help it."""
         uid = facts.uid
         known = self._all.get(uid)
         if known is None:
@@ -146,11 +160,14 @@ class Queue:
         old = known.facts.pod
         changed = _changed(known.facts, facts)
         known.facts = facts
-        waits = uid in self._refused or uid in self._gated
-        if changed and (waits or (uid in self._where and self._gate(known))):
+        if not changed:
+            return
+        what = Happening(Pod, Action.RENEWED, facts.pod, old)
+        held = uid in self._gated or (uid in self._where and self._gate(known))
+        if held or (uid in self._refused and self._could_now(known, what)):
             self._retry(known, now, event_labels.of_waiting(old, facts.pod))
-        elif changed:
-            known.renewed = True
+        elif uid not in self._where and uid not in self._refused:
+            known.renewed = what if known.renewed is None else replace(known.renewed, new=facts.pod)
 
     def remove(self, uid: str) -> None:
         """A pod that wants no node any more; entries in the heaps are passed over later."""
@@ -178,7 +195,7 @@ class Queue:
         waiting.attempts += 1
         waiting.tried = now
         waiting.seen = self._changes
-        waiting.renewed = False
+        waiting.renewed = None
         del self._where[uid]
         return waiting
 
@@ -187,6 +204,7 @@ class Queue:
         if self._all.get(waiting.uid) is not waiting:
             return
         waiting.refused_by = by
+        waiting.flushed = False
         waiting.refusals += 1
         waiting.errors = 0
         if not self._helped_meanwhile(waiting):
@@ -223,7 +241,7 @@ class Queue:
     def _helped_meanwhile(self, waiting: Waiting) -> bool:
         """Whether something that came while the pod was tried could help it."""
         missed = self._changes - waiting.seen
-        if waiting.renewed:
+        if waiting.renewed is not None and self._could_now(waiting, waiting.renewed):
             return True
         if not missed:
             return False
@@ -240,6 +258,10 @@ class Queue:
                 hints.setdefault(who, []).append(wake.hint)
         return hints
 
+    def _could_now(self, waiting: Waiting, what: Happening) -> bool:
+        """Whether its own change could help a pod that was refused."""
+        return self._is_restless(waiting) or _could_help(what, waiting, waiting.refused_by, self._hints(what))
+
     def _is_restless(self, waiting: Waiting) -> bool:
         by = waiting.refused_by
         return not by or any((waiting.profile, name) in self._restless for name in by)
@@ -252,7 +274,8 @@ class Queue:
     def flush(self, now: float) -> None:
         """Pods that were refused long ago are tried again, whatever happened since."""
         for waiting in list(self._refused.values()):
-            if now - waiting.tried >= FLUSH:
+            if now - waiting.tried >= self._delays.refused:
+                waiting.flushed = True
                 self._retry(waiting, now, event_labels.TIMEOUT)
 
     def next_at(self) -> float | None:

@@ -1,11 +1,12 @@
 """Ask ``post_filter`` what could help a pod that nobody takes, and do it: promise the node, see those off who leave it."""
 
 import asyncio
+from time import perf_counter
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Attempt, Relief
 from kybern.scheduler.handle import Handle
-from kybern.scheduler.metrics import VICTIMS
+from kybern.scheduler.metrics import EVICTIONS, VICTIMS
 from kybern.scheduler.outcomes import Refused
 from kybern.scheduler.timing import UNSCHEDULABLE
 
@@ -46,10 +47,13 @@ def _promise(attempt: Attempt, found: Relief, handle: Handle, tasks: asyncio.Tas
 
 
 async def _see_off(attempt: Attempt, found: Relief, handle: Handle, pod: Pod) -> None:
+    began, stays = perf_counter(), False
     for victim in found.leaving:
         uid = victim.metadata.uid
         if attempt.parked.of(uid) is not None:
             attempt.parked.reject(uid, "", "preempted")
             attempt.promises.leaving.discard(uid)
         elif not await handle.binder.evict(victim, pod):
+            stays = True
             attempt.promises.leaving.discard(uid)
+    EVICTIONS.of("error" if stays else "success").observe(perf_counter() - began)

@@ -20,7 +20,7 @@ from kybern.scheduler.extender import ExtenderFailed
 from kybern.scheduler.feed import Feed
 from kybern.scheduler.framework import Attempt
 from kybern.scheduler.handle import Handle
-from kybern.scheduler.metrics import ALGORITHM, attempted, bound
+from kybern.scheduler.metrics import ALGORITHM, UNDER_WAY, attempted, bound
 from kybern.scheduler.outcomes import Refused
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.promises import Promises
@@ -132,7 +132,11 @@ class Scheduler:
 
     async def _settle(self, waiting: Waiting, attempt: Attempt, node: str, tasks: asyncio.TaskGroup) -> None:
         self._activate(attempt)
-        found = await settle(attempt, node, self.handle)
+        UNDER_WAY["binding"] += 1
+        try:
+            found = await settle(attempt, node, self.handle)
+        finally:
+            UNDER_WAY["binding"] -= 1
         self._activate(attempt)
         match found:
             case None:

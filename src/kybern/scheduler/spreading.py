@@ -48,13 +48,13 @@ class Defaults:
     system: bool = True
 
 
-def constraints(pod: Pod, kind: str, defaults: Defaults, objects: Objects) -> tuple[Constraint, ...]:
-    """Those of a kind, HARD or SOFT."""
+def constraints(pod: Pod, kind: str, defaults: Defaults, objects: Objects | None) -> tuple[Constraint, ...]:
+    """Those of a kind, HARD or SOFT. Without ``objects`` only the pod's own."""
     given = pod.spec.topology_spread_constraints
     if given:
         return tuple(_of(one, pod) for one in given if one.when_unsatisfiable == kind)
     usual = [one for one in defaults.constraints if one.when_unsatisfiable == kind]
-    if not usual:
+    if not usual or objects is None:
         return ()
     fellows = of_workload(pod, objects)
     if fellows.everything:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kybern.scheduler import plain
 from kybern.scheduler.framework import Plugin, Refusal, Scope, Verdict, no_filter, no_score
-from kybern.scheduler.metrics import PLUGINS, POINTS
+from kybern.scheduler.metrics import EVALUATIONS, PLUGINS, POINTS
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.timing import ERROR, HOPELESS, SKIPPED, SUCCESS, UNSCHEDULABLE, WAITS
 
@@ -42,6 +42,9 @@ class Stopwatch:
         now = perf_counter()
         POINTS.of(point, status, self._profile).observe(now - self._last)
         self._last = now
+
+    def asked(self, point: str, plugins: tuple[str, ...]) -> None:
+        EVALUATIONS[plugins, point, self._profile] += 1
 
 
 class Sampled:

@@ -5,6 +5,7 @@ is read is the same.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import override
 
@@ -55,6 +56,10 @@ class Tallies(Collector):
         if found is None:
             found = self._all[labels] = Tally(self._bounds)
         return found
+
+    def numbers(self) -> Counter[tuple[str, ...]]:
+        """How many values there were, by labels."""
+        return Counter({labels: sum(tally.counts) for labels, tally in self._all.items()})
 
     @override
     def collect(self) -> Iterator[HistogramMetricFamily]:

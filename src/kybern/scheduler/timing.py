@@ -10,7 +10,7 @@ UNSCHEDULABLE, HOPELESS = "Unschedulable", "UnschedulableAndUnresolvable"
 class Timing(Protocol):
     """``passed`` ends an extension point, under upstream's name of it; the next one begins then, or with ``start``.
 
-    ``taken`` are the seconds since the attempt began.
+    ``taken`` are the seconds since the attempt began. ``asked`` are the plugins that had a say at a point.
     """
 
     def taken(self) -> float: ...
@@ -18,6 +18,8 @@ class Timing(Protocol):
     def start(self) -> None: ...
 
     def passed(self, point: str, status: str = SUCCESS) -> None: ...
+
+    def asked(self, point: str, plugins: tuple[str, ...]) -> None: ...
 
 
 class Untimed:
@@ -30,6 +32,9 @@ class Untimed:
         return
 
     def passed(self, point: str, status: str = SUCCESS) -> None:
+        return
+
+    def asked(self, point: str, plugins: tuple[str, ...]) -> None:
         return
 
 

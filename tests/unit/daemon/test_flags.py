@@ -2,7 +2,7 @@
 
 import pytest
 
-from kybern.daemon.flags import BadFlag, Flags, commas, duration, pairs, shown_duration
+from kybern.daemon.flags import BadFlag, Flags, boolean, commas, duration, pairs, shown_duration
 
 
 def flags() -> Flags:
@@ -130,3 +130,13 @@ def test_flags_are_shown_as_upstreams_daemons_print_them() -> None:
         "names": "[a,b]", "labels": "a=b", "quick": "true", "wait": "1m30s", "rate": "0.1", "port": "", "none": "", "v": "0",
     }  # fmt: skip
     assert given == {**default, "port": "7", "quick": "false", "names": "[]", "none": "x"}
+
+
+def test_a_flag_that_cannot_be_honoured_takes_its_default_and_says_why_it_takes_nothing_else() -> None:
+    table = flags().fixed("--cloud", str, "", "there are no clouds").fixed("--share", boolean, False, "alone")
+
+    assert table.read(["--cloud=", "--share=false"])["cloud"] == ""
+    with pytest.raises(BadFlag, match='invalid argument "gce" for "--cloud" flag: there are no clouds'):
+        table.read(["--cloud=gce"])
+    with pytest.raises(BadFlag, match='"--share" flag: alone'):
+        table.read(["--share"])

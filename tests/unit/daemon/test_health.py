@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from kybern.daemon.health import application
-from kybern.daemon.serving import only_known_clients
+from kybern.daemon.serving import known_clients
 from kybern.daemon.zpages import Pages
 
 type Client = TestClient[web.Request, web.Application]
@@ -123,7 +123,7 @@ async def test_results_of_checks_are_counted(ill: Client) -> None:
 
 
 async def test_all_but_health_is_for_who_is_known() -> None:
-    app = application({}, only_known_clients, pages=Pages("kube-test", {}))
+    app = application({}, known_clients(), pages=Pages("kube-test", {}))
     async with TestClient(TestServer(app)) as client:
         answers = [
             (await client.get(path)).status
@@ -131,3 +131,11 @@ async def test_all_but_health_is_for_who_is_known() -> None:
         ]
 
     assert answers == [200, 401, 401, 401, 401]
+
+
+async def test_paths_that_are_always_allowed_are_for_anybody() -> None:
+    app = application({}, known_clients(("/metrics", "/metrics/s*")))
+    async with TestClient(TestServer(app)) as client:
+        answers = [(await client.get(path)).status for path in ("/metrics", "/metrics/slis", "/flagz")]
+
+    assert answers == [200, 200, 401]

@@ -59,3 +59,26 @@ def test_key_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
 def test_unknown_minimum_version_is_an_error() -> None:
     with pytest.raises(ValueError, match="VersionTLS11"):
         tls.minimum_version("VersionTLS11")
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", ("ECDHE-RSA-AES128-GCM-SHA256",)),
+        ("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", ("ECDHE-ECDSA-AES256-SHA",)),
+        ("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", ("ECDHE-RSA-AES128-SHA256",)),
+        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", ("ECDHE-RSA-CHACHA20-POLY1305",)),
+        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", ("ECDHE-RSA-CHACHA20-POLY1305",)),
+        ("TLS_RSA_WITH_AES_256_GCM_SHA384", ("AES256-GCM-SHA384",)),
+        ("TLS_AES_128_GCM_SHA256", ()),
+        ("AES128-SHA, TLS_CHACHA20_POLY1305_SHA256", ("AES128-SHA",)),
+        ("", ()),
+    ],
+)
+def test_cipher_suites_have_the_names_of_go_or_of_openssl(asked: str, names: tuple[str, ...]) -> None:
+    assert tls.ciphers(asked) == names
+
+
+def test_a_cipher_suite_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match='cipher suite "TLS_NOTHING" not supported'):
+        tls.ciphers("TLS_NOTHING")

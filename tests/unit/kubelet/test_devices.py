@@ -15,8 +15,9 @@ from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
-from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free
+from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free, health
 from kybern.kubelet.devices.plugins import Plugin
+from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.allot import allot
@@ -81,7 +82,7 @@ def test_what_is_given_is_read_again(tmp_path: Path) -> None:
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
     found = Devices(tmp_path, Numa())
     cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), Numa())
-    alignment = Alignment(found, cpus, Policy(), Numa())
+    alignment = Alignment(found, cpus, Memory(tmp_path / "memory", "None", {}, Numa()), Policy(), Numa())
     found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
     greedy = pod(asking("x", 2))
     modest = replace(greedy, spec=replace(greedy.spec, containers=(asking("x", 1),)))
@@ -143,3 +144,26 @@ async def test_devices_say_where_they_are(tmp_path: Path) -> None:
         await server.stop(None)
 
     assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}
+
+
+def test_devices_of_a_container_are_told_as_they_are() -> None:
+    given = (Given("u1", "c", NAME, ("a", "b", "gone")), Given("u1", "c", "example.com/another", ("z",)))
+
+    told = health(given, {NAME: {"a": 0, "b": 1}}, {NAME: frozenset({"a"})})
+
+    assert [(one.name, [(d.resource_id, d.health) for d in one.resources]) for one in told] == [
+        ("example.com/another", [("z", "Healthy")]),
+        (NAME, [("a", "Healthy"), ("b", "Unhealthy"), ("gone", "Healthy")]),
+    ]
+
+
+async def test_those_that_have_a_device_hear_of_its_health(tmp_path: Path) -> None:
+    found = Devices(tmp_path, Numa())
+    heard: list[str] = []
+    found.take([Given("u1", "c", NAME, ("a",)), Given("u2", "c", NAME, ("b",))])
+    found.told = heard.append
+
+    found.plugins.changed(NAME, frozenset({"b", "c"}))
+    found.plugins.changed("example.com/another", frozenset({"a"}))
+
+    assert heard == ["u2"]

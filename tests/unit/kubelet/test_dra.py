@@ -1,12 +1,15 @@
 """Which claims a pod uses, whether it may, and what its containers see of them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from kybern.api.core_v1 import (
     Container,
+    ContainerExtendedResourceRequest,
     Pod,
+    PodExtendedResourceClaimStatus,
     PodResourceClaim,
     PodResourceClaimStatus,
     ResourceRequirements,
@@ -21,8 +24,20 @@ from kybern.api.resource_v1 import (
     ResourceClaimConsumerReference,
     ResourceClaimStatus,
 )
-from kybern.kubelet.dra.claims import CannotPrepare, Device, Prepared, Use, check, drivers, names, uses
+from kybern.kubelet.dra.claims import (
+    EXTENDED,
+    CannotPrepare,
+    Device,
+    Prepared,
+    Use,
+    check,
+    drivers,
+    has_any,
+    names,
+    uses,
+)
 from kybern.kubelet.dra.driver import version
+from kybern.kubelet.dra.turns import Turns
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -108,14 +123,66 @@ def test_a_container_sees_whole_claims_or_single_requests(
     )
     found = Prepared("cu", "default", "c", ("d",), ("u1",), devices, done=True)
 
-    assert names(using("c", *asked), {"gpu": found}) == expected
+    assert names(pod(), using("c", *asked), {"gpu": found}) == expected
 
 
 def test_nothing_starts_with_a_claim_that_is_not_prepared() -> None:
     found = Prepared("cu", "default", "c", ("d",), ("u1",))
 
     with pytest.raises(CannotPrepare, match="unable to get resource for namespace: default, claim: c"):
-        names(using("c", "gpu"), {"gpu": found})
+        names(pod(), using("c", "gpu"), {"gpu": found})
+
+
+def asking(name: str, **requests: str) -> Container:
+    """``gpu="1"`` is a request for one example.com/gpu."""
+    found = {f"example.com/{resource}": amount for resource, amount in requests.items()}
+    return container(name, resources=ResourceRequirements(requests=found))
+
+
+def with_extended(*containers: Container, mapped: tuple[tuple[str, str, str], ...]) -> Pod:
+    """``mapped``: container, resource and the request that the scheduler made for them."""
+    found = pod(*containers)
+    told = PodExtendedResourceClaimStatus(
+        resource_claim_name="web-extended-resources-x",
+        request_mappings=tuple(
+            ContainerExtendedResourceRequest(
+                container_name=each, resource_name=f"example.com/{resource}", request_name=request
+            )
+            for each, resource, request in mapped
+        ),
+    )
+    return replace(found, status=replace(found.status, extended_resource_claim_status=told))
+
+
+def test_the_claim_for_extended_resources_is_prepared_like_others() -> None:
+    plain, special = pod(), with_extended(asking("a", gpu="1"), mapped=(("a", "gpu", "r0"),))
+
+    assert not has_any(plain)
+    assert has_any(special)
+    assert list(uses(special)) == [Use(EXTENDED, "web-extended-resources-x", own=False)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (asking("a", gpu="1"), ("v/0",)),
+        (asking("b", gpu="2", nic="1"), ("v/1", "v/2", "v/3")),
+        (asking("b", gpu="0", nic="1"), ("v/3",)),
+        (asking("c", gpu="1"), ()),
+        (container("a"), ()),
+    ],
+)
+def test_a_container_sees_the_devices_of_the_extended_resources_it_asks_for(
+    asked: Container, expected: tuple[str, ...]
+) -> None:
+    mapped = (("a", "gpu", "r0"), ("b", "gpu", "r1"), ("b", "nic", "r2"))
+    devices = tuple(
+        Device((request,), "p", str(number), (f"v/{number}",))
+        for number, request in enumerate(("r0", "r1", "r1", "r2"))
+    )
+    found = Prepared("cu", "default", "web-extended-resources-x", ("d",), ("u1",), devices, done=True)
+
+    assert names(with_extended(asked, mapped=mapped), asked, {EXTENDED: found}) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,3 +195,27 @@ def test_nothing_starts_with_a_claim_that_is_not_prepared() -> None:
 )
 def test_the_best_version_is_spoken(offered: tuple[str, ...], spoken: str) -> None:
     assert version(offered) == spoken
+
+
+async def test_turns_are_one_after_the_other_for_each_name_and_leave_nothing() -> None:
+    turns, order, open_ = Turns(), [], asyncio.Event()
+
+    async def holds(what: str, *names: str) -> None:
+        async with turns.of(names):
+            order.append(what)
+            await open_.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(holds("ab", "a", "b"))
+        tasks.create_task(holds("ba", "b", "a"))
+        tasks.create_task(holds("c", "c"))
+        gone = tasks.create_task(holds("gone", "c"))
+        for _turn in range(10):
+            await asyncio.sleep(0)
+        before = sorted(order)
+        gone.cancel()
+        open_.set()
+
+    assert before == ["ab", "c"]
+    assert sorted(order) == ["ab", "ba", "c"]
+    assert len(turns) == 0

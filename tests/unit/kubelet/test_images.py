@@ -12,8 +12,12 @@ from kybern.api.core_v1 import Pod, ServiceAccount, ServiceAccountTokenProjectio
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.daemon.run import Fatal
 from kybern.kubelet.convert import Image
-from kybern.kubelet.images.names import InvalidName, checked, matches
+from kybern.kubelet.images import rights
+from kybern.kubelet.images.names import InvalidName, checked, full, matches, repository
 from kybern.kubelet.images.providers import Providers, read
+from kybern.kubelet.images.pulls import Pulls
+from kybern.kubelet.images.registries import Login, Source
+from kybern.kubelet.images.rights import Credentials, Policy, needs_proof, proven, used
 from kybern.kubelet.images.surplus import too_old
 from tests.unit.kubelet.making import pod
 
@@ -208,3 +212,144 @@ def test_what_cannot_be_used_is_told_at_the_start(programs: Callable[..., Provid
         programs(name="nosuch")
     with pytest.raises(Fatal, match="cannot read"):
         read(str(tmp_path / "missing"), str(tmp_path))
+
+
+# -- who may use what is there ---------------------------------------------------------------------------------------------
+
+MINE, OTHER = Source("Secret", "default", "mine", "1"), Source("Secret", "default", "other", "2")
+ROBOT = Source("ServiceAccount", "default", "robot", "3")
+THERE = Image("sha256:1", ("r.example/a/b:1", "docker.io/library/busybox:1"), (), 1, False)
+
+
+def by(source: Source | None, password: str = "p") -> Login:
+    return Login("r.example", "u", password, source=source)
+
+
+def test_repositories_are_named_in_full() -> None:
+    assert repository(f"r.example:5000/a/b:1@{DIGEST}") == "r.example:5000/a/b"
+    assert (full("busybox:1"), full("me/it"), full("localhost/x:2")) == (
+        "docker.io/library/busybox:1", "docker.io/me/it", "localhost/x:2",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("policy", "pulled", "needed"),
+    [
+        (Policy("NeverVerify"), True, False),
+        (Policy(), True, True),
+        (Policy(), False, False),
+        (Policy("AlwaysVerify"), False, True),
+        (Policy("NeverVerifyAllowlistedImages"), False, True),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/a/*",)), False, False),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/a/*",)), True, True),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/a/b", "x")), False, False),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/a", "r.example/a/bb")), False, True),
+    ],
+)
+def test_the_policy_says_whose_images_are_looked_at(policy: Policy, pulled: bool, needed: bool) -> None:
+    rights.check(policy)
+
+    assert needs_proof(policy, "r.example/a/b:1", pulled=pulled) is needed
+
+
+@pytest.mark.parametrize(
+    ("policy", "complaint"),
+    [
+        (Policy("Sometimes"), "is none of NeverVerify, "),
+        (Policy("AlwaysVerify", ("a",)), "can't set `preloadedImagesVerificationAllowlist`"),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/*/b",)), "is no image without tag"),
+        (Policy("NeverVerifyAllowlistedImages", ("r.example/b:1",)), "is no image without tag"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(policy: Policy, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        rights.check(policy)
+
+
+def test_an_image_is_for_those_who_have_its_credentials() -> None:
+    mine = used(by(MINE))
+
+    assert proven(mine, [by(MINE)]) == mine
+    assert proven(mine, [by(OTHER)]) == rights.joined(mine, used(by(OTHER)))
+    assert proven(mine, [by(OTHER, "q")]) is None
+    assert proven(mine, [by(None), by(ROBOT, "q")]) is None
+    assert proven(mine, []) is None
+    assert proven(None, [by(MINE)]) is None
+    changed = proven(mine, [by(MINE, "new")])
+    assert changed is not None
+    assert proven(changed, [by(OTHER, "new")]) is not None
+    assert proven(changed, [by(OTHER, "p")]) is None
+    assert proven(used(by(ROBOT)), [by(ROBOT, "x")]) == Credentials(accounts=(ROBOT,))
+
+
+def test_what_was_pulled_without_credentials_is_for_everybody() -> None:
+    assert proven(used(None), []) == Credentials(everybody=True)
+    assert proven(used(by(None)), []) == Credentials(everybody=True)
+    assert rights.joined(used(by(MINE)), used(None)) == Credentials(everybody=True)
+
+
+def test_what_was_pulled_is_known_to_the_next_kubelet(tmp_path: Path) -> None:
+    pulls = Pulls(tmp_path, Policy())
+    pulls.load([THERE])
+    assert not pulls.needs_proof("r.example/a/b:1", "sha256:1")
+
+    pulls.begin("r.example/a/b:1")
+    assert pulls.needs_proof("r.example/a/b:1", "sha256:1")
+    pulls.succeeded("r.example/a/b:1", "sha256:1", by(MINE))
+    after = Pulls(tmp_path, Policy())
+    after.load([THERE])
+
+    (file,) = (tmp_path / "image_manager/pulled").iterdir()
+    raw = json.loads(file.read_text())
+    assert (raw["kind"], raw["imageRef"]) == ("ImagePulledRecord", "sha256:1")
+    assert list(raw["credentialMapping"]) == ["r.example/a/b"]
+    assert '"p"' not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list((tmp_path / "image_manager/pulling").iterdir()) == []
+    assert after.needs_proof("r.example/a/b:1", "sha256:1")
+    assert after.proven("r.example/a/b:1", "sha256:1", [by(MINE)])
+    assert not after.proven("r.example/a/b:1", "sha256:1", [])
+    assert not after.proven("r.example/other:1", "sha256:1", [by(MINE)])
+    after.prune(["sha256:2"])
+    assert not after.needs_proof("r.example/a/b:1", "sha256:1")
+    assert list((tmp_path / "image_manager/pulled").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["r.example/a/b:1", "busybox:1"])
+def test_a_pull_that_was_cut_off_leaves_an_image_that_needs_proof(tmp_path: Path, name: str) -> None:
+    before = Pulls(tmp_path, Policy())
+    before.load([])
+    before.begin(name)
+
+    after = Pulls(tmp_path, Policy())
+    after.load([THERE])
+
+    assert after.needs_proof(name, "sha256:1")
+    assert not after.proven(name, "sha256:1", [by(MINE)])
+    assert list((tmp_path / "image_manager/pulling").iterdir()) == []
+
+
+def test_a_pull_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    pulls = Pulls(tmp_path, Policy())
+    pulls.load([])
+    pulls.begin("a:1")
+    pulls.begin("a:1")
+
+    pulls.failed("a:1")
+    assert pulls.needs_proof("a:1", "sha256:1")
+    pulls.failed("a:1")
+
+    assert not pulls.needs_proof("a:1", "sha256:1")
+    assert list((tmp_path / "image_manager/pulling").iterdir()) == []
+
+
+def test_a_record_that_is_broken_is_as_good_as_none(tmp_path: Path) -> None:
+    for directory in ("pulled", "pulling"):
+        (tmp_path / "image_manager" / directory).mkdir(parents=True)
+        (tmp_path / "image_manager" / directory / "sha256-0").write_text("{")
+    (tmp_path / "image_manager/pulled/sha256-1").write_text("{}")
+    pulls = Pulls(tmp_path, Policy())
+
+    pulls.load([THERE])
+
+    assert not pulls.needs_proof("r.example/a/b:1", "sha256:1")

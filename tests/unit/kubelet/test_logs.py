@@ -117,8 +117,16 @@ def test_queries_are_read() -> None:
 
 
 def test_a_wrong_query_is_refused() -> None:
-    with pytest.raises(BadOptions, match='invalid tailLines "-1"'):
-        options_of({"tailLines": "-1"}, NOW)
+    with pytest.raises(BadOptions, match='invalid tailLines "x"'):
+        options_of({"tailLines": "x"}, NOW)
+    for query in (
+        {"tailLines": "-1"},
+        {"limitBytes": "0"},
+        {"sinceSeconds": "0"},
+        {"sinceSeconds": "1", "sinceTime": "2026-01-02T03:04:05Z"},
+    ):
+        assert not options_of(query, NOW).valid
+    assert options_of({"tailLines": "0"}, NOW).valid
 
 
 def test_times_of_lines_are_understood() -> None:

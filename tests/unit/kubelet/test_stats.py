@@ -5,7 +5,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from kybern.kubelet.configz import configz, spelled
+from kybern.daemon.flags import shown_duration as spelled
+from kybern.kubelet.configz import configz
 from kybern.kubelet.node_logs import inside, listing
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.stats import cadvisor, resource

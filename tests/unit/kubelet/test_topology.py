@@ -12,6 +12,7 @@ from kybern.kubelet.cpus.ledger import Hand as CpuHand
 from kybern.kubelet.cpus.ledger import parse, spelled
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.ledger import Hand as DeviceHand
+from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.topology.allot import Unaligned, allot
 from kybern.kubelet.topology.hints import Hint, Numa, Stock, hints, together
@@ -192,6 +193,6 @@ def test_a_machine_with_too_many_nodes_is_refused(monkeypatch: pytest.MonkeyPatc
     runtime = Runtime("unix:///nosuch", 1.0)
 
     with pytest.raises(Fatal, match="more than 8 NUMA Nodes"):
-        outset.apportionment(Settings(topology_policy="restricted"), tmp_path, runtime)
+        outset.apportionment(Settings(topology_policy="restricted"), tmp_path, runtime, Reserved())
     more = Settings(topology_policy="restricted", topology_options={"max-allowable-numa-nodes": "9"})
-    assert outset.apportionment(more, tmp_path, runtime) is not None
+    assert outset.apportionment(more, tmp_path, runtime, Reserved()) is not None

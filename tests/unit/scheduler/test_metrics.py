@@ -17,11 +17,11 @@ from kybern.scheduler.cycle import schedule
 from kybern.scheduler.event_labels import label, of_waiting
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import SKIP, Attempt, Plugin, Scope, Verdict, no_score
+from kybern.scheduler.metrics import AFTER_FLUSH, POINTS, SLI, Figures, bound
 from kybern.scheduler.metrics import PLUGINS as OF_PLUGINS
-from kybern.scheduler.metrics import POINTS, SLI, Figures, bound
 from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.queue import FLUSH, Queue
+from kybern.scheduler.queue import DELAYS, Queue
 from kybern.scheduler.stopwatch import SAMPLE, Sampled, Stopwatch, measuring
 from kybern.scheduler.tally import Tallies, powers
 from tests.unit.scheduler.making import DEFAULT, attempt, bears, node, pod, table_of
@@ -88,7 +88,7 @@ def test_a_pod_that_waits_long_and_one_that_a_plugin_names_are_counted_as_such()
         assert waiting is not None
         one.refused(waiting, frozenset({"NodeAffinity"}))
     one.activate("uid-q", 5)
-    one.flush(3 + FLUSH)
+    one.flush(3 + DELAYS.refused)
 
     assert one.incoming["active", "ForceActivate"] == one.incoming["active", "UnschedulableTimeout"] == 1
 
@@ -295,3 +295,49 @@ def test_a_plain_filter_is_measured_too_and_one_that_is_skipped_is_not() -> None
     assert times(
         OF_PLUGINS, each, lambda: schedule(attempt(pod("p"), table, profile), np.random.default_rng(1))
     ) == [1, 1, 0]
+
+
+def test_each_plugin_that_had_a_say_is_counted() -> None:
+    measured = replace(DEFAULT, name="counted")
+    table = table_of(node("a"), node("b"))
+    one = Attempt(PodFacts.of(pod("p")), table, measured, timing=Stopwatch("counted"))
+    schedule(one, np.random.default_rng(1))
+    found = figures(queue())("scheduler_plugin_evaluation_total")
+
+    def said(point: str) -> set[str]:
+        asked = [key for key, number in found.items() if {"counted", point} <= set(key) and number == 1]
+        return {name for key in asked for name in key} - {"counted", point}
+
+    assert {"NodeAffinity", "VolumeZone"} <= said("PreFilter")
+    assert {"NodeResourcesFit", "NodePorts"} <= said("Filter")
+    assert "VolumeZone" not in said("Filter"), "it has nothing to say of a pod without volumes"
+    assert "NodeResourcesBalancedAllocation" in said("Score")
+
+
+def test_changes_are_kept_for_as_long_as_a_pod_is_tried() -> None:
+    one = queue(pod("p"))
+    waiting = one.pop(2)
+    assert waiting is not None
+    one.changed(Happening(Node, Action.ADDED, node("w")), 2.5)
+    assert figures(one)("scheduler_inflight_events") == {("NodeAdd",): 1}
+
+    one.refused(waiting, frozenset({"NodePorts"}))
+
+    assert figures(one)("scheduler_inflight_events") == {}
+
+
+def test_a_pod_that_only_time_had_tried_again_is_counted_when_it_is_bound() -> None:
+    def after_flush() -> float:
+        return float(AFTER_FLUSH._value.get())
+
+    one, before = queue(pod("p")), after_flush()
+    waiting = one.pop(2)
+    assert waiting is not None
+    one.refused(waiting, frozenset({"NodeAffinity"}))
+    assert not waiting.flushed
+
+    one.flush(3 + DELAYS.refused)
+    assert one.pop(3 + DELAYS.refused) is waiting
+    bound(waiting, 400.0)
+
+    assert after_flush() == before + 1

@@ -2,10 +2,10 @@
 
 import pytest
 
-from kybern.api.core_v1 import Node, Pod, PodSchedulingGate
+from kybern.api.core_v1 import Node, Pod, PodResourceClaimStatus, PodSchedulingGate, PodStatus
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
-from kybern.scheduler.queue import FLUSH, RECENT, Queue, Waiting
+from kybern.scheduler.queue import DELAYS, RECENT, Queue, Waiting
 from tests.unit.scheduler.making import DEFAULT, bears, node, pod, taint
 
 
@@ -153,23 +153,63 @@ def test_a_pod_that_is_gone_is_never_handed_out() -> None:
     assert len(one) == 1
 
 
-def test_a_change_of_the_pod_itself_is_a_reason_to_try_again() -> None:
+TOLERANT = pod("p", cpu="2", tolerations=(bears("x"),))
+LABELLED = pod("p", cpu="2", labels={"app": "web"})
+SMALLER = pod("p", cpu="1")
+CLAIMING = pod("p", cpu="2", status=PodStatus(resource_claim_statuses=(PodResourceClaimStatus(name="gpu"),)))
+
+
+@pytest.mark.parametrize(
+    ("refused_by", "change", "helps"),
+    [
+        ("TaintToleration", TOLERANT, True),
+        ("TaintToleration", LABELLED, False),
+        ("TaintToleration", SMALLER, False),
+        ("NodeUnschedulable", TOLERANT, True),
+        ("NodeResourcesFit", SMALLER, True),
+        ("NodeResourcesFit", pod("p", cpu="3"), False),
+        ("NodeResourcesFit", TOLERANT, False),
+        ("PodTopologySpread", LABELLED, True),
+        ("PodTopologySpread", TOLERANT, False),
+        ("InterPodAffinity", LABELLED, True),
+        ("DynamicResources", CLAIMING, True),
+        ("DynamicResources", LABELLED, False),
+        ("NodeAffinity", LABELLED, False),
+        ("VolumeBinding", TOLERANT, False),
+    ],
+)
+@pytest.mark.parametrize("while_tried", [False, True])
+def test_a_change_of_the_pod_itself_counts_for_the_plugins_that_refused_it(
+    refused_by: str, change: Pod, *, helps: bool, while_tried: bool
+) -> None:
+    one = queue(PodFacts.of(pod("p", cpu="2")))
+    waiting = one.pop(10)
+    assert waiting
+    if while_tried:
+        one.set(PodFacts.of(change), 10)
+    one.refused(waiting, frozenset({refused_by}))
+    one.set(PodFacts.of(change), 20)
+
+    assert (one.pop(20) is waiting) == helps
+
+
+def test_what_was_written_into_a_pods_status_is_no_change_of_it() -> None:
     one = queue(facts("p"))
     waiting = one.pop(10)
     assert waiting
-    one.refused(waiting, frozenset({"NodeAffinity"}))
+    one.refused(waiting, frozenset())
+    assert one.pop(20) is None
 
-    one.set(facts("p"), 20)
-    assert one.pop(20) is None, "nothing changed but what we wrote ourselves"
-    one.set(PodFacts.of(pod("p", tolerations=(bears("x"),))), 20)
-    assert name(one.pop(20)) == "p"
+    one.set(PodFacts.of(pod("p", priority=0, status=PodStatus(nominated_node_name="n"))), 20)
+
+    assert one.pop(20) is None
 
 
 def test_a_gated_pod_waits_until_its_gates_are_gone() -> None:
     gated = PodFacts.of(pod("p", scheduling_gates=(PodSchedulingGate(name="a"), PodSchedulingGate(name="b"))))
     one = queue(gated)
 
-    one.flush(10 + FLUSH)
+    one.flush(10 + DELAYS.refused)
     one.changed(Happening(Node, Action.ADDED, node("w1")), 20)
     assert one.pop(20) is None
     assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 1}
@@ -226,7 +266,7 @@ def test_a_pod_refused_long_ago_is_tried_again_in_case_a_change_was_missed() -> 
     assert waiting
     one.refused(waiting, frozenset({"NodeAffinity"}))
 
-    one.flush(10 + FLUSH - 1)
+    one.flush(10 + DELAYS.refused - 1)
     assert one.counts() == {"active": 0, "backoff": 0, "unschedulable": 1, "gated": 0}
-    one.flush(10 + FLUSH)
+    one.flush(10 + DELAYS.refused)
     assert one.counts() == {"active": 1, "backoff": 0, "unschedulable": 0, "gated": 0}

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetSpec
-from kybern.api.core_v1 import Pod, Service, ServiceSpec, TopologySpreadConstraint
+from kybern.api.core_v1 import Node, Pod, Service, ServiceSpec, TopologySpreadConstraint
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
+from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.outcomes import Placed, Refused
+from kybern.scheduler.plugins.pod_topology_spread import moved, relabelled
 from kybern.scheduler.spreading import HOSTNAME, SOFT, Defaults, constraints
 from kybern.scheduler.table import Table
 from tests.unit.scheduler.making import decide, node, pod, table_of, taint
@@ -169,3 +171,65 @@ def test_pods_of_a_workload_spread_by_default() -> None:
     assert [(each.topology_key, each.max_skew) for each in found] == [(HOSTNAME, 3), (ZONE, 5)]
     assert str(found[0].group.selector) == "app=web,app=web,hash=1"
     assert constraints(one, "DoNotSchedule", Defaults(), table.objects) == ()
+
+
+OTHER = {"app": "other"}
+LEAVING = web("x", leaving=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "helps"),
+    [
+        (None, web("x"), True),
+        (None, pod("x", labels=OTHER), False),
+        (None, web("x", namespace="elsewhere"), False),
+        (LEAVING, None, True),
+        (pod("x", labels=OTHER), None, False),
+        (web("x"), pod("x", labels=OTHER), True),
+        (pod("x", labels=OTHER), web("x"), True),
+        (web("x"), LEAVING, True),
+        (web("x"), web("x", labels={"more": "yes"}), False),
+    ],
+)
+def test_only_pods_that_a_constraint_counts_wake_the_refused(
+    old: Pod | None, new: Pod | None, *, helps: bool
+) -> None:
+    action = Action.ADDED if old is None else Action.GONE if new is None else Action.CHANGED
+
+    assert moved(PodFacts.of(web("p", over())), Happening(Pod, action, new, old)) == helps
+
+
+HERE, THERE = node("w", labels={ZONE: "a"}), node("w", labels={ZONE: "b"})
+NOWHERE, RENAMED = node("w", labels={"other": "a"}), node("w", labels={ZONE: "a", "disk": "fast"})
+TAINTED = node("w", labels={ZONE: "a"}, taints=(taint("x"),))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "old", "new", "helps"),
+    [
+        ({}, None, HERE, True),
+        ({}, None, NOWHERE, False),
+        ({}, HERE, None, True),
+        ({}, NOWHERE, None, False),
+        ({}, HERE, THERE, True),
+        ({}, HERE, NOWHERE, True),
+        ({}, NOWHERE, HERE, True),
+        ({}, HERE, RENAMED, False),
+        ({"node_selector": {"disk": "fast"}}, HERE, RENAMED, True),
+        ({}, HERE, TAINTED, False),
+        ({"honours": True}, HERE, TAINTED, True),
+    ],
+)
+def test_only_nodes_of_which_a_domain_comes_or_goes_wake_the_refused(
+    wanted: dict[str, Any], old: Node | None, new: Node | None, *, helps: bool
+) -> None:
+    more = dict(wanted)
+    one = over(node_taints_policy="Honor") if more.pop("honours", False) else over()
+    action = Action.ADDED if old is None else Action.GONE if new is None else Action.CHANGED
+
+    assert relabelled(PodFacts.of(web("p", one, **more)), Happening(Node, action, new, old)) == helps
+
+
+def test_of_a_pod_without_constraints_of_its_own_nothing_is_ruled_out() -> None:
+    assert moved(PodFacts.of(web("p")), Happening(Pod, Action.ADDED, pod("x", labels=OTHER)))
+    assert relabelled(PodFacts.of(web("p")), Happening(Node, Action.ADDED, NOWHERE))

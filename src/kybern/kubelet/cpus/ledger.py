@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet.parts import is_sidecar, most_at_once
-from kybern.kubelet.resources import amount, qos, requests
-from kybern.kubelet.topology.hints import Hints, Nodes, Numa, Stock, hints
+from kybern.kubelet.resources import amount, has_own, qos, requests
+from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa, Stock, hints
 
 type Place = tuple[int, int]
 """Socket and core of a CPU."""
@@ -51,7 +51,12 @@ def reserve(places: Mapping[int, Place], count: int) -> frozenset[int]:
 
 
 def wish(pod: Pod, container: Container) -> int:
-    """How many CPUs a container gets for itself: those of a guaranteed pod, if it asks for whole ones."""
+    """How many CPUs a container gets for itself: those of a guaranteed pod, if it asks for whole ones.
+
+    A pod that says itself what it takes (spec.resources) has none, as upstream without PodLevelResourceManagers.
+    """
+    if has_own(pod):
+        return 0
     milli = amount(requests(container), "cpu").milli()
     return milli // 1000 if qos(pod) == "Guaranteed" and milli and milli % 1000 == 0 else 0
 
@@ -76,12 +81,12 @@ class Hand:
         stock = Stock(self._nodes(self._places), self._nodes(self._free), self._nodes(spare))
         return (hints(stock, count, self._numa),)
 
-    def take(self, container: Container, nodes: Nodes | None) -> None:
+    def take(self, container: Container, hint: Hint) -> None:
         """Raises Unavailable."""
         count = wish(self._pod, container)
         if not count:
             return
-        found = self._found(count, nodes)
+        found = self._found(count, hint.nodes)
         init = any(container.name == one.name for one in self._pod.spec.init_containers)
         handed_on = init and not is_sidecar(container)
         self._free -= found

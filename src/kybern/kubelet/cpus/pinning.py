@@ -36,6 +36,7 @@ class Pinning:
         self._given = _read(file) if places else ()
         self._applied: dict[str, str] = {}
         self._turn = asyncio.Lock()
+        self.every = _EVERY
         self.running: Callable[[], Iterable[tuple[str, str, str]]] = tuple
         """Who runs: uid of the pod, name and id of the container."""
 
@@ -68,8 +69,16 @@ class Pinning:
         """The CPUs that a container runs on, in the kernel's notation; empty for all."""
         if not self._places:
             return ""
-        own = next((one.cpus for one in self._given if (one.pod, one.container) == (uid, container)), None)
-        return spelled(own if own is not None else self.shared)
+        return spelled(self.own(uid, container) or self.shared)
+
+    def own(self, uid: str, container: str) -> tuple[int, ...]:
+        """The CPUs that are a container's alone."""
+        return next((one.cpus for one in self._given if (one.pod, one.container) == (uid, container)), ())
+
+    @property
+    def allocatable(self) -> frozenset[int]:
+        """Those that could be somebody's alone."""
+        return frozenset(self._places) - self._reserved
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""
@@ -84,7 +93,7 @@ class Pinning:
     async def run(self) -> None:
         while self._places:
             await self.look()
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(self.every)
 
     async def look(self) -> None:
         """Have every running container on its CPUs."""

@@ -5,7 +5,7 @@ What holds: what is given is on disk before a container uses it; the devices of 
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import msgspec
 
 from kybern._proto import cri_pb2 as cri
 from kybern._proto import deviceplugin_pb2 as pb
-from kybern.api.core_v1 import Pod
-from kybern.kubelet.devices.ledger import Given, Hand, free, wishes
+from kybern.api.core_v1 import Pod, PodStatus
+from kybern.kubelet.devices.ledger import Given, Hand, free, health, wishes
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.topology.hints import Numa
+from kybern.machinery.struct import replace as replace_in
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ class Devices:
         self._numa = numa
         self.plugins = Plugins(directory)
         self._given = _read(self._file)
+        self.plugins.changed = self._changed
+        self.told: Callable[[str], None] = lambda _uid: None
+        """Hears the uid of a pod whose devices are worth something else."""
 
     def hand(self, pod: Pod) -> Hand | None:
         """What gives a pod the devices that it asks for; None when it asks for none, or has them."""
@@ -71,7 +75,7 @@ class Devices:
 
     async def equip(self, uid: str, container: str) -> Equipment:
         """What a container needs for its devices; raises PluginFailure."""
-        mine = [one for one in self._given if (one.pod, one.container) == (uid, container)]
+        mine = self.of(uid, container)
         variables: dict[str, str] = {}
         annotations: dict[str, str] = {}
         mounts, devices, named = [], [], []
@@ -90,6 +94,29 @@ class Devices:
             ]
             named += [cri.CDIDevice(name=found.name) for found in told.cdi_devices]
         return Equipment(variables, annotations, tuple(mounts), tuple(devices), tuple(named))
+
+    def of(self, uid: str, container: str) -> tuple[Given, ...]:
+        """What a container has."""
+        return tuple(one for one in self._given if (one.pod, one.container) == (uid, container))
+
+    def health(self, uid: str, status: PodStatus) -> PodStatus:
+        """A pod's status with the health of the devices of its containers."""
+        if uid not in self.holders():
+            return status
+        every, well = self.plugins.near(), self.plugins.well()
+        told = tuple(
+            replace_in(one, allocated_resources_status=health(self.of(uid, one.name), every, well))
+            for one in status.container_statuses
+        )
+        return replace_in(status, container_statuses=told)
+
+    def _changed(self, resource: str, devices: frozenset[str]) -> None:
+        """Some devices are worth something else now: those that have them are to tell."""
+        holders = {
+            one.pod for one in self._given if one.resource == resource and devices.intersection(one.devices)
+        }
+        for uid in holders:
+            self.told(uid)
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""

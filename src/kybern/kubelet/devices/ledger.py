@@ -7,10 +7,10 @@ same pod (upstream's devicesToReuse); those of sidecars may not.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import Container, Pod, ResourceHealth, ResourceStatus
 from kybern.kubelet.parts import is_sidecar, most_at_once
 from kybern.kubelet.resources import amount, limits
-from kybern.kubelet.topology.hints import Hints, Nodes, Numa, Stock, hints
+from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa, Stock, hints
 
 
 class Unavailable(Exception):
@@ -80,11 +80,11 @@ class Hand:
             for name, count in asked.items()
         )
 
-    def take(self, container: Container, nodes: Nodes | None) -> None:
+    def take(self, container: Container, hint: Hint) -> None:
         """Raises Unavailable."""
         for wish in self._wishes:
             if wish.container == container.name:
-                self._take(wish, nodes)
+                self._take(wish, hint.nodes)
 
     def _take(self, wish: Wish, nodes: Nodes | None) -> None:
         free, spare = self._free[wish.resource], self._spare.setdefault(wish.resource, [])
@@ -121,6 +121,22 @@ class Hand:
     def _of_pod(self, resource: str) -> int:
         asked = {w.container: w.count for w in self._wishes if w.resource == resource}
         return most_at_once(self._pod, lambda container: asked.get(container.name, 0))
+
+
+def health(
+    given: Iterable[Given], every: Devices, well: Mapping[str, frozenset[str]]
+) -> tuple[ResourceStatus, ...]:
+    """What a container's devices are worth (allocatedResourcesStatus); well are also those that no plugin tells of."""
+    found: dict[str, list[ResourceHealth]] = {}
+    for one in given:
+        known, fine = every.get(one.resource, {}), well.get(one.resource, frozenset())
+        found.setdefault(one.resource, []).extend(
+            ResourceHealth(
+                resource_id=device, health="Healthy" if device in fine or device not in known else "Unhealthy"
+            )
+            for device in one.devices
+        )
+    return tuple(ResourceStatus(name=name, resources=tuple(each)) for name, each in sorted(found.items()))
 
 
 def free(well: Mapping[str, frozenset[str]], given: Iterable[Given]) -> Mapping[str, frozenset[str]]:

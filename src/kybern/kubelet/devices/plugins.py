@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class Plugins:
         # Every resource that ever had a plugin here.
         self.names: frozenset[str] = frozenset()
         self.listening = False
+        self.changed: Callable[[str, frozenset[str]], None] = lambda _resource, _devices: None
+        """Hears which devices of a resource are well that were not, or the other way round."""
 
     async def run(self) -> None:
         await asyncio.to_thread(self._clear)
@@ -135,14 +137,16 @@ class Plugins:
         try:
             async with _stub(plugin.endpoint) as stub:
                 async for told in stub.ListAndWatch(pb.Empty()):
-                    plugin.all = frozenset(device.ID for device in told.devices)
+                    before, plugin.all = plugin.well, frozenset(device.ID for device in told.devices)
                     plugin.well = frozenset(
                         device.ID for device in told.devices if device.health == "Healthy"
                     )
                     plugin.near = {d.ID: together(n.ID for n in d.topology.nodes) for d in told.devices}
+                    self.changed(name, before ^ plugin.well)
         except PluginFailure as problem:
             log.warning("the plugin of device %s is gone: %s", name, problem)
-        plugin.well, plugin.gone_at = frozenset(), time.monotonic()
+        before, plugin.well, plugin.gone_at = plugin.well, frozenset(), time.monotonic()
+        self.changed(name, before)
 
     def well(self) -> Mapping[str, frozenset[str]]:
         """Healthy devices, by resource."""

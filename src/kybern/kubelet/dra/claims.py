@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from kybern.api.core_v1 import Container, Pod
 from kybern.api.core_v1 import ResourceClaim as ContainerClaim
 from kybern.api.resource_v1 import ResourceClaim
+from kybern.machinery import quantity
+
+EXTENDED = "<extended-resources>"
+"""The alias of the claim that the scheduler made for a pod's extended resources (KEP-5004): no name that a pod can give."""
 
 
 class CannotPrepare(Exception):
@@ -29,6 +33,7 @@ class Device:
     pool: str
     device: str
     names: tuple[str, ...]
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,20 @@ class Prepared:
     done: bool = False
 
 
+def has_any(pod: Pod) -> bool:
+    """Whether there may be claims to prepare for a pod."""
+    return bool(pod.spec.resource_claims) or pod.status.extended_resource_claim_status is not None
+
+
 def uses(pod: Pod) -> Iterator[Use]:
     """The claims that containers of a pod use. Raises CannotPrepare for one that is not made yet."""
+    yield from _named(pod)
+    special = pod.status.extended_resource_claim_status
+    if special is not None:
+        yield Use(EXTENDED, special.resource_claim_name, own=False)
+
+
+def _named(pod: Pod) -> Iterator[Use]:
     spec = pod.spec
     used = {one.name for c in (*spec.init_containers, *spec.containers) for one in _of(c)}
     made = {one.name: one.resource_claim_name for one in pod.status.resource_claim_statuses}
@@ -83,23 +100,36 @@ def drivers(claim: ResourceClaim) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.driver for one in found.results)) if found is not None else ()
 
 
-def names(container: Container, by_alias: Mapping[str, Prepared]) -> tuple[str, ...]:
+def names(pod: Pod, container: Container, by_alias: Mapping[str, Prepared]) -> tuple[str, ...]:
     """The CDI names that a container gets: of whole claims, or of single requests. Raises CannotPrepare."""
-    return tuple(dict.fromkeys(_names(container, by_alias)))
+    wanted = (*_of(container), *_extended(pod, container))
+    return tuple(dict.fromkeys(name for each in wanted for name in _names(each, by_alias.get(each.name))))
 
 
-def _names(container: Container, by_alias: Mapping[str, Prepared]) -> Iterator[str]:
-    for each in _of(container):
-        found = by_alias.get(each.name)
-        if found is None:
-            continue
-        if not found.done:
-            raise CannotPrepare(
-                f"unable to get resource for namespace: {found.namespace}, claim: {found.name}"
-            )
-        for device in found.devices:
-            if not each.request or not device.requests or each.request in _base(device.requests):
-                yield from device.names
+def _extended(pod: Pod, container: Container) -> Iterator[ContainerClaim]:
+    """The requests which the scheduler made for the extended resources that a container asks for."""
+    special = pod.status.extended_resource_claim_status
+    asked = container.resources.requests if container.resources is not None else {}
+    for each in special.request_mappings if special is not None else ():
+        amount = asked.get(each.resource_name) if each.container_name == container.name else None
+        if amount is not None and quantity.parse(amount).milli():
+            yield ContainerClaim(name=EXTENDED, request=each.request_name)
+
+
+def _names(wanted: ContainerClaim, found: Prepared | None) -> Iterator[str]:
+    if found is None:
+        return
+    if not found.done:
+        raise CannotPrepare(f"unable to get resource for namespace: {found.namespace}, claim: {found.name}")
+    for device in found.devices:
+        if not wanted.request or not device.requests or wanted.request in _base(device.requests):
+            yield from device.names
+
+
+def seen(pod: Pod, container: Container, by_alias: Mapping[str, Prepared]) -> tuple[Prepared, ...]:
+    """The claims that a container uses and that are prepared, each once."""
+    found = (by_alias.get(each.name) for each in (*_of(container), *_extended(pod, container)))
+    return tuple(dict.fromkeys(one for one in found if one is not None and one.done))
 
 
 def _base(requests: Iterable[str]) -> frozenset[str]:

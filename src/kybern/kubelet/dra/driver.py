@@ -46,7 +46,7 @@ class Driver:
         self._all_well("NodePrepareResources", asked, answer.claims)
         return {
             uid: tuple(
-                Device(tuple(d.request_names), d.pool_name, d.device_name, tuple(d.cdi_device_ids))
+                Device(tuple(d.request_names), d.pool_name, d.device_name, tuple(d.cdi_device_ids), self.name)
                 for d in found.devices
             )
             for uid, found in answer.claims.items()

@@ -2,7 +2,8 @@
 
 What holds: that a claim may be prepared is on disk before a driver is asked, so that it is taken back whatever happens to
 the kubelet; a claim that several pods share is prepared once and taken back after the last; nothing of a pod runs when its
-claims are taken back, and the API server hears of the pod's end only after that.
+claims are taken back, and the API server hears of the pod's end only after that. A driver that takes long keeps those pods
+waiting that use the same claims, and no others.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from kybern.client.verbs import Verbs
 from kybern.kubelet.dra import claims
 from kybern.kubelet.dra.claims import CannotPrepare, Prepared, Use
 from kybern.kubelet.dra.drivers import Drivers
+from kybern.kubelet.dra.turns import Turns
 from kybern.machinery.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -45,17 +47,18 @@ class Claims:
         self._client = client
         self.drivers = drivers
         self._prepared = {one.uid: one for one in _read(self._file)}
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
+        self._writing = asyncio.Lock()
         self.known: Callable[[str], bool] = lambda _uid: True
 
     async def prepare(self, pod: Pod) -> None:
         """Raises CannotPrepare."""
-        if pod.spec.resource_claims:
+        if claims.has_any(pod):
             await _timed("PrepareResources", self._prepare(pod))
 
     async def _prepare(self, pod: Pod) -> None:
         found = [await self._claim(pod, use) for use in claims.uses(pod)]
-        async with self._turn:
+        async with self._turns.of(one.metadata.uid for one in found):
             mine = [self._entry(pod.metadata.uid, claim) for claim in found]
             await self._keep(mine)
             todo = [one for one in mine if not one.done]
@@ -95,15 +98,20 @@ class Claims:
 
     def names(self, pod: Pod, container: Container) -> tuple[str, ...]:
         """The CDI names of a container's devices. Raises CannotPrepare."""
-        if not pod.spec.resource_claims:
-            return ()
+        return claims.names(pod, container, self._of(pod)) if claims.has_any(pod) else ()
+
+    def seen(self, pod: Pod, container: Container) -> tuple[Prepared, ...]:
+        """The prepared claims of a container. Raises CannotPrepare."""
+        return claims.seen(pod, container, self._of(pod)) if claims.has_any(pod) else ()
+
+    def _of(self, pod: Pod) -> dict[str, Prepared]:
+        """A pod's claims as it calls them; those that are not prepared are empty."""
         space = pod.metadata.namespace
         by_name = {one.name: one for one in self._prepared.values() if one.namespace == space}
         nothing = Prepared("", space, "", (), ())
-        found = {
+        return {
             use.alias: by_name.get(use.claim, replace(nothing, name=use.claim)) for use in claims.uses(pod)
         }
-        return claims.names(container, found)
 
     async def unprepare(self, uid: str) -> None:
         """Nothing of a pod runs any more. Raises CannotPrepare; then it is to be tried again."""
@@ -111,8 +119,9 @@ class Claims:
             await _timed("UnprepareResources", self._unprepare(uid))
 
     async def _unprepare(self, uid: str) -> None:
-        async with self._turn:
-            mine = [one for one in self._prepared.values() if uid in one.pods]
+        used = {one.uid for one in self._prepared.values() if uid in one.pods}
+        async with self._turns.of(used):
+            mine = [one for one in self._prepared.values() if one.uid in used and uid in one.pods]
             shared = [one for one in mine if one.pods != (uid,)]
             await self._keep(
                 replace(one, pods=tuple(pod for pod in one.pods if pod != uid)) for one in shared
@@ -141,7 +150,9 @@ class Claims:
     async def _keep(self, changed: Iterable[Prepared]) -> None:
         self._prepared |= {one.uid: one for one in changed}
         try:
-            await asyncio.to_thread(_write, self._file, tuple(self._prepared.values()))
+            async with self._writing:
+                # What is there by now: an older picture must not replace a newer one.
+                await asyncio.to_thread(_write, self._file, tuple(self._prepared.values()))
         except OSError as problem:
             raise CannotPrepare(f"cannot write {self._file}: {problem.strerror}") from problem
 

@@ -50,6 +50,27 @@ def _problem(image: str) -> str:
     return ""
 
 
+def repository(image: str) -> str:
+    """The image without its tag and digest."""
+    plain = image.partition("@")[0]
+    head, slash, last = plain.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def normal(repository: str) -> str:
+    """A repository with its registry: docker.io/library/busybox of busybox."""
+    first, slash, _rest = repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return repository
+    return f"docker.io/{repository if slash else f'library/{repository}'}"
+
+
+def full(image: str) -> str:
+    """The image with its registry, as the runtime names it: docker.io/library/busybox:1 of busybox:1."""
+    plain = repository(image)
+    return f"{normal(plain)}{image[len(plain) :]}"
+
+
 def registry_of(image: str) -> str:
     """The host of an image, and its path: what credentials are matched with."""
     first, slash, rest = image.partition("/")

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from kybern.api.core_v1 import Pod, ServiceAccount, ServiceAccountTokenProjectio
 from kybern.daemon.flags import duration
 from kybern.daemon.run import Fatal
 from kybern.kubelet.images.names import matches, registry_of
-from kybern.kubelet.images.registries import Login
+from kybern.kubelet.images.registries import Login, Source
 from kybern.kubelet.volumes.plugin import CannotMount
 
 log = logging.getLogger(__name__)
@@ -130,13 +130,22 @@ class Providers:
                 log.info("credential provider %s is not asked for %s: %s", one.name, image, problem)
                 return ()
             known = self._known(one, whose, image, wanted)
-            if known is not None:
-                return known
             try:
-                return self._answered(one, whose, image, wanted, await _ask(one, asked))
+                if known is None:
+                    known = self._answered(one, whose, image, wanted, await _ask(one, asked))
             except (OSError, ValueError, KeyError, TypeError, AttributeError, TimeoutError) as problem:
                 log.warning("cannot get credentials for %s from %s: %r", image, one.name, problem)
                 return ()
+            source = await self._source(pod) if whose else None
+            return tuple(replace(login, source=source) for login in known)
+
+    async def _source(self, pod: Pod) -> Source | None:
+        """The service account for which a program was asked."""
+        name = pod.spec.service_account_name
+        account = await self._account(pod.metadata.namespace, name)
+        if account is None:
+            return None
+        return Source("ServiceAccount", pod.metadata.namespace, name, account.metadata.uid)
 
     async def _request(self, one: Provider, pod: Pod, image: str) -> tuple[dict[str, Any], str]:
         """What the program is asked, and on whose behalf as far as its answer may depend on it."""

@@ -2,23 +2,26 @@
 
 What holds: an image that is pulled by several pods at once is pulled one after the other (upstream's
 serializeImagePulls), so the second finds it there; a pull that failed is tried again after 10 s, doubled to 5 min, and
-until then the container says ImagePullBackOff.
+until then the container says ImagePullBackOff. An image that is there is given to those who may have it (``rights``).
 """
 
 import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container, Pod, Secret
+from kybern.client.allowance import Allowance
 from kybern.kubelet.backoff import Delay, longer, remaining
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.images.names import InvalidName, checked, with_tag
 from kybern.kubelet.images.providers import Providers
+from kybern.kubelet.images.pulls import Pulls
 from kybern.kubelet.images.registries import Login, logins
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.voice import Voice
@@ -42,8 +45,19 @@ def most_at_once(settings: Settings) -> int | None:
 class Images:
     """The images of the node, for all pods."""
 
-    def __init__(self, runtime: Runtime, voice: Voice, providers: Providers, at_once: int | None = 1) -> None:
-        """``at_once`` is how many pulls may go on at the same time; None is any number."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        voice: Voice,
+        providers: Providers,
+        at_once: int | None = 1,
+        *,
+        pulls: Pulls,
+        allowance: Allowance | None = None,
+    ) -> None:
+        """``at_once`` is how many pulls may go on at the same time; None is any number. ``allowance``: how often."""
+        self._pulls = pulls
+        self._allowance = allowance or Allowance(0, 0)
         self._runtime = runtime
         self._voice = voice
         self._providers = providers
@@ -63,7 +77,7 @@ class Images:
             self._voice.container(pod, container, "Warning", "InspectFailed", message)
             raise NoImage("ImageInspectError", message) from problem
         policy = container.image_pull_policy or "IfNotPresent"
-        if present is not None and policy != "Always":
+        if present is not None and policy != "Always" and await self._may_use(pod, name, present, secrets):
             text = f'Container image "{container.image}" already present on machine and can be accessed by the pod'
             self._voice.container(pod, container, "Normal", "Pulled", text)
             return present
@@ -72,6 +86,17 @@ class Images:
             self._voice.container(pod, container, "Warning", "ErrImageNeverPull", message)
             raise NoImage("ErrImageNeverPull", message)
         return await self._pulled(pod, container, secrets, sandbox_config)
+
+    async def _may_use(self, pod: Pod, name: str, image: Image, secrets: tuple[Secret, ...]) -> bool:
+        """Whether the pod may have an image that somebody pulled before."""
+        if not self._pulls.needs_proof(name, image.id):
+            return True
+        return await asyncio.to_thread(
+            self._pulls.proven, name, image.id, await self._logins(pod, name, secrets)
+        )
+
+    async def _logins(self, pod: Pod, name: str, secrets: tuple[Secret, ...]) -> tuple[Login, ...]:
+        return (*logins(secrets, name), *await self._providers.logins(pod, name))
 
     def _name(self, pod: Pod, container: Container) -> str:
         try:
@@ -95,9 +120,9 @@ class Images:
         try:
             async with self._turn:
                 begun = time.monotonic()
+                self._count(begun)
                 name = with_tag(container.image)
-                known = (*logins(secrets, name), *await self._providers.logins(pod, name))
-                found = await self._pull(name, known, sandbox_config)
+                found = await self._noted(name, await self._logins(pod, name, secrets), sandbox_config)
         except RuntimeFailure as problem:
             self._delays[key] = longer(delay, datetime.now(UTC))
             self._why[key] = f"ErrImagePull: {problem}"
@@ -114,24 +139,49 @@ class Images:
         self._voice.container(pod, container, "Normal", "Pulled", text)
         return found
 
-    async def _pull(self, name: str, known: tuple[Login, ...], sandbox_config: Any) -> Image:
-        """Pull with each login that fits, or with none."""
-        # No address: the runtime would take it for a URL, and what was matched may be a pattern or have a path.
-        auths: list[Any] = [
-            pb.AuthConfig(username=one.username, password=one.password, identity_token=one.identity_token)
-            for one in known
-        ]
+    def _count(self, now: float) -> None:
+        """One more pull; raises RuntimeFailure when there were too many (registryPullQPS)."""
+        if not self._allowance.take(now):
+            raise RuntimeFailure("pull QPS exceeded")
+
+    async def _noted(self, name: str, known: tuple[Login, ...], sandbox_config: Any) -> Image:
+        """Pull, and have on disk that it was the kubelet who did, and with whose credentials."""
+        try:
+            await asyncio.to_thread(self._pulls.begin, name)
+        except OSError as problem:
+            text = f'Failed to record image pull intent for container image "{name}": {problem}'
+            raise RuntimeFailure(text) from problem
+        try:
+            found, login = await self._pull(name, known, sandbox_config)
+        except BaseException:
+            self._pulls.failed(name)
+            raise
+        await asyncio.to_thread(self._pulls.succeeded, name, found.id, login)
+        return found
+
+    async def _pull(
+        self, name: str, known: tuple[Login, ...], sandbox_config: Any
+    ) -> tuple[Image, Login | None]:
+        """Pull with each login that fits, or with none; with which it was."""
         last: RuntimeFailure | None = None
-        for auth in auths or [None]:
+        for login in known or (None,):
             try:
-                await self._runtime.pull(name, auth, sandbox_config)
+                await self._runtime.pull(name, _auth(login), sandbox_config)
             except RuntimeFailure as problem:
                 last = problem
                 continue
             found = await self._runtime.image(name)
             if found is not None:
-                return found
+                return found, login
         raise last or RuntimeFailure(f'image "{name}" was pulled but is not there')
+
+    async def load(self) -> None:
+        """Take in what was pulled before. Raises RuntimeFailure, OSError."""
+        await asyncio.to_thread(self._pulls.load, await self._runtime.images())
+
+    async def prune(self, images: Iterable[Image]) -> None:
+        """Forget what was pulled and is not there any more; ``images`` are."""
+        await asyncio.to_thread(self._pulls.prune, [image.id for image in images])
 
     def wait(self, uid: str) -> float | None:
         """Seconds until a pull of this pod may be tried again."""
@@ -146,6 +196,15 @@ class Images:
     def forget(self, uid: str) -> None:
         self._delays = {key: value for key, value in self._delays.items() if key[0] != uid}
         self._why = {key: value for key, value in self._why.items() if key[0] != uid}
+
+
+def _auth(login: Login | None) -> Any:
+    # No address: the runtime would take it for a URL, and what was matched may be a pattern or have a path.
+    if login is None:
+        return None
+    return pb.AuthConfig(
+        username=login.username, password=login.password, identity_token=login.identity_token
+    )
 
 
 def _shown(seconds: float) -> str:

@@ -4,21 +4,31 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from kybern.api.core_v1 import Secret
 from kybern.kubelet.images.names import matches, registry_of
 
 
+class Source(NamedTuple):
+    """Whose credentials they are: of a Secret, or of a program that was asked for a ServiceAccount."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Credentials for one registry; they do not show in ``repr``."""
+    """Credentials for one registry; they do not show in ``repr``. Without a source they are the node's own."""
 
     server: str
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
+    source: Source | None = None
 
 
 def logins(secrets: tuple[Secret, ...], image: str) -> tuple[Login, ...]:
@@ -36,7 +46,9 @@ def _of_secret(secret: Secret) -> Iterator[Login]:
             raw = json.loads(base64.b64decode(secret.data[key]))
             entries = (raw.get("auths") or {}) if nested else raw
             for server, entry in entries.items():
-                yield _login(server, entry)
+                meta = secret.metadata
+                source = Source("Secret", meta.namespace, meta.name, meta.uid)
+                yield replace(_login(server, entry), source=source)
         except (ValueError, AttributeError, binascii.Error):
             # A broken secret is as good as none: the pull itself will tell.
             continue

@@ -1,4 +1,4 @@
-"""D-Bus messages as bytes, as far as logind needs them. Pure; the form is that of the D-Bus specification, 0.38.
+"""D-Bus messages as bytes, as far as logind and systemd need them. Pure; the form is that of the D-Bus specification, 0.38.
 
 Values are Python's own by the signature: y n q i u x t h are int, b is bool, d float, s o g str, a list; v is read
 as what it holds, and written from a pair of type and value.
@@ -90,8 +90,26 @@ def _put(out: bytearray, signature: str, value: Any) -> None:
         kind, inner = value
         _put(out, "g", kind)
         _put(out, kind, inner)
+    elif signature[0] == "(":
+        _pad(out, 8)
+        for part, each in zip(_split(signature[1:-1]), value, strict=True):
+            _put(out, part, each)
+    elif signature[0] == "a":
+        _put_list(out, signature[1:], value)
     else:
         raise BadMessage(f'cannot write values of type "{signature}"')
+
+
+def _put_list(out: bytearray, of: str, values: Sequence[Any]) -> None:
+    """Its length in bytes, without what lies before the first value."""
+    _pad(out, 4)
+    at = len(out)
+    out += bytes(4)
+    _pad(out, _ALIGNED.get(of[0]) or struct.calcsize(_FIXED[of[0]]))
+    begin = len(out)
+    for value in values:
+        _put(out, of, value)
+    struct.pack_into("<I", out, at, len(out) - begin)
 
 
 def _pad(out: bytearray, to: int) -> None:

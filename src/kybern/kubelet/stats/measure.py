@@ -20,7 +20,7 @@ from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
 from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
-from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse
+from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse, SwapUse
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.kept import plugin_of
 
@@ -88,6 +88,7 @@ class Measure:
             processes=processes,
             most_processes=most,
             pods_memory=below,
+            swap=machine.swap(),
             interfaces=machine.interfaces(),
             pods=tuple(self._pod(found, pods.get(found.attributes.metadata.uid)) for found in stats),
         )
@@ -126,6 +127,7 @@ class Measure:
             rootfs=Disk(layer.timestamp / _NANO, layer.used_bytes.value, layer.inodes_used.value),
             logs=trees.tree(directory) if directory else Disk(),
             image=found.attributes.annotations.get("io.kubernetes.cri.image-name", ""),
+            swap=_swap(found.swap),
         )
 
     def _volume(self, pod: Pod, volume: Volume) -> Disk:
@@ -198,6 +200,13 @@ def _memory(found: Any) -> Memory | None:
         found.timestamp / _NANO, found.usage_bytes.value, found.working_set_bytes.value, found.rss_bytes.value,
         found.page_faults.value, found.major_page_faults.value, found.available_bytes.value or None,
     )  # fmt: skip
+
+
+def _swap(found: Any) -> SwapUse | None:
+    if not found.timestamp:
+        return None
+    available = found.swap_available_bytes.value if found.HasField("swap_available_bytes") else None
+    return SwapUse(found.timestamp / _NANO, found.swap_usage_bytes.value, available)
 
 
 def _interfaces(found: Any) -> Iterable[Interface]:

@@ -57,6 +57,29 @@ def _measured(found: NodeUse) -> Iterator[Family]:
         Sample(_of(pod), pod.memory.working_set, pod.memory.time) for pod in found.pods if pod.memory
     ))  # fmt: skip
 
+    yield from _swap(found, containers)
+
+
+def _swap(found: NodeUse, containers: list[tuple[PodUse, ContainerUse]]) -> Iterator[Family]:
+    swapping = [(_of(pod, one), one.swap) for pod, one in containers if one.swap is not None]
+    pods = [(_of(pod), pod.swap) for pod in found.pods if pod.swap is not None]
+    yield _alpha("container_swap_usage_bytes", "Current amount of the container swap usage in bytes.", (
+        Sample(labels, swap.usage, swap.time) for labels, swap in swapping
+    ))  # fmt: skip
+    yield _alpha("container_swap_limit_bytes", "Current amount of the container swap limit in bytes.", (
+        Sample(labels, swap.usage + swap.available, swap.time) for labels, swap in swapping if swap.available is not None
+    ))  # fmt: skip
+    yield _alpha("node_swap_usage_bytes", "Current swap usage of the node in bytes.", (
+        Sample({}, swap.usage, swap.time) for swap in [found.swap] if swap is not None
+    ))  # fmt: skip
+    yield _alpha("pod_swap_usage_bytes", "Current amount of the pod swap usage in bytes.", (
+        Sample(labels, swap.usage, swap.time) for labels, swap in pods
+    ))  # fmt: skip
+
+
+def _alpha(name: str, about: str, samples: Iterator[Sample]) -> Family:
+    return Family(name, "gauge", f"[ALPHA] {about} Reported only on non-windows systems", samples)
+
 
 def _family(name: str, kind: str, about: str, samples: Iterator[Sample]) -> Family:
     return Family(name, kind, f"[STABLE] {about}", samples)

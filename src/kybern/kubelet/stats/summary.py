@@ -13,6 +13,7 @@ from kybern.kubelet.stats.use import (
     Memory,
     NodeUse,
     PodUse,
+    SwapUse,
     VolumeUse,
     total,
 )
@@ -36,6 +37,7 @@ def _node(found: NodeUse, *, brief: bool) -> Raw:
         "startTime": when(found.booted),
         "cpu": _cpu(found.cpu),
         "memory": _memory(found.memory),
+        **_swap(found.swap),
         "systemContainers": list(_system(found)),
     }
     if brief:
@@ -70,6 +72,7 @@ def _pod(node: NodeUse, pod: PodUse, *, brief: bool) -> Raw:
         made["cpu"] = _cpu(pod.cpu)
     if pod.memory is not None:
         made["memory"] = _memory(pod.memory)
+    made |= _swap(pod.swap)
     if brief:
         return made
     if pod.interfaces:
@@ -89,6 +92,7 @@ def _container(node: NodeUse, found: ContainerUse, *, brief: bool) -> Raw:
         made["cpu"] = _cpu(found.cpu)
     if found.memory is not None:
         made["memory"] = _memory(found.memory)
+    made |= _swap(found.swap)
     if not brief:
         made["rootfs"] = _part(node.image_fs, found.rootfs)
         made["logs"] = _part(node.fs, found.logs)
@@ -129,6 +133,13 @@ def _memory(found: Memory) -> Raw:
         "majorPageFaults": found.major_faults,
     }
     return made if found.available is None else made | {"availableBytes": found.available}
+
+
+def _swap(found: SwapUse | None) -> Raw:
+    if found is None:
+        return {}
+    made: Raw = {"time": when(found.time), "swapUsageBytes": found.usage}
+    return {"swap": made if found.available is None else made | {"swapAvailableBytes": found.available}}
 
 
 def _whole(fs: FileSystem) -> Raw:

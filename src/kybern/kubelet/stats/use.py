@@ -27,6 +27,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class SwapUse:
+    """``available``: what is left of what may be swapped, where that is known."""
+
+    time: float
+    usage: int
+    available: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """What is used of a file system: by one thing, or by all."""
 
@@ -95,6 +104,7 @@ class ContainerUse:
     rootfs: Disk = Disk()
     logs: Disk = Disk()
     image: str = ""
+    swap: SwapUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,17 @@ class PodUse:
         return total(parts)
 
     @property
+    def swap(self) -> SwapUse | None:
+        """Of all its containers."""
+        each = [one.swap for one in self.containers if one.swap is not None]
+        left = [one.available for one in each if one.available is not None]
+        if not each:
+            return None
+        return SwapUse(
+            max(one.time for one in each), sum(one.usage for one in each), sum(left) if left else None
+        )
+
+    @property
     def ephemeral(self) -> Disk:
         """All that counts against a limit of ephemeral storage."""
         return self.disk() + self.other
@@ -153,6 +174,7 @@ class NodeUse:
     pods_memory: Memory | None = None
     interfaces: tuple[Interface, ...] = ()
     pods: tuple[PodUse, ...] = ()
+    swap: SwapUse | None = None
 
     def pod(self, uid: str) -> PodUse | None:
         return next((found for found in self.pods if found.uid == uid), None)

@@ -1,10 +1,11 @@
-"""Giving a pod its CPUs and devices, before anything of it runs.
+"""Giving a pod its CPUs, memory and devices, before anything of it runs.
 
 What holds: nothing is awaited between looking at what is free and taking it, so that two pods never get the same; what was
 given is on disk when the pod starts; a pod that cannot have all of it has none of it.
 """
 
 import time
+from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.cpus import ledger as cpus
@@ -12,34 +13,50 @@ from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.devices import ledger as devices
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.devices.plugins import PluginFailure
+from kybern.kubelet.memory import ledger as memory
+from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.topology import metrics
-from kybern.kubelet.topology.allot import Unaligned, allot
+from kybern.kubelet.topology.allot import Hand, Unaligned, allot
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """Those that have something to give; in upstream's order, which decides whose error is told."""
+
+    devices: devices.Hand | None
+    cpus: cpus.Hand | None
+    memory: memory.Hand | None
+
+    @property
+    def all(self) -> list[Hand]:
+        return [hand for hand in (self.devices, self.cpus, self.memory) if hand is not None]
 
 
 class Alignment:
     """Gives pods what is the node's, and takes it back."""
 
-    def __init__(self, devices: Devices, cpus: Pinning, policy: Policy, numa: Numa) -> None:
+    def __init__(self, devices: Devices, cpus: Pinning, memory: Memory, policy: Policy, numa: Numa) -> None:
         self.devices = devices
         self.cpus = cpus
+        self.memory = memory
         self._policy = policy
         self._numa = numa
 
     async def admit(self, pod: Pod) -> Verdict | None:
         """Give a pod what it asks for and does not have; why it cannot have it, or nothing."""
-        device_hand, cpu_hand = self.devices.hand(pod), self.cpus.hand(pod)
-        if device_hand is None and cpu_hand is None:
+        hands = _Hands(self.devices.hand(pod), self.cpus.hand(pod), self.memory.hand(pod))
+        if not hands.all:
             return None
         metrics.REQUESTS.inc()
         since = time.perf_counter()
         try:
-            await self._give(pod, device_hand, cpu_hand)
+            await self._give(pod, hands)
         except Unaligned as problem:
             verdict = Verdict("TopologyAffinityError", str(problem))
-        except (cpus.Unavailable, devices.Unavailable, PluginFailure) as problem:
+        except (cpus.Unavailable, memory.Unavailable, devices.Unavailable, PluginFailure) as problem:
             text = f"Allocate failed due to {problem}, which is unexpected"
             verdict = Verdict("UnexpectedAdmissionError", text)
         else:
@@ -50,29 +67,46 @@ class Alignment:
         await self.release(pod.metadata.uid)
         return verdict
 
-    async def _give(self, pod: Pod, device_hand: devices.Hand | None, cpu_hand: cpus.Hand | None) -> None:
-        hands = [hand for hand in (device_hand, cpu_hand) if hand is not None]
+    async def _give(self, pod: Pod, hands: "_Hands") -> None:
+        uid = pod.metadata.uid
         try:
-            allot(pod, hands, self._policy, self._numa)
+            allot(pod, hands.all, self._policy, self._numa)
         except cpus.Unavailable:
             metrics.UNPINNED.inc()
             raise
-        if device_hand is not None:
-            self.devices.take(device_hand.given)
-        if cpu_hand is not None:
-            metrics.PINNED.inc(len(cpu_hand.given))
-            self.cpus.take(cpu_hand.given)
-        if device_hand is not None:
-            await self.devices.keep(pod.metadata.uid)
-        if cpu_hand is not None:
+        except memory.Unavailable:
+            metrics.MEMORY.inc()
+            metrics.NO_MEMORY.inc()
+            raise
+        self._take(uid, hands)
+        if hands.devices is not None:
+            await self.devices.keep(uid)
+        if hands.memory is not None:
+            await self.memory.keep()
+        if hands.cpus is not None:
             await self.cpus.keep()
         self._count()
+
+    def _take(self, uid: str, hands: "_Hands") -> None:
+        if hands.devices is not None:
+            self.devices.take(hands.devices.given)
+        if hands.memory is not None:
+            metrics.MEMORY.inc(len(hands.memory.given))
+            self.memory.take(uid, hands.memory)
+        if hands.cpus is not None:
+            metrics.PINNED.inc(len(hands.cpus.given))
+            self.cpus.take(hands.cpus.given)
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""
         await self.devices.release(uid)
         await self.cpus.release(uid)
+        await self.memory.release(uid)
         self._count()
+
+    def holders(self) -> frozenset[str]:
+        """Uids of the pods that have something."""
+        return self.devices.holders() | self.cpus.holders() | self.memory.holders()
 
     def _count(self) -> None:
         metrics.SHARED.set(1000 * len(self.cpus.shared))

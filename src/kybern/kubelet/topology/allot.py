@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kybern.api.core_v1 import Container, Pod
-from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa
+from kybern.kubelet.topology.hints import Hint, Hints, Numa
 from kybern.kubelet.topology.merge import Policy, merge
+
+ANY = Hint(None, False)
+"""Nobody looked what would be near."""
 
 
 class Unaligned(Exception):
@@ -22,8 +25,8 @@ class Hand(Protocol):
         """Of each kind of thing that a container asks for; None: that the whole pod does."""
         ...
 
-    def take(self, container: Container, nodes: Nodes | None) -> None:
-        """Give a container what it asks for, from these nodes as far as they go."""
+    def take(self, container: Container, hint: Hint) -> None:
+        """Give a container what it asks for, from the hint's nodes as far as they go."""
         ...
 
 
@@ -35,7 +38,7 @@ def allot(pod: Pod, hands: Sequence[Hand], policy: Policy, numa: Numa) -> None:
         if policy.name != "none" and policy.scope == "container":
             hint = _hint(hands, container, policy, numa)
         for hand in hands:
-            hand.take(container, hint.nodes if hint is not None else None)
+            hand.take(container, hint or ANY)
 
 
 def _hint(hands: Sequence[Hand], container: Container | None, policy: Policy, numa: Numa) -> Hint:

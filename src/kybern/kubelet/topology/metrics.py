@@ -21,6 +21,14 @@ PINNED = Counter(
 UNPINNED = Counter(
     "kubelet_cpu_manager_pinning_errors", "The number of cpu core allocations which required pinning failed."
 )
+MEMORY = Counter(
+    "kubelet_memory_manager_pinning_requests",
+    "The number of memory pages allocations which required pinning.",
+)
+NO_MEMORY = Counter(
+    "kubelet_memory_manager_pinning_errors",
+    "The number of memory pages allocations which required pinning that failed.",
+)
 SHARED = Gauge(
     "kubelet_cpu_manager_shared_pool_size_millicores",
     "The size of the shared CPU pool for non-guaranteed QoS pods, in millicores.",

@@ -12,6 +12,7 @@ from kybern.kubelet.volumes import (
     empty_dir,
     host_path,
     image,
+    iscsi,
     local,
     nfs,
     projected,
@@ -29,5 +30,6 @@ VOLUMES: tuple[Plugin, ...] = (
     image.PLUGIN,
     local.PLUGIN,
     nfs.PLUGIN,
+    iscsi.PLUGIN,
     csi.PLUGIN,
 )

@@ -186,6 +186,9 @@ class Kept:
         for mounted in await asyncio.to_thread(_mounts_below, home):
             await unmount(mounted)
         await asyncio.to_thread(_remove_tree, home)
+        for plugin in VOLUMES:
+            if plugin.tidy is not None:
+                await plugin.tidy(self.root)
 
     def known(self) -> frozenset[str]:
         """Uids of the pods that have a directory."""

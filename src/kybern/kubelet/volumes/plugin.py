@@ -99,7 +99,8 @@ class Plugin:
 
     ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
     ``tear_down`` runs before its directory is removed. ``map`` gives the path of a device, for volumes of mode Block; the
-    site's directory is then where the link to it belongs.
+    site's directory is then where the link to it belongs. ``tidy`` gets --root-dir once a pod's volumes are gone, and takes
+    away what no other pod uses; it raises CannotMount to be asked again.
     """
 
     name: str
@@ -108,3 +109,4 @@ class Plugin:
     changes: bool = False
     tear_down: Callable[[Path], Awaitable[None]] | None = None
     map: Callable[[Site], Awaitable[Path]] | None = None
+    tidy: Callable[[Path], Awaitable[None]] | None = None

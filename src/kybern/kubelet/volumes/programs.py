@@ -1,11 +1,35 @@
-"""Mounts that need the mount program: file systems with a helper of their own (mount.nfs)."""
+"""Programs that volumes need: the mount program, for file systems with a helper of their own (mount.nfs), and others."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from kybern.kubelet.volumes.plugin import CannotMount
 
 _PATIENCE = 120.0
+
+
+async def run(words: Sequence[str], patience: float = _PATIENCE) -> tuple[int, str]:
+    """A program's exit code, and all that it says. Raises CannotMount where there is none, or it does not end."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as problem:
+        raise CannotMount(f"cannot run {words[0]}: {problem.strerror}") from problem
+    try:
+        async with asyncio.timeout(patience):
+            output, _none = await process.communicate()
+    except TimeoutError as problem:
+        raise CannotMount(f"{words[0]} did not end in {patience:.0f} s") from problem
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode(errors="replace")
 
 
 async def mount(kind: str, source: str, target: Path, options: tuple[str, ...]) -> None:

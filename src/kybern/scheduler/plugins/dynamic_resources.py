@@ -19,7 +19,7 @@ from kybern.daemon.flags import duration
 from kybern.loop.device_claims import MOST_USERS
 from kybern.machinery.causes import invalid
 from kybern.machinery.struct import replace
-from kybern.scheduler import requests
+from kybern.scheduler import renewals, requests
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.devices.conditions import SECONDS
@@ -194,6 +194,7 @@ def made(seconds: float = SECONDS) -> Plugin:
             Wake(DeviceClass, Action.ADDED | Action.CHANGED),
             Wake(Node, Action.ADDED | Action.CHANGED),
             Wake(Pod, Action.GONE, gave_back),
+            renewals.when(renewals.got_claims),
         ),
         configure=configure,
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.machinery.causes import invalid
+from kybern.scheduler import renewals
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.crowd import Counts
@@ -168,6 +169,7 @@ def made(hard_weight: int = 1, own_only: bool = False) -> Plugin:
             Wake(Pod, Action.ADDED | Action.CHANGED | Action.GONE, moved),
             Wake(Node, Action.ADDED | Action.CHANGED, relabelled),
             Wake(Namespace, Action.ADDED | Action.CHANGED, relabelled),
+            renewals.when(renewals.relabelled),
         ),
         configure=configure,
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.declared_features import for_scheduling
+from kybern.scheduler import renewals
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import SKIP, Attempt, Cluster, NodeInfo, Plugin, Refusal, Scope
@@ -37,7 +38,7 @@ def declares_others(_facts: PodFacts, what: Happening) -> bool:
     return what.old is None or what.old.status.declared_features != what.new.status.declared_features
 
 
-WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, declares_others),)
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, declares_others), renewals.when(renewals.needs_others))
 PLUGIN = Plugin(
     "NodeDeclaredFeatures", pre_filter=pre_filter, filter=filter_nodes, refuse=refuse, wakes=WAKES
 )

@@ -16,7 +16,7 @@ from kybern.api.resource_v1 import DeviceClass
 from kybern.api.rules.amounts import extended
 from kybern.machinery.causes import forbidden, invalid, not_supported, required
 from kybern.machinery.meta import label_name
-from kybern.scheduler import requests
+from kybern.scheduler import renewals, requests
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.devices.extended import classes, stands_for
@@ -210,6 +210,7 @@ def made(fit: Fit) -> Plugin:
             Wake(Pod, Action.GONE | Action.CHANGED, freed),
             Wake(Node, Action.ADDED | Action.CHANGED, partial(grown, fit)),
             Wake(DeviceClass, Action.ADDED | Action.CHANGED, stands_for),
+            renewals.when(renewals.asks_less),
         ),
         configure=configure,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api.core_v1 import Node, Pod, Taint
 from kybern.api.tolerations import tolerated
+from kybern.scheduler import renewals
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents
@@ -24,5 +25,5 @@ def filter_nodes(facts: PodFacts, table: Table) -> Iterator[Refusal]:
         yield Refusal(table.unschedulable, REASON)
 
 
-WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)), renewals.when(renewals.tolerates_more))
 PLUGIN = Plugin("NodeUnschedulable", filter=filter_nodes, refuse=refuse, wakes=WAKES)

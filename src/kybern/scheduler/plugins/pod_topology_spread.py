@@ -19,6 +19,7 @@ from kybern.machinery.causes import duplicate, forbidden, invalid, not_supported
 from kybern.machinery.causes import required as required_field
 from kybern.machinery.errors import Cause
 from kybern.machinery.meta import label_name
+from kybern.scheduler import renewals
 from kybern.scheduler.arguments import Arguments
 from kybern.scheduler.changes import Action, Happening, Wake
 from kybern.scheduler.crowd import Counts
@@ -33,6 +34,7 @@ from kybern.scheduler.table import Mask, Table
 
 NAME = "PodTopologySpread"
 SYSTEM, LIST = "System", "List"
+NO_DEFAULTS = Defaults((), system=False)
 SKEWED = "node(s) didn't match pod topology spread constraints"
 UNLABELLED = f"{SKEWED} (missing required label)"
 
@@ -148,8 +150,38 @@ def _matching(one: Constraint, table: Table) -> Counts:
 
 
 def moved(facts: PodFacts, what: Happening) -> bool:
-    """A pod of the namespace came, went or changed its labels: only those of its own are counted."""
-    return bool(what.object.metadata.namespace == facts.looks.namespace)
+    """A pod that a constraint counts came, went or began to leave, or its labels have it counted now and not before."""
+    if what.object.metadata.namespace != facts.looks.namespace:
+        return False
+    hard = constraints(facts.pod, HARD, NO_DEFAULTS, None)
+    if not hard:
+        return True  # those of the profile, or of a time before
+    if what.old is None or what.new is None:
+        return any(one.group.selector.matches(what.object.metadata.labels) for one in hard)
+    before, now = Looks.of(what.old), Looks.of(what.new)
+    return any(one.group.has(before) != one.group.has(now) for one in hard)
+
+
+def relabelled(facts: PodFacts, what: Happening) -> bool:
+    """A node that has all labels came or went, or got or lost or changed one; or whether it counts may be otherwise."""
+    hard = constraints(facts.pod, HARD, NO_DEFAULTS, None)
+    if not hard:
+        return True
+    keys = [one.topology_key for one in hard]
+    known = [one for one in (what.old, what.new) if one is not None]
+    values = [[node.metadata.labels.get(key) for key in keys] for node in known]
+    if all(None in of_node for of_node in values):
+        return False
+    return len(values) == 1 or values[0] != values[1] or _counts_otherwise(facts.pod, hard, what)
+
+
+def _counts_otherwise(pod: Pod, hard: Iterable[Constraint], what: Happening) -> bool:
+    chosen = pod.spec.node_selector or (pod.spec.affinity and pod.spec.affinity.node_affinity)
+    labels = what.old.metadata.labels != what.new.metadata.labels
+    taints = what.old.spec.taints != what.new.spec.taints
+    return any(
+        (one.honours_affinity and chosen and labels) or (one.honours_taints and taints) for one in hard
+    )
 
 
 def configure(args: Mapping[str, Any], path: str) -> Plugin:
@@ -200,7 +232,8 @@ def made(defaults: Defaults) -> Plugin:
         needs=(Service, ReplicationController, ReplicaSet, StatefulSet),
         wakes=(
             Wake(Pod, Action.ADDED | Action.CHANGED | Action.GONE, moved),
-            Wake(Node, Action.ADDED | Action.CHANGED | Action.GONE),
+            Wake(Node, Action.ADDED | Action.CHANGED | Action.GONE, relabelled),
+            renewals.when(renewals.relabelled),
         ),
         configure=configure,
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.tolerations import tolerated
+from kybern.scheduler import renewals
 from kybern.scheduler.changes import Action, Wake
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.framework import Cluster, NodeInfo, Plugin, Refusal, relents, scaled_down
@@ -47,7 +48,7 @@ def score(facts: PodFacts, table: Table, left: Mask) -> Numbers | None:
     return np.sum(met, axis=0, dtype=np.int64) if met else None
 
 
-WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)),)
+WAKES = (Wake(Node, Action.ADDED | Action.CHANGED, relents(refuse)), renewals.when(renewals.tolerates_more))
 PLUGIN = Plugin(
     "TaintToleration",
     filter=filter_nodes,

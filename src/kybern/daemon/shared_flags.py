@@ -1,0 +1,153 @@
+"""Flags that upstream's control plane daemons share, by the group in which their own help lists them.
+
+What holds: each is taken. One that means something here acts; one that tunes what is not here (caches of webhooks,
+goroutines, HTTP/2) has no effect, and its help says so; one that asks for what is not done here takes its default only, and
+is refused with the reason, since a daemon that silently does something else is worse than one that does not start.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+
+from kybern.daemon import tls
+from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
+from kybern.daemon.version import VERSION
+
+_GATES: Mapping[str, bool] = json.loads(
+    resources.files("kybern.daemon").joinpath("data/feature_gates.json").read_text()
+)
+"""Upstream's features at this version, and whether they are on when nobody says anything."""
+_AS_TLS = "what --client-ca-file certifies may read metrics, and nobody else"
+_HEALTH = ("/healthz", "/readyz", "/livez")
+
+
+def unused(found: Flags, name: str, type: object, default: object, why: str) -> None:  # noqa: A002  # as Flags.flag
+    """Add one that changes nothing here."""
+    found.flag(name, type, default, f"No effect: {why}.")  # type: ignore[arg-type]  # one of the readers of Flags
+
+
+def client(found: Flags, qps: float, burst: int) -> None:
+    """How the API server is reached."""
+    found.flag(
+        "--master", str, "", "The address of the Kubernetes API server (overrides any value in kubeconfig)."
+    )
+    unused(found, "--kube-api-qps", float, qps, "requests are limited by what waits for them")
+    unused(found, "--kube-api-burst", int, burst, "requests are limited by what waits for them")
+    kind = "application/vnd.kubernetes.protobuf"
+    unused(found, "--kube-api-content-type", str, kind, "bodies are JSON, which all API servers speak")
+
+
+def leading(found: Flags, name: str) -> None:
+    """Who of several works; ``name`` is the lease's."""
+    found.flag("--leader-elect", bool, True, "Lead only while holding the lease.")
+    found.flag(
+        "--leader-elect-lease-duration", duration, 15.0, "How long a lease is valid that is not renewed."
+    )
+    found.flag(
+        "--leader-elect-renew-deadline",
+        duration,
+        10.0,
+        "How long the leader tries to renew before it gives up.",
+    )
+    found.flag("--leader-elect-retry-period", duration, 2.0, "How long to wait between attempts.")
+    found.flag("--leader-elect-resource-name", str, name, "The name of the lease.")
+    found.flag("--leader-elect-resource-namespace", str, "kube-system", "The namespace of the lease.")
+    found.fixed("--leader-elect-resource-lock", str, "leases", "Leases are the only lock there is")
+
+
+def serving(found: Flags, port: int) -> None:
+    """The port of health and metrics."""
+    found.flag("--bind-address", str, "0.0.0.0", "The address on which to serve health and metrics.")
+    found.flag("--secure-port", int, port, "The port on which to serve HTTPS; 0 for none.")
+    found.flag("--tls-cert-file", str, "", "The serving certificate; without one, one is made in memory.")
+    found.flag("--tls-private-key-file", str, "", "The serving certificate's key.")
+    found.flag(
+        "--tls-min-version", tls.minimum_version, tls.minimum_version(""), "VersionTLS12 or VersionTLS13."
+    )
+    found.flag(
+        "--tls-cipher-suites", tls.ciphers, (), "Accepted ciphers of TLS 1.2, as Go or OpenSSL names them."
+    )
+    found.fixed("--tls-curve-preferences", commas, (), "the library's order of curves is used")
+    found.fixed("--tls-sni-cert-key", str, "", "one certificate is served, that of --tls-cert-file")
+    unused(found, "--cert-dir", str, "", "a certificate that is made is kept in memory only")
+    unused(found, "--http2-max-streams-per-connection", int, 0, "HTTP/1.1 is served")
+    unused(found, "--disable-http2-serving", bool, False, "HTTP/1.1 is served")
+    unused(found, "--permit-address-sharing", bool, False, "SO_REUSEADDR is always set")
+    found.fixed("--permit-port-sharing", boolean, False, "a port belongs to one process")
+
+
+def authentication(found: Flags, *, tolerant: bool) -> None:
+    """Who may read metrics. ``tolerant``: upstream's daemon starts without the API server's configuration of that."""
+    found.flag(
+        "--client-ca-file", str, "", "Who presents a client certificate of this authority may read metrics."
+    )
+    found.flag(
+        "--authorization-always-allow-paths",
+        commas,
+        _HEALTH,
+        "Paths that anybody may read; * at the end of one stands for any rest.",
+    )
+    for name in ("--authentication-kubeconfig", "--authorization-kubeconfig"):
+        unused(found, name, str, "", _AS_TLS)
+    unused(found, "--authentication-skip-lookup", bool, False, _AS_TLS)
+    unused(found, "--authentication-tolerate-lookup-failure", bool, tolerant, _AS_TLS)
+    for name in (
+        "--authentication-token-webhook-cache-ttl",
+        "--authorization-webhook-cache-authorized-ttl",
+        "--authorization-webhook-cache-unauthorized-ttl",
+    ):
+        unused(found, name, duration, 10.0, _AS_TLS)
+    for part, default in (
+        ("allowed-names", ()),
+        ("extra-headers-prefix", ("x-remote-extra-",)),
+        ("group-headers", ("x-remote-group",)),
+        ("uid-headers", ()),
+        ("username-headers", ("x-remote-user",)),
+    ):
+        unused(found, f"--requestheader-{part}", commas, default, _AS_TLS)
+    unused(found, "--requestheader-client-ca-file", str, "", _AS_TLS)
+
+
+def observing(found: Flags) -> None:
+    """Metrics, logs and profiles."""
+    found.fixed("--allow-metric-labels", pairs, {}, "metrics are shown with all their labels")
+    found.fixed("--allow-metric-labels-manifest", str, "", "metrics are shown with all their labels")
+    found.fixed("--disabled-metrics", commas, (), "all metrics are shown")
+    unused(found, "--show-hidden-metrics-for-version", str, "", "no metric is hidden")
+    found.fixed("--logging-format", str, "text", "logs are lines of text, as klog writes them")
+    found.fixed("--vmodule", commas, (), "-v counts for all files")
+    unused(found, "--log-flush-frequency", duration, 5.0, "every line is written at once")
+    for form in ("json", "text"):
+        unused(found, f"--log-{form}-info-buffer-size", str, "0", "every line is written at once")
+        found.fixed(f"--log-{form}-split-stream", boolean, False, "logs go to standard error")
+    unused(found, "--profiling", bool, True, "there are no Go profiles of a program in Python")
+    unused(found, "--contention-profiling", bool, False, "there are no Go profiles of a program in Python")
+
+
+def features(found: Flags) -> None:
+    """Features and versions. Other than upstream's defaults are refused by name."""
+    found.flag(
+        "--feature-gates", gates, {}, "Features, NAME=true|false, each as it is by default in this version."
+    )
+    found.flag("--emulated-version", _version, "", "Only the version of this program.")
+    found.flag("--min-compatibility-version", _version, "", "Only the version of this program.")
+
+
+def gates(text: str) -> Mapping[str, str]:
+    """A --feature-gates value, such as A=true,kube:B=false. Raises ValueError for what is not so by default."""
+    found = pairs(text)
+    for key, value in found.items():
+        name = key.removeprefix("kube:")
+        if name not in _GATES and name not in ("AllAlpha", "AllBeta"):
+            raise ValueError(f"unrecognized feature gate: {name}")
+        if boolean(value) != _GATES.get(name, False):
+            usual = str(not boolean(value)).lower()
+            raise ValueError(f"cannot set feature gate {name} to {value}: it is {usual} here; leave it out")
+    return found
+
+
+def _version(text: str) -> str:
+    own = ".".join(VERSION.removeprefix("v").split(".")[:2])
+    if text.removeprefix("kube=") not in ("", own):
+        raise ValueError(f"no version but {own} is emulated")
+    return text

@@ -1,0 +1,77 @@
+"""kube-scheduler and kube-controller-manager take the command lines that upstream's take."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kybern.cli.controller_flags import WORKERS
+from kybern.cli.controller_flags import flags as controller_manager
+from kybern.cli.controller_manager import chosen, settings
+from kybern.cli.scheduler import FLAGS as SCHEDULER
+from kybern.controllers import CONTROLLERS
+from kybern.daemon.flags import BadFlag, Flags
+from kybern.loop.settings import Settings
+from kybern.scheduler.config import read
+
+UPSTREAM = json.loads((Path(__file__).parents[2] / "data/command_lines.json").read_text())
+
+
+@pytest.mark.parametrize("flags", [SCHEDULER, controller_manager()], ids=lambda one: one.name)
+def test_every_flag_of_upstream_is_taken(flags: Flags) -> None:
+    assert {*UPSTREAM["shared"], *UPSTREAM[flags.name]} - {one.name for one in flags} == set()
+
+
+@pytest.mark.parametrize(
+    ("argument", "why"),
+    [
+        ("--cloud-provider=gce", "there are no cloud providers"),
+        ("--tls-sni-cert-key=a,b", "one certificate is served"),
+        ("--leader-elect-resource-lock=configmaps", "Leases are the only lock"),
+        (
+            "--feature-gates=GangScheduling=true",
+            "cannot set feature gate GangScheduling to true: it is false here",
+        ),
+        ("--feature-gates=AllAlpha=true", "cannot set feature gate AllAlpha"),
+        ("--feature-gates=NoSuchThing=true", "unrecognized feature gate: NoSuchThing"),
+        ("--emulated-version=kube=1.35", "no version but 1.36 is emulated"),
+        ("--concurrent_rc_syncs=0", "must be greater than or equal to 1"),
+        ("--logging-format=json", "logs are lines of text"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(argument: str, why: str) -> None:
+    with pytest.raises(BadFlag, match=why):
+        controller_manager().read([argument])
+
+
+def test_features_may_be_named_as_they_are() -> None:
+    given = ["--feature-gates=GangScheduling=false,kube:WatchList=true", "--emulated-version=1.36"]
+
+    assert SCHEDULER.read(given)["emulated-version"] == "1.36"
+
+
+def test_each_controller_works_on_as_many_objects_at_a_time_as_it_is_told() -> None:
+    values = controller_manager().read(["--concurrent-job-syncs=11", "--concurrent_rc_syncs", "7"])
+    workers = {one.name: one.workers for one in chosen(values, Settings())}
+
+    assert (workers["job-controller"], workers["replicationcontroller-controller"]) == (11, 7)
+    assert workers["namespace-controller"] == 10
+    known = {make(Settings()).name for make in CONTROLLERS}
+    assert {controller for _, _, controller in WORKERS} <= known
+
+
+def test_garbage_may_stay() -> None:
+    def names(*given: str) -> set[str]:
+        values = controller_manager().read(given)
+        return {one.name for one in chosen(values, settings(values))}
+
+    assert names() - names("--enable-garbage-collector=false") == {"garbage-collector-controller"}
+
+
+def test_the_scheduler_does_what_its_flags_say() -> None:
+    given = ["--master=https://here", "--leader-elect-resource-name=other", "--leader-elect-retry-period=1s"]
+    found = read(SCHEDULER.read([*given, "--pod-max-in-unschedulable-pods-duration=1m"]))
+
+    assert (found.kubeconfig, found.master) == ("", "https://here")
+    assert (found.lease_name, found.lease_namespace) == ("other", "kube-system")
+    assert (found.timing.retry_period, found.delays.refused) == (1.0, 60.0)

@@ -1,0 +1,96 @@
+"""The serving certificate that the cluster signs: what is asked for, when again, and that nothing is served before."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestStatus
+from kybern.kubelet.bootstrap import request_of
+from kybern.kubelet.serving_certificate import ServingCertificate, wanted
+from kybern.machinery.errors import Forbidden
+from kybern.machinery.struct import replace
+
+ASKED = wanted("n1", ("n1", "10.0.0.5", "fd00::5", "n1"))
+
+
+class Signer:
+    """Signs at once, for so many hours of which one is over; or refuses."""
+
+    def __init__(self, hours: float = 10.0, *, refuses: bool = False) -> None:
+        self.hours = hours
+        self.refuses = refuses
+        self.requests: list[CertificateSigningRequest] = []
+
+    async def create(self, made: CertificateSigningRequest) -> CertificateSigningRequest:
+        if self.refuses:
+            raise Forbidden("not you")
+        self.requests.append(made)
+        csr = x509.load_pem_x509_csr(base64.b64decode(made.spec.request))
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject).issuer_name(csr.subject).public_key(csr.public_key()).serial_number(1)
+            .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=self.hours - 1))
+            .sign(key, hashes.SHA256())
+        )  # fmt: skip
+        pem = built.public_bytes(serialization.Encoding.PEM)
+        return replace(
+            made, status=CertificateSigningRequestStatus(certificate=base64.b64encode(pem).decode())
+        )
+
+
+def asking(signer: Signer, directory: Path) -> ServingCertificate:
+    client: Any = signer
+    return ServingCertificate(client, ASKED, directory)
+
+
+def test_it_is_for_the_names_and_addresses_of_the_node() -> None:
+    csr = x509.load_pem_x509_csr(request_of(ASKED)[0])
+
+    names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["n1"]
+    assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.5", "fd00::5"]
+    assert csr.subject.rfc4514_string() == "CN=system:node:n1,O=system:nodes"
+
+
+async def test_it_is_asked_for_once_and_kept(tmp_path: Path) -> None:
+    signer = Signer()
+    found = asking(signer, tmp_path)
+    assert not found.there.is_set()
+
+    assert await found.look()
+    assert await asking(signer, tmp_path).look()
+
+    (request,) = signer.requests
+    assert (request.spec.signer_name, request.spec.usages) == (
+        "kubernetes.io/kubelet-serving", ("digital signature", "server auth"),
+    )  # fmt: skip
+    assert found.there.is_set()
+    assert found.path.name == "kubelet-server-current.pem"
+    assert found.path.is_symlink()
+    assert found.path.stat().st_mode & 0o777 == 0o600
+    assert b"PRIVATE KEY" in found.path.read_bytes()
+
+
+async def test_another_is_asked_for_before_it_ends(tmp_path: Path) -> None:
+    signer = Signer(hours=1.05)
+    found = asking(signer, tmp_path)
+
+    await found.look()
+    await found.look()
+
+    assert len(signer.requests) == 2
+
+
+async def test_nothing_is_there_while_it_is_refused(tmp_path: Path) -> None:
+    found = asking(Signer(refuses=True), tmp_path)
+
+    assert not await found.look()
+
+    assert not found.there.is_set()
+    assert not found.path.exists()
