@@ -24,6 +24,7 @@ from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.snapshots import snapshots
 from roles.system import system
 
 cluster, machine = here()
@@ -35,6 +36,8 @@ kubeconfigs(cluster, machine)
 package()
 if machine.is_etcd:
     etcd(cluster, machine)
+if machine.is_etcd:
+    snapshots()
 if machine.is_master:
     apiserver(cluster, machine)
 if machine.is_node:

@@ -9,6 +9,8 @@ healthy before the next. Two guards keep a machine that lost its disk from start
 - ``initial-cluster-state`` is "new" only until the members were healthy together once; the operator's state directory
   remembers that. From then on a machine without data asks the others, who know that it was a member and refuse it.
 
+A machine that the state directory does not remember joins the members that it does, one machine at a time.
+
 Compaction is the API server's business. Certificates are read again at each handshake.
 """
 
@@ -20,6 +22,7 @@ from pyinfra.api import FunctionCommand, deploy, operation
 from kybern.machines.state import write
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, ETCD_USER, PKI, state
+from roles.membership import etcdctl, expel, join, peer
 from roles.operations import bundle, ready, units
 from roles.templates import render
 from roles.tree import Directory, File, Service
@@ -31,10 +34,7 @@ WAS_ONE = File(WAS_MEMBER, b"")
 BOOTSTRAP = "/etc/kybern/etcd.env"
 # Of this member, and through it of a quorum; and of every member.
 HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health"
-ALL_HEALTHY = (
-    f"etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert={PKI}/etcd/ca.crt "
-    f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key endpoint health --cluster"
-)
+ALL_HEALTHY = f"{etcdctl()} endpoint health --cluster"
 
 
 @deploy("etcd")
@@ -42,10 +42,24 @@ def etcd(cluster: Cluster, machine: Machine) -> None:
     service, note = member(cluster, machine), state(cluster) / "etcd-bootstrapped"
     known = remembered(note)
     data = Directory(DATA, mode="700", user=ETCD_USER)
+    joins = bool(known) and machine.name not in known
+    first = [] if joins else [bootstrap(cluster, new=not known)]
     bundle(
         name="Files",
-        files=[data, bootstrap(new=not known), *service.files, *([WAS_ONE] if machine.name in known else [])],
+        files=[data, *first, *service.files, *([WAS_ONE] if machine.name in known else [])],
     )
+    if joins:
+        members = [each for each in cluster.members if each.name in known]
+        join(
+            name="Joined",
+            cluster=cluster,
+            machine=machine,
+            known=members,
+            unit=UNIT,
+            data=DATA,
+            bootstrap=BOOTSTRAP,
+            _serial=True,
+        )
     units(name="Started", services=[service], restart=False)
     ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=3, _retry_delay=0)
     units(
@@ -55,9 +69,16 @@ def etcd(cluster: Cluster, machine: Machine) -> None:
         gate=HEALTHY,
         _serial=True,
     )
-    bundle(name="No second bootstrap", files=[bootstrap(new=False), WAS_ONE])
+    bundle(name="No second bootstrap", files=[bootstrap(cluster, new=False), WAS_ONE])
     if machine == cluster.members[0]:
         remember(name="Members remembered", note=note, members=tuple(each.name for each in cluster.members))
+
+
+@deploy("etcd")
+def forgotten(cluster: Cluster, leaving: str) -> None:
+    """The member of this machine does not know another one any more. The first that is asked sees to it for all."""
+    address = next((str(each.address) for each in cluster.machines if each.name == leaving), "")
+    expel(name=f"{leaving} forgotten", leaving=leaving, address=address, _serial=True)
 
 
 def member(cluster: Cluster, machine: Machine) -> Service:
@@ -78,9 +99,13 @@ def member(cluster: Cluster, machine: Machine) -> Service:
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", unit),), wait=False)
 
 
-def bootstrap(new: bool) -> File:
+def bootstrap(cluster: Cluster, new: bool) -> File:
     """Read only by a member without data, so that a change of it is no reason to restart."""
-    return File(BOOTSTRAP, f"ETCD_INITIAL_CLUSTER_STATE={'new' if new else 'existing'}\n".encode())
+    first = ",".join(f"{each.name}={peer(each)}" for each in cluster.members)
+    cluster_line = f"ETCD_INITIAL_CLUSTER={first}\n" if new else ""
+    return File(
+        BOOTSTRAP, f"ETCD_INITIAL_CLUSTER_STATE={'new' if new else 'existing'}\n{cluster_line}".encode()
+    )
 
 
 def remembered(note: Path) -> frozenset[str]:

@@ -105,6 +105,18 @@ class Succeeds(FactBase[bool]):
         return "KYBERN yes" in output
 
 
+class Answer(FactBase[str]):
+    """The one line that a command prints, such as JSON; nothing when it fails or is late. It must not change anything."""
+
+    default = str
+
+    def command(self, question: str) -> str:
+        return f'answer=$(timeout 20 {question} 2>/dev/null | tr -d "\\n"); echo "KYBERN $answer"'
+
+    def process(self, output: list[str]) -> str:
+        return next((line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")), "")
+
+
 class Interface(FactBase[str]):
     """The network interface that has this address. It does not change while a machine is in use."""
 

@@ -7,7 +7,9 @@ nodes`` is not the kubelet's to set (NodeRestriction), so a master sets it with 
 """
 
 import json
+from collections.abc import Iterable
 
+from pyinfra import host
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
@@ -37,9 +39,11 @@ def kubelet(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("nodes")
 def nodes_ready(cluster: Cluster, machine: Machine) -> None:
-    """Every node of the topology is Ready, as each master's API server sees it."""
+    """Every node is Ready, as each master's API server sees it; but for machines that this run leaves out."""
     if machine.is_master:
-        ready(name="Ready", probe=all_ready(cluster), log=UNIT, _retries=20, _retry_delay=0)
+        out = {each.data.get("machine") for each in host.inventory if each not in host.state.active_hosts}
+        nodes = [each for each in cluster.machines if each.is_node and each not in out]
+        ready(name="Ready", probe=all_ready(cluster, nodes), log=UNIT, _retries=20, _retry_delay=0)
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
@@ -72,8 +76,8 @@ def label(cluster: Cluster, machine: Machine) -> str:
     return ask(cluster, f"/api/v1/nodes/{machine.name}", more)
 
 
-def all_ready(cluster: Cluster) -> str:
-    names = " ".join(machine.name for machine in cluster.machines if machine.is_node)
+def all_ready(cluster: Cluster, nodes: Iterable[Machine]) -> str:
+    names = " ".join(node.name for node in nodes)
     script = (
         "import json, sys; ready = {n['metadata']['name'] for n in json.load(sys.stdin)['items'] for c in n['status'].get"
         "('conditions', []) if (c['type'], c['status']) == ('Ready', 'True')}; sys.exit(not ready >= set(sys.argv[1:]))"

@@ -35,6 +35,8 @@ ABOVE = (
     "haproxy.service",
 )
 BELOW = (
+    "kybern-snapshot.timer",
+    "kybern-snapshot.service",
     "containerd.service",
     "etcd.service",
     "kybern-firewall.service",

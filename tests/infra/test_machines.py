@@ -43,6 +43,15 @@ def expected(cluster: Cluster, machine: Machine) -> set[str]:
     return {f"{name}.service" for name in names}
 
 
+def test_members_of_etcd_take_snapshots(host: Host, machine: Machine) -> None:
+    if not machine.is_etcd:
+        pytest.skip("no member of etcd")
+    shown = host.run("systemctl show -P ActiveState -P UnitFileState kybern-snapshot.timer").stdout.split()
+    assert shown == ["active", "enabled"]
+    folder = host.file("/var/lib/kybern/snapshots")
+    assert (folder.user, oct(folder.mode)) == ("root", "0o700")
+
+
 def test_all_daemons_run_and_nothing_has_failed(host: Host, cluster: Cluster, machine: Machine) -> None:
     found = units(host)
 

@@ -54,6 +54,7 @@ class FakeMachine:
     dead: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     fails: Callable[[str], bool] = lambda _command: False
+    answers: dict[str, str] = field(default_factory=dict)  # by a part of the question
 
     def fact(self, cls: type, *arguments: Any, **_globals: Any) -> Any:
         self.probe = ""
@@ -64,6 +65,9 @@ class FakeMachine:
             facts.Succeeds: self._succeeds,
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
+            facts.Answer: lambda question: next(
+                (self.answers[part] for part in self.answers if part in question), ""
+            ),
             facts.Interface: lambda _address: "eth0",
             facts.PythonVersion: lambda: "3.13",
             facts.Contents: lambda paths: {

@@ -5,35 +5,23 @@ the run with its own words and a non-zero exit; what was done stays, and the sam
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kybern.cli import machines
+from kybern.cli.deploys import StepFailed, command_of, only, run_deploy
 from kybern.cli.machines import DriverOption, Kind, Topology
-from kybern.cli.progress import Progress, table
+from kybern.cli.progress import table
+from kybern.cli.reach import answering
 from kybern.machines.errors import MachineError
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster
-
-OPERATION = re.compile(r"--> Starting operation: (?P<name>.+?)\s*$")
-TOTAL = re.compile(
-    r"\s*Grand total\s+(?P<hosts>\d+|-)\s+(?P<success>\d+|-)\s+(?P<error>\d+|-)\s+(?P<same>\d+|-)"
-)
-BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
-LAST = 25  # lines that are shown of a step that failed
-
-
-class StepFailed(MachineError):
-    """A step ended with an error that it has told already."""
+from kybern.machines.topology import Cluster, Machine
 
 
 @contextmanager
@@ -41,51 +29,6 @@ def timed(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
-
-
-def inventory_of(topology: str, cluster: Cluster) -> str:
-    """The inventory file of this name, or the running machines themselves for a topology that has none."""
-    named = Path("inventories") / f"{Path(topology).stem}.py"
-    return str(named) if named.exists() else f"@libvirt/{cluster.name}"
-
-
-def run_deploy(topology: str, cluster: Cluster, more: tuple[str, ...] = ()) -> int:
-    """Run deploys/cluster.py on the machines; gives the number of changes. Raises StepFailed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pyinfra",
-        "-y",
-        inventory_of(topology, cluster),
-        "deploys/cluster.py",
-        *more,
-    ]
-    last: deque[str] = deque(maxlen=LAST)
-    changes = 0
-    with Progress(f"Deploy of {cluster.name}") as progress:
-        running = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYINFRA_PROGRESS": "off"},
-        )
-        assert running.stdout is not None, "a pipe was asked for"
-        for line in running.stdout:
-            if found := OPERATION.match(line):
-                progress.step("deploy", found["name"])
-            elif found := TOTAL.match(line):
-                changes = int(found["success"]) if found["success"].isdigit() else 0
-            elif not BORING.search(line):
-                last.append(line.rstrip())
-        code = running.wait()
-    if code:
-        print("\n".join(last), file=sys.stderr)
-        raise StepFailed(
-            f"the deploy of {cluster.name} failed (above: what the machines said); "
-            "mend what it names and run the same command again"
-        )
-    return changes
 
 
 def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
@@ -103,27 +46,48 @@ def deploy(
     diff: Annotated[
         bool, typer.Option("--diff", help="Show what changes in files; secrets are never shown.")
     ] = False,
-    limit: Annotated[str, typer.Option("--limit", help="Only these machines or groups.")] = "",
+    limit: Annotated[
+        str, typer.Option("--limit", help="Only these machines or groups, with commas between.")
+    ] = "",
 ) -> None:
     """Deploy the cluster onto its machines. Changes nothing that is as it should be."""
     cluster = machines.read(topology, driver)
     more = [flag for flag, wanted in (("--dry", dry), ("--diff", diff)) if wanted]
     if limit:
-        more += ["--limit", limit]
+        more += only(limit.split(","))
     if dry or diff:
-        command = [
-            sys.executable,
-            "-m",
-            "pyinfra",
-            "-y",
-            inventory_of(topology, cluster),
-            "deploys/cluster.py",
-            *more,
-        ]
+        command = command_of(topology, cluster, "cluster", more)
         raise typer.Exit(subprocess.run(command, check=False).returncode)
+    silent = () if limit else silent_ones(cluster)
+    if silent:
+        more += only(each.name for each in cluster.machines if each not in silent)
     with timed("deployed"):
-        changes = run_deploy(topology, cluster, tuple(more))
-    print(f"{changes} changes on {len(cluster.machines)} machines of {cluster.name}.")
+        changes = run_deploy(topology, cluster, more)
+    print(f"{changes} changes on {len(cluster.machines) - len(silent)} machines of {cluster.name}.")
+    if silent:
+        names = ", ".join(each.name for each in silent)
+        raise MachineError(
+            f"not deployed: {names} does not answer by SSH; start it and deploy again, or run: "
+            f"kybern remove {topology} {silent[0].name}"
+        )
+
+
+def silent_ones(cluster: Cluster) -> tuple[Machine, ...]:
+    """Who does not answer, when the others may be deployed without. Raises MachineError when they may not."""
+    alive = answering(cluster.machines)
+    silent = tuple(each for each in cluster.machines if each not in alive)
+    members = [each for each in cluster.members if each in alive]
+    names = ", ".join(each.name for each in silent)
+    if silent and not (State.of(cluster.name).directory / "etcd-bootstrapped").exists():
+        raise MachineError(
+            f"cannot begin {cluster.name} without {names}: no answer by SSH; start it, or leave it out"
+        )
+    if len(members) <= len(cluster.members) // 2:
+        raise MachineError(
+            f"cannot deploy {cluster.name}: no answer by SSH from {names}, and the others are no quorum of etcd; "
+            "start them, or see docs/how-to/backup.md"
+        )
+    return silent
 
 
 def verify(topology: Topology = "lab") -> None:

@@ -4,7 +4,9 @@ import sys
 
 import typer
 
-from kybern.cli import cluster, machines
+from kybern.cli import backup, certificates, cluster, machines
+from kybern.cli.remove import remove
+from kybern.cli.status import status
 from kybern.machines.errors import MachineError
 
 app = typer.Typer(
@@ -15,9 +17,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(machines.app, name="machines")
+app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
+app.command()(status)
+app.command()(remove)
+app.command()(backup.backup)
+app.command()(backup.restore)
 
 
 @app.callback()

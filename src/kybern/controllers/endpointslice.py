@@ -2,18 +2,26 @@
 
 Reads Service, Pod, Node (for zones). Writes EndpointSlice, only those that this controller's label marks as its own. A
 change touches as few slices as it can: an endpoint stays in the slice that it is in, new ones fill slices that have room.
+Whom an endpoint is meant for says the service's trafficDistribution, or its topology-mode, which comes first.
 Slices go with their service by garbage collection; they are named SERVICE-xxxxx.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node, ObjectReference, Pod, Service
-from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.discovery_v1 import (
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForZone,
+)
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.loop.controller import Action, Controller, Create, Delete, Key, Patch, View, WhenChanged
+from kybern.loop.controller import Action, Controller, Create, Delete, Emit, Key, Patch, View, WhenChanged
 from kybern.loop.hints import hints_of
 from kybern.loop.owners import controller_reference
 from kybern.loop.pods import by_node, is_ready
@@ -30,11 +38,11 @@ from kybern.loop.services import (
 )
 from kybern.loop.settings import Settings
 from kybern.loop.slices import MANAGED_BY, SERVICE, by_service, fresh_name
+from kybern.loop.zone_hints import ENABLED, ZONE, Refused, assign, capacity, cpu_by_zone, is_asked
 from kybern.machinery import times
 from kybern.machinery.struct import replace
 
 MANAGER = "endpointslice-controller.k8s.io"
-ZONE = "topology.kubernetes.io/zone"
 
 type Group = tuple[str, tuple[EndpointPort, ...]]
 
@@ -46,6 +54,8 @@ class State:
     zones: tuple[tuple[str, str], ...]
     slices: tuple[EndpointSlice, ...]
     limit: int
+    parts: Mapping[str, float] | None = None
+    """Each zone's part of the CPUs, for a service whose topology-mode asks for it."""
 
 
 def observing(limit: int) -> Callable[[View, Key], State | None]:
@@ -59,9 +69,9 @@ def observing(limit: int) -> Callable[[View, Key], State | None]:
             (name, node.metadata.labels.get(ZONE, "")) for name, node in nodes.items() if node is not None
         )
         slices = view.index(EndpointSlice, "endpointslice/service", f"{key.namespace}/{key.name}")
-        return State(
-            service, pods, tuple(zones), tuple(sorted(slices, key=lambda one: one.metadata.name)), limit
-        )
+        parts = cpu_by_zone(view.list(Node)) if is_asked(service.metadata.annotations) else None
+        ordered = tuple(sorted(slices, key=lambda one: one.metadata.name))
+        return State(service, pods, tuple(zones), ordered, limit, parts)
 
     return observe
 
@@ -79,10 +89,11 @@ def endpoint_of(pod: Pod, service: Service, family: str, zones: dict[str, str]) 
     serving, terminating = is_ready(pod), pod.metadata.deletion_timestamp is not None
     ready = bool(service.spec.publish_not_ready_addresses) or (serving and not terminating)
     zone = zones.get(pod.spec.node_name, "")
+    distribution = "" if is_asked(service.metadata.annotations) else service.spec.traffic_distribution
     return Endpoint(
         addresses=addresses,
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
-        hints=hints_of(service.spec.traffic_distribution, ready=ready, zone=zone, node=pod.spec.node_name),
+        hints=hints_of(distribution, ready=ready, zone=zone, node=pod.spec.node_name),
         hostname=hostname_of(pod, service),
         node_name=pod.spec.node_name,
         target_ref=ObjectReference(
@@ -158,12 +169,49 @@ def diff(state: State) -> Iterable[Action]:
         existing[one.address_type, one.ports].append(one)
     taken = {one.metadata.name for one in state.slices}
     groups = wanted(state)
-    for group, endpoints in groups.items():
-        contents = spread(endpoints, existing[group], state.limit)
-        yield from _group(state, group, contents, existing[group], taken)
+    for family in families(service):
+        of_family = {group: endpoints for group, endpoints in groups.items() if group[0] == family}
+        hinted, event = shared_out(state, family, of_family)
+        changes: list[Action] = []
+        for group, endpoints in hinted.items():
+            contents = spread(endpoints, existing[group], state.limit)
+            changes += _group(state, group, contents, existing[group], taken)
+        yield from changes
+        # Told once, with the change that it explains.
+        yield from event if changes else ()
     for group, slices in existing.items():
         if group not in groups:
             yield from (Delete(one) for one in slices)
+
+
+def shared_out(
+    state: State, family: str, groups: dict[Group, list[Endpoint]]
+) -> tuple[dict[Group, list[Endpoint]], tuple[Emit, ...]]:
+    """The endpoints of a family with the zones that they are meant for, where that is asked; and what to tell."""
+    if state.parts is None:
+        return groups, ()
+    before = [one for each in state.slices if each.address_type == family for one in each.endpoints]
+    now = {_target(one): one.hints.for_zones[0].name for one in before if one.hints and one.hints.for_zones}
+    ready = [one for found in groups.values() for one in found if _ready(one)]
+    zones = assign([one.zone for one in ready], [now.get(_target(one), "") for one in ready], state.parts)
+    if isinstance(zones, Refused):
+        why = f"{zones.why}, addressType: {family}"
+        return groups, (Emit(state.service, "Warning", "TopologyAwareHintsDisabled", why),)
+    meant = {_target(one): zone for one, zone in zip(ready, zones, strict=True)}
+    hinted = {group: [_meant(one, meant) for one in found] for group, found in groups.items()}
+    if any(one.hints for each in state.slices for one in each.endpoints):
+        return hinted, ()
+    told = f"{ENABLED}, addressType: {family}"
+    return hinted, (Emit(state.service, "Normal", "TopologyAwareHintsEnabled", told),)
+
+
+def _ready(one: Endpoint) -> bool:
+    return one.conditions is not None and bool(one.conditions.ready)
+
+
+def _meant(one: Endpoint, zones: Mapping[str, str]) -> Endpoint:
+    zone = zones.get(_target(one), "") if _ready(one) else ""
+    return replace(one, hints=EndpointHints(for_zones=(ForZone(name=zone),))) if zone else one
 
 
 def _group(
@@ -222,17 +270,34 @@ def zone_of(node: Node) -> str:
     return node.metadata.labels.get(ZONE, "")
 
 
+def by_mode(service: Service) -> Iterable[str]:
+    """Index: the services that are shared out among the zones."""
+    if is_asked(service.metadata.annotations):
+        yield "Auto"
+
+
+def services_by_zone(_node: Node, view: View) -> Iterable[Key]:
+    for service in view.index(Service, "endpointslice/topology-mode", "Auto"):
+        yield Key(service.metadata.namespace, service.metadata.name)
+
+
 def controller(settings: Settings) -> Controller[State]:
     return Controller(
         "endpointslice-controller",
         Service,
         observing(settings.max_endpoints_per_slice),
         diff,
-        watches=((Pod, services_of), (EndpointSlice, service_of), (Node, WhenChanged(zone_of, services_on))),
+        watches=(
+            (Pod, services_of),
+            (EndpointSlice, service_of),
+            (Node, WhenChanged(zone_of, services_on)),
+            (Node, WhenChanged(capacity, services_by_zone)),
+        ),
         indexes=(
             *INDEXES,
             (Pod, "node", by_node),
             (EndpointSlice, "endpointslice/service", by_service(MANAGER)),
+            (Service, "endpointslice/topology-mode", by_mode),
         ),
         source="endpoint-slice-controller",
     )

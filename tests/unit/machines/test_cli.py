@@ -1,10 +1,14 @@
 """The command line, as far as it needs no hypervisor."""
 
+import socket
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from kybern.cli import machines
+from kybern.cli import cluster, deploys, machines, reach, remove
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
 
@@ -63,3 +67,76 @@ def test_a_table_has_columns_as_wide_as_their_widest_cell(capsys: pytest.Capture
     table(("NAME", "STATE"), [("a-long-name", "off"), ("b", "running")])
 
     assert capsys.readouterr().out == "NAME          STATE\na-long-name   off\nb             running\n"
+
+
+def test_the_only_machine_of_a_role_stays() -> None:
+    with pytest.raises(MachineError, match="it is the only master of single"):
+        remove.check(machines.read("single", None), "node-1")
+    remove.check(machines.read("lab", None), "master-1")
+
+
+def greet(listening: socket.socket) -> None:
+    with listening.accept()[0] as client:
+        client.send(b"SSH-2.0-x\r\n")
+
+
+def test_only_machines_whose_ssh_speaks_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is open and silent is a machine that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as speaks, socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(reach, "WITHIN", 0.3)
+        lab = machines.read("lab", None).machines[:1]
+        here = replace(lab[0], address=IPv4Address("127.0.0.1"))
+        greeter = Thread(target=greet, args=(speaks,))
+        greeter.start()
+        monkeypatch.setattr(reach, "SSH", speaks.getsockname()[1])
+        assert reach.answering([here]) == (here,)
+        greeter.join()
+        monkeypatch.setattr(reach, "SSH", silent.getsockname()[1])
+        assert reach.answering([here]) == ()
+    assert reach.answering([here]) == ()
+
+
+@pytest.mark.parametrize(
+    ("begun", "silent", "says"),
+    [
+        (True, (), ""),
+        (True, ("worker-1",), ""),
+        (True, ("master-1",), ""),
+        (True, ("master-1", "worker-2"), ""),
+        (True, ("master-1", "master-2"), "from master-1, master-2, and the others are no quorum"),
+        (False, (), ""),
+        (False, ("worker-1",), "cannot begin lab without worker-1"),
+    ],
+)
+def test_who_may_be_left_out_of_a_deploy(
+    begun: bool, silent: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
+    (tmp_path / "lab").mkdir()
+    if begun:
+        (tmp_path / "lab/etcd-bootstrapped").touch()
+    lab = machines.read("lab", None)
+    monkeypatch.setattr(
+        cluster, "answering", lambda asked: tuple(each for each in asked if each.name not in silent)
+    )
+
+    if says:
+        with pytest.raises(MachineError, match=says):
+            cluster.silent_ones(lab)
+    else:
+        assert tuple(each.name for each in cluster.silent_ones(lab)) == silent
+
+
+def test_a_limit_that_names_nobody_is_an_error_and_not_a_deploy_of_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pyinfra itself warns, runs on no machine, and ends well."""
+    says = "    No host matches found for --limit pattern: nobody"
+    monkeypatch.setattr(deploys, "command_of", lambda *_: ["sh", "-c", f"echo '{says}'"])
+
+    with pytest.raises(MachineError, match='lab has no machine or group "nobody"'):
+        deploys.run_deploy("lab", machines.read("lab", None), deploys.only(["nobody"]))
+
+
+def test_each_name_of_a_limit_is_a_pattern_of_its_own() -> None:
+    assert deploys.only(["a", "b"]) == ("--limit", "a", "--limit", "b")

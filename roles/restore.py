@@ -1,0 +1,77 @@
+"""etcd as a snapshot has it: on every member the same, as a new cluster of the same members.
+
+Needs system, firewall, pki, on blank machines too. Leaves API servers stopped, and members with the snapshot's data, stopped
+as well: deploys/cluster.py starts them. What a member had before is moved aside, to before-STAMP in etcd's directory.
+
+Revisions go up by a thousand million and the old ones count as compacted, so that whoever watches is told to list again: a
+revision that two histories share would let caches keep what never was (etcd's --bump-revision and --mark-compacted).
+Never force-new-cluster: its members come back with data of two histories.
+"""
+
+import secrets
+from collections.abc import Generator
+
+from pyinfra import host
+from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
+
+from kybern.machines.restoring import Restoring
+from kybern.machines.topology import Cluster, Machine
+from roles import facts
+from roles.cluster import ETCD_USER
+from roles.etcd import DATA
+from roles.membership import peer
+from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle, once
+from roles.templates import render
+from roles.tree import Directory
+
+MARKER = "/var/lib/kybern/etcd-restored"
+ARRIVED = f"{DATA}/.snapshot"
+BUMP = 1_000_000_000
+UPLOAD_SECONDS = 600
+
+type Commands = Generator[StringCommand | FileUploadCommand]
+
+
+@deploy("restore")
+def writes_stopped(machine: Machine) -> None:
+    if machine.is_master:
+        once(
+            name="API server stopped",
+            probe="! systemctl is-active -q kube-apiserver.service",
+            command="systemctl stop kube-apiserver.service",
+        )
+
+
+@deploy("restore")
+def restored(cluster: Cluster, machine: Machine, run: Restoring) -> None:
+    bundle(name="Directory", files=[Directory(DATA, mode="700", user=ETCD_USER)])
+    replace_data(name="Data replaced", cluster=cluster, machine=machine, run=run)
+
+
+@operation()
+def replace_data(cluster: Cluster, machine: Machine, run: Restoring) -> Commands:
+    if host.get_fact(facts.Succeeds, f'[ "$(cat {MARKER})" = {run.stamp} ]', _timeout=FACT_SECONDS):
+        host.noop(f"its data are of {run.snapshot.name}")
+        return
+    passage = f"/var/tmp/kybern-{secrets.token_hex(8)}"  # noqa: S108  # made anew with mode 700, or the command fails
+    yield StringCommand(f"mkdir -m 700 {passage}", _sudo=False, _timeout=FACT_SECONDS)
+    yield FileUploadCommand(str(run.snapshot.path), f"{passage}/snapshot", _sudo=False)
+    yield StringCommand(
+        f"(umask 077; cp {passage}/snapshot {ARRIVED}); rm -rf {passage}", _timeout=UPLOAD_SECONDS
+    )
+    script = render(
+        "etcd/restore.sh",
+        name=machine.name,
+        data=DATA,
+        snapshot=ARRIVED,
+        digest=run.snapshot.digest,
+        initial=",".join(f"{each.name}={peer(each)}" for each in cluster.members),
+        token=f"{cluster.name}-{run.stamp}",
+        peer=peer(machine),
+        bump=BUMP,
+        user=ETCD_USER,
+        before=f"{DATA}/before-{run.stamp}",
+        marker=MARKER,
+        stamp=run.stamp,
+    )
+    yield StringCommand(script.decode(), _timeout=COMMAND_SECONDS)

@@ -1,0 +1,114 @@
+"""``kybern status``: how a cluster stands, in a table or JSON. The exit code tells programs: 0 whole, 1 degraded, 2 down."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kybern.api.coordination_v1 import Lease
+from kybern.api.core_v1 import Node
+from kybern.cli import machines
+from kybern.cli.machines import Topology
+from kybern.cli.progress import table
+from kybern.client.kubeconfig import load
+from kybern.client.rest import Client
+from kybern.machinery.errors import ApiError
+from kybern.machines.errors import MachineError
+from kybern.machines.expiry import Kept, kept
+from kybern.machines.standing import HEADS, LEADERS, Seen, Standing, Told, question, standing, told
+from kybern.machines.state import State
+from kybern.machines.topology import Cluster, Machine
+
+CODES = {"whole": 0, "degraded": 1, "down": 2}
+WITHIN = 10  # seconds a machine may take
+EVERY = 2.0
+
+
+def status(
+    topology: Topology = "lab",
+    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds.")] = False,
+) -> None:
+    """How the cluster stands: machines, members of etcd, leaders, nodes, certificates, and what is wrong."""
+    cluster = machines.read(topology, None)
+    while True:
+        found = standing(cluster, look(cluster), datetime.now(UTC))
+        if watch:
+            Console().clear()
+        print(json.dumps(asdict(found), indent=2)) if output == "json" else show(cluster, found)
+        if not watch:
+            raise typer.Exit(CODES[found.verdict])
+        time.sleep(EVERY)
+
+
+def show(cluster: Cluster, found: Standing) -> None:
+    table(HEADS, [line.cells for line in found.lines])
+    print()
+    for note in found.notes:
+        print(note)
+    for each in found.wrong:
+        print(f"! {each}")
+    print(f"\n{cluster.name} is {found.verdict}.")
+
+
+def look(cluster: Cluster) -> Seen:
+    """Ask all machines and the API at once. What does not answer is part of the answer."""
+    with ThreadPoolExecutor(max_workers=len(cluster.machines) + 1) as pool:
+        api = pool.submit(asyncio.run, _api(cluster))
+        asked = [pool.submit(ask, cluster, machine) for machine in cluster.machines]
+        answers = {machine.name: each.result() for machine, each in zip(cluster.machines, asked, strict=True)}
+        nodes, leaders = api.result()
+    return Seen(answers, nodes, leaders, _certificates(cluster))
+
+
+def ask(cluster: Cluster, machine: Machine) -> Told:
+    """One command by SSH, with the keys of the state directory."""
+    state = State.of(cluster.name)
+    command = [
+        "ssh", "-i", str(state.key), "-o", f"UserKnownHostsFile={state.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null",
+        "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "LogLevel=ERROR",
+        "-o", "IdentitiesOnly=yes", f"{cluster.ssh_user}@{machine.address}", _as_root(cluster, question(cluster, machine)),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=WITHIN, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError as missing:
+        raise MachineError("there is no ssh on this computer; install openssh-client") from missing
+    except subprocess.TimeoutExpired:
+        return Told()
+    return told(done.stdout) if done.returncode == 0 else Told()
+
+
+def _as_root(cluster: Cluster, command: str) -> str:
+    quoted = command.replace("'", "'\\''")
+    return command if cluster.ssh_user == "root" else f"sudo -n sh -c '{quoted}'"
+
+
+async def _api(cluster: Cluster) -> tuple[Sequence[Node] | None, dict[str, str]]:
+    leaders: dict[str, str] = {}
+    try:
+        async with Client(load(State.of(cluster.name).directory / "admin.conf")) as api:
+            nodes, _ = await api.list(Node)
+            leases, _ = await api.list(Lease, "kube-system")
+    except (OSError, ApiError):
+        return None, leaders
+    for lease in leases:
+        if lease.metadata.name in LEADERS:
+            leaders[lease.metadata.name] = lease.spec.holder_identity or ""
+    return nodes, leaders
+
+
+def _certificates(cluster: Cluster) -> tuple[Kept, ...]:
+    try:
+        return kept(cluster, State.of(cluster.name).directory / "pki", datetime.now(UTC))
+    except MachineError:
+        return ()
