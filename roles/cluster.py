@@ -21,6 +21,8 @@ CONTROLLER_MANAGER_USER = "kube-controller-manager"
 SCHEDULER_USER = "kube-scheduler"
 DNS_USER = "kybern-dns"
 METRICS_USER = "kybern-metrics"
+LOAD_BALANCERS_USER = "kybern-load-balancers"
+SPEAKER_USER = "kybern-speaker"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -31,6 +33,7 @@ BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its 
 BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
 METRICS_PORT = 10251
+SPEAKER_PORT = 10261  # UDP, from machine to machine
 NODE_PORTS = (30000, 32767)
 
 

@@ -16,8 +16,10 @@ from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     KUBERNETES,
+    LOAD_BALANCERS_USER,
     METRICS_USER,
     SCHEDULER_USER,
+    SPEAKER_USER,
     api_endpoint,
     state,
 )
@@ -30,6 +32,8 @@ OWNERS = {
     "scheduler": SCHEDULER_USER,
     "dns": DNS_USER,
     "metrics": METRICS_USER,
+    "load-balancers": LOAD_BALANCERS_USER,
+    "speaker": SPEAKER_USER,
 }
 NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.

@@ -28,6 +28,8 @@ ABOVE = (
     "kybern-dns.service",
     "kybern-metrics.service",
     "kybern-local-volumes.service",
+    "kybern-speaker.service",
+    "kybern-load-balancers.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",

@@ -15,8 +15,10 @@ from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
+    LOAD_BALANCERS_USER,
     METRICS_USER,
     SCHEDULER_USER,
+    SPEAKER_USER,
     has_balancer,
 )
 from roles.operations import accounts, bundle, packages, units
@@ -56,7 +58,7 @@ MACHINE = "kybern-machine.service"
 def system(cluster: Cluster, machine: Machine) -> None:
     ground, journal = kernel(machine), limits()
     packages(name="Packages", names=wanted_packages(cluster, machine))
-    if users := wanted_users(machine):
+    if users := wanted_users(cluster, machine):
         accounts(name="Users", users=users)
     bundle(
         name="Names and settings",
@@ -93,9 +95,11 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def wanted_users(machine: Machine) -> tuple[str, ...]:
+def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
     users = masters if machine.is_master else ()
+    if cluster.load_balancer:
+        users = (*users, *((LOAD_BALANCERS_USER,) if machine.is_master else ()), SPEAKER_USER)
     return (*users, ETCD_USER) if machine.is_etcd else users
 
 

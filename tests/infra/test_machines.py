@@ -32,6 +32,8 @@ def expected(cluster: Cluster, machine: Machine) -> set[str]:
         names.add("kybern-local-volumes")
     if cluster.network_policies:
         names.add("kybern-policies")
+    if cluster.load_balancer:
+        names |= {"kybern-speaker", *(("kybern-load-balancers",) if machine.is_master else ())}
     if machine.is_master:
         names |= {name for name in MASTERS if cluster.vip or name != "keepalived"}
         if len(cluster.masters) == 1:

@@ -23,6 +23,9 @@ from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.load_balancers import absent as balancers_absent
+from roles.load_balancers import balancer_rights, load_balancers
+from roles.load_balancers import objects as balancer_objects
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
@@ -480,4 +483,51 @@ def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worke
     unit = unit_of("network policies", cluster, worker)
     assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in unit
     role, master = of_cluster(policy_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []
+
+
+POOLS = (("default", ("10.1.0.100-10.1.0.120",)), ("quiet", ("10.1.0.130",)))
+
+
+def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, load_balancer=POOLS)
+    master, node = (finished(load_balancers, on, one) for one in (cluster.masters[0], worker))
+
+    unit = master.contents["/etc/systemd/system/kybern-load-balancers.service"].decode()
+    assert '"--pools=default=10.1.0.100-10.1.0.120;quiet=10.1.0.130"' in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    assert "/etc/systemd/system/kybern-load-balancers.service" not in node.contents
+    speaker = node.contents["/etc/systemd/system/kybern-speaker.service"].decode()
+    assert "User=kybern-speaker\n" in speaker
+    assert re.findall(r"CAP_\w+", speaker) == ["CAP_NET_RAW", "CAP_NET_RAW"]
+    assert plan(load_balancers, on, cluster.masters[0], master) == []
+
+
+def test_load_balancers_that_are_switched_off_are_taken_away(cluster: Cluster, worker: Machine) -> None:
+    fake = finished(load_balancers, replace(cluster, load_balancer=POOLS), worker)
+
+    assert apply(load_balancers, cluster, worker, fake) == ["load balancers | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-speaker.service") < command.index("rm -f ")
+    fake.true.add(balancers_absent())
+    assert plan(load_balancers, cluster, worker, fake) == []
+
+
+def test_a_speaker_may_look_and_read_one_secret(cluster: Cluster) -> None:
+    made = {
+        (one["kind"], one["metadata"]["name"]): one
+        for one in (yaml.safe_load(made.file.content) for made in balancer_objects())
+    }
+
+    looks = made["ClusterRole", "system:kybern-speaker"]["rules"]
+    assert {verb for rule in looks if "events" not in rule["resources"] for verb in rule["verbs"]} == {
+        "list",
+        "watch",
+    }
+    assert [rule["resourceNames"] for rule in made["Role", "system:kybern-speaker"]["rules"]] == [
+        ["kybern-speakers"]
+    ]
+    role, master = of_cluster(balancer_rights), cluster.masters[0]
     assert plan(role, cluster, master, finished(role, cluster, master)) == []

@@ -7,8 +7,8 @@ so that the same cluster gives the same addresses. An address that two may share
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kybern.balancers.pools import Address, Pool
 from kybern.balancers.wishes import Wish
+from kybern.machinery.pools import Address, Pool
 
 NONE_LEFT, TAKEN, UNKNOWN = "NoAddressLeft", "AddressConflict", "AddressUnavailable"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from kybern.api.core_v1 import LoadBalancerIngress, LoadBalancerStatus, Service
 from kybern.balancers.allot import Refused, allot
-from kybern.balancers.pools import Address, Pool
 from kybern.balancers.wishes import BadWish, Wish, held, is_ours, wish
 from kybern.loop.controller import Action, Controller, Emit, Key, PatchStatus, View, WhenChanged
+from kybern.machinery.pools import Address, Pool
 from kybern.machinery.struct import replace
 
 NAME = "kybern-load-balancers"

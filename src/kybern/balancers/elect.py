@@ -14,8 +14,8 @@ import msgspec
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointConditions
 from kybern.api.meta_v1 import OwnerReference
-from kybern.balancers.pools import Address
 from kybern.balancers.wishes import held, is_ours
+from kybern.machinery.pools import Address
 from kybern.machinery.struct import Object, Struct
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"

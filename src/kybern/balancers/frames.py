@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from kybern.balancers.pools import Address
+from kybern.machinery.pools import Address
 
 ARP, IPV6 = 0x0806, 0x86DD
 _ARP = struct.Struct("!HHBBH6s4s6s4s")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from kybern.balancers import frames
-from kybern.balancers.pools import Address
+from kybern.machinery.pools import Address
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kybern.balancers.pools import Address
+from kybern.machinery.pools import Address
 
 AFTER = (0.0, 0.5, 1.0, 2.0, 4.0)  # seconds since it was taken over
 

@@ -23,9 +23,9 @@ from kybern.balancers.beats import PERIOD, Heard, pack, unpack
 from kybern.balancers.elect import SERVICE, Announced, Key, SeenSlice, announced, mine
 from kybern.balancers.keys import key_of
 from kybern.balancers.link import Link
-from kybern.balancers.pools import Address
 from kybern.balancers.repeats import Repeats
 from kybern.client.cache import Cache
+from kybern.machinery.pools import Address
 
 log = logging.getLogger(__name__)
 

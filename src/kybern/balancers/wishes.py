@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from kybern.api.core_v1 import Service
-from kybern.balancers.pools import Address
+from kybern.machinery.pools import Address
 
 CLASS = "kybern.io/load-balancer"
 POOL = "kybern.io/pool"

@@ -8,7 +8,6 @@ import sys
 
 from kybern.balancers import keys
 from kybern.balancers.controller import NAME, controller
-from kybern.balancers.pools import BadPool, Pool, parse
 from kybern.client import kubeconfig
 from kybern.client.lease import Election, Lost
 from kybern.client.rest import Client
@@ -17,6 +16,7 @@ from kybern.daemon.flags import Flags, Values
 from kybern.daemon.run import Fatal, ready, run
 from kybern.loop.run import Loop
 from kybern.machinery.errors import ApiError
+from kybern.machinery.pools import BadPool, Pool, parse
 
 log = logging.getLogger(__name__)
 

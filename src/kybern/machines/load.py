@@ -13,6 +13,7 @@ import yaml
 
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
+from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
@@ -58,6 +59,7 @@ class _Reader:
         "proxy",
         "storage",
         "network_policies",
+        "load_balancer",
         "driver",
         "ssh_user",
     )
@@ -90,12 +92,14 @@ class _Reader:
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
+            load_balancer=balancer_pools(top),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
+        check_pools(made, self._at("load_balancer"))
         return made
 
     def _at(self, key: str) -> Place:

@@ -52,6 +52,8 @@ class Cluster:
     proxy_mode: str = "iptables"
     storage: str = "local"
     network_policies: bool = True
+    # Pools of addresses for services, by name, as text; none: nobody gives or announces any.
+    load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ssh_user: str = "root"
 
     @property

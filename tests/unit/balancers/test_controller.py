@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kybern.api.core_v1 import Event, Service, ServicePort
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.balancers.controller import State, controller, diff
-from kybern.balancers.pools import parse
 from kybern.balancers.wishes import held, wish
 from kybern.loop.controller import Emit, PatchStatus
 from kybern.loop.run import Loop
+from kybern.machinery.pools import parse
 from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
 from tests.unit.balancers.making import service

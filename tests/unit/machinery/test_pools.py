@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from kybern.balancers.pools import BadPool, parse, written
+from kybern.machinery.pools import BadPool, parse, written
 
 
 def test_a_pool_is_ranges_networks_and_addresses() -> None:
