@@ -4,6 +4,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
@@ -53,6 +54,10 @@ def announcer(place: Place, name: str) -> str:
     return str(place.lab.eventually("a node announces it", found, seconds=20))
 
 
+def is_announced_by(place: Place, name: str, node: str) -> bool:
+    return announcer(place, name) == node
+
+
 def fetch(where: str, seconds: float = 1.0) -> str:
     """The body of the answer; "" when there is none in time."""
     try:
@@ -95,7 +100,7 @@ def test_two_services_share_an_address_when_both_say_so(lab: Lab, place: Place) 
 
     assert address(place, "two") == found
     for port in (80, 81):
-        lab.eventually(f"port {port} answers", lambda port=port: fetch(f"{found}:{port}"), seconds=20)
+        lab.eventually(f"port {port} answers", partial(fetch, f"{found}:{port}"), seconds=20)
 
 
 def test_a_local_service_is_announced_where_its_pod_is(lab: Lab, place: Place) -> None:
@@ -103,8 +108,8 @@ def test_a_local_service_is_announced_where_its_pod_is(lab: Lab, place: Place) -
         place.run(server("web", name, labels={"app": "x"}))
         place.apply(balancer("web", externalTrafficPolicy="Local"))
         found = address(place, "web")
-        lab.eventually("its node announces it", lambda name=name: announcer(place, "web") == name, seconds=20)
-        lab.eventually("it answers", lambda found=found: fetch(found), seconds=20)
+        lab.eventually("its node announces it", partial(is_announced_by, place, "web", name), seconds=20)
+        lab.eventually("it answers", partial(fetch, found), seconds=20)
         place.kubectl("delete", "pod", "web", "--wait=true")
 
 
