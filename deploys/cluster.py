@@ -13,6 +13,7 @@ from roles.cluster_metrics import cluster_metrics, metrics_service
 from roles.controller_manager import controller_manager
 from roles.etcd import etcd
 from roles.firewall import firewall
+from roles.ingress import ingress, ingress_class
 from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
@@ -75,4 +76,8 @@ if machine.is_master and cluster.load_balancer:
     balancer_rights(cluster)
 if machine.is_node:
     load_balancers(cluster, machine)
+if machine.is_master and cluster.ingress:
+    ingress_class(cluster)
+if machine in cluster.workers:
+    ingress(cluster)
 nodes_ready(cluster, machine)

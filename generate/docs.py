@@ -15,6 +15,7 @@ from kybern.api.kinds import KINDS
 from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_manager import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
+from kybern.cli.ingress import FLAGS as INGRESS
 from kybern.cli.load_balancers import FLAGS as LOAD_BALANCERS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
@@ -45,6 +46,7 @@ DAEMONS = (
     LOCAL_VOLUMES,
     LOAD_BALANCERS,
     SPEAKER,
+    INGRESS,
 )
 TYPES = {
     "boolean": "bool",

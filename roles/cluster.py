@@ -23,6 +23,7 @@ DNS_USER = "kybern-dns"
 METRICS_USER = "kybern-metrics"
 LOAD_BALANCERS_USER = "kybern-load-balancers"
 SPEAKER_USER = "kybern-speaker"
+INGRESS_USER = "kybern-ingress"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -34,6 +35,7 @@ BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
 METRICS_PORT = 10251
 SPEAKER_PORT = 10261  # UDP, from machine to machine
+INGRESS_PORTS = (80, 443)
 NODE_PORTS = (30000, 32767)
 
 
@@ -59,6 +61,10 @@ def dns_address(cluster: Cluster) -> IPv4Address:
 def has_balancer(cluster: Cluster, machine: Machine) -> bool:
     """Whether this machine runs haproxy: a lone master has nothing to balance."""
     return machine.is_node and not (machine.is_master and len(cluster.masters) == 1)
+
+
+def has_ingress(cluster: Cluster, machine: Machine) -> bool:
+    return cluster.ingress and machine in cluster.workers
 
 
 def api_endpoint(cluster: Cluster, machine: Machine) -> str:

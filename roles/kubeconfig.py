@@ -15,6 +15,7 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
+    INGRESS_USER,
     KUBERNETES,
     LOAD_BALANCERS_USER,
     METRICS_USER,
@@ -34,6 +35,7 @@ OWNERS = {
     "metrics": METRICS_USER,
     "load-balancers": LOAD_BALANCERS_USER,
     "speaker": SPEAKER_USER,
+    "ingress": INGRESS_USER,
 }
 NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.

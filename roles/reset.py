@@ -29,6 +29,8 @@ ABOVE = (
     "kybern-metrics.service",
     "kybern-local-volumes.service",
     "kybern-speaker.service",
+    "kybern-ingress-haproxy.service",
+    "kybern-ingress.service",
     "kybern-load-balancers.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
@@ -52,6 +54,7 @@ DIRECTORIES = (
     "/var/lib/cni",
     "/var/lib/kubelet",
     "/var/lib/kybern",
+    "/var/lib/kybern-ingress",
     "/var/log/containers",
     "/var/log/pods",
 )

@@ -21,6 +21,9 @@ from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
+from roles.ingress import absent as ingress_absent
+from roles.ingress import ingress, ingress_class
+from roles.ingress import objects as ingress_objects
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
 from roles.load_balancers import absent as balancers_absent
@@ -530,4 +533,42 @@ def test_a_speaker_may_look_and_read_one_secret(cluster: Cluster) -> None:
         ["kybern-speakers"]
     ]
     role, master = of_cluster(balancer_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []
+
+
+def test_ingress_runs_on_workers_where_the_topology_says_so_and_goes_when_it_does_not(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on, role = replace(cluster, ingress=True), of_cluster(ingress)
+    fake = finished(role, on, worker)
+
+    unit = fake.contents["/etc/systemd/system/kybern-ingress.service"].decode()
+    assert f"--publish-addresses={worker.address} " in unit
+    assert "User=kybern-ingress\n" in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    haproxy = fake.contents["/etc/systemd/system/kybern-ingress-haproxy.service"].decode()
+    assert "master.sock,user,kybern-ingress,mode,600" in haproxy
+    assert plan(role, on, worker, fake) == []
+
+    fake.commands.clear()
+    assert apply(role, cluster, worker, fake) == ["ingress | Switched off"]
+    assert fake.commands[0].index("disable --now --quiet kybern-ingress-haproxy.service") < fake.commands[
+        0
+    ].index("rm ")
+    fake.true.add(ingress_absent())
+    assert plan(role, cluster, worker, fake) == []
+
+
+def test_the_class_of_ingress_is_there_and_its_daemon_changes_statuses_alone(cluster: Cluster) -> None:
+    made = {one["kind"]: one for one in (yaml.safe_load(made.file.content) for made in ingress_objects())}
+
+    assert made["IngressClass"]["spec"]["controller"] == "kybern.io/ingress"
+    writes = {
+        resource
+        for rule in made["ClusterRole"]["rules"]
+        for resource in rule["resources"]
+        if set(rule["verbs"]) - {"list", "watch"}
+    }
+    assert writes == {"ingresses/status", "events"}
+    role, master = of_cluster(ingress_class), cluster.masters[0]
     assert plan(role, cluster, master, finished(role, cluster, master)) == []

@@ -44,7 +44,7 @@ class Haproxy:
     async def check(self, configuration: Path) -> None:
         """Raises CannotApply with what haproxy says of it."""
         made = await asyncio.create_subprocess_exec(
-            self._program, "-c", "-q", "-f", str(configuration),
+            self._program, "-c", "-f", str(configuration),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -78,7 +78,7 @@ class Haproxy:
         except (OSError, TimeoutError):
             return ""
         lines = (line.partition(":") for line in told.splitlines())
-        return next((value.strip() for name, _, value in lines if name == "Description"), "")
+        return next((value.strip() for name, _, value in lines if name == "description"), "")
 
     async def load(self, digest: str) -> None:
         """Have it run with what ``use`` named. Where it does not run, it reads that when it starts."""
@@ -86,6 +86,8 @@ class Haproxy:
             return
         try:
             await _asked(self._master, "reload")
+        except ConnectionResetError:
+            log.debug("haproxy began anew before it answered")
         except (OSError, TimeoutError) as problem:
             raise CannotApply(f"cannot tell haproxy to load {digest}: {problem}") from problem
         try:
@@ -112,6 +114,8 @@ async def _asked(where: Path, words: str) -> str:
         reader, writer = await asyncio.open_unix_connection(str(where))
         try:
             writer.write(f"{words}\n".encode())
+            # The master would wait for more.
+            writer.write_eof()
             return (await reader.read()).decode(errors="replace")
         finally:
             writer.close()

@@ -31,6 +31,7 @@ class Place:
     control: str = "/run/kybern-ingress/haproxy.sock"
     control_user: str = ""  # who may ask by it; empty: who runs haproxy
     user: str = ""  # whom haproxy becomes; empty: it stays who it is
+    connections: int = 20000  # at once; each needs two open files
     default_certificate: str = ""  # PEM, with its key
 
 
@@ -73,7 +74,7 @@ def _by_name(one: Certificate) -> str:
 
 def _head(place: Place, digest: str) -> Iterator[str]:
     yield "# Written by kybern-ingress.\nglobal\n"
-    yield f"    description {digest}\n    log stdout format raw local0 warning\n    maxconn 20000\n"
+    yield f"    description {digest}\n    log stdout format raw local0 warning\n    maxconn {place.connections}\n"
     if place.user:
         yield f"    user {place.user}\n    group {place.user}\n"
     owner = f" user {place.control_user}" if place.control_user else ""

@@ -36,6 +36,7 @@ CLIENTS = {
     "local-volumes": "system:kybern-local-volumes",
     "load-balancers": "system:kybern-load-balancers",
     "speaker": "system:kybern-speaker",
+    "ingress": "system:kybern-ingress",
     "admin": "kubernetes-admin",
 }
 
@@ -64,6 +65,8 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
             plan.append(Wanted("local-volumes", CLUSTER_CA, local_volumes(machine)))
         if cluster.load_balancer:
             plan.append(Wanted("speaker", CLUSTER_CA, Leaf(CLIENTS["speaker"])))
+        if cluster.ingress and machine in cluster.workers:
+            plan.append(Wanted("ingress", CLUSTER_CA, Leaf(CLIENTS["ingress"])))
     return tuple(plan)
 
 

@@ -60,6 +60,7 @@ class _Reader:
         "storage",
         "network_policies",
         "load_balancer",
+        "ingress",
         "driver",
         "ssh_user",
     )
@@ -93,6 +94,7 @@ class _Reader:
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             load_balancer=balancer_pools(top),
+            ingress=top.parse("ingress", yes_or_no, "true or false", False),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
         )

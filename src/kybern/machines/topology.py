@@ -54,6 +54,7 @@ class Cluster:
     network_policies: bool = True
     # Pools of addresses for services, by name, as text; none: nobody gives or announces any.
     load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ingress: bool = False
     ssh_user: str = "root"
 
     @property
