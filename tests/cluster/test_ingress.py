@@ -48,11 +48,15 @@ def fetch(address: str, host: str = HOST) -> tuple[int, str]:
         line.close()
 
 
+def answers(address: str) -> bool:
+    return fetch(address)[0] == 200
+
+
 def test_every_worker_leads_to_every_pod_and_the_status_names_the_workers(lab: Lab, place: Place) -> None:
     place.apply(ingress("web", "web"))
 
     for address in addresses(lab):
-        lab.eventually("it answers", lambda address=address: fetch(address)[0] == 200, seconds=30)
+        lab.eventually("it answers", partial(answers, address), seconds=30)
         assert {fetch(address)[1] for _ in range(6)} == {"web-0", "web-1"}
         assert fetch(address, "unknown.example.com")[0] == 404
     assert place.get("ingress", "web")["status"]["loadBalancer"]["ingress"] == [
@@ -62,19 +66,22 @@ def test_every_worker_leads_to_every_pod_and_the_status_names_the_workers(lab: L
 
 def test_what_is_wrong_is_told_and_mended_as_soon_as_it_is_right(lab: Lab, place: Place) -> None:
     place.apply(ingress("web", "later"))
-    told = partial(lambda: [one["reason"] for one in place.get("events")["items"]])
+
+    def told() -> list[str]:
+        return [one["reason"] for one in place.get("events")["items"]]
+
     lab.eventually("an event", lambda: "MissingService" in told(), seconds=30)
     assert fetch(addresses(lab)[0])[0] == 503
 
     place.apply(service("later", {"port": 80, "targetPort": 8080}, selector={"app": "web"}))
 
-    lab.eventually("it answers", lambda: fetch(addresses(lab)[0])[0] == 200, seconds=30)
+    lab.eventually("it answers", partial(answers, addresses(lab)[0]), seconds=30)
 
 
 def test_a_pod_that_goes_fails_no_request(lab: Lab, place: Place) -> None:
     place.apply(ingress("web", "web"))
     address = addresses(lab)[0]
-    lab.eventually("it answers", lambda: fetch(address)[0] == 200, seconds=30)
+    lab.eventually("it answers", partial(answers, address), seconds=30)
 
     place.kubectl("delete", "pod", "web-1", "--wait=false")
 

@@ -55,7 +55,7 @@ ASKED = [
     ("prefix.com", "/foo/", "foo"),
     ("prefix.com", "/foo/bar", "foo"),
     ("prefix.com", "/foobar", "default"),
-    ("prefix.com", "/fo", "default"),
+    ("prefix.com", "/f", "default"),
     ("prefix.com", "/FOO", "default"),
     ("prefix.com", "/aaa/bbb", "bbb"),
     ("prefix.com", "/aaa/bbb/", "bbb"),
