@@ -15,7 +15,7 @@ import yaml
 from roles.ingress import objects as ingress_objects
 from roles.load_balancers import objects as balancer_objects
 from tests.protocol.apiserver_bed import Lab, Server
-from tests.protocol.haproxy_bed import free_port
+from tests.protocol.conftest import free_port
 
 pytestmark = [
     pytest.mark.etcd,
@@ -36,8 +36,8 @@ def server(lab: Lab) -> Server:
     node = {"metadata": {"name": "n1"}}
     made.ask("POST", "/api/v1/nodes", node)
     addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
-    status = {"status": {"conditions": READY, "addresses": addresses}}
-    assert made.ask("PATCH", "/api/v1/nodes/n1/status", status, form="merge-patch+json")[0] == 200
+    told = {"status": {"conditions": READY, "addresses": addresses}}
+    assert made.ask("PATCH", "/api/v1/nodes/n1/status", told, form="merge-patch+json")[0] == 200
     return made
 
 
