@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from benchmarks import apiserver, binding, cel, dns, memory, pods, policies, proxy, scheduler, schema
+from benchmarks import apiserver, binding, cel, dns, dnsperf, memory, pods, policies, proxy, scheduler, schema
 from benchmarks.measure import Benchmark, Row
 from benchmarks.server import CannotMeasure
 
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *proxy.BENCHMARKS,
     *policies.BENCHMARKS,
     *dns.BENCHMARKS,
+    *dnsperf.BENCHMARKS,
     *schema.BENCHMARKS,
     *cel.BENCHMARKS,
 )

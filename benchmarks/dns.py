@@ -62,7 +62,8 @@ def _used(answer: object) -> None:
         raise TypeError("a name of the cluster has to be answered at once")
 
 
-def _changed(zone: Zone, number: int) -> None:
+def _changed(zone: Zone | None, number: int) -> None:
+    assert zone is not None, "the daemon of the masters has one"
     zone.put(0, records(service(number % 200), (endpoints(0),), zone.domain))
 
 

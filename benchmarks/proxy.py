@@ -19,6 +19,8 @@ from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, 
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.proxy.backend import Backend
 from kybern.proxy.iptables import Iptables
+from kybern.proxy.ipvs import node, sets, wire
+from kybern.proxy.ipvs.plan import Changes, Observed, Options, Plan
 from kybern.proxy.model import SERVICE_NAME
 from kybern.proxy.nftables import Nftables
 from kybern.proxy.restore import touched
@@ -59,6 +61,58 @@ def filled(count: int) -> State:
     state.sync(Service, [service(number) for number in range(count)])
     state.sync(EndpointSlice, [endpoints(number) for number in range(count)])
     return state
+
+
+class Virtual:
+    """What ipvs decides, and the messages and lines that it would send; the kernel's part is left out, which few have."""
+
+    def __init__(self) -> None:
+        self.state, self.plan = filled(SERVICES), Plan(4, SETTINGS, Options())
+        self.plan.place(("192.0.2.1",))
+
+    def put(self) -> None:
+        for key in self.state.take():
+            self.plan.put(key, self.state.ports(key))
+
+    def written(self, change: Changes) -> None:
+        messages = [wire.change(33, number, one) for number, one in enumerate(change.kept + change.lost)]
+        text = sets.update(4, change.come, change.go) + node.addressing(change.bind, change.unbind)
+        if not messages or not text:
+            raise ValueError("a change has to change servers and sets")
+
+    def all(self) -> None:
+        self.put()
+        self.written(self.plan.everything(Observed()))
+
+    def one(self, number: int, service_number: int, last: int) -> None:
+        if number:
+            self.state.put(service(service_number), None)
+        self.state.put(endpoints(service_number, last), None)
+        self.put()
+        self.written(self.plan.changes())
+
+
+def virtual() -> Iterable[Row]:
+    found = Virtual()
+
+    def fill(_number: int) -> None:
+        nonlocal found
+        found = Virtual()
+        found.all()
+
+    yield timed("ipvs' servers and sets of 10,000 services, all decided and put in messages", 2, fill)
+    yield timed("the same, one endpoint changed", ROUNDS, lambda number: found.one(0, 0, 2 + number))
+    yield timed("the same, one service more", ROUNDS, lambda number: found.one(1, SERVICES + number, 1))
+
+
+def virtual_memory() -> list[Row]:
+    found = Virtual()
+    found.all()
+    return [
+        Row(
+            "ipvs, 10,000 services: memory, with what the watches saw", resident_mebibytes(os.getpid()), "MiB"
+        )
+    ]
 
 
 def pure() -> Iterable[Row]:
@@ -151,6 +205,9 @@ def measured(mode: str) -> list[Row]:
 
 def rows() -> Iterable[Row]:
     yield from pure()
+    yield from virtual()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        yield from process.submit(virtual_memory).result()
     if os.geteuid() != 0:
         return  # making a namespace takes root
     for mode, (_, program, _) in MODES.items():

@@ -21,11 +21,13 @@ from roles.load_balancers import balancer_rights, load_balancers
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
+from roles.node_dns import node_dns
 from roles.package import package
 from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.second_family import second_family
 from roles.snapshots import snapshots
 from roles.system import system
 
@@ -33,6 +35,7 @@ cluster, machine = here()
 
 system(cluster, machine)
 firewall(cluster, machine)
+second_family(cluster, machine)
 pki(cluster, machine)
 kubeconfigs(cluster, machine)
 package()
@@ -61,9 +64,11 @@ if machine.is_master and cluster.storage == "local":
 if machine.is_node:
     runtime(cluster)
 if machine.is_node:
+    node_dns(cluster, machine)
+if machine.is_node:
     kubelet(cluster, machine)
 if machine.is_node:
-    pod_network(machine)
+    pod_network(cluster, machine)
 if machine.is_node:
     kube_proxy(cluster, machine)
 if machine.is_node and cluster.storage == "local":

@@ -27,6 +27,7 @@ from kybern.cli.speaker import FLAGS as SPEAKER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
+from kybern.loop.choice import ABSENT
 from kybern.loop.controller import Controller
 from kybern.loop.settings import Settings
 from kybern.machinery.kind import Kind
@@ -64,6 +65,14 @@ def table(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> Iterator[s
     yield f"|{'---|' * len(columns)}"
     for row in rows:
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+ABSENCE = (
+    "",
+    "Upstream's other controllers do not run here. `--controllers` takes their names where upstream would not run them",
+    "either, and all of them with a minus.",
+    "",
+)
 
 
 def page(*parts: Iterable[str]) -> str:
@@ -166,7 +175,8 @@ def controllers(listed: Iterable[Controller[Any]]) -> str:
     ]
     columns = ("name", "what it does", "about", "woken by", "writes", "acting as")
     rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
-    return page(head, table(columns, rows))
+    absent = table(("name", "why not"), ((f"`{name}`", why) for name, why in sorted(ABSENT.items())))
+    return page(head, table(columns, rows), ABSENCE, absent)
 
 
 def controller_row(one: Controller[Any]) -> tuple[str, ...]:

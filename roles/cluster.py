@@ -33,6 +33,8 @@ KUBELET_PORT = 10250
 BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
 BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
+NODE_DNS_ADDRESS = IPv4Address("169.254.20.10")  # upstream's, of its NodeLocal DNSCache
+NODE_DNS_HEALTH_PORT = 9253
 METRICS_PORT = 10251
 SPEAKER_PORT = 10261  # UDP, from machine to machine
 INGRESS_PORTS = (80, 443)
@@ -56,6 +58,11 @@ def state(cluster: Cluster) -> Path:
 def dns_address(cluster: Cluster) -> IPv4Address:
     """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
     return cluster.service_cidr[10]
+
+
+def name_servers(cluster: Cluster) -> tuple[IPv4Address, ...]:
+    """Whom pods ask, in their order. Behind the node's own cache stands the Service, for when the cache is down."""
+    return (NODE_DNS_ADDRESS, dns_address(cluster)) if cluster.node_local_dns else (dns_address(cluster),)
 
 
 def has_balancer(cluster: Cluster, machine: Machine) -> bool:

@@ -58,8 +58,12 @@ def rules(cluster: Cluster, machine: Machine, ssh: tuple[int, ...]) -> Service:
         UNIT,
         (
             File(RULES, render("firewall/firewall.rules", **values)),
-            File(RULES6, render("firewall/firewall6.rules", ssh=ssh)),
-            File(LOAD, render("firewall/firewall", rules=RULES, rules6=RULES6), mode="755"),
+            File(RULES6, render("firewall/firewall6.rules", **values)),
+            File(
+                LOAD,
+                render("firewall/firewall", rules=RULES, rules6=RULES6, dual=cluster.ipv6 is not None),
+                mode="755",
+            ),
             File(f"/etc/systemd/system/{UNIT}", render("firewall/kybern-firewall.service", load=LOAD)),
         ),
         alive="iptables -w 10 -C INPUT -j KYBERN-INPUT && iptables -w 10 -C KYBERN-INPUT -j DROP",

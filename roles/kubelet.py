@@ -14,7 +14,7 @@ from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
 from roles.apiserver import ask
-from roles.cluster import KUBELET_PKI, PKI, dns_address
+from roles.cluster import KUBELET_PKI, PKI, name_servers
 from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
 from roles.package import here
@@ -49,6 +49,7 @@ def nodes_ready(cluster: Cluster, machine: Machine) -> None:
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
     text = render(
         "kubelet/kubelet.service",
+        cluster=cluster,
         machine=machine,
         programs=programs,
         kubeconfig=path("kubelet"),
@@ -58,7 +59,11 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         else "",
     )
     config = render(
-        "kubelet/config.yaml", cluster=cluster, dns=dns_address(cluster), pki=PKI, kubelet_pki=KUBELET_PKI
+        "kubelet/config.yaml",
+        cluster=cluster,
+        dns=[str(address) for address in name_servers(cluster)],
+        pki=PKI,
+        kubelet_pki=KUBELET_PKI,
     )
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(CONFIG, config)), wait=False)
 

@@ -1,7 +1,8 @@
 """Take a cluster off its machines: daemons, containers, data, certificates, network. SSH and packages stay.
 
 Leaves a machine that ``deploys/cluster.py`` treats as a new one. Only what Kybern has made goes: its units and
-directories, its containers, the iptables chains, nftables tables and links that bear its or Kubernetes' names.
+directories, its containers, kube-proxy's virtual servers, and the iptables chains, nftables tables, sets and links that
+bear its or Kubernetes' names.
 
 Safe to run again, also after it was interrupted. The operator's certificates stay. That the members of etcd have once
 been healthy is forgotten only when every one of them is reset in the same run, since a part of them must not start a
@@ -17,6 +18,7 @@ from pyinfra.api import FunctionCommand, deploy, operation
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import state
 from roles.operations import once
+from roles.release import TARGET
 from roles.templates import render
 
 # What starts containers or talks to the API is stopped first; then the containers go; then what they stood on.
@@ -26,6 +28,8 @@ ABOVE = (
     "kybern-pod-network.service",
     "kybern-policies.service",
     "kybern-dns.service",
+    "kybern-node-dns.service",
+    "kybern-node-dns-link.service",
     "kybern-metrics.service",
     "kybern-local-volumes.service",
     "kybern-speaker.service",
@@ -43,6 +47,7 @@ BELOW = (
     "kybern-snapshot.service",
     "containerd.service",
     "etcd.service",
+    "kybern-ipv6.service",
     "kybern-firewall.service",
     "kybern-machine.service",
 )
@@ -61,11 +66,17 @@ DIRECTORIES = (
 # These may be mounted, so they stay and are emptied.
 EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
-LINKS = ("cni0", "kybern-vxlan")
+LINKS = ("cni0", "kybern-vxlan", "kybern-dns", "kube-ipvs0")
 ROUTES = 75  # the protocol number of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
-# Tables of nftables: kube-proxy's, whichever mode it ran in last, and those of the policies.
-TABLES = ("ip kube-proxy", "ip6 kube-proxy", "inet kybern-policies", "bridge kybern-policies")
+# Tables of nftables: kube-proxy's, whichever mode it ran in last, those of the policies and of the pod network.
+TABLES = (
+    "ip kube-proxy",
+    "ip6 kube-proxy",
+    "inet kybern-policies",
+    "bridge kybern-policies",
+    "bridge kybern-pod-network",
+)
 
 
 @deploy("reset")
@@ -85,6 +96,7 @@ def reset(cluster: Cluster, machine: Machine) -> None:
         chains=CHAINS,
         tables=TABLES,
         protocol=ROUTES,
+        program=f"{TARGET}/current/bin/kube-proxy",
     )
     once(name="Everything of the cluster", probe=gone, command=script.decode())
     if machine == cluster.members[0]:

@@ -10,6 +10,8 @@ shares settings outside of net/ with its host, which are then the host's busines
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
+from kybern.proxy.config import IPVS
+from kybern.proxy.ipvs.servers import SCHEDULERS
 from roles.cluster import (
     APISERVER_USER,
     CONTROLLER_MANAGER_USER,
@@ -36,7 +38,11 @@ MODULES = (
     "iptable_filter",
     "nf_tables",
     "vxlan",
+    "dummy",
+    "ifb",
 )
+# Where kube-proxy uses them. The daemon itself may not load any.
+VIRTUAL_SERVERS = ("ip_vs", *(f"ip_vs_{name}" for name in SCHEDULERS), "ip_set", "xt_set", "dummy")
 # What the daemons rely on, everywhere; and what a machine with a kernel of its own is given beside it.
 NETWORK = {
     "net.ipv4.ip_forward": "1",
@@ -51,6 +57,11 @@ KERNEL = {
     "vm.overcommit_memory": "1",
     "vm.panic_on_oom": "0",
 }
+FLOWS = {
+    "net.ipv4.vs.conntrack": "1",
+    "net.ipv4.vs.expire_nodest_conn": "1",
+    "net.ipv4.vs.expire_quiescent_template": "1",
+}
 SETTINGS = "/etc/sysctl.d/90-kybern.conf"
 OWN_SETTINGS = "/etc/kybern/sysctl.conf"
 MACHINE = "kybern-machine.service"
@@ -58,7 +69,7 @@ MACHINE = "kybern-machine.service"
 
 @deploy("system")
 def system(cluster: Cluster, machine: Machine) -> None:
-    ground, journal = kernel(machine), limits()
+    ground, journal = kernel(cluster, machine), limits()
     packages(name="Packages", names=wanted_packages(cluster, machine))
     if users := wanted_users(cluster, machine):
         accounts(name="Users", users=users)
@@ -90,6 +101,8 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
             "ethtool",
             "python3",
         }
+        if cluster.proxy_mode == IPVS:
+            names.add("ipset")
     if has_balancer(cluster, machine) or has_ingress(cluster, machine):
         names.add("haproxy")
     if machine.is_master and cluster.vip:
@@ -99,7 +112,8 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
 
 def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
-    users = masters if machine.is_master else ()
+    own = (DNS_USER,) if machine.is_node and cluster.node_local_dns else ()
+    users = masters if machine.is_master else own
     if cluster.load_balancer:
         users = (*users, *((LOAD_BALANCERS_USER,) if machine.is_master else ()), SPEAKER_USER)
     if has_ingress(cluster, machine):
@@ -107,19 +121,21 @@ def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     return (*users, ETCD_USER) if machine.is_etcd else users
 
 
-def kernel(machine: Machine) -> Service:
+def kernel(cluster: Cluster, machine: Machine) -> Service:
+    has_servers = machine.is_node and cluster.proxy_mode == IPVS
+    modules, network = MODULES + VIRTUAL_SERVERS * has_servers, NETWORK | (FLOWS if has_servers else {})
     unit = render(
-        "system/kybern-machine.service", modules=MODULES, settings=SETTINGS, own_settings=OWN_SETTINGS
+        "system/kybern-machine.service", modules=modules, settings=SETTINGS, own_settings=OWN_SETTINGS
     )
     # A setting that this kernel does not have is as good as set.
     is_set = " && ".join(
         f"v=$(sysctl -n {key} 2>/dev/null || echo {value}) && [ $v = {value} ]"
-        for key, value in NETWORK.items()
+        for key, value in network.items()
     )
     return Service(
         MACHINE,
         (
-            File(SETTINGS, render("system/sysctl.conf", settings=NETWORK)),
+            File(SETTINGS, render("system/sysctl.conf", settings=network)),
             File(OWN_SETTINGS, render("system/sysctl.conf", settings=KERNEL)),
             File("/etc/hostname", f"{machine.name}\n".encode()),
             File(f"/etc/systemd/system/{MACHINE}", unit),

@@ -24,6 +24,7 @@ from tests.cluster.test_cluster import web
 
 EVERY = 0.1
 PATIENCE = 5.0
+MOVES = 2  # of the address: away from the master that leaves or restarts, and back to it
 
 
 @dataclass
@@ -116,9 +117,19 @@ def test_a_master_leaves_and_a_new_one_takes_its_place(lab: Lab) -> None:
         lab.kybern("deploy", TOPOLOGY)
     assert members(lab, "master-1") == {"master-1", "master-2", "master-3"}
     assert len(lab.nodes_ready()) == 5
-    # The address moves to another master when its holder leaves: as long as that takes, and no longer.
-    assert asked.longest < 6, asked
+    # Its API server serves until another master has the address; a question that is on its way then is cut off.
+    assert len(asked.failures) <= MOVES, asked
     nothing_to_do(lab)
+
+
+def test_all_api_servers_are_restarted_and_no_request_fails(lab: Lab) -> None:
+    for master in lab.cluster.masters:
+        # As after a new release: what runs is not what is there.
+        lab.ssh(master.name, "rm /run/kybern/kube-apiserver.service.sha256")
+    with asking(lab) as asked:
+        assert "3 changes on 5 machines" in lab.kybern("deploy", TOPOLOGY).stdout
+    assert len(asked.failures) <= MOVES, asked
+    assert asked.answers > 100
 
 
 def test_a_dead_master_is_replaced(lab: Lab) -> None:

@@ -335,3 +335,46 @@ def test_a_pod_has_the_token_of_its_account_and_others_that_it_asks_for(net: Pla
     assert status["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["tokens"]
     assert reviewed(read("/own/token"), "vault")["audiences"] == ["vault"]
     assert not reviewed(read("/own/token")).get("authenticated")
+
+
+def test_a_pod_is_as_fast_as_its_annotations_say(net: Place) -> None:
+    """What the bandwidth plugin of CNI makes of them: a token bucket for each way."""
+    slow = pod("slow", "worker-1")
+    slow["metadata"]["annotations"] = {
+        "kubernetes.io/ingress-bandwidth": "10M",
+        "kubernetes.io/egress-bandwidth": "20M",
+    }
+    net.run(slow)
+
+    rates = net.lab.ssh("worker-1", "tc qdisc show")
+    assert "tbf" in rates
+    assert "rate 10Mbit" in rates, rates
+    assert "rate 20Mbit" in rates, rates
+
+
+@pytest.mark.parametrize("shown", ["1", "0"])
+def test_a_service_answers_on_the_node_of_its_only_endpoint(net: Place, shown: str) -> None:
+    """Whether the node's kernel shows what passes within the bridge (br_netfilter) or not."""
+    net.apply(service("here", TCP))
+    ip, server_ip = address_of(net, "here"), net.get("pod", "server-1")["status"]["podIP"]
+    net.apply(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "here-own", "labels": {"kubernetes.io/service-name": "here"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [server_ip]}],
+            "ports": [{"name": "tcp", "port": 8080, "protocol": "TCP"}],
+        }
+    )
+    keys = [f"net.bridge.bridge-nf-call-{name}" for name in ("iptables", "ip6tables")]
+    try:
+        for key in keys:
+            net.lab.ssh("worker-1", f"sysctl -qw {key}={shown}")
+        # It looks at the kernel when it starts, and once a minute.
+        net.lab.ssh("worker-1", "systemctl restart kybern-pod-network")
+        net.answers("asker", {"server-1"}, "http", f"{ip}:80/hostname", 5)
+    finally:
+        for key in keys:
+            net.lab.ssh("worker-1", f"sysctl -qw {key}=1")
+        net.lab.ssh("worker-1", "systemctl restart kybern-pod-network")

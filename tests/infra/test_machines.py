@@ -42,6 +42,13 @@ def expected(cluster: Cluster, machine: Machine) -> set[str]:
         names.add("kybern-local-volumes")
     if cluster.network_policies:
         names.add("kybern-policies")
+    if cluster.pod_network == "none":
+        names.discard("kybern-pod-network")
+    names |= {
+        name
+        for name, wanted in (("kybern-node-dns", cluster.node_local_dns), ("kybern-ipv6", cluster.ipv6))
+        if wanted
+    }
     if machine.is_master:
         names |= {name for name in MASTERS if cluster.vip or name != "keepalived"}
         if len(cluster.masters) == 1:

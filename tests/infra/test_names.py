@@ -7,7 +7,7 @@ from testinfra.host import Host
 
 from kybern.machines.topology import Cluster, Machine
 from roles.apiserver import ask
-from roles.cluster import dns_address
+from roles.cluster import NODE_DNS_ADDRESS, dns_address, name_servers
 
 # A question and its answer in as few lines as the wire has: the machines have no resolver tools.
 QUESTION = """
@@ -64,6 +64,23 @@ def test_the_service_leads_to_all_masters(host: Host, cluster: Cluster) -> None:
 
 @pytest.mark.on("nodes")
 def test_pods_are_sent_to_the_service(host: Host, cluster: Cluster, machine: Machine) -> None:
-    assert (
-        f'clusterDNS: ["{dns_address(cluster)}"]' in host.file("/var/lib/kubelet/config.yaml").content_string
-    )
+    listed = ", ".join(f'"{address}"' for address in name_servers(cluster))
+
+    assert f"clusterDNS: [{listed}]" in host.file("/var/lib/kubelet/config.yaml").content_string
+
+
+@pytest.mark.on("nodes")
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_the_node_s_own_cache_knows_the_cluster_s_names(host: Host, cluster: Cluster, protocol: str) -> None:
+    """Where the topology asks for one; elsewhere there is neither the link nor the unit."""
+    name = f"kubernetes.default.svc.{cluster.cluster_domain}"
+
+    if cluster.node_local_dns:
+        assert resolved(host, name, NODE_DNS_ADDRESS, protocol) == f"0 1 {cluster.service_cidr[1]}"
+        assert (
+            resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", NODE_DNS_ADDRESS, protocol)
+            == "3 0"
+        )
+    else:
+        assert host.run("ip link show dev kybern-dns").rc != 0
+        assert not host.service("kybern-node-dns").is_running

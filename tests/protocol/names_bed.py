@@ -64,26 +64,33 @@ class Elsewhere:
 
 
 @dataclass
-class Daemon:
-    """kybern-dns as a process. ``ask`` gives the answers' values, sorted."""
+class Cache:
+    """kybern-dns as a process, without an API server. ``ask`` gives the answers' values, sorted."""
 
-    lab: Lab
+    directory: Path
     port: int
     health: int
     process: "subprocess.Popen[bytes] | None" = None
+    flags: tuple[str, ...] = ()
 
-    def start(self, server: Server, *more: str, identity: str = "admin") -> None:
+    def start(self, *flags: str) -> None:
+        self.flags = flags
+        self.again()
+
+    def again(self) -> None:
+        """With the flags of the last time."""
         program = [sys.executable, "-c", "from kybern.cli.dns import main; main()"]
-        flags = [
-            f"--kubeconfig={self.lab.kubeconfig(server, identity)}", "--bind-address=127.0.0.1", f"--port={self.port}",
-            f"--health-bind-address=127.0.0.1:{self.health}", *more,
-        ]  # fmt: skip
+        places = [
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--health-bind-address=127.0.0.1:{self.health}",
+        ]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*program, *flags], stdout=log, stderr=log)
+            self.process = subprocess.Popen([*program, *places, *self.flags], stdout=log, stderr=log)
 
     @property
     def log(self) -> Path:
-        return self.lab.directory / f"dns-{self.port}.log"
+        return self.directory / f"dns-{self.port}.log"
 
     def stop(self) -> None:
         if self.process is not None:
@@ -97,8 +104,8 @@ class Daemon:
             made.add_ar(dnslib.EDNS0(udp_len=size))
         return dnslib.DNSRecord.parse(made.send("127.0.0.1", self.port, tcp=tcp, timeout=8))
 
-    def ask(self, name: str, kind: str = "A") -> list[str]:
-        return sorted(str(one.rdata) for one in self.query(name, kind).rr)
+    def ask(self, name: str, kind: str = "A", *, tcp: bool = False) -> list[str]:
+        return sorted(str(one.rdata) for one in self.query(name, kind, tcp=tcp).rr)
 
     def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
@@ -118,3 +125,14 @@ class Daemon:
             stream.sendall(b"".join(struct.pack("!H", len(one)) + one for one in questions))
             with stream.makefile("rb") as file:
                 return [file.read(struct.unpack("!H", file.read(2))[0]) for _ in questions]
+
+
+class Daemon(Cache):
+    """kybern-dns with the names of a cluster."""
+
+    def __init__(self, lab: Lab, port: int, health: int) -> None:
+        super().__init__(lab.directory, port, health)
+        self.lab = lab
+
+    def serve(self, server: Server, *more: str, identity: str = "admin") -> None:
+        self.start(f"--kubeconfig={self.lab.kubeconfig(server, identity)}", *more)

@@ -48,7 +48,7 @@ def names(lab: Lab, server: Server, elsewhere: Elsewhere, free_ports: Callable[[
     service = {"metadata": {"name": "kube-dns"}, "spec": {"clusterIP": "10.96.0.10", "ports": [{"port": 53}]}}
     assert server.ask("POST", "/api/v1/namespaces/kube-system/services", service)[0] == 201
     member = ("--service=kube-system/kube-dns", "--advertise-address=172.16.0.1", "--node-name=m1")
-    daemon.start(server, f"--config={config}", *member)
+    daemon.serve(server, f"--config={config}", *member)
     daemon.until(lambda: page(daemon, "ready") == "OK")
     yield daemon
     daemon.stop()
@@ -171,7 +171,7 @@ def test_names_are_answered_on_while_the_api_server_is_away(
     lab: Lab, server: Server, free_ports: Callable[[], int]
 ) -> None:
     other, daemon = lab.start(free_ports()), Daemon(lab, free_ports(), free_ports())
-    daemon.start(other)
+    daemon.serve(other)
     try:
         daemon.until(lambda: daemon.ask(f"kubernetes.default.{CLUSTER}") == ["10.96.0.1"])
         other.process.kill()
@@ -199,7 +199,7 @@ def test_a_machine_that_dies_is_out_of_the_endpoints_and_one_that_stops_at_once(
                 f"--advertise-address=172.16.1.{number}",
                 f"--node-name={name}",
             )
-            daemon.start(server, *member)
+            daemon.serve(server, *member)
         daemons["a"].until(lambda: members() == {"a", "b", "c"})
 
         killed = daemons.pop("c").process
@@ -252,7 +252,7 @@ def test_the_rights_that_the_role_gives_are_enough(
     server.ask("DELETE", path)
     daemon = Daemon(lab, free_ports(), free_ports())
     more = ("--service=kube-system/kube-dns", "--advertise-address=172.16.0.2", "--node-name=master-1")
-    daemon.start(server, *more, identity="dns")
+    daemon.serve(server, *more, identity="dns")
     try:
         daemon.until(lambda: daemon.ask(f"kubernetes.default.{CLUSTER}") == ["10.96.0.1"])
         daemon.until(lambda: "172.16.0.2" in str(server.ask("GET", path)[1].get("endpoints")))
@@ -267,7 +267,7 @@ def test_before_it_knows_the_cluster_it_denies_nothing(
     lab: Lab, server: Server, free_ports: Callable[[], int]
 ) -> None:
     daemon = Daemon(lab, free_ports(), free_ports())
-    daemon.start(server, identity="nobody")  # who may not list services
+    daemon.serve(server, identity="nobody")  # who may not list services
     try:
         daemon.until(lambda: daemon.query(f"kubernetes.default.{CLUSTER}").header.rcode == 2)
     finally:

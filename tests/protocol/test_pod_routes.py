@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
 
@@ -15,9 +15,12 @@ pytestmark = [
     pytest.mark.netfilter,
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2"),
 ]
-ME, PODS = IPv4Address("192.0.2.1"), IPv4Network("10.244.1.0/24")
+ME, PODS = IPv4Address("192.0.2.1"), (IPv4Network("10.244.1.0/24"), ip_network("fd00:244:0:1::/64"))
 NEAR = Route(IPv4Network("10.244.2.0/24"), IPv4Address("192.0.2.2"))
 FAR = Route(IPv4Network("10.244.3.0/24"), IPv4Address("10.244.3.0"), IPv4Address("198.51.100.3"))
+
+NEAR6 = Route(ip_network("fd00:244:0:2::/64"), ip_address("fd00:42::2"))
+FAR6 = Route(ip_network("fd00:244:0:3::/64"), ip_address("fd00:244:0:3::"), IPv4Address("198.51.100.3"))
 
 
 def ip(*words: str) -> str:
@@ -35,6 +38,7 @@ def kernel() -> Iterator[Kernel]:
         os.setns(inside, os.CLONE_NEWNET)
         ip("link", "add", "eth0", "type", "veth", "peer", "name", "other")
         ip("addr", "add", f"{ME}/24", "dev", "eth0")
+        ip("addr", "add", "fd00:42::1/64", "dev", "eth0", "nodad")
         ip("link", "set", "eth0", "up")
         ip("link", "set", "other", "up")
         ip("route", "add", "10.99.0.0/16", "via", "192.0.2.9")
@@ -78,3 +82,22 @@ def test_a_far_node_is_reached_through_the_tunnel(kernel: Kernel) -> None:
 def test_an_address_that_is_on_no_link_is_named(kernel: Kernel) -> None:
     with pytest.raises(NoLink, match=r"203\.0\.113\.9"):
         kernel.link(IPv4Address("203.0.113.9"))
+
+
+def test_ways_of_ipv6_stand_beside_those_of_ipv4(kernel: Kernel) -> None:
+    for one in (NEAR, NEAR6, FAR, FAR6, FAR6, NEAR6):
+        kernel.apply(SetRoute(one), ME, PODS)
+
+    assert kernel.routes() == {NEAR, NEAR6, FAR, FAR6}
+    assert "fd00:244:0:3::/64 via fd00:244:0:3:: dev kybern-vxlan proto 75" in ip("-6", "route")
+    assert "inet6 fd00:244:0:1::/128" in ip("addr", "show", "dev", "kybern-vxlan")
+
+    moved = Route(NEAR6.network, ip_address("fd00:42::3"))
+    kernel.apply(SetRoute(moved), ME, PODS)
+    kernel.apply(RemoveRoute(FAR6), ME, PODS)
+    assert kernel.routes() == {NEAR, moved, FAR}
+
+
+def test_a_link_is_found_by_an_address_of_either_family(kernel: Kernel) -> None:
+    assert str(kernel.link(ip_address("fd00:42:0::1"))[0]) == "fd00:42::1/64"
+    assert str(kernel.link(ME)[0]) == "192.0.2.1/24"

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
 from kybern.machines.load import PROXIES
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Cluster, Machine, SecondFamily
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
+from roles.firewall import firewall
 from roles.ingress import absent as ingress_absent
 from roles.ingress import ingress, ingress_class
 from roles.ingress import objects as ingress_objects
@@ -32,10 +33,15 @@ from roles.load_balancers import objects as balancer_objects
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
+from roles.node_dns import absent as node_dns_absent
+from roles.node_dns import node_dns
 from roles.pki import pki
+from roles.pod_network import absent as pod_network_absent
 from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
+from roles.second_family import second_family
+from roles.system import wanted_users
 from tests.roles.harness import FakeMachine, Run, apply, plan
 from tests.roles.small import Role, finished, use, use_images
 
@@ -113,7 +119,7 @@ DAEMONS = (
     Daemon("kube-proxy", kube_proxy, "kube-proxy.service", ("kube-proxy | Unit", "kube-proxy | Running")),
     Daemon(
         "pod network",
-        of_machine(pod_network),
+        pod_network,
         "kybern-pod-network.service",
         ("pod network | Unit", "pod network | Running"),
     ),
@@ -464,6 +470,61 @@ def test_name_daemons_restart_one_at_a_time(cluster: Cluster) -> None:
     assert [":9153/ready" in line for fake in fakes for line in restarts(fake)] == [True] * 3
 
 
+def dual(cluster: Cluster) -> Cluster:
+    networks = (IPv6Network(one) for one in ("fd00:1::/64", "fd00:244::/56", "fd00:96::/112"))
+    return replace(cluster, ipv6=SecondFamily(*networks))
+
+
+@pytest.mark.parametrize(
+    ("daemon", "told"),
+    [
+        ("apiserver", "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 "),
+        ("controller manager", "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 "),
+        ("controller manager", "--cluster-cidr=10.244.0.0/16,fd00:244::/56 "),
+        ("kube-proxy", "--cluster-cidr=10.244.0.0/16,fd00:244::/56 "),
+        ("kubelet", "--node-ip=10.1.0.11,fd00:1::b "),
+    ],
+)
+def test_daemons_are_told_of_both_families(daemon: str, told: str, cluster: Cluster) -> None:
+    assert told in unit_of(daemon, dual(cluster), cluster.masters[0])
+
+
+def test_a_machine_has_an_address_of_the_second_family_and_rules_for_it(
+    cluster: Cluster, worker: Machine
+) -> None:
+    fake = finished(second_family, dual(cluster), worker)
+    script = fake.contents["/etc/kybern/ipv6"].decode()
+    assert "ip -6 address replace fd00:1::15/64 " in script
+    assert r"/^10\.1\.0\.21\//" in script
+    assert plan(second_family, dual(cluster), worker, fake) == []
+    assert plan(second_family, cluster, worker, fake) == []
+
+    rules = finished(firewall, dual(cluster), worker).contents["/etc/kybern/firewall6.rules"].decode()
+    assert "-A KYBERN-INPUT -s fd00:1::b/128 -j RETURN\n" in rules
+    assert "-A KYBERN-PODS ! -s fd00:244::/56 -j RETURN\n" in rules
+    order = [
+        rules.index(text)
+        for text in ("--dport 22 ", "ESTABLISHED,DNAT", "--dport 2379 -j DROP", "fd00:1::b/128")
+    ]
+    assert order == sorted(order)
+    plain = finished(firewall, cluster, worker).contents
+    assert b"KYBERN-PODS" not in plain["/etc/kybern/firewall6.rules"]
+    assert b"ip6tables -w 10 -t nat" not in plain["/etc/kybern/firewall"]
+
+
+def test_another_pod_network_finds_nothing_of_ours(cluster: Cluster, worker: Machine) -> None:
+    off = replace(cluster, pod_network="none")
+    fake = finished(pod_network, cluster, worker)
+
+    assert apply(pod_network, off, worker, fake) == ["pod network | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-pod-network.service") < command.index("rm -rf ")
+    assert "/etc/cni/net.d/10-kybern.conflist" in command
+    assert "ip route flush proto 75" in command
+    fake.true.add(pod_network_absent())
+    assert plan(pod_network, off, worker, fake) == []
+
+
 def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(
     cluster: Cluster, worker: Machine
 ) -> None:
@@ -476,6 +537,42 @@ def test_policies_that_are_switched_off_leave_neither_daemon_nor_rules(
     assert command.index("rm -f ") < command.index("delete table inet kybern-policies")
     fake.true.add(absent())
     assert plan(network_policies, off, worker, fake) == []
+
+
+def test_a_node_s_cache_is_asked_first_and_the_service_when_it_is_down(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, node_local_dns=True)
+    fake = finished(kubelet, on, worker)
+
+    told = yaml.safe_load(fake.contents["/var/lib/kubelet/config.yaml"])
+    assert told["clusterDNS"] == ["169.254.20.10", "10.96.0.10"]
+    assert wanted_users(on, worker) == ("kybern-dns",)
+    assert wanted_users(cluster, worker) == ()
+
+
+def test_a_node_s_cache_runs_above_its_link_and_asks_the_masters_last(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, node_local_dns=True)
+    fake = finished(node_dns, on, worker)
+
+    unit = fake.contents["/etc/systemd/system/kybern-node-dns.service"].decode()
+    assert "Requires=kybern-node-dns-link.service\n" in unit
+    assert "User=kybern-dns\n" in unit
+    config = yaml.safe_load(fake.contents["/etc/kybern/node-dns.yaml"])
+    assert config["clusterServers"] == ["10.96.0.10", *(str(one.address) for one in cluster.masters)]
+    assert plan(node_dns, on, worker, fake) == []
+
+
+def test_a_node_s_cache_that_is_switched_off_goes(cluster: Cluster, worker: Machine) -> None:
+    fake = finished(node_dns, replace(cluster, node_local_dns=True), worker)
+
+    assert apply(node_dns, cluster, worker, fake) == ["node dns | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-node-dns.service") < command.index("rm -rf ")
+    fake.true.add(node_dns_absent())
+    assert plan(node_dns, cluster, worker, fake) == []
 
 
 def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worker: Machine) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from kybern.cni import conflist
+from kybern.cni import frames as cni_frames
 from kybern.cni import plan as cni_plan
 from kybern.machines.topology import Cluster, Machine
 from kybern.policies import table as policies
 from kybern.proxy import transaction
-from roles import facts
+from kybern.proxy.ipvs import node
+from roles import facts, node_dns
 from roles.etcd import HEALTHY, etcd
 from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
@@ -269,12 +271,24 @@ def test_reset_knows_every_unit_that_a_role_makes() -> None:
     assert made - {"systemd-journald.service"} <= {*ABOVE, *BELOW}
 
 
-def test_reset_knows_the_tables_of_kube_proxy_and_of_the_policies() -> None:
+def test_virtual_servers_get_their_program_modules_and_settings(cluster: Cluster, worker: Machine) -> None:
+    ipvs = replace(cluster, proxy_mode="ipvs")
+    fake = finished(system, ipvs, worker)
+    unit = fake.contents["/etc/systemd/system/kybern-machine.service"].decode()
+
+    assert "ipset" in set(wanted_packages(ipvs, worker)) - set(wanted_packages(cluster, worker))
+    assert " ip_vs ip_vs_rr ip_vs_wrr " in unit
+    assert "-net.ipv4.vs.conntrack = 1" in fake.contents["/etc/sysctl.d/90-kybern.conf"].decode()
+    assert plan(system, ipvs, worker, fake) == []
+
+
+def test_reset_knows_the_tables_of_nftables() -> None:
     wanted = {f"{family} {transaction.NAME}" for family in ("ip", "ip6")}
     wanted |= {f"{family} {policies.NAME}" for family in (policies.FAMILY, "bridge")}
+    wanted.add(f"bridge {cni_frames.NAME}")
     assert set(TABLES) == wanted
 
 
-def test_reset_knows_the_pod_network_s_links_and_routes() -> None:
-    assert {conflist.BRIDGE, cni_plan.DEVICE} == set(LINKS)
+def test_reset_knows_our_links_and_routes() -> None:
+    assert {conflist.BRIDGE, cni_plan.DEVICE, node_dns.LINK, node.DEVICE} == set(LINKS)
     assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()

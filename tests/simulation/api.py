@@ -54,6 +54,9 @@ class FakeApi(Answering):
         self.refuse: Callable[[str, str], None] = lambda _method, _path: None
         self.clock = clock
         self.fights = Fights()
+        # What is answered to a SubjectAccessReview, and to a GET of other documents, by path.
+        self.allows: Callable[[Raw], bool] = lambda _review: False
+        self.documents: dict[str, Raw] = {}
         # Who has written anything so far.
         self.writers: set[str] = set()
         self._news = asyncio.Condition()
@@ -84,7 +87,11 @@ class FakeApi(Answering):
         self.refuse(asked.method, parts.path)
         if parts.path == "/apis" or (parts.path.count("/") < 4 and parts.path in self._roots()):
             return json.dumps(self._discovery(parts.path)).encode()
+        if parts.path in self.documents and not asked.writes:
+            return json.dumps(self.documents[parts.path]).encode()
         given = json.loads(asked.sent or b"null")
+        if parts.path.endswith("/subjectaccessreviews"):
+            return json.dumps({**given, "status": {"allowed": self.allows(given)}}).encode()
         resource, collection, namespace, name, subresource = self._where(parts.path)
         key = (collection, namespace, name)
         answer = getattr(self, f"_{asked.method.lower()}")(resource, key, subresource, given)
@@ -223,10 +230,10 @@ class FakeApi(Answering):
             return {"kind": "Status", "status": "Success"}
         body = deepcopy(self._known(resource, key))
         options = options or {}
-        uid = options.get("preconditions", {}).get("uid")
         metadata = body["metadata"]
-        if uid and uid != metadata["uid"]:
-            raise Conflict("Precondition failed: UID in precondition")
+        for what, known in options.get("preconditions", {}).items():
+            if known and known != metadata[what]:
+                raise Conflict(f"Precondition failed: {what} in precondition")
         finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(
             options.get("propagationPolicy", "")
         )

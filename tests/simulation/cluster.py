@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kybern.api.core_v1 import Event, Pod, Secret
+from kybern.api.storage_v1 import VolumeAttachment
 from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
 from kybern.loop.controller import Controller
@@ -51,7 +52,7 @@ class Simulation:
                 quiet = quiet + 1 if self.loop.idle and self.api.revision == before else 0
 
     async def kubelets(self) -> None:
-        """Start what is new, end what is to end; every pod is placed on node n1."""
+        """Start what is new, end what is to end, as if every pod had a node; drivers attach what they are asked to."""
         number = 0
         while True:
             for pod in self.api.all(Pod):
@@ -59,7 +60,7 @@ class Simulation:
                     continue  # gone while another one was written
                 if pod.metadata.deletion_timestamp is not None:
                     await self.api.forget(pod)
-                elif pod.status.phase != "Running" and not pod.metadata.labels.get("broken"):
+                elif pod.status.phase in {"", "Pending"} and not pod.metadata.labels.get("broken"):
                     number += 1
                     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                     ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
@@ -67,6 +68,9 @@ class Simulation:
                     await self.api.set_status(
                         pod, phase="Running", podIP=ip, podIPs=[{"ip": ip}], conditions=[ready]
                     )
+            for attachment in self.api.all(VolumeAttachment):
+                if not attachment.status.attached and self.api.holds(attachment):
+                    await self.api.set_status(attachment, attached=True)
             await asyncio.sleep(0.005)
 
 

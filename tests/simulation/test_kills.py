@@ -13,7 +13,8 @@ from kybern.machinery.errors import Cause, Details, Forbidden
 from tests.simulation.api import FakeApi, Raw
 from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.mortal import Mortal, alive
-from tests.simulation.test_rest import SETTINGS, create_some
+from tests.simulation.occasions import SETTINGS, make_ready
+from tests.simulation.test_rest import create_some
 
 LIVES = 12
 
@@ -23,9 +24,7 @@ async def brought_about(deaths: list[int], *, then_delete: bool = False) -> Coun
     made = [make(SETTINGS) for make in CONTROLLERS]
     api = FakeApi(*kinds_of(made))
     await create_some(api)
-    # Whether a daemon's pod or a taint is first on a node that is not ready is anybody's luck.
-    for node in api.all(Node):
-        await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
+    await make_ready(api)
     async with alive(api, ()) as nothing:
         cluster = Simulation(api, nothing)
     kubelets = asyncio.create_task(cluster.kubelets())
@@ -45,6 +44,9 @@ async def brought_about(deaths: list[int], *, then_delete: bool = False) -> Coun
             await cluster.rest()
     finally:
         kubelets.cancel()
+    ranges = [node.spec.pod_cidr for node in api.all(Node)]
+    assert all(ranges)
+    assert len(set(ranges)) == len(ranges)
     return shape(api)
 
 
@@ -112,3 +114,5 @@ async def test_a_namespace_goes_whoever_dies_over_it(seed: int) -> None:
     found = await brought_about(deaths, then_delete=True)
 
     assert [one for one in found if "'a'" in one] == []
+    # The node lets go of the volumes of its pods.
+    assert [one for one in found if "VolumeAttachment" in one] == []

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from kybern.api.batch_v1 import CronJob, CronJobSpec, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
     ConfigMap,
@@ -40,24 +39,18 @@ from kybern.api.storage_v1 import VolumeAttributesClass
 from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
 from kybern.controllers.garbage_collector import key_of
+from kybern.controllers.persistentvolume_attach_detach import MANAGED
 from kybern.loop.controller import Again, Emit, Key
-from kybern.loop.settings import Settings
 from kybern.loop.view import Glance, observed
 from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, running
+from tests.simulation.occasions import SETTINGS, create_occasions
 from tests.simulation.test_daemons import daemon
 from tests.simulation.test_jobs import work
 from tests.simulation.test_statefulsets import database
 from tests.simulation.test_workloads import SERVICE, finished, web
 
-SETTINGS = Settings(root_ca="CA")
 NAMES = [make(SETTINGS).name for make in CONTROLLERS]
-
-
-def hourly() -> CronJob:
-    template = JobTemplateSpec(spec=work().spec)
-    spec = CronJobSpec(schedule="0 * * * *", concurrency_policy="Allow", job_template=template)
-    return CronJob(metadata=ObjectMeta(name="hourly", namespace="a"), spec=spec)
 
 
 async def create_some(api: FakeApi) -> None:
@@ -65,7 +58,7 @@ async def create_some(api: FakeApi) -> None:
     await api.create(Namespace(metadata=ObjectMeta(name="a")))
     await api.create(Namespace(metadata=ObjectMeta(name="kube-node-lease")))
     for name in ("n1", "n2"):
-        await api.create(Node(metadata=ObjectMeta(name=name)))
+        await api.create(Node(metadata=ObjectMeta(name=name, annotations={MANAGED: "true"})))
         await api.create(Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease")))
     node = api.one(Node, "", "n1")
     assert node is not None
@@ -84,7 +77,6 @@ async def create_some(api: FakeApi) -> None:
     await api.create(daemon())
     await api.create(work())
     await api.create(database(2))
-    await api.create(hourly())
     await api.create(
         ServiceCIDR(metadata=ObjectMeta(name="kubernetes"), spec=ServiceCIDRSpec(cidrs=("10.96.0.0/12",)))
     )
@@ -101,6 +93,7 @@ async def create_some(api: FakeApi) -> None:
         replicas=2, selector={"app": "old"}, template=web(2, app="old").spec.template
     )
     await api.create(ReplicationController(metadata=ObjectMeta(name="old", namespace="a"), spec=old))
+    await create_occasions(api)
 
 
 def scratching() -> Pod:

@@ -10,8 +10,8 @@ from kybern.controllers import CONTROLLERS
 from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.mortal import Late, alive
+from tests.simulation.occasions import SETTINGS
 from tests.simulation.test_jobs import work
-from tests.simulation.test_rest import SETTINGS
 from tests.simulation.test_statefulsets import database
 from tests.simulation.test_workloads import web
 

@@ -11,7 +11,6 @@ from collections import Counter
 import pytest
 
 from kybern.api.apps_v1 import Deployment
-from kybern.api.core_v1 import Node
 from kybern.client.lease import Election, Lost, Timing
 from kybern.client.verbs import Verbs
 from kybern.controllers import CONTROLLERS
@@ -23,9 +22,10 @@ from tests.simulation.cluster import Simulation, kinds_of
 from tests.simulation.fights import WRITER
 from tests.simulation.mortal import Late, alive
 from tests.simulation.named import Named
+from tests.simulation.occasions import SETTINGS, make_ready
 from tests.simulation.plane.clients import Troubled, Weather
 from tests.simulation.test_kills import brought_about, shape
-from tests.simulation.test_rest import SETTINGS, create_some
+from tests.simulation.test_rest import create_some
 
 QUICK = Timing(lease_duration=1.0, renew_deadline=0.5, retry_period=0.05)
 
@@ -38,8 +38,7 @@ def undisturbed() -> Counter[str]:
 async def filled() -> FakeApi:
     api = FakeApi(*kinds_of([make(SETTINGS) for make in CONTROLLERS]))
     await create_some(api)
-    for node in api.all(Node):
-        await api.set_status(node, conditions=[{"type": "Ready", "status": "True"}])
+    await make_ready(api)
     return api
 
 
@@ -85,13 +84,27 @@ async def test_conflicts_lost_answers_and_cut_watches_change_nothing(
     assert undisturbed - found == Counter()
 
 
-async def test_late_watches_change_nothing(undisturbed: Counter[str]) -> None:
-    api = await filled()
+def comings_and_goings(api: FakeApi) -> Counter[tuple[str, str]]:
+    """How many objects of each kind were made and went, other than events."""
+    return Counter(
+        (what, where)
+        for _, what, where, _ in api.log
+        if what in {"ADDED", "DELETED"} and not where.endswith("/events")
+    )
 
-    found = await brought_about_by(api, Late(api, 0.01), undisturbed)
+
+@pytest.mark.parametrize("seconds", [0.01, 0.05])
+async def test_every_controller_acts_once_though_watches_are_late(
+    undisturbed: Counter[str], seconds: float
+) -> None:
+    on_time, late = await filled(), await filled()
+    await brought_about_by(on_time, on_time, undisturbed)
+
+    found = await brought_about_by(late, Late(late, seconds), undisturbed)
 
     assert found - undisturbed == Counter()
     assert undisturbed - found == Counter()
+    assert comings_and_goings(late) == comings_and_goings(on_time)
 
 
 class Gate:

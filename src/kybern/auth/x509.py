@@ -16,7 +16,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -24,6 +24,7 @@ AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 BACKDATED = timedelta(minutes=5)
 
+type PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 type Address = IPv4Address | IPv6Address | str
 
 
@@ -45,7 +46,7 @@ class Leaf:
     ips: tuple[Address, ...] = ()
     client: bool = True
     server: bool = False
-    days: int = LEAF_DAYS
+    days: float = LEAF_DAYS
 
     @property
     def names(self) -> x509.Name:
@@ -71,9 +72,7 @@ class Leaf:
 class Authority:
     """A certificate and key that sign others."""
 
-    def __init__(
-        self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, now: datetime | None = None
-    ) -> None:
+    def __init__(self, certificate: x509.Certificate, key: PrivateKey, now: datetime | None = None) -> None:
         self._certificate = certificate
         self._key = key
         self._now = now
@@ -93,8 +92,9 @@ class Authority:
     @classmethod
     def load(cls, cert_pem: bytes, key_pem: bytes) -> Self:
         key = serialization.load_pem_private_key(key_pem, password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"the authority's key is {type(key).__name__}, not an elliptic curve key")
+        # Ours are elliptic curve keys; those of clusters made by others are RSA keys as a rule.
+        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise TypeError(f"the authority's key is {type(key).__name__}, neither elliptic curve nor RSA")
         return cls(x509.load_pem_x509_certificate(cert_pem), key)
 
     @property
@@ -139,7 +139,7 @@ class Authority:
         now: datetime | None = None,
         client: bool = True,
         server: bool = False,
-        days: int = LEAF_DAYS,
+        days: float = LEAF_DAYS,
     ) -> bytes:
         """A certificate for the key and the names of a signing request, whose own signature must hold."""
         csr = x509.load_pem_x509_csr(csr_pem)
@@ -218,7 +218,7 @@ def signing_key() -> Pair:
     return Pair(public, private_pem(key))
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,

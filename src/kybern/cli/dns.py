@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from kybern.daemon.run import Fatal, ready, run
 from kybern.dns.config import Config, read
 from kybern.dns.follow import Names
 from kybern.dns.forward import Forwarder
-from kybern.dns.metrics import IS_COMPLETE, NAMES, Counts
+from kybern.dns.metrics import ENTRIES, IS_COMPLETE, NAMES, Counts
 from kybern.dns.respond import Responder
 from kybern.dns.serve import Connections, Datagrams, bound
 from kybern.dns.zone import Zone
@@ -40,6 +41,18 @@ FLAGS = (
         "--negative-ttl", int, 5, "Seconds for which it may be kept that a name of the cluster is not there."
     )
     .flag("--cache-seconds", int, 300, "The longest that an answer of another name server is kept.")
+    .flag(
+        "--stale-seconds",
+        int,
+        0,
+        "Seconds for which an answer whose time is over is given while no server answers.",
+    )
+    .flag(
+        "--cluster-servers",
+        commas,
+        (),
+        "Name servers of the cluster: with them this is a cache, without names of its own.",
+    )
     .flag("--pod-records", bool, True, "Answer names such as 10-1-2-3.NAMESPACE.pod.")
     .flag("--upstreams", commas, (), "Name servers for all other names; those of --resolv-conf when empty.")
     .flag("--resolv-conf", str, "/etc/resolv.conf", "Where the machine's name servers are listed.")
@@ -57,19 +70,49 @@ def main() -> None:
 
 async def _dns(values: Values) -> None:
     config = read(values)
+    await (_cache(config) if config.cluster_servers else _names(config))
+
+
+async def _cache(config: Config) -> None:
+    """A node's cache: no zone and no API server, so nothing has to be waited for."""
+    counts = Counts()
+    counts.register()
+    IS_COMPLETE.set(1)
+    async with asyncio.TaskGroup() as tasks:
+        forwarder = _forwarder(config, tasks, counts)
+        _serve(config, Responder(None, config.answers, forwarder, counts, lambda: True), tasks)
+        if config.health:
+            tasks.create_task(_health(config, lambda: True))
+        ready()
+        await asyncio.Event().wait()
+
+
+def _forwarder(config: Config, tasks: asyncio.TaskGroup, counts: Counts) -> Forwarder:
+    made = Forwarder(
+        config.upstreams, tasks, counts, config.stubs, config.cache_seconds, config.stale_seconds
+    )
+    ENTRIES.labels("dns://:53", ".").set_function(lambda: len(made))
+    return made
+
+
+def _serve(config: Config, responder: Responder, tasks: asyncio.TaskGroup) -> None:
+    for address in config.addresses:
+        tasks.create_task(Datagrams(bound(address, config.port), responder, tasks).run())
+        tasks.create_task(Connections(address, config.port, responder, tasks).run())
+
+
+async def _names(config: Config) -> None:
     names, counts = Names(Zone(config.domain)), Counts()
     counts.register()
     IS_COMPLETE.set_function(lambda: names.complete)
     NAMES.set_function(lambda: len(names.zone))
     async with Client(kubeconfig.load(config.kubeconfig)) as client, asyncio.TaskGroup() as tasks:
-        forwarder = Forwarder(config.upstreams, tasks, counts, config.stubs, config.cache_seconds)
+        forwarder = _forwarder(config, tasks, counts)
         responder = Responder(names.zone, config.answers, forwarder, counts, lambda: names.complete)
-        for address in config.addresses:
-            tasks.create_task(Datagrams(bound(address, config.port), responder, tasks).run())
-            tasks.create_task(Connections(address, config.port, responder, tasks).run())
+        _serve(config, responder, tasks)
         tasks.create_task(names.follow(client))
         if config.health:
-            tasks.create_task(_health(config, names))
+            tasks.create_task(_health(config, lambda: names.complete))
         ready()
         # Not a task: when it is told to stop, it leaves the endpoints first, and only then the servers above stop.
         await (_members(config, client, names).run() if config.service else asyncio.Event().wait())
@@ -90,18 +133,18 @@ def _members(config: Config, client: Client, names: Names) -> Members:
     )
 
 
-async def _health(config: Config, names: Names) -> None:
+async def _health(config: Config, is_complete: Callable[[], bool]) -> None:
     """The paths of our other daemons, and those that CoreDNS is asked for."""
 
     def complete() -> None:
-        if not names.complete:
+        if not is_complete():
             raise Fatal("the names of the cluster are not known yet")
 
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="OK")
 
     async def serving(_request: web.Request) -> web.Response:
-        return web.Response(text="OK") if names.complete else web.Response(status=503, text="kubernetes")
+        return web.Response(text="OK") if is_complete() else web.Response(status=503, text="kubernetes")
 
     app = health.application({"names": complete})
     app.router.add_get("/health", alive)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kybern.cli import backup, certificates, cluster, machines
+from kybern.cli import backup, certificates, cluster, machines, net
 from kybern.cli.remove import remove
 from kybern.cli.status import status
 from kybern.machines.errors import MachineError
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(machines.app, name="machines")
+app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(cluster.deploy)

@@ -1,4 +1,4 @@
-"""kube-proxy: services on this node, by iptables or nftables."""
+"""kube-proxy: services on this node, by iptables, ipvs or nftables."""
 
 import asyncio
 import logging
@@ -15,11 +15,15 @@ from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
 from kybern.netfilter.programs import CannotApply, Missing
-from kybern.proxy.backend import Backend
-from kybern.proxy.config import IPTABLES, Config, read
+from kybern.proxy.backend import Backend, Removable
+from kybern.proxy.config import Config, read
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.iptables import Iptables
+from kybern.proxy.ipvs.backend import Ipvs
+from kybern.proxy.ipvs.plan import Options
+from kybern.proxy.ipvs.remains import Remains
+from kybern.proxy.ipvs.servers import SCHEDULERS
 from kybern.proxy.nftables import Nftables
 from kybern.proxy.rules import Settings
 from kybern.proxy.state import State
@@ -38,7 +42,7 @@ FLAGS = (
         "",
         "The network of the pods, or one of each version of IP; who calls a service from outside it is masqueraded.",
     )
-    .flag("--proxy-mode", str, "", "Which backend: iptables (also when empty), or nftables.")
+    .flag("--proxy-mode", str, "", "Which backend: iptables (also when empty), ipvs or nftables.")
     .flag("--masquerade-all", bool, False, "Masquerade all traffic to services' cluster IPs.")
     .flag(
         "--nodeport-addresses",
@@ -48,6 +52,19 @@ FLAGS = (
     )
     .flag("--iptables-sync-period", duration, 30.0, "How often to look whether others removed our chains.")
     .flag("--iptables-min-sync-period", duration, 1.0, "The least time between two changes of the rules.")
+    .flag("--ipvs-sync-period", duration, 30.0, "The same as --iptables-sync-period, for ipvs.")
+    .flag("--ipvs-min-sync-period", duration, 1.0, "The same as --iptables-min-sync-period, for ipvs.")
+    .flag("--ipvs-scheduler", str, "rr", f"How ipvs chooses an endpoint: {', '.join(SCHEDULERS)}.")
+    .flag("--ipvs-strict-arp", bool, False, "Answer to ARP only for addresses of the device that is asked.")
+    .flag(
+        "--ipvs-exclude-cidrs",
+        commas,
+        (),
+        "Networks whose virtual servers are somebody else's and are left alone.",
+    )
+    .flag("--ipvs-tcp-timeout", duration, 0.0, "How long ipvs keeps idle connections of TCP; 0: as it is.")
+    .flag("--ipvs-tcpfin-timeout", duration, 0.0, "The same for those that are being closed.")
+    .flag("--ipvs-udp-timeout", duration, 0.0, "The same for UDP.")
     .flag("--healthz-bind-address", str, "0.0.0.0:10256", "Address of /healthz; empty switches it off.")
     .flag("--metrics-bind-address", str, "127.0.0.1:10249", "Address of /metrics; empty switches it off.")
     .flag("--cleanup", bool, False, "Remove all rules of kube-proxy and exit.")
@@ -61,32 +78,42 @@ def main() -> None:
 
 
 async def _clean_up() -> None:
-    """Both modes' rules go. That a mode's program is not there is told, and no error: it left nothing then."""
-    for backend in (Iptables(Settings("")), Nftables(Settings(""))):
+    """All modes' rules go. That a mode's program is not there is told, and no error: it left nothing then."""
+    for one in (Iptables(Settings("")), Remains(Options()), Nftables(Settings(""))):
         try:
-            await backend.remove()
+            await one.remove()
         except Missing as problem:
             LOG.warning("%s", problem)
         except CannotApply as problem:
             raise Fatal(str(problem)) from problem
 
 
-def backends(config: Config) -> tuple[Backend, Backend]:
-    """That of the mode, and the other one."""
+def backends(config: Config) -> tuple[Backend, tuple[Removable, ...]]:
+    """That of the mode, and what others may have left.
+
+    Iptables and ipvs take over each other's chains by themselves; a set goes after the chains that ask it.
+    """
     settings = Settings(
         config.pod_network(4),
         config.node_port_addresses,
         config.masquerade_all,
         pod_cidr6=config.pod_network(6),
     )
-    found = Iptables(settings), Nftables(settings)
-    return found if config.mode == IPTABLES else found[::-1]
+    iptables, nftables, remains = Iptables(settings), Nftables(settings), Remains(config.ipvs)
+    match config.mode:
+        case "iptables":
+            return iptables, (remains, nftables)
+        case "ipvs":
+            return Ipvs(settings, config.ipvs), (nftables,)
+    return nftables, (iptables, remains)
 
 
 async def _proxy(values: Values) -> None:
     config = read(values, socket.gethostname().lower())
     state = State(Place(config.node), config.versions)
-    kernel, other = backends(config)
+    kernel, others = backends(config)
+    if isinstance(kernel, Ipvs):
+        await _check_ipvs(kernel)
     async with (
         Client(kubeconfig.load(config.kubeconfig)) as client,
         Recorder(client, "kube-proxy", config.node) as events,
@@ -94,7 +121,7 @@ async def _proxy(values: Values) -> None:
     ):
         asked = HealthPorts(config.node, events.emit, lambda: not _is_late(syncer, config))
         syncer = Syncer(
-            state, kernel, other, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
+            state, kernel, others, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
         )
         tasks.create_task(follow(client, Service, state))
         tasks.create_task(follow(client, EndpointSlice, state))
@@ -107,6 +134,17 @@ async def _proxy(values: Values) -> None:
             pages = about if address == config.metrics else None
             checks = {"sync": lambda: _check(syncer, config)}
             tasks.create_task(health.serve(host, port, checks, None, pages=pages))
+
+
+async def _check_ipvs(kernel: Ipvs) -> None:
+    """As upstream, there is no falling back to another mode."""
+    try:
+        await kernel.check()
+    except CannotApply as problem:
+        raise Fatal(f"cannot start in proxy mode ipvs: {problem}") from problem
+    LOG.warning(
+        "the mode ipvs is deprecated in Kubernetes, and may be removed in a later version; use nftables instead"
+    )
 
 
 def _is_late(syncer: Syncer, config: Config) -> bool:

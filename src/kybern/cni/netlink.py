@@ -6,13 +6,24 @@ are made in a thread so that a slow kernel does not stop the daemon.
 
 import errno
 import logging
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from typing import Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kybern.cni.plan import DEVICE, Action, RemoveRoute, Route, SetRoute, hardware_address
+from kybern.cni.plan import (
+    DEVICE,
+    Action,
+    Address,
+    Link,
+    Network,
+    RemoveRoute,
+    Route,
+    SetRoute,
+    hardware_address,
+)
 
 LOG = logging.getLogger(__name__)
 PROTOCOL = 75  # of our routes (rtnetlink leaves 64 and up to daemons)
@@ -20,6 +31,7 @@ VXLAN_ID = 4097
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD = 50  # bytes: outer Ethernet, IPv4, UDP and VXLAN headers
 ONLINK = 4  # RTNH_F_ONLINK
+FAMILIES = (2, 10)  # AF_INET, AF_INET6
 
 
 class NoLink(OSError):
@@ -38,30 +50,45 @@ class Kernel:
     def __exit__(self, *_problem: object) -> None:
         self._ip.close()
 
-    def link(self, address: IPv4Address) -> tuple[IPv4Interface, int, int]:
+    def link(self, address: Address) -> tuple[Link, int, int]:
         """The interface address, index and MTU of the link that bears ``address``. Raises NoLink."""
-        for found in self._ip.get_addr(family=2):
+        for found in self._ip.get_addr(family=_family(address)):
             text = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
-            if text == str(address):
+            if ip_address(text) == address:
                 (link,) = self._ip.get_links(found["index"])
                 return (
-                    IPv4Interface(f"{text}/{found['prefixlen']}"),
+                    ip_interface(f"{text}/{found['prefixlen']}"),
                     found["index"],
                     link.get_attr("IFLA_MTU"),
                 )
         raise NoLink(f"cannot find {address} on any link of this node: correct --node-ip")
 
-    def routes(self) -> frozenset[Route]:
-        """Our routes as the kernel has them."""
-        tunnels = self._tunnels()
-        found = set()
-        for route in self._ip.get_routes(family=2, proto=PROTOCOL):
-            network = IPv4Network((route.get_attr("RTA_DST"), route["dst_len"]))
-            gateway = IPv4Address(route.get_attr("RTA_GATEWAY"))
-            found.add(Route(network, gateway, tunnels.get(gateway)))
-        return frozenset(found)
+    def fixed_bridge(self, name: str, mtu: int) -> str:
+        """The bridge's hardware address, which stays from now on; the bridge is made when it is not there."""
+        index = self._index(name)
+        if index is None:
+            self._ip.link("add", ifname=name, kind="bridge", mtu=mtu)
+            index = self._index(name)
+            assert index is not None, "it was just made"
+            LOG.info("made the bridge %s", name)
+        (link,) = self._ip.get_links(index)
+        hardware: str = link.get_attr("IFLA_ADDRESS")
+        # One that was set does not follow the links that join the bridge.
+        self._ip.link("set", index=index, address=hardware, state="up")
+        return hardware
 
-    def _tunnels(self) -> dict[IPv4Address, IPv4Address]:
+    def routes(self) -> frozenset[Route]:
+        """Our routes as the kernel has them, of both families."""
+        tunnels = self._tunnels()
+        return frozenset(route for family in FAMILIES for route in self._routes(family, tunnels))
+
+    def _routes(self, family: int, tunnels: dict[Address, IPv4Address]) -> Iterator[Route]:
+        for route in self._ip.get_routes(family=family, proto=PROTOCOL):
+            network = ip_network((route.get_attr("RTA_DST"), route["dst_len"]))
+            gateway = ip_address(route.get_attr("RTA_GATEWAY"))
+            yield Route(network, gateway, tunnels.get(gateway))
+
+    def _tunnels(self) -> dict[Address, IPv4Address]:
         """The nodes behind the VXLAN device by the gateway that stands for them."""
         index = self._index(DEVICE)
         if index is None:
@@ -72,8 +99,9 @@ class Kernel:
             if entry["ifindex"] == index and entry.get_attr("NDA_DST")
         }
         return {
-            IPv4Address(entry.get_attr("NDA_DST")): nodes[entry.get_attr("NDA_LLADDR")]
-            for entry in self._ip.get_neighbours(family=2, ifindex=index)
+            ip_address(entry.get_attr("NDA_DST")): nodes[entry.get_attr("NDA_LLADDR")]
+            for family in FAMILIES
+            for entry in self._ip.get_neighbours(family=family, ifindex=index)
             if entry["ifindex"] == index and entry.get_attr("NDA_LLADDR") in nodes
         }
 
@@ -81,8 +109,8 @@ class Kernel:
         found = self._ip.link_lookup(ifname=name)
         return int(found[0]) if found else None
 
-    def apply(self, action: Action, me: IPv4Address, pods: IPv4Network) -> None:
-        """One change. ``me`` is this node's address, ``pods`` its pod network: the VXLAN device bears both."""
+    def apply(self, action: Action, me: Address, pods: Iterable[Network]) -> None:
+        """One change. ``me`` is this node's address, ``pods`` its pod networks: the VXLAN device bears all of them."""
         route = action.route
         match action:
             case RemoveRoute():
@@ -91,6 +119,9 @@ class Kernel:
                 self._ip.route("replace", dst=str(route.network), gateway=str(route.gateway), proto=PROTOCOL)
             case SetRoute():
                 assert route.tunnel is not None, "the case above"
+                assert isinstance(me, IPv4Address), (
+                    "a tunnel is wanted only where this node has such an address"
+                )
                 self._tunnel(route, route.tunnel, self._device(me, pods))
 
     def _ignoring_absent(self, command: str, **route: Any) -> None:
@@ -115,7 +146,7 @@ class Kernel:
             proto=PROTOCOL,
         )
 
-    def _device(self, me: IPv4Address, pods: IPv4Network) -> int:
+    def _device(self, me: IPv4Address, pods: Iterable[Network]) -> int:
         """The VXLAN device's index; it is made at first use."""
         index = self._index(DEVICE)
         if index is None:
@@ -127,6 +158,15 @@ class Kernel:
             index = self._index(DEVICE)
             assert index is not None, "it was just made"
             LOG.info("made %s for nodes on other networks", DEVICE)
-        self._ip.addr("replace", index=index, address=str(pods.network_address), prefixlen=32)
+        else:
+            _, _, mtu = self.link(me)
+            self._ip.link("set", index=index, mtu=mtu - VXLAN_OVERHEAD)
+        for network in pods:
+            first = network.network_address
+            self._ip.addr("replace", index=index, address=str(first), prefixlen=first.max_prefixlen)
         self._ip.link("set", index=index, state="up")
         return index
+
+
+def _family(address: Address) -> int:
+    return FAMILIES[address.version == 6]

@@ -1,26 +1,41 @@
 """Which routes this node needs so that its pods reach those of the other nodes. Pure.
 
-Every node has a pod network of its own (``spec.podCIDR``, given by the controller manager). A node on the same link is
-reached by a plain route; any other through one VXLAN device. The addresses of that device follow from what everybody
-knows, so that nodes need not tell each other anything: its MAC from the node's address, its IP is the first of the node's
-pod network.
+Every node has a pod network of its own, or one of each family (``spec.podCIDRs``, given by the controller manager). A node
+on the same link is reached by a plain route; any other through one VXLAN device, whose outer packets are IPv4 for both
+families, so that nodes without an IPv6 address of their own carry their pods' IPv6 as well. The addresses of that device
+follow from what everybody knows, so that nodes need not tell each other anything: its MAC from the node's address, its IPs
+are the first of the node's pod networks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 from kybern.api.core_v1 import Node
 
 DEVICE = "kybern-vxlan"
+VERSIONS = (4, 6)
+
+type Address = IPv4Address | IPv6Address
+type Network = IPv4Network | IPv6Network
+type Link = IPv4Interface | IPv6Interface
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """To a network through a gateway; ``tunnel`` is the node's address when the way is through the VXLAN device."""
 
-    network: IPv4Network
-    gateway: IPv4Address
+    network: Network
+    gateway: Address
     tunnel: IPv4Address | None = None
 
 
@@ -37,41 +52,68 @@ class RemoveRoute:
 type Action = SetRoute | RemoveRoute
 
 
-def internal_address(node: Node) -> IPv4Address | None:
-    """The node's first InternalIP of version 4, None while the kubelet has not told it."""
-    texts = (
-        one.address for one in node.status.addresses if one.type == "InternalIP" and ":" not in one.address
-    )
-    return next((IPv4Address(text) for text in texts), None)
+def internal_addresses(node: Node) -> dict[int, Address]:
+    """The node's first InternalIP of each version; none while the kubelet has not told it."""
+    found: dict[int, Address] = {}
+    for one in node.status.addresses:
+        if one.type == "InternalIP":
+            address = ip_address(one.address)
+            found.setdefault(address.version, address)
+    return found
 
 
-def pod_network(node: Node) -> IPv4Network | None:
-    """The node's pod network of version 4, None while it has none."""
+def pod_networks(node: Node) -> dict[int, Network]:
+    """The node's pod network of each version, in the order in which its pods shall have their addresses."""
     cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
-    return next((IPv4Network(cidr) for cidr in cidrs if ":" not in cidr), None)
+    found: dict[int, Network] = {}
+    for cidr in cidrs:
+        network = ip_network(cidr)
+        found.setdefault(network.version, network)
+    return found
 
 
-def wanted(nodes: Iterable[Node], me: str, link: IPv4Interface) -> frozenset[Route]:
-    """A route for each other node that has an address and a network. ``link`` is this node's own address."""
-    return frozenset(_routes(nodes, me, link))
+def outer(addresses: Mapping[int, Address]) -> IPv4Address | None:
+    """Where a node's VXLAN device is reached."""
+    address = addresses.get(4)
+    return address if isinstance(address, IPv4Address) else None
 
 
-def _routes(nodes: Iterable[Node], me: str, link: IPv4Interface) -> Iterator[Route]:
-    for node in nodes:
-        address, network = internal_address(node), pod_network(node)
-        if node.metadata.name == me or address is None or network is None:
+def wanted(
+    nodes: Iterable[Node], me: str, links: Iterable[Link], versions: Iterable[int]
+) -> frozenset[Route]:
+    """A route for each network of each other node that can be reached.
+
+    ``links`` are this node's own addresses with their prefixes, ``versions`` those of its own pod networks: pods without an
+    address of a family need no way to those that have one.
+    """
+    own, kept = tuple(links), tuple(versions)
+    others = (node for node in nodes if node.metadata.name != me)
+    return frozenset(route for node in others for route in _routes(node, own, kept))
+
+
+def _routes(node: Node, links: tuple[Link, ...], versions: tuple[int, ...]) -> Iterator[Route]:
+    addresses = internal_addresses(node)
+    for version, network in pod_networks(node).items():
+        if version not in versions:
             continue
-        if address in link.network:
+        address, through = addresses.get(version), outer(addresses)
+        if address is not None and any(address in link.network for link in links):
             yield Route(network, address)
-        else:
-            yield Route(network, network.network_address, tunnel=address)
+        elif through is not None and any(link.version == 4 for link in links):
+            yield Route(network, network.network_address, tunnel=through)
 
 
 def diff(wanted: frozenset[Route], actual: frozenset[Route]) -> Iterator[Action]:
     """Removals first: a network that moved to another node must not be refused as a duplicate."""
     kept = {route.network for route in wanted}
-    yield from (RemoveRoute(route) for route in sorted(actual - wanted) if route.network not in kept)
-    yield from (SetRoute(route) for route in sorted(wanted - actual))
+    gone = (route for route in actual - wanted if route.network not in kept)
+    yield from (RemoveRoute(route) for route in sorted(gone, key=_order))
+    yield from (SetRoute(route) for route in sorted(wanted - actual, key=_order))
+
+
+def _order(route: Route) -> tuple[int, int, int]:
+    """Addresses of two families cannot be compared themselves."""
+    return route.network.version, int(route.network.network_address), int(route.gateway)
 
 
 def hardware_address(node: IPv4Address) -> str:

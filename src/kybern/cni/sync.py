@@ -1,7 +1,8 @@
 """Keep the pod network of this node as the Nodes ask: observe, diff, act.
 
 Writes ``10-kybern.conflist`` once this node has a pod network (until then the kubelet reports the node as not ready), and
-keeps one route for each other node. Looks at the kernel before every change and once a minute, so that what others remove
+keeps one route for each other node; where the kernel does not show the rules what passes within the bridge, the bridge hands
+it up (``frames``). Looks at the kernel before every change and once a minute, so that what others remove
 comes back. When the API server cannot be reached, all stays as it is.
 """
 
@@ -9,7 +10,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from kybern.api.core_v1 import Node
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.cni.conflist import render
+from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
-from kybern.cni.plan import diff, internal_address, pod_network, wanted
+from kybern.cni.plan import Address, Link, Network, diff, internal_addresses, outer, pod_networks, wanted
 
 LOG = logging.getLogger(__name__)
 PERIOD = 60.0
@@ -44,11 +46,16 @@ async def follow(client: Client, state: State) -> None:
                 state.nodes[node.metadata.name] = node
             case Modified(node, old):
                 state.nodes[node.metadata.name] = node
-                if (internal_address(node), pod_network(node)) == (internal_address(old), pod_network(old)):
+                if _facts(node) == _facts(old):
                     continue
             case Deleted(node):
                 state.nodes.pop(node.metadata.name, None)
         state.changed.set()
+
+
+def _facts(node: Node) -> tuple[object, ...]:
+    """What routes depend on; the order of the pods' networks is that of their addresses."""
+    return internal_addresses(node), tuple(pod_networks(node).values())
 
 
 @dataclass(slots=True)
@@ -61,6 +68,7 @@ class Syncer:
     on_first: Callable[[], None]
     mtu: int = 0
     done: bool = False
+    _frames: Frames = field(default_factory=Frames)
 
     async def run(self) -> None:
         while True:
@@ -71,27 +79,32 @@ class Syncer:
                 LOG.debug("looking again")
             self.state.changed.clear()
             try:
-                await asyncio.to_thread(self._sync)
+                if found := await asyncio.to_thread(self._sync):
+                    await self._frames.apply(*found)
             except (NoLink, NetlinkError) as problem:
                 LOG.error("cannot set the routes to other nodes: %s", problem)  # noqa: TRY400  # the message says it all
 
-    def _sync(self) -> None:
+    def _sync(self) -> tuple[tuple[Network, ...], int] | None:
+        """Routes and the conflist. Gives the pods' networks here and the MTU of their links, None while there are none."""
         node = self.state.nodes.get(self.me)
-        address, pods = (internal_address(node), pod_network(node)) if node else (None, None)
-        if address is None or pods is None:
+        addresses, pods = (internal_addresses(node), pod_networks(node)) if node else ({}, {})
+        if not addresses or not pods:
             LOG.info("node %s has no address or no pod network yet", self.me)
-            return
+            return None
         with Kernel() as kernel:
-            link, _, mtu = kernel.link(address)
-            routes = wanted(self.state.nodes.values(), self.me, link)
+            links, mtu = _links(kernel, addresses.values())
+            routes = wanted(self.state.nodes.values(), self.me, links, pods)
+            me = outer(addresses) or next(iter(addresses.values()))
             for action in diff(routes, kernel.routes()):
                 LOG.info("%s", action)
-                kernel.apply(action, address, pods)
+                kernel.apply(action, me, pods.values())
         tunnelled = any(route.tunnel for route in routes)
-        self._write(render(pods, self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)))
+        within = self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)
+        self._write(render(pods.values(), within))
         if not self.done:
             self.done = True
             self.on_first()
+        return tuple(pods.values()), within
 
     def _write(self, content: bytes) -> None:
         """Replace the conflist atomically, only when it differs."""
@@ -106,3 +119,9 @@ class Syncer:
         Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
         LOG.info("wrote %s", path)
+
+
+def _links(kernel: Kernel, addresses: Iterable[Address]) -> tuple[tuple[Link, ...], int]:
+    """This node's own addresses with their prefixes, and the least MTU of their links. Raises NoLink."""
+    found = [kernel.link(address) for address in addresses]
+    return tuple(link for link, _, _ in found), min(mtu for _, _, mtu in found)

@@ -1,18 +1,19 @@
 """Remove pods that no kubelet will ever finish.
 
 Reads Pod, Node. Writes Pod (phase Failed with condition DisruptionTarget, deletion without grace). Three sorts: pods on
-a node that is gone (asked of the API server, not of the cache, before anything is done), pods that were deleted before
-they were placed anywhere, and finished pods beyond ``--terminated-pod-gc-threshold``, the evicted before the others and the
-oldest first. Pods on a node that somebody declared out of service are ended, too. What has not ended is Failed before it is
-deleted: a pod that a finalizer holds may be counted only then (a job that waits for the end of its pods).
+a node that has been gone for forty seconds (a kubelet that registers anew meanwhile keeps its pods; and the API server is
+asked, not the cache, before anything is done), pods that were deleted before they were placed anywhere, and finished pods
+beyond ``--terminated-pod-gc-threshold``, the evicted before the others and the oldest first. Pods on a node that somebody
+declared out of service are ended, too. What has not ended is Failed before it is deleted: a pod that a finalizer holds may
+be counted only then (a job that waits for the end of its pods).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kybern.api.core_v1 import Node, Pod, PodCondition
-from kybern.loop.controller import Action, Controller, Delete, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Delete, Key, PatchStatus, View
 from kybern.loop.pods import by_node, is_terminal, with_condition
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
@@ -22,25 +23,58 @@ FINISHED = Key("", "finished")
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
+# Seconds for which a node has to be gone (upstream's quarantineTime).
+QUARANTINE = 40.0
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """Pods to remove, each with the words of its condition; nothing said means that it gets none."""
+    """Pods to remove, each with the words of its condition; nothing said means that it gets none.
+
+    ``wait``: the seconds after which to look again whether the pod's node is still gone.
+    """
 
     pods: tuple[tuple[Pod, str], ...]
     now: datetime
+    wait: float = 0.0
 
 
-def observing(limit: int) -> Callable[[View, Key], State | None]:
-    def observe(view: View, key: Key) -> State | None:
+@dataclass(slots=True)
+class Observer:
+    """Remembers since when nodes are gone that pods name."""
+
+    limit: int
+    gone: dict[str, datetime] = field(default_factory=dict)
+
+    def observe(self, view: View, key: Key) -> State | None:
         if key == FINISHED:
-            return State(
-                tuple((pod, "") for pod in surplus(view.index(Pod, "finished", ""), limit)), view.now
-            )
+            found = surplus(view.index(Pod, "finished", ""), self.limit)
+            return State(tuple((pod, "") for pod in found), view.now)
+        self._forget(view)
         pod = view.get(Pod, *key)
-        reason = _why(view, pod) if pod is not None else None
-        return State(((pod, reason),), view.now) if pod is not None and reason is not None else None
+        if pod is None:
+            return None
+        if pod.spec.node_name and view.get(Node, "", pod.spec.node_name) is None:
+            since = self.gone.setdefault(pod.spec.node_name, view.now)
+            left = QUARANTINE - (view.now - since).total_seconds()
+            if left > 0:
+                return State((), view.now, left)
+        reason = _why(view, pod)
+        return State(((pod, reason),), view.now) if reason is not None else None
 
-    return observe
+    def pods_of(self, node: Node, view: View) -> Iterable[Key]:
+        """The pods of a node that went away, came back or is out of service; one that is well wakes nobody."""
+        name = node.metadata.name
+        if name in self.gone or view.get(Node, "", name) is None or _out_of_service(node):
+            for pod in view.index(Pod, "node", name):
+                yield Key(pod.metadata.namespace, pod.metadata.name)
+
+    def _forget(self, view: View) -> None:
+        """Nodes that are back, and those that no pod names any more."""
+        for name in tuple(self.gone):
+            is_back = view.get(Node, "", name) is not None
+            if is_back or next(view.index(Pod, "node", name), None) is None:
+                del self.gone[name]
 
 
 def surplus(pods: Iterable[Pod], limit: int) -> tuple[Pod, ...]:
@@ -76,6 +110,8 @@ def _out_of_service(node: Node) -> bool:
 
 
 def diff(state: State) -> Iterable[Action]:
+    if state.wait:
+        yield Again(state.wait)
     for pod, reason in state.pods:
         if not is_terminal(pod):
             yield PatchStatus(pod, _failed(pod, reason, state.now))
@@ -104,25 +140,19 @@ def finished(pod: Pod) -> Iterable[str]:
         yield ""
 
 
-def pods_of(node: Node, view: View) -> Iterable[Key]:
-    """The pods of a node that went away or out of service; a node that is well wakes nobody."""
-    if view.get(Node, "", node.metadata.name) is None or _out_of_service(node):
-        for pod in view.index(Pod, "node", node.metadata.name):
-            yield Key(pod.metadata.namespace, pod.metadata.name)
-
-
 def all_finished(pod: Pod, _view: View) -> Iterable[Key]:
     if is_terminal(pod):
         yield FINISHED
 
 
 def controller(settings: Settings) -> Controller[State]:
+    observer = Observer(settings.terminated_pods)
     return Controller(
         "pod-garbage-collector-controller",
         Pod,
-        observing(settings.terminated_pods),
+        observer.observe,
         diff,
-        watches=((Node, pods_of), (Pod, all_finished)),
+        watches=((Node, observer.pods_of), (Pod, all_finished)),
         indexes=((Pod, "node", by_node), (Pod, "finished", finished)),
         component="pod-garbage-collector",
         workers=2,

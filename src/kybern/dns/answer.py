@@ -40,7 +40,7 @@ class Settings:
 
 def answer(zone: Zone, settings: Settings, name: str, kind: int) -> Answer | None:
     """``name`` in lower case, without the dot at its end."""
-    if name != zone.domain and not name.endswith(f".{zone.domain}"):
+    if not zone.has(name):
         found = _of(zone.find(name), kind)
         return Answer(records=found) if found else None
     there, records = _look(zone, settings, name)

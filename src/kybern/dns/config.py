@@ -6,6 +6,9 @@
     stubDomains:
       corp.example: [192.0.2.9]
 
+With ``clusterServers`` the daemon is a cache (on each node, docs/adr/0024): it keeps no zone and needs no API server, but
+asks those servers for the cluster's names and for reverse names, and the upstreams for all others.
+
 An unknown key is an error that names it; a flag on the command line wins over the file. Without upstreams those of
 ``resolvConf`` are asked. A name server that is this daemon itself is never asked: a question would go round for ever.
 """
@@ -24,6 +27,8 @@ from kybern.dns.upstream import DEFAULT_PORT, Server
 
 API_VERSION = "dns.kybern.io/v1alpha1"
 KIND = "DNSConfiguration"
+# A cache cannot know which addresses are the cluster's; its name servers pass on what is not theirs.
+REVERSE = ("in-addr.arpa", "ip6.arpa")
 _ANY = ("0.0.0.0", "::")  # compared with, not listened on
 
 
@@ -43,6 +48,8 @@ class Config:
     node: str = ""
     service: str = ""
     advertise: str = ""
+    cluster_servers: tuple[Server, ...] = ()
+    stale_seconds: int = 0
 
 
 # Keys of the file, and the flags of the same meaning.
@@ -56,6 +63,8 @@ KEYS = {
     "ttlSeconds": "ttl",
     "negativeTTLSeconds": "negative-ttl",
     "cacheSeconds": "cache-seconds",
+    "staleSeconds": "stale-seconds",
+    "clusterServers": "cluster-servers",
     "podRecords": "pod-records",
     "upstreams": "upstreams",
     "resolvConf": "resolv-conf",
@@ -75,8 +84,12 @@ def read(values: Values) -> Config:
                 found[KEYS[key]] = tuple(value) if isinstance(value, list) else value
         elif key not in ("apiVersion", "kind", "stubDomains"):
             raise Fatal(f'cannot read --config {values["config"]}: unknown field "{key}"')
-    if not found["kubeconfig"]:
+    if not found["kubeconfig"] and not found["cluster-servers"]:
         raise Fatal("cannot start: no API server is named; give --kubeconfig, or kubeconfig in --config")
+    if found["cluster-servers"] and (found["kubeconfig"] or found["service"]):
+        raise Fatal(
+            "cannot start: --cluster-servers makes a cache, which has no use for --kubeconfig and --service"
+        )
     return _made(found, content.get("stubDomains") or {})
 
 
@@ -84,15 +97,18 @@ def _made(found: Mapping[str, Any], stubs: Mapping[str, Any]) -> Config:
     addresses, own = tuple(found["bind-address"]), tuple(found["cluster-dns"])
     listed = servers(found["upstreams"]) or resolvers(_content(found["resolv-conf"]))
     ours = frozenset((*addresses, *own, found["advertise-address"]))
+    domain = found["cluster-domain"].strip(".").lower()
+    cluster = others(servers(found["cluster-servers"]), ours, found["port"])
     return Config(
         kubeconfig=found["kubeconfig"],
-        domain=found["cluster-domain"].strip(".").lower(),
+        domain=domain,
         addresses=addresses,
         port=found["port"],
         health=found["health-bind-address"],
         answers=Settings(found["ttl"], found["negative-ttl"], own, found["pod-records"]),
         upstreams=others(listed, ours, found["port"]),
-        stubs={
+        stubs=dict.fromkeys((domain, *REVERSE) if cluster else (), cluster)
+        | {
             name.strip(".").lower(): others(servers(several), ours, found["port"])
             for name, several in stubs.items()
         },
@@ -100,6 +116,8 @@ def _made(found: Mapping[str, Any], stubs: Mapping[str, Any]) -> Config:
         node=found["node-name"],
         service=found["service"],
         advertise=found["advertise-address"],
+        cluster_servers=cluster,
+        stale_seconds=found["stale-seconds"],
     )
 
 

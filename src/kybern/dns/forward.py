@@ -3,6 +3,9 @@
 What holds: a question that is being asked already is not asked again; a server that did not answer goes to the end of
 the line; all of it takes at most TOGETHER seconds, because a resolver waits for five. A name below a stub domain is asked
 of that domain's servers only. Answers that say nothing are kept as RFC 2308 has it.
+
+Where ``stale`` allows it, an answer whose time is over is given to who asks while no server answers (RFC 8767): after
+STALE_AFTER seconds, or at once when all servers have just failed. The servers are asked all the same.
 """
 
 import asyncio
@@ -22,6 +25,8 @@ LOG = logging.getLogger(__name__)
 ROUNDS = 2
 TOGETHER = 4.5
 ENTRIES = 10_000
+STALE_AFTER = 1.0
+RECHECK = 5.0  # seconds for which a server that failed is not waited for, when there is something stale
 SERVFAIL, REFUSED = 2, 5
 
 
@@ -55,13 +60,17 @@ type Key = tuple[bytes, bool, bool, bool]
 
 @dataclass(slots=True)
 class Forwarder:
-    """``servers`` for all names but those below a key of ``stubs``; ``longest`` is the most seconds anything is kept."""
+    """``servers`` for all names but those below a key of ``stubs``.
+
+    ``longest`` is the most seconds anything is kept, ``stale`` for how many more it may be given while nobody answers.
+    """
 
     servers: tuple[Server, ...]
     tasks: asyncio.TaskGroup
     counts: Counts
     stubs: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
     longest: int = 300
+    stale: int = 0
     _kept: OrderedDict[Key, Reply] = field(default_factory=OrderedDict)
     _asking: dict[Key, asyncio.Task[Reply | None]] = field(default_factory=dict)
     _failed: dict[Server, float] = field(default_factory=dict)
@@ -77,15 +86,41 @@ class Forwarder:
             return kept
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = self.tasks.create_task(self._ask(question))
+            asking = self._asking[key] = self.tasks.create_task(self._renew(key, question))
             asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        old = kept if kept is not None and kept.until + self.stale > time.monotonic() else None
         # One client that goes away must not take the answer from the others.
-        reply = await asyncio.shield(asking)
+        if old is None:
+            return await asyncio.shield(asking)
+        return await self._or_stale(asking, old, question.name)
+
+    async def _or_stale(self, asking: asyncio.Task[Reply | None], old: Reply, name: str) -> Reply:
+        reply = None
+        try:
+            async with asyncio.timeout(0 if self._is_down(name) else STALE_AFTER):
+                reply = await asyncio.shield(asking)
+        except TimeoutError:
+            LOG.debug("an old answer is given for %s", name)
+        if reply is not None and reply.message[3] & 15 not in (SERVFAIL, REFUSED):
+            return reply
+        self.counts.stale += 1
+        return old
+
+    def _is_down(self, name: str) -> bool:
+        """Whether all servers for a name have failed just now."""
+        since = time.monotonic() - RECHECK
+        return all(self._failed.get(server, float("-inf")) > since for server in self._responsible(name))
+
+    async def _renew(self, key: Key, question: Question) -> Reply | None:
+        reply = await self._ask(question)
         if reply is not None and reply.until > reply.came:
             self._kept[key] = reply
             while len(self._kept) > ENTRIES:
                 self._kept.popitem(last=False)
         return reply
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def _ask(self, question: Question) -> Reply | None:
         best = None

@@ -32,15 +32,20 @@ FORWARD_SECONDS = Histogram(
     ["proxy_name", "to", "rcode"],
 )
 NAMES = Gauge("kybern_dns_names", "Names of the cluster that have records")
+ENTRIES = Gauge("coredns_cache_entries", "Answers of other name servers that are kept", ["server", "zones"])
 IS_COMPLETE = Gauge("kybern_dns_complete", "1 once all names of the cluster are known")
 
 
 class Counts(Collector):
-    """``answered`` by protocol, type and code; ``cached`` by whether a forwarded answer was still there."""
+    """``answered`` by protocol, type and code; ``cached`` by whether a forwarded answer was still there.
+
+    ``stale`` are answers that were given although their time was over.
+    """
 
     def __init__(self) -> None:
         self.answered: Counter[tuple[str, int, int]] = Counter()
         self.cached: Counter[bool] = Counter()
+        self.stale = 0
 
     def collect(self) -> Iterator[Metric]:
         asked = CounterMetricFamily(
@@ -65,6 +70,14 @@ class Counts(Collector):
             )
             family.add_metric(["dns://:53", "."], self.cached[hit])
             yield family
+
+        stale = CounterMetricFamily(
+            "coredns_cache_served_stale_total",
+            "Old answers, given while no server answered",
+            labels=["server", "zones"],
+        )
+        stale.add_metric(["dns://:53", "."], self.stale)
+        yield stale
 
     def register(self) -> None:
         """Show in /metrics."""

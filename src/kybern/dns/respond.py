@@ -38,9 +38,9 @@ class _Kept:
 
 @dataclass(slots=True)
 class Responder:
-    """``complete`` tells whether the zone has all names."""
+    """``complete`` tells whether the zone has all names. Without a zone all names are others'."""
 
-    zone: Zone
+    zone: Zone | None
     settings: Settings
     forwarder: Forwarder
     counts: Counts
@@ -50,7 +50,7 @@ class Responder:
 
     def at_once(self, data: bytes, protocol: str) -> bytes | Question:
         """The answer (no bytes: none is due), or the question, when ``later`` has to answer it."""
-        if self._version != self.zone.version:
+        if self.zone is not None and self._version != self.zone.version:
             self.forget()
         kept = self._kept[protocol].get(data[2:])
         if kept is not None and (kept.until is _FOREVER or kept.until > time.monotonic()):
@@ -67,15 +67,14 @@ class Responder:
     def forget(self) -> None:
         for kept in self._kept.values():
             kept.clear()
-        self._version = self.zone.version
+        self._version = self.zone.version if self.zone else -1
 
     def _known(self, question: Question, data: bytes, protocol: str) -> bytes | Question:
         if refusal := _refusal(question):
             return self._counted(refusal, question, protocol)
-        ours = question.name == self.zone.domain or question.name.endswith(f".{self.zone.domain}")
-        if ours and not self.complete():
+        if self.zone is not None and self.zone.has(question.name) and not self.complete():
             return self._counted(encode.failure(question, SERVFAIL), question, protocol)
-        found = answer(self.zone, self.settings, question.name, question.kind)
+        found = self._found(question)
         if found is None or found.chase:
             return question
         limit = _limit(question, protocol)
@@ -87,13 +86,16 @@ class Responder:
         )
         return self._counted(bodies[0], question, protocol)
 
+    def _found(self, question: Question) -> Answer | None:
+        return answer(self.zone, self.settings, question.name, question.kind) if self.zone else None
+
     def _ttl(self, found: Answer) -> int:
         return self.settings.ttl if found.records else self.settings.negative_ttl
 
     async def later(self, question: Question, data: bytes, protocol: str) -> bytes:
         """The answer to what other name servers have to be asked for."""
         limit = _limit(question, protocol)
-        found = answer(self.zone, self.settings, question.name, question.kind)
+        found = self._found(question)
         if found is not None:
             return self._counted(await self._chased(question, found, limit), question, protocol)
         reply = await self.forwarder.resolve(question)

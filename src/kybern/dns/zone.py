@@ -54,6 +54,10 @@ class Zone:
         """All records of a name."""
         return tuple(self._names.get(name, ()))
 
+    def has(self, name: str) -> bool:
+        """Whether a name is in the zone's domain, be it known or not."""
+        return name == self.domain or name.endswith(f".{self.domain}")
+
     def exists(self, name: str) -> bool:
         """Whether a name has records, or stands above one that has."""
         return name in self._names or name in self._below

@@ -42,11 +42,36 @@ OLD_NAMES: Mapping[str, str] = {
     "ttl-after-finished": "ttl-after-finished-controller",
 }
 
+# Upstream's other controllers, and why they do not run here. All but the first run only with a feature gate that is off by
+# default, or with a cloud provider that is built in, of which there is none any more.
+ABSENT: Mapping[str, str] = {
+    "selinux-warning-controller": "not here; off by default: upstream runs it only when it is named",
+    "storage-version-migrator-controller": (
+        "feature gate StorageVersionMigrator, off by default; the API storagemigration.k8s.io is not served"
+    ),
+    "storageversion-garbage-collector-controller": (
+        "feature gates APIServerIdentity and StorageVersionAPI; the latter is alpha and off by default"
+    ),
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": (
+        "feature gate ClusterTrustBundle, off by default"
+    ),
+    "podcertificaterequest-cleaner-controller": "feature gate PodCertificateRequest, off by default",
+    "service-lb-controller": "the cloud controller manager's",
+    "node-route-controller": "the cloud controller manager's",
+    "cloud-node-lifecycle-controller": "the cloud controller manager's",
+}
+_OLD_ABSENT = frozenset({"storage-version-gc", "service", "route", "cloud-node-lifecycle"})
+_MISSED = frozenset({"selinux-warning-controller"})
+
 
 def unknown(wanted: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """What is asked for and does not exist."""
-    known = {*names, *OLD_NAMES, "*"}
-    return tuple(one for one in wanted if one.removeprefix("-") not in known)
+    """What is asked for and does not exist.
+
+    Upstream's other controllers may be switched off, and on where upstream would not run them either.
+    """
+    absent = {*ABSENT, *_OLD_ABSENT}
+    known = {*names, *OLD_NAMES, "*", *(absent - _MISSED)} | {f"-{one}" for one in absent}
+    return tuple(one for one in wanted if one not in known and one.removeprefix("-") not in known)
 
 
 def is_enabled(name: str, wanted: Iterable[str]) -> bool:

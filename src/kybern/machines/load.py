@@ -5,7 +5,7 @@ from the YAML nodes, so the loader works on nodes and never on plain dictionarie
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,21 @@ import yaml
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
 from kybern.machines.pools import balancer_pools, check_pools
-from kybern.machines.topology import CONTROL_PLANE, ETCD, PODS, SERVICES, WORKER, Cluster, Machine
+from kybern.machines.topology import (
+    CONTROL_PLANE,
+    ETCD,
+    PODS,
+    SERVICES,
+    WORKER,
+    Cluster,
+    Machine,
+    SecondFamily,
+)
 
 ROLES = (ETCD, CONTROL_PLANE, WORKER)
 DRIVERS = ("lxc", "qemu", "none")
-PROXIES = ("iptables", "nftables")
+PROXIES = ("iptables", "ipvs", "nftables")
+POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -27,6 +37,7 @@ DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 MIB = 'a size such as "512MiB" or "10GiB"'
 COUNT = "a number of at least 1"
 LABEL = "a name of small letters, digits and dashes that begins with a letter, at most 32 long"
+CIDR6 = 'a network such as "fd00:42::/64" (with no bits set behind the prefix)'
 CIDR = 'a network such as "10.42.0.0/24" (with no bits set behind the prefix)'
 
 
@@ -61,6 +72,8 @@ class _Reader:
         "network_policies",
         "load_balancer",
         "ingress",
+        "node_local_dns",
+        "pod_network",
         "driver",
         "ssh_user",
     )
@@ -68,7 +81,7 @@ class _Reader:
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
-        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults"))
+        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults", "ipv6"))
 
     def cluster(self) -> Cluster:
         top = self._top
@@ -95,14 +108,52 @@ class _Reader:
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
             load_balancer=balancer_pools(top),
             ingress=top.parse("ingress", yes_or_no, "true or false", False),
+            node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
+            pod_network=top.parse(
+                "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
+            ),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
+            ipv6=self._second_family(cidr),
         )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
         check_pools(made, self._at("load_balancer"))
         return made
+
+    def _second_family(self, machines: IPv4Network) -> SecondFamily | None:
+        node = self._top.node("ipv6")
+        if node is None:
+            return None
+        fields = Fields(self._path, node, "ipv6", ("network", "pods", "services"))
+        found = {
+            key: fields.required(key).parse(IPv6Network, CIDR6) for key in ("network", "pods", "services")
+        }
+        for key, longest, why in (
+            (
+                "network",
+                128 - (32 - machines.prefixlen),
+                "has no place for each address of the machines' network",
+            ),
+            ("pods", 63, "has no room for a /64 for each node"),
+            ("services", 120, "has no room for services"),
+        ):
+            if found[key].prefixlen > longest:
+                raise fields.required(key).at.error(f"{key} {found[key]} {why}; use /{longest} or shorter")
+        if found["services"].prefixlen < 108:
+            raise fields.required("services").at.error(
+                f"services {found['services']} is larger than an API server takes; use /108 or longer"
+            )
+        self._check_apart(fields, found)
+        return SecondFamily(**found)
+
+    def _check_apart(self, fields: Fields, found: dict[str, IPv6Network]) -> None:
+        for first, second in (("network", "pods"), ("network", "services"), ("pods", "services")):
+            if found[first].overlaps(found[second]):
+                raise fields.required(second).at.error(
+                    f"{second} {found[second]} overlaps {first} {found[first]}; choose ranges that do not overlap"
+                )
 
     def _at(self, key: str) -> Place:
         node = self._top.node(key)

@@ -21,6 +21,7 @@ PACKAGES = (
     "ethtool",
     "haproxy",
     "iproute2",
+    "ipset",
     "iptables",
     "iputils-ping",
     "keepalived",

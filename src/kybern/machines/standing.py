@@ -99,7 +99,11 @@ def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         ]
         wanted += ["keepalived"] if cluster.vip else []
     if machine.is_node:
-        wanted += ["containerd", "kubelet", "kybern-pod-network", "kube-proxy"]
+        wanted += ["containerd", "kubelet", "kube-proxy"]
+        wanted += ["kybern-pod-network"] if cluster.pod_network == "kybern" else []
+        wanted += ["kybern-node-dns"] if cluster.node_local_dns else []
+        wanted += ["kybern-policies"] if cluster.network_policies else []
+        wanted += ["haproxy"] if len(cluster.masters) > 1 else []
     return tuple(f"{name}.service" for name in wanted)
 
 

@@ -1,7 +1,7 @@
 """What a cluster is made of, as data: the frozen form of ``inventories/topology/*.yaml``."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 ETCD = "etcd"
 CONTROL_PLANE = "control-plane"
@@ -36,6 +36,15 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondFamily:
+    """The networks of IPv6 beside those of IPv4: of the machines, of pods, of services."""
+
+    network: IPv6Network
+    pods: IPv6Network
+    services: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves."""
 
@@ -55,7 +64,26 @@ class Cluster:
     # Pools of addresses for services, by name, as text; none: nobody gives or announces any.
     load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ingress: bool = False
+    node_local_dns: bool = False
+    pod_network: str = "kybern"
     ssh_user: str = "root"
+    ipv6: SecondFamily | None = None
+
+    @property
+    def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """As daemons are told them: the first is the family of what has one address only."""
+        return (self.pod_cidr, self.ipv6.pods) if self.ipv6 else (self.pod_cidr,)
+
+    @property
+    def service_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return (self.service_cidr, self.ipv6.services) if self.ipv6 else (self.service_cidr,)
+
+    def addresses(self, machine: Machine) -> tuple[IPv4Address | IPv6Address, ...]:
+        """A machine's own, one of each family. The second ends as the first does, counted from its network's beginning."""
+        if self.ipv6 is None:
+            return (machine.address,)
+        place = int(machine.address) - int(self.network.network_address)
+        return machine.address, self.ipv6.network[place]
 
     @property
     def masters(self) -> tuple[Machine, ...]:

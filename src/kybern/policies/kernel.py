@@ -4,23 +4,18 @@ What others have in other tables is never looked at, nor touched. While no pod o
 """
 
 import asyncio
-import fcntl
 import json
 import logging
-import socket
-from pathlib import Path
 
+from kybern.netfilter import frames
 from kybern.netfilter.generation import generation
 from kybern.netfilter.programs import CannotApply, run
-from kybern.policies import bridge
 from kybern.policies.model import Model
 from kybern.policies.table import FAMILY, NAME, removal
 
 LOG = logging.getLogger(__name__)
 BRIDGE = "cni0"
 FULL = 3600.0  # seconds until all is written anew, whatever the kernel seems to have
-_SHOWS = tuple(Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}") for name in ("iptables", "ip6tables"))
-_GET_ADDRESS = 0x8927  # SIOCGIFHWADDR (linux/sockios.h)
 
 
 class Kernel:
@@ -61,22 +56,22 @@ class Kernel:
         told = json.loads(await run("nft", "--json", "list", "tables"))
         there = {(one["table"]["family"], one["table"]["name"]) for one in told["nftables"] if "table" in one}
         # Only where it is: a kernel may know no tables of bridges.
-        frames = bridge.REMOVAL if ("bridge", NAME) in there else ""
-        if (FAMILY, NAME) not in there and not frames:
+        shown = frames.removal(NAME) if ("bridge", NAME) in there else ""
+        if (FAMILY, NAME) not in there and not shown:
             self._is_there, self._frames = False, ""
             return 0
-        lines = await _send(removal() + frames)
+        lines = await _send(removal() + shown)
         self._is_there, self._frames = False, ""
         LOG.info("no pod of this node is isolated: removed the table %s", NAME)
         return lines
 
     async def _show_frames(self, model: Model) -> int:
         """Where packets on the bridge pass unseen, let them be seen."""
-        hardware = "" if _are_shown() else _hardware(BRIDGE)
-        text = bridge.upwards(hardware, model.networks) if hardware else ""
+        hardware = "" if frames.are_shown() else frames.hardware(BRIDGE)
+        text = frames.upwards(NAME, hardware, model.networks) if hardware else ""
         if text == self._frames:
             return 0
-        lines = await _send(text or bridge.REMOVAL)
+        lines = await _send(text or frames.removal(NAME))
         self._frames = text
         return lines
 
@@ -100,21 +95,6 @@ async def _send(text: str) -> int:
     if text:
         await run("nft", "-f", "-", stdin=text)
     return text.count("\n")
-
-
-def _are_shown() -> bool:
-    """Whether the hooks of IP see what goes from pod to pod within the bridge."""
-    return all(one.exists() and one.read_text().strip() == "1" for one in _SHOWS)
-
-
-def _hardware(link: str) -> str:
-    """The hardware address of a link; "" when there is no such link (yet)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            answer = fcntl.ioctl(asked, _GET_ADDRESS, link.encode().ljust(40, b"\0"))
-        except OSError:
-            return ""
-    return answer[18:24].hex(":")
 
 
 def _generation() -> int:

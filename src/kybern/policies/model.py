@@ -69,6 +69,7 @@ class Model:
         for direction in DIRECTIONS:
             self.table.put_chain(render.starting(direction), ())
         self.table.put_chain(render.FORWARD, render.forward(self.families), render.HOOK)
+        self.table.put_chain(render.OUTPUT, render.output(self.families), render.OUTPUT_HOOK)
 
     @property
     def is_needed(self) -> bool:

@@ -2,8 +2,8 @@
 
 A packet that belongs to a known connection passes. Another one goes through the chain of the pod that sends it and through
 that of the pod that receives it, found by address in a map; a chain hands back what it allows and drops the rest. A pod
-without policies is in no map. What a pod sends to itself, and neighbour discovery, is nobody's business. Only ``forward``
-is hooked, so what a node says to its own pods, and they to it, is never looked at.
+without policies is in no map. What a pod sends to itself, and neighbour discovery, is nobody's business. What a node says
+to its own pods, and they to it, is never looked at: ``forward`` is hooked, and of what goes out only that which others sent.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +17,9 @@ from kybern.policies.rules import Blocks, Peers, Ranges, Rule
 
 FORWARD = "forward"
 HOOK = "type filter hook forward priority 0 ; policy accept ;"
+# Where kube-proxy uses ipvs, packets to services go in to the node, and out again.
+OUTPUT = "output"
+OUTPUT_HOOK = "type filter hook output priority 0 ; policy accept ;"
 _NEIGHBOURS = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect"
 WHOLE = "*"
 LONGEST = 120  # bytes of a comment; the kernel takes 128
@@ -47,7 +50,7 @@ def maps(family: Family) -> dict[str, str]:
 
 
 def forward(families: Iterable[Family]) -> tuple[str, ...]:
-    """The chain that the kernel calls."""
+    """The chain that the kernel calls for what is sent on."""
     names = [family.name for family in families]
     return (
         "ct state established,related accept",
@@ -58,6 +61,11 @@ def forward(families: Iterable[Family]) -> tuple[str, ...]:
         *(f"{name} daddr vmap @{INGRESS}-{name}" for name in names),
         f"jump {starting(INGRESS)}",
     )
+
+
+def output(families: Iterable[Family]) -> tuple[str, ...]:
+    """The chain that it calls for what leaves as if this node had sent it."""
+    return ("ct state established,related accept", "fib saddr type local accept", *forward(families)[1:])
 
 
 def starting(direction: str) -> str:

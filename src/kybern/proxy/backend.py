@@ -9,7 +9,15 @@ from kybern.proxy.model import ServicePort
 from kybern.proxy.ruleset import Key
 
 
-class Backend(Protocol):
+class Removable(Protocol):
+    """What a proxy of before may have left."""
+
+    async def remove(self) -> None:
+        """Take all of it out again. Raises CannotApply, and Missing where there is no program that could have made it."""
+        ...
+
+
+class Backend(Removable, Protocol):
     """Rules by service, and the kernel they are written to.
 
     ``is_known`` tells whether the next ``apply`` sends changes only; ``failures`` counts, by family, what was refused.
@@ -36,8 +44,4 @@ class Backend(Protocol):
 
     async def is_intact(self) -> bool:
         """Whether the kernel still has what is ours. Raises CannotApply."""
-        ...
-
-    async def remove(self) -> None:
-        """Take all of ours out again. Raises CannotApply."""
         ...

@@ -5,7 +5,8 @@ upstream's file for parts that do not exist here (ELSEWHERE) are read past, so t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from kybern.daemon import config_file
 from kybern.daemon.flags import Values, duration
 from kybern.daemon.run import Fatal
 from kybern.proxy.families import version_of
+from kybern.proxy.ipvs.plan import Options
+from kybern.proxy.ipvs.servers import SCHEDULERS
 from kybern.proxy.rules import PRIMARY
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
-IPTABLES, NFTABLES = MODES = ("iptables", "nftables")
-ELSEWHERE = ("ipvs", "winkernel", "detectLocal")  # settings of parts that do not exist here
+IPTABLES, IPVS, NFTABLES = MODES = ("iptables", "ipvs", "nftables")
+ELSEWHERE = ("winkernel", "detectLocal")  # settings of parts that do not exist here
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Config:
     min_sync_period: float = 1.0
     healthz: str = "0.0.0.0:10256"
     metrics: str = "127.0.0.1:10249"
+    ipvs: Options = field(default_factory=Options)
 
     def pod_network(self, version: int) -> str:
         """The pods' network of a version of IP; "" when there is none."""
@@ -69,6 +73,14 @@ KEYS = {
     "iptables.localhostNodePorts": "",
     "iptables.syncPeriod": "sync_period",
     "iptables.minSyncPeriod": "min_sync_period",
+    "ipvs.syncPeriod": "sync_period",
+    "ipvs.minSyncPeriod": "min_sync_period",
+    "ipvs.scheduler": "scheduler",
+    "ipvs.strictARP": "strict_arp",
+    "ipvs.excludeCIDRs": "excluded",
+    "ipvs.tcpTimeout": "tcp_timeout",
+    "ipvs.tcpFinTimeout": "tcp_fin_timeout",
+    "ipvs.udpTimeout": "udp_timeout",
     "nftables.masqueradeAll": "masquerade_all",
     "nftables.masqueradeBit": "",
     "nftables.syncPeriod": "sync_period",
@@ -86,6 +98,7 @@ KEYS = {
     "featureGates": "",
     "showHiddenMetricsForVersion": "",
 }
+_SHARED = (IPVS, "iptables.masqueradeAll")  # has none of its own
 FLAGS = {
     "kubeconfig": "kubeconfig",
     "hostname-override": "node",
@@ -95,6 +108,14 @@ FLAGS = {
     "nodeport-addresses": "node_port_addresses",
     "iptables-sync-period": "sync_period",
     "iptables-min-sync-period": "min_sync_period",
+    "ipvs-sync-period": "sync_period",
+    "ipvs-min-sync-period": "min_sync_period",
+    "ipvs-scheduler": "scheduler",
+    "ipvs-strict-arp": "strict_arp",
+    "ipvs-exclude-cidrs": "excluded",
+    "ipvs-tcp-timeout": "tcp_timeout",
+    "ipvs-tcpfin-timeout": "tcp_fin_timeout",
+    "ipvs-udp-timeout": "udp_timeout",
     "healthz-bind-address": "healthz",
     "metrics-bind-address": "metrics",
 }
@@ -103,15 +124,16 @@ FLAGS = {
 def read(values: Values, hostname: str) -> Config:
     """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
     found: dict[str, Any] = {"node": hostname}
-    given = {field: values[flag] for flag, field in FLAGS.items() if values.given(flag)}
+    mode = values["proxy-mode"] if values.given("proxy-mode") else ""
     if values["config"]:
-        found |= _file(Path(values["config"]), given.get("mode", ""))
-    found |= given
-    found["mode"] = found.get("mode") or IPTABLES
+        found |= _file(Path(values["config"]), mode)
+    found["mode"] = mode or found.get("mode") or IPTABLES
+    found |= {name: values[flag] for flag, name in FLAGS.items() if _counts(flag, values, found["mode"])}
     if found["mode"] not in MODES:
         raise Fatal(
-            f'cannot use proxy mode "{found["mode"]}": this version has {" and ".join(MODES)}; leave it out or name one'
+            f'cannot use proxy mode "{found["mode"]}": this version has {", ".join(MODES)}; leave it out or name one'
         )
+    found["ipvs"] = _options(found)
     if not found.get("kubeconfig"):
         raise Fatal(
             "cannot start: no API server is named; give --kubeconfig, or clientConnection.kubeconfig in --config"
@@ -130,13 +152,37 @@ def read(values: Values, hostname: str) -> Config:
     return config
 
 
+def _counts(flag: str, values: Values, mode: str) -> bool:
+    """Whether a flag is given, and of the mode that is used. Those of iptables are nftables', too."""
+    of = flag.partition("-")[0]
+    return flag != "proxy-mode" and values.given(flag) and (of not in MODES or (of == IPVS) == (mode == IPVS))
+
+
+def _options(found: dict[str, Any]) -> Options:
+    """Takes what is ipvs' out of what was found."""
+    names = (one.name for one in fields(Options))
+    options = Options(**{name: found.pop(name) for name in names if found.get(name) is not None})
+    if options.scheduler not in SCHEDULERS:
+        raise Fatal(
+            f'cannot use the scheduler "{options.scheduler}" for ipvs: there are {", ".join(SCHEDULERS)}'
+        )
+    for one in options.excluded:
+        try:
+            ip_network(one, strict=False)
+        except ValueError as problem:
+            raise Fatal(
+                f'cannot leave "{one}" to others: it is no network; change ipvs.excludeCIDRs'
+            ) from problem
+    return options
+
+
 def _file(path: Path, mode: str) -> dict[str, Any]:
     content = config_file.content(path, API_VERSION, "KubeProxyConfiguration")
     found = {}
     mode = mode or content.get("mode") or IPTABLES
     for key, value in _flat(content, ""):
-        if key.partition(".")[0] in MODES and key.partition(".")[0] != mode and key in KEYS:
-            continue  # settings of the mode that is not used
+        if key in KEYS and key.partition(".")[0] in {*MODES} - {mode} and (mode, key) != _SHARED:
+            continue  # settings of a mode that is not used
         if key not in KEYS:
             if value in (None, "", {}, []) or key.partition(".")[0] in ELSEWHERE:
                 continue
@@ -157,7 +203,7 @@ def _flat(content: Mapping[str, Any], before: str) -> list[tuple[str, Any]]:
 
 
 def _value(path: Path, key: str, value: Any) -> Any:
-    if key.endswith("Period"):
+    if key.endswith(("Period", "Timeout")):
         try:
             return duration(str(value))
         except ValueError as problem:

@@ -1,6 +1,7 @@
 """IPv4 and IPv6, as nftables names them."""
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class Family:
 IPV4 = Family("ip", 4, "ipv4_addr", "127.0.0.0/8", "IPv4")
 IPV6 = Family("ip6", 6, "ipv6_addr", "::1", "IPv6")
 BOTH = (IPV4, IPV6)
+
+
+def plain(ip: str) -> str:
+    """An address as the kernel prints it: one of IPv6 may be written in many ways."""
+    return str(IPv6Address(ip)) if ":" in ip else ip
 
 
 def version_of(ip: str) -> int:

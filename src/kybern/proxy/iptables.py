@@ -45,7 +45,7 @@ class Iptables:
     async def apply(self) -> int:
         rules = self._rules
         chains, known = rules.take(), self.is_known
-        text = touched(rules, chains) if known else everything(rules, await run("iptables-save"))
+        text = touched(rules, chains) if known else everything(rules.tables(), await run("iptables-save"))
         self.is_known = False
         if text:
             await run("iptables-restore", "--wait=10", "--noflush", stdin=text)

@@ -2,18 +2,26 @@
 
 Only chains that bear our names are ever touched. ``--noflush`` leaves everything alone that the input does not name; naming
 a chain empties it, so a chain that is as it should be is not named at all: a change of one service sends a few lines.
+
+Two backends have chains here, iptables and ipvs, some of one name. So each takes over from the other as from a proxy of
+before: in one commit it writes its own chains, and takes away those that only the other one has.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from kybern.proxy.rules import FIXED, JUMPS
+from kybern.proxy.ipvs import chains as ipvs
+from kybern.proxy.rules import FIXED, JUMPS, Chains
 from kybern.proxy.ruleset import Chain, Ruleset
 
 PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
+_FIXED = {table: {*FIXED[table], *ipvs.FIXED[table]} for table in FIXED}
+
+type Jumps = Sequence[tuple[str, str, str]]
+"""Rules of ours in chains that are not: table, chain, and the rule."""
 
 
 def is_ours(table: str, chain: str) -> bool:
-    return chain in FIXED[table] or chain.startswith(PREFIXES)
+    return chain in _FIXED[table] or chain.startswith(PREFIXES)
 
 
 def our_chains(saved: str) -> dict[str, set[str]]:
@@ -30,7 +38,7 @@ def our_chains(saved: str) -> dict[str, set[str]]:
     return found
 
 
-def missing_jumps(saved: str) -> tuple[tuple[str, str, str], ...]:
+def missing_jumps(saved: str, jumps: Jumps = JUMPS) -> Jumps:
     """Which of our rules in the kernel's own chains are not there.
 
     The kernel prints a rule's matches in an order of its own, so a jump is known by its chain, its target and its comment.
@@ -45,7 +53,7 @@ def missing_jumps(saved: str) -> tuple[tuple[str, str, str], ...]:
             present.add((table, chain, _comment(line), line.rpartition(" -j ")[2]))
     return tuple(
         (table, chain, rule)
-        for table, chain, rule in JUMPS
+        for table, chain, rule in jumps
         if (table, chain, _comment(rule), rule.rpartition(" -j ")[2]) not in present
     )
 
@@ -54,52 +62,62 @@ def _comment(rule: str) -> str:
     return rule.partition('--comment "')[2].partition('"')[0]
 
 
-def everything(rules: Ruleset, saved: str) -> str:
+def everything(tables: Mapping[str, Chains], saved: str, jumps: Jumps = JUMPS) -> str:
     """Input for iptables-restore that writes every chain anew; ``saved`` is what iptables-save printed.
 
     Chains of ours that are no longer asked for are taken away, and jumps that are missing are put back.
     """
-    names, present = rules.names(), our_chains(saved)
-    stale = {(table, chain) for table in FIXED for chain in present[table] - names[table]}
-    return _text(rules, [*rules.chains(), *sorted(stale)], missing_jumps(saved))
+    present = our_chains(saved)
+    stale = {table: present[table] - tables[table].keys() for table in FIXED}
+    wanted: dict[Chain, list[str] | None] = {
+        (table, chain): rules for table, chains in tables.items() for chain, rules in chains.items()
+    }
+    wanted |= {(table, chain): None for table, chains in stale.items() for chain in sorted(chains)}
+    return _text(wanted, missing_jumps(saved, jumps), _leading(saved, stale, present))
 
 
 def touched(rules: Ruleset, chains: Iterable[Chain]) -> str:
     """Input for iptables-restore that writes some chains only; "" for none."""
-    return _text(rules, sorted(chains), ())
-
-
-def _text(rules: Ruleset, chains: Sequence[Chain], jumps: Sequence[tuple[str, str, str]]) -> str:
-    parts = []
-    for table in FIXED:
-        named = [chain for where, chain in chains if where == table]
-        found = {chain: rules.rules((table, chain)) for chain in named}
-        heads = [(chain, rule) for where, chain, rule in reversed(jumps) if where == table]
-        if not (named or heads):
-            continue
-        lines = [f"*{table}", *(f":{chain} - [0:0]" for chain in named)]
-        lines += [f"-A {chain} {rule}" for chain, held in found.items() for rule in held or ()]
-        lines += [f"-I {chain} {rule}" for chain, rule in heads]
-        lines += [f"-X {chain}" for chain, held in found.items() if held is None]
-        parts.append("\n".join([*lines, "COMMIT", ""]))
-    return "".join(parts)
+    return _text({chain: rules.rules(chain) for chain in sorted(chains)}, (), {})
 
 
 def removal(saved: str) -> str:
-    """Input for iptables-restore that deletes what of ours is in an iptables-save. Pure."""
+    """Input for iptables-restore that deletes what of ours is in an iptables-save."""
     ours = our_chains(saved)
-    parts: list[str] = []
+    wanted: dict[Chain, list[str] | None] = {
+        (table, chain): None for table, chains in ours.items() for chain in sorted(chains)
+    }
+    return _text(wanted, (), _leading(saved, ours, ours))
+
+
+def _leading(
+    saved: str, targets: Mapping[str, set[str]], ours: Mapping[str, set[str]]
+) -> dict[str, list[str]]:
+    """What deletes the rules of chains that are not ours which lead to some that are, by table."""
+    found: dict[str, list[str]] = {}
     table = ""
-    jumps: dict[str, list[str]] = {}
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:].strip()
-        elif line.startswith("-A ") and table in ours:
+        elif line.startswith("-A ") and table in targets:
             chain, target = line.split(" ", 2)[1], line.rpartition(" -j ")[2].split(" ")[0]
-            if target in ours[table] and chain not in ours[table]:
-                jumps.setdefault(table, []).append("-D" + line[2:])
-    for name, chains in ours.items():
-        if chains or jumps.get(name):
-            lines = [f"*{name}", *(f":{chain} - [0:0]" for chain in sorted(chains)), *jumps.get(name, ())]
-            parts.append("\n".join([*lines, *(f"-X {chain}" for chain in sorted(chains)), "COMMIT", ""]))
+            if target in targets[table] and chain not in ours[table]:
+                found.setdefault(table, []).append("-D" + line[2:])
+    return found
+
+
+def _text(wanted: Mapping[Chain, list[str] | None], heads: Jumps, deletions: Mapping[str, list[str]]) -> str:
+    """``wanted`` are chains and their rules, None for one that goes; ``heads`` are put first in chains that are not ours."""
+    parts = []
+    for table in FIXED:
+        found = {chain: rules for (where, chain), rules in wanted.items() if where == table}
+        first = [f"-I {chain} {rule}" for where, chain, rule in reversed(heads) if where == table]
+        gone = deletions.get(table, [])
+        if not (found or first or gone):
+            continue
+        lines = [f"*{table}", *(f":{chain} - [0:0]" for chain in found), *gone]
+        lines += [f"-A {chain} {rule}" for chain, held in found.items() for rule in held or ()]
+        lines += first
+        lines += [f"-X {chain}" for chain, held in found.items() if held is None]
+        parts.append("\n".join([*lines, "COMMIT", ""]))
     return "".join(parts)

@@ -8,7 +8,7 @@ never takes rules away. When the API server cannot be reached, the rules stay as
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.netfilter.programs import CannotApply, Missing
 from kybern.proxy import metrics
-from kybern.proxy.backend import Backend
+from kybern.proxy.backend import Backend, Removable
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
@@ -45,12 +45,12 @@ async def follow(client: Client, kind: type[Watched], state: State, field_select
 class Syncer:
     """The one loop. ``healthy`` is when the rules were last right, in the loop's time; 0 before the first time.
 
-    ``other`` is the backend that is not used: what a proxy of before left there goes once the rules are right here.
+    ``others`` are what a proxy of before may have left in another mode: it goes once the rules are right here.
     """
 
     state: State
     kernel: Backend
-    other: Backend | None
+    others: Sequence[Removable]
     flows: Conntrack
     asked: HealthPorts
     period: float
@@ -107,7 +107,7 @@ class Syncer:
         if any(port.protocol == "UDP" for port in changed):
             await self.flows.forget_stale(port for ports in self.ports.values() for port in ports)
         await self.asked.serve(self.ports)
-        await self._clear_other()
+        await self._clear_others()
         if not self.healthy:
             self.on_first()
         self.healthy = asyncio.get_running_loop().time()
@@ -122,17 +122,18 @@ class Syncer:
         # What happened before this proxy ran says nothing of how fast it is.
         metrics.synced(self._families, (now - when for when in triggered if self.since <= when <= now))
 
-    async def _clear_other(self) -> None:
-        """A proxy of before may have run in the other mode. Tried after each change until it is done."""
-        try:
-            if self.other:
-                await self.other.remove()
-        except Missing as problem:
-            LOG.info("%s; so there are no rules of the other mode", problem)
-        except CannotApply as problem:
-            LOG.warning("rules of the other mode may still be there: %s", problem)
-            return
-        self.other = None
+    async def _clear_others(self) -> None:
+        """A proxy of before may have run in another mode. Tried after each change until it is done."""
+        left = []
+        for other in self.others:
+            try:
+                await other.remove()
+            except Missing as problem:
+                LOG.info("%s; so there are no rules of that mode", problem)
+            except CannotApply as problem:
+                LOG.warning("rules of another mode may still be there: %s", problem)
+                left.append(other)
+        self.others = left
 
     def _render(self) -> list[ServicePort]:
         """Make the rules of the services that changed; gives their ports."""

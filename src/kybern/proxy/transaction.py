@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kybern.proxy.claims import Claims
 from kybern.proxy.elements import MARK as MARK_CHAIN
 from kybern.proxy.elements import REJECT, Content, Element, content, keys, networks
 from kybern.proxy.families import Family
@@ -124,7 +125,7 @@ class Table:
     def __init__(self, family: Family, settings: Settings) -> None:
         self.family, self.settings = family, settings
         self._ports: dict[Key, Sequence[ServicePort]] = {}
-        self._claims: dict[str, tuple[Key, ...]] = {}
+        self._claims = Claims[str]()
         self._touched: set[Key] = set()
         self._sent: dict[Key, tuple[Sequence[ServicePort], frozenset[str]]] = {}
         self._counts: Counter[Element] = Counter()
@@ -133,24 +134,11 @@ class Table:
     def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
         """Make the elements of a service as its ports ask; without ports it has none."""
         before, now = set(keys(self._ports.get(service, ()))), set(keys(ports))
-        for key in before - now:
-            self._claim(key, tuple(one for one in self._claims[key] if one != service))
-        for key in now - before:
-            self._claim(key, tuple(sorted((*self._claims.get(key, ()), service))))
+        self._touched |= {service, *self._claims.move(service, before, now)}
         if ports:
             self._ports[service] = ports
         else:
             self._ports.pop(service, None)
-        self._touched.add(service)
-
-    def _claim(self, key: str, services: tuple[Key, ...]) -> None:
-        old = self._claims.get(key, ())
-        if old[:1] != services[:1]:
-            self._touched |= {*old[:1], *services[:1]}
-        if services:
-            self._claims[key] = services
-        else:
-            del self._claims[key]
 
     def names(self) -> Present:
         """Every chain, map and set that has to be there once all that is known was sent."""
@@ -220,7 +208,7 @@ class Table:
 
     def _asked(self, service: Key) -> tuple[Sequence[ServicePort], frozenset[str]]:
         ports = self._ports[service]
-        return ports, frozenset(key for key in keys(ports) if self._claims[key][0] != service)
+        return ports, self._claims.taken(service, keys(ports))
 
     def _content(self, asked: tuple[Sequence[ServicePort], frozenset[str]]) -> Content:
         return content(*self._arguments(*asked))

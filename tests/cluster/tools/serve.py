@@ -1,9 +1,12 @@
 """Answers by HTTP and UDP with the pod's name or the asker's address. Runs in a pod, on the standard library.
 
-serve.py HTTP_PORT[,HTTP_PORT...] [UDP_PORT]
+serve.py HTTP_PORT[,HTTP_PORT...] [UDP_PORT] [LINES_PORT]
+
+At LINES_PORT it answers each line, on connections that stay open until the client ends them.
 """
 
 import socket
+import socketserver
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,8 +57,19 @@ def udp(port: int) -> None:
             server.sendto({b"clientip": sender[0].encode()}.get(asked.strip(), NAME.encode()), sender)
 
 
+class Lines(socketserver.StreamRequestHandler):
+    """The pod's name for each line."""
+
+    def handle(self) -> None:
+        for _ in self.rfile:
+            self.wfile.write(f"{NAME}\n".encode())
+
+
 if __name__ == "__main__":
-    for port in sys.argv[2:]:
+    for port in sys.argv[3:4]:
+        talk = socketserver.ThreadingTCPServer(("", int(port)), Lines)
+        threading.Thread(target=talk.serve_forever, daemon=True).start()
+    for port in sys.argv[2:3]:
         threading.Thread(target=udp, args=(int(port),), daemon=True).start()
     servers = [ThreadingHTTPServer(("", int(port)), Answer) for port in sys.argv[1].split(",")]
     for server in servers[1:]:

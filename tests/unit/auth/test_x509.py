@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kybern.auth.x509 import Authority, Leaf, Pair, client_identity, signing_key, worn
@@ -150,6 +150,32 @@ def test_a_signing_request_keeps_its_names_and_its_key(authority: Authority) -> 
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["w9"]
     assert certificate.not_valid_after_utc == NOW + timedelta(days=1)
+
+
+def test_an_authority_made_by_others_signs_with_its_rsa_key() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=2))
+        .sign(key, hashes.SHA256())
+    )
+    pems = (
+        made.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+    request = csr(ec.generate_private_key(ec.SECP256R1())).public_bytes(serialization.Encoding.PEM)
+
+    signed = Authority.load(*pems).sign_csr(request, NOW)
+
+    x509.load_pem_x509_certificate(signed).verify_directly_issued_by(made)
 
 
 def test_a_signing_request_that_was_altered_is_refused(authority: Authority) -> None:

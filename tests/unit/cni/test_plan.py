@@ -1,7 +1,7 @@
 """Which routes a node needs."""
 
 import json
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,17 +14,20 @@ from kybern.cni.plan import RemoveRoute, Route, SetRoute, diff, hardware_address
 LINK = IPv4Interface("10.42.0.11/24")
 
 
-def node(name: str, address: str = "", cidr: str = "") -> Node:
-    addresses = (NodeAddress(type="Hostname", address=name), NodeAddress(type="InternalIP", address=address))
+def node(name: str, address: str = "", *cidrs: str) -> Node:
+    """``address`` may be several, divided by commas; without any the kubelet has not told it yet."""
+    addresses = [NodeAddress(type="InternalIP", address=one) for one in address.split(",") if one]
+    told = (NodeAddress(type="Hostname", address=name), *addresses) if addresses else ()
+    kept = tuple(one for one in cidrs if one)
     return Node(
         metadata=ObjectMeta(name=name),
-        spec=NodeSpec(pod_cidr=cidr, pod_cidrs=(cidr,) if cidr else ()),
-        status=NodeStatus(addresses=addresses if address else ()),
+        spec=NodeSpec(pod_cidr=kept[0] if kept else "", pod_cidrs=kept),
+        status=NodeStatus(addresses=told),
     )
 
 
 def route(network: str, gateway: str, tunnel: str = "") -> Route:
-    return Route(IPv4Network(network), IPv4Address(gateway), IPv4Address(tunnel) if tunnel else None)
+    return Route(ip_network(network), ip_address(gateway), IPv4Address(tunnel) if tunnel else None)
 
 
 def test_a_node_on_the_same_link_is_reached_directly_and_any_other_through_the_tunnel() -> None:
@@ -34,14 +37,14 @@ def test_a_node_on_the_same_link_is_reached_directly_and_any_other_through_the_t
         node("far", "10.43.0.12", "10.244.2.0/24"),
     ]
 
-    assert wanted(nodes, "me", LINK) == {
+    assert wanted(nodes, "me", [LINK], [4]) == {
         route("10.244.1.0/24", "10.42.0.12"),
         route("10.244.2.0/24", "10.244.2.0", tunnel="10.43.0.12"),
     }
 
 
 def test_a_node_without_address_or_network_has_no_route_yet() -> None:
-    assert wanted([node("a", "10.42.0.12"), node("b", "", "10.244.1.0/24")], "me", LINK) == frozenset()
+    assert wanted([node("a", "10.42.0.12"), node("b", "", "10.244.1.0/24")], "me", [LINK], [4]) == frozenset()
 
 
 def test_a_network_that_moved_is_replaced_not_removed() -> None:
@@ -76,8 +79,59 @@ def test_hardware_addresses_are_local_and_follow_from_the_nodes_address() -> Non
 
 
 def test_the_conflist_gives_out_the_nodes_own_network() -> None:
-    content = json.loads(conflist.render(IPv4Network("10.244.3.0/24"), 1450))
+    content = json.loads(conflist.render([IPv4Network("10.244.3.0/24")], 1450))
 
-    bridge, portmap = content["plugins"]
+    bridge, portmap, bandwidth = content["plugins"]
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.3.0/24"}]]
     assert (bridge["mtu"], bridge["ipMasq"], portmap["type"]) == (1450, False, "portmap")
+    # The runtime hands the annotations to the plugin that says it is able to.
+    assert (bandwidth["type"], bandwidth["capabilities"]) == ("bandwidth", {"bandwidth": True})
+
+
+BOTH = (LINK, ip_interface("fd00:42::11/64"))
+
+
+def test_networks_of_both_families_have_ways_of_their_own() -> None:
+    nodes = [
+        node("me", "10.42.0.11,fd00:42::11", "10.244.0.0/24", "fd00:244::/64"),
+        node("near", "10.42.0.12,fd00:42::12", "10.244.1.0/24", "fd00:244:0:1::/64"),
+        node("far", "10.43.0.12,fd00:43::12", "fd00:244:0:2::/64", "10.244.2.0/24"),
+        node("plain", "10.42.0.13", "10.244.3.0/24", "fd00:244:0:3::/64"),
+    ]
+
+    assert wanted(nodes, "me", BOTH, [4, 6]) == {
+        route("10.244.1.0/24", "10.42.0.12"),
+        route("fd00:244:0:1::/64", "fd00:42::12"),
+        route("10.244.2.0/24", "10.244.2.0", tunnel="10.43.0.12"),
+        route("fd00:244:0:2::/64", "fd00:244:0:2::", tunnel="10.43.0.12"),
+        route("10.244.3.0/24", "10.42.0.13"),
+        # A node without an IPv6 address carries its pods' IPv6 in IPv4, even to a neighbour.
+        route("fd00:244:0:3::/64", "fd00:244:0:3::", tunnel="10.42.0.13"),
+    }
+
+
+def test_a_family_that_our_pods_do_not_have_needs_no_way() -> None:
+    nodes = [node("near", "10.42.0.12,fd00:42::12", "10.244.1.0/24", "fd00:244:0:1::/64")]
+
+    assert wanted(nodes, "me", BOTH, [4]) == {route("10.244.1.0/24", "10.42.0.12")}
+    assert wanted(nodes, "me", BOTH[1:], [6]) == {route("fd00:244:0:1::/64", "fd00:42::12")}
+
+
+def test_changes_of_both_families_are_made_in_one_order() -> None:
+    old = frozenset({route("10.244.1.0/24", "10.42.0.12"), route("fd00:244:0:1::/64", "fd00:42::12")})
+    new = frozenset({route("10.244.2.0/24", "10.42.0.13"), route("fd00:244:0:1::/64", "fd00:42::13")})
+
+    assert list(diff(new, old)) == [
+        RemoveRoute(route("10.244.1.0/24", "10.42.0.12")),
+        SetRoute(route("10.244.2.0/24", "10.42.0.13")),
+        SetRoute(route("fd00:244:0:1::/64", "fd00:42::13")),
+    ]
+
+
+def test_pods_have_their_addresses_in_the_order_of_the_node_s_networks() -> None:
+    content = json.loads(conflist.render([ip_network("fd00:244::/64"), ip_network("10.244.0.0/24")], 1500))
+
+    assert content["plugins"][0]["ipam"]["ranges"] == [
+        [{"subnet": "fd00:244::/64"}],
+        [{"subnet": "10.244.0.0/24"}],
+    ]

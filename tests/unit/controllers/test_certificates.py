@@ -1,6 +1,9 @@
 """Certificate requests: which are approved without a person, and what becomes of approved ones."""
 
+import dataclasses
 from base64 import b64decode, b64encode
+from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -30,12 +33,21 @@ APPROVING, SIGNING = certificate_approving.controller(SETTINGS), certificate_sig
 NODE = "system:node:n1"
 
 
-def asked(name: str = NODE, organization: str = "system:nodes", **spec: Any) -> CertificateSigningRequest:
+def asked(
+    name: str = NODE,
+    organization: str = "system:nodes",
+    names: tuple[x509.GeneralName, ...] = (),
+    **spec: Any,
+) -> CertificateSigningRequest:
+    """``names`` are the alternative ones."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, name),
     ])  # fmt: skip
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    made = builder.sign(key, hashes.SHA256())
     wanted: dict[str, Any] = {
         "request": b64encode(made.public_bytes(serialization.Encoding.PEM)).decode(),
         "signer_name": "kubernetes.io/kube-apiserver-client-kubelet",
@@ -112,13 +124,96 @@ def test_what_is_approved_is_signed_by_the_cluster_s_authority() -> None:
     assert found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == NODE
 
 
-def test_a_signer_refuses_uses_that_are_not_its_own() -> None:
-    (action,) = done_by(SIGNING, approved(asked(usages=("client auth", "server auth"))))
-
+def signed(request: CertificateSigningRequest, settings: Settings = SETTINGS) -> Any:
+    """The certificate, or the message of the condition Failed."""
+    (action,) = done_by(certificate_signing.controller(settings), approved(request))
     assert isinstance(action, PatchStatus)
     assert isinstance(action.new, CertificateSigningRequest)
-    assert action.new.status.conditions[-1].type == "Failed"
-    assert "server auth" in action.new.status.conditions[-1].message
+    status = action.new.status
+    if status.certificate:
+        return x509.load_pem_x509_certificate(b64decode(status.certificate))
+    assert (status.conditions[-1].type, status.conditions[-1].reason) == ("Failed", "SignerValidationFailure")
+    return status.conditions[-1].message
+
+
+SERVING: dict[str, Any] = {
+    "signer_name": "kubernetes.io/kubelet-serving",
+    "usages": ("server auth", "digital signature", "key encipherment"),
+}
+CLIENT: dict[str, Any] = {"signer_name": "kubernetes.io/kube-apiserver-client"}
+DNS, MAIL = x509.DNSName("n1"), x509.RFC822Name("a@example.com")
+ADDRESS, URI = x509.IPAddress(ip_address("192.0.2.1")), x509.UniformResourceIdentifier("spiffe://x")
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (asked(organization="system:masters"), "subject organization is not system:nodes"),
+        (asked(name="admin"), "subject common name does not begin with system:node:"),
+        (asked(names=(DNS,)), "DNS subjectAltNames are not allowed"),
+        (asked(names=(ADDRESS,)), "IP subjectAltNames are not allowed"),
+        (asked(names=(MAIL,)), "Email subjectAltNames are not allowed"),
+        (asked(names=(URI,)), "URI subjectAltNames are not allowed"),
+        (
+            asked(usages=("client auth", "server auth")),
+            "usages did not match [client auth digital signature key encipherment]",
+        ),
+        (asked(**SERVING), "DNS or IP subjectAltName is required"),
+        (asked(names=(DNS, MAIL), **SERVING), "Email subjectAltNames are not allowed"),
+        (asked(names=(ADDRESS, URI), **SERVING), "URI subjectAltNames are not allowed"),
+        (asked("admin", names=(DNS,), **SERVING), "subject common name does not begin with system:node:"),
+        (asked(organization="x", names=(DNS,), **SERVING), "subject organization is not system:nodes"),
+        (
+            asked(names=(DNS,), **{**SERVING, "usages": ("client auth",)}),
+            "usages did not match [digital signature key encipherment server auth]",
+        ),
+        (
+            asked(usages=("client auth", "server auth"), **CLIENT),
+            "invalid usage for client certificate: server auth",
+        ),
+        (
+            asked(usages=("digital signature",), **CLIENT),
+            "missing required usage for client certificate: client auth",
+        ),
+    ],
+)
+def test_a_signer_refuses_what_is_not_its_own(request_: CertificateSigningRequest, message: str) -> None:
+    assert signed(request_) == message
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        asked(names=(DNS, ADDRESS), **SERVING),
+        asked(names=(ADDRESS,), **{**SERVING, "usages": ("server auth", "digital signature")}),
+        asked("jane", "people", usages=("client auth",), **CLIENT),
+        asked("x", "y", (MAIL,), usages=("server auth",), signer_name="kubernetes.io/legacy-unknown"),
+    ],
+)
+def test_a_signer_signs_what_is_its_own(request_: CertificateSigningRequest) -> None:
+    assert isinstance(signed(request_), x509.Certificate)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most", "wanted"),
+    [
+        (3600, 86400, 3600),  # as asked
+        (60, 86400, 600),  # never less than ten minutes
+        (30 * 3600, 86400, 86400 - 300),  # never more than the signer's
+        (None, 86400, 86400 - 300),
+        (8 * 3600, 86400, 8 * 3600 - 300),  # dated back as a whole, when it is not short-lived
+        (8 * 3600 - 1, 86400, 8 * 3600 - 1),
+    ],
+)
+def test_a_certificate_lives_as_long_as_was_asked(seconds: int | None, most: int, wanted: int) -> None:
+    found = signed(asked(expiration_seconds=seconds), lasting(most))
+
+    assert found.not_valid_before_utc == NOW - timedelta(minutes=5)
+    assert found.not_valid_after_utc == NOW + timedelta(seconds=wanted)
+
+
+def lasting(seconds: float) -> Settings:
+    return dataclasses.replace(SETTINGS, signing_duration=seconds)
 
 
 @pytest.mark.parametrize(

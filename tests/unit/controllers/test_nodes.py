@@ -13,7 +13,7 @@ from kybern.controllers import node_ipam, node_lifecycle, pod_garbage_collector,
 from kybern.controllers.node_lifecycle import NOT_READY, UNREACHABLE, State, Zone
 from kybern.loop.controller import Again, Delete, Emit, Key, Patch, PatchStatus
 from kybern.loop.settings import Settings
-from kybern.machinery.struct import replace
+from kybern.machinery.struct import Object, replace
 from tests.unit.controllers.making import NOW, ago, every, only, pod, view
 
 SETTINGS = Settings()
@@ -245,30 +245,68 @@ def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
 
 # Pods without a future.
 
-PODGC = pod_garbage_collector.controller(SETTINGS)
+
+class Collecting:
+    """A collector that looks at a pod now and ``later`` seconds after; ``live`` is what the API server knows of nodes."""
+
+    def __init__(self) -> None:
+        self.controller = pod_garbage_collector.controller(SETTINGS)
+
+    def look(self, one: Pod, *nodes: Node, live: Node | None = None, later: float = 0.0) -> list[Any]:
+        now = NOW + timedelta(seconds=later)
+        seen = view(self.controller, one, *nodes, kinds=(Node,), live=lambda _question: live, now=now)
+        found = self.controller.observe(seen, Key("a", one.metadata.name))
+        return [] if found is None else list(self.controller.diff(found))
+
+    def woken(self, at: Node, *objects: Object) -> list[Key]:
+        seen = view(self.controller, *objects, kinds=(Node,))
+        return [key for kind, wake in self.controller.watches if kind is Node for key in wake(at, seen)]
 
 
-def collected(
-    one: Pod, *nodes: Node, live: Node | None = None, key: Key | None = None, controller: Any = PODGC
-) -> list[Any]:
-    found = controller.observe(
-        view(controller, one, *nodes, kinds=(Node,), live=lambda _question: live),
-        key or Key("a", one.metadata.name),
-    )
-    return [] if found is None else list(controller.diff(found))
+def collected(one: Pod, *nodes: Node) -> list[Any]:
+    return Collecting().look(one, *nodes)
 
 
-def test_pods_of_a_node_that_is_gone_fail_and_go_without_grace() -> None:
-    lost = pod("p", ready=True, node="n1")
-    actions = collected(lost)
+LOST = pod("p", ready=True, node="n1")
 
-    assert actions[0].new.status.phase == "Failed"
-    assert actions[0].new.status.conditions[-1].message == "PodGC: node no longer exists"
-    assert actions[1] == Delete(lost, grace_seconds=0)
+
+def test_pods_of_a_node_that_is_gone_fail_and_go_without_grace_after_a_while() -> None:
+    collecting = Collecting()
+
+    assert collecting.look(LOST) == [Again(40)]
+    assert collecting.look(LOST, later=39) == [Again(1)]
+    failed, gone = collecting.look(LOST, later=40)
+
+    assert failed.new.status.phase == "Failed"
+    assert failed.new.status.conditions[-1].message == "PodGC: node no longer exists"
+    assert gone == Delete(LOST, grace_seconds=0)
+
+
+def test_a_node_that_comes_back_keeps_its_pods_and_counts_anew() -> None:
+    collecting, woke = Collecting(), [Key("a", "p")]
+    collecting.look(LOST)
+
+    # It wakes its pods once, so that its absence is forgotten.
+    assert collecting.woken(node(), LOST, node()) == woke
+    assert collecting.look(LOST, node(), later=10) == []
+    assert collecting.woken(node(), LOST, node()) == []
+    assert collecting.woken(node(), LOST) == woke
+    assert collecting.look(LOST, later=45) == [Again(40)]
+
+
+def test_a_node_that_no_pod_names_any_more_is_forgotten() -> None:
+    collecting = Collecting()
+    collecting.look(LOST)
+    collecting.look(pod("other"), later=30)
+
+    assert collecting.look(LOST, later=45) == [Again(40)]
 
 
 def test_a_node_that_only_the_server_knows_yet_is_there() -> None:
-    assert collected(pod("p", ready=True, node="n1"), live=node()) == []
+    collecting = Collecting()
+    collecting.look(LOST)
+
+    assert collecting.look(LOST, live=node(), later=60) == []
 
 
 def test_pods_that_were_deleted_before_they_were_placed_fail_and_go() -> None:

@@ -68,3 +68,20 @@ def test_it_never_asks_itself(ours: set[str], port: int, left: list[str]) -> Non
     listed = servers(("127.0.0.1", "192.0.2.1", "10.96.0.10"))
 
     assert [server.address for server in others(listed, frozenset(ours), port)] == left
+
+
+def test_cluster_servers_make_a_cache_that_needs_no_api_server() -> None:
+    found = read(
+        FLAGS.read(["--cluster-servers=10.96.0.10,192.0.2.1", "--upstreams=192.0.2.53", "--stale-seconds=60"])
+    )
+
+    both = (Server("10.96.0.10"), Server("192.0.2.1"))
+    assert found.cluster_servers == both
+    assert found.stubs == {"cluster.local": both, "in-addr.arpa": both, "ip6.arpa": both}
+    assert (found.upstreams, found.stale_seconds) == ((Server("192.0.2.53"),), 60)
+
+
+@pytest.mark.parametrize("flag", ["--kubeconfig=k", "--service=kube-system/kube-dns"])
+def test_a_cache_keeps_no_names_of_its_own(flag: str) -> None:
+    with pytest.raises(Fatal, match="which has no use for"):
+        read(FLAGS.read(["--cluster-servers=10.96.0.10", flag]))

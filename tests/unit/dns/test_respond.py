@@ -96,6 +96,7 @@ async def test_the_same_question_gets_the_kept_answer_with_its_own_id(ours: Resp
 
 async def test_a_change_of_the_zone_ends_what_was_kept(ours: Responder) -> None:
     await ask(ours, "web.default.svc.cluster.local")
+    assert ours.zone is not None
     ours.zone.put(("default", "web"), records(service("web", "10.96.0.2"), (), "cluster.local"))
 
     assert values(await ask(ours, "web.default.svc.cluster.local")) == ["10.96.0.2"]
@@ -245,3 +246,52 @@ def test_only_an_answer_to_what_was_asked_counts() -> None:
     assert not fits(good[:20], sent, asked)
     with pytest.raises(Malformed):
         read(good)
+
+
+@pytest.fixture
+async def cache(world: World) -> AsyncIterator[Responder]:
+    """A node's cache: no zone, and old answers for a minute."""
+    async with asyncio.TaskGroup() as tasks:
+        forwarder = Forwarder((ONE, TWO), tasks, Counts(), {"cluster.local": (STUB,)}, stale=60)
+        yield Responder(None, Settings(), forwarder, forwarder.counts, lambda: True)
+
+
+async def test_a_cache_asks_for_the_cluster_s_names_as_for_any_other(cache: Responder, world: World) -> None:
+    world.lines = ("web.default.svc.cluster.local. 30 A 10.96.0.1",)
+
+    for _ in range(3):
+        assert values(await ask(cache, "web.default.svc.cluster.local")) == ["10.96.0.1"]
+
+    assert world.asked == [("web.default.svc.cluster.local", STUB)]
+
+
+async def test_an_old_answer_is_given_while_nobody_answers_and_only_for_its_time(
+    cache: Responder, world: World
+) -> None:
+    await ask(cache, "www.example.com")
+    world.broken = {ONE, TWO}
+    world.now += 30
+    old = await ask(cache, "www.example.com")
+
+    assert (values(old), old.rr[0].ttl, old.header.rcode) == (["1.2.3.4"], 0, 0)
+    assert cache.counts.stale == 1
+    world.now += 50
+    assert (await ask(cache, "www.example.com")).header.rcode == 2
+
+
+async def test_a_server_that_is_back_ends_what_is_old(cache: Responder, world: World) -> None:
+    await ask(cache, "www.example.com")
+    world.codes = {ONE: 2, TWO: 2}
+    world.now += 30
+    assert values(await ask(cache, "www.example.com")) == ["1.2.3.4"]
+
+    world.codes, world.lines = {}, ("www.example.com. 20 A 1.2.3.5",)
+    assert values(await ask(cache, "www.example.com")) == ["1.2.3.5"]
+
+
+async def test_without_leave_nothing_old_is_given(ours: Responder, world: World) -> None:
+    await ask(ours, "www.example.com")
+    world.broken = {ONE, TWO}
+    world.now += 30
+
+    assert (await ask(ours, "www.example.com")).header.rcode == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from kybern.controllers import CONTROLLERS
-from kybern.loop.choice import OLD_NAMES, is_enabled, unknown
+from kybern.loop.choice import ABSENT, OLD_NAMES, is_enabled, unknown
 from kybern.loop.settings import Settings
 
 NAMES = [make(Settings()).name for make in CONTROLLERS]
@@ -27,6 +27,18 @@ def test_the_first_that_names_it_decides_and_then_the_star(wanted: tuple[str, ..
 
 def test_what_does_not_exist_is_named() -> None:
     assert unknown(("*", "-deployment", "-nope", "what"), NAMES) == ("-nope", "what")
+
+
+@pytest.mark.parametrize("name", [*ABSENT, "service", "route", "cloud-node-lifecycle"])
+def test_what_upstream_has_besides_may_be_switched_off(name: str) -> None:
+    assert unknown((f"-{name}",), NAMES) == ()
+
+
+def test_what_upstream_would_not_run_either_may_be_named_and_what_it_would_run_not() -> None:
+    wanted = tuple(ABSENT)
+
+    assert unknown(wanted, NAMES) == ("selinux-warning-controller",)
+    assert not ABSENT.keys() & {*NAMES, *OLD_NAMES.values()}
 
 
 def test_names_are_unique() -> None:

@@ -41,6 +41,14 @@ def test_a_topology_becomes_a_cluster(tmp_path: Path) -> None:
     assert (worker.memory, worker.cpus, worker.disk) == (512, 4, 1024 * 1024)
 
 
+def test_a_second_family_gives_each_machine_an_address_that_ends_as_its_first() -> None:
+    cluster = load(TOPOLOGIES / "dual.yaml")
+
+    assert [str(one) for one in cluster.addresses(cluster.machines[0])] == ["10.47.0.11", "fd00:47::b"]
+    assert [str(one) for one in cluster.pod_ranges] == ["10.244.0.0/16", "fd00:244::/56"]
+    assert [str(one) for one in cluster.service_ranges] == ["10.96.0.0/16", "fd00:96::/112"]
+
+
 @pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_topology_that_we_ship_is_sound(path: Path) -> None:
     assert load(path).members
@@ -123,8 +131,8 @@ MISTAKES = [
     ),
     pytest.param(
         "cluster: good",
-        "cluster: good\nproxy: ipvs",
-        '2: "ipvs" is not one of iptables, nftables',
+        "cluster: good\nproxy: userspace",
+        '2: "userspace" is not one of iptables, ipvs, nftables',
         id="proxy",
     ),
     pytest.param(
@@ -161,6 +169,39 @@ MISTAKES = [
         id="no pool",
     ),
     pytest.param("cluster: good", "cluster: good\ningress: 1", '2: "1" is not true or false', id="ingress"),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\npod_network: calico",
+        '2: "calico" is not one of kybern, none',
+        id="pod network",
+    ),
+    pytest.param(
+        "cluster: good", "cluster: good\nnode_local_dns: 1", '2: "1" is not true or false', id="node dns"
+    ),
+    pytest.param(
+        "cluster: good",
+        'cluster: good\nipv6: {network: "fd00:1::/64", pods: "fd00:2::/56"}',
+        '2: ipv6 lacks "services"',
+        id="half a family",
+    ),
+    pytest.param(
+        "cluster: good",
+        'cluster: good\nipv6: {network: "fd00:1::/64", pods: "fd00:2::/64", services: "fd00:3::/112"}',
+        "2: pods fd00:2::/64 has no room for a /64 for each node",
+        id="pods of one node",
+    ),
+    pytest.param(
+        "cluster: good",
+        'cluster: good\nipv6: {network: "fd00:1::/64", pods: "fd00:2::/56", services: "fd00:3::/64"}',
+        "2: services fd00:3::/64 is larger than an API server takes",
+        id="too many services",
+    ),
+    pytest.param(
+        "cluster: good",
+        'cluster: good\nipv6: {network: "fd00:2::/64", pods: "fd00:2::/56", services: "fd00:3::/112"}',
+        "2: pods fd00:2::/56 overlaps network fd00:2::/64",
+        id="families that overlap",
+    ),
     pytest.param("cluster: good", "cluster: good\napi_port: 99999", '2: "99999" is not a port', id="port"),
     pytest.param(
         "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"

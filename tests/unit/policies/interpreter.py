@@ -107,8 +107,11 @@ class Kernel:
                 raise Refused(f"no such chain: {rule}")
 
     def passes(self, packet: Packet) -> bool:
-        """Whether the packet, forwarded by this node, goes on."""
-        return not self.chains or self._chain("forward", packet) != "drop"
+        """Whether the packet goes on, forwarded by this node, or sent on by one of its virtual servers."""
+        if not self.chains:
+            return True
+        (dropped,) = {self._chain(hook, packet) == "drop" for hook in ("forward", "output")}
+        return not dropped
 
     def _chain(self, name: str, packet: Packet) -> str:
         for rule in self.chains[name]:
@@ -120,8 +123,8 @@ class Kernel:
         return ""
 
     def _rule(self, rule: str, packet: Packet) -> str:
-        if rule.startswith("ct state established"):
-            return ""  # these packets are each the first of a connection
+        if rule.startswith(("ct state established", "fib saddr type local")):
+            return ""  # these packets are each the first of a connection, and not of the node itself
         verdict = ""
         while found := CONDITION.match(rule):
             rule = rule[found.end() :]

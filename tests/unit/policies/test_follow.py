@@ -13,9 +13,9 @@ from kybern.api.core_v1 import Namespace, Node, NodeSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.machinery.struct import decoder
+from kybern.netfilter.frames import upwards
 from kybern.netfilter.programs import CannotApply
 from kybern.policies import sync
-from kybern.policies.bridge import upwards
 from kybern.policies.follow import State
 from kybern.policies.model import Model
 from kybern.policies.records import SeenPod, networks
@@ -98,7 +98,7 @@ def test_a_node_s_networks_are_of_both_versions() -> None:
 
 
 def test_frames_are_made_packets_but_for_neighbour_discovery() -> None:
-    text = upwards("02:00:00:00:00:01", networks(NODE))
+    text = upwards("kybern-policies", "02:00:00:00:00:01", networks(NODE))
 
     assert text.count("ether daddr set 02:00:00:00:00:01 meta pkttype set host") == 2
     assert "ip6 daddr fd00::/64 meta l4proto != icmpv6 ether" in text

@@ -7,6 +7,7 @@ import pytest
 from kybern.cli.proxy import FLAGS
 from kybern.daemon.run import Fatal
 from kybern.proxy.config import Config, read
+from kybern.proxy.ipvs.plan import Options
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 
@@ -37,7 +38,10 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         ("iptables: {syncPeriod: soon}", 'iptables.syncPeriod: "soon" is no duration'),
         ("clusterCIDR: 10.0.0.0/8", "no API server is named"),
         ("clientConnection: {kubeconfig: /a}", "the pods' network is not known"),
-        ("mode: ipvs", 'cannot use proxy mode "ipvs"'),
+        ("mode: userspace", 'cannot use proxy mode "userspace"'),
+        ("mode: ipvs\nipvs: {scheduler: best}", 'cannot use the scheduler "best" for ipvs'),
+        ("mode: ipvs\nipvs: {excludeCIDRs: [here]}", 'cannot leave "here" to others'),
+        ("mode: ipvs\nipvs: {tcpTimeout: soon}", 'ipvs.tcpTimeout: "soon" is no duration'),
         ("mode: nftables\nnftables: {syncperiod: 1s}", 'unknown field "nftables.syncperiod"'),
         (
             "clusterCIDR: fd00::/64\nclientConnection: {kubeconfig: /a}",
@@ -89,3 +93,27 @@ def test_two_networks_of_pods_are_two_families_with_nftables(tmp_path: Path) -> 
 
     assert (six.versions, six.pod_network(4), six.pod_network(6)) == ((4, 6), "10.0.0.0/8", "fd00::/64")
     assert config_of(tmp_path / "c", text).versions == (4,)
+
+
+def test_settings_of_ipvs_are_read_and_those_of_other_modes_are_not(tmp_path: Path) -> None:
+    text = NEEDED + (
+        "mode: ipvs\niptables: {syncPeriod: 10s, masqueradeAll: true}\n"
+        "ipvs: {syncPeriod: 20s, scheduler: wlc, strictARP: true, excludeCIDRs: [192.0.2.0/24], tcpTimeout: 5m,"
+        " tcpFinTimeout: 30s, udpTimeout: 0s}\n"
+    )
+
+    found = config_of(tmp_path / "c", text, "--ipvs-scheduler=sh", "--iptables-min-sync-period=7s")
+
+    assert found.ipvs == Options("sh", True, ("192.0.2.0/24",), 300, 30, 0)
+    assert (found.sync_period, found.min_sync_period, found.versions) == (20, 1, (4,))
+    assert found.masquerade_all, "ipvs has no setting of its own for that"
+
+
+def test_flags_of_ipvs_count_in_its_mode_only(tmp_path: Path) -> None:
+    told = ["--ipvs-sync-period=9s", "--ipvs-strict-arp"]
+
+    other = config_of(tmp_path / "c", NEEDED, *told)
+    found = config_of(tmp_path / "c", NEEDED, *told, "--proxy-mode=ipvs")
+
+    assert (other.sync_period, other.ipvs.strict_arp) == (30, False)
+    assert (found.sync_period, found.ipvs.strict_arp) == (9, True)

@@ -191,7 +191,7 @@ def saved(tables: Tables) -> str:
 def test_the_first_change_writes_all_chains_and_jumps() -> None:
     wanted = ruleset([port()])
 
-    text = everything(wanted, "*filter\nCOMMIT\n")
+    text = everything(wanted.tables(), "*filter\nCOMMIT\n")
 
     assert text.count("-I ") == len(JUMPS)
     assert all(f":{chain} - [0:0]" in text for chain in wanted.tables()["nat"])
@@ -239,8 +239,8 @@ def test_only_chains_of_ours_are_ever_named() -> None:
     text = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-SEP-AAAA - [0:0]\n-A PREROUTING -j DOCKER\nCOMMIT\n"
 
     assert our_chains(text) == {"filter": set(), "nat": {"KUBE-SEP-AAAA"}}
-    assert "DOCKER" not in everything(ruleset([]), text)
-    assert "-X KUBE-SEP-AAAA" in everything(ruleset([]), text)
+    assert "DOCKER" not in everything(ruleset([]).tables(), text)
+    assert "-X KUBE-SEP-AAAA" in everything(ruleset([]).tables(), text)
     assert not is_ours("nat", "KUBE-FIREWALL"), "the kubelet's, not ours"
 
 
@@ -297,7 +297,7 @@ def test_changes_one_after_the_other_lead_where_writing_all_leads(
     now: dict[str, ServicePort] = {}
     rules = Ruleset(SETTINGS)
     kernel: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
-    applied(kernel, everything(rules, ""))
+    applied(kernel, everything(rules.tables(), ""))
     rules.take()
     for at, (name, found) in enumerate(changes):
         now.pop(name, None)
@@ -312,7 +312,9 @@ def test_changes_one_after_the_other_lead_where_writing_all_leads(
     applied(
         whole,
         "\n".join(
-            line for line in everything(ruleset(list(now.values())), "").splitlines() if line[:2] != "-I"
+            line
+            for line in everything(ruleset(list(now.values())).tables(), "").splitlines()
+            if line[:2] != "-I"
         ),
     )
     assert kernel == whole

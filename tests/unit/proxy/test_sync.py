@@ -90,7 +90,7 @@ class Running:
 
     def sync(self) -> Syncer:
         asked = HealthPorts("n1", lambda *_: None, lambda: True)
-        return Syncer(self.state, self.kernel, self.other, Flows(), asked, self.period, 0, lambda: None)
+        return Syncer(self.state, self.kernel, [self.other], Flows(), asked, self.period, 0, lambda: None)
 
     async def settled(self) -> None:
         task = asyncio.create_task(self.syncer.run())
@@ -196,10 +196,16 @@ def test_how_long_a_change_took_is_told_of_those_that_this_proxy_saw_happen() ->
     assert one.state.triggered == []
 
 
-@pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_the_backend_is_the_mode_s_and_the_other_one_is_cleared(mode: str) -> None:
-    kernel, other = backends(Config("k", "n1", "10.244.0.0/16,fd00::/64", mode=mode))
+@pytest.mark.parametrize(
+    ("mode", "others"),
+    [
+        ("iptables", ["remains", "nftables"]),
+        ("ipvs", ["nftables"]),  # it takes over chains by itself
+        ("nftables", ["iptables", "remains"]),  # a set goes after the chains that ask it
+    ],
+)
+def test_the_backend_is_the_mode_s_and_the_others_are_cleared(mode: str, others: list[str]) -> None:
+    kernel, left = backends(Config("k", "n1", "10.244.0.0/16,fd00::/64", mode=mode))
 
-    assert [type(kernel).__name__.lower(), type(other).__name__.lower()] == sorted(
-        ["iptables", "nftables"], key=mode.__ne__
-    )
+    assert type(kernel).__name__.lower() == mode
+    assert [type(one).__name__.lower() for one in left] == others

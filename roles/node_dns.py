@@ -1,0 +1,73 @@
+"""A cache of names on each node: kybern-dns without a zone, at an address that only the node's own pods reach.
+
+Needs package, cluster_dns. Leaves the link with the address, and the daemon answering there; or, where the topology does
+not ask for it, neither of both (docs/adr/0024). The kubelet tells new pods of it (``roles/kubelet.py``), with the
+kube-dns Service behind it for when the daemon is down.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine
+from roles.cluster import DNS_USER, NODE_DNS_ADDRESS, NODE_DNS_HEALTH_PORT, dns_address
+from roles.operations import bundle, once, ready, units
+from roles.package import here
+from roles.templates import render
+from roles.tree import File, Service
+
+UNIT = "kybern-node-dns.service"
+LINK_UNIT = "kybern-node-dns-link.service"
+CONFIG = "/etc/kybern/node-dns.yaml"
+LINK = "kybern-dns"
+UNITS = "/etc/systemd/system"
+
+
+@deploy("node dns")
+def node_dns(cluster: Cluster, machine: Machine) -> None:
+    if cluster.node_local_dns:
+        services = [link(), unit(cluster, machine, here().programs)]
+        bundle(name="Files", files=[file for service in services for file in service.files])
+        units(name="Running", services=services)
+        ready(name="Answering", probe=answers(machine), log=UNIT)
+    else:
+        once(name="Switched off", probe=absent(), command=removal())
+
+
+def answers(machine: Machine) -> str:
+    return f"curl -fsS --max-time 3 http://{machine.address}:{NODE_DNS_HEALTH_PORT}/ready"
+
+
+def link() -> Service:
+    text = render("node_dns/kybern-node-dns-link.service", name=LINK, address=NODE_DNS_ADDRESS)
+    return Service(
+        LINK_UNIT,
+        (File(f"{UNITS}/{LINK_UNIT}", text),),
+        alive=f"ip -o address show dev {LINK} | grep -qw {NODE_DNS_ADDRESS}",
+    )
+
+
+def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
+    text = render(
+        "node_dns/kybern-node-dns.service",
+        machine=machine,
+        user=DNS_USER,
+        programs=programs,
+        config=CONFIG,
+        address=NODE_DNS_ADDRESS,
+        health_port=NODE_DNS_HEALTH_PORT,
+        link=LINK_UNIT,
+    )
+    servers = [str(address) for address in (dns_address(cluster), *(one.address for one in cluster.masters))]
+    config = render("node_dns/config.yaml", cluster=cluster, servers=servers)
+    return Service(UNIT, (File(f"{UNITS}/{UNIT}", text), File(CONFIG, config)))
+
+
+def absent() -> str:
+    return f"[ ! -e {UNITS}/{UNIT} ] && [ ! -e {UNITS}/{LINK_UNIT} ] && [ ! -e {CONFIG} ]"
+
+
+def removal() -> str:
+    """The link goes with its unit."""
+    files = " ".join(
+        (f"{UNITS}/{UNIT}", f"{UNITS}/{UNIT}.d", f"{UNITS}/{LINK_UNIT}", f"{UNITS}/{LINK_UNIT}.d", CONFIG)
+    )
+    return f"systemctl disable --now --quiet {UNIT} {LINK_UNIT}; rm -rf {files} && systemctl daemon-reload"

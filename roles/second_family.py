@@ -1,0 +1,35 @@
+"""IPv6 beside IPv4: the machine's address of the second family, and forwarding between its pods.
+
+Needs system, firewall. Leaves the address on the link that bears the machine's IPv4 address. What the daemons are told of
+both families stands in their own roles, the rules for IPv6 in ``roles/firewall.py``. A cluster keeps the families that it
+has: Services and pods bear their addresses.
+"""
+
+from pyinfra.api import deploy
+
+from kybern.machines.topology import Cluster, Machine, SecondFamily
+from roles.operations import bundle, units
+from roles.templates import render
+from roles.tree import File, Service
+
+UNIT = "kybern-ipv6.service"
+SCRIPT = "/etc/kybern/ipv6"
+
+
+@deploy("second family")
+def second_family(cluster: Cluster, machine: Machine) -> None:
+    if cluster.ipv6 is not None:
+        service = unit(cluster, cluster.ipv6, machine)
+        bundle(name="Address", files=service.files)
+        units(name="In force", services=[service])
+
+
+def unit(cluster: Cluster, family: SecondFamily, machine: Machine) -> Service:
+    address = cluster.addresses(machine)[1]
+    script = render("second_family/ipv6", machine=machine, address=address, prefix=family.network.prefixlen)
+    text = render("second_family/kybern-ipv6.service", machine=machine, script=SCRIPT)
+    return Service(
+        UNIT,
+        (File(f"/etc/systemd/system/{UNIT}", text), File(SCRIPT, script, mode="755")),
+        alive=f"ip -o -6 address show | grep -qF ' {address}/' && [ $(sysctl -n net.ipv6.conf.all.forwarding) = 1 ]",
+    )

@@ -1,0 +1,1 @@
+"""Services by the kernel's virtual servers (IPVS)."""

@@ -1,0 +1,95 @@
+"""Scripts and their answers: run by this machine's own shell where that shows more than reading them."""
+
+import subprocess
+
+import pytest
+
+from kybern.reach.probes import NO_NAME, Place, Probe, Result, Way, results, script, wanted
+
+ONE = Place("one", "192.0.2.1", "c1", "10.244.1.2", "s1", "10.244.1.3", "10.96.0.5", "to-one.ns.svc.c.local")
+TWO = Place("two", "192.0.2.2", "c2", "10.244.2.2", "s2", "10.244.2.3", "10.96.0.6", "to-two.ns.svc.c.local")
+PLACES = {"one": ONE, "two": TWO}
+POD = Probe(Way.POD, "one", "two", "10.244.2.3", 8080)
+NODE = Probe(Way.NODE, "one", "two", "192.0.2.2", 10250)
+
+
+def test_every_node_tries_every_node_itself_too_and_what_is_outside() -> None:
+    found = wanted((ONE, TWO), [("192.0.2.254", 0), ("198.51.100.1", 443)])
+
+    pairs = {(one.source, one.target, one.way) for one in found if one.way is not Way.OUTSIDE}
+    assert len(pairs) == 2 * 2 * 4
+    assert {(one.source, one.target) for one in found if one.way is Way.OUTSIDE} == {
+        (name, at) for name in PLACES for at in ("192.0.2.254", "198.51.100.1:443")
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("== 0 0 two", ""),
+        ("noise\n== 0 0 two \n== 1 0", ""),
+        ("== 0 0 one", 'somebody else answered: "one"'),
+        ("== 0 143 ", "no answer within 4 s"),
+        ("== 0 1 nc: 10.244.2.3 (10.244.2.3:8080): Connection timed out", "no answer within 4 s"),
+        (
+            "== 0 1 nc: can't connect to remote host (10.244.2.3): Connection refused",
+            "can't connect to remote host",
+        ),
+        ("", "the probe did not run"),
+    ],
+)
+def test_what_a_node_said_is_a_result(said: str, error: str) -> None:
+    (found,) = results(PLACES, [POD], said)
+
+    assert found.error.startswith(error)
+    assert bool(found.error) == bool(error)
+
+
+def test_a_connection_to_the_kubelet_says_nothing() -> None:
+    assert results(PLACES, [NODE], "== 0 0 ") == (Result(NODE),)
+
+
+def test_a_pod_that_does_not_run_is_why() -> None:
+    waiting = Place("two", "192.0.2.2", trouble="the probe pod on two does not run: ErrImageNeverPull")
+
+    ours = Probe(Way.POD, "one", "two", "", 8080)
+    found = results({"one": ONE, "two": waiting}, [ours, NODE], "== 1 0 ")
+
+    assert [one.error for one in found] == ["the probe pod on two does not run: ErrImageNeverPull", ""]
+
+
+@pytest.mark.parametrize(
+    "text", ["** server can't find to-two.ns.svc.c.local: NXDOMAIN", "connection timed out; no servers", ""]
+)
+def test_a_name_that_nobody_answers_is_told_apart_from_a_way_that_fails(text: str) -> None:
+    name = Probe(Way.NAME, "one", "two", TWO.name, 80)
+
+    (found,) = results(PLACES, [name], f"== 0 1 {NO_NAME} {text}")
+
+    assert found.error.startswith(NO_NAME)
+    assert found.error.endswith(text or "no name server answers")
+
+
+def test_scripts_run_in_a_shell_and_probes_end_in_time() -> None:
+    """The node's part for real; the container's with a stand-in for ``ctr`` that runs the words behind the container."""
+    closed = Probe(Way.NODE, "one", "two", "127.0.0.1", 1)
+    probes = [
+        closed,
+        Probe(Way.POD, "one", "two", "127.0.0.1", 1),
+        Probe(Way.OUTSIDE, "one", "x:1", "127.0.0.1", 1),
+    ]
+    stand_in = 'ctr() { while [ "$1" != c1 ]; do shift; done; shift; "$@"; }; export -f ctr\n'
+    stand_in += 'timeout() { shift; "$@"; }; nc() { echo refused; return 1; }; export -f timeout nc\n'
+
+    done = subprocess.run(
+        ["bash", "-s"],
+        input=stand_in + script(ONE, probes),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    found = results(PLACES, probes, done.stdout)
+    assert all(one.error for one in found)
+    assert not any("did not run" in one.error for one in found), done

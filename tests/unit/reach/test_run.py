@@ -1,0 +1,138 @@
+"""The check against an API server and machines that are made up: what it leaves behind, and when all is well."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, override
+
+import pytest
+
+from kybern.client.verbs import Verbs
+from kybern.machinery.errors import InternalError, NotFound
+from kybern.machines.topology import Cluster, Machine
+from kybern.reach.machines import Machines
+from kybern.reach.run import Check
+
+ALL = frozenset({"etcd", "control-plane", "worker"})
+CLUSTER = Cluster(
+    "c",
+    IPv4Network("192.0.2.0/24"),
+    IPv4Address("192.0.2.254"),
+    None,
+    (Machine("one", IPv4Address("192.0.2.1"), ALL), Machine("two", IPv4Address("192.0.2.2"), ALL)),
+)
+
+
+@dataclass
+class Api(Verbs):
+    """Runs every pod at once. ``broken`` is a path that answers with an error."""
+
+    broken: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @override
+    async def request(
+        self, method: str, path: str, body: Any = None, timeout: float = 1, **_more: Any
+    ) -> bytes:
+        path = path.partition("?")[0]
+        self.asked.append((method, path))
+        if self.broken and path.endswith(self.broken) and method == "POST":
+            raise InternalError("broken")
+        if method == "POST":
+            made = json.loads(body)
+            if made["kind"] == "Pod":
+                made["status"] = {
+                    "phase": "Running",
+                    "podIP": f"10.244.0.{len(self.made)}",
+                    "containerStatuses": [{"name": "c", "containerID": "containerd://abc"}],
+                }
+            if made["kind"] == "Service":
+                made["spec"]["clusterIP"] = f"10.96.0.{len(self.made)}"
+            self.made[f"{path}/{made['metadata']['name']}"] = made
+        if method == "GET" and path.endswith("/kube-dns"):
+            raise NotFound("no such service")
+        items = [one for at, one in self.made.items() if at.rpartition("/")[0] == path]
+        if path == "/api/v1/nodes":
+            items = [{"metadata": {"name": one.name}} for one in CLUSTER.machines]
+        if path.endswith("/serviceaccounts"):
+            items = [{"metadata": {"name": "default"}}]
+        return json.dumps({"items": items, "metadata": {"resourceVersion": "1"}}).encode()
+
+    @override
+    @asynccontextmanager
+    async def stream(self, path: str, **_more: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def nothing() -> AsyncIterator[bytes]:
+            await asyncio.Event().wait()
+            yield b""
+
+        yield nothing()
+
+
+@dataclass(frozen=True)
+class Shells(Machines):
+    """Every script is answered by ``said``; None never answers."""
+
+    said: str | None = ""
+
+    @override
+    async def run(self, node: str, script: str, seconds: float) -> str:
+        if self.said is None:
+            await asyncio.Event().wait()
+        return self.said or ""
+
+
+def check(api: Api, said: str | None = "") -> Check:
+    return Check(api, Shells(CLUSTER, said), "ns", [], lambda _name, _text: None)
+
+
+def removed(api: Api) -> bool:
+    return api.asked[-2:] == [("DELETE", "/api/v1/namespaces/ns/pods"), ("DELETE", "/api/v1/namespaces/ns")]
+
+
+async def test_pods_go_after_a_check_of_which_nothing_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.reach.run.SETTLE", 0)
+    api = Api()
+
+    report = await check(api).run()
+
+    assert len(report.failed) == len(report.results) == 2 * 2 * 4
+    # Nobody answered by SSH, which is what is told of every way.
+    assert {one.hop for found in report.findings.values() for one in found} == {"machine"}
+    assert removed(api)
+
+
+async def test_pods_go_when_the_api_server_fails_half_way() -> None:
+    api = Api(broken="/services")
+
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await check(api).run()
+
+    assert removed(api)
+
+
+async def test_pods_go_when_the_check_is_interrupted() -> None:
+    api = Api()
+    running = asyncio.create_task(check(api, None).run())
+    while not any(path.endswith("/services") and method == "GET" for method, path in api.asked):
+        await asyncio.sleep(0)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert removed(api)
+
+
+async def test_a_way_that_answers_is_well() -> None:
+    api = Api()
+    said = "\n".join(f"== {number} 0 {'one' if number < 4 else 'two'}" for number in range(8))
+
+    report = await check(api, said).run()
+
+    assert not report.failed
+    assert report.findings == {}
+    assert removed(api)
