@@ -605,6 +605,15 @@ def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
     assert plan(load_balancers, on, cluster.masters[0], master) == []
 
 
+@pytest.mark.parametrize(("mode", "strict"), [("ipvs", True), ("iptables", False)])
+def test_kernels_keep_silent_about_addresses_that_speakers_announce(
+    cluster: Cluster, worker: Machine, mode: str, *, strict: bool
+) -> None:
+    unit = unit_of("kube-proxy", replace(cluster, load_balancer=POOLS, proxy_mode=mode), worker)
+
+    assert (f"--proxy-mode={mode} --ipvs-strict-arp\n" in unit) == strict
+
+
 def test_load_balancers_that_are_switched_off_are_taken_away(cluster: Cluster, worker: Machine) -> None:
     fake = finished(load_balancers, replace(cluster, load_balancer=POOLS), worker)
 
