@@ -13,9 +13,11 @@ from roles.cluster_metrics import cluster_metrics, metrics_service
 from roles.controller_manager import controller_manager
 from roles.etcd import etcd
 from roles.firewall import firewall
+from roles.ingress import ingress, ingress_class
 from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
+from roles.load_balancers import balancer_rights, load_balancers
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
@@ -75,4 +77,12 @@ if machine.is_master:
     policy_rights(cluster)
 if machine.is_node:
     network_policies(cluster, machine)
+if machine.is_master and cluster.load_balancer:
+    balancer_rights(cluster)
+if machine.is_node:
+    load_balancers(cluster, machine)
+if machine.is_master and cluster.ingress:
+    ingress_class(cluster)
+if machine in cluster.workers:
+    ingress(cluster)
 nodes_ready(cluster, machine)

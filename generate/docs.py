@@ -16,12 +16,15 @@ from kybern.api.kinds import KINDS
 from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
+from kybern.cli.ingress import FLAGS as INGRESS
+from kybern.cli.load_balancers import FLAGS as LOAD_BALANCERS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
 from kybern.cli.pod_network import FLAGS as POD_NETWORK
 from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
+from kybern.cli.speaker import FLAGS as SPEAKER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
@@ -45,6 +48,9 @@ DAEMONS = (
     DNS,
     METRICS,
     LOCAL_VOLUMES,
+    LOAD_BALANCERS,
+    SPEAKER,
+    INGRESS,
 )
 TYPES = {
     "at_least_one": "number",

@@ -21,6 +21,9 @@ CONTROLLER_MANAGER_USER = "kube-controller-manager"
 SCHEDULER_USER = "kube-scheduler"
 DNS_USER = "kybern-dns"
 METRICS_USER = "kybern-metrics"
+LOAD_BALANCERS_USER = "kybern-load-balancers"
+SPEAKER_USER = "kybern-speaker"
+INGRESS_USER = "kybern-ingress"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -33,6 +36,8 @@ DNS_HEALTH_PORT = 9153
 NODE_DNS_ADDRESS = IPv4Address("169.254.20.10")  # upstream's, of its NodeLocal DNSCache
 NODE_DNS_HEALTH_PORT = 9253
 METRICS_PORT = 10251
+SPEAKER_PORT = 10261  # UDP, from machine to machine
+INGRESS_PORTS = (80, 443)
 NODE_PORTS = (30000, 32767)
 
 
@@ -63,6 +68,10 @@ def name_servers(cluster: Cluster) -> tuple[IPv4Address, ...]:
 def has_balancer(cluster: Cluster, machine: Machine) -> bool:
     """Whether this machine runs haproxy: a lone master has nothing to balance."""
     return machine.is_node and not (machine.is_master and len(cluster.masters) == 1)
+
+
+def has_ingress(cluster: Cluster, machine: Machine) -> bool:
+    return cluster.ingress and machine in cluster.workers
 
 
 def api_endpoint(cluster: Cluster, machine: Machine) -> str:

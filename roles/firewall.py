@@ -19,9 +19,11 @@ from roles.cluster import (
     BALANCER_PORT,
     ETCD_CLIENT_PORT,
     ETCD_PEER_PORT,
+    INGRESS_PORTS,
     KUBELET_PORT,
     NODE_PORTS,
     has_balancer,
+    has_ingress,
 )
 from roles.operations import bundle, units
 from roles.templates import render
@@ -70,6 +72,8 @@ def rules(cluster: Cluster, machine: Machine, ssh: tuple[int, ...]) -> Service:
 
 def open_ports(cluster: Cluster, machine: Machine) -> tuple[int, ...]:
     ports = [KUBELET_PORT] if machine.is_node else []
+    if has_ingress(cluster, machine):
+        ports += INGRESS_PORTS
     if machine.is_master:
         ports.append(cluster.api_port)
         if has_balancer(cluster, machine):

@@ -15,9 +15,12 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
+    INGRESS_USER,
     KUBERNETES,
+    LOAD_BALANCERS_USER,
     METRICS_USER,
     SCHEDULER_USER,
+    SPEAKER_USER,
     api_endpoint,
     state,
 )
@@ -30,6 +33,9 @@ OWNERS = {
     "scheduler": SCHEDULER_USER,
     "dns": DNS_USER,
     "metrics": METRICS_USER,
+    "load-balancers": LOAD_BALANCERS_USER,
+    "speaker": SPEAKER_USER,
+    "ingress": INGRESS_USER,
 }
 NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.

@@ -32,6 +32,10 @@ ABOVE = (
     "kybern-node-dns-link.service",
     "kybern-metrics.service",
     "kybern-local-volumes.service",
+    "kybern-speaker.service",
+    "kybern-ingress-haproxy.service",
+    "kybern-ingress.service",
+    "kybern-load-balancers.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "kube-apiserver.service",
@@ -55,6 +59,7 @@ DIRECTORIES = (
     "/var/lib/cni",
     "/var/lib/kubelet",
     "/var/lib/kybern",
+    "/var/lib/kybern-ingress",
     "/var/log/containers",
     "/var/log/pods",
 )

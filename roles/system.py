@@ -17,9 +17,13 @@ from roles.cluster import (
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
+    INGRESS_USER,
+    LOAD_BALANCERS_USER,
     METRICS_USER,
     SCHEDULER_USER,
+    SPEAKER_USER,
     has_balancer,
+    has_ingress,
 )
 from roles.operations import accounts, bundle, packages, units
 from roles.templates import render
@@ -99,7 +103,7 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         }
         if cluster.proxy_mode == IPVS:
             names.add("ipset")
-    if has_balancer(cluster, machine):
+    if has_balancer(cluster, machine) or has_ingress(cluster, machine):
         names.add("haproxy")
     if machine.is_master and cluster.vip:
         names.add("keepalived")
@@ -110,6 +114,10 @@ def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     masters = (APISERVER_USER, CONTROLLER_MANAGER_USER, SCHEDULER_USER, DNS_USER, METRICS_USER)
     own = (DNS_USER,) if machine.is_node and cluster.node_local_dns else ()
     users = masters if machine.is_master else own
+    if cluster.load_balancer:
+        users = (*users, *((LOAD_BALANCERS_USER,) if machine.is_master else ()), SPEAKER_USER)
+    if has_ingress(cluster, machine):
+        users = (*users, INGRESS_USER)
     return (*users, ETCD_USER) if machine.is_etcd else users
 
 

@@ -26,8 +26,18 @@ def units(host: Host) -> dict[str, str]:
     return {unit["unit"]: unit["active"] for unit in json.loads(done.stdout)}
 
 
+def optional(cluster: Cluster, machine: Machine) -> set[str]:
+    """What runs only where the topology asks for it."""
+    names = set()
+    if cluster.ingress and machine in cluster.workers:
+        names |= {"kybern-ingress", "kybern-ingress-haproxy"}
+    if cluster.load_balancer:
+        names |= {"kybern-speaker", *(("kybern-load-balancers",) if machine.is_master else ())}
+    return names
+
+
 def expected(cluster: Cluster, machine: Machine) -> set[str]:
-    names = set(DAEMONS)
+    names = set(DAEMONS) | optional(cluster, machine)
     if cluster.storage == "local":
         names.add("kybern-local-volumes")
     if cluster.network_policies:

@@ -43,6 +43,10 @@ class Lab:
             "nobody": authority.issue("nobody"),
             "scheduler": authority.issue("system:kube-scheduler"),
             "policies": authority.issue("system:kybern-policies"),
+            **{
+                name: authority.issue(f"system:kybern-{name}")
+                for name in ("load-balancers", "speaker", "ingress")
+            },
             "sa": signing_key(),
         }.items():
             self.write(f"{name}.crt", pair.cert_pem)

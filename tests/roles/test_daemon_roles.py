@@ -22,8 +22,14 @@ from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
 from roles.firewall import firewall
+from roles.ingress import absent as ingress_absent
+from roles.ingress import ingress, ingress_class
+from roles.ingress import objects as ingress_objects
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
+from roles.load_balancers import absent as balancers_absent
+from roles.load_balancers import balancer_rights, load_balancers
+from roles.load_balancers import objects as balancer_objects
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
@@ -577,4 +583,98 @@ def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worke
     unit = unit_of("network policies", cluster, worker)
     assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in unit
     role, master = of_cluster(policy_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []
+
+
+POOLS = (("default", ("10.1.0.100-10.1.0.120",)), ("quiet", ("10.1.0.130",)))
+
+
+def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, load_balancer=POOLS)
+    master, node = (finished(load_balancers, on, one) for one in (cluster.masters[0], worker))
+
+    unit = master.contents["/etc/systemd/system/kybern-load-balancers.service"].decode()
+    assert '"--pools=default=10.1.0.100-10.1.0.120;quiet=10.1.0.130"' in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    assert "/etc/systemd/system/kybern-load-balancers.service" not in node.contents
+    speaker = node.contents["/etc/systemd/system/kybern-speaker.service"].decode()
+    assert "User=kybern-speaker\n" in speaker
+    assert re.findall(r"CAP_\w+", speaker) == ["CAP_NET_RAW", "CAP_NET_RAW"]
+    assert plan(load_balancers, on, cluster.masters[0], master) == []
+
+
+@pytest.mark.parametrize(("mode", "strict"), [("ipvs", True), ("iptables", False)])
+def test_kernels_keep_silent_about_addresses_that_speakers_announce(
+    cluster: Cluster, worker: Machine, mode: str, *, strict: bool
+) -> None:
+    unit = unit_of("kube-proxy", replace(cluster, load_balancer=POOLS, proxy_mode=mode), worker)
+
+    assert (f"--proxy-mode={mode} --ipvs-strict-arp\n" in unit) == strict
+
+
+def test_load_balancers_that_are_switched_off_are_taken_away(cluster: Cluster, worker: Machine) -> None:
+    fake = finished(load_balancers, replace(cluster, load_balancer=POOLS), worker)
+
+    assert apply(load_balancers, cluster, worker, fake) == ["load balancers | Switched off"]
+    (command,) = fake.commands
+    assert command.index("disable --now --quiet kybern-speaker.service") < command.index("rm -f ")
+    fake.true.add(balancers_absent())
+    assert plan(load_balancers, cluster, worker, fake) == []
+
+
+def test_a_speaker_may_look_and_read_one_secret(cluster: Cluster) -> None:
+    made = {
+        (one["kind"], one["metadata"]["name"]): one
+        for one in (yaml.safe_load(made.file.content) for made in balancer_objects())
+    }
+
+    looks = made["ClusterRole", "system:kybern-speaker"]["rules"]
+    assert {verb for rule in looks if "events" not in rule["resources"] for verb in rule["verbs"]} == {
+        "list",
+        "watch",
+    }
+    assert [rule["resourceNames"] for rule in made["Role", "system:kybern-speaker"]["rules"]] == [
+        ["kybern-speakers"]
+    ]
+    role, master = of_cluster(balancer_rights), cluster.masters[0]
+    assert plan(role, cluster, master, finished(role, cluster, master)) == []
+
+
+def test_ingress_runs_on_workers_where_the_topology_says_so_and_goes_when_it_does_not(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on, role = replace(cluster, ingress=True), of_cluster(ingress)
+    fake = finished(role, on, worker)
+
+    unit = fake.contents["/etc/systemd/system/kybern-ingress.service"].decode()
+    assert f"--publish-addresses={worker.address} " in unit
+    assert "User=kybern-ingress\n" in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    haproxy = fake.contents["/etc/systemd/system/kybern-ingress-haproxy.service"].decode()
+    assert "master.sock,user,kybern-ingress,mode,600" in haproxy
+    assert plan(role, on, worker, fake) == []
+
+    fake.commands.clear()
+    assert apply(role, cluster, worker, fake) == ["ingress | Switched off"]
+    assert fake.commands[0].index("disable --now --quiet kybern-ingress-haproxy.service") < fake.commands[
+        0
+    ].index("rm ")
+    fake.true.add(ingress_absent())
+    assert plan(role, cluster, worker, fake) == []
+
+
+def test_the_class_of_ingress_is_there_and_its_daemon_changes_statuses_alone(cluster: Cluster) -> None:
+    made = {one["kind"]: one for one in (yaml.safe_load(made.file.content) for made in ingress_objects())}
+
+    assert made["IngressClass"]["spec"]["controller"] == "kybern.io/ingress"
+    writes = {
+        resource
+        for rule in made["ClusterRole"]["rules"]
+        for resource in rule["resources"]
+        if set(rule["verbs"]) - {"list", "watch"}
+    }
+    assert writes == {"ingresses/status", "events"}
+    role, master = of_cluster(ingress_class), cluster.masters[0]
     assert plan(role, cluster, master, finished(role, cluster, master)) == []

@@ -34,6 +34,9 @@ CLIENTS = {
     "metrics": "system:kybern-metrics",
     "kubelet": "system:node",
     "local-volumes": "system:kybern-local-volumes",
+    "load-balancers": "system:kybern-load-balancers",
+    "speaker": "system:kybern-speaker",
+    "ingress": "system:kybern-ingress",
     "admin": "kubernetes-admin",
 }
 
@@ -54,10 +57,16 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         plan += _member(machine)
     if machine.is_master:
         plan += _master(cluster, machine)
+        if cluster.load_balancer:
+            plan.append(Wanted("load-balancers", CLUSTER_CA, Leaf(CLIENTS["load-balancers"])))
     if machine.is_node:
         plan += _node(cluster, machine)
         if cluster.storage == "local":
             plan.append(Wanted("local-volumes", CLUSTER_CA, local_volumes(machine)))
+        if cluster.load_balancer:
+            plan.append(Wanted("speaker", CLUSTER_CA, Leaf(CLIENTS["speaker"])))
+        if cluster.ingress and machine in cluster.workers:
+            plan.append(Wanted("ingress", CLUSTER_CA, Leaf(CLIENTS["ingress"])))
     return tuple(plan)
 
 

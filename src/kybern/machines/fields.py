@@ -55,6 +55,10 @@ class Fields:
                 raise place.error(f'duplicate key "{key.value}" in {what}; remove one of the two')
             self._nodes[key.value] = value
 
+    def within(self, node: yaml.Node, what: str, known: tuple[str, ...]) -> "Fields":
+        """The fields of a mapping inside of this one."""
+        return Fields(self._file, node, what, known)
+
     def node(self, key: str) -> yaml.Node | None:
         return self._nodes.get(key)
 

@@ -13,6 +13,7 @@ import yaml
 
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
+from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
     CONTROL_PLANE,
     ETCD,
@@ -69,6 +70,8 @@ class _Reader:
         "proxy",
         "storage",
         "network_policies",
+        "load_balancer",
+        "ingress",
         "node_local_dns",
         "pod_network",
         "driver",
@@ -103,6 +106,8 @@ class _Reader:
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
             storage=top.parse("storage", one_of(*STORAGE), "one of " + ", ".join(STORAGE), "local"),
             network_policies=top.parse("network_policies", yes_or_no, "true or false", True),
+            load_balancer=balancer_pools(top),
+            ingress=top.parse("ingress", yes_or_no, "true or false", False),
             node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
@@ -114,6 +119,7 @@ class _Reader:
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
+        check_pools(made, self._at("load_balancer"))
         return made
 
     def _second_family(self, machines: IPv4Network) -> SecondFamily | None:

@@ -61,6 +61,9 @@ class Cluster:
     proxy_mode: str = "iptables"
     storage: str = "local"
     network_policies: bool = True
+    # Pools of addresses for services, by name, as text; none: nobody gives or announces any.
+    load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ingress: bool = False
     node_local_dns: bool = False
     pod_network: str = "kybern"
     ssh_user: str = "root"

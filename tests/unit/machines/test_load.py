@@ -146,6 +146,31 @@ MISTAKES = [
     ),
     pytest.param(
         "cluster: good",
+        "cluster: good\nload_balancer: {pool: [10.8.0.99]}",
+        '2: unknown key "pool"',
+        id="pool",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\nload_balancer: {pools: [10.8.0.99/33]}",
+        '2: load_balancer: "10.8.0.99/33" is no range',
+        id="pool's range",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\nload_balancer: {pools: {a: [10.8.0.1-10.8.0.200]}}",
+        '2: "10.8.0.1-10.8.0.200" of pool "a" has an address of',
+        id="pool of machines' addresses",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\nload_balancer: {pools: {a: []}}",
+        '2: "a" must be a list',
+        id="no pool",
+    ),
+    pytest.param("cluster: good", "cluster: good\ningress: 1", '2: "1" is not true or false', id="ingress"),
+    pytest.param(
+        "cluster: good",
         "cluster: good\npod_network: calico",
         '2: "calico" is not one of kybern, none',
         id="pod network",
@@ -210,3 +235,27 @@ def test_a_file_that_is_not_there_or_empty_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(TopologyError, match=r":1: the file is empty"):
         load(tmp_path / "empty.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "pools"),
+    [
+        ("", ()),
+        (
+            "load_balancer: {pools: [10.9.0.1-10.9.0.4, 'fd00::/120']}",
+            (("default", ("10.9.0.1-10.9.0.4", "fd00::/120")),),
+        ),
+        (
+            "load_balancer: {pools: {a: [10.9.0.1], b: [10.9.1.0/24]}}",
+            (("a", ("10.9.0.1",)), ("b", ("10.9.1.0/24",))),
+        ),
+    ],
+)
+def test_pools_are_one_list_or_lists_by_name(tmp_path: Path, written: str, pools: object) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        f"cluster: x\nnetwork: 10.8.0.0/24\n{written}\n"
+        "machines:\n- {name: a, address: 10.8.0.2, roles: [etcd, control-plane, worker]}\n"
+    )
+
+    assert load(path).load_balancer == pools

@@ -1,0 +1,1 @@
+"""Ingress: haproxy on the nodes, with a configuration made from Ingress objects."""

@@ -1,0 +1,84 @@
+"""Keep haproxy at what the API says.
+
+What holds: the first configuration waits until all kinds are known, so that a restart serves what it served before;
+changes that come together are one; what haproxy refuses is logged, leaves the old in force and is tried again. There is at
+most one reload in half a second, however busy the cluster is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import Secret, Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.networking_v1 import Ingress, IngressClass
+from kybern.client.cache import Cache
+from kybern.ingress.haproxy import CannotApply, Haproxy
+from kybern.ingress.model import Problem, model
+from kybern.ingress.objects import World
+from kybern.ingress.render import Place, files
+
+log = logging.getLogger(__name__)
+
+KINDS = (IngressClass, Ingress, Service, EndpointSlice, Secret)
+_SETTLE = 0.1  # seconds in which changes that belong together come
+_PAUSE = 0.5
+_LOOK = 5.0  # seconds after which it is looked whether haproxy runs with what it should
+
+
+@dataclass(slots=True)
+class Syncer:
+    """``told`` hears the problems of Ingresses, each when it is new; ``ready`` when the first configuration is there."""
+
+    cache: Cache
+    haproxy: Haproxy
+    place: Place
+    told: Callable[[Problem], None]
+    ready: Callable[[], None]
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _problems: frozenset[Problem] = frozenset()
+
+    def tell_again(self) -> None:
+        """Tell all problems, also those that were told before."""
+        self._problems = frozenset()
+        self.changed.set()
+
+    async def run(self) -> None:
+        await self.cache.synced(*KINDS)
+        first = True
+        while True:
+            self.changed.clear()
+            try:
+                await self._once()
+            except CannotApply as problem:
+                log.error("%s", problem)  # noqa: TRY400  # it is haproxy's text that says what is wrong
+            else:
+                if first:
+                    self.ready()
+                    first = False
+            await asyncio.sleep(_PAUSE)
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self.changed.wait()
+                    await asyncio.sleep(_SETTLE)
+            except TimeoutError:
+                continue
+
+    async def _once(self) -> None:
+        listed = self.cache.list
+        world = World.of(
+            listed(IngressClass), listed(Ingress), listed(Service), listed(EndpointSlice), listed(Secret)
+        )
+        made = model(world)
+        digest, written = files(made, self.place, str(self.haproxy.folder))
+        if not self.haproxy.has(digest):
+            configuration = self.haproxy.write(digest, written)
+            await self.haproxy.check(configuration)
+            self.haproxy.use(configuration)
+        await self.haproxy.load(digest)
+        self.haproxy.prune(digest)
+        problems = frozenset(made.problems)
+        for problem in sorted(problems - self._problems, key=str):
+            self.told(problem)
+        self._problems = problems
