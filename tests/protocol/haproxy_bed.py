@@ -85,7 +85,7 @@ class Balancer:
             https=f"127.0.0.1:{self.https}",
             health=f"127.0.0.1:{self.health}",
             control=str(self.folder / "h.sock"),
-            connections=500,
+            files=1000,
             default_certificate=(certificate + key).decode(),
         )
 

@@ -31,7 +31,9 @@ class Place:
     control: str = "/run/kybern-ingress/haproxy.sock"
     control_user: str = ""  # who may ask by it; empty: who runs haproxy
     user: str = ""  # whom haproxy becomes; empty: it stays who it is
-    connections: int = 20000  # at once; each needs two open files
+    # Open files at most, two for each connection: haproxy takes as many connections as it may open files, and no more
+    # than this. A fixed number of connections stops it where the machine allows fewer files.
+    files: int = 40000
     default_certificate: str = ""  # PEM, with its key
 
 
@@ -74,7 +76,7 @@ def _by_name(one: Certificate) -> str:
 
 def _head(place: Place, digest: str) -> Iterator[str]:
     yield "# Written by kybern-ingress.\nglobal\n"
-    yield f"    description {digest}\n    log stdout format raw local0 warning\n    maxconn {place.connections}\n"
+    yield f"    description {digest}\n    log stdout format raw local0 warning\n    fd-hard-limit {place.files}\n"
     if place.user:
         yield f"    user {place.user}\n    group {place.user}\n"
     owner = f" user {place.control_user}" if place.control_user else ""

@@ -61,7 +61,8 @@ def script(addresses: Iterable[str], containers: Iterable[str]) -> str:
         *(f"echo '== unit {one}'; systemctl is-active {one}.service" for one in UNITS),
         *(
             f"echo '== peer {one}'; timeout 5 ctr -n k8s.io tasks exec --exec-id look-$$-{number} {one} "
-            "cat /sys/class/net/eth0/iflink"
+            # The script comes by the standard input, which ctr would read.
+            "cat /sys/class/net/eth0/iflink </dev/null"
             for number, one in enumerate(sorted(set(containers) - {""}))
         ),
     ]
