@@ -7,6 +7,7 @@ waits for all machines, so what stands above is done everywhere before what stan
 """
 
 from roles.apiserver import apiserver
+from roles.balancers import balancer_rights, balancers
 from roles.cluster import here
 from roles.cluster_dns import cluster_dns, dns_service
 from roles.cluster_metrics import cluster_metrics, metrics_service
@@ -17,7 +18,6 @@ from roles.ingress import ingress, ingress_class
 from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
 from roles.kubelet import kubelet, nodes_ready
-from roles.load_balancers import balancer_rights, load_balancers
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
@@ -80,7 +80,7 @@ if machine.is_node:
 if machine.is_master and cluster.load_balancer:
     balancer_rights(cluster)
 if machine.is_node:
-    load_balancers(cluster, machine)
+    balancers(cluster, machine)
 if machine.is_master and cluster.ingress:
     ingress_class(cluster)
 if machine in cluster.workers:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from roles.balancers import objects as balancer_objects
 from roles.ingress import objects as ingress_objects
-from roles.load_balancers import objects as balancer_objects
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.conftest import free_port
 

@@ -17,6 +17,9 @@ from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cluster, Machine, SecondFamily
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
+from roles.balancers import absent as balancers_absent
+from roles.balancers import balancer_rights, balancers
+from roles.balancers import objects as balancer_objects
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
@@ -27,9 +30,6 @@ from roles.ingress import ingress, ingress_class
 from roles.ingress import objects as ingress_objects
 from roles.kube_proxy import kube_proxy
 from roles.kubelet import kubelet, nodes_ready
-from roles.load_balancers import absent as balancers_absent
-from roles.load_balancers import balancer_rights, load_balancers
-from roles.load_balancers import objects as balancer_objects
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
@@ -593,7 +593,7 @@ def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
     cluster: Cluster, worker: Machine
 ) -> None:
     on = replace(cluster, load_balancer=POOLS)
-    master, node = (finished(load_balancers, on, one) for one in (cluster.masters[0], worker))
+    master, node = (finished(balancers, on, one) for one in (cluster.masters[0], worker))
 
     unit = master.contents["/etc/systemd/system/kybern-load-balancers.service"].decode()
     assert '"--pools=default=10.1.0.100-10.1.0.120;quiet=10.1.0.130"' in unit
@@ -602,7 +602,7 @@ def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
     speaker = node.contents["/etc/systemd/system/kybern-speaker.service"].decode()
     assert "User=kybern-speaker\n" in speaker
     assert re.findall(r"CAP_\w+", speaker) == ["CAP_NET_RAW", "CAP_NET_RAW"]
-    assert plan(load_balancers, on, cluster.masters[0], master) == []
+    assert plan(balancers, on, cluster.masters[0], master) == []
 
 
 @pytest.mark.parametrize(("mode", "strict"), [("ipvs", True), ("iptables", False)])
@@ -615,13 +615,13 @@ def test_kernels_keep_silent_about_addresses_that_speakers_announce(
 
 
 def test_load_balancers_that_are_switched_off_are_taken_away(cluster: Cluster, worker: Machine) -> None:
-    fake = finished(load_balancers, replace(cluster, load_balancer=POOLS), worker)
+    fake = finished(balancers, replace(cluster, load_balancer=POOLS), worker)
 
-    assert apply(load_balancers, cluster, worker, fake) == ["load balancers | Switched off"]
+    assert apply(balancers, cluster, worker, fake) == ["load balancers | Switched off"]
     (command,) = fake.commands
     assert command.index("disable --now --quiet kybern-speaker.service") < command.index("rm -f ")
     fake.true.add(balancers_absent())
-    assert plan(load_balancers, cluster, worker, fake) == []
+    assert plan(balancers, cluster, worker, fake) == []
 
 
 def test_a_speaker_may_look_and_read_one_secret(cluster: Cluster) -> None:

@@ -43,7 +43,7 @@ def balancer_rights(cluster: Cluster) -> None:
 
 
 @deploy("load balancers")
-def load_balancers(cluster: Cluster, machine: Machine) -> None:
+def balancers(cluster: Cluster, machine: Machine) -> None:
     if cluster.load_balancer:
         services = wanted(cluster, machine, here().programs)
         bundle(name="Units", files=[file for service in services for file in service.files])
@@ -59,7 +59,7 @@ def wanted(cluster: Cluster, machine: Machine, programs: str) -> list[Service]:
 
 def controller(cluster: Cluster, programs: str) -> Service:
     text = render(
-        "load_balancers/kybern-load-balancers.service",
+        "balancers/kybern-load-balancers.service",
         cluster=cluster,
         programs=programs,
         user=LOAD_BALANCERS_USER,
@@ -71,7 +71,7 @@ def controller(cluster: Cluster, programs: str) -> Service:
 
 def speaker(machine: Machine, programs: str) -> Service:
     text = render(
-        "load_balancers/kybern-speaker.service",
+        "balancers/kybern-speaker.service",
         machine=machine,
         programs=programs,
         user=SPEAKER_USER,
@@ -100,4 +100,4 @@ def removal() -> str:
 
 def objects() -> tuple[Object, ...]:
     """In the order of writing."""
-    return api_objects.objects("load_balancers", PLACES, {"key": keys.NAME})
+    return api_objects.objects("balancers", PLACES, {"key": keys.NAME})
