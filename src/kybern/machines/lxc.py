@@ -6,6 +6,7 @@
   The container's init is therefore known by its pid before a machine is stopped, and its end is waited for.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 from kybern.machines import driver, hypervisor, images, recipe, xml
+from kybern.machines.errors import MachineError
 from kybern.machines.plan import Wanted
 from kybern.machines.state import File
 
@@ -22,6 +24,7 @@ PLAIN = {"/var/lib/containerd": "containerd", "/var/lib/etcd": "etcd"}
 # systemd of Debian 13 refuses version 1 of cgroups unless it is told twice.
 LEGACY = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
 POWEROFF = signal.SIGRTMIN + 4
+KILL = 20.0  # seconds
 
 
 def legacy_cgroups() -> bool:
@@ -90,7 +93,9 @@ class Lxc:
 
     def after_stop(self, name: str, directory: Path) -> None:
         self._unmount(directory)
-        for cgroup in cgroups_of(name):
+        found = cgroups_of(name)
+        _end_rest(name, found)
+        for cgroup in found:
             _remove_cgroup(cgroup)
 
     def _unmount(self, home: Path) -> None:
@@ -106,6 +111,24 @@ def _install(root: Path, file: File) -> None:
         (root / parent).mkdir(exist_ok=True, mode=0o700 if parent.name in (".ssh", "root") else 0o755)
     path.write_bytes(file.content)
     path.chmod(file.mode)
+
+
+def _end_rest(name: str, cgroups: list[Path]) -> None:
+    """On a host without breath, libvirt gives a container up while processes of it live on: they are known by their cgroup."""
+    left = {int(pid) for top in cgroups for listed in top.rglob("cgroup.procs") for pid in _processes(listed)}
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        if not hypervisor.wait_gone(pid, KILL):
+            raise MachineError(f"process {pid} of {name} does not end; look at it with ps")
+
+
+def _processes(listed: Path) -> list[str]:
+    try:
+        return listed.read_text().split()
+    except OSError:
+        return []  # the cgroup went away meanwhile
 
 
 def _remove_cgroup(top: Path) -> None:
