@@ -114,7 +114,7 @@ def _install(root: Path, file: File) -> None:
 
 
 def _end_rest(name: str, cgroups: list[Path]) -> None:
-    """On a host without breath, libvirt gives a container up while processes of it live on: they are known by their cgroup."""
+    """libvirt may give a container up while processes of it live on. They are known by their cgroup."""
     left = {int(pid) for top in cgroups for listed in top.rglob("cgroup.procs") for pid in _processes(listed)}
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
