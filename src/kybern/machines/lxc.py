@@ -114,7 +114,7 @@ def _install(root: Path, file: File) -> None:
 
 
 def _end_rest(name: str, cgroups: list[Path]) -> None:
-    """libvirt may give a container up while processes of it live on. They are known by their cgroup."""
+    """A container that libvirt gave up may live on in parts: its processes are known by their cgroup."""
     left = {int(pid) for top in cgroups for listed in top.rglob("cgroup.procs") for pid in _processes(listed)}
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
