@@ -7,11 +7,13 @@ Everything lies in one directory and one cgroup, and is gone afterwards: the net
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ state = "{at}/state"
 """
 NETWORK = """{{"cniVersion": "0.4.0", "name": "bed", "plugins": [
   {{"type": "ptp", "ipMasq": false, "ipam": {{"type": "host-local", "dataDir": "{at}/ipam",
-    "ranges": [[{{"subnet": "10.213.0.0/24"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
+    "ranges": [[{{"subnet": "{subnet}.0/24"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
   {{"type": "portmap", "capabilities": {{"portMappings": true}}}}]}}
 """
 
@@ -88,10 +90,30 @@ class Bed:
     process: "subprocess.Popen[bytes] | None" = None
     own_namespaces: bool = False
     """Whether network namespaces lie below the bed's directory, where no other containerd's are."""
+    mark: socket.socket = field(default_factory=lambda: socket.socket(socket.AF_UNIX))
+
+    @cached_property
+    def subnet(self) -> str:
+        """The first three numbers of its pods' addresses: no bed of another run on this machine has the same ones.
+
+        The mark is a socket without a file, which the kernel takes away with whoever held it.
+        """
+        for number in range(200, 250):
+            try:
+                self.mark.bind(f"\0kybern-test-bed-{number}")
+            except OSError:
+                continue
+            return f"10.213.{number}"
+        raise RuntimeError("there are fifty beds on this machine already")
 
     @property
     def endpoint(self) -> str:
         return f"unix://{self.at}/ctd.sock"
+
+    @property
+    def network(self) -> str:
+        """The CNI configuration."""
+        return NETWORK.format(at=self.at, subnet=self.subnet)
 
     @property
     def cgroup(self) -> str:
@@ -107,7 +129,7 @@ class Bed:
             p for p in (self.programs / "usr/sbin/runc", self.programs / "usr/bin/runc") if p.exists()
         )
         (self.at / "cni").mkdir()
-        (self.at / "cni/10-bed.conflist").write_text(NETWORK.format(at=self.at))
+        (self.at / "cni/10-bed.conflist").write_text(self.network)
         (self.at / "runc").symlink_to(runc)
         (self.at / "plugins").mkdir()
         for plugin in (self.programs / "usr/lib/cni").iterdir():
@@ -179,6 +201,7 @@ class Bed:
 
     def stop(self) -> None:
         self._stop_what_is_left()
+        self.mark.close()
         if self.process is not None:
             self.process.terminate()
             self.process.wait(20)

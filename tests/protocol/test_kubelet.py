@@ -70,7 +70,7 @@ async def test_a_pod_runs_with_its_environment_and_its_volumes(node: OneNode) ->
 
     pod = await node.until("web", running)
 
-    assert pod.status.pod_ip.startswith("10.213.0.")
+    assert pod.status.pod_ip.startswith(f"{node.bed.subnet}.")
     assert await node.execute("web", "sh", "-c", "echo $BOTH; cat /cm/a") == f"1-{pod.status.pod_ip}\n1"
     assert "tmpfs /memory" in await node.execute("web", "mount", "-t", "tmpfs") or "/memory type tmpfs" in (
         await node.execute("web", "mount")

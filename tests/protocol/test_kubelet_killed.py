@@ -25,7 +25,6 @@ from kybern.kubelet.runtime import RunState
 from kybern.machinery.errors import ServiceUnavailable
 from tests.protocol.containerd_bed import (
     KINDS,
-    NETWORK,
     SLEEP,
     Api,
     Bed,
@@ -81,7 +80,7 @@ async def slow_network(bed: Bed, runtime: Runtime) -> AsyncIterator[None]:
     go.unlink(missing_ok=True)
     (bed.at / "plugins/slow").write_text(SLOW.format(at=bed.at))
     (bed.at / "plugins/slow").chmod(0o755)
-    usual = NETWORK.format(at=bed.at)
+    usual = bed.network
     content = json.loads(usual)
     content["plugins"].append({"type": "slow"})
     conflist = bed.at / "cni/10-bed.conflist"
@@ -129,7 +128,7 @@ async def test_what_a_killed_containerd_was_making_is_given_back(bed: Bed) -> No
         async with slow_network(bed, node.runtime):
             await node.add("again", {"name": "c", "command": SLEEP})
             await until((bed.at / "slow.begun").exists)
-            (bed.at / "cni/10-bed.conflist").write_text(NETWORK.format(at=bed.at))
+            (bed.at / "cni/10-bed.conflist").write_text(bed.network)
             await restarted(bed, node.runtime)
 
         again = await node.until("again", running, 60)
@@ -148,7 +147,7 @@ async def test_what_a_killed_containerd_was_making_is_given_back(bed: Bed) -> No
 
         assert (len(namespaces(bed)), addresses(bed)) == (2, used)
         for name in ("stays", "again"):
-            assert "1 packets received" in await node.execute(name, "ping", "-c1", "-W2", "10.213.0.1")
+            assert "1 packets received" in await node.execute(name, "ping", "-c1", "-W2", f"{bed.subnet}.1")
     await clean(bed)
 
 
@@ -157,7 +156,7 @@ def forgotten(bed: Bed) -> tuple[str, str]:
     name = f"cni-{uuid.uuid4()}"
     (bed.namespaces / name).touch()
     subprocess.run(["unshare", f"--net={bed.namespaces / name}", "true"], check=True, timeout=10)
-    content = json.loads(NETWORK.format(at=bed.at))
+    content = json.loads(bed.network)
     plugin = content["plugins"][0] | {"name": content["name"], "cniVersion": content["cniVersion"]}
     added = subprocess.run(
         [bed.at / "plugins/ptp"], input=json.dumps(plugin), capture_output=True, text=True, check=True, timeout=10,
@@ -207,7 +206,7 @@ async def test_what_no_sandbox_has_is_given_back_at_the_second_look_after_a_rest
         await networks.look()
 
         assert (namespaces(bed), addresses(bed)) == (before, {stays.status.pod_ip})
-        assert "1 packets received" in await node.execute("stays", "ping", "-c1", "-W2", "10.213.0.1")
+        assert "1 packets received" in await node.execute("stays", "ping", "-c1", "-W2", f"{bed.subnet}.1")
     await clean(bed)
 
 
