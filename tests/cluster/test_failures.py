@@ -4,6 +4,7 @@ In this order, each test ends with everything back.
 """
 
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,11 @@ def test_without_a_majority_writes_fail_and_pods_go_on(lab: Lab, namespace: str)
     finally:
         for machine in ("master-2", "master-3"):
             lab.ssh(machine, "systemctl start --no-block etcd")
+    # Another one each time: one whose answer was late counts all the same, and is there already at the next attempt.
+    names = (f"after-{number}" for number in count())
     lab.eventually(
         "a write goes through",
-        lambda: lab.kubectl("create", "configmap", "after", "-n", namespace),
+        lambda: lab.kubectl("create", "configmap", next(names), "-n", namespace),
         seconds=120,
     )
     # What was acknowledged is there. The write that failed may have been kept by the member that was left, and count
