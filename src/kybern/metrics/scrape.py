@@ -47,8 +47,9 @@ class Silent(Exception):
 
 def url(node: Node) -> str:
     """Where a node's kubelet tells what is used; nothing when it has no address."""
-    addresses = {one.type: one.address for one in node.status.addresses}
-    host = next((addresses[kind] for kind in _PREFERRED if kind in addresses), "")
+    # Of several of a kind the first: on a node of two families the kubelet listens by that.
+    ordered = (one.address for kind in _PREFERRED for one in node.status.addresses if one.type == kind)
+    host = next(ordered, "")
     told = node.status.daemon_endpoints
     port = told.kubelet_endpoint.port if told is not None and told.kubelet_endpoint is not None else _PORT
     shown = f"[{host}]" if ":" in host else host

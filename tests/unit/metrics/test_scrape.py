@@ -30,9 +30,13 @@ def node(name: str, *addresses: tuple[str, str], port: int = 0) -> Node:
             node("a", ("ExternalIP", "2001:db8::1"), ("Hostname", "a")),
             "https://[2001:db8::1]:10250/metrics/resource",
         ),
+        (
+            node("a", ("InternalIP", "10.0.0.1"), ("InternalIP", "2001:db8::1")),
+            "https://10.0.0.1:10250/metrics/resource",
+        ),
         (node("a"), ""),
     ],
-    ids=["internal first", "own port", "version 6", "nowhere"],
+    ids=["internal first", "own port", "version 6", "two families", "nowhere"],
 )
 def test_a_kubelet_is_asked_at_its_node_s_address(found: Node, wanted: str) -> None:
     assert url(found) == wanted
