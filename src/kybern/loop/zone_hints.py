@@ -110,26 +110,32 @@ def _holds(current: Sequence[str], shares: Mapping[str, Share]) -> bool:
 
 
 def _moved(zones: Sequence[str], shares: Mapping[str, Share]) -> tuple[str, ...]:
-    """Each for its own zone, but for those that go from the zones with most too many to those with most too few."""
+    """Each for its own zone, but for those of which a zone has too many: they go where most are missing.
+
+    A zone without nodes that count needs none.
+    """
+    parts = _numbers(len(zones), shares)
     has = Counter(zones)
-    give = {zone: has[zone] - share.exact for zone, share in shares.items() if has[zone] > share.exact}
-    # A zone without nodes that count has no share: all of its endpoints serve others.
-    give |= {zone: float(number) for zone, number in has.items() if zone not in shares}
-    take = {zone: share.exact - has[zone] for zone, share in shares.items() if has[zone] < share.exact}
-    gives: dict[str, list[str]] = {}
-    while give and take:
-        giver, taker = _most(give), _most(take)
-        much, need = give[giver], take[taker]
-        if (much < 1 and need < 1) or much < 0.5 or need < 0.5:
-            break
-        gives.setdefault(giver, []).append(taker)
-        give[giver] -= 1
-        take[taker] -= 1
+    surplus = {zone: number - parts.get(zone, 0) for zone, number in has.items()}
+    missing = {zone: number - has[zone] for zone, number in parts.items()}
     meant = []
     for zone in zones:
-        others = gives.get(zone)
-        meant.append(others.pop(0) if others else zone)
+        if surplus[zone] > 0:
+            surplus[zone] -= 1
+            taker = _most(missing)
+            missing[taker] -= 1
+            meant.append(taker)
+        else:
+            meant.append(zone)
     return tuple(meant)
+
+
+def _numbers(count: int, shares: Mapping[str, Share]) -> dict[str, int]:
+    """How many each zone is to have, in all so many: what it must have, and of the rest to whom most is missing."""
+    numbers = {zone: share.least for zone, share in shares.items()}
+    for _ in range(count - sum(numbers.values())):
+        numbers[_most({zone: share.exact - numbers[zone] for zone, share in shares.items()})] += 1
+    return numbers
 
 
 def _most(amounts: Mapping[str, float]) -> str:

@@ -91,6 +91,8 @@ def test_the_parts_of_the_zones(nodes: list[Node], parts: dict[str, float]) -> N
         ("aaabbb", EVEN, "caacbb"),
         # A zone whose nodes are all masters, or not ready, has no share.
         ("mmab", {"a": 0.5, "b": 0.5}, "abab"),
+        # A small zone gets one, though less than a whole one is its part.
+        ("aaaaa", {"a": 10 / 11, "b": 1 / 11}, "baaaa"),
         # By CPU, and not by number.
         ("aabb", {"a": 0.25, "b": 0.75}, "babb"),
     ],
