@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -25,10 +23,11 @@ from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
 from kybern.machines.standing import HEADS, LEADERS, Seen, Standing, Told, question, standing, told
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Cluster
+from kybern.reach.machines import Machines
 
 CODES = {"whole": 0, "degraded": 1, "down": 2}
-WITHIN = 10  # seconds a machine may take
+WITHIN = 10.0  # seconds a machine may take
 EVERY = 2.0
 
 
@@ -40,7 +39,7 @@ def status(
     """How the cluster stands: machines, members of etcd, leaders, nodes, certificates, and what is wrong."""
     cluster = machines.read(topology, None)
     while True:
-        found = standing(cluster, look(cluster), datetime.now(UTC))
+        found = standing(cluster, asyncio.run(look(cluster)), datetime.now(UTC))
         if watch:
             Console().clear()
         print(json.dumps(asdict(found), indent=2)) if output == "json" else show(cluster, found)
@@ -59,38 +58,16 @@ def show(cluster: Cluster, found: Standing) -> None:
     print(f"\n{cluster.name} is {found.verdict}.")
 
 
-def look(cluster: Cluster) -> Seen:
+async def look(cluster: Cluster) -> Seen:
     """Ask all machines and the API at once. What does not answer is part of the answer."""
-    with ThreadPoolExecutor(max_workers=len(cluster.machines) + 1) as pool:
-        api = pool.submit(asyncio.run, _api(cluster))
-        asked = [pool.submit(ask, cluster, machine) for machine in cluster.machines]
-        answers = {machine.name: each.result() for machine, each in zip(cluster.machines, asked, strict=True)}
-        nodes, leaders = api.result()
+    there = Machines(cluster)
+    asked = (there.run(machine.name, question(cluster, machine), WITHIN) for machine in cluster.machines)
+    (nodes, leaders), texts = await asyncio.gather(_api(cluster), asyncio.gather(*asked))
+    answers = {
+        machine.name: told(text) if text else Told()
+        for machine, text in zip(cluster.machines, texts, strict=True)
+    }
     return Seen(answers, nodes, leaders, _certificates(cluster))
-
-
-def ask(cluster: Cluster, machine: Machine) -> Told:
-    """One command by SSH, with the keys of the state directory."""
-    state = State.of(cluster.name)
-    command = [
-        "ssh", "-i", str(state.key), "-o", f"UserKnownHostsFile={state.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null",
-        "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "LogLevel=ERROR",
-        "-o", "IdentitiesOnly=yes", f"{cluster.ssh_user}@{machine.address}", _as_root(cluster, question(cluster, machine)),
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=WITHIN, stdin=subprocess.DEVNULL
-        )
-    except FileNotFoundError as missing:
-        raise MachineError("there is no ssh on this computer; install openssh-client") from missing
-    except subprocess.TimeoutExpired:
-        return Told()
-    return told(done.stdout) if done.returncode == 0 else Told()
-
-
-def _as_root(cluster: Cluster, command: str) -> str:
-    quoted = command.replace("'", "'\\''")
-    return command if cluster.ssh_user == "root" else f"sudo -n sh -c '{quoted}'"
 
 
 async def _api(cluster: Cluster) -> tuple[Sequence[Node] | None, dict[str, str]]:

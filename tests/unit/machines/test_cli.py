@@ -10,6 +10,7 @@ import pytest
 
 from kybern.cli import cluster, deploys, machines, reach, remove
 from kybern.cli.progress import table
+from kybern.machines import lifecycle
 from kybern.machines.errors import MachineError
 
 ROOT = Path(__file__).parents[3]
@@ -88,10 +89,10 @@ def test_only_machines_whose_ssh_speaks_answer(monkeypatch: pytest.MonkeyPatch) 
         here = replace(lab[0], address=IPv4Address("127.0.0.1"))
         greeter = Thread(target=greet, args=(speaks,))
         greeter.start()
-        monkeypatch.setattr(reach, "SSH", speaks.getsockname()[1])
+        monkeypatch.setattr(lifecycle, "SSH", speaks.getsockname()[1])
         assert reach.answering([here]) == (here,)
         greeter.join()
-        monkeypatch.setattr(reach, "SSH", silent.getsockname()[1])
+        monkeypatch.setattr(lifecycle, "SSH", silent.getsockname()[1])
         assert reach.answering([here]) == ()
     assert reach.answering([here]) == ()
 
