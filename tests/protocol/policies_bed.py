@@ -15,8 +15,9 @@ from typing import Any
 
 from tests.unit.policies.judge import Packet
 
-NODE = "kybern-policed"
-POD_A, POD_B, FAR, OUTSIDE = (f"kybern-policed-{name}" for name in ("a", "b", "far", "out"))
+# Two test processes at once must not take each other's namespaces away.
+NODE = f"kybern-policed-{os.getpid()}"
+POD_A, POD_B, FAR, OUTSIDE = (f"{NODE}-{name}" for name in ("a", "b", "far", "out"))
 # Serves TCP and UDP, and calls whom it is told to call, all at once: "tcp 10.0.0.1 80" on a line of its own.
 AGENT = """
 import asyncio, socket, sys

@@ -43,7 +43,7 @@ pytestmark = [
     ),
 ]
 
-NODE, CLIENT, POD, OTHER = "kybern-node", "kybern-client", "kybern-pod", "kybern-pod2"
+NODE, CLIENT, POD, OTHER = (f"kybern-{name}-{os.getpid()}" for name in ("node", "client", "pod", "pod2"))
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
 MACHINE = Machine("n1", IPv4Address("192.0.2.1"), frozenset({"control-plane", "worker", "etcd"}))
 WEB = ServicePort(
