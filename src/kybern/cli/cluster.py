@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -23,6 +23,9 @@ from kybern.machines.errors import MachineError
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 
+# One line of sums instead of pytest's report: OK (0) or CRITICAL (2).
+NAGIOS = ("--nagios", "-q")
+
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
@@ -31,11 +34,18 @@ def timed(what: str) -> Iterator[None]:
     print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
 
 
+def checks(more: Sequence[str] = ()) -> list[str]:
+    """What runs the testinfra tests; ``environment`` tells them of which cluster."""
+    return [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly", "tests/infra", *more]
+
+
+def environment(cluster: Cluster) -> dict[str, str]:
+    return {**os.environ, "KYBERN_CLUSTER": cluster.name}
+
+
 def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
     """Run the testinfra tests on every machine. Raises StepFailed."""
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly", "tests/infra", *more]
-    done = subprocess.run(command, check=False, env={**os.environ, "KYBERN_CLUSTER": cluster.name})
-    if done.returncode:
+    if subprocess.run(checks(more), check=False, env=environment(cluster)).returncode:
         raise StepFailed(f"machines of {cluster.name} are not as they should be; see the tests above")
 
 
@@ -90,9 +100,17 @@ def silent_ones(cluster: Cluster) -> tuple[Machine, ...]:
     return silent
 
 
-def verify(topology: Topology = "lab") -> None:
+def verify(
+    topology: Topology = "lab",
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="One line and an exit code, as monitoring plugins answer.")
+    ] = False,
+) -> None:
     """Look at every machine with testinfra."""
-    run_verify(machines.read(topology, None))
+    cluster = machines.read(topology, None)
+    if nagios:
+        raise typer.Exit(subprocess.run(checks(NAGIOS), check=False, env=environment(cluster)).returncode)
+    run_verify(cluster)
 
 
 def lab(topology: Topology = "lab", driver: DriverOption = None) -> None:

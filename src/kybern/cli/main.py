@@ -6,6 +6,8 @@ import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net
 from kybern.cli.remove import remove
+from kybern.cli.report import report
+from kybern.cli.reset import reset
 from kybern.cli.status import status
 from kybern.machines.errors import MachineError
 
@@ -23,7 +25,9 @@ app.command()(cluster.lab)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
 app.command()(status)
+app.command()(report)
 app.command()(remove)
+app.command()(reset)
 app.command()(backup.backup)
 app.command()(backup.restore)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
-from kybern.cli import cluster, deploys, machines, reach, remove
+from kybern.cli import cluster, deploys, machines, reach, remove, reset
 from kybern.cli.progress import table
 from kybern.machines import lifecycle
 from kybern.machines.errors import MachineError
@@ -141,3 +142,20 @@ def test_a_limit_that_names_nobody_is_an_error_and_not_a_deploy_of_nothing(
 
 def test_each_name_of_a_limit_is_a_pattern_of_its_own() -> None:
     assert deploys.only(["a", "b"]) == ("--limit", "a", "--limit", "b")
+
+
+def test_a_reset_of_machines_that_do_not_answer_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.cli.reset.answering", lambda _machines: ())
+    with pytest.raises(MachineError, match="cannot reset lab: none of its machines answers"):
+        reset.reset("lab", yes=True)
+
+
+def test_a_reset_names_those_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr("kybern.cli.reset.answering", lambda machines: machines[1:])
+    monkeypatch.setattr("kybern.cli.reset.run_deploy", lambda *words, **named: ran.append((words, named)))
+    with pytest.raises(MachineError, match="not reset: master-1 does not answer"):
+        reset.reset("lab", yes=True)
+
+    assert "master-1" not in ran[0][0][2]
+    assert "worker-2" in ran[0][0][2]

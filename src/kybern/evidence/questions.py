@@ -1,0 +1,66 @@
+"""What each machine is asked for a report: one script, whose answer comes in named parts. Pure.
+
+A part that a machine cannot give holds the words in which it refused; nothing is changed on it.
+"""
+
+from collections.abc import Iterator, Mapping
+from shlex import quote
+
+from kybern.machines.standing import units
+from kybern.machines.topology import Cluster, Machine
+
+MARK = "KYBERN-PART"
+LINES = 400  # of the journal, for each unit
+SECONDS = 10  # for each part
+PKI = "/etc/kubernetes/pki"
+ALWAYS = {
+    "system": "uname -a; cat /etc/os-release; uptime; date -u +%FT%TZ; timedatectl show 2>/dev/null",
+    "memory": "cat /proc/meminfo; cat /proc/pressure/cpu /proc/pressure/memory /proc/pressure/io 2>/dev/null",
+    "processes": "ps -eo pid,ppid,user,pcpu,rss,etimes,stat,comm --sort=-rss | head -n 80",
+    "disks": "df -hT -x tmpfs -x overlay; df -hi -x tmpfs -x overlay",
+    "links": "ip -d -s link; ip address",
+    "routes": "ip route show table all; ip -6 route show table all; ip rule",
+    "sockets": "ss -lntup; ss -s",
+    "firewall": "iptables-save 2>&1; ip6tables-save 2>&1",
+    "nftables": "nft -s list ruleset | head -n 4000",
+    "sysctl": "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.bridge vm.overcommit_memory fs.inotify 2>&1",
+    "packages": "dpkg-query -W containerd runc etcd-server etcd-client haproxy keepalived iptables nftables 2>&1",
+    "releases": "ls -l /opt/kybern 2>&1",
+    "failed": "systemctl list-units --failed --no-legend --plain",
+    "kernel": "dmesg --level=emerg,alert,crit,err,warn 2>&1 | tail -n 200",
+}
+
+
+def parts(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
+    """The commands by the name of their part, which is a file of the report."""
+    found = dict(ALWAYS)
+    for unit in units(cluster, machine):
+        name = unit.removesuffix(".service")
+        found[f"journal/{name}"] = f"journalctl --no-pager -o short-iso -n {LINES} -u {unit}"
+        found[f"units/{name}"] = f"systemctl status --no-pager -n 0 {unit}; systemctl cat {unit}"
+    if machine.is_node:
+        found["containers"] = "ctr --address /run/containerd/containerd.sock -n k8s.io tasks list 2>&1"
+        found["cni"] = "head -n 200 /etc/cni/net.d/* 2>&1"
+    if machine.is_etcd:
+        ask = (
+            f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert={PKI}/etcd/ca.crt "
+            f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key"
+        )
+        found["etcd"] = f"for what in 'member list' 'endpoint status' 'alarm list'; do {ask} $what 2>&1; done"
+    return found
+
+
+def script(cluster: Cluster, machine: Machine) -> str:
+    """Asks for all parts. None keeps the others from being told."""
+    lines = ["exec 2>/dev/null"]
+    for name, command in parts(cluster, machine).items():
+        lines.append(f"printf '\\n{MARK} %s\\n' {name}")
+        lines.append(f'timeout {SECONDS} sh -c {quote(command)} 2>&1 </dev/null || echo "(ended with $?)"')
+    return "\n".join([*lines, "exit 0", ""])
+
+
+def answers(text: str) -> Iterator[tuple[str, str]]:
+    """The parts of an answer: name and text."""
+    for piece in f"\n{text}".split(f"\n{MARK} ")[1:]:
+        name, _, said = piece.partition("\n")
+        yield name, said
