@@ -32,9 +32,13 @@ DATA = "/var/lib/etcd"
 WAS_MEMBER = "/var/lib/kybern/etcd-was-member"
 WAS_ONE = File(WAS_MEMBER, b"")
 BOOTSTRAP = "/etc/kybern/etcd.env"
-# Of this member, and through it of a quorum; and of every member.
-HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health"
-ALL_HEALTHY = f"{etcdctl()} endpoint health --cluster"
+# Of this member, and through it of a quorum; and of every member. One that has used up its space is well enough to be
+# restarted with more of it.
+HEALTHY = f"curl -fsS --max-time 3 http://127.0.0.1:{ETCD_METRICS_PORT}/health?exclude=NOSPACE"
+ALL_HEALTHY = (
+    f"({etcdctl()} endpoint health --cluster || "
+    f"({etcdctl()} alarm list | grep -q NOSPACE && {etcdctl()} endpoint status --cluster))"
+)
 
 
 @deploy("etcd")

@@ -19,12 +19,12 @@ from roles.templates import render
 JOIN_SECONDS = 120
 
 
-def etcdctl(machines: Sequence[Machine] = ()) -> str:
-    """The client of etcd, asking these members; without any, the one of this machine."""
+def etcdctl(machines: Sequence[Machine] = (), seconds: int = 10) -> str:
+    """The client of etcd, asking these members, or the one of this machine; ``seconds`` is what an answer may take."""
     addresses = [str(machine.address) for machine in machines] or ["127.0.0.1"]
     endpoints = ",".join(f"https://{address}:{ETCD_CLIENT_PORT}" for address in addresses)
     return (
-        f"etcdctl --endpoints={endpoints} --dial-timeout=3s --command-timeout=10s --cacert={PKI}/etcd/ca.crt "
+        f"etcdctl --endpoints={endpoints} --dial-timeout=3s --command-timeout={seconds}s --cacert={PKI}/etcd/ca.crt "
         f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key"
     )
 

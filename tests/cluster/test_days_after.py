@@ -24,6 +24,10 @@ from tests.cluster.test_cluster import web
 
 EVERY = 0.1
 PATIENCE = 5.0
+ETCDCTL = (
+    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
+    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
+)
 MOVES = 2  # of the address: away from the master that leaves or restarts, and back to it
 
 
@@ -78,12 +82,7 @@ def _failure(address: str, port: int, context: ssl.SSLContext) -> str:
 
 
 def members(lab: Lab, machine: str) -> set[str]:
-    ask = (
-        "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
-        "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key "
-        "member list -w json"
-    )
-    listed = json.loads(lab.ssh(machine, ask))["members"]
+    listed = json.loads(lab.ssh(machine, f"{ETCDCTL} member list -w json"))["members"]
     return {member["name"] for member in listed if not member.get("isLearner")}
 
 
@@ -270,3 +269,27 @@ def served(lab: Lab) -> bytes:
 def backups_gone(lab: Lab) -> Iterator[None]:
     yield
     shutil.rmtree(State.of(lab.cluster.name).directory / "backups", ignore_errors=True)
+
+
+def test_what_etcd_does_not_use_is_given_back_and_no_request_fails(lab: Lab) -> None:
+    key = f"{ETCDCTL} put /kybern-test/filler >/dev/null"
+    lab.ssh(
+        "master-1",
+        f"for _ in $(seq 40); do head -c 800000 /dev/urandom | base64 -w0 | {key}; done; "
+        f"{ETCDCTL} del /kybern-test/filler >/dev/null; "
+        f"{ETCDCTL} compact --physical $({ETCDCTL} endpoint status -w json | grep -o '\"revision\":[0-9]*' | cut -d: -f2)",
+    )
+    before = {each.name: size(lab, each.name) for each in lab.cluster.members}
+    assert min(before.values()) > 32 * 2**20
+
+    with asking(lab) as asked:
+        done = lab.kybern("defragment", TOPOLOGY)
+    assert "3 changes on 3 members" in done.stdout
+    assert all(size(lab, name) < used - 24 * 2**20 for name, used in before.items())
+    assert asked.failures == []
+    assert "0 changes on 3 members" in lab.kybern("defragment", TOPOLOGY).stdout
+
+
+def size(lab: Lab, machine: str) -> int:
+    """Bytes of a member's file."""
+    return int(json.loads(lab.ssh(machine, f"{ETCDCTL} endpoint status -w json"))[0]["Status"]["dbSize"])

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net
+from kybern.cli.defragment import defragment
 from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
@@ -30,6 +31,7 @@ app.command()(remove)
 app.command()(reset)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(defragment)
 
 
 @app.callback()

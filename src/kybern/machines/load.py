@@ -74,6 +74,7 @@ class _Reader:
         "ingress",
         "node_local_dns",
         "pod_network",
+        "etcd_quota",
         "driver",
         "ssh_user",
     )
@@ -114,6 +115,7 @@ class _Reader:
             ),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
+            etcd_quota=top.parse("etcd_quota", size, MIB, 2048),
             ipv6=self._second_family(cidr),
         )
         if made.ipv6 and made.proxy_mode == "iptables":

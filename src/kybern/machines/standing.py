@@ -12,6 +12,7 @@ from kybern.machines.topology import Cluster, Machine
 
 SOON = 30  # days before the end of a certificate that are told
 LEADERS = ("kube-controller-manager", "kube-scheduler")
+NEARLY = 0.8  # of etcd's quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def standing(cluster: Cluster, seen: Seen, now: datetime) -> Standing:
         f"nobody leads {name}" for name in LEADERS if seen.nodes is not None and not seen.leaders.get(name)
     ]
     wrong += _certificates(seen.certificates, now)
+    wrong += _space(cluster, seen)
     known = {machine.name for machine in cluster.machines}
     wrong += [f"node {name} is not in the topology" for name in sorted(nodes) if name not in known]
     voters = [machine for machine in cluster.members if _votes(seen.machines.get(machine.name))]
@@ -205,6 +207,21 @@ def _certificates(kept: Sequence[Kept], now: datetime) -> list[str]:
     if soon:
         found.append(f"{len(soon)} certificates expire within {SOON} days: kybern certificates renew")
     return found
+
+
+def _space(cluster: Cluster, seen: Seen) -> list[str]:
+    """What etcd says of its alarms, and how near it is to its quota, where it takes no more writes."""
+    told = [found.etcd for found in seen.machines.values() if found.etcd]
+    alarms = sorted(
+        {str(each).strip().rpartition("alarm:")[2] for found in told for each in found.get("errors") or ()}
+    )
+    used = max((int(found.get("dbSize") or 0) for found in told), default=0)
+    share = used / (cluster.etcd_quota * 2**20)
+    remedy = f"kybern defragment {cluster.name}, or a larger etcd_quota in the topology and a deploy"
+    wrong = [f"etcd has raised the alarm {each}: {remedy}" for each in alarms]
+    if share >= NEARLY and not alarms:
+        wrong.append(f"etcd's file takes {share:.0%} of its quota of {cluster.etcd_quota} MiB: {remedy}")
+    return wrong
 
 
 def _notes(cluster: Cluster, seen: Seen, now: datetime) -> tuple[str, ...]:

@@ -67,6 +67,8 @@ class Cluster:
     node_local_dns: bool = False
     pod_network: str = "kybern"
     ssh_user: str = "root"
+    # How large etcd's file may become, in MiB; at that size it takes no more writes.
+    etcd_quota: int = 2048
     ipv6: SecondFamily | None = None
 
     @property

@@ -170,3 +170,16 @@ def test_a_machine_is_asked_what_its_roles_have() -> None:
     assert "etcd.service" not in units(LAB, worker)
     assert "etcdctl" in question(LAB, master)
     assert "readyz" not in question(LAB, worker)
+
+
+def test_an_alarm_of_etcd_and_a_nearly_used_quota_are_told_with_their_remedy() -> None:
+    alarm = with_machine(
+        "master-2", etcd=etcd("master-2", errors=["memberID:12 alarm:NOSPACE ", "memberID:13 alarm:NOSPACE "])
+    )
+    full = with_machine("master-1", etcd=etcd("master-1", dbSize=LAB.etcd_quota * 2**20 * 0.9))
+
+    assert of(alarm).wrong == (
+        "etcd has raised the alarm NOSPACE: kybern defragment lab, or a larger etcd_quota in the topology and a deploy",
+    )
+    assert of(alarm).verdict == "degraded"
+    assert "takes 90% of its quota of 2048 MiB" in of(full).wrong[0]
