@@ -101,7 +101,10 @@ class Authorization:
 
     def check(self, asked: Attributes) -> None:
         """Raises Forbidden unless the request is allowed."""
-        decision = self.allow(asked)
+        self.demand(asked, self.allow(asked))
+
+    def demand(self, asked: Attributes, decision: Decision) -> None:
+        """Raises Forbidden unless this decision allows the request."""
         if decision.verdict is not Verdict.ALLOW:
             raise forbidden(asked, decision.reason)
 

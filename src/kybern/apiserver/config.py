@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.services.addresses import Network
 from kybern.daemon.flags import Flags, Values, commas, duration, pairs
 from kybern.daemon.run import Fatal
@@ -24,7 +25,7 @@ def ports(text: str) -> tuple[int, int]:
     return start, end
 
 
-FLAGS = (
+_FLAGS = (
     Flags("kube-apiserver", "Serves the API of the cluster from etcd.")
     .flag(
         "--etcd-servers", commas, (), "URLs of the members of etcd, comma separated. The first is preferred."
@@ -139,11 +140,10 @@ FLAGS = (
     )
     .flag("--proxy-client-cert-file", str, "", "Client certificate for aggregated servers.")
     .flag("--proxy-client-key-file", str, "", "Key of that certificate.")
-    .flag("--audit-log-path", str, "", "Not used yet.")
-    .flag("--audit-policy-file", str, "", "Not used yet.")
     .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
     .flag("--etcd-healthcheck-timeout", duration, 2.0, "Ignored.")
 )
+FLAGS = audit_flags(_FLAGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class Engine:
 class Call:
     """One request for objects of one kind. ``warnings`` go to the client; ``agent`` is what it calls itself.
 
+    ``annotations`` are what admission notes for the audit log.
     ``asked``: webhooks and policies were asked already, about the subresource that this is a part of. ``disguise`` is what
     they see of the object when the subresource shows a part of it. ``unnamed``: the request was for many, and names none.
     """
@@ -103,6 +104,7 @@ class Call:
     asked: bool = False
     unnamed: bool = False
     disguise: Disguise | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def stored(self) -> Kind:

@@ -15,19 +15,27 @@ from kybern.apiserver import asking, binary, compress, metrics, negotiate, optio
 from kybern.apiserver.aggregation.registered import prefix
 from kybern.apiserver.aggregation.remote import Remote
 from kybern.apiserver.answer import Answer, One, Plain
-from kybern.apiserver.authentication import Authenticator
+from kybern.apiserver.audit.trail import Untold
+from kybern.apiserver.authentication import NOBODY, Authenticator
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.connection import Connection, Whole
 from kybern.apiserver.engine import Call, Engine
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Paths
-from kybern.apiserver.received import Sent
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
+from kybern.auth.attributes import Attributes
 from kybern.auth.user import MASTERS, User
-from kybern.machinery.errors import ApiError, Details, InternalError, ServiceUnavailable, TooManyRequests
+from kybern.machinery.errors import (
+    ApiError,
+    Details,
+    InternalError,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+)
 from kybern.storage.cache import Stale
 from kybern.storage.store import Full, Unavailable
 from kybern.storage.value import Unreadable
@@ -72,6 +80,8 @@ class Server:
         # Group versions, by path, that others answer for, and who hands requests to them.
         self.remotes: Mapping[str, Remote] = {}
         self.hand: Hand = _nobody
+        # Who tells of requests, if anybody does.
+        self.trail = Untold()
         self._compressor = compress.Compressor()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Whole:
@@ -89,25 +99,19 @@ class Server:
             response = self._refused(request, problem)
         except Exception as problem:
             response = self._failed(request, problem)
+        self.trail.complete(request, response.status)
         metrics.observe(asking.labels(request, target, query), response.status, time.perf_counter() - started)
         return response
 
     async def _answered(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
-        user = await self._user(request)
-        if user.warnings:
-            request["warnings"] = list(user.warnings)
-        asked = asking.attributes(user, request.method, path, query, target)
-        asked = self.authorization.acting(asked, request.headers)
-        if user.warnings:
-            # They are for whoever sends the request, as whom ever he acts.
-            asked = asked._replace(user=replace(asked.user, warnings=user.warnings))
+        asked = await self._asked(request, path, query, target)
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
-            self.authorization.check(asked)
+            self._check(request, asked)
             return await self.hand(request, remote, asked.user)
         if target is not None and target.verb == "watch":
-            self.authorization.check(asked)
+            self._check(request, asked)
             return await self._watch(request, target, asked.user, query)
         writing = request.method not in ("GET", "HEAD")
         lasting = target is not None and target.subresource in self.streaming
@@ -115,13 +119,39 @@ class Server:
         if not exempt:
             self.limits.enter(writing=writing)
         try:
-            self.authorization.check(asked)
+            self._check(request, asked)
             if target is None or asking.nowhere(self.engine.table, target):
                 return await self._page(request, path, query)
             return await self._resource(request, target, asked.user, query)
         finally:
             if not exempt:
                 self.limits.leave(writing=writing)
+
+    async def _asked(
+        self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
+    ) -> Attributes:
+        """Who asks, or as whom he acts, and for what."""
+        try:
+            user = await self._user(request)
+        except Unauthorized as problem:
+            nobody = asking.attributes(NOBODY, request.method, path, query, target)
+            self.trail.unknown(request, nobody, problem)
+            raise
+        asked = asking.attributes(user, request.method, path, query, target)
+        self.trail.begin(request, asked)
+        if user.warnings:
+            request["warnings"] = list(user.warnings)
+        asked = self.authorization.acting(asked, request.headers)
+        if user.warnings:
+            # They are for whoever sends the request, as whom ever he acts.
+            asked = asked._replace(user=replace(asked.user, warnings=user.warnings))
+        return asked
+
+    def _check(self, request: web.BaseRequest, asked: Attributes) -> None:
+        """Raises Forbidden unless the request is allowed."""
+        decision = self.authorization.allow(asked)
+        self.trail.judged(request, asked, decision)
+        self.authorization.demand(asked, decision)
 
     async def _user(self, request: web.BaseRequest) -> User:
         protocol = request.protocol
@@ -147,6 +177,7 @@ class Server:
     ) -> web.StreamResponse | Whole:
         call = self._call(target, user, query)
         call.agent = request.headers.get("User-Agent", "")
+        self.trail.about(request, call)
         if user.warnings:
             call.warnings[:0] = user.warnings
         if request.method == "HEAD" and target.subresource != "proxy":
@@ -158,7 +189,8 @@ class Server:
             form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
             if negotiate.indented(query, call.agent):
                 form = replace(form, pretty=True)
-            answer = await verb(call, Sent(request))
+            answer = await verb(call, self.trail.sent(request))
+            self.trail.answered(request, answer)
             if form is negotiate.PLAIN and isinstance(answer, One) and not query and not call.warnings:
                 return self._response(request, answer.body, negotiate.JSON, answer.code)
             return await self._rendered(request, call, answer, form)
@@ -220,6 +252,7 @@ class Server:
             accept = request.headers.get("Accept", "")
             form = Form(negotiate.YAML) if "yaml" in accept else negotiate.PLAIN
         status = problem.status()
+        self.trail.refused(request, status)
         people = negotiate.indented(request.query, request.headers.get("User-Agent", ""))
         body, content_type = Renderer(Form(form.media, pretty=people), 0.0).body(Plain(status))
         headers = _warned(request.get("warnings", ()))

@@ -43,6 +43,15 @@ rejected = Counter(
     "apiserver_dropped_requests_total", "Requests refused because of too many.", ("request_kind",)
 )
 
+audit_events = Counter("apiserver_audit_event", "Audit events that were made.")
+audit_errors = Counter("apiserver_audit_error", "Audit events that could not be kept.", ("plugin",))
+audit_rejected = Counter(
+    "apiserver_audit_requests_rejected", "Requests refused because they could not be told."
+)
+_levels = Counter("apiserver_audit_level", "Requests by the level at which they are told.", ("level",))
+# By the level's number.
+audited = [_levels.labels(name) for name in ("None", "Metadata", "Request", "RequestResponse")]
+
 _unavailable = Gauge(
     "aggregator_unavailable_apiservice", "APIServices whose server cannot be had, by name: 0 or 1.", ("name",)
 )

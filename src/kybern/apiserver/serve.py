@@ -15,6 +15,7 @@ from kybern.admission.configured import Configured
 from kybern.api.kinds import KINDS
 from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.aggregation.parts import Aggregation
+from kybern.apiserver.audit.setting import setting
 from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
@@ -212,6 +213,7 @@ class Parts:
         self.aggregation.announce.wake()
 
     def _answers(self, ways: Ways) -> None:
+        self.server.trail = setting(self.config.values)
         review = Reviews(self.authorization, self.tokens, time.time)
         for kind in KINDS:
             if review.knows(kind.group, kind.plural):
@@ -236,6 +238,7 @@ class Parts:
 
     async def run(self) -> None:
         self.engine.chain = self._chain()
+        await self.server.trail.run(self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")
         self.authorization.follow(self.informers)
@@ -288,6 +291,7 @@ class Parts:
         self.server.watching.end()
         await self.listener.close()
         await self.aggregation.close()
+        await self.server.trail.close()
 
 
 def _static_tokens(path: str) -> dict[str, User]:

@@ -6,6 +6,7 @@ import contextlib
 from aiohttp import web
 
 from kybern.apiserver import metrics, options
+from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.chunks import Chunks, Turn
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import watch
@@ -28,6 +29,7 @@ class Watching:
         gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
         gauge.inc()
         try:
+            begun(request, 200)
             await response.prepare(request)
             lasts = watch.seconds(options.list_options(call.kind, {**call.query, "watch": "1"}))
             with contextlib.suppress(TimeoutError):

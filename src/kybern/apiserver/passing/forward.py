@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
+from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.passing import fields, links
 from kybern.apiserver.passing.fields import Fields
 from kybern.apiserver.passing.links import Origin
@@ -126,6 +127,7 @@ async def _switched(
         if refused.status < 400:
             raise NoUpgrade(f"invalid upgrade response: status code {refused.status}") from refused
         return web.Response(status=refused.status, text=refused.text, content_type=refused.media)
+    begun(request, 101)
     return await upgrade.pass_on(request, answer)
 
 
@@ -179,6 +181,7 @@ async def _answered(
         return await _page(found, given, origin)
     response = web.StreamResponse(status=found.status, reason=found.reason, headers=given)
     try:
+        begun(request, found.status)
         await response.prepare(request)
         async for part in found.content.iter_any():
             await response.write(part)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
+from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.passing.spdy import Session
 
 COMMAND = "v5.channel.k8s.io"
@@ -32,6 +33,7 @@ type Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def accepted(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=_MOST, timeout=_CLOSING)
+    begun(request, 101)
     await socket.prepare(request)
     return socket
 

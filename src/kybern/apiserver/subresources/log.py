@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import web
 
 from kybern.apiserver import problems
+from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import current
 from kybern.apiserver.route import Target
@@ -107,6 +108,7 @@ class Logs:
                 if found.status != 200:
                     raise _refused(found.status, await found.text())
                 response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+                begun(request, 200)
                 await response.prepare(request)
                 async for chunk in found.content.iter_any():
                     await response.write(chunk)
