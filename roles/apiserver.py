@@ -8,6 +8,7 @@ another master: a restart costs no request.
 
 from pyinfra.api import deploy
 
+from kybern.machines.certificates import CLIENTS
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import APISERVER_USER, PKI, etcd_endpoints
 from roles.operations import bundle, ready, units
@@ -19,6 +20,9 @@ UNIT = "kube-apiserver.service"
 # haproxy sees it within 1.6 s, keepalived 2 s later, and gives the address away within another; the nodes' haproxy
 # needs 4.5 s at most.
 SHUTDOWN_SECONDS = 6
+AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+# What they read is not told: it is what they are for.
+DAEMONS = tuple(sorted(set(CLIENTS.values()) - {CLIENTS["admin"], CLIENTS["kubelet"]}))
 
 
 @deploy("apiserver")
@@ -51,5 +55,7 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         programs=programs,
         etcd=etcd_endpoints(cluster, machine),
         shutdown_seconds=SHUTDOWN_SECONDS,
+        audit_policy=AUDIT_POLICY,
     )
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)
+    audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(AUDIT_POLICY, audit)), wait=False)

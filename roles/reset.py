@@ -61,6 +61,7 @@ DIRECTORIES = (
     "/var/lib/kybern",
     "/var/lib/kybern-ingress",
     "/var/log/containers",
+    "/var/log/kubernetes",
     "/var/log/pods",
 )
 # These may be mounted, so they stay and are emptied.

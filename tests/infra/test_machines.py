@@ -125,6 +125,14 @@ def test_no_secret_is_on_a_command_line(host: Host) -> None:
     )
 
 
+@pytest.mark.on("masters")
+def test_who_did_what_is_told_to_the_api_server_alone(host: Host) -> None:
+    log = host.file("/var/log/kubernetes/audit.log")
+
+    assert (log.mode, log.user) == (0o600, "kube-apiserver")
+    assert log.size > 0
+
+
 @pytest.mark.on("etcd")
 def test_etcd_keeps_its_data_to_itself(host: Host) -> None:
     data = host.file("/var/lib/etcd")
