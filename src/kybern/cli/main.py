@@ -6,6 +6,7 @@ import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net
 from kybern.cli.defragment import defragment
+from kybern.cli.monitoring import monitoring
 from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
@@ -27,6 +28,7 @@ app.command()(cluster.deploy)
 app.command()(cluster.verify)
 app.command()(status)
 app.command()(report)
+app.command()(monitoring)
 app.command()(remove)
 app.command()(reset)
 app.command()(backup.backup)
