@@ -1,7 +1,7 @@
 """An API server in a dict, behind the same verbs as the real one: as much of it as control loops can tell apart.
 
-Keeps versions, uids, finalizers, deletion with propagation, status and finalize subresources, merge patches with
-preconditions, generation, watches and discovery. Knows no validation and few defaults.
+Keeps versions, uids, finalizers, deletion with propagation, status, scale and finalize subresources, merge patches with
+preconditions, generation, watches and discovery. Knows no validation and few defaults. Behind it is a server of metrics.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ import msgspec
 
 from kybern.client.verbs import JSON
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
+from kybern.machinery.selectors import parse_labels
 from kybern.machinery.struct import Object, encode
 from tests.simulation.fights import WRITER, Fights
 from tests.simulation.through import Answering, Asked
+from tests.simulation.usage import METRICS, used
 
 type Raw = dict[str, Any]
 
@@ -57,6 +59,8 @@ class FakeApi(Answering):
         # What is answered to a SubjectAccessReview, and to a GET of other documents, by path.
         self.allows: Callable[[Raw], bool] = lambda _review: False
         self.documents: dict[str, Raw] = {}
+        # What the running pods of an app have to do together, in millicores, by namespace and label.
+        self.loads: dict[tuple[str, str], int] = {}
         # Who has written anything so far.
         self.writers: set[str] = set()
         self._news = asyncio.Condition()
@@ -89,6 +93,8 @@ class FakeApi(Answering):
             return json.dumps(self._discovery(parts.path)).encode()
         if parts.path in self.documents and not asked.writes:
             return json.dumps(self.documents[parts.path]).encode()
+        if parts.path.startswith(METRICS):
+            return json.dumps(self._metrics(parts.path, parse_qs(parts.query)["labelSelector"][0])).encode()
         given = json.loads(asked.sent or b"null")
         if parts.path.endswith("/subjectaccessreviews"):
             return json.dumps({**given, "status": {"allowed": self.allows(given)}}).encode()
@@ -126,10 +132,42 @@ class FakeApi(Answering):
             "resources": [
                 {"name": one.plural, "kind": one.kind, "namespaced": one.namespaced, "verbs": verbs}
                 for one in found
+            ]
+            + [
+                {
+                    "name": f"{one.plural}/scale",
+                    "kind": "Scale",
+                    "namespaced": True,
+                    "verbs": ["get", "update"],
+                }
+                for one in found
+                if one.kind in _SCALED
             ],
         }
 
-    def _get(self, resource: Resource, key: tuple[str, str, str], _sub: str, _body: Any) -> Raw:
+    def _metrics(self, path: str, selector: str) -> Raw:
+        """What the metrics server says of the pods that a selector chooses in a namespace."""
+        namespace, wanted = path.removeprefix(METRICS).split("/")[0], parse_labels(selector)
+        pods = [
+            item
+            for (where, at, _), item in self.objects.items()
+            if where == "/api/v1/pods"
+            and at == namespace
+            and wanted.matches(item["metadata"].get("labels") or {})
+        ]
+        load = next(
+            (
+                load
+                for (at, app), load in self.loads.items()
+                if at == namespace and wanted.matches({"app": app})
+            ),
+            0,
+        )
+        return used(pods, load, self._now())
+
+    def _get(self, resource: Resource, key: tuple[str, str, str], sub: str, _body: Any) -> Raw:
+        if key[2] and sub == "scale":
+            return _scale(self._known(resource, key))
         if key[2]:
             return self._known(resource, key)
         items = [
@@ -189,6 +227,9 @@ class FakeApi(Answering):
         return self._change(resource, key, sub, lambda old: _merged(old, body), body)
 
     def _put(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Raw) -> Raw:
+        if sub == "scale":
+            wanted = {"spec": {"replicas": body["spec"]["replicas"]}}
+            return _scale(self._change(resource, key, "", lambda old: _merged(old, wanted), body))
         return self._change(resource, key, sub, lambda _old: body, body)
 
     def _change(
@@ -316,6 +357,23 @@ def _mark(resource: Resource, body: Raw, options: Raw) -> None:
         body["status"] = {**body.get("status", {}), "phase": "Terminating"}
 
 
+def _scale(item: Raw) -> Raw:
+    """The size of a workload, as its subresource shows it."""
+    chosen = item["spec"]["selector"]
+    labels = chosen.get("matchLabels") or {} if "matchLabels" in chosen else chosen
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {name: item["metadata"][name] for name in kept},
+        "spec": {"replicas": item["spec"].get("replicas", 0)},
+        "status": {
+            "replicas": item.get("status", {}).get("replicas", 0),
+            "selector": ",".join(f"{key}={value}" for key, value in labels.items()),
+        },
+    }
+
+
 def _path(item: Any) -> str:
     middle = f"/namespaces/{item.metadata.namespace}" if item.namespaced else ""
     return f"{FakeApi._root(item.api_version)}{middle}/{item.plural}/{item.metadata.name}"
@@ -333,6 +391,7 @@ def _merged(old: Any, patch: Any) -> Any:
     return result
 
 
+_SCALED = frozenset({"Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
 _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "name", "namespace", "held", "generation")
 
 __all__ = ["ApiError", "FakeApi", "Iterable", "encode"]

@@ -49,7 +49,8 @@ class Simulation:
             while quiet < 10:
                 before = self.api.revision
                 await asyncio.sleep(0.01)
-                quiet = quiet + 1 if self.loop.idle and self.api.revision == before else 0
+                # Who looks at its objects once a period (autoscalers) is seen at it, and writes nothing.
+                quiet = quiet + self.loop.idle if self.api.revision == before else 0
 
     async def kubelets(self) -> None:
         """Start what is new, end what is to end, as if every pod had a node; drivers attach what they are asked to."""
@@ -66,7 +67,12 @@ class Simulation:
                     ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
                     ip = f"10.244.0.{number}"
                     await self.api.set_status(
-                        pod, phase="Running", podIP=ip, podIPs=[{"ip": ip}], conditions=[ready]
+                        pod,
+                        phase="Running",
+                        podIP=ip,
+                        podIPs=[{"ip": ip}],
+                        startTime=now,
+                        conditions=[ready],
                     )
             for attachment in self.api.all(VolumeAttachment):
                 if not attachment.status.attached and self.api.holds(attachment):

@@ -17,6 +17,15 @@ from kybern.api.admissionregistration_v1 import (
     ValidatingAdmissionPolicySpec,
     Validation,
 )
+from kybern.api.apps_v1 import Deployment, DeploymentSpec
+from kybern.api.autoscaling_v2 import (
+    CrossVersionObjectReference,
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
+    MetricSpec,
+    MetricTarget,
+    ResourceMetricSource,
+)
 from kybern.api.batch_v1 import CronJob, CronJobSpec, Job, JobTemplateSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
@@ -34,6 +43,8 @@ from kybern.api.core_v1 import (
     Pod,
     PodResourceClaim,
     PodSpec,
+    PodTemplateSpec,
+    ResourceRequirements,
     Secret,
     ServiceAccount,
     Taint,
@@ -81,6 +92,9 @@ SETTINGS = Settings(
     allocate_node_cidrs=True,
     cluster_cidrs=(IPv4Network("10.244.0.0/16"),),
     terminated_pods=1,
+    # An autoscaler looks more than once in the time that counts as rest, and believes a pod that has just started.
+    autoscaler_period=0.05,
+    autoscaler_cpu_period=0.0,
 )
 
 
@@ -94,6 +108,7 @@ async def create_occasions(api: FakeApi) -> None:
     await create_policy(api)
     await create_tainted(api)
     await create_finished_pods(api)
+    await create_scaled(api)
 
 
 @contextmanager
@@ -273,3 +288,24 @@ async def create_finished_pods(api: FakeApi) -> None:
             finished = _pod(name, node_name="n1")
             await api.create(finished)
         await api.set_status(finished, phase="Succeeded")
+
+
+async def create_scaled(api: FakeApi) -> None:
+    """One pod with three pods' work, and an autoscaler that is to see it."""
+    labels = {"app": "busy"}
+    asked_for = ResourceRequirements(requests={"cpu": "100m"})
+    template = PodTemplateSpec(
+        metadata=ObjectMeta(labels=labels),
+        spec=PodSpec(containers=(Container(name="c", image="i", resources=asked_for),)),
+    )
+    spec = DeploymentSpec(replicas=1, selector=LabelSelector(match_labels=labels), template=template)
+    await api.create(Deployment(metadata=_meta("busy"), spec=spec))
+    api.loads["a", "busy"] = 300
+    target = MetricTarget(type="Utilization", average_utilization=100)
+    wanted = HorizontalPodAutoscalerSpec(
+        scale_target_ref=CrossVersionObjectReference(api_version="apps/v1", kind="Deployment", name="busy"),
+        min_replicas=1,
+        max_replicas=5,
+        metrics=(MetricSpec(type="Resource", resource=ResourceMetricSource(name="cpu", target=target)),),
+    )
+    await api.create(HorizontalPodAutoscaler(metadata=_meta("busy"), spec=wanted))

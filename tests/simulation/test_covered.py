@@ -1,13 +1,12 @@
 """Every controller is in the shared tests, and does something there: a new one that nothing wakes fails here.
 
-The shared tests (rest, kills, troubles) run all of CONTROLLERS on what ``create_some`` makes. Who has nothing to write in
-that cluster is named here, with the test that shows it at work.
+The shared tests (rest, kills, troubles) run all of CONTROLLERS on what ``create_some`` makes; every one of them has
+something to write in that cluster.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,16 +24,8 @@ from tests.simulation.test_rest import create_some
 
 type Written = tuple[int, str, str, dict[str, Any]]
 
-TESTS = Path(__file__).parent.parent
 MADE = {one.name: one for one in (make(SETTINGS) for make in CONTROLLERS)}
 ACCOUNTS = Counter(one.account for one in MADE.values())
-
-PLANE = "simulation/test_plane.py"
-# By controller: the test, and what of it is about this controller. The autoscaler works by periods of time; in that test
-# it meets conflicts, lost watches and kills, too.
-ELSEWHERE: dict[str, tuple[str, str]] = {
-    "horizontal-pod-autoscaler-controller": (PLANE, "horizontal-pod-autoscaler"),
-}
 
 
 def _gone(plural: str, name: str) -> Callable[[Written], bool]:
@@ -95,19 +86,9 @@ def at_work() -> set[str]:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_every_controller_writes_in_the_shared_tests_or_in_the_whole_plane(
-    at_work: set[str], name: str
-) -> None:
-    file, words = ELSEWHERE.get(name, ("", ""))
-    shown = bool(file) and words in (TESTS / file).read_text()
-
-    assert name in at_work or shown, f"{name} does nothing in the shared tests"
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_who_is_at_work_here_is_not_named_for_elsewhere(at_work: set[str], name: str) -> None:
-    assert name not in at_work
+def test_every_controller_writes_in_the_shared_tests(at_work: set[str], name: str) -> None:
+    assert name in at_work, f"{name} does nothing in the shared tests"
 
 
 def test_who_is_named_is_registered() -> None:
-    assert ELSEWHERE.keys() | EFFECTS.keys() <= MADE.keys()
+    assert EFFECTS.keys() <= MADE.keys()

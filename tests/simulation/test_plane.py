@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.plane.story import told
 from tests.simulation.plane.virtual import simulated
 
-# Accounts that have to be at work: test_covered.py relies on them.
+# Accounts that have to be at work.
 AT_WORK = {
     "cronjob-controller",
     "horizontal-pod-autoscaler",
