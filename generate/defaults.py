@@ -9,7 +9,14 @@ from pathlib import Path
 FACTS = Path(__file__).parent / "facts" / "rbac_defaults.json"
 DATA = Path(__file__).parent.parent / "src" / "kybern" / "auth" / "data"
 FILES = {
-    "rbac.json": ("clusterRoles", "clusterRoleBindings", "roles", "roleBindings"),
+    "rbac.json": (
+        "clusterRoles",
+        "clusterRoleBindings",
+        "roles",
+        "roleBindings",
+        "gatedClusterRoles",
+        "gatedClusterRoleBindings",
+    ),
     "flowcontrol.json": ("flowSchemas", "priorityLevelConfigurations", "priorityClasses"),
 }
 

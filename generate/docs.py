@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kybern.api.kinds import KINDS
+from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
@@ -60,6 +60,7 @@ TYPES = {
     "gates": "map",
     "version": "text",
     "commas": "list",
+    "switches": "map",
     "pairs": "map",
     "str": "text",
     "float": "number",
@@ -142,7 +143,7 @@ def flags(daemons: Iterable[Flags]) -> str:
     return page(*parts)
 
 
-def kinds(listed: Iterable[Kind]) -> str:
+def kinds(listed: Iterable[Kind], optional: Iterable[Kind]) -> str:
     head = [
         "# Kinds",
         "",
@@ -161,7 +162,8 @@ def kinds(listed: Iterable[Kind]) -> str:
         "subresources",
         "field selectors",
     )
-    return page(head, table(columns, map(kind_row, listed)))
+    more = ["", "Served only when `--runtime-config` and a feature gate say so:", ""]
+    return page(head, table(columns, map(kind_row, listed)), more, table(columns, map(kind_row, optional)))
 
 
 def kind_row(kind: Kind) -> tuple[str, ...]:
@@ -242,7 +244,7 @@ def generate() -> dict[str, str]:
     """Every page by its file's name."""
     return {
         "flags.md": flags(DAEMONS),
-        "kinds.md": kinds(KINDS),
+        "kinds.md": kinds(KINDS, OPTIONAL),
         "kubelet-fields.md": kubelet_fields(),
         "controllers.md": controllers(make(Settings()) for make in CONTROLLERS),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 VERSION = "v1.36.0"
 
-# Definition prefixes of what v1.36 serves by default, and the Python module of each.
+# Definition prefixes of what is served, by default or when it is switched on, and the Python module of each.
 MODULES = {
     "io.k8s.api.core.v1": "core_v1",
     "io.k8s.api.apps.v1": "apps_v1",
@@ -32,6 +32,7 @@ MODULES = {
     "io.k8s.api.resource.v1": "resource_v1",
     "io.k8s.api.scheduling.v1": "scheduling_v1",
     "io.k8s.api.storage.v1": "storage_v1",
+    "io.k8s.api.storagemigration.v1beta1": "storagemigration_v1beta1",
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1": "apiextensions_v1",
     "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1": "apiregistration_v1",
     "io.k8s.apimachinery.pkg.apis.meta.v1": "meta_v1",

@@ -162,7 +162,8 @@ def sorted_by_need(names: list[str], definitions: dict[str, Any]) -> list[str]:
 
 def resources_by_kind() -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
-    for group in json.loads(FACTS.read_text())["groups"]:
+    facts = json.loads(FACTS.read_text())
+    for group in (*facts["groups"], *facts["optional_groups"]):
         for version in group["versions"]:
             for resource in version["resources"]:
                 key = (version["group_version"], resource["kind"])

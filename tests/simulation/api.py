@@ -61,6 +61,8 @@ class FakeApi(Answering):
         self.documents: dict[str, Raw] = {}
         # What the running pods of an app have to do together, in millicores, by namespace and label.
         self.loads: dict[tuple[str, str], int] = {}
+        # What lies in the store in a form that nobody would write today: any write of it helps.
+        self.stale: set[tuple[str, str, str]] = set()
         # Who has written anything so far.
         self.writers: set[str] = set()
         self._news = asyncio.Condition()
@@ -215,6 +217,7 @@ class FakeApi(Answering):
         self.revision += 1
         body["metadata"]["resourceVersion"] = str(self.revision)
         self.writers.add(WRITER.get())
+        self.stale.discard(key)
         self.fights.saw(WRITER.get(), key, self.objects.get(key), None if kind == "DELETED" else body)
         if kind == "DELETED":
             self.objects.pop(key, None)
@@ -239,6 +242,9 @@ class FakeApi(Answering):
         asked = body.get("metadata", {}).get("resourceVersion")
         if asked and asked != old["metadata"]["resourceVersion"]:
             raise Conflict(f'{resource.plural} "{key[2]}": the object has been modified')
+        uid = body.get("metadata", {}).get("uid")
+        if uid and uid != old["metadata"]["uid"]:
+            raise Conflict(f'{resource.plural} "{key[2]}": Precondition failed: UID')
         new = change(deepcopy(old))
         if sub in ("status", "approval"):
             new = {**deepcopy(old), "status": new.get("status", {})}
@@ -250,7 +256,7 @@ class FakeApi(Answering):
         }
         if sub == "" and {**new, "metadata": 0} != {**old, "metadata": 0}:
             new["metadata"]["generation"] = old["metadata"].get("generation", 1) + 1
-        if new == old:
+        if new == old and key not in self.stale:
             return old
         return self._settled(key, new)
 
@@ -338,6 +344,11 @@ class FakeApi(Answering):
     def _key(self, item: Any) -> tuple[str, str, str]:
         metadata = item.metadata
         return self._root(item.api_version) + "/" + item.plural, metadata.namespace, metadata.name
+
+    def age(self, kind: type[Object]) -> None:
+        """All that is there of a kind was written in a form that is out of use."""
+        collection = self._root(kind.api_version) + "/" + kind.plural
+        self.stale |= {key for key in self.objects if key[0] == collection}
 
     async def set_status(self, item: Any, **status: Any) -> None:
         old = self.objects[self._key(item)]

@@ -51,7 +51,7 @@ from kybern.api.core_v1 import (
     Volume,
     VolumeResourceRequirements,
 )
-from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.meta_v1 import GroupResource, LabelSelector, ObjectMeta
 from kybern.api.resource_v1 import (
     AllocationResult,
     Device,
@@ -70,6 +70,7 @@ from kybern.api.resource_v1 import (
     ResourceSlice,
     ResourceSliceSpec,
 )
+from kybern.api.storagemigration_v1beta1 import StorageVersionMigration, StorageVersionMigrationSpec
 from kybern.auth.legacy_labels import INVALID_SINCE, TRACKING
 from kybern.auth.x509 import Authority, signing_key
 from kybern.controllers.serviceaccount_token import NAME, TYPE
@@ -109,6 +110,7 @@ async def create_occasions(api: FakeApi) -> None:
     await create_tainted(api)
     await create_finished_pods(api)
     await create_scaled(api)
+    await create_migration(api)
 
 
 @contextmanager
@@ -309,3 +311,10 @@ async def create_scaled(api: FakeApi) -> None:
         metrics=(MetricSpec(type="Resource", resource=ResourceMetricSource(name="cpu", target=target)),),
     )
     await api.create(HorizontalPodAutoscaler(metadata=_meta("busy"), spec=wanted))
+
+
+async def create_migration(api: FakeApi) -> None:
+    """Config maps in a form that is out of use, and the wish that they are written anew."""
+    api.age(ConfigMap)
+    spec = StorageVersionMigrationSpec(resource=GroupResource(resource="configmaps"))
+    await api.create(StorageVersionMigration(metadata=ObjectMeta(name="configmaps"), spec=spec))

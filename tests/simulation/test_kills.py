@@ -47,6 +47,7 @@ async def brought_about(deaths: list[int], *, then_delete: bool = False) -> Coun
     ranges = [node.spec.pod_cidr for node in api.all(Node)]
     assert all(ranges)
     assert len(set(ranges)) == len(ranges)
+    assert api.stale == set()
     return shape(api)
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from kybern.admission.framework import Plugin as AdmissionPlugin
 from kybern.admission.plugins import PLUGINS as ADMISSION
-from kybern.api.kinds import KINDS
+from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.controllers import CONTROLLERS
 from kybern.loop.settings import Settings
 from kybern.machinery.kind import Kind
 from kybern.scheduler.framework import Plugin as SchedulerPlugin
 from kybern.scheduler.plugins import PLUGINS as SCHEDULER
 
+ALL = (*KINDS, *OPTIONAL)
 SOURCE = Path(__file__).parents[2] / "src"
 KYBERN = SOURCE / "kybern"
 
@@ -37,18 +38,18 @@ def defining(folder: Path, name: str) -> Iterator[str]:
 
 def test_every_kind_that_has_a_file_is_served() -> None:
     files = list(defining(KYBERN / "api", "KIND"))
-    served = {id(kind) for kind in KINDS}
+    served = {id(kind) for kind in ALL}
 
     missing = [name for name in files if id(importlib.import_module(name).KIND) not in served]
 
     assert missing == []
-    assert len(files) == len(KINDS) == len(served)
+    assert len(files) == len(ALL) == len(served)
 
 
 def test_no_two_kinds_share_a_name_or_a_resource() -> None:
-    assert len({(kind.group, kind.version, kind.kind) for kind in KINDS}) == len(KINDS)
-    assert len({(kind.group, kind.version, kind.plural) for kind in KINDS}) == len(KINDS)
-    assert all(isinstance(kind, Kind) for kind in KINDS)
+    assert len({(kind.group, kind.version, kind.kind) for kind in ALL}) == len(ALL)
+    assert len({(kind.group, kind.version, kind.plural) for kind in ALL}) == len(ALL)
+    assert all(isinstance(kind, Kind) for kind in ALL)
 
 
 def test_every_kind_s_file_stands_with_its_group_and_bears_its_name() -> None:

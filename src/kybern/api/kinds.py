@@ -1,4 +1,7 @@
-"""Every kind of the API, in the order of discovery. To add a kind: one file beside its group's types, one line here."""
+"""Every kind of the API, in the order of discovery. To add a kind: one file beside its group's types, one line here.
+
+KINDS are served by default, OPTIONAL only when they are switched on.
+"""
 
 from collections.abc import Mapping
 
@@ -114,6 +117,7 @@ from kybern.api.storage_v1 import (
     volumeattachment,
     volumeattributesclass,
 )
+from kybern.api.storagemigration_v1beta1 import storageversionmigration
 from kybern.machinery.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -186,12 +190,17 @@ KINDS: tuple[Kind, ...] = (
     flowschema.KIND,
     prioritylevelconfiguration.KIND,
 )
+OPTIONAL: tuple[Kind, ...] = (storageversionmigration.KIND,)
+GATES: Mapping[tuple[str, str], str] = {
+    (storageversionmigration.KIND.group, storageversionmigration.KIND.version): storageversionmigration.GATE,
+}
+"""The feature gate that a group and version needs beside being switched on."""
 
 _BY_RESOURCE: Mapping[tuple[str, str, str], Kind] = {
-    (kind.group, kind.version, kind.plural): kind for kind in KINDS
+    (kind.group, kind.version, kind.plural): kind for kind in (*KINDS, *OPTIONAL)
 }
 _BY_KIND: Mapping[tuple[str, str, str], Kind] = {
-    (kind.group, kind.version, kind.kind): kind for kind in KINDS
+    (kind.group, kind.version, kind.kind): kind for kind in (*KINDS, *OPTIONAL)
 }
 
 

@@ -9,7 +9,7 @@ administrator took away on purpose stays away. A binding that names another role
 change. Namespaces and priority classes are made once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import files
@@ -63,20 +63,29 @@ class Write:
     object: Raw
 
 
-def wanted() -> Iterator[Wanted]:
-    """Everything that a server makes at its start, first things first."""
+def wanted(gates: Collection[str] = ()) -> Iterator[Wanted]:
+    """Everything that a server makes at its start, first things first; with what is there for these features only."""
     for name in SYSTEM_NAMESPACES:
         yield Wanted("", "namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     flow = _packaged("flowcontrol.json")
     yield from _objects(flow["priorityClasses"], SCHEDULING, "PriorityClass", "priorityclasses")
     rbac = _packaged("rbac.json")
     yield from _objects(rbac["clusterRoles"], RBAC, "ClusterRole", "clusterroles")
+    yield from _objects(_gated(rbac["gatedClusterRoles"], gates), RBAC, "ClusterRole", "clusterroles")
     yield from _objects(rbac["clusterRoleBindings"], RBAC, "ClusterRoleBinding", "clusterrolebindings")
+    bindings = _gated(rbac["gatedClusterRoleBindings"], gates)
+    yield from _objects(bindings, RBAC, "ClusterRoleBinding", "clusterrolebindings")
     yield from _objects(rbac["roles"], RBAC, "Role", "roles")
     yield from _objects(rbac["roleBindings"], RBAC, "RoleBinding", "rolebindings")
     levels, schemas = flow["priorityLevelConfigurations"], flow["flowSchemas"]
     yield from _objects(levels, FLOW_CONTROL, "PriorityLevelConfiguration", "prioritylevelconfigurations")
     yield from _objects(schemas, FLOW_CONTROL, "FlowSchema", "flowschemas")
+
+
+def _gated(facts: Iterable[Raw], gates: Collection[str]) -> Iterator[Raw]:
+    for fact in facts:
+        if fact["gate"] in gates:
+            yield {key: value for key, value in fact.items() if key != "gate"}
 
 
 def _packaged(name: str) -> dict[str, list[Raw]]:

@@ -5,14 +5,24 @@ one starts the other; a flag that nobody knows is an error.
 """
 
 import ipaddress
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kybern.api.kinds import GATES
 from kybern.apiserver.audit.flags import audit_flags
+from kybern.apiserver.enabled import served, ungated
 from kybern.apiserver.services.addresses import Network
-from kybern.daemon.flags import Flags, Values, commas, duration, pairs
+from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal
+from kybern.daemon.shared_flags import enabled, gates, unusual
+from kybern.machinery.kind import Kind
+
+log = logging.getLogger(__name__)
+
+ACTS = frozenset(GATES.values())
+"""The feature gates that change something here."""
 
 
 def ports(text: str) -> tuple[int, int]:
@@ -23,6 +33,12 @@ def ports(text: str) -> tuple[int, int]:
     if not 0 < start <= end < 65536:
         raise ValueError(f'"{text}" is no range of ports such as 30000-32767')
     return start, end
+
+
+def switches(text: str) -> Mapping[str, str]:
+    """A --runtime-config value: keys with true or false; without a value they mean true."""
+    parts = (part.partition("=") for part in commas(text))
+    return {key.strip(): value.strip() for key, _, value in parts}
 
 
 _FLAGS = (
@@ -124,8 +140,18 @@ _FLAGS = (
     .flag("--max-mutating-requests-inflight", int, 200, "Most writes at once. 0: no limit.")
     .flag("--min-request-timeout", int, 1800, "Ignored: watches live at least this long.")
     .flag("--request-timeout", duration, 60.0, "Ignored.")
-    .flag("--runtime-config", pairs, {}, "Ignored: the default API is served.")
-    .flag("--feature-gates", pairs, {}, "Ignored: defaults of v1.36.")
+    .flag(
+        "--runtime-config",
+        switches,
+        {},
+        "What is served beside the default API: storagemigration.k8s.io/v1beta1=true.",
+    )
+    .flag(
+        "--feature-gates",
+        gates,
+        {},
+        f"Features, NAME=true|false. {', '.join(sorted(ACTS))} acts; others change nothing, which is logged.",
+    )
     .flag("--profiling", bool, True, "Ignored.")
     .flag("--storage-backend", str, "etcd3", "Only etcd3.")
     .flag("--storage-media-type", str, "application/json", "Ignored: values are JSON.")
@@ -156,6 +182,8 @@ class Config:
     modes: tuple[str, ...]
     issuers: tuple[str, ...]
     audiences: tuple[str, ...]
+    gates: frozenset[str]
+    kinds: tuple[Kind, ...]
 
     def __getitem__(self, name: str) -> object:
         return self.values[name]
@@ -187,6 +215,7 @@ def read(values: Values) -> Config:
         raise Fatal(
             "kube-apiserver: --service-account-issuer and --service-account-signing-key-file must be specified"
         )
+    on = enabled(values["feature-gates"], ACTS)
     return Config(
         values,
         _networks(values["service-cluster-ip-range"]),
@@ -194,7 +223,22 @@ def read(values: Values) -> Config:
         values["authorization-mode"] or ("AlwaysAllow",),
         issuers,
         values["api-audiences"] or issuers,
+        on,
+        _kinds(values, on),
     )
+
+
+def _kinds(values: Values, gates: frozenset[str]) -> tuple[Kind, ...]:
+    for name, value in unusual(values["feature-gates"], ACTS):
+        log.warning("Feature gate %s=%s changes nothing here", name, str(value).lower())
+    try:
+        found = served(values["runtime-config"], gates)
+        lacking = tuple(ungated(values["runtime-config"], gates))
+    except ValueError as problem:
+        raise Fatal(f"kube-apiserver: --runtime-config: {problem}") from problem
+    for (group, version), gate in lacking:
+        log.warning("%s/%s is not served because the feature gate %s is off", group, version, gate)
+    return found
 
 
 _TOGETHER = (

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 
 import msgspec
 
@@ -18,9 +19,9 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
-async def make(local: Local, masters: Masters) -> None:
+async def make(local: Local, masters: Masters, gates: Collection[str]) -> None:
     """Until all is there; again and again while the store cannot take it, or another server writes the same."""
-    pending = list(bootstrap.wanted())
+    pending = list(bootstrap.wanted(gates))
     while True:
         try:
             while pending:

@@ -12,7 +12,6 @@ from cryptography import x509
 
 from kybern.admission.chain import Chain, chain
 from kybern.admission.configured import Configured
-from kybern.api.kinds import KINDS
 from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.audit.setting import setting
@@ -98,7 +97,7 @@ class Parts:
         self.config = config
         self.tasks = tasks
         self.caches = Caches(store, tasks)
-        table = Table.of(KINDS)
+        table = Table.of(config.kinds)
         self.lookup = CacheLookup(store, self.caches, table)
         self.engine = Engine(store, self.caches, table, self.lookup)
         caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
@@ -201,7 +200,7 @@ class Parts:
         well_known = _json(keys.discovery(issuers[0], uri, self.jwks))
         key_set = _json(keys.key_set(self.jwks))
         self.paths.pages["/.well-known/openid-configuration"] = lambda _asked: Given(well_known)
-        self.documents = Documents(KINDS, Schema.load().definitions)
+        self.documents = Documents(self.config.kinds, Schema.load().definitions)
         self.definitions = Definitions(self.engine, self.local, self._served, self.configured.caller)
         self.paths.prefixes["/openapi/v"] = self.documents.page
         self.paths.pages |= about.pages(values)
@@ -215,7 +214,7 @@ class Parts:
     def _answers(self, ways: Ways) -> None:
         self.server.trail = setting(self.config.values)
         review = Reviews(self.authorization, self.tokens, time.time)
-        for kind in KINDS:
+        for kind in self.config.kinds:
             if review.knows(kind.group, kind.plural):
                 verbs.UNSTORED[kind.plural, "create"] = answers.review(review)
         verbs.SUBRESOURCES["token", "create"] = answers.token(self.issuer)
@@ -251,7 +250,7 @@ class Parts:
         self.synced = True
         self.hooks.reached(Stage.CACHES)
         masters = self._masters()
-        await defaults.make(self.local, masters)
+        await defaults.make(self.local, masters, self.config.gates)
         self.hooks.reached(Stage.OBJECTS)
         self.tasks.create_task(masters.run(), name="endpoints")
         self.tasks.create_task(self.definitions.run(), name="definitions")

@@ -7,6 +7,7 @@ mean nothing) has no effect; one that asks for what cannot be done is refused.
 from kybern.daemon import shared_flags
 from kybern.daemon.flags import Flags, boolean, commas, duration
 from kybern.daemon.shared_flags import unused
+from kybern.loop.choice import GATES
 
 NAME = "kube-controller-manager"
 WORKERS = (
@@ -36,6 +37,8 @@ WORKERS = (
     ("--mirroring-concurrent-service-endpoint-syncs", 5, "endpointslice-mirroring-controller"),
 )
 """How many objects a controller works on at a time: the flag, upstream's default, the controller."""
+ACTS = frozenset(GATES.values())
+"""The feature gates that change something here."""
 _ON_CHANGE = "controllers act when something changes"
 _NO_CLOUD = "there are no cloud providers in this program"
 
@@ -73,7 +76,7 @@ def flags() -> Flags:
     shared_flags.serving(found, 10257)
     shared_flags.authentication(found, tolerant=False)
     shared_flags.observing(found)
-    shared_flags.features(found)
+    shared_flags.features(found, ACTS)
     for name, default, controller in WORKERS:
         found.flag(name, at_least_one, default, f"How many objects the {controller} works on at a time.")
     _fixed(found)

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from kybern.cli.controller_flags import NAME, WORKERS, flags
+from kybern.cli.controller_flags import ACTS, NAME, WORKERS, flags
 from kybern.client.account import Account, without_identity
 from kybern.client.kubeconfig import BadConfig, Config, find
 from kybern.client.lease import Election, Lost, Timing
@@ -21,6 +21,7 @@ from kybern.controllers import CONTROLLERS
 from kybern.daemon import health, logs, serving
 from kybern.daemon.flags import Values, commas
 from kybern.daemon.run import Fatal, ready, run
+from kybern.daemon.shared_flags import enabled
 from kybern.daemon.zpages import Pages
 from kybern.loop import metrics
 from kybern.loop.choice import is_enabled, unknown
@@ -92,11 +93,12 @@ def chosen(values: Values, told: Settings) -> tuple[Controller[Any], ...]:
     }
     if told.allocate_node_cidrs and not told.cluster_cidrs:
         raise Fatal("--allocate-node-cidrs needs --cluster-cidr")
+    gates = enabled(values["feature-gates"], ACTS)
     workers = {name: values[flag] for flag, _, name in WORKERS}
     return tuple(
         replace(one, workers=workers.get(one.name, one.workers))
         for one in made
-        if is_enabled(one.name, values["controllers"]) and not lacking.get(one.name)
+        if is_enabled(one.name, values["controllers"], gates) and not lacking.get(one.name)
     )
 
 

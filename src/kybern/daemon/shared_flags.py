@@ -6,7 +6,7 @@ is refused with the reason, since a daemon that silently does something else is 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import resources
 
 from kybern.daemon import tls
@@ -124,26 +124,55 @@ def observing(found: Flags) -> None:
     unused(found, "--contention-profiling", bool, False, "there are no Go profiles of a program in Python")
 
 
-def features(found: Flags) -> None:
-    """Features and versions. Other than upstream's defaults are refused by name."""
-    found.flag(
-        "--feature-gates", gates, {}, "Features, NAME=true|false, each as it is by default in this version."
-    )
+def features(found: Flags, acts: Collection[str] = ()) -> None:
+    """Features and versions. Other than upstream's defaults are refused by name, but for those that ``acts`` names."""
+
+    def gates(text: str) -> Mapping[str, str]:
+        return usual_gates(text, acts)
+
+    free = f", but for {', '.join(sorted(acts))}" if acts else ""
+    told = f"Features, NAME=true|false, each as it is by default in this version{free}."
+    found.flag("--feature-gates", gates, {}, told)
     found.flag("--emulated-version", _version, "", "Only the version of this program.")
     found.flag("--min-compatibility-version", _version, "", "Only the version of this program.")
 
 
 def gates(text: str) -> Mapping[str, str]:
-    """A --feature-gates value, such as A=true,kube:B=false. Raises ValueError for what is not so by default."""
+    """A --feature-gates value, such as A=true,kube:B=false. Raises ValueError, for unknown ones with upstream's words."""
     found = pairs(text)
     for key, value in found.items():
         name = key.removeprefix("kube:")
         if name not in _GATES and name not in ("AllAlpha", "AllBeta"):
             raise ValueError(f"unrecognized feature gate: {name}")
-        if boolean(value) != _GATES.get(name, False):
-            usual = str(not boolean(value)).lower()
-            raise ValueError(f"cannot set feature gate {name} to {value}: it is {usual} here; leave it out")
+        try:
+            boolean(value)
+        except ValueError as problem:
+            raise ValueError(f"invalid value of {key}={value}, err: {problem}") from problem
     return found
+
+
+def usual_gates(text: str, acts: Collection[str] = ()) -> Mapping[str, str]:
+    """The same; raises ValueError for what is not so by default, unless it is one of ``acts``."""
+    found = gates(text)
+    for name, value in unusual(found, acts):
+        usual = str(not value).lower()
+        said = str(value).lower()
+        raise ValueError(f"cannot set feature gate {name} to {said}: it is {usual} here; leave it out")
+    return found
+
+
+def unusual(found: Mapping[str, str], acts: Collection[str]) -> Iterator[tuple[str, bool]]:
+    """The gates that are asked to be other than by default, but for those of ``acts``."""
+    for key, text in found.items():
+        name, value = key.removeprefix("kube:"), boolean(text)
+        if name not in acts and value != _GATES.get(name, False):
+            yield name, value
+
+
+def enabled(found: Mapping[str, str], acts: Collection[str]) -> frozenset[str]:
+    """Which of the gates that mean something here are on."""
+    asked = {key.removeprefix("kube:"): boolean(text) for key, text in found.items()}
+    return frozenset(name for name in acts if asked.get(name, _GATES[name]))
 
 
 def _version(text: str) -> str:

@@ -3,15 +3,18 @@
 What holds: actions run in the order in which they were yielded, and the first failure ends the round, so that a later
 action may rely on an earlier one. Creates that follow each other run side by side in batches of 1, 2, 4, ... (upstream's
 slow start): when the first is refused, a thousand others are not tried. Deletes that follow each other run sixteen at a
-time. A round ends only when its own writes are in the cache, so that the next one does not do them again.
+time, and so do rewrites. A round ends only when its own writes are in the cache, so that the next one does not do them
+again.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.client import paths
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.scale import rescale
@@ -27,8 +30,9 @@ from kybern.loop.controller import (
     Patch,
     PatchStatus,
     Rescale,
+    Rewrite,
 )
-from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
+from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import Object
 
 log = logging.getLogger(__name__)
@@ -88,11 +92,13 @@ class Actor:
                 self._recorder.emit(about, kind, reason, message)
             case Again(seconds):
                 done.again.append(seconds)
-            case Call() | Rescale():
+            case Call() | Rescale() | Rewrite():
                 await self._ask(action)
 
-    async def _ask(self, action: Call | Rescale) -> None:
-        if isinstance(action, Call):
+    async def _ask(self, action: Call | Rescale | Rewrite) -> None:
+        if isinstance(action, Rewrite):
+            await self._rewrite(action.object, action.manager)
+        elif isinstance(action, Call):
             content_type = PATCHES[action.patch] if action.patch else JSON
             await self._client.request(
                 action.method, action.path, action.body, timeout=30.0, content_type=content_type
@@ -126,6 +132,20 @@ class Actor:
             log.debug("%s was gone already", action.object.kind)
         done.deleted.append(action.object)
 
+    async def _rewrite(self, item: Object, manager: str) -> None:
+        # Nothing is applied to it. With its uid nobody mistakes that for a wish to make it anew once it is gone.
+        metadata = item.metadata  # type: ignore[attr-defined]  # every Object has metadata
+        said = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
+        body = {"apiVersion": item.api_version, "kind": item.kind, "metadata": said}
+        path = paths.one(type(item), metadata.namespace, metadata.name)
+        query = f"?fieldManager={quote(manager)}"
+        try:
+            await self._client.request(
+                "PATCH", path + query, body, timeout=30.0, content_type=PATCHES["apply"]
+            )
+        except (Conflict, NotFound) as problem:
+            log.debug("%s/%s was written by somebody else: %s", metadata.namespace, metadata.name, problem)
+
     async def _visible(self, done: Round) -> None:
         if not done.written and not done.deleted:
             return
@@ -140,7 +160,7 @@ class Actor:
 
 
 def batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:
-    """What may run side by side: runs of creates, growing, and runs of deletes; anything else one by one."""
+    """What may run side by side: runs of creates, growing, of deletes and of rewrites; anything else one by one."""
     run: list[Action] = []
     size = 1
     for action in actions:
@@ -150,8 +170,8 @@ def batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:
             run = []
             size = min(size * 2, _AT_ONCE * 4) if same else 1
         if not same:
-            size = _AT_ONCE if isinstance(action, Delete) else 1
-        if isinstance(action, Create | Delete):
+            size = _AT_ONCE if isinstance(action, Delete | Rewrite) else 1
+        if isinstance(action, Create | Delete | Rewrite):
             run.append(action)
         else:
             yield (action,)

@@ -1,6 +1,6 @@
 """Which controllers run: upstream's ``--controllers``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 # A star does not mean these; they have to be named.
 _OFF = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})
@@ -42,13 +42,13 @@ OLD_NAMES: Mapping[str, str] = {
     "ttl-after-finished": "ttl-after-finished-controller",
 }
 
+# Those that run only with a feature gate, whoever names them.
+GATES: Mapping[str, str] = {"storage-version-migrator-controller": "StorageVersionMigrator"}
+
 # Upstream's other controllers, and why they do not run here. All but the first run only with a feature gate that is off by
 # default, or with a cloud provider that is built in, of which there is none any more.
 ABSENT: Mapping[str, str] = {
     "selinux-warning-controller": "not here; off by default: upstream runs it only when it is named",
-    "storage-version-migrator-controller": (
-        "feature gate StorageVersionMigrator, off by default; the API storagemigration.k8s.io is not served"
-    ),
     "storageversion-garbage-collector-controller": (
         "feature gates APIServerIdentity and StorageVersionAPI; the latter is alpha and off by default"
     ),
@@ -74,8 +74,13 @@ def unknown(wanted: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in wanted if one not in known and one.removeprefix("-") not in known)
 
 
-def is_enabled(name: str, wanted: Iterable[str]) -> bool:
-    """The first that names it decides: ``foo``, ``-foo``; then ``*``, which means those that are on by default."""
+def is_enabled(name: str, wanted: Iterable[str], gates: Collection[str] = ()) -> bool:
+    """The first that names it decides: ``foo``, ``-foo``; then ``*``, which means those that are on by default.
+
+    ``gates`` are the feature gates that are on: without its own a controller does not run, though it is named.
+    """
+    if name in GATES and GATES[name] not in gates:
+        return False
     star = False
     for one in wanted:
         if OLD_NAMES.get(one.removeprefix("-"), one.removeprefix("-")) == name:

@@ -158,7 +158,19 @@ class Rescale:
     replicas: int
 
 
-type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Have an object stored anew as it is, in whatever form the server stores it today.
+
+    Somebody else's write does that as well, and what is gone needs it no more: neither is an error. ``object`` may be
+    metadata only (Partial); ``manager`` is who applies nothing to it.
+    """
+
+    object: Object
+    manager: str
+
+
+type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale | Rewrite
 
 
 @dataclass(frozen=True, slots=True)

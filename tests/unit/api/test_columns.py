@@ -3,10 +3,10 @@
 import pytest
 
 from kybern.api import columns
-from kybern.api.kinds import KINDS
+from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.machinery.kind import Kind
 
-PRINTED = [kind for kind in KINDS if kind.table is not None]
+PRINTED = [kind for kind in (*KINDS, *OPTIONAL) if kind.table is not None]
 
 
 @pytest.mark.parametrize("kind", PRINTED, ids=lambda kind: f"{kind.group}/{kind.plural}")

@@ -7,18 +7,25 @@ from typing import Any
 import pytest
 
 from kybern.api import kinds
-from kybern.api.kinds import KINDS
+from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.machinery.kind import Kind
 
 ROOT = Path(__file__).parents[3]
 FACTS = json.loads((ROOT / "generate/facts/api_resources.json").read_text())
 COLUMNS = json.loads((ROOT / "generate/facts/printer_columns.json").read_text())["resources"]
-SERVED = [
-    (version["group_version"], resource)
-    for group in FACTS["groups"]
-    for version in group["versions"]
-    for resource in version["resources"]
-]
+ALL = (*KINDS, *OPTIONAL)
+
+
+def _resources(groups: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (version["group_version"], resource)
+        for group in groups
+        for version in group["versions"]
+        for resource in version["resources"]
+    ]
+
+
+SERVED = _resources(FACTS["groups"] + FACTS["optional_groups"])
 BARE = {"metadata": {"name": "bare"}}
 
 
@@ -34,13 +41,14 @@ def _named(kind: Kind) -> str:
     return f"{kind.api_version}.{kind.kind}"
 
 
-def test_the_kinds_are_those_of_discovery_in_its_order() -> None:
-    assert [(kind.api_version, kind.plural) for kind in KINDS] == [
-        (group_version, resource["name"]) for group_version, resource in SERVED
+@pytest.mark.parametrize(("kinds_", "groups"), [(KINDS, "groups"), (OPTIONAL, "optional_groups")])
+def test_the_kinds_are_those_of_discovery_in_its_order(kinds_: tuple[Kind, ...], groups: str) -> None:
+    assert [(kind.api_version, kind.plural) for kind in kinds_] == [
+        (group_version, resource["name"]) for group_version, resource in _resources(FACTS[groups])
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", ALL, ids=_named)
 def test_a_kind_is_described_as_discovery_describes_it(kind: Kind) -> None:
     facts = _facts(kind)
 
@@ -63,7 +71,7 @@ def test_a_kind_is_described_as_discovery_describes_it(kind: Kind) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", ALL, ids=_named)
 def test_a_kind_has_the_subresources_of_discovery(kind: Kind) -> None:
     expected = [
         (sub["name"], sub["kind"], sub["group"], sub["version"], sub["verbs"])
@@ -75,7 +83,7 @@ def test_a_kind_has_the_subresources_of_discovery(kind: Kind) -> None:
     ] == expected
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", ALL, ids=_named)
 def test_a_kind_selects_by_the_fields_of_upstream(kind: Kind) -> None:
     selectable = _facts(kind).get("field_selectors", ())
 
@@ -83,7 +91,7 @@ def test_a_kind_selects_by_the_fields_of_upstream(kind: Kind) -> None:
     assert all(isinstance(read(dict(BARE)), str) for read in kind.selectable.values())
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", ALL, ids=_named)
 def test_a_kind_prints_the_columns_of_upstream(kind: Kind) -> None:
     columns = COLUMNS.get(kind.api_version, {}).get(kind.plural)
     if columns is None:
@@ -96,7 +104,7 @@ def test_a_kind_prints_the_columns_of_upstream(kind: Kind) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.table], ids=_named)
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind.table], ids=_named)
 def test_an_object_that_says_nothing_still_prints(kind: Kind) -> None:
     assert kind.table is not None
 
@@ -107,14 +115,14 @@ def test_an_object_that_says_nothing_still_prints(kind: Kind) -> None:
 
 
 def test_what_is_kept_has_a_place_of_its_own() -> None:
-    kept = [kind for kind in KINDS if kind.storage]
+    kept = [kind for kind in ALL if kind.storage]
     shared = [kind for kind in kept if kind.conversion]
 
-    assert all(kind.storage == "" for kind in KINDS if kind.verbs == ("create",))
+    assert all(kind.storage == "" for kind in ALL if kind.verbs == ("create",))
     assert len({kind.storage for kind in kept}) == len(kept) - len(shared)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=_named)
+@pytest.mark.parametrize("kind", ALL, ids=_named)
 def test_a_kind_is_one_file_named_after_it(kind: Kind) -> None:
     package = f"{kind.group.split('.')[0] or 'core'}_{kind.version}"
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from kybern.apiserver.config import ACTS
+from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_flags import WORKERS
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.controller_manager import chosen, settings
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import BadFlag, Flags
+from kybern.daemon.shared_flags import enabled, unusual
 from kybern.loop.settings import Settings
 from kybern.scheduler.config import read
 
@@ -75,3 +78,46 @@ def test_the_scheduler_does_what_its_flags_say() -> None:
     assert (found.kubeconfig, found.master) == ("", "https://here")
     assert (found.lease_name, found.lease_namespace) == ("other", "kube-system")
     assert (found.timing.retry_period, found.delays.refused) == (1.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        ((), False),
+        (("--controllers=*,storage-version-migrator-controller",), False),
+        (("--feature-gates=StorageVersionMigrator=false",), False),
+        (("--feature-gates=StorageVersionMigrator=true",), True),
+        (("--feature-gates=kube:StorageVersionMigrator=true",), True),
+        (
+            (
+                "--feature-gates=StorageVersionMigrator=true",
+                "--controllers=*,-storage-version-migrator-controller",
+            ),
+            False,
+        ),
+    ],
+)
+def test_the_migrator_runs_with_its_feature_gate_only(arguments: tuple[str, ...], *, runs: bool) -> None:
+    values = controller_manager().read(arguments)
+    found = {one.name for one in chosen(values, settings(values))}
+
+    assert ("storage-version-migrator-controller" in found) is runs
+
+
+def test_the_api_server_takes_every_gate_that_there_is() -> None:
+    values = APISERVER.read(["--feature-gates=GangScheduling=true,kube:StorageVersionMigrator=true"])
+
+    assert enabled(values["feature-gates"], ACTS) == {"StorageVersionMigrator"}
+    assert list(unusual(values["feature-gates"], ACTS)) == [("GangScheduling", True)]
+
+
+@pytest.mark.parametrize(
+    ("argument", "why"),
+    [
+        ("--feature-gates=NoSuchThing=true", "unrecognized feature gate: NoSuchThing"),
+        ("--feature-gates=GangScheduling=perhaps", "invalid value of GangScheduling=perhaps"),
+    ],
+)
+def test_the_api_server_refuses_gates_that_there_are_not(argument: str, why: str) -> None:
+    with pytest.raises(BadFlag, match=why):
+        APISERVER.read([argument])

@@ -10,7 +10,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.loop.act import Actor, batches
-from kybern.loop.controller import Again, Call, Create, Delete, Emit, Patch, PatchStatus
+from kybern.loop.controller import Again, Call, Create, Delete, Emit, Patch, PatchStatus, Rewrite
 from kybern.machinery.errors import Forbidden
 from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
@@ -124,3 +124,43 @@ async def test_calls_and_wishes() -> None:
 
     assert (done.failure, done.again) == (None, [5])
     assert api.requests == [("DELETE", "/api/v1/namespaces/a/pods")]
+
+
+def test_rewrites_run_side_by_side() -> None:
+    assert sizes(Rewrite(named(str(number)), "me") for number in range(20)) == [16, 4]
+
+
+@pytest.mark.parametrize("change", ["none", "written", "replaced", "gone"])
+async def test_a_rewrite_has_an_object_stored_anew_unless_somebody_else_did(change: str) -> None:
+    api = FakeApi(ConfigMap)
+    there = await api.create(named("there", ConfigMap))
+    api.age(ConfigMap)
+    if change == "written":
+        await api.patch(there, replace(there, data={"k": "v"}))
+    if change in {"replaced", "gone"}:
+        await api.delete(there)
+    if change == "replaced":
+        await api.create(named("there", ConfigMap))
+    before = api.revision
+
+    done = await actor(api).act([Rewrite(there, "me")])
+
+    assert done.failure is None
+    assert api.stale == set()
+    assert api.revision == before + (change == "none")
+    assert api.holds(there) is (change != "gone")
+
+
+async def test_a_rewrite_that_is_refused_ends_the_round() -> None:
+    api = FakeApi(ConfigMap)
+    there = await api.create(named("there", ConfigMap))
+
+    def refuse(method: str, path: str) -> None:
+        raise Forbidden("no")
+
+    api.refuse = refuse
+    done = await actor(api).act([Rewrite(there, "me"), Again(1)])
+
+    assert done.failure is not None
+    assert done.failure.action == Rewrite(there, "me")
+    assert done.again == []

@@ -40,11 +40,13 @@ _GROUPS: Mapping[str, int] = {
     "discovery.k8s.io": 16200,
     "resource.k8s.io": 16200,
     "flowcontrol.apiserver.k8s.io": 16100,
+    "storagemigration.k8s.io": 15800,
 }
 _VERSIONS: Mapping[tuple[str, str], int] = {
     ("", "v1"): 1,
     ("autoscaling", "v2"): 30,
     ("flowcontrol.apiserver.k8s.io", "v1"): 21,
+    ("storagemigration.k8s.io", "v1beta1"): 9,
 }
 
 
