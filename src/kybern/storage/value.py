@@ -27,6 +27,11 @@ class Unreadable(Exception):
     """A value that is no object of its kind: damaged, or encrypted by a server that knows how."""
 
 
+def start_of(api_version: str, kind: str) -> bytes:
+    """What the values of a kind start with."""
+    return f'{{"apiVersion":"{api_version}","kind":"{kind}",'.encode()
+
+
 class Form:
     """The bytes of one kind's objects."""
 
@@ -37,7 +42,7 @@ class Form:
         self._kind = kind
         self._on_read = kind.on_read
         self._write: Callable[[Raw], bytes] | None = None
-        self.start = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
+        self.start = start_of(kind.api_version, kind.kind)
         self.head = self.start + b'"metadata":{'
 
     def value(self, raw: Raw) -> bytes:

@@ -13,7 +13,8 @@ from kybern.apiserver.generic.patch import JSON_PATCH, MERGE_PATCH
 from kybern.apiserver.options import DeleteOptions, WriteOptions
 from kybern.machinery.errors import AlreadyExists, BadRequest, Conflict, Expired, Invalid, NotFound, Timeout
 from kybern.storage import cache
-from kybern.storage.value import decoded
+from kybern.storage.memory import MemoryStore
+from kybern.storage.value import decoded, encoded
 
 CONFIG_MAP: dict[str, Any] = {"metadata": {"name": "a", "labels": {"l": "1"}}, "data": {"k": "v"}}
 
@@ -92,6 +93,37 @@ async def test_an_update_that_changes_nothing_keeps_the_version(make: Any, call:
     again = raw_of(await update.update(call("configmaps", "a"), first))
 
     assert again == first
+
+
+@pytest.mark.parametrize("cached", [False, True])
+async def test_a_write_that_changes_nothing_brings_a_foreign_value_into_our_form(
+    make: Any, call: Any, store: MemoryStore, *, cached: bool
+) -> None:
+    """What upstream's server wrote, or ours in another version of the kind."""
+    made = await make("configmaps", CONFIG_MAP)
+    key = call("configmaps", "a").key
+    ours, _ = await store.get(key)
+    assert ours is not None
+    foreign = encoded({"kind": "ConfigMap", "apiVersion": "v1", **decoded(ours.value)})
+    assert foreign != ours.value
+    kept = await store.put(key, foreign, ours.revision)
+    if cached:
+        await listing.list_(call("configmaps"))
+    nothing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": made["metadata"]["uid"]}}
+
+    async def applied() -> dict[str, Any]:
+        asked = call("configmaps", "a")
+        asked.options = WriteOptions(manager="migrator")
+        return raw_of(await patch.patch_(asked, encoded(nothing), "application/apply-patch+yaml"))
+
+    once, again = await applied(), await applied()
+    now, _ = await store.get(key)
+
+    assert now is not None
+    assert now.value.startswith(b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{')
+    assert int(once["metadata"]["resourceVersion"]) == now.revision > kept.revision
+    assert again == once
+    assert once["data"] == made["data"]
 
 
 async def test_generation_counts_what_is_wished_and_status_is_kept_apart(make: Any, call: Any) -> None:

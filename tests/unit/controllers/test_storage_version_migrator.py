@@ -60,11 +60,16 @@ SERVED: dict[Any, Any] = {
     "/api/v1/pods?limit=1": {"metadata": {"resourceVersion": "101"}, "items": []},
     DEPLOYMENT: (thing("old", "90"), thing("last", "100"), thing("new", "101", "b")),
 }
-RUNNING = {"type": "Running", "status": "True", "reason": "StorageVersionMigrationInProgress", "message": ""}
+RUNNING: dict[str, Any] = {
+    "type": "Running",
+    "status": "True",
+    "reason": "StorageVersionMigrationInProgress",
+    "message": "",
+}
 
 
 def migration(
-    resource: str = "deployments.apps", version: str = "", *conditions: dict[str, str], made: datetime = NOW
+    resource: str = "deployments.apps", version: str = "", *conditions: dict[str, Any], made: datetime = NOW
 ) -> StorageVersionMigration:
     plural, _, of = resource.partition(".")
     return StorageVersionMigration(
@@ -126,7 +131,7 @@ def test_what_is_not_newer_is_written_and_then_it_has_succeeded() -> None:
 
 @pytest.mark.parametrize("kind", ["Succeeded", "Failed"])
 def test_what_has_ended_is_left_alone(kind: str) -> None:
-    ended = {"type": kind, "status": "True", "reason": "r", "message": ""}
+    ended: dict[str, Any] = {"type": kind, "status": "True", "reason": "r", "message": ""}
 
     assert actions(migration("deployments.apps", "100", ended)) == []
 

@@ -9,7 +9,7 @@ from kybern.apiserver.engine import Call
 from kybern.machinery.kind import Raw
 from kybern.storage.store import RevisionMismatch, Stored
 from kybern.storage.translated import to_store, translated
-from kybern.storage.value import Form, encoded
+from kybern.storage.value import Form, encoded, start_of
 
 # Seconds for which a write that depends on no version is tried again; a client's own patience is no longer.
 _PATIENCE = 30.0
@@ -17,11 +17,15 @@ _PATIENCE = 30.0
 
 @dataclass(slots=True)
 class Current:
-    """An object as it is in the store (or was, a moment ago, when ``cached``), in the version of the call."""
+    """An object as it is in the store (or was, a moment ago, when ``cached``), in the version of the call.
+
+    ``stale``: it is to be written even when nothing changes; of a cached one that is not known.
+    """
 
     raw: Raw
     revision: int
     cached: bool = False
+    stale: bool = False
 
     @property
     def uid(self) -> str:
@@ -55,18 +59,36 @@ async def read(call: Call, *, fresh: bool = True) -> Current:
             raw = cache.form.raw_item(entry.item)
             conversion = call.kind.conversion
             return Current(conversion.from_stored(raw) if conversion else raw, entry.revision, cached=True)
-    stored = await fetched(call)
-    return Current(understood(call, stored), stored.revision)
+    kept = await _kept(call)
+    stored = await _translated(call, kept)
+    return Current(understood(call, stored), stored.revision, stale=is_stale(call, kept))
 
 
 async def fetched(call: Call) -> Stored:
     """The object from the store. Raises NotFound."""
+    return await _translated(call, await _kept(call))
+
+
+async def _kept(call: Call) -> Stored:
     stored, _ = await call.engine.store.get(call.key)
     if stored is None:
         raise problems.not_found(call.kind, call.name)
-    if call.kind.translation is not None:
-        (stored,) = await translated(call.kind, [stored])
     return stored
+
+
+async def _translated(call: Call, stored: Stored) -> Stored:
+    """In the version of the call's kind, where somebody else converts between versions."""
+    if call.kind.translation is None:
+        return stored
+    (found,) = await translated(call.kind, [stored])
+    return found
+
+
+def is_stale(call: Call, stored: Stored) -> bool:
+    """Whether an object lies in the store in another form than it would be written in: of another version, or upstream's."""
+    translation = call.kind.translation
+    version = translation.stored if translation is not None else call.stored.api_version
+    return not stored.value.startswith(start_of(version, call.kind.kind))
 
 
 def value_of(call: Call, raw: Raw) -> bytes:
@@ -100,6 +122,7 @@ __all__ = [
     "Current",
     "RevisionMismatch",
     "fetched",
+    "is_stale",
     "read",
     "served",
     "understood",

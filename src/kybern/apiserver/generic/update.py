@@ -2,7 +2,8 @@
 
 A first try starts from the cached object, since that is nearly always the present one; what goes wrong with it is told
 once the store says that it was, else it is tried again from there. A write that names a resourceVersion fails when that
-is not the present one; any other is repeated on what others wrote meanwhile. A write that changes nothing is not stored.
+is not the present one; any other is repeated on what others wrote meanwhile. A write that changes nothing is not stored,
+unless what lies in the store is not in the form in which it would be written.
 """
 
 from collections.abc import Awaitable, Callable
@@ -77,7 +78,7 @@ async def change(call: Call, making: Change, *, owned: bool = False) -> One:
                 # It was the present one: to ask admission again would make no difference, and may be seen.
                 if isinstance(problem, ApiError):
                     raise
-                if isinstance(problem, _Unchanged):
+                if isinstance(problem, _Unchanged) and not present.stale:
                     return _same_as(call, present)
             del call.warnings[warned:]
         found = present
@@ -106,7 +107,8 @@ async def _changed(call: Call, found: Current, making: Change, *, owned: bool) -
         if found.cached:
             # The cache may be behind, and what was there a moment ago may be what is asked for now.
             raise _Unchanged(call.key, None)
-        return _same_as(call, found)
+        if not found.stale:
+            return _same_as(call, found)
     outcome = await create.guarded(call.engine, call, raw, found.raw)
     try:
         one = await _written(call, raw, found)
