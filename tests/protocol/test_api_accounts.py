@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from kybern.auth.x509 import Authority
 from tests.protocol.apiserver_bed import Lab, Server
-from tests.protocol.requests_bed import STRATEGIC, Api, Raw, names
+from tests.protocol.requests_bed import MERGE, STRATEGIC, Api, Raw, names
 
 pytestmark = pytest.mark.etcd
 
@@ -193,6 +193,22 @@ def test_a_signing_request_is_approved_and_answered_by_its_subresources(api: Api
     found["status"]["conditions"].append(condition("StatusUpdate"))
     updated = api.update(f"{one}/status", found)
     assert [each["type"] for each in updated["status"]["conditions"]] == ["Approved", "StatusUpdate"]
+
+
+def test_a_signer_does_not_approve_and_an_approver_does_not_sign(api: Api) -> None:
+    one = f"{SIGNING}/{asked(api, 'roles')['metadata']['name']}"
+    approved = {"status": {"conditions": [condition("Approved")], "certificate": certificate()}}
+
+    refused = api.send("PATCH", f"{one}/status", approved, media=MERGE)
+    assert refused.code == 422
+    assert 'updates may not add a condition of type "Approved"' in refused.body["message"]
+    found = api.patch(f"{one}/approval", approved)["status"]
+    assert "certificate" not in found
+    assert {"lastUpdateTime", "lastTransitionTime"} <= found["conditions"][0].keys()
+    refused = api.send("PATCH", f"{one}/approval", {"status": {"conditions": None}}, media=MERGE)
+    assert refused.code == 422
+    assert 'updates may not remove a condition of type "Approved"' in refused.body["message"]
+    api.delete(one)
 
 
 def test_signing_requests_are_found_by_their_signer(api: Api) -> None:

@@ -7,7 +7,7 @@ A certificate is *worn* when a third of its life or less is left; ``fits`` then 
 another. An authority backdates what it issues a little, so that a machine whose clock is behind accepts it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -20,9 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from kybern.api import key_usages
+
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 BACKDATED = timedelta(minutes=5)
+
+# As upstream orders them.
+_PASSED_ON = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
 
 type PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 type Address = IPv4Address | IPv6Address | str
@@ -130,25 +135,36 @@ class Authority:
 
     def issue_leaf(self, leaf: Leaf, now: datetime | None = None) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(leaf, leaf.names, key.public_key(), now)
+        extensions = [
+            (_key_usage("digital_signature", "key_encipherment"), True),
+            *_extended(leaf.usages),
+            *_alternative(leaf.alternatives, critical=False),
+        ]
+        certificate = self._sign(_Wish(leaf.names, key.public_key(), leaf.days, extensions), now)
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), private_pem(key))
 
     def sign_csr(
         self,
         csr_pem: bytes,
         now: datetime | None = None,
-        client: bool = True,
-        server: bool = False,
+        asked: Iterable[str] = ("digital signature", "key encipherment", "client auth"),
         days: float = LEAF_DAYS,
     ) -> bytes:
-        """A certificate for the key and the names of a signing request, whose own signature must hold."""
+        """A certificate for the key and the names of a signing request, whose own signature must hold.
+
+        ``asked``: the words of certificates.k8s.io for what it is good for, which the certificate says and no more.
+        """
         csr = x509.load_pem_x509_csr(csr_pem)
         if not csr.is_signature_valid:
             raise ValueError("the request is not signed with its own key")
-        dns, ips = _alternatives(csr.extensions)
-        common_name, organizations = _identity(csr.subject)
-        leaf = Leaf(common_name, organizations, dns, ips, client, server, days)
-        certificate = self._sign(leaf, csr.subject, csr.public_key(), now)
+        words = tuple(asked)
+        granted = key_usages.bits(words)
+        extensions = [
+            *([(_key_usage(*granted), True)] if granted else ()),
+            *_extended(tuple(map(x509.ObjectIdentifier, key_usages.extended(words)))),
+            *_names(csr),
+        ]
+        certificate = self._sign(_Wish(csr.subject, csr.public_key(), days, extensions), now)
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def issued(self, certificate: x509.Certificate) -> bool:
@@ -173,27 +189,54 @@ class Authority:
             and not worn(certificate, now)
         )
 
-    def _sign(
-        self, leaf: Leaf, subject: x509.Name, key: CertificatePublicKeyTypes, now: datetime | None
-    ) -> x509.Certificate:
+    def _sign(self, wish: "_Wish", now: datetime | None) -> x509.Certificate:
         now = now or self._now
         if now is None:
             raise ValueError("a loaded authority needs to be told the time")
         # Nothing may outlive what vouches for it.
-        until = min(now + timedelta(days=leaf.days), self._certificate.not_valid_after_utc)
+        until = min(now + timedelta(days=wish.days), self._certificate.not_valid_after_utc)
         builder = (
-            _builder(subject, self._certificate.subject, key, (now - BACKDATED, until))
+            _builder(wish.subject, self._certificate.subject, wish.key, (now - BACKDATED, until))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage("digital_signature", "key_encipherment"), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
         )
-        if leaf.usages:
-            builder = builder.add_extension(x509.ExtendedKeyUsage(leaf.usages), critical=False)
-        if leaf.alternatives:
-            builder = builder.add_extension(x509.SubjectAlternativeName(leaf.alternatives), critical=False)
+        for extension, critical in wish.extensions:
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be signed; each extension with whether it is critical."""
+
+    subject: x509.Name
+    key: CertificatePublicKeyTypes
+    days: float
+    extensions: Sequence[tuple[x509.ExtensionType, bool]]
+
+
+def _extended(found: Sequence[x509.ObjectIdentifier]) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    if found:
+        yield x509.ExtendedKeyUsage(found), False
+
+
+def _alternative(
+    found: Sequence[x509.GeneralName], *, critical: bool
+) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    if found:
+        yield x509.SubjectAlternativeName(found), critical
+
+
+def _names(csr: x509.CertificateSigningRequest) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    """The alternative names of a request, of the four sorts that signers pass on; critical when there is no other name."""
+    try:
+        asked = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    found = [name for sort in _PASSED_ON for name in asked if isinstance(name, sort)]
+    yield from _alternative(found, critical=not list(csr.subject))
 
 
 def client_identity(certificate: x509.Certificate | bytes) -> tuple[str, tuple[str, ...]]:
@@ -241,11 +284,11 @@ def _builder(
 
 
 def _key_usage(*granted: str) -> x509.KeyUsage:
-    usages = (
+    all_ = (
         "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
         "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
     )  # fmt: skip
-    asked: Mapping[str, bool] = {usage: usage in granted for usage in usages}
+    asked: Mapping[str, bool] = {usage: usage in granted for usage in all_}
     return x509.KeyUsage(**asked)
 
 
@@ -267,11 +310,11 @@ def _alternatives(extensions: x509.Extensions) -> tuple[tuple[str, ...], tuple[A
 def _says(certificate: x509.Certificate, leaf: Leaf) -> bool:
     dns, ips = _alternatives(certificate.extensions)
     try:
-        usages = frozenset(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        found = frozenset(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
-        usages = frozenset()
+        found = frozenset()
     return (
         frozenset(dns) == frozenset(leaf.dns)
         and frozenset(map(str, ips)) == frozenset(map(str, leaf.ips))
-        and usages == frozenset(leaf.usages)
+        and found == frozenset(leaf.usages)
     )

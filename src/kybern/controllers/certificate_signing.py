@@ -111,9 +111,8 @@ def signed(request: CertificateSigningRequest, settings: Settings, now: datetime
     return authority.sign_csr(
         b64decode(request.spec.request),
         now,
-        client="client auth" in request.spec.usages,
-        server="server auth" in request.spec.usages,
-        days=lifetime(request.spec.expiration_seconds, settings.signing_duration) / _DAY,
+        request.spec.usages,
+        lifetime(request.spec.expiration_seconds, settings.signing_duration) / _DAY,
     )
 
 

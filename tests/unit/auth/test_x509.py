@@ -142,7 +142,7 @@ def csr(key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
 def test_a_signing_request_keeps_its_names_and_its_key(authority: Authority) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
 
-    pem = authority.sign_csr(csr(key).public_bytes(serialization.Encoding.PEM), NOW, server=True, days=1)
+    pem = authority.sign_csr(csr(key).public_bytes(serialization.Encoding.PEM), NOW, days=1)
 
     certificate = x509.load_pem_x509_certificate(pem)
     assert client_identity(certificate) == ("system:node:w9", ("system:nodes",))

@@ -19,6 +19,7 @@ from kybern.api.certificates_v1 import (
     CertificateSigningRequestSpec,
     CertificateSigningRequestStatus,
 )
+from kybern.api.key_usages import EXTENDED, KEY
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.auth.x509 import Authority
 from kybern.controllers import certificate_approving, certificate_signing
@@ -192,6 +193,94 @@ def test_a_signer_refuses_what_is_not_its_own(request_: CertificateSigningReques
 )
 def test_a_signer_signs_what_is_its_own(request_: CertificateSigningRequest) -> None:
     assert isinstance(signed(request_), x509.Certificate)
+
+
+def granted(certificate: x509.Certificate) -> tuple[set[str], list[str]]:
+    """The bits of the key usage, and the extended ones in their order."""
+    bits, extended = set(), []
+    for one in certificate.extensions:
+        if isinstance(one.value, x509.KeyUsage):
+            assert one.critical
+            bits = {name for name in KEY.values() if _has(one.value, name)}
+        if isinstance(one.value, x509.ExtendedKeyUsage):
+            extended = [usage.dotted_string for usage in one.value]
+    return bits, extended
+
+
+def _has(usage: x509.KeyUsage, name: str) -> bool:
+    if name in {"encipher_only", "decipher_only"} and not usage.key_agreement:
+        return False
+    return bool(getattr(usage, name))
+
+
+AUTH = {one: EXTENDED[f"{one} auth"] for one in ("server", "client")}
+
+
+@pytest.mark.parametrize(
+    ("request_", "bits", "extended"),
+    [
+        (asked(), {"digital_signature"}, [AUTH["client"]]),
+        (
+            asked(usages=("key encipherment", "client auth", "digital signature")),
+            {"digital_signature", "key_encipherment"},
+            [AUTH["client"]],
+        ),
+        (
+            asked(names=(DNS,), **{**SERVING, "usages": ("server auth", "digital signature")}),
+            {"digital_signature"},
+            [AUTH["server"]],
+        ),
+        (asked("jane", usages=("client auth",), **CLIENT), set(), [AUTH["client"]]),
+        (
+            asked(
+                signer_name="kubernetes.io/legacy-unknown",
+                usages=(
+                    "s/mime",
+                    "any",
+                    "client auth",
+                    "server auth",
+                    "email protection",
+                    "crl sign",
+                    "signing",
+                ),
+            ),
+            {"digital_signature", "crl_sign"},
+            [EXTENDED["any"], AUTH["server"], AUTH["client"], EXTENDED["s/mime"]],
+        ),
+        (
+            asked(
+                signer_name="kubernetes.io/legacy-unknown",
+                usages=(
+                    "key agreement",
+                    "decipher only",
+                    "content commitment",
+                    "data encipherment",
+                    "cert sign",
+                ),
+            ),
+            {"key_agreement", "decipher_only", "content_commitment", "data_encipherment", "key_cert_sign"},
+            [],
+        ),
+    ],
+)
+def test_a_certificate_is_good_for_what_was_asked_and_no_more(
+    request_: CertificateSigningRequest, bits: set[str], extended: list[str]
+) -> None:
+    assert granted(signed(request_)) == (bits, extended)
+
+
+def test_words_that_nobody_knows_are_not_signed() -> None:
+    request = asked(signer_name="kubernetes.io/legacy-unknown", usages=("client auth", "flying", "swimming"))
+
+    assert signed(request) == 'unrecognized usage values: ["flying" "swimming"]'
+
+
+def test_all_alternative_names_are_passed_on() -> None:
+    found = signed(asked("jane", names=(URI, ADDRESS, MAIL, DNS), usages=("client auth",), **CLIENT))
+
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert list(names.value) == [DNS, MAIL, ADDRESS, URI]
+    assert not names.critical
 
 
 @pytest.mark.parametrize(

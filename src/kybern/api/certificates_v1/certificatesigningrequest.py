@@ -3,12 +3,10 @@
 Who asks is written into the spec by the server from the request's user, never taken from the body.
 """
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.rules.causes import all_invalid, invalid, required
-from kybern.api.rules.formats import domain_path
+from kybern.api.rules import certificates
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, age, dig, name, text
 from kybern.machinery import names
@@ -58,30 +56,12 @@ def _default(raw: Raw) -> None:
 
 
 def _validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
-    spec = new.get("spec") or {}
-    if not spec.get("request"):
-        yield required("spec.request")
-    elif not _is_request(spec["request"]):
-        yield invalid("spec.request", spec["request"], "PEM block type must be CERTIFICATE REQUEST")
-    if not spec.get("usages"):
-        yield required("spec.usages", "usages are required")
-    signer = spec.get("signerName", "")
-    if not signer:
-        yield required("spec.signerName")
-    else:
-        yield from all_invalid("spec.signerName", signer, domain_path(signer))
-    lasting = spec.get("expirationSeconds")
-    if lasting is not None and lasting < 600:
-        yield invalid(
-            "spec.expirationSeconds", lasting, "may not specify a duration less than 600 seconds (10 minutes)"
-        )
+    if old is None:
+        yield from certificates.request(new.get("spec") or {})
 
 
-def _is_request(encoded: str) -> bool:
-    try:
-        return b"-----BEGIN CERTIFICATE REQUEST-----" in base64.b64decode(encoded)
-    except ValueError:
-        return False
+def _validate_status(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    yield from certificates.status(new, old or {})
 
 
 def _on_update(new: Raw, old: Raw) -> None:
@@ -105,7 +85,14 @@ KIND = Kind(
     ),
     selectable=_SELECTABLE,
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=_validate, on_update=_on_update),
+    rules=Rules(
+        default=_default,
+        validate=_validate,
+        on_update=_on_update,
+        on_status=certificates.preserve,
+        stamp_status=certificates.stamp,
+        validate_status=_validate_status,
+    ),
     valid_name=names.path_segment,
     storage_version_hash="95fRKMXA+00=",
 )

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from kybern.api.rules import certificates
 from kybern.api.rules.pods import updates
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -13,14 +14,14 @@ from kybern.machinery.kind import Raw
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``take`` gives the old object with the part of the new one; ``check`` says what is wrong with that."""
+    """``take`` gives the old object with the part of the new one; ``check`` says what is wrong with that.
+
+    ``stamp`` is given the time on the wire, for what notes when it was changed.
+    """
 
     take: Callable[[Raw, Raw], Raw]
     check: Callable[[Raw, Raw], Iterable[Cause]]
-
-
-def _nothing(_new: Raw, _old: Raw) -> Iterable[Cause]:
-    return ()
+    stamp: Callable[[Raw, Raw, str], None] = lambda _new, _old, _now: None
 
 
 def _ephemeral(new: Raw, old: Raw) -> Raw:
@@ -67,5 +68,5 @@ def _approval(new: Raw, old: Raw) -> Raw:
 PARTS: Mapping[tuple[str, str], Part] = {
     ("pods", "ephemeralcontainers"): Part(_ephemeral, updates.ephemeral),
     ("pods", "resize"): Part(_resized, updates.resize),
-    ("certificatesigningrequests", "approval"): Part(_approval, _nothing),
+    ("certificatesigningrequests", "approval"): Part(_approval, certificates.approval, certificates.stamp),
 }

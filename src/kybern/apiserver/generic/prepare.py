@@ -190,6 +190,7 @@ def _take_part(call: Call, raw: Raw, old: Raw) -> None:
         found = part.take(raw, old)
         raw.clear()
         raw.update(copy.deepcopy(found), metadata=metadata)
+        part.stamp(raw, old, times.of_unix(call.engine.clock()))
 
 
 def _owned(metadata: Raw, was: Raw) -> None:
