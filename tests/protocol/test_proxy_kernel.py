@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import permutations
@@ -50,6 +50,8 @@ WEB = ServicePort(
     "default", "web", "http", "TCP", 80, "10.96.0.10", node_port=30080,
     endpoints=(Endpoint("10.244.1.2", 8080, local=True), Endpoint("10.244.1.3", 8080, local=True)),
 )  # fmt: skip
+SIX = replace(WEB, cluster_ip="fd00:96::10", endpoints=(Endpoint("fd00:244::2", 8080, local=True),))
+DUAL = replace(SETTINGS, pod_cidr6="fd00:244::/64")
 MODES: dict[str, Callable[[Settings], Backend]] = {
     "iptables": Iptables,
     "ipvs": lambda settings: Ipvs(settings, Options()),
@@ -146,11 +148,17 @@ def network() -> Iterator[None]:
 
 
 def add_ipv6() -> None:
+    sh(f"ip netns exec {NODE} sysctl -qw net.ipv6.conf.all.forwarding=1")
+    sh(f"ip -n {NODE} addr add 2001:db8::1/64 dev outside nodad")
+    sh(f"ip -n {CLIENT} addr add 2001:db8::2/64 dev eth0 nodad")
+    sh(f"ip -n {CLIENT} route add default via 2001:db8::1")
     sh(f"ip -n {NODE} addr add fd00:244::1/64 dev cni0 nodad")
-    sh(f"ip -n {POD} addr add fd00:244::2/64 dev eth0 nodad")
-    sh(f"ip -n {OTHER} addr add fd00:244::3/64 dev eth0 nodad")
+    for name, last in ((POD, 2), (OTHER, 3)):
+        sh(f"ip -n {name} addr add fd00:244::{last}/64 dev eth0 nodad")
+        sh(f"ip -n {name} route add default via fd00:244::1")
     # A service IP must have a way out to be looked at at all.
-    sh(f"ip -n {NODE} route add fd00:96::/64 dev cni0")
+    sh(f"ip -n {NODE} addr add 2001:db8:5::1/64 dev elsewhere nodad")
+    sh(f"ip -n {NODE} route add default via 2001:db8:5::2")
 
 
 def ask(where: str, url: str, port: int = 80) -> str:
@@ -169,9 +177,16 @@ def ask(where: str, url: str, port: int = 80) -> str:
 def left_of(name: str) -> list[str]:
     """Lines of the node's rules that name something, in either program's tables."""
     found = ""
-    for program in ("iptables-save", "nft list tables", f"nft list table ip {NAME}", "ip -o address"):
+    for program in (
+        "iptables-save",
+        "ip6tables-save",
+        "nft list tables",
+        f"nft list table ip {NAME}",
+        f"nft list table ip6 {NAME}",
+        "ip -o address",
+    ):
         command = ["ip", "netns", "exec", NODE, *program.split()]
-        # The last one fails where there is no such table, which the one before it tells.
+        # Listing a table fails where there is no such table, which "list tables" tells.
         found += subprocess.run(command, check=False, capture_output=True, text=True, timeout=30).stdout
     return [line for line in found.splitlines() if name in line]
 
@@ -204,7 +219,8 @@ class InNode:
 
     def __init__(self, mode: str, settings: Settings = SETTINGS) -> None:
         self.kernel: Backend = MODES[mode](settings)
-        self.kernel.settle(("192.0.2.1",))
+        self.settings = settings
+        self.kernel.settle(("192.0.2.1", *(["2001:db8::1"] if settings.pod_cidr6 else [])))
 
     def apply(self, *ports: ServicePort) -> int:
         for port in ports:
@@ -226,7 +242,8 @@ class InNode:
 
     def clear_others(self, mode: str) -> None:
         """What the daemon does once its own rules are right."""
-        for other in backends(Config("", "n1", SETTINGS.pod_cidr, mode=mode))[1]:
+        pods = ",".join(filter(None, (self.settings.pod_cidr, self.settings.pod_cidr6)))
+        for other in backends(Config("", "n1", pods, mode=mode))[1]:
             self._inside(other.remove())
 
     def _inside[T](self, work: Coroutine[Any, Any, T]) -> T:
@@ -499,30 +516,89 @@ def test_a_table_that_another_proxy_left_is_made_anew() -> None:
     assert ask(NODE, "10.96.0.10")
 
 
-@pytest.mark.parametrize("mode", [using("ipvs"), using("nftables")])
+@each
 @pytest.mark.usefixtures("network")
 def test_ipv6_services_are_served_beside_those_of_ipv4(mode: str) -> None:
-    six = replace(
-        WEB, cluster_ip="fd00:96::10", node_port=0, endpoints=(Endpoint("fd00:244::2", 8080, local=True),)
-    )
+    node = InNode(mode, DUAL)
+
+    with six_answers():
+        for ports in ([WEB, SIX], [replace(WEB, affinity=9), replace(SIX, affinity=9)]):
+            node.kernel.put(("default", "web"), ports)
+            node.apply()
+            assert ask(NODE, "10.96.0.10")
+            assert ask(NODE, "[fd00:96::10]").startswith("fd00:244::2 fd00:244::1")
+    assert node.is_intact()
+
+
+@each
+@pytest.mark.usefixtures("network")
+def test_ipv6_services_answer_at_every_address_whom_they_may(mode: str) -> None:
+    outside = replace(SIX, balancer_ips=("2001:db8:1::7",), external_ips=("2001:db8:1::8",))
+    node = InNode(mode, DUAL)
+
+    with six_answers():
+        node.apply(outside)
+        assert ask(CLIENT, "[2001:db8::1]", 30080) == "fd00:244::2 fd00:244::1", "masqueraded"
+        assert [knock(CLIENT, ip) for ip in ("2001:db8:1::7", "2001:db8:1::8")] == ["open", "open"]
+        assert ask(POD, "[fd00:96::10]") == "fd00:244::2 fd00:244::1", (
+            "given to itself, it sees another caller"
+        )
+        assert ask(OTHER, "[fd00:96::10]") == "fd00:244::2 fd00:244::3"
+
+        node.apply(replace(outside, external_local=True))
+        assert ask(CLIENT, "[2001:db8::1]", 30080) == "fd00:244::2 2001:db8::2", (
+            "the caller's address is kept"
+        )
+
+        node.apply(replace(outside, source_ranges=("2001:db8:2::/64",)))
+        assert [knock(CLIENT, ip) for ip in ("2001:db8:1::7", "2001:db8:1::8")] == ["silence", "open"]
+
+    node.apply(replace(outside, endpoints=()))
+    assert [knock(CLIENT, "2001:db8::1", 30080), knock(NODE, "fd00:96::10")] == ["refused", "refused"]
+
+    node.remove()
+    assert not left_of("KUBE-")
+    assert not left_of("kube-proxy")
+
+
+@pytest.mark.parametrize(("mode", "other"), [using(*pair) for pair in permutations(MODES, 2)])
+@pytest.mark.parametrize("both", [pytest.param(True, id="both"), pytest.param(False, id="IPv4 from now on")])
+@pytest.mark.usefixtures("network")
+def test_one_mode_takes_over_both_families_from_another(mode: str, other: str, *, both: bool) -> None:
+    before, node = InNode(other, DUAL), InNode(mode, DUAL if both else SETTINGS)
+    with six_answers():
+        before.apply(SIX)
+
+        node.apply(SIX)
+        node.clear_others(mode)
+
+        assert node.is_intact()
+        assert bool(ask(NODE, "[fd00:96::10]")) == both
+    traces = {"iptables": "KUBE-SVC", "ipvs": "KUBE-6", "nftables": "kube-proxy"}
+    assert not left_of(traces[other])
+    assert both or not traces_of_six()
+
+
+def traces_of_six() -> list[str]:
+    return left_of(SIX.cluster_ip)
+
+
+@contextmanager
+def six_answers() -> Iterator[None]:
+    """IPv6 in all namespaces, and a server at the endpoint of SIX."""
     add_ipv6()
     code = SERVER.replace(
         "class Handler",
         "import socket\nhttp.server.ThreadingHTTPServer.address_family = socket.AF_INET6\nclass Handler",
     )
     command = ["ip", "netns", "exec", POD, sys.executable, "-c", code, "fd00:244::2"]
-    node = InNode(mode, replace(SETTINGS, pod_cidr6="fd00:244::/64"))
-
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        for ports in ([WEB, six], [replace(WEB, affinity=9), replace(six, affinity=9)]):
-            node.kernel.put(("default", "web"), ports)
-            node.apply()
-            assert ask(NODE, "10.96.0.10")
-            assert ask(NODE, "[fd00:96::10]").startswith("fd00:244::2 fd00:244::1")
-        server.terminate()
-    assert node.is_intact()
+        try:
+            yield
+        finally:
+            server.terminate()
 
 
 UDP = """
@@ -552,6 +628,7 @@ for line in sys.stdin:
     ("mode", "address"),
     [
         using("iptables", "10.96.0.20"),
+        using("iptables", "fd00:96::20"),
         using("ipvs", "10.96.0.20"),
         using("ipvs", "fd00:96::20"),
         using("nftables", "10.96.0.20"),
@@ -565,7 +642,7 @@ def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str,
         add_ipv6()
         first, second = replace(first, ip="fd00:244::2"), replace(second, ip="fd00:244::3")
     dns = replace(WEB, service="names", protocol="UDP", cluster_ip=address, node_port=0, endpoints=(first,))
-    node = InNode(mode, replace(SETTINGS, pod_cidr6="fd00:244::/64"))
+    node = InNode(mode, DUAL)
     node.apply(dns)
     with ExitStack() as undo:
 

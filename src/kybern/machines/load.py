@@ -118,10 +118,6 @@ class _Reader:
             etcd_quota=top.parse("etcd_quota", size, MIB, 2048),
             ipv6=self._second_family(cidr),
         )
-        if made.ipv6 and made.proxy_mode == "iptables":
-            raise self._at("ipv6").error(
-                "services of IPv6 are not served by iptables; write proxy: nftables, or proxy: ipvs"
-            )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)

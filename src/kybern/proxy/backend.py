@@ -23,8 +23,10 @@ class Backend(Removable, Protocol):
     ``is_known`` tells whether the next ``apply`` sends changes only; ``failures`` counts, by family, what was refused.
     """
 
-    is_known: bool
     failures: Counter
+
+    @property
+    def is_known(self) -> bool: ...
 
     def settle(self, addresses: tuple[str, ...]) -> bool:
         """Take note of the node's addresses. True asks for every service again, since all rules may depend on them."""

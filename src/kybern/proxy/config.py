@@ -49,8 +49,7 @@ class Config:
     @property
     def versions(self) -> tuple[int, ...]:
         """Of IP: those that are served."""
-        served = (4,) if self.mode == IPTABLES else (4, 6)
-        return tuple(one for one in served if self.pod_network(one))
+        return tuple(one for one in (4, 6) if self.pod_network(one))
 
 
 # Where each key of the file goes; nested ones with a dot.
@@ -144,12 +143,7 @@ def read(values: Values, hostname: str) -> Config:
         )
     if found["mode"] == NFTABLES and not found.get("node_port_addresses"):
         found["node_port_addresses"] = (PRIMARY,)  # as upstream's default in this mode
-    config = Config(**found)
-    if config.mode == IPTABLES and not config.pod_network(4):
-        raise Fatal(
-            f'cannot serve the pods of "{config.cluster_cidr}" by iptables: that is IPv4 here; use --proxy-mode=nftables'
-        )
-    return config
+    return Config(**found)
 
 
 def _counts(flag: str, values: Values, mode: str) -> bool:

@@ -1,13 +1,13 @@
-"""The kernel's tables through iptables-save and iptables-restore."""
+"""The kernel's tables through iptables-save and iptables-restore, and those of IPv6 through ip6tables' beside them."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kybern.netfilter.programs import run
-from kybern.proxy import metrics
+from kybern.proxy import metrics, tables
+from kybern.proxy.families import BOTH, Family, version_of
 from kybern.proxy.model import ServicePort
-from kybern.proxy.restore import everything, missing_jumps, our_chains, removal, touched
+from kybern.proxy.restore import everything, missing_jumps, our_chains, touched
 from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Key, Ruleset
 
@@ -15,7 +15,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Iptables:
-    """What is in the kernel, brought to what is wanted with one iptables-restore a change.
+    """What is in the kernel, brought to what is wanted with one iptables-restore a change and family.
 
     A change sends only the chains that were touched. ``forget`` makes the next call look at the kernel again and write all:
     at the start, after a failure, and now and then, because others may have flushed our chains.
@@ -24,43 +24,66 @@ class Iptables:
     failures = metrics.IPTABLES_FAILURES
 
     def __init__(self, settings: Settings) -> None:
-        self.is_known = False
         self._settings = settings
-        self._rules = Ruleset(settings)
+        self._parts = self._made()
+
+    def _made(self) -> list["_Part"]:
+        served = (each for each in BOTH if self._settings.pod_network(each.version))
+        return [_Part(each, Ruleset(self._settings, each.version)) for each in served]
+
+    @property
+    def is_known(self) -> bool:
+        return all(part.is_known for part in self._parts)
 
     def settle(self, addresses: tuple[str, ...]) -> bool:
         if addresses == self._settings.node_addresses:
             return False
         self._settings = replace(self._settings, node_addresses=addresses)
-        self._rules = Ruleset(self._settings)
-        self.forget()
+        self._parts = self._made()
         return True
 
     def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
-        self._rules.put(service, [port for port in ports if ":" not in port.cluster_ip])
+        for part in self._parts:
+            version = part.family.version
+            part.rules.put(service, [port for port in ports if version_of(port.cluster_ip) == version])
 
     def forget(self) -> None:
-        self.is_known = False
+        for part in self._parts:
+            part.is_known = False
 
     async def apply(self) -> int:
-        rules = self._rules
-        chains, known = rules.take(), self.is_known
-        text = touched(rules, chains) if known else everything(rules.tables(), await run("iptables-save"))
-        self.is_known = False
-        if text:
-            await run("iptables-restore", "--wait=10", "--noflush", stdin=text)
-        self.is_known = True
-        LOG.debug("sent %d lines to iptables-restore (all chains: %s)", text.count("\n"), not known)
-        return text.count("\n")
+        if not self.is_known:
+            await tables.clear_unserved(part.family.version for part in self._parts)
+        return sum([await part.apply() for part in self._parts])
 
     async def is_intact(self) -> bool:
         """Whether our chains and jumps are all still there. Looks at names only: who edits our chains must expect it."""
-        saved = await run("iptables-save")
-        return our_chains(saved) == self._rules.names() and not missing_jumps(saved)
+        return all([await part.is_intact() for part in self._parts])
 
     async def remove(self) -> None:
-        saved = await run("iptables-save")
-        text = removal(saved)
-        if text:
-            await run("iptables-restore", "--wait=10", "--noflush", stdin=text)
+        for family in BOTH:
+            await tables.clear(family)
         self.forget()
+
+
+class _Part:
+    """The tables of one family. One that failed is written anew by itself: the other one's rules are as they should be."""
+
+    def __init__(self, family: Family, rules: Ruleset) -> None:
+        self.family, self.rules, self.is_known = family, rules, False
+
+    async def apply(self) -> int:
+        rules, known = self.rules, self.is_known
+        chains, self.is_known = rules.take(), False
+        text = (
+            touched(rules, chains) if known else everything(rules.tables(), await tables.saved(self.family))
+        )
+        await tables.write(self.family, text)
+        self.is_known = True
+        lines = text.count("\n")
+        LOG.debug("sent %d lines to %s (all chains: %s)", lines, self.family.restore, not known)
+        return lines
+
+    async def is_intact(self) -> bool:
+        saved = await tables.saved(self.family)
+        return our_chains(saved) == self.rules.names() and not missing_jumps(saved)

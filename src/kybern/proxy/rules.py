@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from itertools import islice
 
-from kybern.proxy.families import version_of
+from kybern.proxy.families import IPV6, family_of, version_of
 from kybern.proxy.model import Endpoint, ServicePort, preferred, usable
 
 MASQUERADE_BIT = 14
@@ -60,7 +60,7 @@ type Chains = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the rules depend on beside services.
+    """What the rules depend on beside services. An empty pod network: nothing of that version of IP is served.
 
     ``node_port_networks`` limits where node ports answer, () for all; "primary" in it stands for the first of
     ``node_addresses`` of each family.
@@ -132,14 +132,16 @@ def fixed(settings: Settings) -> Tables:
     return tables
 
 
-def last(settings: Settings) -> list[str]:
+def last(settings: Settings, version: int) -> list[str]:
     """What must stand last in nat's KUBE-SERVICES: node ports, which any address of the node may have."""
     local = "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
     comment = (
         '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
     )
-    networks = settings.node_port_places(4)
-    places = [""] if networks is None else [f"-d {network} " for network in networks]
+    networks = settings.node_port_places(version)
+    # The kernel routes nothing from IPv6's loopback address to anywhere else, and would complain of each packet.
+    everywhere = "" if version == 4 else f"! -d {IPV6.loopback}/128 "
+    places = [everywhere] if networks is None else [f"-d {network} " for network in networks]
     return [f"{where}{comment} {local}" for where in places]
 
 
@@ -161,6 +163,8 @@ class _Port:
     def __init__(self, port: ServicePort, settings: Settings, tables: Tables) -> None:
         self.port, self.settings, self.tables = port, settings, tables
         self.protocol = port.protocol.lower()
+        self.family = family_of(port.cluster_ip)
+        self.pods = settings.pod_network(self.family.version)
         self.everywhere = preferred(port.endpoints)
         self.here = usable(one for one in port.endpoints if one.local)
         self.used: set[Endpoint] = set()
@@ -173,7 +177,7 @@ class _Port:
             self._endpoint(endpoint)
 
     def _match(self, ip: str, number: int) -> str:
-        where = f"-d {ip}/32 " if ip else ""
+        where = f"-d {ip}/{self.family.length} " if ip else ""
         return f"{where}-p {self.protocol} -m {self.protocol} --dport {number}"
 
     def _comment(self, what: str) -> str:
@@ -192,7 +196,7 @@ class _Port:
 
     def _masquerade(self) -> str:
         """Which callers of the cluster IP must look as if they came from this node: those that are no pods."""
-        outsiders = "" if self.settings.masquerade_all else f"! -s {self.settings.pod_cidr} "
+        outsiders = "" if self.settings.masquerade_all else f"! -s {self.pods} "
         match = self._match(self.port.cluster_ip, self.port.port)
         return f"{self._comment('cluster IP')} {outsiders}{match} -j KUBE-MARK-MASQ"
 
@@ -218,7 +222,7 @@ class _Port:
         comment = f'-m comment --comment "{self.port.title}"'
         remember = f"-m recent --name {chain} --set " if self.port.affinity else ""
         self.tables.nat[chain] = [
-            f"{comment} -s {endpoint.ip}/32 -j KUBE-MARK-MASQ",
+            f"{comment} -s {endpoint.ip}/{self.family.length} -j KUBE-MARK-MASQ",
             f"{comment} {remember}-p {self.protocol} -m {self.protocol} -j DNAT --to-destination {endpoint.address}",
         ]
 
@@ -276,7 +280,7 @@ class _Port:
             return
         from_here = "-m addrtype --src-type LOCAL"
         rules += [
-            f"{self._external_comment('pod')} -s {self.settings.pod_cidr} -j {any_node}",
+            f"{self._external_comment('pod')} -s {self.pods} -j {any_node}",
             f"{self._external_comment('masquerade LOCAL')} {from_here} -j KUBE-MARK-MASQ",
             f"{self._external_comment('route LOCAL')} {from_here} -j {any_node}",
         ]

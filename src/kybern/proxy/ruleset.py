@@ -18,10 +18,13 @@ type Chain = tuple[str, str]
 
 
 class Ruleset:
-    """Rules by service. ``put`` changes one service; ``take`` gives the chains touched since it was last called."""
+    """Rules of one version of IP, by service.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    ``put`` changes one service; ``take`` gives the chains touched since it was last called.
+    """
+
+    def __init__(self, settings: Settings, version: int = 4) -> None:
+        self._settings, self._version = settings, version
         self._first = fixed(settings).by_name()
         self._own: dict[Chain, list[str]] = {}
         self._shared: dict[Chain, dict[Key, list[str]]] = {
@@ -75,7 +78,7 @@ class Ruleset:
             return self._own.get(chain)
         table, name = chain
         found = [*self._first[table][name], *(rule for _, rules in sorted(shared.items()) for rule in rules)]
-        return found + last(self._settings) if chain == ("nat", "KUBE-SERVICES") else found
+        return found + last(self._settings, self._version) if chain == ("nat", "KUBE-SERVICES") else found
 
     def tables(self) -> Mapping[str, Chains]:
         """All of it, by table and chain."""

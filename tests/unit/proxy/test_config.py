@@ -6,7 +6,7 @@ import pytest
 
 from kybern.cli.proxy import FLAGS
 from kybern.daemon.run import Fatal
-from kybern.proxy.config import Config, read
+from kybern.proxy.config import MODES, Config, read
 from kybern.proxy.ipvs.plan import Options
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
@@ -43,10 +43,6 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         ("mode: ipvs\nipvs: {excludeCIDRs: [here]}", 'cannot leave "here" to others'),
         ("mode: ipvs\nipvs: {tcpTimeout: soon}", 'ipvs.tcpTimeout: "soon" is no duration'),
         ("mode: nftables\nnftables: {syncperiod: 1s}", 'unknown field "nftables.syncperiod"'),
-        (
-            "clusterCIDR: fd00::/64\nclientConnection: {kubeconfig: /a}",
-            'cannot serve the pods of "fd00::/64" by iptables',
-        ),
         ("- x", "it is not YAML"),
     ],
 )
@@ -79,6 +75,19 @@ def test_with_nftables_node_ports_are_at_the_node_s_first_address_unless_told_ot
     assert told.node_port_addresses == ("10.0.0.0/8",)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("networks", "versions"),
+    [("10.0.0.0/8", (4,)), ("fd00::/64", (6,)), ("fd00::/64,10.0.0.0/8", (4, 6))],
+)
+def test_every_mode_serves_the_families_that_pods_have(
+    tmp_path: Path, mode: str, networks: str, versions: tuple[int, ...]
+) -> None:
+    text = f"clusterCIDR: {networks}\nclientConnection: {{kubeconfig: /a}}\nmode: {mode}\n"
+
+    assert config_of(tmp_path / "c", text).versions == versions
+
+
 @pytest.mark.parametrize(("mode", "seconds"), [("iptables", 10), ("nftables", 20)])
 def test_the_settings_of_the_mode_count_that_is_used(tmp_path: Path, mode: str, seconds: int) -> None:
     text = NEEDED + "mode: iptables\niptables: {syncPeriod: 10s}\nnftables: {syncPeriod: 20s}\n"
@@ -86,13 +95,12 @@ def test_the_settings_of_the_mode_count_that_is_used(tmp_path: Path, mode: str, 
     assert config_of(tmp_path / "c", text, f"--proxy-mode={mode}").sync_period == seconds
 
 
-def test_two_networks_of_pods_are_two_families_with_nftables(tmp_path: Path) -> None:
+def test_two_networks_of_pods_are_two_families(tmp_path: Path) -> None:
     text = NEEDED.replace("10.0.0.0/8", '"10.0.0.0/8,fd00::/64"')
 
-    six = config_of(tmp_path / "c", text, "--proxy-mode=nftables")
+    six = config_of(tmp_path / "c", text)
 
     assert (six.versions, six.pod_network(4), six.pod_network(6)) == ((4, 6), "10.0.0.0/8", "fd00::/64")
-    assert config_of(tmp_path / "c", text).versions == (4,)
 
 
 def test_settings_of_ipvs_are_read_and_those_of_other_modes_are_not(tmp_path: Path) -> None:

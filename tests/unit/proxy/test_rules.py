@@ -154,6 +154,47 @@ def test_ranges_with_this_node_let_in_the_balancers_address_too() -> None:
     assert len(nat(one, "FW")) == 1
 
 
+SIX = "fd00:96::10"
+OF_SIX = Endpoint("fd00:244::2", 8080, local=True)
+
+
+def test_a_service_of_ipv6_has_the_same_chains_with_its_own_addresses() -> None:
+    one = port(cluster_ip=SIX, endpoints=(OF_SIX,), external_ips=("2001:db8::7",))
+    settings = replace(SETTINGS, pod_cidr6="fd00:244::/64")
+
+    chains = render((one,), settings).nat
+
+    where = f"-d {SIX}/128 -p tcp -m tcp --dport 80"
+    assert f"! -s fd00:244::/64 {where} -j KUBE-MARK-MASQ" in chains[chain_of("SVC", one)][0]
+    assert [rule.partition(" -s ")[2] for rule in chains[endpoint_chain(one, OF_SIX)][:1]] == [
+        "fd00:244::2/128 -j KUBE-MARK-MASQ"
+    ]
+    assert chains[endpoint_chain(one, OF_SIX)][1].endswith("-j DNAT --to-destination [fd00:244::2]:8080")
+    assert any("-d 2001:db8::7/128 " in rule for rule in chains["KUBE-SERVICES"])
+    pods = nat(replace(one, external_local=True), "EXT", settings)[0]
+    assert pods.endswith(f"-s fd00:244::/64 -j {chain_of('SVC', one)}")
+
+
+@pytest.mark.parametrize(
+    ("places", "found"),
+    [
+        ((), "! -d ::1/128 "),
+        (("2001:db8::/64", "10.0.0.0/8"), "-d 2001:db8::/64 "),
+        (("primary",), "-d 2001:db8::1 "),
+    ],
+)
+def test_node_ports_of_ipv6_answer_in_their_own_networks_and_never_at_the_loopback(
+    places: tuple[str, ...], found: str
+) -> None:
+    settings = replace(
+        SETTINGS, node_port_networks=places, node_addresses=("192.0.2.1", "2001:db8::1", "2001:db8::2")
+    )
+
+    (rule,) = Ruleset(settings, 6).rules(("nat", "KUBE-SERVICES")) or ()
+
+    assert rule.partition("-m comment")[0] == found
+
+
 @pytest.mark.parametrize(
     ("places", "found"),
     [

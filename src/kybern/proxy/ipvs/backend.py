@@ -107,6 +107,7 @@ class Ipvs:
 
     async def _write_chains(self) -> int:
         lines = 0
+        await self._kernel.clear_unserved(plan.version for plan in self._plans)
         for plan in self._plans:
             wanted = chains.tables(self._settings, plan.version)
             text = restore.everything(wanted, await self._kernel.chains(plan.version), chains.JUMPS)
@@ -146,6 +147,7 @@ class Ipvs:
         return restore.our_chains(saved) == wanted and not restore.missing_jumps(saved, chains.JUMPS)
 
     async def remove(self) -> None:
-        await self._kernel.write_chains(4, restore.removal(await self._kernel.chains(4)))
+        for version in (4, 6):
+            await self._kernel.write_chains(version, restore.removal(await self._kernel.chains(version)))
         await Remains(self._options).remove()
         self.forget()

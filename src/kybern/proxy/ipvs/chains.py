@@ -137,8 +137,3 @@ def _node_ports(version: int, *, local: bool = False) -> list[str]:
         ends = "dst,dst" if protocol == "SCTP" else "dst"
         found.append(f"-p {protocol.lower()} -m set --match-set {name} {ends}")
     return found
-
-
-def programs(version: int) -> tuple[str, str]:
-    """Those that print and write the tables of a version of IP."""
-    return ("iptables-save", "iptables-restore") if version == 4 else ("ip6tables-save", "ip6tables-restore")

@@ -1,10 +1,12 @@
 """Everything that the ipvs backend reads from the machine and writes to it. What it raises is CannotApply."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.netfilter.programs import run
-from kybern.proxy.ipvs import chains, node
+from kybern.proxy import tables
+from kybern.proxy.families import BOTH, Family
+from kybern.proxy.ipvs import node
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.servers import Change, Found, Server
 from kybern.proxy.ipvs.table import table
@@ -58,11 +60,18 @@ class Kernel:
 
     async def chains(self, version: int) -> str:
         """As ``iptables-save`` prints them."""
-        return await run(chains.programs(version)[0])
+        return await tables.saved(_family(version))
 
     async def write_chains(self, version: int, text: str) -> None:
-        if text:
-            await run(chains.programs(version)[1], "--wait=10", "--noflush", stdin=text)
+        await tables.write(_family(version), text)
+
+    async def clear_unserved(self, versions: Iterable[int]) -> None:
+        """Take away the chains of other versions of IP."""
+        await tables.clear_unserved(versions)
+
+
+def _family(version: int) -> Family:
+    return next(one for one in BOTH if one.version == version)
 
 
 def _try(scheduler: str) -> None:

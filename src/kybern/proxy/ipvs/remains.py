@@ -1,16 +1,14 @@
 """What ipvs leaves beside chains of iptables: virtual servers, sets, and the device of services, to be taken away.
 
-Chains go first, with the backend that takes over (``proxy.restore``): a set cannot go while a rule names it. Those of IPv6
-are only ever ipvs' own, so they go here. Where there is neither the device nor a set of ours, nothing is asked of IPVS,
-whose module would be loaded by that.
+Chains go first, with the backend that takes over (``proxy.restore``): a set cannot go while a rule names it. Where there is
+neither the device nor a set of ours, nothing is asked of IPVS, whose module would be loaded by that.
 """
 
 import asyncio
 from ipaddress import ip_address, ip_network
 
 from kybern.netfilter.programs import Missing, run
-from kybern.proxy import restore
-from kybern.proxy.ipvs import chains, node, sets
+from kybern.proxy.ipvs import node, sets
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.servers import Change, Command, Server
 from kybern.proxy.ipvs.table import table
@@ -26,8 +24,6 @@ class Remains:
         """Raises CannotApply."""
         told = await node.addresses()
         bound, present = node.bound_addresses(told), await _sets()
-        if present:
-            await _remove_chains()
         if bound is not None:
             ours = bound | set(node.own_addresses(told))
             await asyncio.to_thread(_remove_servers, ours, self._options)
@@ -42,12 +38,6 @@ async def _sets() -> set[str]:
         return set((await run("ipset", "list", "-name")).split()) & (sets.names(4) | sets.names(6))
     except Missing:
         return set()
-
-
-async def _remove_chains() -> None:
-    save, write = chains.programs(6)
-    if text := restore.removal(await run(save)):
-        await run(write, "--wait=10", "--noflush", stdin=text)
 
 
 def leaving(server: Server, ours: frozenset[str] | set[str], options: Options) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,6 +14,7 @@ from kybern.proxy.ipvs.backend import Ipvs
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.servers import Change, Found, Real, Server, Terms
 from kybern.proxy.model import Endpoint, ServicePort
+from kybern.proxy.restore import our_chains, removal
 from kybern.proxy.rules import Settings
 from tests.unit.proxy.ipvs.test_chains import after
 from tests.unit.proxy.ipvs.test_plan import Kernel as Servers
@@ -100,6 +101,10 @@ class Machine(real.Kernel):
         self._note("chains")
         self.rules[version] = after(text, self.rules[version])
 
+    async def clear_unserved(self, versions: Iterable[int]) -> None:
+        for version in {4, 6}.difference(versions):
+            self.rules[version] = after(removal(self.rules[version]), self.rules[version])
+
 
 def made(machine: Machine, *ports: ServicePort) -> Ipvs:
     found = Ipvs(SETTINGS, Options(), machine)
@@ -157,6 +162,18 @@ def test_after_a_failure_all_is_looked_at_and_made_right(kind: str) -> None:
 
     assert backend.is_known
     assert is_intact(backend)
+
+
+def test_chains_of_a_family_that_is_no_longer_served_go() -> None:
+    machine = Machine()
+    applied(made(machine, WEB, SIX))
+    one_family = Ipvs(replace(SETTINGS, pod_cidr6=""), Options(), machine)
+    one_family.settle(("192.0.2.1",))
+
+    applied(one_family)
+
+    assert not any(our_chains(machine.rules[6]).values())
+    assert our_chains(machine.rules[4])["nat"]
 
 
 def test_a_new_daemon_writes_chains_and_what_differs() -> None:

@@ -1,0 +1,40 @@
+"""The tables of iptables and of ip6tables, as their programs print and write them. What is raised is CannotApply."""
+
+import logging
+from collections.abc import Iterable
+
+from kybern.netfilter.programs import CannotApply, run
+from kybern.proxy.families import BOTH, Family
+from kybern.proxy.restore import removal
+
+LOG = logging.getLogger(__name__)
+
+
+async def saved(family: Family) -> str:
+    return await run(family.save)
+
+
+async def write(family: Family, text: str) -> None:
+    """Nothing is run for no text."""
+    if text:
+        await run(family.restore, "--wait=10", "--noflush", stdin=text)
+
+
+async def clear(family: Family) -> None:
+    """Take away what is ours."""
+    await write(family, removal(await saved(family)))
+
+
+async def clear_unserved(versions: Iterable[int]) -> None:
+    """Take away what a proxy of before, that served more than these versions of IP, may have left.
+
+    A machine may have no such tables at all, or no program for them. That is told, and no failure: nobody is served by them.
+    """
+    served = set(versions)
+    for family in BOTH:
+        if family.version in served:
+            continue
+        try:
+            await clear(family)
+        except CannotApply as problem:
+            LOG.info("%s; so nothing of kube-proxy is looked for in those tables", problem)
