@@ -24,17 +24,18 @@ TABLE = "bridge kybern-pod-network"
 @deploy("pod network")
 def pod_network(cluster: Cluster, machine: Machine) -> None:
     if cluster.pod_network == "kybern":
-        service = unit(machine, here().programs)
+        service = unit(cluster, machine, here().programs)
         bundle(name="Unit", files=service.files)
         units(name="Running", services=[service])
     else:
         once(name="Switched off", probe=absent(), command=removal())
 
 
-def unit(machine: Machine, programs: str) -> Service:
+def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
     # It looks nodes up, as kube-proxy does, and may do no more than that one.
     text = render(
         "pod_network/kybern-pod-network.service",
+        cluster=cluster,
         machine=machine,
         programs=programs,
         kubeconfig=path("kube-proxy"),
@@ -48,7 +49,9 @@ def absent() -> str:
 
 def removal() -> str:
     """The bridge stays: pods that run hang on it until they are made anew."""
-    routes = "; ".join(f"ip {family}route flush proto {ROUTES}" for family in ("", "-6 "))
+    routes = "; ".join(
+        f"ip {family}route flush proto {protocol}" for protocol in ROUTES for family in ("", "-6 ")
+    )
     return (
         f"if [ -e {FILE} ]; then systemctl disable --now --quiet {UNIT}; fi && rm -rf {FILE} {FILE}.d {CONFLIST} "
         f"&& systemctl daemon-reload && {{ {routes}; ip link delete kybern-vxlan; "

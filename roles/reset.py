@@ -68,7 +68,7 @@ DIRECTORIES = (
 EMPTIED = ("/var/lib/etcd", "/var/lib/containerd", "/var/lib/kybern-volumes")
 FILES = ("/etc/sysctl.d/90-kybern.conf", "/etc/systemd/journald.conf.d/90-kybern.conf")
 LINKS = ("cni0", "kybern-vxlan", "kybern-dns", "kube-ipvs0")
-ROUTES = 75  # the protocol number of the pod network's routes
+ROUTES = (75, 76)  # the protocol numbers of the pod network's routes
 CHAINS = "KUBE|KYBERN|CNI"
 # Tables of nftables: kube-proxy's, whichever mode it ran in last, those of the policies and of the pod network.
 TABLES = (
@@ -96,7 +96,7 @@ def reset(cluster: Cluster, machine: Machine) -> None:
         links=LINKS,
         chains=CHAINS,
         tables=TABLES,
-        protocol=ROUTES,
+        protocols=ROUTES,
         program=f"{TARGET}/current/bin/kube-proxy",
     )
     once(name="Everything of the cluster", probe=gone, command=script.decode())

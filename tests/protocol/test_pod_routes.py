@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 import pytest
 
 from kybern.cni.netlink import Kernel, NoLink
-from kybern.cni.plan import RemoveRoute, Route, SetRoute
+from kybern.cni.plan import RemoveRoute, Route, ServiceRoute, SetRoute
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -96,6 +96,39 @@ def test_ways_of_ipv6_stand_beside_those_of_ipv4(kernel: Kernel) -> None:
     kernel.apply(SetRoute(moved), ME, PODS)
     kernel.apply(RemoveRoute(FAR6), ME, PODS)
     assert kernel.routes() == {NEAR, moved, FAR}
+
+
+@pytest.mark.parametrize(
+    ("network", "source", "printed"),
+    [
+        ("10.96.0.0/12", "192.0.2.1", "10.96.0.0/12 dev eth0 proto 76 scope link src 192.0.2.1"),
+        ("fd00:96::/112", "fd00:42::1", "fd00:96::/112 dev eth0 proto 76 src fd00:42::1"),
+        ("fd00:96::/112", "", "fd00:96::/112 dev eth0 proto 76"),
+    ],
+)
+def test_services_have_a_way_of_their_own(kernel: Kernel, network: str, source: str, printed: str) -> None:
+    _, index, _ = kernel.link(ME)
+    route = ServiceRoute(ip_network(network), index, ip_address(source) if source else None)
+
+    kernel.add_service_route(route)
+    kernel.add_service_route(route)
+
+    assert kernel.service_routes() == {route}
+    assert kernel.routes() == frozenset(), "no route to a node"
+    assert printed in ip(f"-{route.network.version}", "route")
+
+    kernel.remove_service_route(route)
+    kernel.remove_service_route(route)
+    assert kernel.service_routes() == frozenset()
+
+
+def test_somebody_else_s_way_to_the_services_stays(kernel: Kernel) -> None:
+    ip("-6", "route", "add", "fd00:96::/112", "via", "fd00:42::9")
+    _, index, _ = kernel.link(ME)
+
+    kernel.add_service_route(ServiceRoute(ip_network("fd00:96::/112"), index, None))
+
+    assert "fd00:96::/112 via fd00:42::9" in ip("-6", "route")
 
 
 def test_a_link_is_found_by_an_address_of_either_family(kernel: Kernel) -> None:

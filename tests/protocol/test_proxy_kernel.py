@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from kybern.cli.proxy import backends
+from kybern.cni.netlink import Kernel as Routes
+from kybern.cni.plan import ServiceRoute
 from kybern.machines.topology import Cluster, Machine
 from kybern.netfilter.programs import CannotApply
 from kybern.proxy.backend import Backend
@@ -239,6 +241,16 @@ class InNode:
 
     def remove(self) -> None:
         self._inside(self.kernel.remove())
+
+    def lead_to_services(self, network: str, source: str) -> None:
+        """What the pod network daemon does."""
+
+        def add() -> None:
+            with Routes() as routes:
+                _, link, _ = routes.link(ip_address(source))
+                routes.add_service_route(ServiceRoute(ip_network(network), link, ip_address(source)))
+
+        self._inside(asyncio.to_thread(add))
 
     def clear_others(self, mode: str) -> None:
         """What the daemon does once its own rules are right."""
@@ -528,6 +540,23 @@ def test_ipv6_services_are_served_beside_those_of_ipv4(mode: str) -> None:
             assert ask(NODE, "10.96.0.10")
             assert ask(NODE, "[fd00:96::10]").startswith("fd00:244::2 fd00:244::1")
     assert node.is_intact()
+
+
+@pytest.mark.parametrize("mode", [using("iptables"), using("nftables")])
+@pytest.mark.usefixtures("network")
+def test_the_node_itself_calls_a_service_without_any_default_route(mode: str) -> None:
+    """With ipvs the address is the node's own, so there is always a way."""
+    node = InNode(mode, DUAL)
+    with six_answers():
+        sh(f"ip -n {NODE} -6 route del default")
+        node.apply(SIX)
+        assert ask(OTHER, "[fd00:96::10]"), "what pods send gets its destination before a way is looked for"
+        assert ask(NODE, "[fd00:96::10]") == "", "no way to it, so no rule sees it"
+
+        node.lead_to_services("fd00:96::/112", "2001:db8::1")
+
+        assert ask(NODE, "[fd00:96::10]") == "fd00:244::2 fd00:244::1"
+        assert knock(NODE, "fd00:96::11") != "open", "nobody has it"
 
 
 @each

@@ -291,4 +291,8 @@ def test_reset_knows_the_tables_of_nftables() -> None:
 
 def test_reset_knows_our_links_and_routes() -> None:
     assert {conflist.BRIDGE, cni_plan.DEVICE, node_dns.LINK, node.DEVICE} == set(LINKS)
-    assert f"PROTOCOL = {ROUTES} " in (ROOT / "src/kybern/cni/netlink.py").read_text()
+    written = (ROOT / "src/kybern/cni/netlink.py").read_text()
+    assert all(
+        f"{name} = {number} " in written
+        for name, number in zip(("PROTOCOL", "SERVICES"), ROUTES, strict=True)
+    )

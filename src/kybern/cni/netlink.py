@@ -21,16 +21,19 @@ from kybern.cni.plan import (
     Network,
     RemoveRoute,
     Route,
+    ServiceRoute,
     SetRoute,
     hardware_address,
 )
 
 LOG = logging.getLogger(__name__)
-PROTOCOL = 75  # of our routes (rtnetlink leaves 64 and up to daemons)
+PROTOCOL = 75  # of our routes to nodes (rtnetlink leaves 64 and up to daemons)
+SERVICES = 76  # of those to Services
 VXLAN_ID = 4097
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD = 50  # bytes: outer Ethernet, IPv4, UDP and VXLAN headers
 ONLINK = 4  # RTNH_F_ONLINK
+LINK = 253  # RT_SCOPE_LINK
 FAMILIES = (2, 10)  # AF_INET, AF_INET6
 
 
@@ -87,6 +90,30 @@ class Kernel:
             network = ip_network((route.get_attr("RTA_DST"), route["dst_len"]))
             gateway = ip_address(route.get_attr("RTA_GATEWAY"))
             yield Route(network, gateway, tunnels.get(gateway))
+
+    def service_routes(self) -> frozenset[ServiceRoute]:
+        """Our routes to Services as the kernel has them, of both families."""
+        return frozenset(
+            ServiceRoute(
+                ip_network((route.get_attr("RTA_DST"), route["dst_len"])),
+                route.get_attr("RTA_OIF"),
+                ip_address(source) if (source := route.get_attr("RTA_PREFSRC")) else None,
+            )
+            for family in FAMILIES
+            for route in self._ip.get_routes(family=family, proto=SERVICES)
+        )
+
+    def add_service_route(self, route: ServiceRoute) -> None:
+        """Where somebody else has a way to this very network, that one is as good, and is left."""
+        source = {"prefsrc": str(route.source)} if route.source else {}
+        try:
+            self._ip.route("add", **_terms(route), **source)
+        except NetlinkError as problem:
+            if problem.code != errno.EEXIST:
+                raise
+
+    def remove_service_route(self, route: ServiceRoute) -> None:
+        self._ignoring_absent("del", **_terms(route))
 
     def _tunnels(self) -> dict[Address, IPv4Address]:
         """The nodes behind the VXLAN device by the gateway that stands for them."""
@@ -166,6 +193,11 @@ class Kernel:
             self._ip.addr("replace", index=index, address=str(first), prefixlen=first.max_prefixlen)
         self._ip.link("set", index=index, state="up")
         return index
+
+
+def _terms(route: ServiceRoute) -> dict[str, Any]:
+    scope = LINK if route.network.version == 4 else 0
+    return {"dst": str(route.network), "oif": route.link, "proto": SERVICES, "scope": scope}
 
 
 def _family(address: Address) -> int:

@@ -1,10 +1,14 @@
-"""Which routes this node needs so that its pods reach those of the other nodes. Pure.
+"""Which routes this node needs so that its pods reach those of the other nodes, and itself the Services. Pure.
 
 Every node has a pod network of its own, or one of each family (``spec.podCIDRs``, given by the controller manager). A node
 on the same link is reached by a plain route; any other through one VXLAN device, whose outer packets are IPv4 for both
 families, so that nodes without an IPv6 address of their own carry their pods' IPv6 as well. The addresses of that device
 follow from what everybody knows, so that nodes need not tell each other anything: its MAC from the node's address, its IPs
 are the first of the node's pod networks.
+
+What the node itself sends to a Service gets another destination from kube-proxy's rules, but only if the kernel found a way
+to the first one: where no default route leads anywhere (IPv6 on many machines), it says that there is none. So the Services'
+networks have a way of their own, by the node's link. Nobody there has such an address: what no rule took ends at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +41,15 @@ class Route:
     network: Network
     gateway: Address
     tunnel: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoute:
+    """To a network of Services by a link (its index); ``source`` is the address that packets bear, None for any."""
+
+    network: Network
+    link: int
+    source: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,20 @@ def _routes(node: Node, links: tuple[Link, ...], versions: tuple[int, ...]) -> I
             yield Route(network, address)
         elif through is not None and any(link.version == 4 for link in links):
             yield Route(network, network.network_address, tunnel=through)
+
+
+def wanted_services(
+    networks: Iterable[Network], addresses: Mapping[int, Address], links: Mapping[int, int]
+) -> frozenset[ServiceRoute]:
+    """A way to each network of Services, by the link that bears the node's address of its family, or else of the other one.
+
+    ``addresses`` are the node's own by version, ``links`` their links' indexes.
+    """
+    return frozenset(
+        ServiceRoute(network, links.get(network.version, first), addresses.get(network.version))
+        for first in list(links.values())[:1]
+        for network in networks
+    )
 
 
 def diff(wanted: frozenset[Route], actual: frozenset[Route]) -> Iterator[Action]:

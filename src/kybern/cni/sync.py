@@ -1,16 +1,16 @@
 """Keep the pod network of this node as the Nodes ask: observe, diff, act.
 
 Writes ``10-kybern.conflist`` once this node has a pod network (until then the kubelet reports the node as not ready), and
-keeps one route for each other node; where the kernel does not show the rules what passes within the bridge, the bridge hands
-it up (``frames``). Looks at the kernel before every change and once a minute, so that what others remove
-comes back. When the API server cannot be reached, all stays as it is.
+keeps one route for each other node and each network of Services; where the kernel does not show the rules what passes
+within the bridge, the bridge hands it up (``frames``). Looks at the kernel before every change and once a minute, so that
+what others remove comes back. When the API server cannot be reached, all stays as it is.
 """
 
 import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,18 @@ from kybern.client.watch import Added, Deleted, Modified, Synced, watch
 from kybern.cni.conflist import render
 from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
-from kybern.cni.plan import Address, Link, Network, diff, internal_addresses, outer, pod_networks, wanted
+from kybern.cni.plan import (
+    Address,
+    Link,
+    Network,
+    ServiceRoute,
+    diff,
+    internal_addresses,
+    outer,
+    pod_networks,
+    wanted,
+    wanted_services,
+)
 
 LOG = logging.getLogger(__name__)
 PERIOD = 60.0
@@ -60,13 +71,17 @@ def _facts(node: Node) -> tuple[object, ...]:
 
 @dataclass(slots=True)
 class Syncer:
-    """The one loop. ``mtu`` of 0 means: as the link's, less what VXLAN takes when a node is behind a router."""
+    """The one loop. ``mtu`` of 0 means: as the link's, less what VXLAN takes when a node is behind a router.
+
+    ``services`` are the networks of Services that the node itself shall find a way to.
+    """
 
     state: State
     me: str
     directory: Path
     on_first: Callable[[], None]
     mtu: int = 0
+    services: tuple[Network, ...] = ()
     done: bool = False
     _frames: Frames = field(default_factory=Frames)
 
@@ -92,12 +107,13 @@ class Syncer:
             LOG.info("node %s has no address or no pod network yet", self.me)
             return None
         with Kernel() as kernel:
-            links, mtu = _links(kernel, addresses.values())
+            links, indexes, mtu = _links(kernel, addresses)
             routes = wanted(self.state.nodes.values(), self.me, links, pods)
             me = outer(addresses) or next(iter(addresses.values()))
             for action in diff(routes, kernel.routes()):
                 LOG.info("%s", action)
                 kernel.apply(action, me, pods.values())
+            _lead_to_services(kernel, wanted_services(self.services, addresses, indexes))
         tunnelled = any(route.tunnel for route in routes)
         within = self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)
         self._write(render(pods.values(), within))
@@ -121,7 +137,18 @@ class Syncer:
         LOG.info("wrote %s", path)
 
 
-def _links(kernel: Kernel, addresses: Iterable[Address]) -> tuple[tuple[Link, ...], int]:
-    """This node's own addresses with their prefixes, and the least MTU of their links. Raises NoLink."""
-    found = [kernel.link(address) for address in addresses]
-    return tuple(link for link, _, _ in found), min(mtu for _, _, mtu in found)
+def _lead_to_services(kernel: Kernel, routes: frozenset[ServiceRoute]) -> None:
+    actual = kernel.service_routes()
+    for route in actual - routes:
+        LOG.info("removing %s", route)
+        kernel.remove_service_route(route)
+    for route in routes - actual:
+        LOG.debug("adding %s, unless somebody else has one", route)
+        kernel.add_service_route(route)
+
+
+def _links(kernel: Kernel, addresses: Mapping[int, Address]) -> tuple[tuple[Link, ...], dict[int, int], int]:
+    """This node's own addresses with their prefixes, their links' indexes by version, and the least MTU. Raises NoLink."""
+    found = {version: kernel.link(address) for version, address in addresses.items()}
+    indexes = {version: index for version, (_, index, _) in found.items()}
+    return tuple(link for link, _, _ in found.values()), indexes, min(mtu for _, _, mtu in found.values())

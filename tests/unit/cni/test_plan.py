@@ -3,13 +3,24 @@
 import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeSpec, NodeStatus
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.cni import conflist
-from kybern.cni.plan import RemoveRoute, Route, SetRoute, diff, hardware_address, wanted
+from kybern.cni.plan import (
+    Address,
+    RemoveRoute,
+    Route,
+    ServiceRoute,
+    SetRoute,
+    diff,
+    hardware_address,
+    wanted,
+    wanted_services,
+)
 
 LINK = IPv4Interface("10.42.0.11/24")
 
@@ -45,6 +56,29 @@ def test_a_node_on_the_same_link_is_reached_directly_and_any_other_through_the_t
 
 def test_a_node_without_address_or_network_has_no_route_yet() -> None:
     assert wanted([node("a", "10.42.0.12"), node("b", "", "10.244.1.0/24")], "me", [LINK], [4]) == frozenset()
+
+
+SERVICES = (ip_network("10.96.0.0/12"), ip_network("fd00:96::/112"))
+FOUR, SIX = ip_address("10.42.0.11"), ip_address("fd00:42::b")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "links", "found"),
+    [
+        pytest.param({4: FOUR, 6: SIX}, {4: 2, 6: 3}, {(4, 2, FOUR), (6, 3, SIX)}, id="each by its own link"),
+        pytest.param({4: FOUR}, {4: 2}, {(4, 2, FOUR), (6, 2, None)}, id="no IPv6 address"),
+        pytest.param({6: SIX}, {6: 3}, {(4, 3, None), (6, 3, SIX)}, id="no IPv4 address"),
+        pytest.param({}, {}, set(), id="not told yet"),
+    ],
+)
+def test_services_are_looked_for_by_the_link_of_the_node_s_address(
+    addresses: dict[int, Address], links: dict[int, int], found: set[tuple[int, int, Address | None]]
+) -> None:
+    by_version = dict(zip((4, 6), SERVICES, strict=True))
+
+    assert wanted_services(SERVICES, addresses, links) == {
+        ServiceRoute(by_version[version], link, source) for version, link, source in found
+    }
 
 
 def test_a_network_that_moved_is_replaced_not_removed() -> None:
