@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -16,6 +17,7 @@ from kybern.policies.model import Model
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.nftables import Nftables
 from kybern.proxy.rules import Settings
+from tests.protocol import sctp
 from tests.protocol.policies_bed import FAR, NODE, OUTSIDE, POD_A, POD_B, Agents, in_node, inside, network
 from tests.unit.policies.judge import Packet, World, allowed
 from tests.unit.policies.worlds import Node, a_pod, a_policy
@@ -169,6 +171,58 @@ def test_a_daemon_that_comes_after_another_goes_on_and_takes_all_away_in_the_end
         bed.put("policy", key, None)
     bed.check("all gone")
     assert "kybern-policies" not in in_node("nft list tables")
+
+
+def test_sctp_comes_through_where_a_rule_names_it(agents: Agents) -> None:
+    bed = Bed(agents)
+    with ExitStack() as undo:
+        for name, address in ((POD_A, A), (POD_A, A6), (POD_B, B)):
+            command = ["ip", "netns", "exec", name, sys.executable, sctp.__file__, "serve", address, "80"]
+            server = undo.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            undo.callback(server.kill)
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+
+        def check(what: str) -> set[Packet]:
+            bed.write()
+            packets = [
+                Packet(B, A, "SCTP"),
+                Packet(AWAY, A, "SCTP"),
+                Packet(A, B, "SCTP"),
+                Packet(B6, A6, "SCTP"),
+            ]
+            found = {one for one in packets if _answers_sctp(agents.where[one.source], one)}
+            assert found == {one for one in packets if allowed(bed.world, one)}, what
+            return found
+
+        assert len(check("no policy")) == 4
+        bed.policy("in", {}, [{"ports": [{"port": 80}]}])
+        check("a rule for TCP")
+        bed.policy("in", {}, [{"ports": [{"port": 79, "endPort": 80, "protocol": "SCTP"}]}])
+        assert len(check("a rule for SCTP")) == 4
+        bed.policy("in", {}, [{"ports": [{"port": 81, "protocol": "SCTP"}]}])
+        check("another port")
+        bed.policy(
+            "in",
+            {},
+            [
+                {
+                    "from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "far"}}}],
+                    "ports": [{"protocol": "SCTP"}],
+                }
+            ],
+        )
+        assert Packet(AWAY, A, "SCTP") in check("one peer, any port")
+        bed.put("pod", ("y", "b"), a_pod("y", "b", {"app": "b"}, (B, B6), ports=[("sig", "SCTP", 80)]))
+        bed.policy("in", {}, ALL, [{"ports": [{"port": "sig", "protocol": "SCTP"}]}], types=["Egress"])
+        assert Packet(A, B, "SCTP") in check("a name, on the way out")
+
+
+def _answers_sctp(where: str, packet: Packet) -> bool:
+    command = ["ip", "netns", "exec", where, sys.executable, sctp.__file__, "ask"]
+    command += [packet.destination, str(packet.port)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    return bool(done.stdout.strip())
 
 
 def test_what_is_connected_stays_and_what_is_new_does_not_begin(agents: Agents) -> None:

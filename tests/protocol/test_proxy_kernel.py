@@ -36,6 +36,7 @@ from kybern.proxy.nftables import Nftables
 from kybern.proxy.rules import Settings
 from kybern.proxy.transaction import NAME
 from roles import firewall
+from tests.protocol import sctp
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -610,6 +611,52 @@ def test_one_mode_takes_over_both_families_from_another(mode: str, other: str, *
 
 def traces_of_six() -> list[str]:
     return left_of(SIX.cluster_ip)
+
+
+@contextmanager
+def sctp_answers(address: str) -> Iterator[None]:
+    """A server of SCTP at port 8080 of the first pod."""
+    command = ["ip", "netns", "exec", POD, sys.executable, sctp.__file__, "serve", address, "8080"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        try:
+            yield
+        finally:
+            server.kill()
+
+
+def ask_sctp(where: str, address: str, port: int = 80) -> str:
+    """The pod that answered and whom it saw; "" when nobody did."""
+    command = ["ip", "netns", "exec", where, sys.executable, sctp.__file__, "ask", address, str(port)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+@each
+@pytest.mark.parametrize("service", [pytest.param(WEB, id="IPv4"), pytest.param(SIX, id="IPv6")])
+@pytest.mark.usefixtures("network")
+def test_services_of_sctp_are_served_as_those_of_tcp(mode: str, service: ServicePort) -> None:
+    add_ipv6()
+    here = replace(service, protocol="SCTP", endpoints=service.endpoints[:1])
+    pod, node_ip, bridge, client = (
+        (here.endpoints[0].ip, "2001:db8::1", "fd00:244::1", "2001:db8::2")
+        if service is SIX
+        else (here.endpoints[0].ip, "192.0.2.1", "10.244.1.1", "192.0.2.2")
+    )
+    node = InNode(mode, DUAL)
+
+    with sctp_answers(pod):
+        node.apply(here)
+        assert ask_sctp(NODE, here.cluster_ip) == f"{pod} {bridge}"
+        assert ask_sctp(CLIENT, node_ip, 30080) == f"{pod} {bridge}", "masqueraded"
+        assert ask_sctp(POD, here.cluster_ip) == f"{pod} {bridge}", "given to itself, it sees another caller"
+
+        node.apply(replace(here, affinity=60, external_local=True))
+        assert ask_sctp(NODE, here.cluster_ip) == f"{pod} {bridge}"
+        assert ask_sctp(CLIENT, node_ip, 30080) == f"{pod} {client}", "the caller's address is kept"
+
+        node.apply(replace(here, protocol="TCP"))
+        assert ask_sctp(NODE, here.cluster_ip) == "", "the same port of another protocol"
 
 
 @contextmanager
