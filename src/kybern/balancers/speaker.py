@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node, Secret, Service
-from kybern.balancers import frames
+from kybern.balancers import frames, metrics
 from kybern.balancers.beats import PERIOD, Heard, pack, unpack
 from kybern.balancers.elect import SERVICE, Announced, Key, SeenSlice, announced, mine
 from kybern.balancers.keys import key_of
@@ -53,6 +53,7 @@ class Speaker:
         self._stale = True
 
     async def run(self) -> None:
+        metrics.count(lambda: len(self._repeats.addresses))
         await self.cache.synced()
         loop = asyncio.get_running_loop()
         with _listening(self.port) as beats:
@@ -96,12 +97,16 @@ class Speaker:
             self._told = announced(self.cache.list(Service), nodes, _by_service(self.cache.list(SeenSlice)))
             self._stale = False
         if heard.is_settled(now) and key_of(self.cache.list(Secret)):
-            self._announce(mine(self._told, heard.alive(now), self.node), now)
+            alive = heard.alive(now)
+            metrics.ALIVE.set(len(alive))
+            self._announce(mine(self._told, alive, self.node), now)
 
     def _announce(self, wanted: dict[Address, tuple[Key, ...]], now: float) -> None:
         came, went = self._repeats.keep(wanted, now)
         if came or went:
             self.link.listen(wanted)
+        metrics.CHANGES.labels("come").inc(len(came))
+        metrics.CHANGES.labels("gone").inc(len(went))
         for address in sorted(came, key=str):
             log.info("Announcing %s", address)
             for service in wanted[address]:
@@ -110,11 +115,13 @@ class Speaker:
             log.info("No longer announcing %s", address)
         for address in self._repeats.due(now):
             self.link.send(frames.announcements(address, self.link.hardware))
+            metrics.ANNOUNCEMENTS.inc()
 
     def _answer(self, of: socket.socket) -> None:
         for asked in self.link.questions(of):
             if asked.address in self._repeats.addresses:
                 self.link.send((frames.answer(asked, self.link.hardware),))
+                metrics.ANSWERS.inc()
 
 
 def _listening(port: int) -> socket.socket:

@@ -11,7 +11,7 @@ from kybern.api.discovery_v1 import EndpointPort
 from kybern.client import kubeconfig
 from kybern.client.members import Members
 from kybern.client.rest import Client
-from kybern.daemon import health, logs
+from kybern.daemon import health, local, logs
 from kybern.daemon.flags import Flags, Values, commas
 from kybern.daemon.run import Fatal, ready, run
 from kybern.dns.config import Config, read
@@ -21,6 +21,8 @@ from kybern.dns.metrics import ENTRIES, IS_COMPLETE, NAMES, Counts
 from kybern.dns.respond import Responder
 from kybern.dns.serve import Connections, Datagrams, bound
 from kybern.dns.zone import Zone
+
+_EXAMPLE = "0.0.0.0:9153"  # an address to listen on
 
 FLAGS = (
     Flags("kybern-dns", "Answers for the names of the cluster, and asks other name servers for the rest.")
@@ -126,7 +128,9 @@ def _members(config: Config, client: Client, names: Names) -> Members:
         EndpointPort(name="dns-tcp", port=config.port, protocol="TCP"),
     ]
     if config.health:
-        ports.append(EndpointPort(name="metrics", port=_split(config.health)[1], protocol="TCP"))
+        ports.append(
+            EndpointPort(name="metrics", port=local.split(config.health, _EXAMPLE)[1], protocol="TCP")
+        )
     node = config.node or socket.gethostname().lower()
     return Members(
         client, "kybern-dns", config.service, node, config.advertise, tuple(ports), lambda: names.complete
@@ -149,11 +153,4 @@ async def _health(config: Config, is_complete: Callable[[], bool]) -> None:
     app = health.application({"names": complete})
     app.router.add_get("/health", alive)
     app.router.add_get("/ready", serving)
-    await health.serve_application(app, *_split(config.health), None)
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, sign, port = address.rpartition(":")
-    if not sign or not port.isdigit():
-        raise Fatal(f'cannot listen on "{address}": give an address and a port, such as 0.0.0.0:9153')
-    return host.strip("[]"), int(port)
+    await health.serve_application(app, *local.split(config.health, _EXAMPLE), None)

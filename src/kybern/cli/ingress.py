@@ -14,7 +14,7 @@ from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.lease import Election, Lost
 from kybern.client.rest import Client
-from kybern.daemon import logs
+from kybern.daemon import local, logs
 from kybern.daemon.flags import Flags, Values, commas
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.self_signed import pair
@@ -23,6 +23,7 @@ from kybern.ingress.model import Problem
 from kybern.ingress.render import Place
 from kybern.ingress.status import NAME, controller
 from kybern.ingress.sync import KINDS, Syncer
+from kybern.loop import metrics as leading
 from kybern.loop.run import Loop
 
 _SELF_SIGNED = "default.pem"
@@ -50,6 +51,7 @@ FLAGS = (
     .flag("--https-bind", str, ":443", "Where haproxy serves HTTPS.")
     .flag("--health-bind", str, ":10254", "Where haproxy serves /healthz and /metrics.")
 )
+local.flag(FLAGS, 10266)
 
 
 def main() -> None:
@@ -72,6 +74,7 @@ async def _ingress(values: Values) -> None:
             if about is not None and election.leading:
                 recorder.emit(about, "Warning", problem.reason, problem.message)
 
+        leading.LEADING.labels(NAME).set_function(lambda: float(election.leading))
         syncer = Syncer(cache, haproxy, _place(values, folder), tell, ready)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -80,10 +83,16 @@ async def _ingress(values: Values) -> None:
                     tasks.create_task(_feed(client, cache, kind, syncer))
                 tasks.create_task(recorder.run())
                 tasks.create_task(syncer.run())
+                tasks.create_task(local.serve(FLAGS, values, {"sync": lambda: _check(syncer)}))
                 tasks.create_task(election.run(lambda: _lead(client, values, syncer)))
         except* Lost as problems:
             # A new process is the surest way to have stopped everything that the old one was doing.
             raise Fatal(str(problems.exceptions[0])) from problems
+
+
+def _check(syncer: Syncer) -> None:
+    if syncer.problem:
+        raise Fatal(f"haproxy does not have what it should: {syncer.problem}")
 
 
 async def _feed(client: Client, cache: Cache, kind: type[Any], syncer: Syncer) -> None:

@@ -11,9 +11,10 @@ from kybern.balancers.controller import NAME, controller
 from kybern.client import kubeconfig
 from kybern.client.lease import Election, Lost
 from kybern.client.rest import Client
-from kybern.daemon import logs
+from kybern.daemon import local, logs
 from kybern.daemon.flags import Flags, Values
 from kybern.daemon.run import Fatal, ready, run
+from kybern.loop import metrics
 from kybern.loop.run import Loop
 from kybern.machinery.errors import ApiError
 from kybern.machinery.pools import BadPool, Pool, parse
@@ -33,6 +34,7 @@ FLAGS = (
         "Pools as NAME=RANGE,RANGE;NAME=RANGE, where a range is FIRST-LAST, a network or an address.",
     )
 )
+local.flag(FLAGS, 10264)
 
 
 def main() -> None:
@@ -47,12 +49,15 @@ async def _load_balancers(values: Values) -> None:
     pools = _pools(values)
     async with Client(kubeconfig.load(values["kubeconfig"])) as client:
         election = Election(client, NAME, f"{socket.gethostname()}_{os.urandom(8).hex()}")
+        metrics.LEADING.labels(NAME).set_function(lambda: float(election.leading))
         ready()
         try:
-            await election.run(lambda: _lead(client, pools))
-        except Lost as problem:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(local.serve(FLAGS, values, {}))
+                tasks.create_task(election.run(lambda: _lead(client, pools)))
+        except* Lost as problems:
             # A new process is the surest way to have stopped everything that the old one was doing.
-            raise Fatal(str(problem)) from problem
+            raise Fatal(str(problems.exceptions[0])) from problems
 
 
 async def _lead(client: Client, pools: tuple[Pool, ...]) -> None:

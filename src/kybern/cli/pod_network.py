@@ -10,7 +10,7 @@ from kybern.client import kubeconfig
 from kybern.client.rest import Client
 from kybern.cni.plan import Network
 from kybern.cni.sync import State, Syncer, follow
-from kybern.daemon import logs
+from kybern.daemon import local, logs
 from kybern.daemon.flags import Flags, Values, commas
 from kybern.daemon.run import Fatal, ready, run
 
@@ -27,6 +27,7 @@ FLAGS = (
     )
     .flag("--mtu", int, 0, "MTU of the pods' links in bytes; 0 for the node's own.")
 )
+local.flag(FLAGS, 10262)
 
 
 def main() -> None:
@@ -52,3 +53,9 @@ async def _pod_network(values: Values) -> None:
     async with Client(kubeconfig.load(values["kubeconfig"])) as client, asyncio.TaskGroup() as tasks:
         tasks.create_task(follow(client, state))
         tasks.create_task(syncer.run())
+        tasks.create_task(local.serve(FLAGS, values, {"sync": lambda: _check(syncer)}))
+
+
+def _check(syncer: Syncer) -> None:
+    if syncer.problem:
+        raise Fatal(f"cannot set the routes to other nodes: {syncer.problem}")

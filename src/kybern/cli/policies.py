@@ -3,17 +3,20 @@
 import asyncio
 import socket
 import sys
+from functools import partial
 
 from kybern.api.core_v1 import Node
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.client import kubeconfig
 from kybern.client.rest import Client
-from kybern.daemon import logs
+from kybern.daemon import local, logs
 from kybern.daemon.flags import Flags, Values
 from kybern.daemon.run import Fatal, ready, run
 from kybern.netfilter.programs import CannotApply, Missing
+from kybern.policies import metrics
 from kybern.policies.follow import State, attend, follow
 from kybern.policies.kernel import Kernel
+from kybern.policies.records import DIRECTIONS
 from kybern.policies.sync import Syncer
 
 FLAGS = (
@@ -22,6 +25,7 @@ FLAGS = (
     .flag("--hostname-override", str, "", "Name of this node, when it is not the host's name.")
     .flag("--cleanup", bool, False, "Remove all rules of policies and exit.")
 )
+local.flag(FLAGS, 10263)
 
 
 def main() -> None:
@@ -48,4 +52,18 @@ async def _policies(values: Values) -> None:
         tasks.create_task(follow(client, NetworkPolicy, state))
         tasks.create_task(follow(client, Node, state, f"metadata.name={node}"))
         tasks.create_task(attend(client, state))
-        tasks.create_task(Syncer(state, Kernel(), ready).run())
+        syncer = Syncer(state, Kernel(), ready)
+        tasks.create_task(syncer.run())
+        _count(state)
+        tasks.create_task(local.serve(FLAGS, values, {"sync": lambda: _check(syncer)}))
+
+
+def _count(state: State) -> None:
+    metrics.count(lambda: len(state.policies), lambda: state.rules, lambda: state.elements)
+    for direction in DIRECTIONS:
+        metrics.count_isolated(direction, partial(state.isolated, direction))
+
+
+def _check(syncer: Syncer) -> None:
+    if syncer.problem:
+        raise Fatal(f"the rules could not be brought up to date: {syncer.problem}")

@@ -10,7 +10,7 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
 from kybern.client.rest import Client
-from kybern.daemon import health, logs
+from kybern.daemon import health, local, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
@@ -130,7 +130,7 @@ async def _proxy(values: Values) -> None:
         # What the daemon is, only where metrics are: that is this node's own address by default.
         about = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS, emulates=False)
         for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
-            host, port = _split(address)
+            host, port = local.split(address, "0.0.0.0:10256")
             pages = about if address == config.metrics else None
             checks = {"sync": lambda: _check(syncer, config)}
             tasks.create_task(health.serve(host, port, checks, None, pages=pages))
@@ -156,10 +156,3 @@ def _is_late(syncer: Syncer, config: Config) -> bool:
 def _check(syncer: Syncer, config: Config) -> None:
     if _is_late(syncer, config):
         raise Fatal("the rules could not be brought up to date")
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, sign, port = address.rpartition(":")
-    if not sign or not port.isdigit():
-        raise Fatal(f'cannot listen on "{address}": give an address and a port, such as 0.0.0.0:10256')
-    return host.strip("[]"), int(port)

@@ -16,7 +16,7 @@ from kybern.client import kubeconfig
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.rest import Client
-from kybern.daemon import logs
+from kybern.daemon import local, logs
 from kybern.daemon.flags import Flags, Values
 from kybern.daemon.run import Fatal, ready, run
 
@@ -36,6 +36,7 @@ FLAGS = (
     .flag("--node-ip", str, "", "Address of this node, by which its interface is found.")
     .flag("--port", int, 10261, "UDP port on which speakers tell each other that they are alive.")
 )
+local.flag(FLAGS, 10265)
 
 
 def main() -> None:
@@ -65,6 +66,7 @@ async def _speak(values: Values) -> None:
                 cache.add(kind)
                 tasks.create_task(cache.feed(client, kind, tell=lambda _: speaker.changed(), **where))
             tasks.create_task(recorder.run())
+            tasks.create_task(local.serve(FLAGS, values, {}))
             ready()
             await speaker.run()
 

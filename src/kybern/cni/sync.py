@@ -19,6 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from kybern.api.core_v1 import Node
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
+from kybern.cni import metrics
 from kybern.cni.conflist import render
 from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
@@ -73,7 +74,8 @@ def _facts(node: Node) -> tuple[object, ...]:
 class Syncer:
     """The one loop. ``mtu`` of 0 means: as the link's, less what VXLAN takes when a node is behind a router.
 
-    ``services`` are the networks of Services that the node itself shall find a way to.
+    ``services`` are the networks of Services that the node itself shall find a way to. ``problem`` is why the routes are not
+    as they should be now, "" for none.
     """
 
     state: State
@@ -83,6 +85,7 @@ class Syncer:
     mtu: int = 0
     services: tuple[Network, ...] = ()
     done: bool = False
+    problem: str = ""
     _frames: Frames = field(default_factory=Frames)
 
     async def run(self) -> None:
@@ -94,9 +97,16 @@ class Syncer:
                 LOG.debug("looking again")
             self.state.changed.clear()
             try:
-                if found := await asyncio.to_thread(self._sync):
-                    await self._frames.apply(*found)
+                with metrics.SYNC.time():
+                    found = await asyncio.to_thread(self._sync)
+                    if found:
+                        await self._frames.apply(*found)
+                self.problem = ""
+                if found:
+                    metrics.LAST.set_to_current_time()
             except (NoLink, NetlinkError) as problem:
+                metrics.FAILURES.inc()
+                self.problem = str(problem)
                 LOG.error("cannot set the routes to other nodes: %s", problem)  # noqa: TRY400  # the message says it all
 
     def _sync(self) -> tuple[tuple[Network, ...], int] | None:
@@ -113,8 +123,11 @@ class Syncer:
             for action in diff(routes, kernel.routes()):
                 LOG.info("%s", action)
                 kernel.apply(action, me, pods.values())
+                metrics.CHANGES.inc()
             _lead_to_services(kernel, wanted_services(self.services, addresses, indexes))
-        tunnelled = any(route.tunnel for route in routes)
+        tunnelled = sum(route.tunnel is not None for route in routes)
+        metrics.ROUTES.labels("tunnel").set(tunnelled)
+        metrics.ROUTES.labels("link").set(len(routes) - tunnelled)
         within = self.mtu or mtu - (VXLAN_OVERHEAD if tunnelled else 0)
         self._write(render(pods.values(), within))
         if not self.done:

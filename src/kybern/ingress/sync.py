@@ -14,6 +14,7 @@ from kybern.api.core_v1 import Secret, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import Ingress, IngressClass
 from kybern.client.cache import Cache
+from kybern.ingress import metrics
 from kybern.ingress.haproxy import CannotApply, Haproxy
 from kybern.ingress.model import Problem, model
 from kybern.ingress.objects import World
@@ -29,7 +30,10 @@ _LOOK = 5.0  # seconds after which it is looked whether haproxy runs with what i
 
 @dataclass(slots=True)
 class Syncer:
-    """``told`` hears the problems of Ingresses, each when it is new; ``ready`` when the first configuration is there."""
+    """``told`` hears the problems of Ingresses, each when it is new; ``ready`` when the first configuration is there.
+
+    ``problem`` is why haproxy does not have what it should now, "" for none.
+    """
 
     cache: Cache
     haproxy: Haproxy
@@ -37,6 +41,7 @@ class Syncer:
     told: Callable[[Problem], None]
     ready: Callable[[], None]
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    problem: str = ""
     _problems: frozenset[Problem] = frozenset()
 
     def tell_again(self) -> None:
@@ -50,10 +55,15 @@ class Syncer:
         while True:
             self.changed.clear()
             try:
-                await self._once()
+                with metrics.SYNC.time():
+                    await self._once()
             except CannotApply as problem:
+                metrics.FAILURES.inc()
+                self.problem = str(problem)
                 log.error("%s", problem)  # noqa: TRY400  # it is haproxy's text that says what is wrong
             else:
+                metrics.LAST.set_to_current_time()
+                self.problem = ""
                 if first:
                     self.ready()
                     first = False
@@ -76,9 +86,12 @@ class Syncer:
             configuration = self.haproxy.write(digest, written)
             await self.haproxy.check(configuration)
             self.haproxy.use(configuration)
+            metrics.WRITTEN.inc()
         await self.haproxy.load(digest)
         self.haproxy.prune(digest)
         problems = frozenset(made.problems)
+        metrics.INGRESSES.set(sum(1 for _ in listed(Ingress)))
+        metrics.PROBLEMS.set(len(problems))
         for problem in sorted(problems - self._problems, key=str):
             self.told(problem)
         self._problems = problems

@@ -63,6 +63,21 @@ class State:
         self.listed.add(kind)
         self.changed.set()
 
+    def isolated(self, direction: str) -> int:
+        """How many pods of this node are isolated in a direction."""
+        return self.model.isolated(direction) if self.model else 0
+
+    @property
+    def rules(self) -> int:
+        """How many rules there are while a pod of this node is isolated."""
+        needed = self.model is not None and self.model.is_needed
+        return sum(map(len, self.model.table.chains.values())) if self.model and needed else 0
+
+    @property
+    def elements(self) -> int:
+        needed = self.model is not None and self.model.is_needed
+        return sum(map(len, self.model.table.elements.values())) if self.model and needed else 0
+
     def begin(self) -> None:
         """A model that knows the policies, and no pod yet."""
         self.model = Model(self.node, self.networks or ())

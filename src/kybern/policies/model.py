@@ -76,6 +76,11 @@ class Model:
         """Whether any pod of this node is isolated; without, nothing of ours has to be in the packets' way."""
         return bool(self._chains)
 
+    def isolated(self, direction: str) -> int:
+        """How many pods of this node have rules for a direction."""
+        at = DIRECTIONS.index(direction)
+        return sum(one.chains[at] is not None for one in self._verdicts.values())
+
     def put_pod(self, key: Key, pod: Pod | None) -> None:
         """A pod as it is now; None for one that is gone, or that has no address of its own."""
         old = self.pods.get(key[0], {}).get(key)

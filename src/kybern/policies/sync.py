@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kybern.netfilter.programs import CannotApply
+from kybern.policies import metrics
 from kybern.policies.follow import State
 from kybern.policies.model import Model
 
@@ -33,12 +34,16 @@ class Writer(Protocol):
 
 @dataclass(slots=True)
 class Syncer:
-    """The one loop. ``on_first`` is called once the rules are right for the first time."""
+    """The one loop. ``on_first`` is called once the rules are right for the first time.
+
+    ``problem`` is why they are not as they should be now; "" while they are, or nothing was asked yet.
+    """
 
     state: State
     kernel: Writer
     on_first: Callable[[], None]
     done: bool = False
+    problem: str = ""
     _last: Model | None = None
 
     async def run(self) -> None:
@@ -75,12 +80,18 @@ class Syncer:
             self.kernel.forget()
             self._last = model
         try:
-            if model is not None:
-                model.settle()
-            lines = await self.kernel.apply(model)
+            with metrics.SYNC.time():
+                if model is not None:
+                    model.settle()
+                lines = await self.kernel.apply(model)
         except CannotApply as problem:
+            metrics.FAILURES.inc()
+            self.problem = str(problem)
             LOG.error("%s; trying again in %.0f s", problem, RETRY)  # noqa: TRY400  # the message says it all
             return False
+        metrics.LINES.inc(lines)
+        metrics.LAST.set_to_current_time()
+        self.problem = ""
         LOG.debug("sent %d lines to nft", lines)
         if not self.done:
             self.done = True

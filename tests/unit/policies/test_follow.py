@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from kybern.api.core_v1 import Namespace, Node, NodeSpec
 from kybern.api.meta_v1 import ObjectMeta
@@ -104,6 +105,28 @@ def test_frames_are_made_packets_but_for_neighbour_discovery() -> None:
     assert "ip6 daddr fd00::/64 meta l4proto != icmpv6 ether" in text
 
 
+def test_what_is_in_force_is_counted_and_nothing_while_nobody_is_isolated() -> None:
+    state = State("n1")
+    assert (state.isolated("ingress"), state.rules, state.elements) == (0, 0, 0)
+    state.tell(NetworkPolicy, ("x", "p"), POLICY)
+    state.tell(Node, ("", "n1"), NODE)
+    state.begin()
+    assert state.model is not None
+    state.model.settle()
+    assert (state.rules, state.elements) == (0, 0), "there is no table"
+
+    state.tell(SeenPod, ("x", "a"), POD)
+    state.model.settle()
+
+    assert (state.isolated("ingress"), state.isolated("egress")) == (1, 0)
+    assert state.rules == sum(map(len, state.model.table.chains.values())) > 2
+    assert state.elements == 3, "where the pod's chain is, that it is one of ours, and itself as its peer"
+
+
+def counted(name: str) -> float:
+    return REGISTRY.get_sample_value(f"kybern_policies_{name}") or 0.0
+
+
 async def _until(found: Callable[[], Any]) -> None:
     async with asyncio.timeout(10):
         while not found():
@@ -116,7 +139,8 @@ async def test_the_loop_waits_for_the_lists_writes_changes_and_tries_again(
     monkeypatch.setattr(sync, "RETRY", 0.0)
     monkeypatch.setattr(sync, "LEAST", 0.0)
     state, kernel, first = State("n1"), FakeKernel(), list[bool]()
-    running = asyncio.create_task(Syncer(state, kernel, lambda: first.append(True)).run())
+    syncer, failed = Syncer(state, kernel, lambda: first.append(True)), counted("sync_rules_failures_total")
+    running = asyncio.create_task(syncer.run())
     try:
         await asyncio.sleep(0)
         assert kernel.given == []
@@ -132,9 +156,10 @@ async def test_the_loop_waits_for_the_lists_writes_changes_and_tries_again(
         state.sync(Namespace)
         kernel.refuses = True
         state.sync(SeenPod)
-        await _until(lambda: kernel.forgotten)
+        await _until(lambda: kernel.forgotten and syncer.problem)
+        assert counted("sync_rules_failures_total") > failed
         kernel.refuses = False
-        await _until(lambda: kernel.given[-1])
+        await _until(lambda: kernel.given[-1] and not syncer.problem)
         assert first == [True]
     finally:
         running.cancel()
