@@ -2,8 +2,8 @@
 
 Reads Service. Writes Service.status.
 
-An address is never given twice: one process leads, one worker decides, and before an address is given away all services
-are asked of the API server itself, since a cache may lag behind this process's own writes or those of a leader before.
+An address is never given twice: one process leads, one worker decides, and where the cache may lag behind this process's
+own writes, or those of a leader before, the API server itself is asked who holds which (``holders``).
 What holds an address is a service's status and nothing else, so there is nothing to free, to keep or to lose: a service
 that is deleted, or is of another type, holds none. Should two have one after all (somebody wrote it), the older keeps it.
 """
@@ -16,13 +16,14 @@ from typing import Any
 
 from kybern.api.core_v1 import LoadBalancerIngress, LoadBalancerStatus, Service
 from kybern.balancers.allot import Refused, allot
+from kybern.balancers.holders import HOLDING, Holders, key_of
 from kybern.balancers.wishes import BadWish, Wish, held, is_ours, wish
 from kybern.loop.controller import Action, Controller, Emit, Key, PatchStatus, View, WhenChanged
 from kybern.machinery.pools import Address, Pool
 from kybern.machinery.struct import replace
 
 NAME = "kybern-load-balancers"
-WAITING, HOLDING = "balancers-waiting", "balancers-holding"
+WAITING = "balancers-waiting"
 VIRTUAL = "VIP"  # upstream's ipMode: packets reach a node with this address on them
 
 
@@ -64,7 +65,8 @@ def _who_waits(_changed: Service, view: View) -> Iterable[Key]:
         yield Key(one.metadata.namespace, one.metadata.name)
 
 
-def observe(pools: Sequence[Pool], view: View, key: Key) -> State | None:
+def observe(pools: Sequence[Pool], known: Holders, view: View, key: Key) -> State | None:
+    """``known`` keeps what the API server was asked from one round to the next."""
     service = view.get(Service, key.namespace, key.name)
     if service is None or not (is_ours(service) or held(service)):
         return None
@@ -74,15 +76,23 @@ def observe(pools: Sequence[Pool], view: View, key: Key) -> State | None:
     seen = State(service, _without(view.index(Service, HOLDING, "yes"), key))
     if held(service) and not any(diff(pools, seen)):
         return seen
-    return State(service, _without(view.live_list(Service, ""), key))
+    state = State(service, known.others(view, key))
+    writes = _writes(pools, state)
+    if known.are_doubtful and not writes:
+        # Before it is said that none is left.
+        state = State(service, known.others(view, key, afresh=True))
+        writes = _writes(pools, state)
+    if writes:
+        known.wrote(service)
+    return state
+
+
+def _writes(pools: Sequence[Pool], state: State) -> bool:
+    return any(isinstance(one, PatchStatus) for one in diff(pools, state))
 
 
 def _without(services: Iterable[Service], key: Key) -> tuple[Service, ...]:
-    return tuple(one for one in services if held(one) and _key(one) != key)
-
-
-def _key(service: Service) -> Key:
-    return Key(service.metadata.namespace, service.metadata.name)
+    return tuple(one for one in services if key_of(one) != key)
 
 
 def _age(service: Service) -> tuple[str, str]:
@@ -138,10 +148,11 @@ def _status(service: Service, addresses: Sequence[Address]) -> PatchStatus:
 
 
 def controller(pools: Sequence[Pool]) -> Controller[State]:
+    """One for each time that a process leads."""
     return Controller(
         NAME,
         Service,
-        partial(observe, pools),
+        partial(observe, pools, Holders()),
         partial(diff, pools),
         watches=((Service, WhenChanged(_what_frees, _who_waits)),),
         indexes=((Service, WAITING, _waiting), (Service, HOLDING, _holding)),

@@ -194,6 +194,28 @@ async def test_who_waits_gets_the_address_that_another_one_frees() -> None:
             await task
 
 
+async def test_a_hundred_services_get_addresses_of_their_own_from_one_list() -> None:
+    api, lists = FakeApi(Service, Event), list[str]()
+
+    def note(method: str, path: str) -> None:
+        if method == "GET":
+            lists.append(path)
+
+    api.refuse = note
+    task = asyncio.create_task(Loop(api, [controller(parse("default=10.0.0.1-10.0.0.100"))]).run())
+    try:
+        for number in range(100):
+            await api.create(new(f"s{number}"))
+        await until(lambda: all(told(api, f"s{number}") for number in range(100)))
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    assert len({told(api, f"s{number}")[0] for number in range(100)}) == 100
+    assert len(lists) == 2, "one to fill the cache, and one before the first address"
+
+
 def new(name: str) -> Service:
     made = service(name)
     return replace(made, metadata=ObjectMeta(name=name, namespace="a"))
