@@ -31,6 +31,7 @@ _PATHS = ("healthz", "livez", "readyz")
 PATHS = ("/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/readyz", "/statusz")
 """Everything that is served here, for the page that lists it."""
 _PATIENCE = 5.0
+EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 async def _failure(check: Check) -> str:
@@ -152,11 +153,12 @@ def application(
 
 
 async def serve_application(app: web.Application, bind: str, port: int, tls: ssl.SSLContext | None) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled. Any of the addresses that stand for all means all of both families, as in Go's programs."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, bind or None, port, ssl_context=tls, reuse_address=True).start()
+        host = None if bind in EVERYWHERE else bind
+        await web.TCPSite(runner, host, port, ssl_context=tls, reuse_address=True).start()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

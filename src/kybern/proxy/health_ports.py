@@ -75,7 +75,7 @@ class HealthPorts:
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "0.0.0.0", port).start()  # load balancers come from outside
+            await web.TCPSite(runner, None, port).start()  # load balancers come from outside
         except OSError as problem:
             await runner.cleanup()
             if loud:

@@ -1,12 +1,15 @@
 """How a daemon tells how it is."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from kybern.daemon.health import application
+from kybern.daemon.health import application, serve
 from kybern.daemon.serving import known_clients
 from kybern.daemon.zpages import Pages
 
@@ -38,6 +41,26 @@ async def test_all_is_well(well: Client, path: str) -> None:
     answer = await well.get(path)
 
     assert (answer.status, await answer.text()) == (200, "ok")
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", ""])
+async def test_all_addresses_are_those_of_both_families(bind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    serving = asyncio.create_task(serve(bind, port))
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+            for address in ("127.0.0.1", "[::1]"):
+                while True:
+                    try:
+                        async with session.get(f"http://{address}:{port}/healthz") as answer:
+                            assert answer.status == 200
+                            break
+                    except aiohttp.ClientConnectorError:
+                        await asyncio.sleep(0.01)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 async def test_each_check_is_listed_when_asked_for(well: Client) -> None:
