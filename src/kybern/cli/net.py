@@ -114,23 +114,23 @@ def show(cluster: Cluster, report: Report, console: Console) -> None:
     """A row for each pair of nodes, a column for each way; and below it what stands against those that failed."""
     table = Table(title=f"Who reaches whom in {cluster.name}", title_justify="left")
     ways = [way for way in Way if way is not Way.OUTSIDE]
-    for head in ("from", "to", *ways):
+    family = ("family",) if cluster.ipv6 else ()
+    for head in (*family, "from", "to", *ways):
         table.add_column(head)
     errors = {one.probe: one.error for one in report.results}
-    pairs = dict.fromkeys((one.source, one.target) for one in errors)
-    for source, target in pairs:
-        cells = {
-            probe.way: error
-            for probe, error in errors.items()
-            if (probe.source, probe.target) == (source, target)
-        }
+    rows: dict[tuple[int, str, str], dict[Way, str]] = {}
+    for probe, error in errors.items():
+        rows.setdefault((probe.version, probe.source, probe.target), {})[probe.way] = error
+    for (version, source, target), cells in rows.items():
+        begin = (*(f"IPv{version}" for _ in family), source)
         if Way.OUTSIDE in cells:
-            table.add_row(source, f"{target} (outside)", "", _cell(cells[Way.OUTSIDE]))
+            table.add_row(*begin, f"{target} (outside)", "", _cell(cells[Way.OUTSIDE]))
         else:
-            table.add_row(source, target, *(_cell(cells[way]) for way in ways))
+            table.add_row(*begin, target, *(_cell(cells[way]) for way in ways))
     console.print(table)
     for probe, findings in report.findings.items():
-        console.print(f"[red]{_said(probe)}[/red]: {errors[probe]}", highlight=False)
+        family_of_it = f" by IPv{probe.version}" if cluster.ipv6 else ""
+        console.print(f"[red]{_said(probe)}{family_of_it}[/red]: {errors[probe]}", highlight=False)
         for number, one in enumerate(findings, 1):
             console.print(f"  {number}. {_placed(one)}: {one.text}", markup=False, highlight=False)
     failed = len(report.failed)
@@ -157,6 +157,7 @@ def as_json(cluster: Cluster, report: Report) -> dict[str, Any]:
         "ways": [
             {
                 "way": one.probe.way.value,
+                "family": f"IPv{one.probe.version}",
                 "from": one.probe.source,
                 "to": one.probe.target,
                 "at": one.probe.at,

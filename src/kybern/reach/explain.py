@@ -10,8 +10,19 @@ from dataclasses import dataclass, field
 
 from kybern.reach import hops
 from kybern.reach.hops import BRIDGE
-from kybern.reach.probes import KUBELET_PORT, NO_NAME, PORT, SERVICE_PORT, Place, Probe, Result, Way
+from kybern.reach.probes import (
+    KUBELET_PORT,
+    NO_NAME,
+    PORT,
+    SERVICE_PORT,
+    Place,
+    Probe,
+    Result,
+    Way,
+    version_of,
+)
 from kybern.reach.seen import Seen
+from kybern.reach.seen import rules as chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,42 +128,47 @@ def _target_veth(path: Path, seen: Seen) -> str:
     return hops.veth(path.target.server, path.target.server_ip, seen) if path.target else ""
 
 
-def _bridge(_path: Path, seen: Seen) -> str:
+def _bridge(path: Path, seen: Seen) -> str:
     if BRIDGE not in seen.links:
         active = seen.units.get("kybern-pod-network") == "active"
         return f"the bridge {BRIDGE} is missing although pods run" if active else ""
     if "UP" not in seen.links[BRIDGE].get("flags", ()):
         return f"the bridge {BRIDGE} is down"
-    return (
-        ""
-        if BRIDGE in seen.addresses.values()
-        else f"the bridge {BRIDGE} has no address: pods have no gateway"
-    )
+    # Every link that is up has an address of IPv6 that is its own, and nobody's gateway.
+    own = (ip for ip, link in seen.addresses.items() if link == BRIDGE and not ip.startswith("fe80:"))
+    if any(version_of(ip) == path.probe.version for ip in own):
+        return ""
+    return f"the bridge {BRIDGE} has no address of IPv{path.probe.version}: pods have no gateway"
 
 
-def _forwarding(_path: Path, seen: Seen) -> str:
-    off = seen.sysctls.get("net.ipv4.ip_forward") == "0"
-    return "net.ipv4.ip_forward is 0: the node does not pass packets on for its pods" if off else ""
+def _forwarding(path: Path, seen: Seen) -> str:
+    name = "net.ipv4.ip_forward" if path.probe.version == 4 else "net.ipv6.conf.all.forwarding"
+    off = seen.sysctls.get(name) == "0"
+    return f"{name} is 0: the node does not pass packets on for its pods" if off else ""
 
 
 def _frames(path: Path, seen: Seen) -> str:
     """Packets of a Service whose endpoint is on the caller's node stay within the bridge on their way back."""
-    off = seen.sysctls.get("net.bridge.bridge-nf-call-iptables", "") != "1"
+    name = "net.bridge.bridge-nf-call-" + ("iptables" if path.probe.version == 4 else "ip6tables")
+    off = seen.sysctls.get(name, "") != "1"
     if not off or not path.is_local or "table bridge kybern" in seen.nft:
         return ""
     return (
-        "net.bridge.bridge-nf-call-iptables is not 1: answers of a pod to one of its own node pass by the rules that "
+        f"{name} is not 1: answers of a pod to one of its own node pass by the rules that "
         "turn a Service's address back (load br_netfilter)"
     )
 
 
 def _route(path: Path, seen: Seen) -> str:
-    return hops.way(seen, path.to, path.target.address if path.target else "", local=path.is_local)
+    address, outer = (path.target.address, path.target.outer) if path.target else ("", "")
+    return hops.way(seen, path.to, address, outer, local=path.is_local)
 
 
 def _route_back(path: Path, seen: Seen) -> str:
     back = path.source.address if path.probe.way is Way.NODE else path.source.asker_ip
-    return "" if path.is_local or not back else hops.way(seen, back, path.source.address, local=False)
+    if path.is_local or not back:
+        return ""
+    return hops.way(seen, back, path.source.address, path.source.outer, local=False)
 
 
 def _dropped_here(path: Path, seen: Seen) -> str:
@@ -182,9 +198,9 @@ def _daemons(path: Path, _seen: Seen) -> str:
 
 
 def _masquerade(path: Path, seen: Seen) -> str:
-    if not seen.iptables:
+    rules = chains(seen, path.probe.version).splitlines()
+    if not rules:
         return ""
-    rules = seen.iptables.splitlines()
     if not any("-A POSTROUTING" in one and "-j KYBERN-PODS" in one for one in rules):
         return "nothing leads from POSTROUTING to KYBERN-PODS: pods leave with addresses that nobody outside knows"
     if not any("-A KYBERN-PODS" in one and "-j MASQUERADE" in one for one in rules):

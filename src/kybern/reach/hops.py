@@ -3,7 +3,8 @@
 What was not seen is never held against anything, and neither is what another pod network does in its own way.
 """
 
-from kybern.reach.seen import VXLAN, Seen
+from kybern.reach.probes import target, version_of
+from kybern.reach.seen import VXLAN, Seen, rules
 
 BRIDGE = "cni0"
 
@@ -24,8 +25,11 @@ def veth(container: str, ip: str, seen: Seen) -> str:
     return ""
 
 
-def way(seen: Seen, to: str, node: str, *, local: bool) -> str:
-    """Whether packets for ``to`` leave where they should: to the bridge, to the other node, or through the tunnel."""
+def way(seen: Seen, to: str, node: str, outer: str, *, local: bool) -> str:
+    """Whether packets for ``to`` leave where they should: to the bridge, to the other node, or through the tunnel.
+
+    ``node`` is the other node's address of the packet's family, ``outer`` the one at which its tunnel ends.
+    """
     if to not in seen.routes:
         return ""
     route = seen.routes[to]
@@ -33,7 +37,7 @@ def way(seen: Seen, to: str, node: str, *, local: bool) -> str:
         return f"there is no route to {to}"
     device, gateway = route.get("dev", ""), route.get("gateway", "")
     if device == VXLAN:
-        return tunnel(seen, gateway, node)
+        return tunnel(seen, gateway, outer or node)
     if not node or to == node:
         return neighbour(seen, gateway or to)
     # Of another pod network nothing is known: its ways are its own.
@@ -75,19 +79,23 @@ def dropped(before: Seen, after: Seen) -> str:
 
 def served(seen: Seen, ip: str, port: int, protocol: str, behind: tuple[tuple[str, int], ...]) -> str:
     """Whether kube-proxy's rules know a service and the endpoints behind it, in the form of either backend."""
-    rules = seen.iptables + seen.nft
-    if not rules:
+    chains = rules(seen, version_of(ip))
+    if not chains + seen.nft:
         return ""
     in_iptables = any(
-        f"-d {ip}/32 " in line and f"--dport {port} " in line and f"-p {protocol} " in line
-        for line in seen.iptables.splitlines()
+        f"-d {ip}/{128 if ':' in ip else 32} " in line
+        and f"--dport {port} " in line
+        and f"-p {protocol} " in line
+        for line in chains.splitlines()
     )
     if not in_iptables and f"{ip} . {protocol} . {port} " not in seen.nft:
         state = seen.units.get("kube-proxy", "")
-        return f"kube-proxy has no rule for {ip}:{port}/{protocol} (its unit is {state or 'unknown'})"
+        return f"kube-proxy has no rule for {target(ip, port)}/{protocol} (its unit is {state or 'unknown'})"
     missing = [
-        f"{one}:{at}"
+        target(one, at)
         for one, at in behind
-        if one and f"--to-destination {one}:{at}" not in rules and f"{one} . {at}" not in seen.nft
+        if one and f"--to-destination {target(one, at)}" not in chains and f"{one} . {at}" not in seen.nft
     ]
-    return f"kube-proxy's rules for {ip}:{port} lack the endpoint {', '.join(missing)}" if missing else ""
+    return (
+        f"kube-proxy's rules for {target(ip, port)} lack the endpoint {', '.join(missing)}" if missing else ""
+    )

@@ -68,6 +68,7 @@ def service(namespace: str, node: str) -> dict[str, Any]:
         "kind": "Service",
         "metadata": {"name": f"to-{node}", "namespace": namespace},
         "spec": {
+            "ipFamilyPolicy": "PreferDualStack",
             "selector": {LABEL: "serve", f"{LABEL}-node": node},
             "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT}],
         },

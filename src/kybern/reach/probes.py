@@ -2,6 +2,7 @@
 
 From each node all nodes are tried, itself, too: the kubelet's port from the node, and from a pod on it the other node's
 pod, its Service by address, and its Service by name. Beside that each node's pod tries what is outside of the cluster.
+Where the cluster has two families all of this is tried in each, since each has routes and rules of its own.
 A probe's answer is the name of the node that was meant, so that an answer of somebody else is no success.
 
 A script prints for each probe ``== NUMBER CODE TEXT``; all run at the same time, each with a limit of PATIENCE seconds.
@@ -10,6 +11,7 @@ A script prints for each probe ``== NUMBER CODE TEXT``; all run at the same time
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,13 +38,17 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """``source`` and ``target`` are nodes; outside a target is its own address. ``at`` is an address or a name."""
+    """``source`` and ``target`` are nodes; outside a target is its own address. ``at`` is an address or a name.
+
+    ``version`` is that of IP.
+    """
 
     way: Way
     source: str
     target: str
     at: str
     port: int = 0
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node with what the check put there. ``asker`` and ``server`` are containers; what is not there is empty."""
+    """A node with what the check put there, in one version of IP.
+
+    ``asker`` and ``server`` are containers; what is not there is empty. ``outer`` is where its tunnel ends, which is of IPv4
+    for both.
+    """
 
     node: str
     address: str
@@ -66,21 +76,55 @@ class Place:
     service_ip: str = ""
     name: str = ""
     trouble: str = ""
+    version: int = 4
+    outer: str = ""
+
+
+type Places = Mapping[tuple[str, int], Place]
+"""By node and version of IP."""
+
+
+def version_of(address: str) -> int:
+    return 6 if ":" in address else 4
 
 
 def wanted(places: Sequence[Place], outside: Sequence[tuple[str, int]]) -> tuple[Probe, ...]:
-    """All probes. ``outside`` are addresses with a port, 0 for an echo request (ping)."""
-    return tuple(one for place in places for one in _from(place, places, outside))
+    """All probes. ``outside`` are addresses with a port, 0 for an echo request (ping).
+
+    What is outside is tried from places of its family; where the cluster has none such, it shall fail from those there are.
+    """
+    versions = {place.version for place in places}
+    return tuple(
+        one
+        for place in places
+        for one in _from(
+            place,
+            [other for other in places if other.version == place.version],
+            [one for one in outside if _tried_from(version_of(one[0]), versions) == place.version],
+        )
+    )
+
+
+def _tried_from(version: int, versions: AbstractSet[int]) -> int:
+    return version if version in versions else min(versions)
 
 
 def _from(place: Place, places: Sequence[Place], outside: Sequence[tuple[str, int]]) -> Iterator[Probe]:
+    version = place.version
     for other in places:
-        yield Probe(Way.NODE, place.node, other.node, other.address, KUBELET_PORT)
-        yield Probe(Way.POD, place.node, other.node, other.server_ip, PORT)
-        yield Probe(Way.SERVICE, place.node, other.node, other.service_ip, SERVICE_PORT)
-        yield Probe(Way.NAME, place.node, other.node, other.name, SERVICE_PORT)
+        yield Probe(Way.NODE, place.node, other.node, other.address, KUBELET_PORT, version)
+        yield Probe(Way.POD, place.node, other.node, other.server_ip, PORT, version)
+        yield Probe(Way.SERVICE, place.node, other.node, other.service_ip, SERVICE_PORT, version)
+        yield Probe(Way.NAME, place.node, other.node, other.name, SERVICE_PORT, version)
     for address, port in outside:
-        yield Probe(Way.OUTSIDE, place.node, address if not port else f"{address}:{port}", address, port)
+        yield Probe(Way.OUTSIDE, place.node, target(address, port), address, port, version)
+
+
+def target(address: str, port: int) -> str:
+    """How what is outside is shown."""
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def script(place: Place, probes: Sequence[Probe]) -> str:
@@ -119,7 +163,10 @@ def _asked(probe: Probe) -> str:
         return f"sh -c {shlex.quote(f'nc -w 3 {at} {probe.port} </dev/null')}"
     if probe.way is Way.NAME:
         # With a limit of its own: else a name server that is silent looks like a way that is.
-        found = f'said=$(timeout 2 nslookup -type=a {at}. 2>&1) || {{ echo "{NO_NAME} $said"; exit 1; }}; '
+        kind = "a" if probe.version == 4 else "aaaa"
+        found = (
+            f'said=$(timeout 2 nslookup -type={kind} {at}. 2>&1) || {{ echo "{NO_NAME} $said"; exit 1; }}; '
+        )
         found += "at=$(echo \"$said\" | sed -n 's/^Address: //p' | tail -n 1); "
         return f"sh -c {shlex.quote(found + _get('$at', probe.port))}"
     return f"sh -c {shlex.quote(_get(at, probe.port))}"
@@ -130,7 +177,7 @@ def _get(at: str, port: int) -> str:
     return f'said=$({sent}) || {{ echo "$said"; exit 1; }}; echo "$said" | tail -n 1'
 
 
-def results(places: Mapping[str, Place], probes: Sequence[Probe], said: str) -> tuple[Result, ...]:
+def results(places: Places, probes: Sequence[Probe], said: str) -> tuple[Result, ...]:
     """What a node's script printed, for the probes that it was made of."""
     answers = {int(found[1]): (int(found[2]), found[3].strip()) for found in _found(said)}
     return tuple(Result(one, _error(one, answers.get(number), places)) for number, one in enumerate(probes))
@@ -140,8 +187,9 @@ def _found(said: str) -> Iterable[re.Match[str]]:
     return (found for line in said.splitlines() if (found := _LINE.match(line)))
 
 
-def _error(probe: Probe, answer: tuple[int, str] | None, places: Mapping[str, Place]) -> str:
-    ends = (places[name] for name in (probe.source, probe.target) if name in places)
+def _error(probe: Probe, answer: tuple[int, str] | None, places: Places) -> str:
+    keys = ((name, probe.version) for name in (probe.source, probe.target))
+    ends = (places[key] for key in keys if key in places)
     if probe.way is not Way.NODE and (trouble := next((one.trouble for one in ends if one.trouble), "")):
         return trouble
     if not probe.at:

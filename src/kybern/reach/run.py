@@ -58,7 +58,7 @@ class Check:
     namespace: str
     outside: Sequence[tuple[str, int]]
     step: Step
-    _places: dict[str, Place] = field(default_factory=dict)
+    _places: dict[tuple[str, int], Place] = field(default_factory=dict)
 
     async def run(self) -> Report:
         try:
@@ -93,8 +93,13 @@ class Check:
                 tasks.create_task(self._create(kind, one))
         pods = await self._running(2 * len(nodes))
         services, _ = await self.client.list(Service, self.namespace)
-        addresses = {one.metadata.name: one.spec.cluster_ip for one in services}
-        self._places = {node: self._place(node, pods, addresses) for node in nodes}
+        addresses = {one.metadata.name: one.spec.cluster_ips or (one.spec.cluster_ip,) for one in services}
+        versions = (4, 6) if self.machines.cluster.ipv6 else (4,)
+        self._places = {
+            (node, version): self._place(node, version, pods, addresses)
+            for version in versions
+            for node in nodes
+        }
 
     async def _create(self, kind: type[Object], content: Mapping[str, object]) -> None:
         path = (
@@ -133,19 +138,24 @@ class Check:
             LOG.info("not all pods run after %.0f s", START)
         return found
 
-    def _place(self, node: str, pods: Mapping[str, Pod], services: Mapping[str, str]) -> Place:
+    def _place(
+        self, node: str, version: int, pods: Mapping[str, Pod], services: Mapping[str, Sequence[str]]
+    ) -> Place:
         asker, server = pods.get(f"ask-{node}"), pods.get(f"serve-{node}")
-        address = next(str(one.address) for one in self.machines.cluster.machines if one.name == node)
+        cluster = self.machines.cluster
+        machine = next(one for one in cluster.machines if one.name == node)
         return Place(
             node,
-            address,
+            _of(version, map(str, cluster.addresses(machine))),
             _container(asker),
-            asker.status.pod_ip if asker else "",
+            _of(version, _addresses(asker)),
             _container(server),
-            server.status.pod_ip if server else "",
-            services.get(f"to-{node}", ""),
-            objects.name_of(self.namespace, node, self.machines.cluster.cluster_domain),
+            _of(version, _addresses(server)),
+            _of(version, services.get(f"to-{node}", ())),
+            objects.name_of(self.namespace, node, cluster.cluster_domain),
             next((text for one in (asker, server) if (text := _trouble(one))), ""),
+            version,
+            str(machine.address),
         )
 
     async def _tried(self) -> Report:
@@ -172,7 +182,7 @@ class Check:
             by_source.setdefault(one.source, []).append(one)
         async with asyncio.TaskGroup() as tasks:
             running = [
-                (several, tasks.create_task(self._on(node, probes.script(self._places[node], several))))
+                (several, tasks.create_task(self._on(node, probes.script(self._at(node), several))))
                 for node, several in by_source.items()
             ]
             # Names that are refused at once would else be asked for again at once.
@@ -183,19 +193,24 @@ class Check:
             for result in probes.results(self._places, several, task.result())
         )
 
+    def _at(self, node: str) -> Place:
+        """What is the same of a node in every version of IP."""
+        return next(place for (name, _), place in self._places.items() if name == node)
+
     async def _on(self, node: str, script: str) -> str:
         return await self.machines.run(node, script, ROUND)
 
     async def _look(self, failed: Iterable[Probe]) -> dict[str, Seen]:
         """All nodes that failed ways begin or end at, and the masters, where name servers are."""
-        ends = {name for one in failed for name in (one.source, one.target) if name in self._places}
+        nodes = {name for name, _ in self._places}
+        ends = {name for one in failed for name in (one.source, one.target) if name in nodes}
         masters = {one.name for one in self.machines.cluster.masters}
         places = self._places.values()
         addresses = [text for one in places for text in (one.address, one.asker_ip, one.server_ip)]
         addresses += [address for address, _ in self.outside]
 
         async def look(node: str) -> Seen:
-            place = self._places.get(node)
+            place = self._at(node) if node in nodes else None
             containers = (place.asker, place.server) if place else ()
             return seen.read(await self.machines.run(node, seen.script(addresses, containers), LOOK))
 
@@ -228,8 +243,8 @@ class Check:
             there = then = Seen()
         return Path(
             failed,
-            self._places[source],
-            self._places.get(target),
+            self._places[source, failed.probe.version],
+            self._places.get((target, failed.probe.version)),
             after.get(source, unseen),
             there,
             before.get(source, unseen),
@@ -260,6 +275,17 @@ def _failed(results: Mapping[Probe, Result]) -> list[Probe]:
 
 def _runs(pod: Pod) -> bool:
     return pod.status.phase == "Running" and bool(pod.status.pod_ip)
+
+
+def _of(version: int, addresses: Iterable[str]) -> str:
+    """The first address of a version of IP; "" for none."""
+    return next((one for one in addresses if probes.version_of(one) == version), "")
+
+
+def _addresses(pod: Pod | None) -> tuple[str, ...]:
+    if pod is None:
+        return ()
+    return tuple(one.ip for one in pod.status.pod_ips) or (pod.status.pod_ip,)
 
 
 def _container(pod: Pod | None) -> str:

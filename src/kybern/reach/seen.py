@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-SYSCTLS = ("net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables")
+SYSCTLS = (
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+)
 UNITS = ("kubelet", "kube-proxy", "kybern-pod-network", "kybern-firewall", "kybern-policies", "kybern-dns")
 VXLAN = "kybern-vxlan"
 _COUNTED = re.compile(r"^\[(\d+):\d+\] (-A .*-j (?:DROP|REJECT).*)$")
@@ -40,10 +45,16 @@ class Seen:
     neighbours: Mapping[str, str] = field(default_factory=dict)
     tunnels: frozenset[str] = frozenset()
     iptables: str = ""
+    ip6tables: str = ""
     nft: str = ""
     drops: Mapping[str, int] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     peers: Mapping[str, int] = field(default_factory=dict)
+
+
+def rules(seen: Seen, version: int) -> str:
+    """What iptables has for a version of IP."""
+    return seen.iptables if version == 4 else seen.ip6tables
 
 
 def script(addresses: Iterable[str], containers: Iterable[str]) -> str:
@@ -57,6 +68,7 @@ def script(addresses: Iterable[str], containers: Iterable[str]) -> str:
         "echo '== neighbours'; ip -j neigh show",
         f"echo '== tunnels'; bridge -j fdb show dev {VXLAN}",
         "echo '== iptables'; iptables-save -c",
+        "echo '== ip6tables'; ip6tables-save -c",
         "echo '== nft'; nft list ruleset",
         *(f"echo '== unit {one}'; systemctl is-active {one}.service" for one in UNITS),
         *(
@@ -73,7 +85,7 @@ def read(said: str) -> Seen:
     """What the script printed."""
     parts = _sections(said)
     links = {one["ifname"]: one for one in _json(parts.get("links", ""))}
-    iptables, nft = parts.get("iptables", ""), parts.get("nft", "")
+    iptables, ip6tables, nft = (parts.get(name, "") for name in ("iptables", "ip6tables", "nft"))
     return Seen(
         answered="end" in parts,
         links=links,
@@ -92,21 +104,17 @@ def read(said: str) -> Seen:
         },
         tunnels=frozenset(one["dst"] for one in _json(parts.get("tunnels", "")) if "dst" in one),
         iptables=iptables,
+        ip6tables=ip6tables,
         nft=nft,
-        drops=drops(iptables, nft),
+        drops=drops(iptables, nft, ip6tables),
         units={key: text.strip() for key, text in _named(parts, "unit")},
         peers={key: int(text) for key, text in _named(parts, "peer") if text.strip().isdigit()},
     )
 
 
-def drops(iptables: str, nft: str) -> dict[str, int]:
+def drops(iptables: str, nft: str, ip6tables: str = "") -> dict[str, int]:
     """Packets by each rule, or chain's policy, that lets none through."""
-    found: dict[str, int] = {}
-    for line in iptables.splitlines():
-        if rule := _COUNTED.match(line):
-            found[f"iptables {rule[2]}"] = int(rule[1])
-        elif policy := _POLICY.match(line):
-            found[f"iptables policy of chain {policy[1]}, DROP"] = int(policy[2])
+    found = _chain_drops("iptables", iptables) | _chain_drops("ip6tables", ip6tables)
     table = chain = ""
     for line in map(str.strip, nft.splitlines()):
         if line.startswith("table "):
@@ -116,6 +124,16 @@ def drops(iptables: str, nft: str) -> dict[str, int]:
         elif table not in _IPTABLES and (rule := _NFT.match(line)):
             name = f"nft {table}, {chain}: {rule[1]}{rule[3]}".strip()
             found[name] = found.get(name, 0) + int(rule[2])
+    return found
+
+
+def _chain_drops(program: str, saved: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in saved.splitlines():
+        if rule := _COUNTED.match(line):
+            found[f"{program} {rule[2]}"] = int(rule[1])
+        elif policy := _POLICY.match(line):
+            found[f"{program} policy of chain {policy[1]}, DROP"] = int(policy[2])
     return found
 
 

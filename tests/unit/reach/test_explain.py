@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.reach.explain import Names, Path, explain
-from kybern.reach.probes import NO_NAME, Probe, Result, Way
+from kybern.reach.probes import NO_NAME, Place, Probe, Result, Way
 from kybern.reach.seen import VXLAN, Seen, drops
 from tests.unit.reach.test_probes import ONE, TWO
 
@@ -221,3 +221,86 @@ def test_a_service_of_the_caller_s_own_node_needs_frames_to_pass_the_rules() -> 
     assert [one.hop for one in explain(failed)] == ["bridge netfilter"]
     packets = replace(off, nft="table bridge kybern-policies {")
     assert [one.hop for one in explain(replace(failed, here=packets))] == ["between"]
+
+
+SIX_ONE = Place(
+    "one", "fd00:42::1", "c1", "fd00:244:1::2", "s1", "fd00:244:1::3", "fd00:96::5", ONE.name, "", 6, ONE.address
+)  # fmt: skip
+SIX_TWO = replace(
+    SIX_ONE, node="two", address="fd00:42::2", asker="c2", server="s2", server_ip="fd00:244:2::3",
+    service_ip="fd00:96::6", outer=TWO.address,
+)  # fmt: skip
+RULES6 = """
+-A POSTROUTING -j KYBERN-PODS
+-A KYBERN-PODS -j MASQUERADE --random-fully
+-A KUBE-SERVICES -d fd00:96::6/128 -p tcp -m comment --comment "ns/to-two:http" -m tcp --dport 80 -j KUBE-SVC-A
+-A KUBE-SEP-A -p tcp -m tcp -j DNAT --to-destination [fd00:244:2::3]:8080
+"""
+HERE6 = replace(
+    HERE,
+    addresses={"10.244.1.1": "cni0", "fe80::1": "cni0", "fd00:244:1::1": "cni0"},
+    sysctls={"net.ipv6.conf.all.forwarding": "1", "net.bridge.bridge-nf-call-ip6tables": "1"},
+    routes={
+        "fd00:244:2::3": plain("fd00:244:2::3", "fd00:42::2"),
+        "fd00:42::2": plain("fd00:42::2"),
+        "2001:db8::9": plain("2001:db8::9"),
+    },
+    neighbours={"fd00:42::2": "REACHABLE"},
+    ip6tables=RULES6,
+)
+THERE6 = replace(HERE6, routes={"fd00:244:1::2": plain("fd00:244:1::2", "fd00:42::1")}, peers={"s2": 7})
+TUNNELLED6 = replace(
+    HERE6,
+    links=TUNNELLED.links,
+    routes={"fd00:244:2::3": {"dev": VXLAN, "gateway": "fd00:244:2::"}},
+    neighbours={"fd00:244:2::": "PERMANENT"},
+    tunnels=TUNNELLED.tunnels,
+)
+
+
+def six(way: Way, here: Seen = HERE6) -> Path:
+    target = None if way is Way.OUTSIDE else SIX_TWO
+    probe = Probe(way, "one", "two" if target else "2001:db8::9", "2001:db8::9", 80, 6)
+    return Path(Result(probe, "no answer"), SIX_ONE, target, here, THERE6, HERE6, THERE6, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("failed", "hop", "words"),
+    [
+        *((six(way), "between", "") for way in Way),
+        (six(Way.POD, TUNNELLED6), "between", ""),
+        (
+            six(Way.POD, replace(HERE6, addresses={"10.244.1.1": "cni0", "fe80::1": "cni0"})),
+            "bridge",
+            "has no address of IPv6",
+        ),
+        (
+            six(Way.POD, replace(HERE6, sysctls={"net.ipv6.conf.all.forwarding": "0"})),
+            "forwarding",
+            "net.ipv6.conf.all.forwarding is 0",
+        ),
+        (
+            six(Way.POD, replace(TUNNELLED6, tunnels=frozenset())),
+            "route",
+            "no entry that leads to 192.0.2.2",
+        ),
+        (six(Way.SERVICE, replace(HERE6, ip6tables=RULES)), "service", "no rule for [fd00:96::6]:80/tcp"),
+        (
+            six(Way.SERVICE, replace(HERE6, ip6tables=RULES6.replace("2::3]:8080", "2::9]:8080"))),
+            "service",
+            "lack the endpoint [fd00:244:2::3]:8080",
+        ),
+        (
+            six(Way.OUTSIDE, replace(HERE6, ip6tables=RULES6.replace("-j KYBERN-PODS", ""))),
+            "masquerade",
+            "nothing leads from POSTROUTING",
+        ),
+    ],
+)
+def test_a_way_of_ipv6_is_judged_by_its_own_addresses_routes_and_rules(
+    failed: Path, hop: str, words: str
+) -> None:
+    first = explain(failed)[0]
+
+    assert first.hop == hop, first
+    assert words in first.text

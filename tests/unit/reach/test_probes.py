@@ -1,6 +1,7 @@
 """Scripts and their answers: run by this machine's own shell where that shows more than reading them."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from kybern.reach.probes import NO_NAME, Place, Probe, Result, Way, results, scr
 
 ONE = Place("one", "192.0.2.1", "c1", "10.244.1.2", "s1", "10.244.1.3", "10.96.0.5", "to-one.ns.svc.c.local")
 TWO = Place("two", "192.0.2.2", "c2", "10.244.2.2", "s2", "10.244.2.3", "10.96.0.6", "to-two.ns.svc.c.local")
-PLACES = {"one": ONE, "two": TWO}
+PLACES = {("one", 4): ONE, ("two", 4): TWO}
 POD = Probe(Way.POD, "one", "two", "10.244.2.3", 8080)
 NODE = Probe(Way.NODE, "one", "two", "192.0.2.2", 10250)
 
@@ -19,8 +20,31 @@ def test_every_node_tries_every_node_itself_too_and_what_is_outside() -> None:
     pairs = {(one.source, one.target, one.way) for one in found if one.way is not Way.OUTSIDE}
     assert len(pairs) == 2 * 2 * 4
     assert {(one.source, one.target) for one in found if one.way is Way.OUTSIDE} == {
-        (name, at) for name in PLACES for at in ("192.0.2.254", "198.51.100.1:443")
+        (name, at) for name, _ in PLACES for at in ("192.0.2.254", "198.51.100.1:443")
     }
+
+
+def test_each_family_is_tried_by_itself() -> None:
+    six = [
+        replace(one, address=f"fd00::{at}", server_ip=f"fd01::{at}", service_ip=f"fd02::{at}", version=6)
+        for at, one in enumerate((ONE, TWO), 1)
+    ]
+    outside = [("192.0.2.254", 0), ("2001:db8::1", 443)]
+
+    found = wanted((ONE, TWO, *six), outside)
+
+    assert len(found) == len(set(found)) == 2 * (2 * 2 * 4 + 2)
+    addresses = [one for one in found if one.way is not Way.NAME]
+    assert all((":" in one.at) == (one.version == 6) for one in addresses)
+    assert {one.target for one in found if one.way is Way.OUTSIDE} == {"192.0.2.254", "[2001:db8::1]:443"}
+    names = script(ONE, [one for one in found if one.way is Way.NAME and one.source == "one"])
+    assert [names.count(f"-type={kind} ") for kind in ("a", "aaaa")] == [2, 2]
+
+
+def test_what_is_outside_and_of_a_family_that_the_cluster_lacks_is_tried_all_the_same() -> None:
+    found = wanted((ONE,), [("2001:db8::1", 0)])
+
+    assert [(one.at, one.version) for one in found if one.way is Way.OUTSIDE] == [("2001:db8::1", 4)]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +77,7 @@ def test_a_pod_that_does_not_run_is_why() -> None:
     waiting = Place("two", "192.0.2.2", trouble="the probe pod on two does not run: ErrImageNeverPull")
 
     ours = Probe(Way.POD, "one", "two", "", 8080)
-    found = results({"one": ONE, "two": waiting}, [ours, NODE], "== 1 0 ")
+    found = results({("one", 4): ONE, ("two", 4): waiting}, [ours, NODE], "== 1 0 ")
 
     assert [one.error for one in found] == ["the probe pod on two does not run: ErrImageNeverPull", ""]
 

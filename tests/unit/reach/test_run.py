@@ -4,16 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import Any, override
 
 import pytest
+from rich.console import Console
 
+from kybern.cli.net import as_json, show
 from kybern.client.verbs import Verbs
 from kybern.machinery.errors import InternalError, NotFound
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Cluster, Machine, SecondFamily
 from kybern.reach.machines import Machines
+from kybern.reach.probes import Way
 from kybern.reach.run import Check
 
 ALL = frozenset({"etcd", "control-plane", "worker"})
@@ -48,10 +52,12 @@ class Api(Verbs):
                 made["status"] = {
                     "phase": "Running",
                     "podIP": f"10.244.0.{len(self.made)}",
+                    "podIPs": [{"ip": f"10.244.0.{len(self.made)}"}, {"ip": f"fd00:244::{len(self.made)}"}],
                     "containerStatuses": [{"name": "c", "containerID": "containerd://abc"}],
                 }
             if made["kind"] == "Service":
                 made["spec"]["clusterIP"] = f"10.96.0.{len(self.made)}"
+                made["spec"]["clusterIPs"] = [made["spec"]["clusterIP"], f"fd00:96::{len(self.made)}"]
             self.made[f"{path}/{made['metadata']['name']}"] = made
         if method == "GET" and path.endswith("/kube-dns"):
             raise NotFound("no such service")
@@ -87,6 +93,32 @@ class Shells(Machines):
 
 def check(api: Api, said: str | None = "") -> Check:
     return Check(api, Shells(CLUSTER, said), "ns", [], lambda _name, _text: None)
+
+
+async def test_a_cluster_of_two_families_is_checked_in_both() -> None:
+    dual = replace(
+        CLUSTER,
+        ipv6=SecondFamily(
+            *map(ip_network, ("fd00:42::/64", "fd00:244::/56", "fd00:96::/112"))  # type: ignore[arg-type]  # of IPv6
+        ),
+    )
+    api = Api()
+    # Both nodes are asked by one shell: what one says of the other's number is of no use to it.
+    said = "\n".join(f"== {number} 0 {'one' if number % 8 < 4 else 'two'}" for number in range(16))
+
+    report = await Check(api, Shells(dual, said), "ns", [], lambda _name, _text: None).run()
+
+    assert not report.failed, report.failed
+    assert len(report.results) == 2 * 2 * 2 * 4
+    found = {(one.probe.version, one.probe.way): one.probe.at for one in report.results}
+    assert found[6, Way.NODE] == "fd00:42::2"
+    assert found[6, Way.POD].startswith("fd00:244::")
+    assert found[6, Way.SERVICE].startswith("fd00:96::")
+    shown = Console(file=StringIO(), width=200)
+    show(dual, report, shown)
+    text = shown.file.getvalue()  # type: ignore[attr-defined]  # the file that it was made with
+    assert [text.count(f"IPv{version}") for version in (4, 6)] == [4, 4], "a row for each pair and family"
+    assert {one["family"] for one in as_json(dual, report)["ways"]} == {"IPv4", "IPv6"}
 
 
 def removed(api: Api) -> bool:
