@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,8 @@ def commands_for(member: Etcd) -> list[str]:
     questions = ("endpoint status -w json", "alarm list -w json")
     fake = FakeMachine("m1", answers={one: ask(member, one) for one in questions})
     run = Run([fake])
-    run.prepare(lambda _cluster, machine: defragment(machine), CLUSTER, [ME])
+    role: Any = defragment
+    run.prepare(lambda _cluster, machine: role(machine), CLUSTER, [ME])
     run.execute()
     return fake.commands
 
