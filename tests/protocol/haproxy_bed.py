@@ -43,7 +43,8 @@ class Pod:
                 first, *lines = head.decode().split("\r\n")
                 if "/slow" in first:
                     await asyncio.sleep(0.7)
-                said = {"pod": self.name, "path": first.split()[1], **dict(_pairs(lines))}
+                method, path, _ = first.split()
+                said = {"pod": self.name, "method": method, "path": path, **dict(_pairs(lines))}
                 body = json.dumps(said).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
                 await writer.drain()
@@ -114,8 +115,11 @@ class Balancer:
             self.process.terminate()
             await asyncio.wait_for(self.process.wait(), 10)
 
-    async def get(self, host: str, path: str, *, tls: bool = False, **headers: str) -> Answer:
-        context = unverified() if tls else None
+    async def get(
+        self, host: str, path: str, *, tls: bool | ssl.SSLContext = False, method: str = "GET", **headers: str
+    ) -> Answer:
+        """``tls`` may be the context to verify by; without one of its own the client believes everybody."""
+        context = tls if isinstance(tls, ssl.SSLContext) else unverified() if tls else None
         port = self.https if tls else self.http
         async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection(
@@ -124,7 +128,7 @@ class Balancer:
             try:
                 more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
                 writer.write(
-                    f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n".encode()
+                    f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n".encode()
                 )
                 head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             finally:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import ssl
+from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,6 +32,7 @@ RULES = (
     ("mixed.com", "/foo", "Prefix", "foo:80"),
     ("mixed.com", "/foo", "Exact", "exact:80"),
     ("mixed.com", "/foo/", "Exact", "slash:80"),
+    ("slash.com", "/foo/", "Exact", "slash:80"),
     ("all.com", "/", "Prefix", "root:80"),
     ("any.com", "/x", "ImplementationSpecific", "foo:80"),
     ("*.wild.com", "/", "Prefix", "wild:80"),
@@ -66,7 +68,10 @@ ASKED = [
     ("prefix.com", "/aaa", "aaa"),
     ("slash.com", "/aaa/bbb", "bbb"),
     ("slash.com", "/aaa/bbb/ccc", "bbb"),
+    ("slash.com", "/aaa/bbb/", "bbb"),
     ("slash.com", "/aaa/bb", "default"),
+    ("slash.com", "/foo/", "slash"),
+    ("slash.com", "/foo", "default"),
     ("mixed.com", "/foo", "exact"),
     ("mixed.com", "/foo/", "slash"),
     ("mixed.com", "/foo/bar", "foo"),
@@ -157,6 +162,47 @@ async def test_a_pod_hears_who_asked_and_not_what_the_client_says_of_itself(
     assert (heard["x-forwarded-proto"], heard["x-forwarded-port"]) == ("http", str(balancer.http))
     assert (heard["x-forwarded-host"], "forwarded" in heard) == ("all.com", False)
     assert json.loads(body)["x-forwarded-proto"] == "https"
+
+
+async def test_a_default_backend_alone_gets_every_request_as_it_was_sent(
+    balancer: Balancer, pods: dict[str, Pod]
+) -> None:
+    await balancer.apply(ingress("all", default="default:80"), *objects(pods))
+
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        for host, path in (("my-host", "/"), ("some-host", "/resource"), ("", "/sub/path?q=1")):
+            status, _, body = await balancer.get(host, path, method=method, User_Agent="asker/1")
+            heard = json.loads(body)
+            assert (status, heard["pod"], heard["method"], heard["path"]) == (200, "default", method, path)
+            assert (heard["host"], heard["user-agent"]) == (host, "asker/1")
+
+
+async def test_a_path_that_matched_reaches_the_pod_unchanged(
+    balancer: Balancer, pods: dict[str, Pod]
+) -> None:
+    await balancer.apply(ingress("rules", *RULES), *objects(pods))
+
+    for path in ("/aaa/bbb/", "/aaa/bbb/ccc", "/aaa/bbb/%2F..%20x?y=z"):
+        _, _, body = await balancer.get("prefix.com", path)
+        assert (json.loads(body)["pod"], json.loads(body)["path"]) == ("bbb", path)
+
+
+async def test_a_port_is_found_by_its_name_and_a_client_that_verifies_is_content(
+    balancer: Balancer, pods: dict[str, Pod]
+) -> None:
+    own = secret("own", "foo.bar.com")
+    await balancer.apply(
+        ingress("i", ("foo.bar.com", "/", "Prefix", "foo:web"), tls=(("own", ("foo.bar.com",)),)),
+        own,
+        *objects(pods),
+    )
+    knowing = ssl.create_default_context(cadata=b64decode(own.data["tls.crt"]).decode())
+
+    status, _, body = await balancer.get("foo.bar.com", "/", tls=knowing)
+
+    assert (status, json.loads(body)["pod"]) == (200, "foo")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await balancer.get("other.com", "/", tls=knowing)
 
 
 async def test_load_is_shared_by_all_endpoints(balancer: Balancer, pods: dict[str, Pod]) -> None:
