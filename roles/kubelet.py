@@ -39,7 +39,10 @@ def kubelet(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("nodes")
 def nodes_ready(cluster: Cluster, machine: Machine) -> None:
-    """Every node is Ready, as each master's API server sees it; but for machines that this run leaves out."""
+    """Every node is Ready, as each master's API server sees it; but for machines that this run leaves out.
+
+    Where another pod network is to come, it needs this API first: then a node may lack that and nothing else.
+    """
     if machine.is_master:
         out = {each.data.get("machine") for each in host.inventory if each not in host.state.active_hosts}
         nodes = [each for each in cluster.machines if each.is_node and each not in out]
@@ -83,8 +86,10 @@ def label(cluster: Cluster, machine: Machine) -> str:
 
 def all_ready(cluster: Cluster, nodes: Iterable[Machine]) -> str:
     names = " ".join(node.name for node in nodes)
+    bare = " or c.get('message', '').startswith('container runtime network not ready')"
     script = (
         "import json, sys; ready = {n['metadata']['name'] for n in json.load(sys.stdin)['items'] for c in n['status'].get"
-        "('conditions', []) if (c['type'], c['status']) == ('Ready', 'True')}; sys.exit(not ready >= set(sys.argv[1:]))"
+        "('conditions', []) if c['type'] == 'Ready' and (c['status'] == 'True'"
+        f"{bare if cluster.pod_network == 'none' else ''})}}; sys.exit(not ready >= set(sys.argv[1:]))"
     )
     return f'{ask(cluster, "/api/v1/nodes")} | python3 -c "{script}" {names}'

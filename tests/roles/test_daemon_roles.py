@@ -1,6 +1,8 @@
 """The roles of the daemons: what each does to a new machine, that it comes to rest, and what makes it restart."""
 
+import json
 import re
+import subprocess
 from base64 import b64decode
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -29,7 +31,7 @@ from roles.ingress import absent as ingress_absent
 from roles.ingress import ingress, ingress_class
 from roles.ingress import objects as ingress_objects
 from roles.kube_proxy import kube_proxy
-from roles.kubelet import kubelet, nodes_ready
+from roles.kubelet import all_ready, kubelet, nodes_ready
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
@@ -46,6 +48,7 @@ from tests.roles.harness import FakeMachine, Run, apply, plan
 from tests.roles.small import Role, finished, use, use_images
 
 ROOT = Path(__file__).parents[2]
+BARE = "container runtime network not ready"
 
 
 @dataclass(frozen=True)
@@ -350,6 +353,38 @@ def test_every_master_waits_until_all_nodes_are_ready(cluster: Cluster, worker: 
     assert fake.probe.endswith(" m1 m2 m3 w1")
     assert plan(nodes_ready, cluster, cluster.masters[1]) == ["nodes | Ready"]
     assert plan(nodes_ready, cluster, worker) == []
+
+
+@pytest.mark.parametrize(
+    ("network", "told", "done"),
+    [
+        pytest.param(
+            "kybern", {"status": "True", "message": "kubelet is posting ready status"}, True, id="ready"
+        ),
+        pytest.param(
+            "kybern", {"status": "False", "message": f"{BARE}: NetworkReady=false"}, False, id="ours lacks"
+        ),
+        pytest.param(
+            "none", {"status": "False", "message": f"{BARE}: NetworkReady=false"}, True, id="theirs lacks"
+        ),
+        pytest.param("none", {"status": "False", "message": "PLEG is not healthy"}, False, id="else"),
+        pytest.param(
+            "none", {"status": "Unknown", "message": "Kubelet stopped posting node status."}, False, id="lost"
+        ),
+    ],
+)
+def test_a_node_may_lack_the_network_that_another_one_brings(
+    cluster: Cluster, worker: Machine, network: str, told: dict[str, str], *, done: bool
+) -> None:
+    """The deploy ends well before: what brings the network may need the API."""
+    node = {"metadata": {"name": worker.name}, "status": {"conditions": [{"type": "Ready", **told}]}}
+    _, _, script = all_ready(replace(cluster, pod_network=network), [worker]).partition("| ")
+
+    ran = subprocess.run(
+        ["sh", "-c", script], check=False, input=json.dumps({"items": [node]}), text=True, timeout=10
+    )
+
+    assert (ran.returncode == 0) is done
 
 
 def test_images_that_somebody_removed_are_loaded_again(cluster: Cluster, worker: Machine) -> None:
