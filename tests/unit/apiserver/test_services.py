@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 from typing import Any
 
 import pytest
@@ -80,6 +81,55 @@ async def test_a_headless_service_has_no_address(make: Any, parts: Any) -> None:
     made = await make("services", service("a", clusterIP="None"))
 
     assert (made["spec"]["clusterIP"], made["spec"]["clusterIPs"]) == ("None", ["None"])
+
+
+@pytest.fixture
+def dual(engine: Any, store: Any) -> Addresses:
+    """A cluster of both families."""
+    addresses = Addresses(Local(engine), [NETWORK, ipaddress.ip_network("fd00:96::/112")])
+    engine.guards = {("", "services"): (ServiceGuard(addresses, Ports(store, 30000, 30003)),)}
+    return addresses
+
+
+async def patched(call: Any, name: str, **spec: Any) -> dict[str, Any]:
+    found = await patch.patch_(call("services", name), json.dumps({"spec": spec}).encode(), MERGE_PATCH)
+    said: dict[str, Any] = decoded(found.body)["spec"]
+    return said
+
+
+@pytest.mark.parametrize("policy", ["PreferDualStack", "RequireDualStack"])
+async def test_a_service_of_both_families_becomes_one_of_the_first_by_its_policy_alone(
+    make: Any, call: Any, dual: Addresses, policy: str
+) -> None:
+    made = (await make("services", service("a")))["spec"]
+    assert (made["ipFamilyPolicy"], made["ipFamilies"]) == ("SingleStack", ["IPv4"])
+
+    both = await patched(call, "a", ipFamilyPolicy=policy)
+    first, second = both["clusterIPs"]
+    assert (first, both["ipFamilies"]) == (made["clusterIP"], ["IPv4", "IPv6"])
+
+    single = await patched(call, "a", ipFamilyPolicy="SingleStack")
+    assert (single["clusterIPs"], single["ipFamilies"]) == ([first], ["IPv4"])
+    # The second address is free again.
+    again = await make("services", service("b", ipFamilyPolicy=policy, clusterIP=second, ipFamilies=["IPv6"]))
+    assert again["spec"]["clusterIPs"][0] == second
+
+
+async def test_two_families_want_a_policy_that_has_two_and_get_it_where_none_is_said(
+    make: Any, dual: Addresses
+) -> None:
+    made = (await make("services", service("a", ipFamilies=["IPv6", "IPv4"])))["spec"]
+    assert (made["ipFamilyPolicy"], made["ipFamilies"]) == ("RequireDualStack", ["IPv6", "IPv4"])
+
+    with pytest.raises(
+        Invalid, match="must be RequireDualStack or PreferDualStack when multiple 'ipFamilies'"
+    ):
+        await make("services", service("b", ipFamilies=["IPv6", "IPv4"], ipFamilyPolicy="SingleStack"))
+    ips = ["10.96.0.9", "fd00:96::9"]
+    with pytest.raises(
+        Invalid, match="must be RequireDualStack or PreferDualStack when multiple 'clusterIPs'"
+    ):
+        await make("services", service("c", clusterIP=ips[0], clusterIPs=ips, ipFamilyPolicy="SingleStack"))
 
 
 async def test_the_type_decides_on_node_ports(make: Any, call: Any, parts: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from kybern.machinery.kind import Raw
 
 _WITH_PORTS = ("NodePort", "LoadBalancer")
+_OF_BOTH = ("PreferDualStack", "RequireDualStack")
 
 
 def _addressed(spec: Raw) -> bool:
@@ -43,6 +44,7 @@ def on_update(new: Raw, old: Raw) -> None:
     _follow_first(spec, was)
     _keep_given(spec, was)
     _give_up(spec, was)
+    _step_down(spec, was)
 
 
 def _follow_first(spec: Raw, was: Raw) -> None:
@@ -107,6 +109,14 @@ def _give_up(spec: Raw, was: Raw) -> None:
     if was.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":
         _drop_same(spec, was, "allocateLoadBalancerNodePorts")
         _drop_same(spec, was, "loadBalancerClass")
+
+
+def _step_down(spec: Raw, was: Raw) -> None:
+    """Who says SingleStack of a service of two families need not name the second address and family to be rid of them."""
+    if was.get("ipFamilyPolicy") in _OF_BOTH and spec.get("ipFamilyPolicy") == "SingleStack":
+        for key in ("clusterIPs", "ipFamilies"):
+            if len(spec.get(key) or ()) > 1:
+                spec[key] = spec[key][:1]
 
 
 def _drop_same(spec: Raw, was: Raw, *keys: str) -> None:

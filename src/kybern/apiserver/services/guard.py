@@ -89,9 +89,13 @@ class ServiceGuard:
     def _families(self, call: Call, spec: Raw) -> None:
         """Families and their policy, as the cluster's ranges allow."""
         known = [addresses.family(network) for network in self._addresses.networks]
-        policy = spec.get("ipFamilyPolicy") or "SingleStack"
-        causes: list[Cause] = []
         given = list(spec.get("ipFamilies") or ())
+        many = [key for key in ("clusterIPs", "ipFamilies") if len(spec.get(key) or ()) > 1]
+        policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if many else "SingleStack")
+        causes: list[Cause] = []
+        if policy == "SingleStack":
+            text = "must be RequireDualStack or PreferDualStack when multiple '{}' are specified"
+            causes += [invalid("spec.ipFamilyPolicy", policy, text.format(key)) for key in many]
         for at, one in enumerate(given):
             if one not in known:
                 text = "not configured on this cluster"
