@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kybern.machines.load import load
 from kybern.machines.state import State
@@ -37,11 +40,32 @@ class Lab:
     cluster: Cluster
 
     @property
+    def topology(self) -> Path:
+        return Path(f"inventories/topology/{self.cluster.name}.yaml")
+
+    @property
     def kubeconfig(self) -> Path:
         return State.of(self.cluster.name).directory / "admin.conf"
 
     def kybern(self, *words: str, check: bool = True, seconds: int = 600) -> subprocess.CompletedProcess[str]:
         return _run([str(KYBERN), *words], check, seconds)
+
+    def pyinfra(self, inventory: Path, *words: str, seconds: int = 300) -> subprocess.CompletedProcess[str]:
+        """A deploy by the tool itself, for what ``kybern`` has no word for."""
+        return _run(
+            [sys.executable, "-m", "pyinfra", "-y", *words[1:], str(inventory), words[0]], True, seconds
+        )
+
+    def deploy_with(self, place: Path, **settings: object) -> None:
+        """Deploy the cluster with other settings than its topology has; ``place`` is a directory for the files."""
+        topology = yaml.safe_load(self.topology.read_text()) | settings
+        (place / "topology.yaml").write_text(yaml.safe_dump(topology))
+        inventory = place / "inventory.py"
+        inventory.write_text(
+            "from kybern.machines.inventory import inventory\n\n"
+            f"masters, workers, etcd = inventory({str(place / 'topology.yaml')!r})\n"
+        )
+        self.pyinfra(inventory, "deploys/cluster.py")
 
     def kubectl(self, *words: str, check: bool = True, seconds: int = 60, stdin: str = "") -> str:
         command = [str(KUBECTL), f"--kubeconfig={self.kubeconfig}", "--request-timeout=10s", *words]
@@ -67,6 +91,26 @@ class Lab:
                 last = problem
             time.sleep(0.3)
         pytest.fail(f"not within {seconds:.0f} s: {what}; last: {last}")
+
+    def start(self, *machines: str) -> None:
+        """Give machines their power again, and wait until all nodes are ready.
+
+        A node that was away for less than its grace period was ready all the time, as far as the API knows: so its
+        kubelet must have spoken since.
+        """
+        began = datetime.now(UTC)
+        for name in machines:
+            self.kybern("machines", "start", TOPOLOGY, name)
+
+        def back() -> bool:
+            renewed = (
+                self.get("lease", name, "-n", "kube-node-lease")["spec"]["renewTime"] for name in machines
+            )
+            return all(datetime.fromisoformat(one) > began for one in renewed)
+
+        self.eventually(f"{machines} are back", back, seconds=120)
+        everybody = {machine.name for machine in self.cluster.machines}
+        self.eventually("all nodes ready again", lambda: self.nodes_ready() == everybody, seconds=120)
 
     def nodes_ready(self) -> set[str]:
         return {
@@ -101,19 +145,35 @@ def _run(command: list[str], check: bool, seconds: int, stdin: str = "") -> subp
     return done
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """Five machines, deployed."""
+@contextmanager
+def made(topology: str, *, up: int = 900, deploy: int = 600) -> Iterator[Lab]:
+    """The machines of a topology, deployed; ``up`` and ``deploy`` are seconds. They go at the end."""
     if os.geteuid():
         pytest.fail("cluster tests make machines: run them as root (sudo make test)")
-    found = Lab(load(Path(f"inventories/topology/{TOPOLOGY}.yaml")))
+    found = Lab(load(Path(f"inventories/topology/{topology}.yaml")))
     try:
-        found.kybern("machines", "up", TOPOLOGY, seconds=900)
-        found.kybern("deploy", TOPOLOGY, seconds=600)
+        found.kybern("machines", "up", topology, seconds=up)
+        found.kybern("deploy", topology, seconds=deploy)
         yield found
     finally:
         if not os.environ.get("KYBERN_KEEP"):
-            found.kybern("machines", "down", TOPOLOGY, check=False)
+            found.kybern("machines", "down", topology, check=False)
+
+
+@contextmanager
+def made_apart(topology: str, **seconds: int) -> Iterator[Lab]:
+    """As ``made``, of a topology that users have, too: never the cluster of theirs."""
+    if State.of(topology).directory.exists() and not os.environ.get("KYBERN_KEEP"):
+        pytest.fail(f"there is a cluster {topology} already: run 'kybern machines down {topology}' first")
+    with made(topology, **seconds) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Five machines, deployed."""
+    with made(TOPOLOGY) as found:
+        yield found
 
 
 @pytest.fixture

@@ -13,12 +13,6 @@ from tests.cluster.conftest import TOPOLOGY, Lab
 from tests.cluster.test_cluster import web
 
 
-def back(lab: Lab, *machines: str) -> None:
-    for machine in machines:
-        lab.kybern("machines", "start", TOPOLOGY, machine)
-    lab.eventually("all nodes ready again", lambda: len(lab.nodes_ready()) == 5, seconds=120)
-
-
 def holder(lab: Lab) -> str:
     """The master that has the virtual address."""
     for machine in lab.cluster.masters:
@@ -47,7 +41,7 @@ def test_a_master_dies_and_comes_back(lab: Lab, namespace: str) -> None:
 
     web(lab, namespace)
     assert len(lab.running(namespace, "app=web")) == 4
-    back(lab, victim)
+    lab.start(victim)
     lab.eventually(
         "etcd is whole",
         lambda: '"health":"true"' in lab.ssh(victim, "curl -fsS --max-time 3 http://127.0.0.1:2381/health"),
@@ -92,7 +86,7 @@ def test_a_worker_dies_and_its_pods_go_elsewhere(lab: Lab, namespace: str) -> No
             seconds=90,
         )
     finally:
-        back(lab, "worker-1")
+        lab.start("worker-1")
     lab.eventually("the old pods are gone", lambda: len(lab.pods(namespace, "app=web")) == 2)
 
 
@@ -140,7 +134,7 @@ def test_a_deploy_with_a_dead_machine_names_it_and_a_rerun_repairs(lab: Lab) -> 
         assert "0 changes on 4 machines" in done.stdout
         assert "not deployed: worker-2 does not answer" in done.stderr
     finally:
-        back(lab, "worker-2")
+        lab.start("worker-2")
 
     assert "changes on 5 machines" in lab.kybern("deploy", TOPOLOGY).stdout
 

@@ -4,21 +4,17 @@ Its kernel has virtual servers, which those of machines that are containers may 
 """
 
 import json
-import os
 import socket
 import struct
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kybern.machines.load import load
-from kybern.machines.state import State
-from tests.cluster.conftest import Lab
+from tests.cluster.conftest import Lab, made_apart
 from tests.cluster.pods import Place, pod, service
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
@@ -29,16 +25,8 @@ BOTH = {"web-1", "web-2"}
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Lab]:
-    found = Lab(load(Path(f"inventories/topology/{TOPOLOGY}.yaml")))
-    if State.of(found.cluster.name).directory.exists():
-        pytest.fail(f"there is a cluster {TOPOLOGY} already: run 'kybern machines down {TOPOLOGY}' first")
-    try:
-        found.kybern("machines", "up", TOPOLOGY, seconds=1200)
-        found.kybern("deploy", TOPOLOGY, seconds=1800)
+    with made_apart(TOPOLOGY, up=1200, deploy=1800) as found:
         yield found
-    finally:
-        if not os.environ.get("KYBERN_KEEP"):
-            found.kybern("machines", "down", TOPOLOGY, check=False)
 
 
 def test_a_virtual_machine_becomes_a_cluster(machine: Lab) -> None:
