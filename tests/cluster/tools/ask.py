@@ -4,6 +4,8 @@ ask.py http HOST:PORT/PATH [TIMES]
 ask.py udp HOST:PORT TEXT [TIMES]
 ask.py resolve NAME                  as programs do: hosts, search path
 ask.py dns NAME TYPE [tcp]           of the first name server
+
+HOST may be an address of IPv6 in brackets.
 """
 
 import http.client
@@ -15,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 3
-KINDS = {"A": 1, "CNAME": 5, "PTR": 12, "SRV": 33}
+KINDS = {"A": 1, "CNAME": 5, "PTR": 12, "AAAA": 28, "SRV": 33}
 CODES = {2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 
 
@@ -23,7 +25,7 @@ def http_(where: str) -> str:
     """The body; the status and it when that is not 200."""
     address, _, path = where.partition("/")
     host, _, port = address.rpartition(":")
-    line = http.client.HTTPConnection(host, int(port), timeout=SECONDS)
+    line = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=SECONDS)
     try:
         line.request("GET", f"/{path}")
         answer = line.getresponse()
@@ -35,9 +37,10 @@ def http_(where: str) -> str:
 
 def udp(where: str, text: str) -> str:
     host, _, port = where.rpartition(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as line:
         line.settimeout(SECONDS)
-        line.connect((host, int(port)))
+        line.connect((host.strip("[]"), int(port)))
         line.send(text.encode())
         return line.recv(2048).decode()
 
@@ -89,6 +92,8 @@ def read_data(said: bytes, kind: int, at: int) -> str:
     """RFC 1035 and 2782: an address, a name, or priority, weight, port and name."""
     if kind == KINDS["A"]:
         return socket.inet_ntoa(said[at : at + 4])
+    if kind == KINDS["AAAA"]:
+        return socket.inet_ntop(socket.AF_INET6, said[at : at + 16])
     if kind == KINDS["SRV"]:
         return " ".join(map(str, struct.unpack(">3H", said[at : at + 6]))) + " " + read_name(said, at + 6)[0]
     return read_name(said, at)[0]

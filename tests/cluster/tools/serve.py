@@ -15,6 +15,22 @@ from urllib.parse import parse_qs, urlsplit
 NAME = socket.gethostname()
 
 
+def plain(address: str) -> str:
+    """An address of IPv4 as itself, also where a socket for both versions of IP shows it."""
+    return address.removeprefix("::ffff:")
+
+
+class Both(ThreadingHTTPServer):
+    """Listens for both versions of IP."""
+
+    address_family = socket.AF_INET6
+    request_queue_size = 128  # many ask at once where a machine was busy with something else
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 class Answer(BaseHTTPRequestHandler):
     """Of any method: what was asked for by the path."""
 
@@ -23,7 +39,7 @@ class Answer(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         body = {
             "/hostname": NAME,
-            "/clientip": self.client_address[0],
+            "/clientip": plain(self.client_address[0]),
             "/echo": parse_qs(asked.query).get("msg", [""])[0],
             "/port": str(self.connection.getsockname()[1]),
             "/method": self.command,
@@ -50,11 +66,12 @@ for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
 
 def udp(port: int) -> None:
     """Answers each datagram until the process ends."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         server.bind(("", port))
         while True:
             asked, sender = server.recvfrom(2048)
-            server.sendto({b"clientip": sender[0].encode()}.get(asked.strip(), NAME.encode()), sender)
+            server.sendto({b"clientip": plain(sender[0]).encode()}.get(asked.strip(), NAME.encode()), sender)
 
 
 class Lines(socketserver.StreamRequestHandler):
@@ -71,7 +88,7 @@ if __name__ == "__main__":
         threading.Thread(target=talk.serve_forever, daemon=True).start()
     for port in sys.argv[2:3]:
         threading.Thread(target=udp, args=(int(port),), daemon=True).start()
-    servers = [ThreadingHTTPServer(("", int(port)), Answer) for port in sys.argv[1].split(",")]
+    servers = [Both(("", int(port)), Answer) for port in sys.argv[1].split(",")]
     for server in servers[1:]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     servers[0].serve_forever()
