@@ -27,6 +27,16 @@ from kybern.machines.topology import Cluster, Machine
 NAGIOS = ("--nagios", "-q")
 
 
+def nagios_line(cluster: Cluster) -> int:
+    """Print how the tests went in one line; gives 0 (all is well), 2 (it is not) or 3 (nothing could be found out)."""
+    done = subprocess.run(
+        checks(NAGIOS), check=False, env=environment(cluster), stdout=subprocess.PIPE, text=True
+    )
+    line = next((each for each in done.stdout.splitlines() if each.startswith("TESTINFRA")), "")
+    print(line or f"UNKNOWN - the tests of {cluster.name} did not run; kybern verify {cluster.name} tells why")
+    return done.returncode if line else 3
+
+
 @contextmanager
 def timed(what: str) -> Iterator[None]:
     began = time.monotonic()
@@ -109,7 +119,7 @@ def verify(
     """Look at every machine with testinfra."""
     cluster = machines.read(topology, None)
     if nagios:
-        raise typer.Exit(subprocess.run(checks(NAGIOS), check=False, env=environment(cluster)).returncode)
+        raise typer.Exit(nagios_line(cluster))
     run_verify(cluster)
 
 
