@@ -231,6 +231,102 @@ def test_suspending_ends_the_pods_and_resuming_starts_the_clock_anew() -> None:
     assert (resumed.conditions[0].status, resumed.start_time) == ("False", NOW)
 
 
+def names(actions: Iterable[Action], kind: Any) -> list[str]:
+    return [one.object.metadata.name for one in only(actions, kind)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pods"),
+    [
+        (batch(suspend=True, backoff_limit=0), ({}, {})),
+        (batch(parallelism=0, backoff_limit=0), ({}, {})),
+        (indexed(completions=1, parallelism=1, backoff_limit=0), ({"index": 1}, {"index": 2})),
+    ],
+)
+def test_what_a_job_ends_by_its_own_wish_is_no_failure(wanted: Job, pods: tuple[dict[str, int], ...]) -> None:
+    """First it loses the finalizer, then it is ended; so nobody counts it, and nothing has to wait."""
+    active = [member(f"p{number}", wanted, **one) for number, one in enumerate(pods)]
+    actions = done(wanted, *active)
+
+    assert sorted(freed(actions)) == sorted(names(actions, Delete)) == ["p0", "p1"]
+    kinds = [type(one) for one in actions if isinstance(one, Patch | Delete)]
+    assert kinds == [Patch, Patch, Delete, Delete]
+
+    ending = [
+        member(f"p{number}", wanted, **one, tracked=False, going=True) for number, one in enumerate(pods)
+    ]
+    again = replace(wanted, spec=replace(wanted.spec, suspend=None, parallelism=1))
+    status = status_of(done(again, *ending))
+    assert (status.failed, conditions(status), status.terminating) == (None, [], 2)
+    assert len(made(done(again, *ending))) == 1
+
+
+def test_a_pod_of_an_index_that_there_is_no_more_counts_for_nothing() -> None:
+    wanted = indexed(completions=1, parallelism=1, backoff_limit=0)
+    actions = done(wanted, member("a", wanted, index=0), member("b", wanted, "Failed", index=3))
+
+    assert freed(actions) == ["b"]
+    assert (status_of(actions).failed, conditions(status_of(actions))) == (None, [])
+
+
+@pytest.mark.parametrize("policy", ["Failed", "TerminatingOrFailed"])
+def test_a_success_lets_the_other_pods_go_without_counting_them(policy: str) -> None:
+    rule = SuccessPolicyRule(succeeded_indexes="0")
+    wanted = indexed(
+        completions=3,
+        parallelism=3,
+        success_policy=SuccessPolicy(rules=(rule,)),
+        pod_replacement_policy=policy,
+    )
+    pods = member("good", wanted, "Succeeded", index=0), member("idle", wanted, index=1)
+    actions = done(wanted, *pods)
+
+    assert conditions(status_of(actions)) == [("SuccessCriteriaMet", "SuccessPolicy")]
+    assert sorted(freed(actions)) == ["good", "idle"]
+    assert names(actions, Delete) == ["idle"]
+    decided = replace(wanted, status=status_of(actions))
+    ending = member("idle", wanted, index=1, tracked=False, going=True)
+    status = status_of(done(decided, ending))
+    assert (status.failed, status.succeeded, status.terminating) == (None, 1, 1)
+
+
+@pytest.mark.parametrize("policy", ["Failed", "TerminatingOrFailed"])
+def test_all_pods_of_a_job_that_fails_have_failed(policy: str) -> None:
+    wanted = batch(backoff_limit=0, pod_replacement_policy=policy)
+    pods = member("bad", wanted, "Failed"), member("running", wanted), member("good", wanted, "Succeeded")
+    actions = done(wanted, *pods)
+
+    noted = status_of(actions).uncounted_terminated_pods
+    assert noted is not None
+    assert (set(noted.failed), noted.succeeded) == ({"uid-bad", "uid-running"}, ("uid-good",))
+    assert sorted(freed(actions)) == ["bad", "good", "running"]
+    assert names(actions, Delete) == ["running"]
+
+
+def test_restarts_of_pods_that_are_going_count_as_well() -> None:
+    wanted = batch(backoff_limit=2, template=with_policy("OnFailure"), pod_replacement_policy="Failed")
+    going = member("going", wanted, going=True)
+    states = (ContainerStatus(name="c", restart_count=2),)
+    going = replace(going, status=replace(going.status, container_statuses=states))
+
+    assert conditions(status_of(done(wanted, going))) == [("FailureTarget", "BackoffLimitExceeded")]
+
+
+def with_policy(restart: str) -> Any:
+    found = template()
+    return replace(found, spec=replace(found.spec, restart_policy=restart))
+
+
+def test_more_successes_than_wanted_are_told() -> None:
+    target = JobCondition(type="SuccessCriteriaMet", status="True", reason="CompletionsReached", message="m")
+    told = [
+        (one.type, one.reason)
+        for one in only(done(batch(replace(batch().status, conditions=(target,), succeeded=3))), Emit)
+    ]
+
+    assert told == [("Warning", "TooManySucceededPods"), ("Normal", "Completed")]
+
+
 def test_another_controllers_job_is_left_alone() -> None:
     assert done(batch(managed_by="example.com/mine")) == []
     assert made(done(batch(managed_by="kubernetes.io/job-controller"))) == [None, None]

@@ -129,12 +129,18 @@ def diff(state: State) -> Iterable[Action]:
 def _run(job: Job, state: State) -> Iterable[Action]:
     tally = Tally(job, state.claim.mine)
     end = outcome(tally, state.now)
+    if end is not None:
+        tally = Tally(job, state.claim.mine, end.target)
     status, events = told(tally, end, state.now)
     if status != job.status:
         yield PatchStatus(job, replace(job, status=status))
     yield from (Emit(job, kind, reason, message) for kind, reason, message in events)
-    yield from map(free, tally.releasable(finishing=end is not None))
-    found = plan(tally, state.now) if end is None else Plan(delete=list(tally.active))
+    yield from map(free, tally.releasable())
+    if end is None:
+        found = plan(tally, state.now)
+        yield from (free(pod) for pod in found.delete if is_tracked(pod))
+    else:
+        found = Plan(delete=list(tally.active))
     yield from _carry_out(job, state, found)
     left = deadline(job, state.now)
     if end is None and left is not None:

@@ -5,6 +5,9 @@ written into ``uncountedTerminatedPods`` (an indexed one that succeeded: into ``
 finalizer is taken away; then its uid is taken out and the counter goes up, in one write. Whatever ends the controller in
 between, the next round goes on from what is written. With backoffLimitPerIndex the last failed pod of an index keeps its
 finalizer until the next pod of the index is there, for it alone knows how often the index failed.
+
+What a job ends by its own wish is no failure: a suspended job's pods, one too many, those that a success makes needless.
+Such a pod loses the finalizer first, and then is ended. Of a job that fails every pod has failed that has not succeeded.
 """
 
 from collections.abc import Iterable
@@ -43,10 +46,11 @@ def has_failed(job: Job, pod: Pod) -> bool:
 
 @dataclass(frozen=True)
 class Tally:
-    """The pods of a job, and what they add to what its status says."""
+    """The pods of a job, and what they add to what its status says; ``end`` is the condition that it ends with, if any."""
 
     job: Job
     pods: tuple[Pod, ...]
+    end: str = ""
 
     @cached_property
     def active(self) -> tuple[Pod, ...]:
@@ -95,10 +99,22 @@ class Tally:
             pod.metadata.uid
             for pod in self.pods
             if is_tracked(pod)
-            and has_failed(self.job, pod)
+            and self._is_failure(pod)
+            and self._has_place(pod)
             and pod.metadata.uid not in self._noted.failed
             and self.verdicts[pod.metadata.uid].action != "Ignore"
         )
+
+    def _is_failure(self, pod: Pod) -> bool:
+        failing = self.end == "FailureTarget" and pod.status.phase != "Succeeded"
+        return failing or has_failed(self.job, pod)
+
+    def _has_place(self, pod: Pod) -> bool:
+        """Whether the job has the pod's index: of another one, which it had before it was made smaller, nothing counts."""
+        if not is_indexed(self.job):
+            return True
+        index = index_of(pod)
+        return index is not None and index < (self.job.spec.completions or 0)
 
     @cached_property
     def uncounted(self) -> UncountedTerminatedPods:
@@ -176,17 +192,22 @@ class Tally:
                     del found[index]
         return found
 
-    def releasable(self, *, finishing: bool) -> Iterable[Pod]:
+    def releasable(self) -> Iterable[Pod]:
         """The pods whose finalizer may go once ``uncounted`` is written."""
-        kept = () if finishing else {pod.metadata.uid for pod in self.last_failed.values()}
+        kept = () if self.end else {pod.metadata.uid for pod in self.last_failed.values()}
         noted = {*self.uncounted.succeeded, *self.uncounted.failed}
         for pod in self.pods:
-            if not is_tracked(pod) or pod.metadata.uid in kept:
-                continue
-            by_index = is_indexed(self.job) and pod.status.phase == "Succeeded"
-            ignored = has_failed(self.job, pod) and self.verdicts[pod.metadata.uid].action == "Ignore"
-            if by_index or ignored or pod.metadata.uid in noted:
+            uid = pod.metadata.uid
+            if is_tracked(pod) and uid not in kept and (uid in noted or self._counts_for_nothing(pod)):
                 yield pod
+
+    def _counts_for_nothing(self, pod: Pod) -> bool:
+        """Whether a pod that is not noted may go: its index says enough, or its failure means nothing."""
+        if pod.status.phase == "Succeeded":
+            return is_indexed(self.job)
+        if not self._is_failure(pod):
+            return self.end == "SuccessCriteriaMet"
+        return not self._has_place(pod) or self.verdicts[pod.metadata.uid].action == "Ignore"
 
 
 def _attempt(pod: Pod) -> int:

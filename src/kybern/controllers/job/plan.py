@@ -8,7 +8,7 @@ from typing import Any
 
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod
-from kybern.controllers.job.count import FINALIZER, Tally, has_failed, is_indexed, waits_for_end
+from kybern.controllers.job.count import FINALIZER, Tally, has_failed, is_indexed, is_tracked, waits_for_end
 from kybern.controllers.job.indexes import FAILURES, IGNORED, INDEX, failures_of, ignored_of, index_of
 from kybern.controllers.job.policy import verdict
 from kybern.loop.pods import condition, is_ready
@@ -111,11 +111,17 @@ def delay(tally: Tally, now: datetime) -> float:
     bad = [
         ended(pod, now)
         for pod in tally.pods
-        if has_failed(tally.job, pod) and verdict(tally.job, pod).action != "Ignore"
+        if _counted(tally.job, pod) and verdict(tally.job, pod).action != "Ignore"
     ]
     since = max(good, default=None)
     recent = [one for one in bad if since is None or one > since]
     return _left(len(recent), max(recent, default=now), now)
+
+
+def _counted(job: Job, pod: Pod) -> bool:
+    """Whether a pod's end was a failure, and not the job's own wish."""
+    wished = pod.metadata.deletion_timestamp is not None and not is_tracked(pod)
+    return has_failed(job, pod) and not wished
 
 
 def _plain(tally: Tally, missing: int, now: datetime) -> Plan:

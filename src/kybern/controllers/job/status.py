@@ -13,6 +13,7 @@ from kybern.machinery.struct import replace
 
 type Events = list[tuple[str, str, str]]
 
+_TOO_MANY = "Too many succeeded pods running after completion count reached"
 _TARGETS = {"SuccessCriteriaMet": "Complete", "FailureTarget": "Failed"}
 
 
@@ -73,7 +74,8 @@ def _restarted(tally: Tally, limit: int) -> bool:
         return False
     count = sum(
         one.restart_count or 0
-        for pod in tally.active
+        for pod in tally.pods
+        if pod.status.phase in {"Running", "Pending"}
         for one in (*pod.status.init_container_statuses, *pod.status.container_statuses)
     )
     return count > 0 if limit == 0 else count >= limit
@@ -116,11 +118,13 @@ def told(tally: Tally, end: End | None, now: datetime) -> tuple[JobStatus, Event
         status = _with(status, _made(end.target, "True", end.reason, end.message, now))
     over = not (tally.active or tally.terminating or tally.uncounted.succeeded or tally.uncounted.failed)
     # Pods that are still to be freed of their finalizer without being noted: their turn comes first.
-    if over and not any(True for _ in tally.releasable(finishing=True)):
+    if over and not any(True for _ in tally.releasable()):
         kind = _TARGETS[end.target]
         status = _with(status, _made(kind, "True", end.reason, end.message, now))
         if kind == "Complete":
             status = replace(status, completion_time=now.replace(microsecond=0))
+            if job.spec.completions is not None and (status.succeeded or 0) > job.spec.completions:
+                events.append(("Warning", "TooManySucceededPods", _TOO_MANY))
             events.append(("Normal", "Completed", "Job completed"))
         else:
             events.append(("Warning", end.reason, end.message))
