@@ -2,18 +2,22 @@
 
 What holds: a revision's data is what ``kubectl rollout undo`` patches the owner with; its name ends in a hash of the
 template, which differs when ``status.collisionCount`` does; of several revisions with the same template the one with
-the highest number counts. Templates are compared as they are read, so that revisions that upstream wrote are known again.
+the highest number counts. Templates are compared as they are read, so that revisions that upstream wrote are known again;
+one that lacks a default of today, because it was written before that was one, is the same template still: no rollout
+comes of a new version of the control plane.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kybern.api.apps_v1 import ControllerRevision
 from kybern.api.core_v1 import PodTemplateSpec
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.rules.podspec import default_template
 from kybern.loop.owners import controller_reference
 from kybern.machinery.struct import decoder, encode
 
@@ -38,7 +42,16 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec | None:
 
 
 def holds(revision: ControllerRevision, template: PodTemplateSpec) -> bool:
-    return template_of(revision) == template
+    found = template_of(revision)
+    return found is not None and (found == template or _defaulted(encode(found)) == template)
+
+
+@lru_cache(maxsize=256)
+def _defaulted(body: bytes) -> PodTemplateSpec:
+    """A template as the API server would complete it today. Bytes, since a history is compared again and again."""
+    holder: dict[str, Any] = {"template": json.loads(body)}
+    default_template(holder)
+    return decoder(PodTemplateSpec).decode(json.dumps(holder["template"]).encode())
 
 
 def digest(template: PodTemplateSpec, collisions: int | None) -> str:
