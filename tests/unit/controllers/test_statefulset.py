@@ -227,6 +227,20 @@ def test_an_update_goes_down_from_the_highest_one_at_a_time() -> None:
     assert gone(done(new, *kept, there(old, 0), there(old, 1), there(new, 2))) == ["web-1"]
 
 
+def test_without_an_order_a_pod_that_fails_holds_up_nothing() -> None:
+    old, new = sts(3, "a", policy="Parallel"), sts(3, "b", policy="Parallel")
+    kept = (revision(old), revision(new, 2))
+    failed = there(new, 0, ready=False, phase="Failed")
+
+    assert gone(done(new, *kept, failed, *(there(old, i) for i in (1, 2, 3)))) == ["web-0", "web-3"]
+    pods = failed, there(new, 1), there(old, 2, ready=False)
+    assert gone(done(new, *kept, *pods)) == ["web-0", "web-2"]
+    ended = there(old, 2, ready=False, phase="Failed")
+    assert gone(done(new, *kept, there(new, 0), there(old, 1), ended)) == ["web-2"]
+    ordered = sts(3, "b")
+    assert gone(done(ordered, *kept, failed, there(ordered, 1), there(ordered, 3))) == ["web-0"]
+
+
 def test_max_unavailable_lets_more_go_together() -> None:
     old, new = sts(5, "a"), sts(5, "b", unavailable="40%")
 

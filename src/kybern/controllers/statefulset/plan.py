@@ -3,7 +3,8 @@
 Theory of operation. Ordinals from ``start`` on have a slot each; pods beyond the last slot are condemned. In order of
 ordinal every slot is filled and put right; then the condemned go, highest first; then pods of an old revision go, highest
 first, down to the partition. With OrderedReady each step waits for all before it: a pod that is not available, or on its
-way out, blocks what comes after it. With Parallel only the update counts what is available (maxUnavailable).
+way out, blocks what comes after it. With Parallel nothing does, a pod that fails again and again neither: only the update
+counts what is available (maxUnavailable).
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -91,16 +92,13 @@ def steps(picture: Picture) -> Iterable[Action]:
     """All that can be done now."""
     present = picture.by_ordinal()
     slots = range(picture.start, picture.start + picture.size)
-    blocked = False
     for ordinal in slots:
-        blocked = (yield from _fill(picture, ordinal, present.get(ordinal))) or blocked
+        blocked = yield from _fill(picture, ordinal, present.get(ordinal))
         if blocked and picture.ordered:
             return
     condemned = sorted(set(present) - set(slots), reverse=True)
     for ordinal in condemned:
         yield from _retain(picture, ordinal, present[ordinal], leaving=True)
-    if blocked:
-        return
     if condemned:
         yield from _shrink(picture, [present[ordinal] for ordinal in condemned], present, slots)
         return
@@ -110,7 +108,7 @@ def steps(picture: Picture) -> Iterable[Action]:
 
 
 def _fill(picture: Picture, ordinal: int, pod: Pod | None) -> Steps:
-    """Put one slot right. True when nothing else may follow now."""
+    """Put one slot right. True when nothing else may follow now, if there is an order."""
     wanted = picture.wanted
     if pod is None:
         return (yield from _start(picture, ordinal))
@@ -224,7 +222,7 @@ def _update(picture: Picture, present: Mapping[int, Pod], slots: range) -> Itera
     for ordinal in reversed(slots[partition(picture.wanted) or 0 :]):
         pod = present.get(ordinal)
         serves = pod is not None and picture.is_available(pod)
-        if pod is not None and revision_of(pod) != picture.revisions.update and not _is_going(pod):
+        if pod is not None and revision_of(pod) != picture.revisions.update and not _is_over(pod):
             if serves and down >= allowed:
                 continue
             down += serves
@@ -236,5 +234,6 @@ def _update(picture: Picture, present: Mapping[int, Pod], slots: range) -> Itera
             return
 
 
-def _is_going(pod: Pod) -> bool:
-    return pod.metadata.deletion_timestamp is not None
+def _is_over(pod: Pod) -> bool:
+    """Whether a pod goes anyway: what has ended is replaced before anything is updated."""
+    return pod.metadata.deletion_timestamp is not None or is_terminal(pod)
