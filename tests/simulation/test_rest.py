@@ -40,7 +40,7 @@ from kybern.client.verbs import Partial
 from kybern.controllers import CONTROLLERS
 from kybern.controllers.garbage_collector import key_of
 from kybern.controllers.persistentvolume_attach_detach import MANAGED
-from kybern.loop.controller import Again, Emit, Key
+from kybern.loop.controller import Again, Emit, Key, Measure
 from kybern.loop.view import Glance, observed
 from tests.simulation.api import FakeApi
 from tests.simulation.cluster import Simulation, running
@@ -155,7 +155,7 @@ async def left_to_do(cluster: Simulation, name: str) -> list[Any]:
             cluster.api, controller.observe, key, lambda answers: Glance(cache, None, answers, lambda: kinds)
         )
         found += (
-            [action for action in controller.diff(state) if not isinstance(action, Again | Emit)]
+            [action for action in controller.diff(state) if not isinstance(action, Again | Emit | Measure)]
             if state is not None
             else []
         )

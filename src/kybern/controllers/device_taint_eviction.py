@@ -19,7 +19,7 @@ from kybern.api.resource_v1 import (
     ResourceClaim,
     ResourceSlice,
 )
-from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, Measure, PatchStatus, View
 from kybern.loop.pods import disrupted, is_terminal
 from kybern.loop.settings import Settings
 
@@ -116,6 +116,7 @@ def diff(state: State) -> Iterable[Action]:
         yield PatchStatus(pod, marked)
     yield Emit(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
     yield Delete(pod)
+    yield Measure("device_taint_eviction_controller_pod_deletions_total")
 
 
 def of_claim(claim: ResourceClaim, _view: View) -> Iterable[Key]:

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, NodeCondition, Pod, PodCondition, Taint
-from kybern.loop.controller import Action, Again, Controller, Emit, Key, Patch, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Emit, Key, Measure, Patch, PatchStatus, View
 from kybern.loop.pods import by_node, is_ready, with_condition
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
@@ -152,9 +152,16 @@ def diff(state: State) -> Iterable[Action]:
         yield Again(grace - silent + 0.1)
     if not _is_ready(node):
         yield from _pods_not_ready(state)
+    yield from _taint(state)
+
+
+def _taint(state: State) -> Iterable[Action]:
+    node = state.node
     taints, wait = wanted_taints(state)
     if _names(taints) != _names(node.spec.taints):
         yield Patch(node, replace(node, spec=replace(node.spec, taints=taints)))
+        if _ends_pods(taints) and not _ends_pods(node.spec.taints):
+            yield _measured(node)
     if wait:
         yield Again(wait)
 
@@ -205,6 +212,17 @@ def _pods_not_ready(state: State) -> Iterable[Action]:
             unready = PodCondition(type="Ready", status="False", last_transition_time=when)
             yield PatchStatus(pod, with_condition(pod, unready))
             yield Emit(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+
+def _ends_pods(taints: Iterable[Taint]) -> bool:
+    """Whether a node's trouble makes its pods leave."""
+    return any(one.effect == "NoExecute" and one.key in {NOT_READY, UNREACHABLE} for one in taints)
+
+
+def _measured(node: Node) -> Measure:
+    region, place = (node.metadata.labels.get(label, "") for label in ZONE)
+    zone = f"{region}:\x00:{place}" if region or place else ""  # upstream's key of a zone
+    return Measure("node_collector_evictions_total", (zone,))
 
 
 def wanted_taints(state: State) -> tuple[tuple[Taint, ...], float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kybern.api.core_v1 import Node, Pod, PodCondition
-from kybern.loop.controller import Action, Again, Controller, Delete, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Delete, Key, Measure, PatchStatus, View
 from kybern.loop.pods import by_node, is_terminal, with_condition
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
@@ -23,6 +23,8 @@ FINISHED = Key("", "finished")
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
+_ORPHANED, _OUT_OF_SERVICE = "PodGC: node no longer exists", "PodGC: node out-of-service"
+_REASONS = {_ORPHANED: "orphaned", _OUT_OF_SERVICE: "out-of-service"}
 # Seconds for which a node has to be gone (upstream's quarantineTime).
 QUARANTINE = 40.0
 
@@ -98,9 +100,9 @@ def _why(view: View, pod: Pod) -> str | None:
     node = view.get(Node, "", pod.spec.node_name)
     if node is None:
         gone = view.live(Node, "", pod.spec.node_name) is None
-        return "PodGC: node no longer exists" if gone else None
+        return _ORPHANED if gone else None
     if pod.metadata.deletion_timestamp is not None and _out_of_service(node):
-        return "PodGC: node out-of-service"
+        return _OUT_OF_SERVICE
     return None
 
 
@@ -116,6 +118,14 @@ def diff(state: State) -> Iterable[Action]:
         if not is_terminal(pod):
             yield PatchStatus(pod, _failed(pod, reason, state.now))
         yield Delete(pod, grace_seconds=0)
+        labels = pod.metadata.namespace, _REASONS.get(reason) or _unsaid(pod)
+        yield Measure("pod_gc_collector_force_delete_pods_total", labels)
+
+
+def _unsaid(pod: Pod) -> str:
+    """Why a pod goes whose condition says nothing: it had ended, or was never placed."""
+    never_placed = pod.metadata.deletion_timestamp is not None and not pod.spec.node_name
+    return "unscheduled" if never_placed else "terminated"
 
 
 def _failed(pod: Pod, message: str, now: datetime) -> Pod:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from kybern.api.core_v1 import Node, Pod, Taint
 from kybern.api.tolerations import tolerates
-from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, PatchStatus, View
+from kybern.loop.controller import Action, Again, Controller, Delete, Emit, Key, Measure, PatchStatus, View
 from kybern.loop.pods import by_node, condition, disrupted
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
@@ -107,6 +107,7 @@ def diff(state: State) -> Iterable[Action]:
     message = f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}"
     yield Emit(pod, "Normal", "TaintManagerEviction", message)
     yield Delete(pod)
+    yield Measure("taint_eviction_controller_pod_deletions_total")
 
 
 def pods_of(node: Node, view: View, seen: Seen) -> Iterable[Key]:

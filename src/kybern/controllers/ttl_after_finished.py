@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kybern.api.batch_v1 import Job
-from kybern.loop.controller import Action, Again, Controller, Delete, Key, View
+from kybern.loop.controller import Action, Again, Controller, Delete, Key, Measure, View
 from kybern.loop.jobs import finished
 from kybern.loop.settings import Settings
 
@@ -49,6 +49,7 @@ def diff(state: State) -> Iterable[Action]:
         yield Again(seconds)
     else:
         yield Delete(state.job, propagation="Foreground")
+        yield Measure("ttl_after_finished_controller_job_deletion_duration_seconds", value=-seconds)
 
 
 def controller(_settings: Settings) -> Controller[State]:

@@ -19,6 +19,7 @@ from kybern.client.cache import Cache
 from kybern.client.events import Recorder
 from kybern.client.scale import rescale
 from kybern.client.verbs import JSON, PATCHES, Partial, Verbs
+from kybern.loop import metrics
 from kybern.loop.controller import (
     Action,
     Again,
@@ -27,6 +28,7 @@ from kybern.loop.controller import (
     Delete,
     Emit,
     Failure,
+    Measure,
     Patch,
     PatchStatus,
     Rescale,
@@ -90,8 +92,8 @@ class Actor:
                 await self._delete(action, done)
             case Emit(about, kind, reason, message):
                 self._recorder.emit(about, kind, reason, message)
-            case Again(seconds):
-                done.again.append(seconds)
+            case Again() | Measure():
+                _noted(action, done)
             case Call() | Rescale() | Rewrite():
                 await self._ask(action)
 
@@ -157,6 +159,14 @@ class Actor:
                     await self._cache.until_deleted(item)
         except TimeoutError:
             log.warning("own writes did not show in the cache within %d s", _VISIBLE_WITHIN)
+
+
+def _noted(action: Again | Measure, done: Round) -> None:
+    """What nobody is asked for."""
+    if isinstance(action, Again):
+        done.again.append(action.seconds)
+    else:
+        metrics.note(action.metric, action.labels, action.value)
 
 
 def batches(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:

@@ -170,7 +170,16 @@ class Rewrite:
     manager: str
 
 
-type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale | Rewrite
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric of the controller's, by its name in ``metrics``: counted when what was to be done before it is done."""
+
+    metric: str
+    labels: tuple[str, ...] = ()
+    value: float = 1.0
+
+
+type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale | Rewrite | Measure
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from kybern.api.certificates_v1 import (
 from kybern.api.core_v1 import Node, Secret
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers import certificate_cleaning, token_cleaner, ttl, ttl_after_finished
-from kybern.loop.controller import Again, Controller, Delete, Key, Patch
+from kybern.loop.controller import Again, Controller, Delete, Key, Measure, Patch
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace
 from tests.unit.controllers.making import NOW, ago, every, view
@@ -43,7 +43,10 @@ TTL = ttl_after_finished.controller(Settings())
 def test_a_job_goes_after_its_time(end: str) -> None:
     old = job(ago(61), end=end)
 
-    assert actions(TTL, old, live=old) == [Delete(old, propagation="Foreground")]
+    assert actions(TTL, old, live=old) == [
+        Delete(old, propagation="Foreground"),
+        Measure("ttl_after_finished_controller_job_deletion_duration_seconds", value=1.0),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers import cronjob
 from kybern.controllers.cronjob import State
 from kybern.controllers.cronjob.status import SCHEDULED, job_for
-from kybern.loop.controller import Again, Create, Delete, Emit, Failure, Key, PatchStatus
+from kybern.loop.controller import Again, Create, Delete, Emit, Failure, Key, Measure, PatchStatus
 from kybern.loop.owners import controller_reference
 from kybern.loop.settings import Settings
 from kybern.machinery.errors import Forbidden
@@ -83,6 +83,9 @@ def test_what_is_due_is_started_under_the_name_of_its_minute() -> None:
     assert made.spec.parallelism == 2
     assert only(actions, Emit)[-1].message == f"Created job {made.metadata.name}"
     assert only(actions, Again) == [Again(3600.1)]
+    assert only(actions, Measure) == [
+        Measure("cronjob_controller_job_creation_skew_duration_seconds", value=0.0)
+    ]
 
 
 def test_the_annotation_is_in_the_zone_of_the_cron_job() -> None:

@@ -31,7 +31,7 @@ from kybern.controllers import job
 from kybern.controllers.job import diff
 from kybern.controllers.job.count import FINALIZER
 from kybern.controllers.job.indexes import FAILURES, INDEX, index_of, parsed, shown
-from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Action, Again, Create, Delete, Emit, Key, Measure, Patch, PatchStatus
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace
 from tests.unit.controllers.making import LABELS, NOW, ago, only, pod, template, view
@@ -479,3 +479,73 @@ def test_a_pod_that_comes_after_one_that_failed_has_a_name_of_its_own() -> None:
 
     assert len({name, beside.object.metadata.name}) == 2
     assert after.object.metadata.name == beside.object.metadata.name, "the second pod of the job"
+
+
+def measures(actions: Iterable[Action]) -> list[tuple[str, tuple[str, ...], float]]:
+    return [
+        (one.metric.removeprefix("job_controller_"), one.labels, one.value) for one in only(actions, Measure)
+    ]
+
+
+def test_what_is_over_is_measured_once_it_is_written() -> None:
+    noted = UncountedTerminatedPods(succeeded=("a", "b"), failed=("c",))
+    counted = done(
+        batch(replace(batch().status, uncounted_terminated_pods=noted), completions=5, parallelism=0)
+    )
+    assert measures(counted) == [
+        ("job_pods_finished_total", ("NonIndexed", "succeeded"), 2),
+        ("job_pods_finished_total", ("NonIndexed", "failed"), 1),
+    ]
+
+    target = JobCondition(type="SuccessCriteriaMet", status="True", reason="SuccessPolicy", message="m")
+    over = done(batch(replace(batch().status, conditions=(target,), succeeded=2)))
+    assert measures(over) == [("jobs_finished_total", ("NonIndexed", "succeeded", "SuccessPolicy"), 1.0)]
+    target = replace(target, type="FailureTarget", reason="DeadlineExceeded")
+    over = done(indexed(replace(batch().status, conditions=(target,))))
+    assert measures(over) == [("jobs_finished_total", ("Indexed", "failed", "DeadlineExceeded"), 1.0)]
+
+
+def test_indexes_and_handled_failures_are_measured() -> None:
+    codes = PodFailurePolicyOnExitCodesRequirement(operator="In", values=(42,))
+    policy = PodFailurePolicy(rules=(PodFailurePolicyRule(action="Ignore", on_exit_codes=codes),))
+    wanted = indexed(
+        completions=4,
+        parallelism=4,
+        backoff_limit_per_index=0,
+        backoff_limit=2**31 - 1,
+        pod_failure_policy=policy,
+    )
+    pods = (
+        member("good", wanted, "Succeeded", index=0),
+        member("bad", wanted, "Failed", index=1),
+        member("idle", wanted, "Failed", index=2, code=42, at=1),
+        member("busy", wanted, index=3),
+    )
+
+    found = measures(done(wanted, *pods))
+    assert ("job_finished_indexes_total", ("succeeded", "perIndex"), 1) in found
+    assert ("job_finished_indexes_total", ("failed", "perIndex"), 1) in found
+    plain = batch(pod_failure_policy=policy)
+    ignored = measures(done(plain, member("idle", plain, "Failed", code=42), member("bad", plain, "Failed")))
+    assert ("pod_failures_handled_by_failure_policy_total", ("Ignore",), 1.0) in ignored
+    assert [one[0] for one in ignored].count("pod_failures_handled_by_failure_policy_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "failed", "going", "reason"),
+    [
+        ("TerminatingOrFailed", 0, False, "new"),
+        ("TerminatingOrFailed", 1, False, "recreate_terminating_or_failed"),
+        ("TerminatingOrFailed", 0, True, "recreate_terminating_or_failed"),
+        ("Failed", 1, False, "recreate_failed"),
+        ("Failed", 0, False, "new"),
+    ],
+)
+def test_why_pods_are_made_is_measured(policy: str, failed: int, *, going: bool, reason: str) -> None:
+    wanted = batch(replace(batch().status, failed=failed or None), pod_replacement_policy=policy)
+    ending = [member("going", wanted, tracked=False, going=True)] if going else []
+
+    found = measures(done(wanted, *ending))
+    assert [one for one in found if one[0] == "job_pods_creation_total"] == [
+        ("job_pods_creation_total", (reason, "succeeded"), 2)
+    ]

@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod, T
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers import node_ipam, node_lifecycle, pod_garbage_collector, taint_eviction
 from kybern.controllers.node_lifecycle import NOT_READY, UNREACHABLE, State, Zone
-from kybern.loop.controller import Again, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Again, Delete, Emit, Key, Measure, Patch, PatchStatus
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import Object, replace
 from tests.unit.controllers.making import NOW, ago, every, only, pod, view
@@ -152,6 +152,19 @@ def test_one_node_of_a_zone_in_ten_seconds() -> None:
     assert (UNREACHABLE, "NoExecute") in taints(node_lifecycle.diff(state(node("Unknown"), zone=later)))
 
 
+def test_each_node_whose_pods_have_to_leave_is_counted_once_by_its_zone() -> None:
+    lost = node("Unknown")
+    placed = {"topology.kubernetes.io/region": "r", "topology.kubernetes.io/zone": "z"}
+    labelled = replace(lost, metadata=replace(lost.metadata, labels=placed))
+    told = [only(node_lifecycle.diff(state(one)), Measure) for one in (lost, labelled)]
+    assert [[one.labels for one in found] for found in told] == [[("",)], [("r:\x00:z",)]]
+    assert told[0][0].metric == "node_collector_evictions_total"
+
+    waiting = node_lifecycle.diff(state(lost, zone=replace_zone(last_tainted=ago(4))))
+    there = node("False", taint(UNREACHABLE, "NoSchedule", NOW), taint(UNREACHABLE, "NoExecute", NOW))
+    assert only(waiting, Measure) == only(node_lifecycle.diff(state(there)), Measure) == []
+
+
 def replace_zone(**fields: Any) -> Zone:
     return Zone(**{**{name: getattr(CALM, name) for name in Zone.__slots__}, **fields})
 
@@ -213,7 +226,10 @@ def test_a_pod_that_tolerates_for_ever_stays() -> None:
 
 def test_a_pod_that_tolerates_for_a_while_stays_for_a_while() -> None:
     assert evicting(tolerant(300), STRONG) == [Again(280.05)]
-    assert isinstance(evicting(tolerant(20), STRONG)[-1], Delete)
+    assert evicting(tolerant(20), STRONG)[-2:] == [
+        Delete(tolerant(20)),
+        Measure("taint_eviction_controller_pod_deletions_total"),
+    ]
 
 
 def test_a_pod_that_came_after_the_taint_has_its_time_from_then() -> None:
@@ -236,7 +252,7 @@ def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
     woke = [Key("a", "p")]
     assert looking(tainted, 0) == (woke, [Again(300.05)])
     assert looking(tainted, 100) == (woke, [Again(200.05)])
-    assert isinstance(looking(tainted, 300)[1][-1], Delete)
+    assert Delete(patient) in looking(tainted, 300)[1]
     # Gone and back, it counts anew; a node that has had none wakes nobody.
     assert looking(node("True"), 301) == (woke, [])
     assert looking(node("True"), 302) == ([], [])
@@ -270,16 +286,21 @@ def collected(one: Pod, *nodes: Node) -> list[Any]:
 LOST = pod("p", ready=True, node="n1")
 
 
+def forced(reason: str) -> Measure:
+    return Measure("pod_gc_collector_force_delete_pods_total", ("a", reason))
+
+
 def test_pods_of_a_node_that_is_gone_fail_and_go_without_grace_after_a_while() -> None:
     collecting = Collecting()
 
     assert collecting.look(LOST) == [Again(40)]
     assert collecting.look(LOST, later=39) == [Again(1)]
-    failed, gone = collecting.look(LOST, later=40)
+    failed, gone, told = collecting.look(LOST, later=40)
 
     assert failed.new.status.phase == "Failed"
     assert failed.new.status.conditions[-1].message == "PodGC: node no longer exists"
     assert gone == Delete(LOST, grace_seconds=0)
+    assert told == forced("orphaned")
 
 
 def test_a_node_that_comes_back_keeps_its_pods_and_counts_anew() -> None:
@@ -313,13 +334,13 @@ def test_pods_that_were_deleted_before_they_were_placed_fail_and_go() -> None:
     waiting = pod("p")
     assert collected(waiting) == []
     going = replace(waiting, metadata=replace(waiting.metadata, deletion_timestamp=NOW))
-    told, gone = collected(going)
+    told, gone, counted = collected(going)
 
     # A finalizer may hold it, and whoever put that there waits for its end. Nothing disrupted it.
     assert told.new.status.phase == "Failed"
     assert told.new.status.conditions == going.status.conditions
-    assert gone == Delete(going, grace_seconds=0)
-    assert collected(told.new) == [Delete(told.new, grace_seconds=0)]
+    assert (gone, counted) == (Delete(going, grace_seconds=0), forced("unscheduled"))
+    assert collected(told.new) == [Delete(told.new, grace_seconds=0), forced("unscheduled")]
 
 
 def test_too_many_finished_pods_go_oldest_first() -> None:

@@ -29,7 +29,7 @@ from kybern.api.resource_v1 import (
 from kybern.controllers import device_taint_eviction, resource_claim
 from kybern.controllers.resource_claim import claims
 from kybern.controllers.resource_claim.pods import POD_CLAIM, base_name
-from kybern.loop.controller import Again, Create, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Again, Create, Delete, Emit, Key, Measure, Patch, PatchStatus
 from kybern.loop.device_claims import FINALIZER
 from kybern.loop.owners import controller_reference
 from kybern.loop.settings import Settings
@@ -273,9 +273,10 @@ class TestTaints:
         return ResourceSlice(metadata=ObjectMeta(name=name), spec=spec)
 
     def test_a_pod_on_a_tainted_device_goes(self) -> None:
-        marked, told, deleted = self.ends()
+        marked, told, deleted, counted = self.ends()
 
         assert isinstance(deleted, Delete)
+        assert counted == Measure("device_taint_eviction_controller_pod_deletions_total")
         assert (told.reason, told.message) == ("DeviceTaintManagerEviction", "Marking for deletion")
         (found,) = only([marked], PatchStatus)[0].new.status.conditions
         assert (found.type, found.reason) == ("DisruptionTarget", "DeletionByDeviceTaintManager")

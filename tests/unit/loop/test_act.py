@@ -1,16 +1,21 @@
 """Doing what a diff asked for."""
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from kybern import controllers
 from kybern.api.core_v1 import ConfigMap, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.cache import Cache
 from kybern.client.events import Recorder
+from kybern.loop import metrics
 from kybern.loop.act import Actor, batches
-from kybern.loop.controller import Again, Call, Create, Delete, Emit, Patch, PatchStatus, Rewrite
+from kybern.loop.controller import Again, Call, Create, Delete, Emit, Measure, Patch, PatchStatus, Rewrite
 from kybern.machinery.errors import Forbidden
 from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
@@ -164,3 +169,33 @@ async def test_a_rewrite_that_is_refused_ends_the_round() -> None:
     assert done.failure is not None
     assert done.failure.action == Rewrite(there, "me")
     assert done.again == []
+
+
+async def test_what_is_done_is_counted_and_what_fails_is_not() -> None:
+    api = FakeApi(Pod)
+    evicted = Measure("taint_eviction_controller_pod_deletions_total")
+    finished = Measure("job_controller_jobs_finished_total", ("Indexed", "failed", "test"), 2)
+    skew = Measure("cronjob_controller_job_creation_skew_duration_seconds", value=3.0)
+
+    def seen(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def refuse(method: str, path: str) -> None:
+        if method == "POST":
+            raise Forbidden("no")
+
+    before = seen(evicted.metric), seen(f"{skew.metric}_sum")
+    api.refuse = refuse
+    await actor(api).act([evicted, finished, skew, Create(named("one")), evicted])
+
+    assert seen(evicted.metric) == before[0] + 1
+    assert seen(finished.metric, completion_mode="Indexed", result="failed", reason="test") == 2
+    assert seen(f"{skew.metric}_sum") == before[1] + 3.0
+
+
+def test_every_metric_that_controllers_name_is_there() -> None:
+    sources = (Path(controllers.__file__).parent).rglob("*.py")
+    named_ = {name for one in sources for name in re.findall(r'Measure\(\s*"([a-z_]+)"', one.read_text())}
+
+    assert named_
+    assert named_ == {*metrics.COUNTED, *metrics.MEASURED}

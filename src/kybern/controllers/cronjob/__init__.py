@@ -23,6 +23,7 @@ from kybern.loop.controller import (
     Emit,
     Failure,
     Key,
+    Measure,
     PatchStatus,
     View,
 )  # fmt: skip
@@ -130,6 +131,8 @@ def _start(job: CronJob, due: datetime, state: State) -> Iterable[Action]:
         text = f"Error creating job: {state.failure.error.message}"
         yield Emit(job, "Warning", "FailedCreate", text)
     yield Create(made)
+    late = max((state.now - due).total_seconds(), 0.0)
+    yield Measure("cronjob_controller_job_creation_skew_duration_seconds", value=late)
     yield Emit(job, "Normal", "SuccessfulCreate", f"Created job {made.metadata.name}")
 
 

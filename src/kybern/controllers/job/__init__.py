@@ -14,6 +14,7 @@ from datetime import datetime
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
 from kybern.controllers.job.count import FINALIZER, Tally, is_tracked
+from kybern.controllers.job.figures import creation_reason, measured
 from kybern.controllers.job.plan import Plan, plan
 from kybern.controllers.job.status import deadline, outcome, told
 from kybern.loop.controller import (
@@ -25,6 +26,7 @@ from kybern.loop.controller import (
     Emit,
     Failure,
     Key,
+    Measure,
     Patch,
     PatchStatus,
     View,
@@ -134,23 +136,31 @@ def _run(job: Job, state: State) -> Iterable[Action]:
     status, events = told(tally, end, state.now)
     if status != job.status:
         yield PatchStatus(job, replace(job, status=status))
+        yield from measured(job, status)
     yield from (Emit(job, kind, reason, message) for kind, reason, message in events)
-    yield from map(free, tally.releasable())
+    for pod in tally.releasable():
+        yield free(pod)
+        if tally.verdicts[pod.metadata.uid].message:
+            action = tally.verdicts[pod.metadata.uid].action
+            yield Measure("job_controller_pod_failures_handled_by_failure_policy_total", (action,))
     if end is None:
         found = plan(tally, state.now)
         yield from (free(pod) for pod in found.delete if is_tracked(pod))
     else:
         found = Plan(delete=list(tally.active))
-    yield from _carry_out(job, state, found)
+    yield from _carry_out(job, tally, state.failure, found)
     left = deadline(job, state.now)
     if end is None and left is not None:
         yield Again(left + 0.1)
 
 
-def _carry_out(job: Job, state: State, found: Plan) -> Iterable[Action]:
-    if found.create and state.failure is not None and isinstance(state.failure.action, Create):
-        yield Emit(job, "Warning", "FailedCreate", f"Error creating: {state.failure.error.message}")
+def _carry_out(job: Job, tally: Tally, failure: Failure | None, found: Plan) -> Iterable[Action]:
+    if found.create and failure is not None and isinstance(failure.action, Create):
+        yield Emit(job, "Warning", "FailedCreate", f"Error creating: {failure.error.message}")
     yield from map(Create, found.create)
+    if found.create:
+        labels = creation_reason(tally), "succeeded"
+        yield Measure("job_controller_job_pods_creation_total", labels, len(found.create))
     for pod in found.create:
         yield Emit(job, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}")
     yield from map(Delete, found.delete)
