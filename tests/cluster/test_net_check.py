@@ -26,7 +26,8 @@ def test_everybody_reaches_everybody_and_nothing_is_left(lab: Lab) -> None:
 
     assert code == 0, [one for one in report["ways"] if not one["ok"]]
     nodes = [one.name for one in lab.cluster.machines if one.is_node]
-    assert len(report["ways"]) == len(nodes) ** 2 * 4 + len(nodes)
+    families = 2 if lab.cluster.ipv6 else 1
+    assert len(report["ways"]) == len(nodes) ** 2 * 4 * families + len(nodes)
     assert not left(lab)
 
 
@@ -42,6 +43,7 @@ def test_a_chain_that_drops_is_named(lab: Lab) -> None:
 
     assert code == 1
     failed = {(one["way"], one["from"], one["to"]): one for one in report["ways"] if not one["ok"]}
+    assert {one["family"] for one in failed.values()} == {"IPv4"}, "the rule is of iptables"
     assert {way for way, source, target in failed if (source, target) == ("worker-1", "worker-2")} == {
         "pod",
         "service",
