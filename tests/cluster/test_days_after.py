@@ -20,6 +20,7 @@ from kybern.client.identity import Identity
 from kybern.client.kubeconfig import load
 from kybern.machines.state import State
 from tests.cluster.conftest import TOPOLOGY, Lab
+from tests.cluster.kernel_state import LOOK, ours
 from tests.cluster.test_cluster import web
 
 EVERY = 0.1
@@ -102,6 +103,7 @@ def test_a_worker_leaves_with_its_pods_elsewhere_and_comes_back(lab: Lab, namesp
             "worker-2", "ls -d /etc/kubernetes /var/lib/kubelet/pods /opt/kybern 2>/dev/null; true"
         )
         assert left == ""
+        assert ours(lab.ssh("worker-2", LOOK)) == []
         lab.kybern("deploy", TOPOLOGY)
     assert asked.failures == []
     assert asked.answers > 50
@@ -113,6 +115,7 @@ def test_a_master_leaves_and_a_new_one_takes_its_place(lab: Lab) -> None:
     with asking(lab) as asked:
         lab.kybern("remove", TOPOLOGY, "master-1")
         assert members(lab, "master-2") == {"master-2", "master-3"}
+        assert ours(lab.ssh("master-1", LOOK)) == []
         lab.kybern("deploy", TOPOLOGY)
     assert members(lab, "master-1") == {"master-1", "master-2", "master-3"}
     assert len(lab.nodes_ready()) == 5
