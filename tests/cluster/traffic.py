@@ -1,7 +1,8 @@
-"""Requests at a steady rate from a machine of the lab, and what became of each."""
+"""Requests at a steady rate, from a machine of the lab or from the test's own host, and what became of each."""
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from kybern.machines.state import State
@@ -14,13 +15,15 @@ import asyncio, json, sys, time
 
 URL, RATE = sys.argv[1], float(sys.argv[2])
 host, _, port = URL.partition(":")
-counted = {"sent": 0, "answered": 0, "failed": {}, "longest": 0.0}
+counted = {"sent": 0, "answered": 0, "failed": {}, "longest": 0.0, "silent": 0.0, "last_failure": 0.0}
+heard = time.monotonic()
 
 async def once():
-    began = time.monotonic()
+    global heard
+    began, clock = time.monotonic(), time.time()
     counted["sent"] += 1
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(6):
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
                 writer.write(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
@@ -30,14 +33,18 @@ async def once():
         good = b" 200 " in answer.partition(b"\r\n")[0]
         what = "" if good else "cut short"
     except TimeoutError:
-        what = "no answer in 3 s"
+        what = "no answer in 6 s"
     except OSError as problem:
         what = type(problem).__name__
     if what:
         counted["failed"][what] = counted["failed"].get(what, 0) + 1
+        counted["last_failure"] = max(counted["last_failure"], clock)
     else:
+        now = time.monotonic()
         counted["answered"] += 1
-        counted["longest"] = max(counted["longest"], time.monotonic() - began)
+        counted["longest"] = max(counted["longest"], now - began)
+        counted["silent"] = max(counted["silent"], now - heard)
+        heard = now
 
 async def run():
     loop = asyncio.get_running_loop()
@@ -58,22 +65,28 @@ asyncio.run(run())
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """``longest`` is in seconds, of those that were answered."""
+    """``longest``: the slowest answer, in seconds. ``silent``: the longest time without any, in seconds.
+
+    ``last_failure``: when the last one that failed was sent, by the asker's clock (seconds since 1970); 0 for none. The
+    machines of a lab have the clock of their host.
+    """
 
     sent: int
     answered: int
     failed: dict[str, int]
     longest: float
+    silent: float
+    last_failure: float
 
 
 class Traffic:
-    """Starts to ask at once; ``stop`` ends it."""
+    """Starts to ask at once; ``stop`` ends it. ``machine`` is the one that asks; the test's own host for ""."""
 
-    def __init__(self, lab: Lab, machine: str, address: str, *, rate: int = 200) -> None:
+    def __init__(self, lab: Lab, machine: str, address: str, *, rate: int) -> None:
         config = State.of(lab.cluster.name).ssh_config
-        remote = f"python3 -c '{ASK}' {address} {rate}"
+        remote = ["ssh", "-F", str(config), machine, f"python3 -c '{ASK}' {address} {rate}"]
         self._process = subprocess.Popen(
-            ["ssh", "-F", str(config), machine, remote],
+            remote if machine else [sys.executable, "-c", ASK, address, str(rate)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
