@@ -1,8 +1,8 @@
 """IPv6 beside IPv4: the machine's address of the second family, and forwarding between its pods.
 
-Needs system, firewall. Leaves the address on the link that bears the machine's IPv4 address, and a route to services there:
-a machine may know no router of IPv6. What the daemons are told of both families stands in their own roles, the rules for
-IPv6 in ``roles/firewall.py``. A cluster keeps the families that it has: Services and pods bear their addresses.
+Needs system, firewall. Leaves the address on the link that bears the machine's IPv4 address. What the daemons are told of
+both families stands in their own roles, the rules for IPv6 in ``roles/firewall.py``. A cluster keeps the families that it
+has: Services and pods bear their addresses.
 """
 
 from pyinfra.api import deploy
@@ -14,7 +14,6 @@ from roles.tree import File, Service
 
 UNIT = "kybern-ipv6.service"
 SCRIPT = "/etc/kybern/ipv6"
-ROUTE = 76  # the protocol number of the route to services; 75 is the pod network's, which knows its own
 
 
 @deploy("second family")
@@ -27,22 +26,10 @@ def second_family(cluster: Cluster, machine: Machine) -> None:
 
 def unit(cluster: Cluster, family: SecondFamily, machine: Machine) -> Service:
     address = cluster.addresses(machine)[1]
-    script = render(
-        "second_family/ipv6",
-        machine=machine,
-        address=address,
-        prefix=family.network.prefixlen,
-        services=family.services,
-        protocol=ROUTE,
-    )
-    text = render("second_family/kybern-ipv6.service", machine=machine, script=SCRIPT, protocol=ROUTE)
-    probes = (
-        f"ip -o -6 address show | grep -qF ' {address}/'",
-        "[ $(sysctl -n net.ipv6.conf.all.forwarding) = 1 ]",
-        f"ip -6 route show {family.services} proto {ROUTE} | grep -q .",
-    )
+    script = render("second_family/ipv6", machine=machine, address=address, prefix=family.network.prefixlen)
+    text = render("second_family/kybern-ipv6.service", machine=machine, script=SCRIPT)
     return Service(
         UNIT,
         (File(f"/etc/systemd/system/{UNIT}", text), File(SCRIPT, script, mode="755")),
-        alive=" && ".join(probes),
+        alive=f"ip -o -6 address show | grep -qF ' {address}/' && [ $(sysctl -n net.ipv6.conf.all.forwarding) = 1 ]",
     )

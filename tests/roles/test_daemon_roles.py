@@ -531,7 +531,6 @@ def test_a_machine_has_an_address_of_the_second_family_and_rules_for_it(
     script = fake.contents["/etc/kybern/ipv6"].decode()
     assert "ip -6 address replace fd00:1::15/64 " in script
     assert r"/^10\.1\.0\.21\//" in script
-    assert 'ip -6 route replace fd00:96::/112 dev "$link" proto 76 ' in script
     assert plan(second_family, dual(cluster), worker, fake) == []
     assert plan(second_family, cluster, worker, fake) == []
 
