@@ -20,7 +20,7 @@ from kybern._proto import snapshots_pb2 as own
 from kybern._proto import snapshots_pb2_grpc as own_rpc
 from kybern.kubelet import labels
 from kybern.kubelet.convert import Abilities, Image, abilities_of, exact, image_of, instance_of, state_of
-from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
+from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox, newest_first
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +133,8 @@ class Runtime:
             uid=uid,
             name=tags.get(labels.POD_NAME, ""),
             namespace=tags.get(labels.POD_NAMESPACE, ""),
-            sandboxes=tuple(sorted(filter(None, found), key=lambda s: s.created_at, reverse=True)),
-            instances=tuple(sorted(filter(None, runs), key=lambda i: i.created_at, reverse=True)),
+            sandboxes=newest_first(filter(None, found)),
+            instances=newest_first(filter(None, runs)),
         )
 
     async def _sandbox(self, listed: Any) -> Sandbox | None:

@@ -2,11 +2,13 @@
 
 What holds: an object is at most ``FRESH`` seconds old when a container starts or a volume is written, and is asked for once
 however many pods need it. Tokens are asked for again when a fifth of their life is left, or after a day. When the API
-server does not answer, what was last known goes on being used.
+server does not answer, what was last known goes on being used. A clock that is set does not make a token older or
+younger than it is: its age counts beside what the clock says.
 """
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,13 +48,39 @@ class _Kept:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``expires`` by the server's clock; ``lifetime`` in seconds; ``at`` and ``steady``: our clocks when it came. Pure."""
+
+    text: str
+    expires: float
+    lifetime: float
+    at: float
+    steady: float
+
+    def due(self, now: float, steady: float) -> bool:
+        """Whether another is to be asked for: a fifth of its life is left, or it is a day old."""
+        age = max(now - self.at, steady - self.steady)
+        return age >= min(_DAY, 0.8 * self.lifetime) or now >= self.expires - 0.2 * self.lifetime
+
+    def lasts(self, now: float, steady: float) -> bool:
+        return now < self.expires and steady - self.steady < self.lifetime
+
+
 class ApiObjects:
     """The ``volumes.plugin.Objects`` of a real API server. ``None`` as client: a node without one (static pods only)."""
 
-    def __init__(self, client: Verbs | None) -> None:
+    def __init__(
+        self,
+        client: Verbs | None,
+        steady: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._client = client
+        self._steady = steady
+        self._clock = clock
         self._known: dict[tuple[type[Object], str, str], _Kept] = {}
-        self._tokens: dict[tuple[Any, ...], tuple[str, float, float]] = {}
+        self._tokens: dict[tuple[Any, ...], Token] = {}
 
     async def config_map(self, namespace: str, name: str) -> ConfigMap | None:
         return await self._get(ConfigMap, namespace, name)
@@ -129,23 +157,24 @@ class ApiObjects:
         seconds = wanted.expiration_seconds or _HOUR
         account = pod.spec.service_account_name or "default"
         key = (pod.metadata.uid, account, wanted.audience, seconds)
-        now = time.time()
+        now, steady = self._clock(), self._steady()
         known = self._tokens.get(key)
-        if known is not None and now < known[1]:
-            return known[0]
+        if known is not None and not known.due(now, steady):
+            return known.text
         try:
-            token, expires = await self._ask(pod, account, wanted.audience, seconds)
+            token, expires, lifetime = await self._ask(pod, account, wanted.audience, seconds)
         except ApiError as problem:
-            if known is not None and now < known[2]:
+            if known is not None and known.lasts(now, steady):
                 log.info(
                     "keep the token of pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, problem
                 )
-                return known[0]
+                return known.text
             raise CannotMount(f"failed to fetch token: {problem}") from problem
-        self._tokens[key] = (token, now + min(_DAY, 0.8 * (expires - now)), expires)
+        self._tokens[key] = Token(token, expires, lifetime, now, steady)
         return token
 
-    async def _ask(self, pod: Pod, account: str, audience: str, seconds: int) -> tuple[str, float]:
+    async def _ask(self, pod: Pod, account: str, audience: str, seconds: int) -> tuple[str, float, float]:
+        """The token, when it expires by the server's clock, and how many seconds it is good for from now on."""
         if self._client is None:
             raise CannotMount("a token cannot be had without an API server")
         meta = pod.metadata
@@ -161,7 +190,9 @@ class ApiObjects:
         path = paths.one(ServiceAccount, meta.namespace, account, "token")
         found = decoder(TokenRequest).decode(await self._client.request("POST", path, body))
         expires = found.status.expiration_timestamp or datetime.now(UTC)
-        return found.status.token, expires.timestamp()
+        # The server may give it longer or shorter than it was asked for.
+        lifetime = float(found.spec.expiration_seconds or seconds)
+        return found.status.token, expires.timestamp(), lifetime
 
     def forget(self, uid: str) -> None:
         """A pod is gone, and so are its tokens."""

@@ -7,8 +7,10 @@ newest, which readers may still have open (upstream's ContainerLogManager).
 import asyncio
 import gzip
 import logging
+import re
 import shutil
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kybern.kubelet.agent import Agent
@@ -19,10 +21,24 @@ from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
 
+_STAMP = "%Y%m%d-%H%M%S"
+_STAMPED = re.compile(r"\d{8}-\d{6}")
+
 
 def surplus(files: list[Path], keep: int) -> list[Path]:
     """Which of the files set aside must go so that so many stay, the oldest first. Names sort by time. Pure."""
     return sorted(files)[: max(0, len(files) - keep)]
+
+
+def name_aside(path: Path, older: Iterable[Path], now: datetime) -> Path:
+    """What a log is called that is set aside now: after all that were before, though the clock was set back. Pure."""
+    stamps = [found.name.removeprefix(f"{path.name}.").removesuffix(".gz") for found in older]
+    last = max((stamp for stamp in stamps if _STAMPED.fullmatch(stamp)), default="")
+    stamp = now.strftime(_STAMP)
+    if stamp <= last:
+        after = datetime.strptime(last, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+        stamp = after.strftime(_STAMP)
+    return path.with_name(f"{path.name}.{stamp}")
 
 
 class Rotator:
@@ -58,8 +74,6 @@ class Rotator:
                 log.warning("cannot rotate %s: %s", path, problem)
 
     async def _rotate(self, path: Path, identity: str) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        aside = path.with_name(f"{path.name}.{stamp}")
         older = []
         for found in path.parent.glob(f"{path.name}.*"):
             if found.suffix == ".tmp":
@@ -67,6 +81,7 @@ class Rotator:
                 found.unlink(missing_ok=True)
             else:
                 older.append(found)
+        aside = name_aside(path, older, datetime.now(UTC))
         # One place is for the file itself and one for what is set aside now.
         for found in surplus(older, self._files - 2):
             found.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What a container runtime has of a pod, as frozen facts: sandboxes and containers, newest first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -53,6 +53,11 @@ class Instance:
     @property
     def running(self) -> bool:
         return self.state is RunState.RUNNING
+
+
+def newest_first[T: (Sandbox, Instance)](found: Iterable[T]) -> tuple[T, ...]:
+    """By the attempt, which only grows; the clock that says when each was made may have been set back in between."""
+    return tuple(sorted(found, key=lambda one: (one.attempt, one.created_at), reverse=True))
 
 
 @dataclass(frozen=True, slots=True)

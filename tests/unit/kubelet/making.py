@@ -8,7 +8,7 @@ from kybern.api.core_v1 import Container, Pod, PodSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.kubelet.labels import spec_hash
 from kybern.kubelet.plan import Facts
-from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox
+from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox, newest_first
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -55,8 +55,7 @@ def sandbox(**fields: Any) -> Sandbox:
 
 def facts(of: Pod, *instances: Instance, box: Sandbox | bool | None = True, **more: Any) -> Facts:
     boxes = (sandbox(),) if box is True else (box,) if isinstance(box, Sandbox) else ()
-    ordered = tuple(sorted(instances, key=lambda found: found.created_at, reverse=True))
-    actual = Actual("u1", "web", "default", boxes, ordered)
+    actual = Actual("u1", "web", "default", boxes, newest_first(instances))
     return Facts(of, actual, NOW, **more)
 
 

@@ -55,6 +55,13 @@ async def once(probe: Probe, target: Target) -> Outcome:
     return Outcome(None, "missing probe handler")
 
 
+def initial(probe: Probe, started: datetime | None, now: datetime) -> float:
+    """Seconds until the first probe. A start that is still to come tells that the clock was set back, no more. Pure."""
+    whole = float(probe.initial_delay_seconds or 0)
+    age = (now - started).total_seconds() if started is not None else 0.0
+    return max(0.0, whole - max(0.0, age))
+
+
 @dataclass(frozen=True, slots=True)
 class _Running:
     pod: Pod
@@ -139,8 +146,7 @@ class Prober:
             await asyncio.sleep(probe.period_seconds or 10)
 
     async def _initial(self, found: _Running, probe: Probe) -> None:
-        started = found.instance.started_at or datetime.now(UTC)
-        delay = (probe.initial_delay_seconds or 0) - (datetime.now(UTC) - started).total_seconds()
+        delay = initial(probe, found.instance.started_at, datetime.now(UTC))
         if delay > 0:
             await asyncio.sleep(delay)
 

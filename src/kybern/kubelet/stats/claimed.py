@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ _BYTES, _FILES = 1, 2
 class ClaimedVolumes:
     """``run`` belongs into the daemon's TaskGroup."""
 
-    def __init__(self, kept: Kept, fresh: float) -> None:
+    def __init__(self, kept: Kept, fresh: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady."""
+        self._clock = clock
+        self._at: dict[tuple[str, str], float] = {}
         self._kept = kept
         self._fresh = fresh
         self._found: dict[tuple[str, str], VolumeUse] = {}
@@ -56,9 +59,11 @@ class ClaimedVolumes:
         """Measure those whose time has come."""
         there = {(uid, name): one for uid, each in self._kept.claimed.items() for name, one in each.items()}
         self._found = {key: use for key, use in self._found.items() if key in there}
+        self._at = {key: at for key, at in self._at.items() if key in there}
         for key, one in there.items():
-            known = self._found.get(key)
-            if known is None or time.time() - known.time >= self._fresh:
+            now = self._clock()
+            if key not in self._at or now - self._at[key] >= self._fresh:
+                self._at[key] = now
                 self._found[key] = await self._measured(one)
 
     async def _measured(self, one: Claimed) -> VolumeUse:

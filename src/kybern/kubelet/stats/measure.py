@@ -30,15 +30,23 @@ _NANO = 1e9
 
 
 class Measure:
-    """``pods`` are those of the node; ``fresh`` is how old the size of a tree may be, in seconds."""
+    """``pods`` are those of the node; ``fresh`` is how old the size of a tree may be, in seconds. ``clock`` is steady."""
 
-    def __init__(self, here: Surroundings, pods: Callable[[], Iterable[Pod]], fresh: float = FRESH) -> None:
+    def __init__(
+        self,
+        here: Surroundings,
+        pods: Callable[[], Iterable[Pod]],
+        fresh: float = FRESH,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._here = here
         self._pods = pods
         self._fresh = fresh
         self._asking = Asking(here.runtime)
         self.claimed = ClaimedVolumes(here.volumes, fresh)
-        self._trees: dict[Path, Disk] = {}
+        # With when it was walked, by the steady clock.
+        self._trees: dict[Path, tuple[float, Disk]] = {}
         self._samples: dict[str, tuple[float, int, int | None]] = {}
         self._image_directory: Path | None = None
 
@@ -139,10 +147,10 @@ class Measure:
         return self._tree(directory)
 
     def _tree(self, root: Path) -> Disk:
-        known = self._trees.get(root)
-        if known is None or time.time() - known.time >= self._fresh:
-            known = self._trees[root] = trees.tree(root)
-        return known
+        known, now = self._trees.get(root), self._clock()
+        if known is None or now - known[0] >= self._fresh:
+            known = self._trees[root] = (now, trees.tree(root))
+        return known[1]
 
     def _cpu(self, key: str, found: Any) -> Cpu | None:
         if not found.timestamp:
@@ -150,21 +158,24 @@ class Measure:
         return self._rated(key, Cpu(found.timestamp / _NANO, found.usage_core_nano_seconds.value))
 
     def _rated(self, key: str, now: Cpu) -> Cpu:
-        """With the rate since the sample before; a counter that began anew has none yet."""
+        """With the rate since the sample before; a counter or a clock that began anew has none yet."""
         before = self._samples.get(key)
-        if before is not None and now.time - before[0] < _APART:
+        if before is not None and 0 <= now.time - before[0] < _APART:
             return Cpu(now.time, now.total, before[2])
         rate = None
-        if before is not None and now.total >= before[1]:
+        if before is not None and now.total >= before[1] and now.time > before[0]:
             rate = int((now.total - before[1]) / (now.time - before[0]))
         self._samples[key] = (now.time, now.total, rate)
         return Cpu(now.time, now.total, rate)
 
     def _forget(self, found: NodeUse) -> None:
         """What is not there any more is not kept."""
-        old = found.time - 10 * max(self._fresh, _APART)
-        self._samples = {key: value for key, value in self._samples.items() if value[0] > old}
-        self._trees = {key: value for key, value in self._trees.items() if value.time > old}
+        long = 10 * max(self._fresh, _APART)
+        self._samples = {
+            key: value for key, value in self._samples.items() if abs(found.time - value[0]) < long
+        }
+        old = self._clock() - long
+        self._trees = {key: value for key, value in self._trees.items() if value[0] > old}
 
 
 def _measured(volume: Volume) -> bool:
