@@ -1,12 +1,13 @@
 """Events beside the work."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kybern.api.core_v1 import Event, Pod
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.client.events import KEPT, WRITERS, Recorder
-from kybern.machinery.errors import ServiceUnavailable
+from kybern.client.events import KEPT, USEFUL, WRITERS, Recorder
+from kybern.machinery.errors import ServiceUnavailable, Timeout
 from tests.simulation.api import FakeApi
 
 POD = Pod(metadata=ObjectMeta(name="web", namespace="a", uid="u"))
@@ -18,6 +19,14 @@ async def settle(api: FakeApi, count: int) -> list[Event]:
         if len(api.requests) >= count:
             await asyncio.sleep(0.005)
             break
+    return api.all(Event)
+
+
+async def written(api: FakeApi, count: int) -> list[Event]:
+    """So many events, once they are there; they may wait for a server that was away."""
+    async with asyncio.timeout(10):
+        while len(api.all(Event)) < count:
+            await asyncio.sleep(0.01)
     return api.all(Event)
 
 
@@ -67,13 +76,83 @@ async def test_a_server_that_is_away_stops_nobody() -> None:
 
     api.refuse = down
     async with Recorder(api, "kubelet") as recorder:
-        recorder.emit(POD, "Normal", "Lost", "lost")
-        await settle(api, 1)
+        recorder.emit(POD, "Normal", "Said", "said")
+        for _again in range(30):
+            recorder.emit(POD, "Warning", "Unhealthy", "probe failed")
+        recorder.emit(numbered(2), "Normal", "Beside", "of another")
+        await asyncio.sleep(0.15)
         api.refuse = lambda _method, _path: None
-        recorder.emit(POD, "Normal", "Kept", "kept")
-        found = await settle(api, 2)
+        found = await written(api, 3)
 
-    assert [one.reason for one in found] == ["Kept"]
+    assert [(one.reason, one.count) for one in sorted(found, key=lambda one: one.metadata.name)] == [
+        ("Beside", 1),
+        ("Said", 1),
+        ("Unhealthy", 30),
+    ]
+
+
+class Loses(FakeApi):
+    """A server whose first answers are lost: it did what it was asked."""
+
+    lost = 2
+
+    async def request(self, *given: Any, **more: Any) -> Any:
+        answer = await super().request(*given, **more)
+        if self.lost:
+            self.lost -= 1
+            raise Timeout("no answer in time")
+        return answer
+
+
+async def test_what_was_written_and_not_answered_is_not_written_twice() -> None:
+    api = Loses(Event)
+    async with Recorder(api, "kubelet") as recorder:
+        recorder.emit(POD, "Normal", "Said", "said")
+        await settle(api, 3)
+        recorder.emit(POD, "Normal", "Said", "said")
+        async with asyncio.timeout(10):
+            while (found := api.all(Event))[0].count != 2:
+                await asyncio.sleep(0.01)
+
+    assert [(one.reason, one.count) for one in found] == [("Said", 2)]
+
+
+async def test_what_nobody_took_for_an_hour_is_dropped() -> None:
+    api, now = FakeApi(Event), datetime(2026, 1, 1, tzinfo=UTC)
+
+    def down(_method: str, _path: str) -> None:
+        raise ServiceUnavailable("down")
+
+    api.refuse = down
+    async with Recorder(api, "kubelet", clock=lambda: now) as recorder:
+        recorder.emit(POD, "Normal", "Old", "old")
+        await settle(api, 1)
+        now += timedelta(seconds=USEFUL + 1)
+        recorder.emit(POD, "Normal", "New", "new")
+        await asyncio.sleep(0.25)
+        api.refuse = lambda _method, _path: None
+        found = await written(api, 1)
+
+    assert [one.reason for one in found] == ["New"]
+
+
+async def test_only_one_asks_a_server_again_that_does_not_answer() -> None:
+    api = FakeApi(Event)
+
+    def down(_method: str, _path: str) -> None:
+        raise ServiceUnavailable("down")
+
+    api.refuse = down
+    async with Recorder(api, "kubelet") as recorder:
+        for number in range(100):
+            recorder.emit(numbered(number), "Normal", "Said", "said")
+        await asyncio.sleep(0.5)
+        asked = len(api.requests)
+        api.refuse = lambda _method, _path: None
+        found = await written(api, 100)
+
+    assert WRITERS < asked < WRITERS + 10
+    assert len(found) == 100
 
 
 async def test_objects_without_a_namespace_have_their_events_in_default() -> None:

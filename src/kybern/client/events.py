@@ -4,7 +4,8 @@ What holds: ``emit`` returns at once and never fails; the same event again raise
 object; one object gets at most 25 different events at once and one in five minutes after that (upstream's limits), so
 that a pod that cannot start does not fill etcd. Events of one object are written one after the other, in their order; those
 of several at the same time, WRITERS at most, so that a burst (a scheduler binds thousands of pods) does not pile up behind
-one request after the other. Of more than KEPT that wait, while the API server cannot be reached say, the newest are dropped.
+one request after the other. While the API server does not answer, events wait for it, the same ones as one that counts
+them; of more than KEPT the newest are dropped, and so is what is older than USEFUL seconds, which no server keeps longer.
 """
 
 import asyncio
@@ -20,13 +21,24 @@ from kybern.api.core_v1 import Event, EventSource, ObjectReference
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.allowance import Allowance
 from kybern.client.verbs import Verbs
-from kybern.machinery.errors import ApiError, Forbidden, NotFound
+from kybern.client.watch import Backoff
+from kybern.machinery.errors import (
+    AlreadyExists,
+    ApiError,
+    Forbidden,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+)
 from kybern.machinery.struct import Object, replace
 
 log = logging.getLogger(__name__)
 
 KEPT = 20_000
 WRITERS = 8
+# As long as an API server keeps an event (its --event-ttl).
+USEFUL = 3600.0
 _KNOWN = 2048
 _BURST = 25.0
 _REFILL_SECONDS = 300.0
@@ -50,6 +62,23 @@ def reference(about: Object | ObjectReference) -> ObjectReference:
 
 def _key(about: ObjectReference) -> str:
     return about.uid or f"{about.namespace}/{about.name}"
+
+
+type Same = tuple[str, ...]
+
+
+def _same(event: Event) -> Same:
+    """What two events have in common that are told as one, with a count."""
+    about = event.involved_object
+    return (
+        about.namespace, about.name, about.uid, about.field_path, event.type, event.reason, event.message
+    )  # fmt: skip
+
+
+def _again(old: Event, new: Event) -> Event:
+    """One event for two that are the same."""
+    count = (old.count or 1) + (new.count or 1)
+    return replace(old, count=count, last_timestamp=new.last_timestamp)
 
 
 @dataclass(slots=True)
@@ -97,11 +126,13 @@ class Recorder:
         self._clock = clock
         self._last = 0
         # By object: those that wait. An object in ``_turns`` has none under way.
-        self._waiting: dict[str, deque[Event]] = {}
+        self._waiting: dict[str, dict[Same, Event]] = {}
         self._turns: deque[str] = deque()
         self._left = KEPT
         self._more = asyncio.Event()
         self._writing = 0
+        # Held by the one who asks a server again that did not answer.
+        self._asking = asyncio.Lock()
         self._written: _Remembered[Event] = _Remembered()
         self._buckets: _Remembered[_Bucket] = _Remembered()
         self._task: asyncio.Task[None] | None = None
@@ -126,16 +157,19 @@ class Recorder:
             reporting_component=self._source.component,
             reporting_instance=self._source.host,
         )
+        key, same = _key(named), _same(event)
+        if same in self._waiting.get(key, ()):
+            self._waiting[key][same] = _again(self._waiting[key][same], event)
+            return
         if not self._left:
             log.debug("dropped event %s about %s/%s", reason, named.namespace, named.name)
             return
         self._left -= 1
-        key = _key(named)
         if key not in self._waiting:
-            self._waiting[key] = deque()
+            self._waiting[key] = {}
             self._turns.append(key)
             self._more.set()
-        self._waiting[key].append(event)
+        self._waiting[key][same] = event
 
     def _number(self, moment: datetime) -> int:
         """Nanoseconds since 1970, as upstream ends an event's name; never the same twice, however coarse the clock."""
@@ -165,7 +199,7 @@ class Recorder:
         events = self._waiting[key]
         try:
             while events:
-                await self._write_one(events.popleft())
+                await self._write_one(events.pop(next(iter(events))))
         finally:
             if events:
                 self._turns.append(key)
@@ -176,11 +210,35 @@ class Recorder:
     async def _write_one(self, event: Event) -> None:
         self._left += 1
         await self._allowed()
+        if not self._allows(event) or await self._answered(event):
+            return
+        # All others that get no answer wait for this one's turn to end.
+        async with self._asking:
+            backoff = Backoff()
+            while not await self._answered(event):
+                if (self._clock() - (event.last_timestamp or self._clock())).total_seconds() > USEFUL:
+                    log.info("dropped event %s: nobody took it for an hour", event.reason)
+                    return
+                await backoff.wait()
+
+    async def _answered(self, event: Event) -> bool:
+        """Write one; False when there was no answer, so that it is worth another try."""
         try:
             await self._write(event)
+        except (ServiceUnavailable, Timeout, TooManyRequests) as problem:
+            log.debug("cannot write event %s yet: %s", event.reason, problem)
+            return False
         except ApiError as problem:
             level = logging.DEBUG if isinstance(problem, Forbidden | NotFound) else logging.INFO
             log.log(level, "cannot write event %s: %s", event.reason, problem)
+        return True
+
+    def _allows(self, event: Event) -> bool:
+        """Whether its object may have another event."""
+        key, now = _key(event.involved_object), time.monotonic()
+        bucket = self._buckets.get(key) or _Bucket(_BURST, now)
+        self._buckets.remember(key, bucket)
+        return bucket.take(now)
 
     async def _allowed(self) -> None:
         """Wait until another event may be written."""
@@ -200,32 +258,23 @@ class Recorder:
             await asyncio.wait([self._task])
 
     async def _write(self, event: Event) -> None:
-        about = event.involved_object
-        key = _key(about)
-        bucket = self._buckets.get(key) or _Bucket(_BURST, time.monotonic())
-        self._buckets.remember(key, bucket)
-        if not bucket.take(time.monotonic()):
-            return
-        same = (
-            about.namespace,
-            about.name,
-            about.uid,
-            about.field_path,
-            event.type,
-            event.reason,
-            event.message,
-        )
+        same = _same(event)
         old = self._written.get(same)
         if old is not None:
-            count = (old.count or 1) + 1
-            body = {"count": count, "lastTimestamp": event.last_timestamp}
+            sum_of = _again(old, event)
+            body = {"count": sum_of.count, "lastTimestamp": event.last_timestamp}
             try:
                 written = await self._client.patch_raw(
                     Event, old.metadata.namespace, old.metadata.name, body, "merge"
                 )
             except NotFound:
-                event = replace(event, count=count, first_timestamp=old.first_timestamp)
+                event = replace(event, count=sum_of.count, first_timestamp=old.first_timestamp)
             else:
                 self._written.remember(same, written)
                 return
-        self._written.remember(same, await self._client.create(event))
+        try:
+            written = await self._client.create(event)
+        except AlreadyExists:
+            # The answer to an earlier try was lost.
+            written = event
+        self._written.remember(same, written)
