@@ -28,6 +28,7 @@ from kybern.machinery.struct import replace as replace_of
 log = logging.getLogger(__name__)
 
 _LOOK_AT_FILES = 2.0
+_AFTER_FAILURE = 5.0
 
 
 class Agent:
@@ -183,12 +184,19 @@ class Agent:
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
-    def start(self, pod: Pod, *, gone: bool = False) -> None:
-        """Give a pod its worker."""
+    def start(self, pod: Pod, *, gone: bool = False, verdict: Verdict | None = None) -> None:
+        """Give a pod its worker; one with a verdict shall end."""
         assert self._tasks is not None
         worker = Worker(pod, self._here, self._publisher, self._told, self._refuse_resize)
         worker.gone = gone
-        fresh = not gone and pod.metadata.deletion_timestamp is None and pod.status.phase in ("", "Pending")
+        if verdict is not None:
+            worker.end(verdict)
+        fresh = (
+            not worker.ending
+            and not gone
+            and pod.metadata.deletion_timestamp is None
+            and pod.status.phase in ("", "Pending")
+        )
         if fresh and not pod.status.container_statuses:
             room = self._room()
             pushed = preempt.victims(pod, room)
@@ -259,9 +267,9 @@ class Agent:
             await worker.run()
         except Exception:
             log.exception("the worker of pod %s failed; it is started again", uid)
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(_AFTER_FAILURE)
             del self.workers[uid]
-            self.start(worker.pod, gone=worker.gone)
+            self.start(worker.pod, gone=worker.gone, verdict=worker.verdict)
             return
         del self.workers[uid]
         self.retry_resizes()

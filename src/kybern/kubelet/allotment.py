@@ -77,8 +77,8 @@ class Allotment:
         self._voice.pod(wanted, "Normal", "ResizeStarted", resize.told("started", wanted))
 
     async def _keep(self, grant: Grant) -> None:
-        self._grant = grant
         await asyncio.to_thread(grants.write, self._home, grant)
+        self._grant = grant
 
     async def has(self, name: str) -> None:
         """A container runs with what was granted."""

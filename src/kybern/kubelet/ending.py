@@ -61,7 +61,7 @@ class Ending:
                     await self._here.claims.unprepare(worker.pod.metadata.uid)
                     return
                 await self._stop_within(self._grace())
-            except (CannotStop, CannotPrepare, RuntimeFailure) as problem:
+            except (CannotStop, CannotPrepare, RuntimeFailure, OSError) as problem:
                 text = f"error killing pod: {problem}"
                 self._here.voice.pod(worker.pod, "Warning", "FailedKillPod", text)
                 await worker.wait_for_change(_RETRY)
@@ -90,19 +90,20 @@ class Ending:
             await asyncio.gather(stopping, return_exceptions=True)
 
     async def _tidy(self) -> None:
-        """Volumes and cgroup."""
+        """Volumes, which make room on a full disk, then what it was given, and its cgroup."""
         worker = self._worker
         uid = worker.pod.metadata.uid
+        name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
         while True:
             try:
                 await self._here.volumes.remove(uid)
-                break
+                await self._here.alignment.release(uid)
+                await asyncio.to_thread(self._here.cgroups.remove, name)
             except (CannotMount, OSError) as problem:
-                log.warning("cannot remove the volumes of pod %s: %s", uid, problem)
+                log.warning("cannot take back what pod %s had: %s", uid, problem)
                 await worker.wait_for_change(_RETRY)
-        await self._here.alignment.release(uid)
-        name = cgroup_of(worker.pod, self._here.machine.cgroup_root)
-        await asyncio.to_thread(self._here.cgroups.remove, name)
+            else:
+                return
 
     async def _until_deleted(self) -> None:
         """Wait for someone to delete the pod, then confirm it: the API server removes it only on our word."""

@@ -88,7 +88,7 @@ class Rotator:
             older.remove(found)
         for found in older:
             if found.suffix != ".gz":
-                await asyncio.to_thread(_compress, found)
+                await asyncio.to_thread(_compressed, found)
         await asyncio.to_thread(path.rename, aside)
         try:
             await self._here.runtime.reopen_log(identity)
@@ -104,10 +104,16 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _compress(path: Path) -> None:
+def _compressed(path: Path) -> None:
+    """Pack a file. One that cannot be packed stays as it is: without the rotation a full disk would never have room."""
     packed = path.with_name(f"{path.name}.gz")
     temporary = path.with_name(f"{path.name}.tmp")
-    with path.open("rb") as source, gzip.open(temporary, "wb") as target:
-        shutil.copyfileobj(source, target)
-    temporary.replace(packed)
+    try:
+        with path.open("rb") as source, gzip.open(temporary, "wb") as target:
+            shutil.copyfileobj(source, target)
+        temporary.replace(packed)
+    except OSError as problem:
+        log.warning("cannot compress %s: %s", path, problem)
+        temporary.unlink(missing_ok=True)
+        return
     path.unlink()

@@ -73,10 +73,15 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         text = f"network is not ready: {here.network.message}"
         here.voice.pod(pod, "Warning", "NetworkNotReady", text)
         raise CannotStart("", text)
-    await asyncio.to_thread(_directories, pod, here)
+    try:
+        await asyncio.to_thread(_directories, pod, here)
+    except OSError as problem:
+        text = f"Failed to create pod sandbox: {problem}"
+        here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
+        raise CannotStart("", text) from problem
     try:
         await here.claims.prepare(pod)
-    except CannotPrepare as problem:
+    except (CannotPrepare, OSError) as problem:
         text = f"Failed to prepare dynamic resources: {problem}"
         here.voice.pod(pod, "Warning", "FailedPrepareDynamicResources", text)
         raise CannotStart("", text) from problem
@@ -92,6 +97,16 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
 def _directories(pod: Pod, here: Surroundings) -> None:
     Path(log_directory(pod, here.machine.log_root)).mkdir(mode=0o755, parents=True, exist_ok=True)
     here.cgroups.make(pod)
+
+
+def _replaced(file: Path, content: bytes) -> None:
+    """Have that content in a file that running containers see: whole at any time, also when the disk is full."""
+    if file.exists() and file.read_bytes() == content:
+        return
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(0o644)
+    fresh.replace(file)
 
 
 async def pull_secrets(pod: Pod, here: Surroundings) -> tuple[Secret, ...]:
@@ -157,7 +172,7 @@ class Starter:
                 continue
             try:
                 await image_volumes.show(runtime, found.id, self._volumes[volume.name])
-            except CannotMount as problem:
+            except (CannotMount, OSError) as problem:
                 self._failed(container, f"Error: {problem}")
                 raise CannotStart("CreateContainerError", str(problem)) from problem
         return left
@@ -170,6 +185,8 @@ class Starter:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
             mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
+            directory = Path(log_directory(pod, here.machine.log_root), container.name)
+            await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
             given = tuple(devices(pod, container, self._volumes))
             target = _target(pod, container, actual)
             equipment = (await here.devices.equip(pod.metadata.uid, container.name)).beside(
@@ -178,8 +195,6 @@ class Starter:
         except (Missing, Refused, CannotMount, CannotPrepare, PluginFailure, OSError) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
-        directory = Path(log_directory(pod, here.machine.log_root), container.name)
-        await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
         return Prepared(
             image.id,
             action.attempt,
@@ -235,8 +250,7 @@ class Starter:
         of_node = Path("/etc/hosts").read_text() if Path("/etc/hosts").exists() else ""
         ips = here.place(pod, actual).pod_ips
         home.mkdir(parents=True, exist_ok=True)
-        hosts.write_text(names.hosts_file(pod, ips, name, of_node))
-        hosts.chmod(0o644)
+        _replaced(hosts, names.hosts_file(pod, ips, name, of_node).encode())
         yield Bind("/etc/hosts", str(hosts))
         if container.termination_message_path:
             directory = home / "containers" / container.name

@@ -158,6 +158,11 @@ class Worker:
         except RuntimeFailure as problem:
             log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, problem)
             return _RETRY
+        except OSError as problem:
+            # A full disk, say: what runs goes on, and what could not be written is tried again.
+            log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, problem)
+            self._here.voice.pod(self.pod, "Warning", "FailedSync", f"error syncing pod: {problem}")
+            return _RETRY
 
     async def _sync(self) -> float | None:
         """As many steps as it takes to come to rest. Seconds after which to look again."""

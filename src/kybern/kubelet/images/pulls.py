@@ -48,7 +48,12 @@ class Pulls:
         for image in images:
             known = {*image.tags, *image.digests}
             for name in [one for one in self._intents if {one, full(one)} & known]:
-                self._note(name, image.id, None)
+                try:
+                    self._note(name, image.id, None)
+                except OSError as problem:
+                    # The mark of the pull stays, and says the same.
+                    log.warning("cannot note the pull of %s: %s", name, problem)
+                    continue
                 self._forget(name)
 
     def begin(self, name: str) -> None:

@@ -5,6 +5,7 @@ kubelet does not start (upstream's rule: memory that is counted twice would be n
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from kybern.kubelet.memory.ledger import (
     wishes_of_pod,
 )
 from kybern.kubelet.topology.hints import Numa
+
+log = logging.getLogger(__name__)
 
 
 class Unusable(Exception):
@@ -84,6 +87,14 @@ class Memory:
         )
 
 
+def _begin(file: Path, policy: str, kept: Kept) -> None:
+    """Write down that nobody has anything. A full disk is no reason to stop: nothing is lost when it cannot be."""
+    try:
+        checkpoint.write(file, policy, kept)
+    except OSError as problem:
+        log.warning("cannot write %s: %s; it is written when a pod is given memory", file, problem)
+
+
 def _restored(file: Path, policy: str, fresh: State) -> Kept:
     nothing: Mapping[str, Mapping[str, tuple[Block, ...]]] = {}
     advice = (
@@ -91,12 +102,13 @@ def _restored(file: Path, policy: str, fresh: State) -> Kept:
     )
     try:
         found = checkpoint.read(file)
-        if found is None or (found[0] == policy and not found[1].state and not found[1].entries):
-            kept = Kept(fresh, nothing)
-            checkpoint.write(file, policy, kept)
-            return kept
     except (checkpoint.Corrupt, OSError) as problem:
         raise Unusable(f"could not restore state from checkpoint: {problem}, please {advice}") from problem
+    if found is None or (found[0] == policy and not found[1].state and not found[1].entries):
+        kept = Kept(fresh, nothing)
+        if found is None or found[1] != kept:
+            _begin(file, policy, kept)
+        return kept
     if found[0] != policy:
         text = (
             f'[memorymanager] configured policy "{policy}" differs from state checkpoint policy "{found[0]}"'

@@ -5,7 +5,8 @@
     DIR/key -> ..data/key                       what users open
 
 What holds: the same payload written twice changes nothing; a name that is not in the payload any more is gone after the
-rename; a crash in between leaves the old tree in force and the new directory to be removed by the next write.
+rename; a crash in between leaves the old tree in force and the new directory to be removed by the next write; a write
+that fails, on a full disk say, leaves the old tree alone.
 """
 
 import os
@@ -43,13 +44,18 @@ def write(directory: Path, payload: Mapping[str, File], group: int | None = None
     before = current.readlink() if current.is_symlink() else None
     stamp = datetime.now(UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
     fresh = Path(tempfile.mkdtemp(prefix=stamp, dir=directory))
-    fresh.chmod(0o755)
-    for name, file in payload.items():
-        _put(fresh / checked(name), fresh, file, group)
-    temporary = directory / "..data_tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(fresh.name)
-    temporary.replace(current)
+    try:
+        fresh.chmod(0o755)
+        for name, file in payload.items():
+            _put(fresh / checked(name), fresh, file, group)
+        temporary = directory / "..data_tmp"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(fresh.name)
+        temporary.replace(current)
+    except OSError:
+        # Tried again and again on a full disk, it would only make it fuller.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     _link(directory, payload)
     _forget(directory, payload, {fresh.name, _DATA})
     if before is not None:
