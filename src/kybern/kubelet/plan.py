@@ -110,6 +110,7 @@ def plan(facts: Facts) -> Iterator[Action]:
         if _worth_a_sandbox(facts):
             yield MakeSandbox(0 if sandbox is None else sandbox.attempt + 1)
         return
+    yield from _doubles(facts)
     initialized = yield from _inits(facts)
     if initialized:
         for container in facts.pod.spec.containers:
@@ -118,6 +119,14 @@ def plan(facts: Facts) -> Iterator[Action]:
     updates = tuple(_updates(facts))
     if updates:
         yield Resize(updates)
+
+
+def _doubles(facts: Facts) -> Iterator[Action]:
+    """Runs beside a newer one of the same container: a runtime that hung may do later what was given up on."""
+    for container, _init in containers(facts.pod):
+        for instance in facts.actual.runs(container.name)[1:]:
+            if instance.running:
+                yield Stop(instance, container, f"Container {container.name} has a newer run")
 
 
 def _ephemeral(facts: Facts) -> Iterator[Action]:

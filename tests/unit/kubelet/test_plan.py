@@ -51,6 +51,21 @@ def test_nothing_is_left_to_do_when_all_run() -> None:
     assert steps(facts(pod(one), run(one))) == []
 
 
+def test_a_run_beside_a_newer_one_is_stopped() -> None:
+    one = container()
+    older, newer = run(one, attempt=0), run(one, attempt=1)
+
+    assert steps(facts(pod(one), older, newer)) == [Stop(older, one, "Container c has a newer run")]
+
+
+def test_an_init_container_beside_its_newer_run_is_stopped() -> None:
+    init, one = container("init"), container()
+    older, newer = run(init, attempt=0), ended(init, attempt=1)
+    found = facts(pod(one, init_containers=(init,)), older, newer)
+
+    assert steps(found) == [Stop(older, init, "Container init has a newer run"), Start(one, 0)]
+
+
 def test_a_dead_sandbox_stops_what_runs_in_it_and_is_replaced() -> None:
     one = container()
     found = facts(pod(one), run(one), box=sandbox(ready=False, attempt=2))
