@@ -166,7 +166,12 @@ class Agent:
 
     async def _follow_files(self, manifests: Manifests) -> None:
         while True:
-            found = await asyncio.to_thread(manifests.changed)
+            try:
+                found = await asyncio.to_thread(manifests.changed)
+            except OSError as problem:
+                # A file that goes while it is looked at, or a disk that cannot be read: what runs goes on.
+                log.warning("cannot read the static pods: %s", problem)
+                found = None
             if found is not None:
                 self._take_files(found)
                 self.sources.files = True

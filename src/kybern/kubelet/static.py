@@ -1,8 +1,8 @@
 """Static pods: manifests in a directory of this node, run without the API server, which only gets a picture of them.
 
 What holds: a manifest gives the pod ``NAME-NODE`` with a uid made from node, file and content, so that another content is
-another pod; defaults are the API's own; a file that cannot be read keeps the others running. The picture (mirror pod)
-carries the hash of what it shows, and is made again when it was deleted or shows something else.
+another pod; defaults and checks are the API's own; a file that cannot be read keeps the others running. The picture
+(mirror pod) carries the hash of what it shows, and is made again when it was deleted or shows something else.
 """
 
 import hashlib
@@ -21,11 +21,16 @@ from kybern.api.core_v1 import pod as rules
 from kybern.api.meta_v1 import OwnerReference
 from kybern.client.verbs import Verbs
 from kybern.kubelet import labels
+from kybern.machinery import meta, names
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
+from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
 
 log = logging.getLogger(__name__)
 
+# Fields that are quantities, or maps of them, wherever they stand in a pod.
+_AMOUNT = {"sizeLimit", "divisor"}
+_AMOUNTS = {"limits", "requests", "overhead"}
 _EVERYTHING = {"operator": "Exists", "effect": "NoExecute"}
 
 
@@ -41,15 +46,17 @@ def pod_of(text: str, file: str, node: str) -> Pod:
         raise BadManifest(f"not YAML: {problem}") from problem
     if not isinstance(raw, dict) or raw.get("kind") != "Pod" or raw.get("apiVersion") != "v1":
         raise BadManifest("not a v1 Pod")
-    meta: dict[str, Any] = raw.setdefault("metadata", {})
-    if not meta.get("name"):
+    raw = _read(raw)
+    _typed(raw)
+    about: dict[str, Any] = raw.setdefault("metadata", {})
+    if not about.get("name"):
         raise BadManifest("metadata.name: Required value")
-    uid = meta.get("uid") or hashlib.md5(f"{node}{file}{text}".encode(), usedforsecurity=False).hexdigest()
-    meta["uid"] = uid
-    meta["name"] = f"{meta['name']}-{node}".lower()
-    meta.setdefault("namespace", "default")
-    meta["annotations"] = {
-        **(meta.get("annotations") or {}),
+    uid = about.get("uid") or hashlib.md5(f"{node}{file}{text}".encode(), usedforsecurity=False).hexdigest()
+    about["uid"] = uid
+    about["name"] = f"{about['name']}-{node.lower()}"
+    about.setdefault("namespace", "default")
+    about["annotations"] = {
+        **(about.get("annotations") or {}),
         labels.CONFIG_HASH: uid,
         labels.SOURCE: "file",
         labels.SEEN: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -59,13 +66,57 @@ def pod_of(text: str, file: str, node: str) -> Pod:
     spec["tolerations"] = [*(spec.get("tolerations") or []), _EVERYTHING]
     raw["status"] = {"phase": "Pending"}
     rules.KIND.rules.default(raw)
+    pod = _typed(raw)
+    _judge(raw)
+    return pod
+
+
+def _read(raw: Any) -> Any:
+    """As the API server reads a body: what is null is not there, and amounts may be numbers. Raises BadManifest."""
+    if isinstance(raw, list):
+        return [_read(value) for value in raw]
+    if not isinstance(raw, dict):
+        return raw
+    found = {key: _read(value) for key, value in raw.items() if value is not None}
+    for key in _AMOUNTS & found.keys():
+        if isinstance(found[key], dict):
+            found[key] = {name: _amount(value) for name, value in found[key].items()}
+    for key in _AMOUNT & found.keys():
+        found[key] = _amount(found[key])
+    return found
+
+
+def _amount(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value
     try:
-        pod = msgspec.convert(raw, Pod)
+        parse(str(value))
+    except ValueError as problem:
+        raise BadManifest(f'"{value}": {problem}') from problem
+    return str(value)
+
+
+def _judge(raw: dict[str, Any]) -> None:
+    """Hold a pod to what the API server holds all others to. Raises BadManifest with all that is wrong."""
+    causes = [
+        *meta.validate(raw["metadata"], True, names.dns1123_subdomain),
+        *rules.KIND.rules.validate(raw, None),
+    ]
+    found = [f"{cause.field}: {cause.message}" for cause in causes]
+    # Directories are called by it.
+    uid = raw["metadata"]["uid"]
+    if "/" in uid or uid in (".", ".."):
+        found.append(f'metadata.uid: Invalid value: "{uid}": may not be a path')
+    if found:
+        raise BadManifest("; ".join(found))
+
+
+def _typed(raw: dict[str, Any]) -> Pod:
+    """What follows relies on every field being of its type. Raises BadManifest."""
+    try:
+        return msgspec.convert(raw, Pod)
     except msgspec.ValidationError as problem:
         raise BadManifest(str(problem)) from problem
-    if not pod.spec.containers:
-        raise BadManifest("spec.containers: Required value")
-    return pod
 
 
 @dataclass(slots=True)

@@ -172,14 +172,14 @@ spec: {containers: [{name: etcd, image: "etcd:3"}], hostNetwork: true}
 
 
 def test_a_manifest_becomes_a_pod_of_this_node() -> None:
-    found = pod_of(MANIFEST, "/m/etcd.yaml", "N1")
+    found = pod_of(MANIFEST, "/m/etcd.yaml", "n1")
 
     assert (found.metadata.name, found.metadata.namespace) == ("etcd-n1", "kube-system")
-    assert found.spec.node_name == "N1"
+    assert found.spec.node_name == "n1"
     assert found.spec.restart_policy == "Always"
     assert found.spec.containers[0].image_pull_policy == "IfNotPresent"
     assert found.metadata.annotations["kubernetes.io/config.hash"] == found.metadata.uid
-    assert pod_of(MANIFEST, "/m/etcd.yaml", "N2").metadata.uid != found.metadata.uid
+    assert pod_of(MANIFEST, "/m/etcd.yaml", "n2").metadata.uid != found.metadata.uid
 
 
 def test_a_mirror_says_what_it_shows() -> None:
@@ -191,10 +191,49 @@ def test_a_mirror_says_what_it_shows() -> None:
     assert shown.metadata.uid == ""
 
 
-@pytest.mark.parametrize("text", ["{", "kind: Pod", "apiVersion: v1\nkind: Pod\n", "[]"])
+POD = "apiVersion: v1\nkind: Pod\n"
+NAMED = f"{POD}metadata: {{name: a}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "kind: Pod", POD, "[]",
+        f"{POD}metadata: []", f"{POD}metadata: {{name: 1}}", f"{NAMED}spec: x", f"{NAMED}spec: null",
+        f"{POD}metadata: {{name: a, annotations: [1]}}\nspec: {{containers: [{{name: c, image: i}}]}}",
+        f"{NAMED}spec: {{containers: x}}", f"{NAMED}spec: {{containers: [x]}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: i}}], tolerations: {{a: b}}}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: 5}}]}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: i, ports: x}}]}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: i, resources: {{limits: [1]}}}}]}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: i}}], volumes: [null]}}", f"{NAMED}spec: {{containers: []}}",
+        f"{NAMED}spec: {{containers: [{{name: c, image: i, resources: {{limits: {{cpu: much}}}}}}]}}",
+        f"{NAMED}spec: {{containers: [{{name: ../c, image: i}}]}}",
+        f"{POD}metadata: {{name: ../a}}\nspec: {{containers: [{{name: c, image: i}}]}}",
+        f"{POD}metadata: {{name: a, namespace: ../b}}\nspec: {{containers: [{{name: c, image: i}}]}}",
+        f"{POD}metadata: {{name: a, uid: ../../etc}}\nspec: {{containers: [{{name: c, image: i}}]}}",
+    ],
+)  # fmt: skip
 def test_a_file_that_is_no_pod_is_refused(text: str) -> None:
     with pytest.raises(BadManifest):
         pod_of(text, "f", "n1")
+
+
+def test_what_is_null_in_a_file_is_not_there() -> None:
+    text = "metadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: i, env: null}]}"
+
+    found = pod_of(f"{POD}{text}", "f", "n1")
+
+    assert (found.metadata.labels, found.spec.containers[0].env) == ({}, ())
+
+
+def test_amounts_in_a_file_may_be_numbers() -> None:
+    text = "spec: {containers: [{name: c, image: i, resources: {limits: {cpu: 1, memory: 1000}}}]}"
+
+    resources = pod_of(f"{NAMED}{text}", "f", "n1").spec.containers[0].resources
+
+    assert resources is not None
+    assert resources.limits == {"cpu": "1", "memory": "1000"}
 
 
 def test_a_bad_file_leaves_the_others_running(tmp_path: Path) -> None:
