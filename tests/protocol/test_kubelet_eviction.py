@@ -8,6 +8,7 @@ import pytest
 
 from kybern.api.core_v1 import Event, Node, Pod
 from tests.protocol.containerd_bed import SLEEP, Bed, OneNode, clean, one_node, running
+from tests.unit.daemon.test_descent import make_deep
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
 
@@ -101,6 +102,27 @@ async def test_a_pod_that_fills_more_than_it_may_is_given_up(bed: Bed) -> None:
         assert ("Evicted", volume.status.message) in node.events("volume")
         assert fits is not None
         assert running(fits)
+    await clean(bed)
+
+
+async def test_what_lies_deeper_than_any_path_counts_and_goes(bed: Bed) -> None:
+    async with one_node(bed, **QUICK) as node:
+        mounts = [{"name": "v", "mountPath": "/v"}]
+        pod = await node.add(
+            "deep",
+            {"name": "c", "command": SLEEP, "volumeMounts": mounts},
+            volumes=[{"name": "v", "emptyDir": {"sizeLimit": "20Mi"}}],
+        )
+        await node.until("deep", running)
+        home = bed.at / "kubelet/pods" / pod.metadata.uid
+        # As much as its directories alone could not take.
+        make_deep(home / "volumes/kubernetes.io~empty-dir/v/deep", 2100, 25_000_000)
+
+        deep = await node.until("deep", evicted, 40)
+        assert deep.status.message == 'Usage of EmptyDir volume "v" exceeds the limit "20Mi". '
+        await node.delete("deep")
+        await node.gone("deep")
+        assert not home.exists()
     await clean(bed)
 
 

@@ -14,12 +14,11 @@ Blocking; callers use a thread, and one of them at a time changes something. Fai
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from kybern.daemon import mounts
+from kybern.daemon import descent, mounts
 from kybern.local_volumes import quota
 from kybern.local_volumes.names import DRIVER
 
@@ -191,7 +190,7 @@ class Store:
     def forget(self, path: Path) -> None:
         """Remove what is on its way in or out."""
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            descent.remove(path)
 
     def use(self, handle: str) -> Use:
         found, data = self.get(handle), self.data(handle)

@@ -20,7 +20,9 @@ async def probe(action: GRPCAction, target: Target) -> Outcome:
             return Outcome(False, _why(problem, where, target.seconds))
     if answer.status == pb.HealthCheckResponse.SERVING:
         return Outcome(True)
-    name = pb.HealthCheckResponse.ServingStatus.Name(answer.status)
+    names: dict[int, str] = {number: name for name, number in pb.HealthCheckResponse.ServingStatus.items()}
+    # A server may answer any number.
+    name = names.get(answer.status, str(answer.status))
     return Outcome(False, f'service unhealthy (responded with "{name}")')
 
 

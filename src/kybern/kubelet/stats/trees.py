@@ -1,9 +1,12 @@
 """How much of a disk a tree of files takes. Blocking; callers use a thread."""
 
+import contextlib
 import os
+import stat
 import time
 from pathlib import Path
 
+from kybern.daemon import descent
 from kybern.kubelet.stats.use import Disk, FileSystem
 
 _BLOCK = 512
@@ -19,21 +22,19 @@ def tree(root: Path) -> Disk:
     except OSError:
         return Disk(time.time())
     used, inodes, seen = first.st_blocks * _BLOCK, 1, set[int]()
-    waiting = [str(root)]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_dev != first.st_dev or status.st_ino in seen:
-                        continue
-                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        seen.add(status.st_ino)
-                    used, inodes = used + status.st_blocks * _BLOCK, inodes + 1
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except OSError:
-            continue
+
+    def each(_directory: int, entry: "os.DirEntry[str]") -> None:
+        nonlocal used, inodes
+        status = entry.stat(follow_symlinks=False)
+        if status.st_dev != first.st_dev or status.st_ino in seen:
+            return
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            seen.add(status.st_ino)
+        used, inodes = used + status.st_blocks * _BLOCK, inodes + 1
+
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(first.st_mode):
+            descent.walk(root, each)
     return Disk(time.time(), used, inodes)
 
 

@@ -6,12 +6,12 @@ directories of pods that no one knows any more, left behind by a kubelet that wa
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod, Volume
+from kybern.daemon import descent
 from kybern.kubelet.csi import growth
 from kybern.kubelet.fields import Place
 from kybern.kubelet.volumes import VOLUMES, csi
@@ -205,8 +205,6 @@ def _mounts_below(home: Path) -> list[Path]:
 
 
 def _remove_tree(home: Path) -> None:
-    if not home.exists():
-        return
     if _mounts_below(home):
         raise CannotMount(f"cannot remove {home}: something is mounted below it")
-    shutil.rmtree(home)
+    descent.remove(home)

@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from kybern.daemon import descent
+
 # Group read and write, and the group is inherited below.
 _DIRECTORY = 0o2770
 
@@ -29,10 +31,13 @@ def own_tree(directory: Path, group: int, policy: str = "") -> None:
     """
     if policy == "OnRootMismatch" and _is_owned(directory.stat(), group):
         return
-    for root, names, files in os.walk(directory, topdown=False):
-        for name in (*names, *files):
-            _give(Path(root, name), group)
-    _give(directory, group)
+
+    def each(where: int, entry: "os.DirEntry[str]") -> None:
+        _give(entry.name, where, group)
+
+    descent.walk(directory, each)
+    # Last: whoever looks at the root only takes the rest for done.
+    _give(directory, None, group)
 
 
 def _is_owned(status: os.stat_result, group: int) -> bool:
@@ -40,11 +45,16 @@ def _is_owned(status: os.stat_result, group: int) -> bool:
     return status.st_gid == group and status.st_mode & wanted == wanted
 
 
-def _give(path: Path, group: int) -> None:
-    """Links are left alone: they may lead out of the volume."""
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        return
-    os.chown(path, -1, group, follow_symlinks=False)
-    extra = stat.S_ISGID | _ENTER if stat.S_ISDIR(status.st_mode) else 0
-    path.chmod(stat.S_IMODE(status.st_mode) | _WRITE | extra)
+def _give(name: str | Path, where: int | None, group: int) -> None:
+    """Links are left alone: they may lead out of the volume. What was looked at is changed, whatever has its name now."""
+    held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=where)
+    try:
+        status = os.fstat(held)
+        if stat.S_ISLNK(status.st_mode):
+            return
+        itself = Path(f"/proc/self/fd/{held}")
+        os.chown(itself, -1, group)
+        extra = stat.S_ISGID | _ENTER if stat.S_ISDIR(status.st_mode) else 0
+        itself.chmod(stat.S_IMODE(status.st_mode) | _WRITE | extra)
+    finally:
+        os.close(held)
