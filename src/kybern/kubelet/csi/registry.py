@@ -64,9 +64,11 @@ def with_driver(drivers: tuple[CSINodeDriver, ...], name: str, info: Info) -> tu
 def _ids(text: str) -> dict[str, str]:
     """What drivers call this node, as the node's annotation has it; raises CannotRegister for one that is broken."""
     try:
-        found: dict[str, str] = json.loads(text)
+        found = json.loads(text)
     except ValueError as problem:
         raise CannotRegister(f"annotation {_NODE_ID} of the node is not JSON: {text}") from problem
+    if not isinstance(found, dict):
+        raise CannotRegister(f"annotation {_NODE_ID} of the node is no map of drivers: {text}")
     return found
 
 
