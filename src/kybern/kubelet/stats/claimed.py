@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.kubelet.stats import trees
+from kybern.kubelet.stats.aside import Aside
 from kybern.kubelet.stats.use import VolumeUse
 from kybern.kubelet.volumes.kept import Claimed, Kept
 from kybern.kubelet.volumes.plugin import CannotMount
@@ -31,6 +32,7 @@ class ClaimedVolumes:
         """``clock`` is steady."""
         self._clock = clock
         self._at: dict[tuple[str, str], float] = {}
+        self._aside = Aside()
         self._kept = kept
         self._fresh = fresh
         self._found: dict[tuple[str, str], VolumeUse] = {}
@@ -86,8 +88,8 @@ class ClaimedVolumes:
             # A directory of the node's own disk: what else is on it says nothing of the volume.
             return VolumeUse(now)
         if persistent.spec.volume_mode == "Block":
-            return VolumeUse(now, await asyncio.to_thread(_size, one.path))
-        found = await asyncio.to_thread(trees.file_system, one.path)
+            return VolumeUse(now, await self._aside.ask(one.path, lambda: _size(one.path), _PATIENCE))
+        found = await self._aside.ask(one.path, lambda: trees.file_system(one.path), _PATIENCE)
         return VolumeUse(
             now, found.capacity, found.available, found.used,
             found.inodes, found.inodes_free, found.inodes - found.inodes_free,

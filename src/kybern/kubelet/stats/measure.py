@@ -6,6 +6,7 @@ more apart.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,14 +19,18 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
+from kybern.kubelet.stats.aside import Aside
 from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
 from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse, SwapUse
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.kept import plugin_of
 
+log = logging.getLogger(__name__)
+
 FRESH = 60.0
 _APART = 1.0
+_PATIENCE = 2.0
 _NANO = 1e9
 
 
@@ -47,6 +52,9 @@ class Measure:
         self.claimed = ClaimedVolumes(here.volumes, fresh)
         # With when it was walked, by the steady clock.
         self._trees: dict[Path, tuple[float, Disk]] = {}
+        # Volumes of others, with when they were looked at.
+        self._distant: dict[Path, tuple[float, Disk]] = {}
+        self._aside = Aside()
         self._samples: dict[str, tuple[float, int, int | None]] = {}
         self._image_directory: Path | None = None
 
@@ -60,9 +68,35 @@ class Measure:
         stats = await self._asking.all()
         images = await self._images()
         pods = {pod.metadata.uid: pod for pod in self._pods()}
+        await self._look_afar(pods.values())
         found = await asyncio.to_thread(self._all, stats, pods, images)
         self._forget(found)
         return found
+
+    async def _look_afar(self, pods: Iterable[Pod]) -> None:
+        """Volumes of which a server or a driver may not answer: for those nobody waits long, and once at a time."""
+        places = {self._place(pod, v) for pod in pods for v in pod.spec.volumes if _afar(v)}
+        self._distant = {place: found for place, found in self._distant.items() if place in places}
+        due = [
+            place
+            for place in places
+            if place not in self._distant or self._clock() - self._distant[place][0] >= self._fresh
+        ]
+        if due:
+            await asyncio.gather(*map(self._ask_afar, due))
+
+    async def _ask_afar(self, place: Path) -> None:
+        try:
+            found = await self._aside.ask(place, lambda: _whole(place), _PATIENCE)
+        except (OSError, TimeoutError) as problem:
+            log.debug("cannot measure the volume at %s: %s", place, problem)
+            found = Disk(time.time())
+        self._distant[place] = (self._clock(), found)
+
+    def _place(self, pod: Pod, volume: Volume) -> Path:
+        plugin = plugin_of(volume)
+        assert plugin is not None
+        return self._here.volumes.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
 
     async def _images(self) -> Disk:
         try:
@@ -139,12 +173,10 @@ class Measure:
         )
 
     def _volume(self, pod: Pod, volume: Volume) -> Disk:
-        plugin = plugin_of(volume)
-        assert plugin is not None
-        directory = self._here.volumes.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
-        if not _local(volume) and directory.is_mount():
-            return trees.mounted(directory)
-        return self._tree(directory)
+        directory = self._place(pod, volume)
+        if _afar(volume):
+            return self._distant.get(directory, (0.0, Disk(time.time())))[1]
+        return self._tree(directory) if _local(volume) else _whole(directory, self._tree)
 
     def _tree(self, root: Path) -> Disk:
         known, now = self._trees.get(root), self._clock()
@@ -181,6 +213,16 @@ class Measure:
 def _measured(volume: Volume) -> bool:
     plugin = plugin_of(volume)
     return plugin is not None and volume.host_path is None and volume.image is None
+
+
+def _whole(directory: Path, otherwise: Callable[[Path], Disk] = trees.tree) -> Disk:
+    """Of a file system that is the volume's alone. Blocking."""
+    return trees.mounted(directory) if directory.is_mount() else otherwise(directory)
+
+
+def _afar(volume: Volume) -> bool:
+    """Whether what is mounted there is somebody else's, who may not answer."""
+    return volume.nfs is not None or volume.iscsi is not None or volume.csi is not None
 
 
 def _local(volume: Volume) -> bool:
