@@ -4,7 +4,9 @@ The kubelet's own directory is a small file system of its own, filled to the las
 """
 
 import contextlib
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.protocol.containerd_bed import (
     OneNode,
     clean,
     first,
+    needed,
     one_node,
     running,
 )
@@ -148,4 +151,47 @@ async def test_a_kubelet_starts_on_a_full_disk(bed: Bed, disk: Disk) -> None:
 
         disk.free()
         await node.until("comes", running, 60)
+    await clean(bed)
+
+
+@pytest.fixture
+def small_bed() -> Iterator[tuple[Bed, Disk]]:
+    """A containerd whose images and layers lie on a small file system."""
+    found = Bed(Path(tempfile.mkdtemp(prefix="kb-")), needed())
+    root = found.at / "root"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "small", root], check=True, timeout=10)
+    try:
+        found.start()
+        yield found, Disk(root)
+    finally:
+        found.stop()
+        subprocess.run(["umount", "-l", root], check=True, timeout=10)
+        shutil.rmtree(found.at, ignore_errors=True)
+
+
+async def test_a_runtime_without_room_makes_nothing_new_and_loses_nothing(
+    small_bed: tuple[Bed, Disk],
+) -> None:
+    bed, disk = small_bed
+    async with one_node(bed) as node:
+        await node.add("calm", {"name": "c", "command": SLEEP})
+        before = first(await node.until("calm", running))
+        await node.add("goes", {"name": "c", "command": SLEEP})
+        await node.until("goes", running)
+        disk.fill()
+
+        await node.add("comes", {"name": "c", "command": SLEEP})
+        await until(lambda: tells(node, "comes", "no space left on device"))
+        # The runtime cannot write down that it ended.
+        await node.delete("goes")
+        await until(lambda: tells(node, "goes", "Stopping container c"))
+        calm = node.pod("calm")
+        assert calm is not None
+        assert (first(calm).container_id, first(calm).restart_count) == (before.container_id, 0)
+        assert await node.execute("calm", "echo", "well") == "well"
+
+        disk.free()
+        await node.until("comes", running, 90)
+        await node.gone("goes", 90)
     await clean(bed)
