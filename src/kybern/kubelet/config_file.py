@@ -212,6 +212,7 @@ def _whole(value: Any) -> int:
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "reserved_memory": reservation.from_file,
     "topology_options": _texts,
+    "cpu_options": _texts,
     "shutdown_by_priority": _periods,
     "eviction_soft": _limits,
     "eviction_grace": _durations,

@@ -13,6 +13,7 @@ from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal
 from kybern.kubelet import checks, config_file, gates, swap, sysctls
 from kybern.kubelet.cpus import ledger
+from kybern.kubelet.cpus import options as cpus
 from kybern.kubelet.eviction.signals import DEFAULT, Lines, checked
 from kybern.kubelet.eviction.signals import thresholds as lines_of
 from kybern.kubelet.keys import FIELDS, FLAGS, ONLY
@@ -125,6 +126,10 @@ def _merged(settings: Settings) -> Settings:
         swap.check(settings.swap_behavior)
     except ValueError as problem:
         raise Fatal(f"cannot share out memory: {problem}") from problem
+    try:
+        cpus.check(settings.cpu_policy, settings.topology_policy, settings.cpu_options, settings.gates)
+    except ValueError as problem:
+        raise Fatal(f"cannot give CPUs to pods: {problem}") from problem
     try:
         topology.check(settings.topology_policy, settings.topology_scope, settings.topology_options)
     except ValueError as problem:

@@ -55,6 +55,7 @@ FLAGS = (
     .flag("--resolv-conf", str, "/etc/resolv.conf", "The node's resolver configuration.")
     .flag("--max-pods", int, 110, "How many pods the node takes.")
     .flag("--cpu-manager-policy", str, "none", "none, or static: whole CPUs for guaranteed pods that ask for them.")
+    .flag("--cpu-manager-policy-options", pairs, {}, "full-pcpus-only=true, strict-cpu-reservation=true and others.")
     .flag("--reserved-cpus", str, "", "CPUs that pods never get for themselves, such as 0-1; wins over reserved amounts.")
     .flag("--memory-manager-policy", str, "None", "None, or Static: memory of NUMA nodes for guaranteed pods.")
     .flag("--reserved-memory", from_flag, (), "What is kept of each NUMA node: 0:memory=1Gi;1:memory=1Gi.")

@@ -111,6 +111,17 @@ def cpu_places() -> dict[int, tuple[int, int]]:
     return found
 
 
+def last_caches(root: Path = Path("/sys/devices/system/cpu")) -> dict[int, int]:
+    """The lowest CPU below the same last-level cache ("uncore"), of each CPU; none where the kernel does not say."""
+    found = {}
+    for path in root.glob("cpu[0-9]*/cache"):
+        levels = {int(_text(str(one / "level")) or 0): one for one in path.glob("index[0-9]*")}
+        shared = cpu_set(_text(str(levels[max(levels)] / "shared_cpu_list"))) if levels else ()
+        if shared:
+            found[int(path.parent.name.removeprefix("cpu"))] = min(shared)
+    return found
+
+
 def numa(root: Path = Path("/sys/devices/system/node")) -> Numa:
     """The machine's NUMA nodes; all of it is one node where the kernel does not say."""
     found = {int(path.name.removeprefix("node")): path for path in root.glob("node[0-9]*")}

@@ -11,7 +11,9 @@ from kybern.kubelet import cgroup_names, cgroups, machine, node_status
 from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
-from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cpus.layout import Layout
+from kybern.kubelet.cpus.options import options as cpu_options
+from kybern.kubelet.cpus.pinning import Pinning, Rules
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.machine import Hardware
@@ -137,10 +139,18 @@ def _memory(settings: Settings, root: Path, numa: Numa, kept: Reserved) -> Memor
 
 
 def _pinning(settings: Settings, root: Path, runtime: Runtime, numa: Numa) -> Pinning:
-    places = machine.cpu_places() if settings.cpu_policy == "static" else {}
+    if settings.cpu_policy != "static":
+        return Pinning(root / "cpus.json", Rules(), runtime)
+    layout = Layout(machine.cpu_places(), numa, machine.last_caches())
+    told = cpu_options(settings.cpu_options, settings.gates)
+    if told.by_socket and len(set(layout.sockets.values())) > len(set(layout.nodes.values())):
+        raise Fatal(
+            "cannot give CPUs to pods: Align by socket is not compatible with hardware where number of sockets "
+            "are more than number of NUMA"
+        )
     named = ledger.parse(settings.reserved_cpus)
-    reserved = named or ledger.reserve(places, min(reserved_cpus(settings), len(places)))
-    return Pinning(root / "cpus.json", places, reserved, runtime, numa)
+    reserved = named or ledger.reserve(layout, min(reserved_cpus(settings), len(layout.places)), told)
+    return Pinning(root / "cpus.json", Rules(layout, reserved, told), runtime)
 
 
 def _policy(settings: Settings, numa: Numa) -> Policy:

@@ -64,6 +64,7 @@ class Settings:
     cgroup_driver: str = "cgroupfs"
     cpu_cfs_quota: bool = True
     cpu_policy: str = "none"
+    cpu_options: Mapping[str, str] = field(default_factory=dict)
     cpu_every: float = 10.0
     reserved_cpus: str = ""
     memory_policy: str = "None"

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import Container, Pod, PodStatus, ResourceRequirements
-from kybern.kubelet.cpus.ledger import Hand, Unavailable, parse, reserve, spelled, wish
+from kybern.kubelet.cpus.assignment import Unavailable
+from kybern.kubelet.cpus.layout import Layout
+from kybern.kubelet.cpus.ledger import Hand, Shelf, parse, reserve, spelled, wish
 from kybern.kubelet.topology.allot import allot
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
@@ -22,7 +24,7 @@ def sized(name: str, cpu: str, **more: Any) -> Container:
 
 
 def given(of: Pod, free: str) -> dict[str, str]:
-    hand = Hand(of, parse(free), PLACES, Numa())
+    hand = Hand(of, Shelf(Layout(PLACES), parse(free)))
     allot(of, (hand,), Policy(), Numa())
     return {one.container: spelled(one.cpus) for one in hand.given}
 
@@ -61,4 +63,4 @@ def test_init_containers_hand_their_cpus_on_and_sidecars_keep_theirs() -> None:
 
 
 def test_reserved_are_whole_cores() -> None:
-    assert [spelled(reserve(PLACES, count)) for count in (0, 1, 2, 3)] == ["", "0", "0,4", "0-1,4"]
+    assert [spelled(reserve(Layout(PLACES), count)) for count in (0, 1, 2, 3)] == ["", "0", "0,4", "0-1,4"]

@@ -12,7 +12,7 @@ import pytest
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern._proto import deviceplugin_pb2_grpc as rpc
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
-from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cpus.pinning import Pinning, Rules
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
 from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free, health
@@ -81,7 +81,7 @@ def test_what_is_given_is_read_again(tmp_path: Path) -> None:
 
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:
     found = Devices(tmp_path, Numa())
-    cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), Numa())
+    cpus = Pinning(tmp_path / "cpus.json", Rules(), Runtime("unix:///nosuch", 1.0))
     alignment = Alignment(found, cpus, Memory(tmp_path / "memory", "None", {}, Numa()), Policy(), Numa())
     found.plugins.known[NAME] = Plugin(tmp_path / "nosuch.sock", well=frozenset({"a"}))
     greedy = pod(asking("x", 2))

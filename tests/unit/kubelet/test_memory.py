@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Container, Pod, PodStatus, ResourceRequirements
 from kybern.daemon.run import Fatal
 from kybern.kubelet import machine, outset
 from kybern.kubelet.configz import configz
-from kybern.kubelet.cpus.pinning import Pinning
+from kybern.kubelet.cpus.pinning import Pinning, Rules
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.memory import checkpoint, reservation
@@ -302,7 +302,7 @@ def test_a_kubelet_whose_reservations_do_not_fit_does_not_start(tmp_path: Path) 
 
 
 async def test_a_pod_whose_memory_cannot_be_had_is_refused_in_upstreams_words(tmp_path: Path) -> None:
-    cpus = Pinning(tmp_path / "cpus.json", {}, frozenset(), Runtime("unix:///nosuch", 1.0), TWO)
+    cpus = Pinning(tmp_path / "cpus.json", Rules(), Runtime("unix:///nosuch", 1.0))
     memory = Memory(tmp_path / checkpoint.FILE, "Static", nodes(), TWO)
     alignment = Alignment(Devices(tmp_path, TWO), cpus, memory, Policy(), TWO)
     before = metrics.MEMORY._value.get(), metrics.NO_MEMORY._value.get()  # no other way to read it

@@ -8,8 +8,9 @@ import pytest
 from kybern.api.core_v1 import Container, ResourceRequirements
 from kybern.daemon.run import Fatal
 from kybern.kubelet import machine, outset
+from kybern.kubelet.cpus.layout import Layout
 from kybern.kubelet.cpus.ledger import Hand as CpuHand
-from kybern.kubelet.cpus.ledger import parse, spelled
+from kybern.kubelet.cpus.ledger import Shelf, parse, spelled
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.ledger import Hand as DeviceHand
 from kybern.kubelet.node_status import Reserved
@@ -126,7 +127,7 @@ def given(
 ) -> str:
     knobs = {"a": 1, "b": 2} if knobs is None else knobs
     of = pod(*containers)
-    cpus = CpuHand(of, parse(free), PLACES, TWO)
+    cpus = CpuHand(of, Shelf(Layout(PLACES, TWO), parse(free)))
     devices = DeviceHand(of, {NAME: knobs}, {NAME: frozenset(knobs)}, TWO)
     allot(of, (devices, cpus), policy, TWO)
     spoken = [f"{one.container}:{spelled(one.cpus)}" for one in cpus.given]
@@ -136,10 +137,10 @@ def given(
 def test_cpus_and_devices_come_from_the_same_node() -> None:
     single = Policy("single-numa-node")
 
-    assert given(Policy(), asking("x", 4, 1)) == "x:1-4 x:a"
+    assert given(Policy(), asking("x", 4, 1)) == "x:4-7 x:a"
     assert given(single, asking("x", 3, 1)) == "x:1-3 x:a"
     assert given(single, asking("x", 4, 1)) == "x:4-7 x:b"
-    assert given(Policy("best-effort"), asking("x", 4, 2)) == "x:1-4 x:a+b"
+    assert given(Policy("best-effort"), asking("x", 4, 2)) == "x:4-7 x:a+b"
 
 
 def test_what_does_not_fit_on_one_node_is_refused_in_upstreams_words() -> None:
@@ -147,7 +148,7 @@ def test_what_does_not_fit_on_one_node_is_refused_in_upstreams_words() -> None:
         given(Policy("single-numa-node"), asking("x", 5))
     with pytest.raises(Unaligned):
         given(Policy("restricted"), asking("x", 4, 1), knobs={"a": 1})
-    assert given(Policy("restricted"), asking("x", 5)) == "x:1-5"
+    assert given(Policy("restricted"), asking("x", 5)) == "x:1,4-7"
 
 
 def test_the_scope_is_each_container_or_the_whole_pod() -> None:

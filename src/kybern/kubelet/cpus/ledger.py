@@ -1,19 +1,19 @@
 """Which containers get which CPUs for themselves. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod
+from kybern.kubelet.cpus.assignment import PACKED, Unavailable, take
+from kybern.kubelet.cpus.layout import Layout
+from kybern.kubelet.cpus.options import Options
 from kybern.kubelet.parts import is_sidecar, most_at_once
 from kybern.kubelet.resources import amount, has_own, qos, requests
-from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa, Stock, hints
-
-type Place = tuple[int, int]
-"""Socket and core of a CPU."""
+from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Stock, hints
 
 
-class Unavailable(Exception):
-    """There are not enough CPUs; the message is upstream's."""
+class Misaligned(Exception):
+    """A container cannot have whole cores; the message is upstream's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ def spelled(cpus: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def reserve(places: Mapping[int, Place], count: int) -> frozenset[int]:
+def reserve(layout: Layout, count: int, options: Options = PACKED) -> frozenset[int]:
     """As many as are kept for the node's own daemons: whole cores, the lowest first."""
-    return frozenset(_take(frozenset(places), count, places))
+    return take(layout, layout.all, count, options)
 
 
 def wish(pod: Pod, container: Container) -> int:
@@ -61,14 +61,26 @@ def wish(pod: Pod, container: Container) -> int:
     return milli // 1000 if qos(pod) == "Guaranteed" and milli and milli % 1000 == 0 else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What there is to give: the CPUs that are nobody's own nor ``reserved``."""
+
+    layout: Layout
+    free: frozenset[int]
+    reserved: frozenset[int] = frozenset()
+    options: Options = PACKED
+
+
 class Hand:
     """Gives one pod its CPUs, container by container. Those of an ended init container go on to the next."""
 
-    def __init__(self, pod: Pod, free: frozenset[int], places: Mapping[int, Place], numa: Numa) -> None:
+    def __init__(self, pod: Pod, shelf: Shelf) -> None:
         self._pod = pod
-        self._free = free
-        self._places = places
-        self._numa = numa
+        self._layout = shelf.layout
+        self._options = shelf.options
+        self._free = shelf.free
+        # A core with a reserved CPU is never whole.
+        self._broken = shelf.layout.siblings(shelf.reserved)
         self._spare: frozenset[int] = frozenset()
         self.given: list[Given] = []
 
@@ -78,20 +90,45 @@ class Hand:
         if not count:
             return ()
         spare = self._spare if container is not None else frozenset()
-        stock = Stock(self._nodes(self._places), self._nodes(self._free), self._nodes(spare))
-        return (hints(stock, count, self._numa),)
+        stock = Stock(self._nodes(self._layout.places), self._nodes(self._free), self._nodes(spare))
+        aligned = self._on_few_sockets if self._options.by_socket else None
+        return (hints(stock, count, self._layout.numa, aligned),)
+
+    def _on_few_sockets(self, nodes: Nodes, least: int) -> bool:
+        """Whether a set of nodes lies on no more sockets than the smallest set that could do."""
+        by_socket = len(self._layout.numa.nodes) // len(set(self._layout.sockets.values()))
+        return len(self._sockets(nodes)) == -(-least // by_socket)
+
+    def _sockets(self, nodes: Nodes) -> set[int]:
+        sockets = self._layout.sockets
+        return {sockets[cpu] for cpu, node in self._layout.nodes.items() if nodes >> node & 1}
 
     def take(self, container: Container, hint: Hint) -> None:
-        """Raises Unavailable."""
+        """Raises Unavailable and Misaligned."""
         count = wish(self._pod, container)
         if not count:
             return
+        if self._options.whole_cores:
+            self._whole(count)
         found = self._found(count, hint.nodes)
         init = any(container.name == one.name for one in self._pod.spec.init_containers)
         handed_on = init and not is_sidecar(container)
         self._free -= found
         self._spare = self._spare | found if handed_on else self._spare - found
         self.given.append(Given(self._pod.metadata.uid, container.name, tuple(sorted(found))))
+
+    def _whole(self, count: int) -> None:
+        by_core = self._layout.threads
+        if count % by_core:
+            raise Misaligned(
+                f"SMT Alignment Error: requested {count} cpus not multiple cpus per core = {by_core}"
+            )
+        free = len((self._free | self._spare) - self._broken)
+        if count > free:
+            raise Misaligned(
+                f"SMT Alignment Error: not enough free physical CPUs: available physical CPUs = {free}, "
+                f"requested CPUs = {count}, CPUs per core = {by_core}"
+            )
 
     def _found(self, count: int, nodes: Nodes | None) -> frozenset[int]:
         """Of these nodes first, and of those first that the pod has already."""
@@ -103,32 +140,22 @@ class Hand:
         found: frozenset[int] = frozenset()
         for pool in (self._near(self._spare, nodes), self._near(self._free, nodes), self._spare, self._free):
             left = pool - found
-            found |= frozenset(_take(left, min(count - len(found), len(left)), self._places))
+            found |= take(self._layout, left, min(count - len(found), len(left)), self._options)
         return found
 
     def _near(self, cpus: frozenset[int], nodes: Nodes | None) -> frozenset[int]:
         if nodes is None:
             return frozenset()
-        return frozenset(cpu for cpu in cpus if nodes >> self._numa.of_cpu.get(cpu, 0) & 1)
+        if self._options.by_socket:
+            near = self._sockets(nodes)
+            return frozenset(cpu for cpu in cpus if self._layout.sockets[cpu] in near)
+        return frozenset(cpu for cpu in cpus if nodes >> self._layout.nodes[cpu] & 1)
 
     def _nodes(self, cpus: Iterable[int]) -> tuple[Nodes, ...]:
-        return tuple(1 << self._numa.of_cpu.get(cpu, 0) for cpu in cpus)
+        of = self._layout.nodes
+        return tuple(1 << of[cpu] for cpu in cpus)
 
 
 def wish_of_pod(pod: Pod) -> int:
     """How many CPUs a pod has for itself at once: sidecars run beside all that comes after them."""
     return most_at_once(pod, lambda container: wish(pod, container))
-
-
-def _take(free: frozenset[int], count: int, places: Mapping[int, Place]) -> tuple[int, ...]:
-    """Whole cores first, so that neighbours of a core do not disturb each other; then what is left of broken ones."""
-    whole: dict[Place, list[int]] = {}
-    for cpu, place in places.items():
-        whole.setdefault(place, []).append(cpu)
-    found: list[int] = []
-    for _place, cpus in sorted(whole.items()):
-        if len(cpus) <= count - len(found) and free.issuperset(cpus):
-            found += sorted(cpus)
-    # A core that is broken already comes before one that is whole.
-    rest = sorted(free.difference(found), key=lambda cpu: (free.issuperset(whole[places[cpu]]), cpu))
-    return (*found, *rest[: count - len(found)])

@@ -6,34 +6,42 @@ them is moved, at once and again every ten seconds (upstream's cpuManagerReconci
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod
-from kybern.kubelet.cpus.ledger import Given, Hand, Place, spelled, wish_of_pod
+from kybern.kubelet.cpus.assignment import PACKED
+from kybern.kubelet.cpus.layout import Layout
+from kybern.kubelet.cpus.ledger import Given, Hand, Shelf, spelled, wish_of_pod
+from kybern.kubelet.cpus.options import Options
 from kybern.kubelet.cri import Runtime, RuntimeFailure
-from kybern.kubelet.topology.hints import Numa
 
 log = logging.getLogger(__name__)
 
 _EVERY = 10.0
 
 
-class Pinning:
-    """``places``: the machine's CPUs; empty switches all of it off (policy none). ``reserved`` are never given away."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """``layout``: without CPUs in it, all of this is off (policy none). ``reserved`` are never given away."""
 
-    def __init__(
-        self, file: Path, places: Mapping[int, Place], reserved: frozenset[int], runtime: Runtime, numa: Numa
-    ) -> None:
+    layout: Layout = field(default_factory=Layout)
+    reserved: frozenset[int] = frozenset()
+    options: Options = PACKED
+
+
+class Pinning:
+    """Who has which CPUs for himself, and keeping everybody on what is his."""
+
+    def __init__(self, file: Path, rules: Rules, runtime: Runtime) -> None:
         self._file = file
-        self._places = places
-        self._reserved = reserved
+        self._rules = rules
         self._runtime = runtime
-        self._numa = numa
-        self._given = _read(file) if places else ()
+        self._given = _read(file) if rules.layout.places else ()
         self._applied: dict[str, str] = {}
         self._turn = asyncio.Lock()
         self.every = _EVERY
@@ -42,19 +50,27 @@ class Pinning:
 
     @property
     def shared(self) -> frozenset[int]:
-        """Whatever is nobody's own."""
-        return frozenset(self._places) - {cpu for one in self._given for cpu in one.cpus}
+        """Whatever is nobody's own; without what is reserved, if nobody may run there (strict-cpu-reservation)."""
+        own = {cpu for one in self._given for cpu in one.cpus}
+        kept = self._rules.reserved if self._rules.options.strict else frozenset()
+        return self._rules.layout.all - own - kept
+
+    @property
+    def available(self) -> frozenset[int]:
+        """Those that could become somebody's own now."""
+        return self.shared - self._rules.reserved
 
     @property
     def exclusive(self) -> int:
         """How many are somebody's own."""
-        return len(self._places) - len(self.shared)
+        return len({cpu for one in self._given for cpu in one.cpus})
 
     def hand(self, pod: Pod) -> Hand | None:
         """What gives a pod the CPUs that it asks for; None when it asks for none, or has them."""
-        if not self._places or pod.metadata.uid in self.holders() or not wish_of_pod(pod):
+        if not self._rules.layout.places or pod.metadata.uid in self.holders() or not wish_of_pod(pod):
             return None
-        return Hand(pod, self.shared - self._reserved, self._places, self._numa)
+        rules = self._rules
+        return Hand(pod, Shelf(rules.layout, self.available, rules.reserved, rules.options))
 
     def take(self, given: Iterable[Given]) -> None:
         """These are nobody else's from now on; ``keep`` writes it down."""
@@ -67,7 +83,7 @@ class Pinning:
 
     def of(self, uid: str, container: str) -> str:
         """The CPUs that a container runs on, in the kernel's notation; empty for all."""
-        if not self._places:
+        if not self._rules.layout.places:
             return ""
         return spelled(self.own(uid, container) or self.shared)
 
@@ -78,7 +94,7 @@ class Pinning:
     @property
     def allocatable(self) -> frozenset[int]:
         """Those that could be somebody's alone."""
-        return frozenset(self._places) - self._reserved
+        return self._rules.layout.all - self._rules.reserved
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""
@@ -91,7 +107,7 @@ class Pinning:
         return frozenset(one.pod for one in self._given)
 
     async def run(self) -> None:
-        while self._places:
+        while self._rules.layout.places:
             await self.look()
             await asyncio.sleep(self.every)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.cpus import ledger as cpus
+from kybern.kubelet.cpus.assignment import Unavailable as NoCpus
 from kybern.kubelet.cpus.pinning import Pinning
 from kybern.kubelet.devices import ledger as devices
 from kybern.kubelet.devices.allocation import Devices
@@ -56,7 +57,9 @@ class Alignment:
             await self._give(pod, hands)
         except Unaligned as problem:
             verdict = Verdict("TopologyAffinityError", str(problem))
-        except (cpus.Unavailable, memory.Unavailable, devices.Unavailable, PluginFailure) as problem:
+        except cpus.Misaligned as problem:
+            verdict = Verdict("SMTAlignmentError", str(problem))
+        except (NoCpus, memory.Unavailable, devices.Unavailable, PluginFailure) as problem:
             text = f"Allocate failed due to {problem}, which is unexpected"
             verdict = Verdict("UnexpectedAdmissionError", text)
         else:
@@ -71,7 +74,7 @@ class Alignment:
         uid = pod.metadata.uid
         try:
             allot(pod, hands.all, self._policy, self._numa)
-        except cpus.Unavailable:
+        except (NoCpus, cpus.Misaligned):
             metrics.UNPINNED.inc()
             raise
         except memory.Unavailable:
@@ -109,5 +112,5 @@ class Alignment:
         return self.devices.holders() | self.cpus.holders() | self.memory.holders()
 
     def _count(self) -> None:
-        metrics.SHARED.set(1000 * len(self.cpus.shared))
+        metrics.SHARED.set(1000 * len(self.cpus.available))
         metrics.EXCLUSIVE.set(self.cpus.exclusive)

@@ -4,7 +4,7 @@ A set of nodes is a number with bit N for node N, as the kernel writes it. The r
 (pkg/kubelet/cm/cpumanager/policy_static.go and devicemanager/topology_hints.go).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -58,8 +58,13 @@ class Stock:
     again: tuple[Nodes, ...] = ()
 
 
-def hints(stock: Stock, count: int, numa: Numa) -> tuple[Hint, ...]:
-    """The sets of nodes from which ``count`` things can come, with all those that the pod has already."""
+def hints(
+    stock: Stock, count: int, numa: Numa, aligned: Callable[[Nodes, int], bool] | None = None
+) -> tuple[Hint, ...]:
+    """The sets of nodes from which ``count`` things can come, with all those that the pod has already.
+
+    ``aligned`` may prefer more than the smallest sets: it gets the set, and how many nodes it takes at least.
+    """
     least = len(numa.nodes)
     found = []
     for nodes in sets(numa):
@@ -70,4 +75,7 @@ def hints(stock: Stock, count: int, numa: Numa) -> tuple[Hint, ...]:
         near = (*(thing for thing in stock.again if thing), *(thing for thing in stock.free if thing & nodes))
         if len(near) >= count:
             found.append(nodes)
-    return tuple(Hint(nodes, nodes.bit_count() == least) for nodes in found)
+    return tuple(
+        Hint(nodes, nodes.bit_count() == least or (aligned is not None and aligned(nodes, least)))
+        for nodes in found
+    )
