@@ -124,8 +124,9 @@ class _Share:
 
 
 def _distributed(layout: Layout, free: frozenset[int], count: int, group: int) -> frozenset[int]:
+    of = layout.nodes
     room = {
-        node: frozenset(cpu for cpu in free if layout.nodes[cpu] == node)
+        node: frozenset(cpu for cpu in free if of[cpu] == node)
         for node in _ordered(set(free), _by_node(layout))
     }
     sizes = {node: len(cpus) for node, cpus in room.items()}

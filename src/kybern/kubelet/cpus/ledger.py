@@ -147,9 +147,10 @@ class Hand:
         if nodes is None:
             return frozenset()
         if self._options.by_socket:
-            near = self._sockets(nodes)
-            return frozenset(cpu for cpu in cpus if self._layout.sockets[cpu] in near)
-        return frozenset(cpu for cpu in cpus if nodes >> self._layout.nodes[cpu] & 1)
+            near, sockets = self._sockets(nodes), self._layout.sockets
+            return frozenset(cpu for cpu in cpus if sockets[cpu] in near)
+        of = self._layout.nodes
+        return frozenset(cpu for cpu in cpus if nodes >> of[cpu] & 1)
 
     def _nodes(self, cpus: Iterable[int]) -> tuple[Nodes, ...]:
         of = self._layout.nodes
