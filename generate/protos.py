@@ -143,6 +143,30 @@ DRA: Mapping[str, Any] = {
         ]
     },
 }  # fmt: skip
+# What drivers of devices tell of their health (dra-health/v1alpha1).
+DRA_HEALTH: Mapping[str, Any] = {
+    "package": "v1alpha1",
+    "messages": {
+        "NodeWatchResourcesRequest": [],
+        "DeviceIdentifier": [[1, "pool_name", "string", ""], [2, "device_name", "string", ""]],
+        "DeviceHealth": [
+            [1, "device", "DeviceIdentifier", ""], [2, "health", "HealthStatus", ""],
+            [3, "last_updated_time", "int64", ""], [4, "health_check_timeout_seconds", "int64", ""],
+            [5, "message", "string", ""],
+        ],
+        "NodeWatchResourcesResponse": [[1, "devices", "DeviceHealth", "repeated"]],
+    },
+    "enums": {"HealthStatus": {"UNKNOWN": 0, "HEALTHY": 1, "UNHEALTHY": 2}},
+    "services": {
+        "DRAResourceHealth": [
+            {
+                "rpc": "NodeWatchResources",
+                "request": "NodeWatchResourcesRequest",
+                "response": "stream NodeWatchResourcesResponse",
+            },
+        ]
+    },
+}  # fmt: skip
 _CONTEXT = "map<string,string>"
 # What a kubelet asks of a storage driver (CSI v1). Enumerations are numbers, which is the same on the wire; messages that
 # the specification nests stand by themselves.
@@ -369,6 +393,7 @@ def sources() -> dict[str, str]:
         "pluginregistration": proto(REGISTRATION),
         "csi": proto(CSI),
         "dra": proto(DRA),
+        "dra_health": proto(DRA_HEALTH),
         "deviceplugin": proto(DEVICES),
         "podresources": proto(json.loads((FACTS / "protobuf_pod_resources.json").read_text())),
     }

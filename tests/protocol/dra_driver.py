@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from kybern._proto import dra_health_pb2 as health_pb
+from kybern._proto import dra_health_pb2_grpc as health_rpc
 from kybern._proto import dra_pb2 as pb
 from kybern._proto import dra_pb2_grpc as rpc
 from kybern._proto import pluginregistration_pb2 as reg
@@ -23,7 +25,7 @@ CDI = f"{NAME}/knob=one"
 class Devices:
     """``calls`` is what was asked: a verb and the names of claims. ``refuse`` makes the claims of a verb fail.
 
-    Claims of these names (``slow``) wait for ``going_on``.
+    Claims of these names (``slow``) wait for ``going_on``. ``health`` is what is told of the device, each time ``changed``.
     """
 
     calls: list[tuple[str, ...]] = field(default_factory=list)
@@ -31,6 +33,8 @@ class Devices:
     leave_out: bool = False
     slow: frozenset[str] = frozenset()
     going_on: asyncio.Event = field(default_factory=asyncio.Event)
+    health: tuple[int, str, int] = (health_pb.HEALTHY, "", 0)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _asked(self, verb: str, request: Any) -> list[Any]:
         self.calls.append((verb, *sorted(claim.name for claim in request.claims)))
@@ -44,6 +48,17 @@ class Devices:
         return pb.NodePrepareResourcesResponse(
             claims={claim.uid: answer for claim in self._asked("prepare", request)}
         )
+
+    async def NodeWatchResources(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        device = health_pb.DeviceIdentifier(pool_name="n1", device_name="one")
+        while True:
+            health, message, timeout = self.health
+            told = health_pb.DeviceHealth(
+                device=device, health=health, message=message, health_check_timeout_seconds=timeout
+            )
+            yield health_pb.NodeWatchResourcesResponse(devices=[told])
+            await self.changed.wait()
+            self.changed.clear()
 
     async def NodeUnprepareResources(self, request: Any, context: Any) -> Any:  # noqa: N802
         answer = pb.NodeUnprepareResourceResponse(error=self.refuse.get("unprepare", ""))
@@ -70,9 +85,12 @@ class Registration:
 
 @asynccontextmanager
 async def driver(
-    root: Path, versions: tuple[str, ...] = ("v1.DRAPlugin",)
+    root: Path, versions: tuple[str, ...] = ("v1.DRAPlugin",), *, tells: bool = False
 ) -> AsyncIterator[tuple[Devices, Registration]]:
-    """The driver of a kubelet whose --root-dir is ``root``; its sockets go when the block ends."""
+    """The driver of a kubelet whose --root-dir is ``root``; its sockets go when the block ends.
+
+    ``tells``: it serves the health of its device, too.
+    """
     registry, own = root / "plugins_registry", root / "plugins" / NAME
     for directory in (registry, own):
         directory.mkdir(parents=True, exist_ok=True)
@@ -80,6 +98,8 @@ async def driver(
     devices, registration = Devices(), Registration(str(endpoint), versions)
     serving = grpc.aio.server()
     rpc.add_DRAPluginServicer_to_server(devices, serving)
+    if tells:
+        health_rpc.add_DRAResourceHealthServicer_to_server(devices, serving)
     serving.add_insecure_port(f"unix://{endpoint}")
     await serving.start()
     registering = grpc.aio.server()

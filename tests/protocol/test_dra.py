@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kybern._proto import dra_health_pb2 as health_pb
 from kybern.api.core_v1 import Node, Pod, PodResourceClaim
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import (
@@ -26,6 +27,7 @@ from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
 from kybern.kubelet.dra.claims import CannotPrepare
 from kybern.kubelet.dra.drivers import Drivers
+from kybern.kubelet.dra.health import Told
 from kybern.kubelet.dra.preparing import FILE, Claims
 from kybern.machinery.struct import replace
 from tests.protocol.dra_driver import CDI, NAME, driver
@@ -244,3 +246,37 @@ async def test_a_driver_that_takes_long_keeps_only_those_waiting_that_use_the_cl
     assert meanwhile == ([("prepare", "quick"), ("unprepare", "quick")], False, False)
     assert devices.calls[2:] == [("prepare", "slow"), ("prepare", "last")]
     assert after == {"slow": (["u1", "u2"], True), "last": (["u2"], True)}
+
+
+async def test_a_driver_tells_of_the_health_of_its_devices(tmp_path: Path) -> None:
+    heard: list[str] = []
+    async with bed_at(tmp_path) as bed:
+        bed.claims.told = heard.append
+
+        def watching() -> Told:
+            return bed.drivers.watching.health.of((NAME, "n1", "one"))
+
+        async with driver(tmp_path, tells=True) as (devices, _registration):
+            await until(lambda: watching().health == "Healthy")
+            await claim(bed.api, "a", "u1")
+            await bed.claims.prepare(user("u1", "a"))
+            devices.health = (health_pb.UNHEALTHY, "it smokes", 1)
+            devices.changed.set()
+            await until(lambda: watching().health == "Unhealthy")
+            message = watching().message
+            await until(lambda: watching().health == "Unknown")
+            devices.health = (health_pb.HEALTHY, "", 60)
+            devices.changed.set()
+            await until(lambda: watching().health == "Healthy")
+        await until(lambda: watching().health == "Unknown")
+
+    assert message == "it smokes"
+    assert heard == ["u1"] * 4
+
+
+async def test_a_driver_that_says_nothing_of_health_is_asked_once(tmp_path: Path) -> None:
+    async with bed_at(tmp_path) as bed, driver(tmp_path) as (_devices, registration):
+        await until(lambda: registration.told)
+        (following,) = bed.drivers._following.values()
+        async with asyncio.timeout(20):
+            await following

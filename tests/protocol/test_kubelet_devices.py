@@ -31,6 +31,7 @@ class Plugin:
         self.allocated: list[tuple[str, ...]] = []
         self.started: list[tuple[str, ...]] = []
         self.refuse = ""
+        self.preferred: tuple[str, ...] = ()
 
     async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         while True:
@@ -43,7 +44,8 @@ class Plugin:
         return pb.DevicePluginOptions(pre_start_required=True)
 
     async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return pb.PreferredAllocationResponse()
+        answer = pb.ContainerPreferredAllocationResponse(deviceIDs=self.preferred)
+        return pb.PreferredAllocationResponse(container_responses=[answer])
 
     async def Allocate(self, request: Any, context: Any) -> Any:  # noqa: N802
         if self.refuse:
@@ -78,7 +80,7 @@ async def plugged(node: OneNode, version: str = "v1beta1") -> AsyncIterator[Plug
     await server.start()
     request = pb.RegisterRequest(
         version=version, endpoint="knob.sock", resource_name=NAME,
-        options=pb.DevicePluginOptions(pre_start_required=True),
+        options=pb.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True),
     )  # fmt: skip
     options = [("grpc.default_authority", "localhost")]
     try:
@@ -200,4 +202,17 @@ async def test_a_plugin_that_refuses_or_is_too_new_is_told(bed: Bed) -> None:
     assert dark.status.message == (
         "Pod was rejected: Allocate failed due to rpc error: code = Internal desc = no power, which is unexpected"
     )
+    await clean(bed)
+
+
+async def test_a_plugin_says_which_device_it_would_rather_give(bed: Bed) -> None:
+    async with one_node(bed, status_every=0.3) as node, plugged(node) as plugin:
+        await counted(node, "2", "2")
+        plugin.preferred = ("two",)
+        await node.add("choosy", asking(1))
+        await node.until("choosy", running, 60)
+        await node.delete("choosy")
+        await node.gone("choosy")
+
+    assert plugin.allocated == [("two",)]
     await clean(bed)

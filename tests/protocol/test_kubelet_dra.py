@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kybern._proto import dra_health_pb2 as health_pb
 from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.kubelet.cri import Runtime
@@ -58,4 +59,30 @@ async def test_a_claim_is_prepared_told_to_the_runtime_and_taken_back(
     assert devices.calls == [("prepare", "web"), ("unprepare", "web")]
     text = next(m for r, m in node.events("web") if r == "FailedPrepareDynamicResources")
     assert "is not allowed to use ResourceClaim web" in text
+    await clean(bed)
+
+
+async def test_a_pods_status_tells_of_the_health_of_its_devices(bed: Bed) -> None:
+    def told(pod: Pod) -> list[tuple[str, str, str, str]]:
+        return [
+            (one.name, device.resource_id, device.health, device.message)
+            for container in pod.status.container_statuses
+            for one in container.allocated_resources_status
+            for device in one.resources
+        ]
+
+    async with one_node(bed) as node, driver(bed.at / "kubelet", tells=True) as (devices, registration):
+        await until(lambda: registration.told)
+        await claim(node.api, "sick")
+        await node.add("sick", USER, resourceClaims=[{"name": "mine", "resourceClaimName": "sick"}])
+        await until(lambda: node.pod("sick"))
+        pod = node.pod("sick")
+        assert pod is not None
+        await reserve(node, "sick", pod)
+        await node.until("sick", lambda pod: told(pod) == [("claim:mine", CDI, "Healthy", "")], 60)
+        devices.health = (health_pb.UNHEALTHY, "it smokes", 0)
+        devices.changed.set()
+        await node.until("sick", lambda pod: told(pod) == [("claim:mine", CDI, "Unhealthy", "it smokes")])
+        await node.delete("sick")
+        await node.gone("sick")
     await clean(bed)

@@ -200,7 +200,7 @@ class Kubelet:
             tasks.create_task(self.agent.run())
             claims = self.here.claims
             claims.known = self.agent.known
-            self.here.devices.told = self.agent.wake
+            self.here.devices.told = claims.told = self.agent.wake
             registry = Registry(
                 self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
             )

@@ -232,7 +232,8 @@ class Worker:
         situation = Situation(self._here.host_ips, reasons, self.verdict, self.allotment.progress)
         before = replace(self.status, conditions=self._merged_conditions())
         found = status_of(self.facts(), situation, before)
-        self.status = self._here.devices.health(self.pod.metadata.uid, found)
+        found = self._here.devices.health(self.pod.metadata.uid, found)
+        self.status = self._here.claims.health(self.pod, found, before)
         if final:
             self.status = finished(self.status)
         mirror = self._told(self.pod)

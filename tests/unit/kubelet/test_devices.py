@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,27 @@ import pytest
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern._proto import deviceplugin_pb2_grpc as rpc
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.kubelet.cpus.pinning import Pinning, Rules
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.allocation import Devices, _read, _write
-from kybern.kubelet.devices.ledger import Given, Hand, Unavailable, free, health
+from kybern.kubelet.devices.ledger import (
+    Asked,
+    Given,
+    Hand,
+    Preferences,
+    Question,
+    Stand,
+    Unavailable,
+    free,
+    health,
+)
 from kybern.kubelet.devices.plugins import Plugin
 from kybern.kubelet.memory.holding import Memory
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.allot import allot
-from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.hints import Hint, Numa
 from kybern.kubelet.topology.merge import Policy
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
@@ -35,7 +47,7 @@ def asking(name: str, count: int, **more: str) -> Container:
 
 
 def devices(of: Pod, *given: Given) -> dict[str, tuple[str, ...]]:
-    hand = Hand(of, {}, free(WELL, given), Numa())
+    hand = Hand(of, Stand({}, free(WELL, given)), Numa())
     allot(of, (hand,), Policy(), Numa())
     return {one.container: one.devices for one in hand.given}
 
@@ -167,3 +179,135 @@ async def test_those_that_have_a_device_hear_of_its_health(tmp_path: Path) -> No
     found.plugins.changed("example.com/another", frozenset({"a"}))
 
     assert heard == ["u2"]
+
+
+NEAR = {NAME: {"a": 0b01, "b": 0b01, "c": 0b01, "d": 0b10, "e": 0b10, "f": 0}}
+
+
+def question(available: str, must: str, size: int) -> Question:
+    return Question(NAME, frozenset(available), frozenset(must), size)
+
+
+@pytest.mark.parametrize(
+    ("count", "nodes", "asked", "answer", "expected"),
+    [
+        (2, None, question("abcdef", "", 2), "ce", "ce"),
+        (2, None, question("abcdef", "", 2), "e", "ae"),
+        (2, None, question("abcdef", "", 2), "xyz", "ab"),
+        (6, None, question("abcdef", "", 6), "", "abcdef"),
+        (2, 0b01, question("abc", "", 2), "bcd", "bc"),
+        (2, 0b01, question("abc", "", 2), "", "ab"),
+        (4, 0b01, question("abcdef", "abc", 4), "abcf", "abcf"),
+        (4, 0b01, question("abcdef", "abc", 4), "", "abcd"),
+    ],
+)
+def test_a_plugin_says_which_it_would_rather_give_of_those_that_would_do(
+    count: int, nodes: int | None, asked: Question, answer: str, expected: str
+) -> None:
+    one = asking("x", count)
+
+    def tried(preferences: Preferences) -> str:
+        hand = Hand(pod(one), Stand(NEAR, {NAME: frozenset("abcdef")}, preferences), Numa((0, 1)))
+        hand.take(one, Hint(nodes, True))
+        return "".join(sorted(hand.given[0].devices))
+
+    with pytest.raises(Asked) as raised:
+        tried(Preferences(frozenset({NAME})))
+    assert raised.value.question == asked
+    assert tried(Preferences(frozenset({NAME}), {asked: frozenset(answer)})) == expected
+
+
+def test_a_plugin_is_not_asked_where_there_is_no_choice() -> None:
+    one, preferences = asking("x", 3), Preferences(frozenset({NAME}))
+    hand = Hand(pod(one), Stand(NEAR, {NAME: frozenset("abcdef")}, preferences), Numa((0, 1)))
+
+    hand.take(one, Hint(0b01, True))
+
+    assert hand.given[0].devices == ("a", "b", "c")
+
+
+def test_what_an_init_container_had_must_be_among_them() -> None:
+    first, then = asking("i", 1), asking("x", 2)
+    answers = {question("abcdef", "", 1): frozenset("e")}
+    hand = Hand(
+        pod(then, init_containers=(first,)),
+        Stand({}, {NAME: frozenset("abcdef")}, Preferences(frozenset({NAME}), answers)),
+        Numa(),
+    )
+    hand.take(first, Hint(None, True))
+
+    with pytest.raises(Asked) as raised:
+        hand.take(then, Hint(None, True))
+
+    assert raised.value.question == question("abcdef", "e", 2)
+
+
+class Picky(rpc.DevicePluginServicer):  # type: ignore[misc]  # generated code has no types
+    """A plugin that would rather give the last ones, and takes its time to say so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], list[str], int]] = []
+        self.answering = asyncio.Event()
+        self.refuse = ""
+
+    async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
+        (one,) = request.container_requests
+        self.asked.append(
+            (list(one.available_deviceIDs), list(one.must_include_deviceIDs), one.allocation_size)
+        )
+        await self.answering.wait()
+        if self.refuse:
+            await context.abort(grpc.StatusCode.INTERNAL, self.refuse)
+        chosen = sorted(one.available_deviceIDs)[-one.allocation_size :]
+        return pb.PreferredAllocationResponse(
+            container_responses=[pb.ContainerPreferredAllocationResponse(deviceIDs=chosen)]
+        )
+
+    async def Allocate(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return pb.AllocateResponse(container_responses=[pb.ContainerAllocateResponse()])
+
+
+@asynccontextmanager
+async def picky(tmp_path: Path) -> AsyncIterator[tuple[Picky, Alignment]]:
+    plugin, server = Picky(), grpc.aio.server()
+    rpc.add_DevicePluginServicer_to_server(plugin, server)
+    server.add_insecure_port(f"unix://{tmp_path}/knob.sock")
+    await server.start()
+    found = Devices(tmp_path, Numa())
+    found.plugins.known[NAME] = Plugin(tmp_path / "knob.sock", prefers=True, well=frozenset("abc"))
+    cpus = Pinning(tmp_path / "cpus.json", Rules(), Runtime("unix:///nosuch", 1.0))
+    try:
+        yield (
+            plugin,
+            Alignment(found, cpus, Memory(tmp_path / "memory", "None", {}, Numa()), Policy(), Numa()),
+        )
+    finally:
+        await server.stop(None)
+
+
+async def test_two_pods_that_wait_for_a_plugin_do_not_get_the_same(tmp_path: Path) -> None:
+    one, other = (replace(pod(asking("x", 1)), metadata=ObjectMeta(name=uid, uid=uid)) for uid in "12")
+    async with picky(tmp_path) as (plugin, alignment), asyncio.timeout(20):
+        both = asyncio.gather(alignment.admit(one), alignment.admit(other))
+        while len(plugin.asked) < 2:
+            await asyncio.sleep(0.01)
+        plugin.answering.set()
+        assert await both == [None, None]
+        given = sorted(alignment.devices.of(uid, "x")[0].devices for uid in "12")
+
+    assert given == [("b",), ("c",)]
+    assert plugin.asked == [*[(["a", "b", "c"], [], 1)] * 2, (["a", "b"], [], 1)]
+
+
+async def test_a_plugin_that_cannot_say_what_it_prefers_fails_the_pod(tmp_path: Path) -> None:
+    async with picky(tmp_path) as (plugin, alignment):
+        plugin.answering.set()
+        plugin.refuse = "out of order"
+        refused = await alignment.admit(pod(asking("x", 1)))
+
+    assert refused == Verdict(
+        "UnexpectedAdmissionError",
+        "Allocate failed due to device plugin GetPreferredAllocation rpc failed with err: "
+        "rpc error: code = Internal desc = out of order, which is unexpected",
+    )
+    assert alignment.devices.holders() == frozenset()

@@ -13,6 +13,7 @@ from kybern.kubelet.cpus.ledger import Hand as CpuHand
 from kybern.kubelet.cpus.ledger import Shelf, parse, spelled
 from kybern.kubelet.cri import Runtime
 from kybern.kubelet.devices.ledger import Hand as DeviceHand
+from kybern.kubelet.devices.ledger import Stand
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.topology.allot import Unaligned, allot
@@ -128,7 +129,7 @@ def given(
     knobs = {"a": 1, "b": 2} if knobs is None else knobs
     of = pod(*containers)
     cpus = CpuHand(of, Shelf(Layout(PLACES, TWO), parse(free)))
-    devices = DeviceHand(of, {NAME: knobs}, {NAME: frozenset(knobs)}, TWO)
+    devices = DeviceHand(of, Stand({NAME: knobs}, {NAME: frozenset(knobs)}), TWO)
     allot(of, (devices, cpus), policy, TWO)
     spoken = [f"{one.container}:{spelled(one.cpus)}" for one in cpus.given]
     return " ".join([*spoken, *(f"{one.container}:{'+'.join(one.devices)}" for one in devices.given)])

@@ -5,7 +5,7 @@ What holds: what is given is on disk before a container uses it; the devices of 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 from kybern._proto import cri_pb2 as cri
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern.api.core_v1 import Pod, PodStatus
-from kybern.kubelet.devices.ledger import Given, Hand, free, health, wishes
+from kybern.kubelet.devices.ledger import Given, Hand, Preferences, Question, Stand, free, health, wishes
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.topology.hints import Numa
 from kybern.machinery.struct import replace as replace_in
@@ -52,12 +52,16 @@ class Devices:
         self.told: Callable[[str], None] = lambda _uid: None
         """Hears the uid of a pod whose devices are worth something else."""
 
-    def hand(self, pod: Pod) -> Hand | None:
-        """What gives a pod the devices that it asks for; None when it asks for none, or has them."""
+    def hand(self, pod: Pod, answers: Mapping[Question, frozenset[str]] | None = None) -> Hand | None:
+        """What gives a pod the devices that it asks for; None when it asks for none, or has them.
+
+        ``answers``: what plugins prefer, as far as they were asked.
+        """
         well = self.plugins.well()
         if pod.metadata.uid in self.holders() or not any(wishes(pod, well)):
             return None
-        return Hand(pod, self.plugins.near(), free(well, self._given), self._numa)
+        preferences = Preferences(self.plugins.asking(), answers or {})
+        return Hand(pod, Stand(self.plugins.near(), free(well, self._given), preferences), self._numa)
 
     def take(self, given: Iterable[Given]) -> None:
         """These are nobody else's from now on; ``keep`` writes it down."""

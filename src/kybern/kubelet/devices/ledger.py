@@ -1,11 +1,13 @@
 """Which devices are given to which containers. Pure.
 
 A device is given to one container at a time. Those of an init container that ended may go to the containers after it in the
-same pod (upstream's devicesToReuse); those of sidecars may not.
+same pod (upstream's devicesToReuse); those of sidecars may not. Where there is a choice, a plugin may say which it would
+rather give (GetPreferredAllocation): the hand then raises ``Asked``, and is tried again with the answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Container, Pod, ResourceHealth, ResourceStatus
 from kybern.kubelet.parts import is_sidecar, most_at_once
@@ -15,6 +17,40 @@ from kybern.kubelet.topology.hints import Hint, Hints, Nodes, Numa, Stock, hints
 
 class Unavailable(Exception):
     """There are not enough devices; the message is upstream's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which ``size`` of the available devices a plugin would rather give, all of those among them that ``must`` be."""
+
+    resource: str
+    available: frozenset[str]
+    must: frozenset[str]
+    size: int
+
+
+class Asked(Exception):
+    """A plugin is to be asked first."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(f"the plugin of {question.resource} is to say which devices it would rather give")
+        self.question = question
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The resources whose plugins want to be asked, and what they answered."""
+
+    asking: frozenset[str] = frozenset()
+    answers: Mapping[Question, frozenset[str]] = field(default_factory=dict)
+
+    def of(self, question: Question) -> frozenset[str]:
+        """The preferred devices; none where the plugin has no wish. Raises Asked."""
+        if question.resource not in self.asking:
+            return frozenset()
+        if question not in self.answers:
+            raise Asked(question)
+        return self.answers[question] & question.available
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +93,26 @@ type Devices = Mapping[str, Mapping[str, Nodes]]
 """The devices of each resource, with the NUMA nodes that each is near to (0: it does not say)."""
 
 
-class Hand:
-    """Gives one pod its devices, container by container: some of those that are ``free``, of all there are."""
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """All devices there are, those of them that are free, and what the plugins prefer."""
 
-    def __init__(self, pod: Pod, every: Devices, free: Mapping[str, frozenset[str]], numa: Numa) -> None:
+    all: Devices
+    free: Mapping[str, frozenset[str]]
+    preferences: Preferences = Preferences()
+
+
+class Hand:
+    """Gives one pod its devices, container by container."""
+
+    def __init__(self, pod: Pod, stand: Stand, numa: Numa) -> None:
         self._pod = pod
-        self._all = every
-        self._free = {name: set(devices) for name, devices in free.items()}
+        self._all = stand.all
+        self._free = {name: set(devices) for name, devices in stand.free.items()}
+        self._preferences = stand.preferences
         self._numa = numa
         self._spare: dict[str, list[str]] = {}
-        self._wishes = list(wishes(pod, free))
+        self._wishes = list(wishes(pod, stand.free))
         self.given: list[Given] = []
 
     def hints(self, container: Container | None) -> tuple[Hints, ...]:
@@ -81,7 +127,7 @@ class Hand:
         )
 
     def take(self, container: Container, hint: Hint) -> None:
-        """Raises Unavailable."""
+        """Raises Unavailable and Asked."""
         for wish in self._wishes:
             if wish.container == container.name:
                 self._take(wish, hint.nodes)
@@ -95,18 +141,33 @@ class Hand:
                 f"requested number of devices unavailable for {wish.resource}. "
                 f"Requested: {need}, Available: {len(free)}"
             )
-        chosen = (*again, *sorted(free, key=lambda device: self._rank(wish.resource, device, nodes))[:need])
+        chosen = (*again, *self._chosen(wish, frozenset(again), nodes))
         free.difference_update(chosen)
         rest = [device for device in spare if device not in chosen]
         self._spare[wish.resource] = [*rest, *chosen] if wish.reusable else rest
         self.given.append(Given(self._pod.metadata.uid, wish.container, wish.resource, chosen))
 
-    def _rank(self, resource: str, device: str, nodes: Nodes | None) -> tuple[int, str]:
-        """Near ones first, then those that are near other nodes, last those that do not say."""
-        near = self._near(resource, device)
-        if nodes is None or near & nodes:
-            return 0, device
-        return (1 if near else 2), device
+    def _chosen(self, wish: Wish, again: frozenset[str], nodes: Nodes | None) -> list[str]:
+        """Near ones first, then those that are near other nodes, last those that do not say; of these the preferred ones."""
+        free, need = self._free[wish.resource], wish.count - len(again)
+        near = sorted(device for device in free if nodes and self._near(wish.resource, device) & nodes)
+        if need <= 0:
+            return []
+        if need < len(near):
+            return self._by_preference(wish, again, frozenset(near) | again, near)[:need]
+        rest = sorted(
+            free.difference(near), key=lambda device: (not self._near(wish.resource, device), device)
+        )
+        if need > len(near):
+            rest = self._by_preference(wish, again.union(near), free | again, rest)
+        return [*near, *rest][:need]
+
+    def _by_preference(
+        self, wish: Wish, must: frozenset[str], available: AbstractSet[str], devices: Iterable[str]
+    ) -> list[str]:
+        question = Question(wish.resource, frozenset(available), must, wish.count)
+        preferred = self._preferences.of(question)
+        return sorted(devices, key=lambda device: device not in preferred)
 
     def _near(self, resource: str, device: str) -> Nodes:
         return self._all.get(resource, {}).get(device, 0)

@@ -20,6 +20,7 @@ import grpc.aio
 
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern._proto import deviceplugin_pb2_grpc as rpc
+from kybern.kubelet.devices.ledger import Question
 from kybern.kubelet.topology.hints import Nodes, together
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,13 @@ class PluginFailure(Exception):
 class Plugin:
     """One resource. ``near``: the NUMA nodes of each device (0: it does not say).
 
-    ``gone_at``: since when its plugin is not there (seconds of a clock that does not step).
+    ``prefers``: it wants to say which devices it would rather give. ``gone_at``: since when its plugin is not there (seconds
+    of a clock that does not step).
     """
 
     endpoint: Path
     needs_start: bool = False
+    prefers: bool = False
     all: frozenset[str] = frozenset()
     well: frozenset[str] = frozenset()
     near: Mapping[str, Nodes] = field(default_factory=dict)
@@ -123,7 +126,12 @@ class Plugins:
         if old is not None:
             old.cancel()
         before = self.known.get(name)
-        plugin = Plugin(self._directory / request.endpoint, request.options.pre_start_required)
+        told = request.options
+        plugin = Plugin(
+            self._directory / request.endpoint,
+            told.pre_start_required,
+            told.get_preferred_allocation_available,
+        )
         if before is not None:
             plugin.all, plugin.near = before.all, before.near
         self.known[name] = plugin
@@ -165,6 +173,27 @@ class Plugins:
             if plugin.gone_at is None or now - plugin.gone_at < _KEPT
         }
         return dict.fromkeys((*self.names, *self.known), (0, 0)) | there
+
+    def asking(self) -> frozenset[str]:
+        """The resources whose plugins want to be asked which devices they would rather give."""
+        return frozenset(name for name, plugin in self.known.items() if plugin.prefers)
+
+    async def preferred(self, question: Question) -> frozenset[str]:
+        """Which devices a plugin would rather give. Raises PluginFailure."""
+        wanted = pb.ContainerPreferredAllocationRequest(
+            available_deviceIDs=sorted(question.available),
+            must_include_deviceIDs=sorted(question.must),
+            allocation_size=question.size,
+        )
+        request = pb.PreferredAllocationRequest(container_requests=[wanted])
+        try:
+            async with _stub(self.known[question.resource].endpoint) as stub:
+                answer = await stub.GetPreferredAllocation(request, timeout=_PATIENCE)
+        except PluginFailure as problem:
+            text = f"device plugin GetPreferredAllocation rpc failed with err: {problem}"
+            raise PluginFailure(text) from problem
+        found = answer.container_responses
+        return frozenset(found[0].deviceIDs) if found else frozenset()
 
     async def allocate(self, resource: str, devices: tuple[str, ...]) -> bytes:
         """What a container needs to use these devices: a ContainerAllocateResponse. Raises PluginFailure."""

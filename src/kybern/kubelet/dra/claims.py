@@ -64,7 +64,7 @@ def uses(pod: Pod) -> Iterator[Use]:
 
 def _named(pod: Pod) -> Iterator[Use]:
     spec = pod.spec
-    used = {one.name for c in (*spec.init_containers, *spec.containers) for one in _of(c)}
+    used = {one.name for c in (*spec.init_containers, *spec.containers) for one in of_container(c)}
     made = {one.name: one.resource_claim_name for one in pod.status.resource_claim_statuses}
     for each in spec.resource_claims:
         if each.name not in used:
@@ -102,8 +102,8 @@ def drivers(claim: ResourceClaim) -> tuple[str, ...]:
 
 def names(pod: Pod, container: Container, by_alias: Mapping[str, Prepared]) -> tuple[str, ...]:
     """The CDI names that a container gets: of whole claims, or of single requests. Raises CannotPrepare."""
-    wanted = (*_of(container), *_extended(pod, container))
-    return tuple(dict.fromkeys(name for each in wanted for name in _names(each, by_alias.get(each.name))))
+    asked = (*of_container(container), *_extended(pod, container))
+    return tuple(dict.fromkeys(name for each in asked for name in _names(each, by_alias.get(each.name))))
 
 
 def _extended(pod: Pod, container: Container) -> Iterator[ContainerClaim]:
@@ -116,19 +116,25 @@ def _extended(pod: Pod, container: Container) -> Iterator[ContainerClaim]:
             yield ContainerClaim(name=EXTENDED, request=each.request_name)
 
 
-def _names(wanted: ContainerClaim, found: Prepared | None) -> Iterator[str]:
+def _names(asked: ContainerClaim, found: Prepared | None) -> Iterator[str]:
     if found is None:
         return
     if not found.done:
         raise CannotPrepare(f"unable to get resource for namespace: {found.namespace}, claim: {found.name}")
+    for device in wanted(asked, found):
+        yield from device.names
+
+
+def wanted(asked: ContainerClaim, found: Prepared) -> Iterator[Device]:
+    """The devices of a claim that a container sees: all of them, or those of the request that it names."""
     for device in found.devices:
-        if not wanted.request or not device.requests or wanted.request in _base(device.requests):
-            yield from device.names
+        if not asked.request or not device.requests or asked.request in _base(device.requests):
+            yield device
 
 
 def seen(pod: Pod, container: Container, by_alias: Mapping[str, Prepared]) -> tuple[Prepared, ...]:
     """The claims that a container uses and that are prepared, each once."""
-    found = (by_alias.get(each.name) for each in (*_of(container), *_extended(pod, container)))
+    found = (by_alias.get(each.name) for each in (*of_container(container), *_extended(pod, container)))
     return tuple(dict.fromkeys(one for one in found if one is not None and one.done))
 
 
@@ -137,5 +143,6 @@ def _base(requests: Iterable[str]) -> frozenset[str]:
     return frozenset(request.partition("/")[0] for request in requests)
 
 
-def _of(container: Container) -> Iterable[ContainerClaim]:
+def of_container(container: Container) -> Iterable[ContainerClaim]:
+    """The claims, or requests of claims, that a container names."""
     return container.resources.claims if container.resources is not None else ()

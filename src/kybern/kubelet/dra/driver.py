@@ -1,7 +1,7 @@
 """One driver of devices, by gRPC on its unix socket (DRAPlugin). Every call has a timeout; a failure is a CannotPrepare."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,11 @@ import grpc
 import grpc.aio
 from prometheus_client import Histogram
 
+from kybern._proto import dra_health_pb2 as health_pb
+from kybern._proto import dra_health_pb2_grpc as health_rpc
 from kybern._proto import dra_pb2 as pb
 from kybern.kubelet.dra.claims import CannotPrepare, Device, Prepared
+from kybern.kubelet.dra.health import DEFAULT_TIMEOUT, HEALTHY, UNHEALTHY, UNKNOWN, Told, shortened
 
 # Upstream's defaultClientCallTimeout.
 _PATIENCE = 45.0
@@ -22,6 +25,14 @@ _SECONDS = Histogram(
     "Duration in seconds of the DRA gRPC operations",
     ["driver_name", "method_name", "grpc_status_code"],
 )
+
+
+_HEALTH = {health_pb.HEALTHY: HEALTHY, health_pb.UNHEALTHY: UNHEALTHY}
+_OPTIONS = [("grpc.default_authority", "localhost")]
+
+
+class SaysNothing(Exception):
+    """A driver that does not tell of the health of its devices."""
 
 
 def version(offered: Iterable[str]) -> str:
@@ -59,6 +70,23 @@ class Driver:
         answer = await self._call("NodeUnprepareResources", request, pb.NodeUnprepareResourcesResponse)
         self._all_well("NodeUnprepareResources", asked, answer.claims)
 
+    async def health(self) -> AsyncIterator[dict[tuple[str, str], Told]]:
+        """What is told of devices, by pool and name, each time that it is told: there is no end to it while all is well.
+
+        Raises SaysNothing, and CannotPrepare when the driver is gone.
+        """
+        try:
+            async with grpc.aio.insecure_channel(f"unix://{self.endpoint}", options=_OPTIONS) as channel:
+                stub = health_rpc.DRAResourceHealthStub(channel)
+                async for answer in stub.NodeWatchResources(health_pb.NodeWatchResourcesRequest()):
+                    now = time.monotonic()
+                    yield {(d.device.pool_name, d.device.device_name): _told(d, now) for d in answer.devices}
+        except grpc.aio.AioRpcError as problem:
+            if problem.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise SaysNothing(self.name) from problem
+            text = f"NodeWatchResources: rpc error: code = {_spoken(problem)} desc = {problem.details()}"
+            raise CannotPrepare(text) from problem
+
     def _all_well(self, method: str, asked: dict[str, Prepared], answers: Any) -> None:
         for uid, answer in answers.items():
             if uid not in asked:
@@ -70,11 +98,10 @@ class Driver:
             raise CannotPrepare(f"{method} skipped {left} ResourceClaims")
 
     async def _call(self, method: str, request: Any, answer: Any) -> Any:
-        options = [("grpc.default_authority", "localhost")]
         path = f"/{_PACKAGE}.{self.version}.DRAPlugin/{method}"
         since, code = time.monotonic(), "OK"
         try:
-            async with grpc.aio.insecure_channel(f"unix://{self.endpoint}", options=options) as channel:
+            async with grpc.aio.insecure_channel(f"unix://{self.endpoint}", options=_OPTIONS) as channel:
                 ask = channel.unary_unary(
                     path,
                     request_serializer=type(request).SerializeToString,
@@ -82,10 +109,21 @@ class Driver:
                 )
                 return await ask(request, timeout=_PATIENCE)
         except grpc.aio.AioRpcError as problem:
-            code = "".join(part.capitalize() for part in problem.code().name.split("_"))
+            code = _spoken(problem)
             raise CannotPrepare(f"{method}: rpc error: code = {code} desc = {problem.details()}") from problem
         finally:
             _SECONDS.labels(self.name, path, code).observe(time.monotonic() - since)
+
+
+def _spoken(problem: grpc.aio.AioRpcError) -> str:
+    """A code as Go writes it."""
+    return "".join(part.capitalize() for part in problem.code().name.split("_"))
+
+
+def _told(of: Any, now: float) -> Told:
+    seconds = of.health_check_timeout_seconds
+    until = now + (seconds if seconds > 0 else DEFAULT_TIMEOUT)
+    return Told(_HEALTH.get(of.health, UNKNOWN), shortened(of.message), until)
 
 
 def _claim(of: Prepared) -> Any:

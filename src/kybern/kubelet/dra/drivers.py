@@ -12,6 +12,7 @@ from kybern.api.resource_v1 import ResourceSlice
 from kybern.client.verbs import Verbs
 from kybern.kubelet.dra.claims import CannotPrepare
 from kybern.kubelet.dra.driver import VERSIONS, Driver, version
+from kybern.kubelet.dra.watching import Watching
 from kybern.machinery.errors import ApiError, NotFound
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,15 @@ class Drivers:
         self._known: dict[str, Driver] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._wiping: dict[str, asyncio.Task[None]] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self.watching = Watching()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            for driver in self._known.values():
+                self._follow(driver)
+            tasks.create_task(self.watching.run())
             await self._wipe("")
             await asyncio.Event().wait()
 
@@ -57,13 +63,26 @@ class Drivers:
         if wiping is not None:
             wiping.cancel()
         self._known[name] = Driver(name, endpoint, spoken)
+        self._follow(self._known[name])
         log.info("Registered DRA driver %s at %s (%s)", name, endpoint, spoken)
 
     def remove(self, name: str) -> None:
         """A driver is gone."""
+        self._unfollow(name)
         if self._known.pop(name, None) is not None and self._tasks is not None:
             log.info("DRA driver %s is gone", name)
             self._wiping[name] = self._tasks.create_task(self._wipe_later(name))
+
+    def _follow(self, driver: Driver) -> None:
+        """Hear of the health of a driver's devices."""
+        self._unfollow(driver.name)
+        if self._tasks is not None:
+            self._following[driver.name] = self._tasks.create_task(self.watching.follow(driver))
+
+    def _unfollow(self, name: str) -> None:
+        before = self._following.pop(name, None)
+        if before is not None:
+            before.cancel()
 
     async def _wipe_later(self, name: str) -> None:
         await asyncio.sleep(self._delay)

@@ -16,14 +16,16 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Histogram
 
-from kybern.api.core_v1 import Container, Pod
+from kybern.api.core_v1 import Container, ContainerStatus, Pod, PodStatus
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.verbs import Verbs
-from kybern.kubelet.dra import claims
+from kybern.kubelet.dra import claims, health
 from kybern.kubelet.dra.claims import CannotPrepare, Prepared, Use
 from kybern.kubelet.dra.drivers import Drivers
+from kybern.kubelet.dra.health import Key
 from kybern.kubelet.dra.turns import Turns
 from kybern.machinery.errors import ApiError
+from kybern.machinery.struct import replace as replace_in
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,9 @@ class Claims:
         self._turns = Turns()
         self._writing = asyncio.Lock()
         self.known: Callable[[str], bool] = lambda _uid: True
+        self.told: Callable[[str], None] = lambda _uid: None
+        """Hears the uid of a pod whose devices are worth something else."""
+        drivers.watching.changed = self._changed
 
     async def prepare(self, pod: Pod) -> None:
         """Raises CannotPrepare."""
@@ -103,6 +108,37 @@ class Claims:
     def seen(self, pod: Pod, container: Container) -> tuple[Prepared, ...]:
         """The prepared claims of a container. Raises CannotPrepare."""
         return claims.seen(pod, container, self._of(pod)) if claims.has_any(pod) else ()
+
+    def health(self, pod: Pod, status: PodStatus, before: PodStatus) -> PodStatus:
+        """A pod's status with the health of the devices of its claims; ``before`` is what was told last."""
+        if not pod.spec.resource_claims:
+            return status
+        try:
+            by_alias = self._of(pod)
+        except CannotPrepare:
+            return status
+        last = {one.name: one.allocated_resources_status for one in before.container_statuses}
+        specs = {one.name: one for one in pod.spec.containers}
+        taken_back = not any(one.done for one in by_alias.values())
+
+        def told(one: ContainerStatus) -> ContainerStatus:
+            if taken_back or one.name not in specs:
+                mine = health.kept(last.get(one.name, ()))
+            else:
+                mine = health.statuses(specs[one.name], by_alias, self.drivers.watching.health)
+            return replace_in(one, allocated_resources_status=(*one.allocated_resources_status, *mine))
+
+        return replace_in(status, container_statuses=tuple(map(told, status.container_statuses)))
+
+    def _changed(self, devices: frozenset[Key]) -> None:
+        """Some devices are worth something else now: the pods of their claims are to tell."""
+        for uid in {
+            uid
+            for one in self._prepared.values()
+            if any((device.driver, device.pool, device.device) in devices for device in one.devices)
+            for uid in one.pods
+        }:
+            self.told(uid)
 
     def _of(self, pod: Pod) -> dict[str, Prepared]:
         """A pod's claims as it calls them; those that are not prepared are empty."""

@@ -1,10 +1,12 @@
 """Giving a pod its CPUs, memory and devices, before anything of it runs.
 
-What holds: nothing is awaited between looking at what is free and taking it, so that two pods never get the same; what was
-given is on disk when the pod starts; a pod that cannot have all of it has none of it.
+What holds: nothing is awaited between looking at what is free and taking it, so that two pods never get the same (a plugin
+that is asked which devices it prefers is asked first, and all is looked at anew with its answer); what was given is on disk
+when the pod starts; a pod that cannot have all of it has none of it.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
@@ -48,13 +50,12 @@ class Alignment:
 
     async def admit(self, pod: Pod) -> Verdict | None:
         """Give a pod what it asks for and does not have; why it cannot have it, or nothing."""
-        hands = _Hands(self.devices.hand(pod), self.cpus.hand(pod), self.memory.hand(pod))
-        if not hands.all:
+        if not self._hands(pod, {}).all:
             return None
         metrics.REQUESTS.inc()
         since = time.perf_counter()
         try:
-            await self._give(pod, hands)
+            await self._give(pod)
         except Unaligned as problem:
             verdict = Verdict("TopologyAffinityError", str(problem))
         except cpus.Misaligned as problem:
@@ -70,10 +71,25 @@ class Alignment:
         await self.release(pod.metadata.uid)
         return verdict
 
-    async def _give(self, pod: Pod, hands: "_Hands") -> None:
+    def _hands(self, pod: Pod, answers: Mapping[devices.Question, frozenset[str]]) -> _Hands:
+        return _Hands(self.devices.hand(pod, answers), self.cpus.hand(pod), self.memory.hand(pod))
+
+    async def _allotted(self, pod: Pod) -> _Hands:
+        """The hands, with all that the pod asks for."""
+        answers: dict[devices.Question, frozenset[str]] = {}
+        while True:
+            hands = self._hands(pod, answers)
+            try:
+                allot(pod, hands.all, self._policy, self._numa)
+            except devices.Asked as asked:
+                answers[asked.question] = await self.devices.plugins.preferred(asked.question)
+            else:
+                return hands
+
+    async def _give(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         try:
-            allot(pod, hands.all, self._policy, self._numa)
+            hands = await self._allotted(pod)
         except (NoCpus, cpus.Misaligned):
             metrics.UNPINNED.inc()
             raise
@@ -90,7 +106,7 @@ class Alignment:
             await self.cpus.keep()
         self._count()
 
-    def _take(self, uid: str, hands: "_Hands") -> None:
+    def _take(self, uid: str, hands: _Hands) -> None:
         if hands.devices is not None:
             self.devices.take(hands.devices.given)
         if hands.memory is not None:
