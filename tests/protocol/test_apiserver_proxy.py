@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kybern.apiserver.passing import spdy
 from kybern.client.connections import Connections
+from kybern.daemon import spdy
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.backends import ADDRESS, OTHER, Handler, Serving, backend, network
 from tests.protocol.conftest import Etcd, etcd_binary, free_port

@@ -11,10 +11,9 @@ import pytest
 from aiohttp import web
 
 from kybern._proto import cri_pb2 as pb
-from kybern.apiserver.passing import sockets
-from kybern.apiserver.passing.spdy import Session
 from kybern.client.connections import Connections
-from kybern.daemon import upgrade
+from kybern.daemon import sockets, upgrade
+from kybern.daemon.spdy import Session
 from tests.protocol.containerd_bed import Bed, OneNode, clean, needed, one_node
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
@@ -120,7 +119,7 @@ async def test_a_tunnel_carries_a_port_of_the_pod(node: OneNode) -> None:
             reader.feed_eof()
 
         task = asyncio.create_task(feed())
-        spoken = Session(reader, _Writer(client))
+        spoken = Session(reader, Writer(client))
         fields = {"port": "8080", "requestID": "0"}
         await spoken.open({"streamType": "error", **fields})
         asked = await spoken.open({"streamType": "data", **fields})
@@ -134,7 +133,7 @@ async def test_a_tunnel_carries_a_port_of_the_pod(node: OneNode) -> None:
         await task
 
 
-class _Writer:
+class Writer:
     """A WebSocket as something that a session writes to."""
 
     def __init__(self, client: aiohttp.ClientWebSocketResponse) -> None:

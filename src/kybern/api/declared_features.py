@@ -14,6 +14,8 @@ from kybern.machinery.quantity import parse
 RESTART_ALL = "RestartAllContainersOnContainerExits"
 RESIZE_POD = "InPlacePodLevelResourcesVerticalScaling"
 RESIZE_INIT = "InPlacePodVerticalScalingInitContainers"
+WEB_SOCKETS = "ExtendWebSocketsToKubelet"
+"""The kubelet takes WebSockets of v5 and tunnels itself, so that an API server may pass them on as they are."""
 RESIZE_GUARANTEED_CPU = "GuaranteedQoSPodCPUResize"
 
 
@@ -22,7 +24,7 @@ def of_kubelet(cpu_policy: str) -> tuple[str, ...]:
 
     CPUs of their own (cpuManagerPolicy static) are not resized; a kubelet of ours restarts single containers only.
     """
-    found = [RESIZE_POD, RESIZE_INIT] + ([RESIZE_GUARANTEED_CPU] if cpu_policy == "none" else [])
+    found = [RESIZE_POD, RESIZE_INIT, WEB_SOCKETS] + ([RESIZE_GUARANTEED_CPU] if cpu_policy == "none" else [])
     return tuple(sorted(found))
 
 

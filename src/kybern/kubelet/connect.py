@@ -1,6 +1,7 @@
 """/exec, /attach and /portForward: upgrades that are passed to the runtime's streaming server on this machine.
 
-The runtime hands out a URL that is good for one connection; what speaks there is between the client and the runtime.
+The runtime hands out a URL that is good for one connection; what speaks there is between the client and the runtime, but for
+WebSockets that no runtime speaks: these are brought onto SPDY here, as upstream's kubelet does (ExtendWebSocketsToKubelet).
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from multidict import MultiMapping
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Container
-from kybern.daemon import upgrade
+from kybern.daemon import sockets, upgrade
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.parts import containers
@@ -99,8 +100,10 @@ class Connects:
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         async def asked() -> tuple[str, Any]:
-            socket = request.headers.get("Upgrade", "").lower() == "websocket"
-            numbers = ports(request.query, required=socket)
+            # A tunnel names its ports later, as SPDY does.
+            numbers = ports(
+                request.query, required=_socket(request) and not _translated(request, tunnel=True)
+            )
             worker = self.worker(request)
             if not _is_meant(request, worker):
                 raise NotSo(404, "pod not found")
@@ -115,8 +118,13 @@ class Connects:
         try:
             method, message = await asked()
             _check(request)
+            tunnel = method == "PortForward"
+            translated = _translated(request, tunnel=tunnel)
             url = str((await self._runtime.call(method, message)).url)
-            answer = await upgrade.ask(url, request.method, tuple(request.headers.items()), None)
+            if translated:
+                answer = await upgrade.ask(url, "POST", sockets.as_spdy(tunnel=tunnel), None)
+            else:
+                answer = await upgrade.ask(url, request.method, tuple(request.headers.items()), None)
         except NotSo as refusal:
             return web.Response(status=refusal.status, text=str(refusal))
         except RuntimeFailure as problem:
@@ -125,7 +133,7 @@ class Connects:
             return web.Response(status=500, text=f"error dialing backend: {problem}")
         except upgrade.Refused as refused:
             return web.Response(status=refused.status, text=refused.text, content_type=refused.media)
-        return await upgrade.pass_on(request, answer)
+        return await (_carried(request, answer, message) if translated else upgrade.pass_on(request, answer))
 
     def worker(self, request: web.Request) -> Worker:
         where = request.match_info
@@ -150,6 +158,24 @@ def _is_meant(request: web.Request, worker: Worker) -> bool:
     """Whether a request that names a uid means this pod, and not one before it of the same name."""
     uid = worker.pod.metadata.uid
     return request.match_info.get("uid", uid) == uid
+
+
+def _socket(request: web.Request) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def _translated(request: web.Request, *, tunnel: bool) -> bool:
+    offered = upgrade.protocols(tuple(request.headers.items()))
+    return _socket(request) and sockets.translated(offered, tunnel=tunnel)
+
+
+async def _carried(request: web.Request, answer: upgrade.Answer, message: Any) -> web.StreamResponse:
+    """Bring a WebSocket onto the streams that the runtime answers with; ``message`` is what it was asked."""
+    there = upgrade.streams(answer)
+    if isinstance(message, pb.PortForwardRequest):
+        return await sockets.tunnel(request, there)
+    wanted = frozenset(name for name in (*_STREAMS, "tty") if getattr(message, name))
+    return await sockets.command(request, there, wanted)
 
 
 def _check(request: web.Request) -> None:

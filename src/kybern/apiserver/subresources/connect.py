@@ -1,7 +1,7 @@
 """exec, attach and port-forward: upgrades that are passed to the kubelet of the pod's node.
 
 A WebSocket upgrade comes as GET, and running commands is no reading: whoever may ``get`` must be allowed to ``create``,
-too. Subprotocols that no runtime speaks are brought onto SPDY here (``passing.sockets``), or refused.
+too. Subprotocols that no runtime speaks are brought onto SPDY here (``daemon.sockets``), or refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from multidict import MultiMapping
 
 from kybern.admission.framework import Request
 from kybern.apiserver import metrics, problems
+from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import current
-from kybern.apiserver.passing import sockets
 from kybern.apiserver.route import Target
 from kybern.apiserver.subresources.log import Kubelets
 from kybern.auth.attributes import Attributes
-from kybern.daemon import upgrade
+from kybern.daemon import sockets, upgrade
 from kybern.machinery.errors import BadRequest, InternalError
 from kybern.machinery.kind import Raw
 
@@ -73,17 +73,10 @@ def check_protocol(name: str, headers: Mapping[str, str], offered: Sequence[str]
         raise BadRequest("Upgrade request required")
     if headers["Upgrade"].lower() != "websocket" or not offered:
         return
-    if translated(name, offered):
+    if sockets.translated(offered, tunnel=name == "portforward"):
         return
     if not any(one in _SPOKEN and (name != "portforward" or one.startswith("v4.")) for one in offered):
         raise BadRequest(f"unable to upgrade: unsupported protocols {list(offered)}".replace("'", '"'))
-
-
-def translated(name: str, offered: Sequence[str]) -> bool:
-    """Whether a client offers what kubelets do not speak, and this server brings onto what they do."""
-    if name == "portforward":
-        return any(one in offered for one in sockets.TUNNELS)
-    return sockets.COMMAND in offered
 
 
 class Connects:
@@ -104,10 +97,13 @@ class Connects:
         headers = tuple(request.headers.items())
         offered = upgrade.protocols(headers)
         check_protocol(call.subresource, request.headers, offered)
-        socket = request.headers["Upgrade"].lower() == "websocket" and translated(call.subresource, offered)
+        tunnel = call.subresource == "portforward"
+        socket = request.headers["Upgrade"].lower() == "websocket" and sockets.translated(
+            offered, tunnel=tunnel
+        )
         try:
             if socket:
-                answer = await upgrade.ask(url, "POST", _spdy(call.subresource), self._kubelets.tls)
+                answer = await upgrade.ask(url, "POST", sockets.as_spdy(tunnel=tunnel), self._kubelets.tls)
             else:
                 answer = await upgrade.ask(url, request.method, headers, self._kubelets.tls)
         except upgrade.Unreachable as problem:
@@ -117,7 +113,8 @@ class Connects:
         with metrics.longrunning.labels("CONNECT", call.kind.plural).track_inprogress():
             if not socket:
                 return await upgrade.pass_on(request, answer)
-            if call.subresource == "portforward":
+            begun(request, 101)
+            if tunnel:
                 return await sockets.tunnel(request, upgrade.streams(answer))
             wanted = (name for name in _STREAMS if _on(request.query.getall(name, ())))
             return await sockets.command(request, upgrade.streams(answer), frozenset(wanted))
@@ -136,11 +133,6 @@ class Connects:
         path = "portForward" if forward else call.subresource
         where = f"/{path}/{call.namespace}/{call.name}" + ("" if forward else f"/{container}")
         return f"{self._kubelets.base(node)}{where}?{urlencode(parameters(call.subresource, query))}"
-
-
-def _spdy(name: str) -> list[tuple[str, str]]:
-    spoken = sockets.TUNNEL_STREAMS if name == "portforward" else sockets.COMMAND_STREAMS
-    return [("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", spoken)]
 
 
 def _creation(call: Call) -> Attributes:

@@ -6,9 +6,9 @@ import zlib
 
 import pytest
 
-from kybern.apiserver.passing import spdy
-from kybern.apiserver.passing.sockets import channels
-from kybern.apiserver.passing.spdy import Frame, Session
+from kybern.daemon import spdy
+from kybern.daemon.sockets import channels
+from kybern.daemon.spdy import Frame, Session
 
 
 class Kept:

@@ -1,4 +1,4 @@
-"""WebSockets whose protocols no kubelet speaks, brought onto the SPDY that all of them do.
+"""WebSockets whose protocols no runtime speaks, brought onto the SPDY that all of them do.
 
 - ``v5.channel.k8s.io`` carries a command's streams, the first byte of each message naming one; unlike its older versions it
   can say that a stream has ended, so a command sees the end of its input.
@@ -13,12 +13,11 @@ from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
-from kybern.apiserver.audit.begun import begun
-from kybern.apiserver.passing.spdy import Session
+from kybern.daemon.spdy import Session
 
 COMMAND = "v5.channel.k8s.io"
 TUNNELS = ("SPDY/3.1+portforward.k8s.io", "v2.portforward.k8s.io")
-# What is asked of the kubelet.
+# What is asked of the kubelet, or of the runtime.
 COMMAND_STREAMS, TUNNEL_STREAMS = "v4.channel.k8s.io", "portforward.k8s.io"
 
 _STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSED = 0, 1, 2, 3, 4, 255
@@ -31,9 +30,19 @@ _CLOSING = 10.0
 type Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+def translated(offered: Collection[str], *, tunnel: bool) -> bool:
+    """Whether a client offers what is brought onto SPDY here: a tunnel, or the streams of a command. Pure."""
+    return any(one in offered for one in (TUNNELS if tunnel else (COMMAND,)))
+
+
+def as_spdy(*, tunnel: bool) -> tuple[tuple[str, str], ...]:
+    """The fields of the request for SPDY. Pure."""
+    spoken = TUNNEL_STREAMS if tunnel else COMMAND_STREAMS
+    return (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", spoken))
+
+
 async def accepted(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=_MOST, timeout=_CLOSING)
-    begun(request, 101)
     await socket.prepare(request)
     return socket
 
