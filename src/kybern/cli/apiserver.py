@@ -10,6 +10,6 @@ from kybern.daemon.run import run
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     # Read inside, so that a setting that cannot be used ends the daemon with one line.
     run(lambda: serve(read(values)))

@@ -163,5 +163,5 @@ async def _lead(values: Values, client: Verbs, work: Callable[[], Any]) -> None:
 
 def main() -> None:
     values = flags().parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: manage(values))

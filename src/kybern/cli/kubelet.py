@@ -14,7 +14,7 @@ from kybern.daemon.run import run
 from kybern.kubelet import process
 from kybern.kubelet.configuration import read
 from kybern.kubelet.daemon import main as serve
-from kybern.kubelet.flags import FLAGS
+from kybern.kubelet.flags import FLAGS, shown
 from kybern.kubelet.identity import identity
 
 _M_ARENA_MAX = -8
@@ -22,7 +22,7 @@ _M_ARENA_MAX = -8
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     _one_heap()
     run(lambda: _kubelet(values))
 
@@ -35,8 +35,8 @@ def _one_heap() -> None:
 
 
 async def _kubelet(values: Values) -> None:
-    settings = replace(read(values), flags=FLAGS.shown(values))
-    logs.setup(settings.verbosity)
+    settings = replace(read(values), flags=shown(values))
+    logs.setup(settings.verbosity, settings.log_format)
     process.prepare(settings)
     async with identity(settings) as config:
         await serve(settings, config)

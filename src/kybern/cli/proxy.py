@@ -73,7 +73,7 @@ FLAGS = (
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _clean_up() if values["cleanup"] else _proxy(values))
 
 

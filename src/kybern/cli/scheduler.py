@@ -55,7 +55,7 @@ FLAGS = _flags()
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _scheduler(values, read(values)))
 
 

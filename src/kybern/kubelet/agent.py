@@ -6,7 +6,7 @@ is stopped, once all sources have spoken. Mirror pods are not run: they are the 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
@@ -19,7 +19,7 @@ from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
 from kybern.kubelet.resize import Refusal
 from kybern.kubelet.sources import Self, Sources
-from kybern.kubelet.static import Manifests
+from kybern.kubelet.static import Told
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.worker import Worker
@@ -27,7 +27,6 @@ from kybern.machinery.struct import replace as replace_of
 
 log = logging.getLogger(__name__)
 
-_LOOK_AT_FILES = 2.0
 _AFTER_FAILURE = 5.0
 
 
@@ -40,7 +39,7 @@ class Agent:
         client: Verbs | None,
         publisher: Publisher,
         me: Self,
-        manifests: Manifests | None,
+        manifests: Sequence[Told],
     ) -> None:
         self._here = here
         self._client = client
@@ -51,15 +50,16 @@ class Agent:
         self.workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._mirrors: dict[tuple[str, str], Pod] = {}
         self._static: dict[str, Pod] = {}
-        self.sources = Sources(api=client is None, files=manifests is None)
+        self._told_static: dict[int, Mapping[str, Pod]] = {}
+        self.sources = Sources(api=client is None, static=not manifests)
         self._synced = asyncio.Event()
         self._mirror_work = asyncio.Event()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            if self._manifests is not None:
-                tasks.create_task(self._follow_files(self._manifests))
+            for number in range(len(self._manifests)):
+                tasks.create_task(self._follow_static(number))
             if self._client is not None:
                 tasks.create_task(self._follow_api(self._client))
                 tasks.create_task(self._keep_mirrors(self._client))
@@ -164,20 +164,24 @@ class Agent:
         if known is not None:
             known[0].remove()
 
-    async def _follow_files(self, manifests: Manifests) -> None:
+    async def _follow_static(self, number: int) -> None:
+        source = self._manifests[number]
         while True:
             try:
-                found = await asyncio.to_thread(manifests.changed)
+                found = await source.look()
             except OSError as problem:
                 # A file that goes while it is looked at, or a disk that cannot be read: what runs goes on.
                 log.warning("cannot read the static pods: %s", problem)
                 found = None
             if found is not None:
-                self._take_files(found)
-                self.sources.files = True
-            await asyncio.sleep(_LOOK_AT_FILES)
+                self._told_static[number] = found
+                self._take_static(
+                    {uid: pod for told in self._told_static.values() for uid, pod in told.items()}
+                )
+                self.sources.static = len(self._told_static) == len(self._manifests)
+            await asyncio.sleep(source.every)
 
-    def _take_files(self, found: Mapping[str, Pod]) -> None:
+    def _take_static(self, found: Mapping[str, Pod]) -> None:
         for uid in self._static.keys() - found.keys():
             if uid in self.workers:
                 self.workers[uid][0].remove()
@@ -297,14 +301,14 @@ class Agent:
 
     def seen(self, uid: str, namespace: str, name: str) -> None:
         """The runtime has a pod: one that nobody wants is stopped and forgotten."""
-        if uid in self.workers or not (self.sources.api and self.sources.files):
+        if uid in self.workers or not self.sources.all:
             return
         log.info("stopping pod %s/%s (%s): nobody wants it any more", namespace, name, uid)
         self.start(Pod(metadata=ObjectMeta(name=name, namespace=namespace, uid=uid)), gone=True)
 
     def known(self, uid: str) -> bool:
         """Whether something of a pod may not be tidied away."""
-        return uid in self.workers or not (self.sources.api and self.sources.files)
+        return uid in self.workers or not self.sources.all
 
     # -- mirrors ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kybern.daemon import tls
+from kybern.daemon import logs, tls
 from kybern.kubelet.images import rights
 from kybern.kubelet.images.rights import Policy
 from kybern.kubelet.settings import Settings
@@ -38,6 +38,7 @@ def check(settings: Settings) -> None:
             f'cgroupDriver (--cgroup-driver) "{settings.cgroup_driver}" is none of cgroupfs, systemd'
         )
     try:
+        logs.form(settings.log_format)
         rights.check(Policy(settings.image_proof, settings.image_allowlist))
         tls.ciphers(",".join(settings.tls_ciphers))
     except ValueError as problem:

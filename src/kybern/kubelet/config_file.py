@@ -186,6 +186,10 @@ def _texts(value: Any) -> Mapping[str, str]:
     return {str(name): str(text) for name, text in value.items()}
 
 
+def _lists(value: Any) -> Mapping[str, tuple[str, ...]]:
+    return {str(name): _list(each) for name, each in value.items()}
+
+
 def _list(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError("want a list")
@@ -213,6 +217,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "reserved_memory": reservation.from_file,
     "topology_options": _texts,
     "cpu_options": _texts,
+    "static_pod_header": _lists,
     "shutdown_by_priority": _periods,
     "eviction_soft": _limits,
     "eviction_grace": _durations,

@@ -22,7 +22,6 @@ from kybern.machinery.struct import Struct, encode
 _DEFAULTS: Mapping[str, Any] = {
     "syncFrequency": "1m0s",
     "fileCheckFrequency": "20s",
-    "httpCheckFrequency": "20s",
     "streamingConnectionIdleTimeout": "4h0m0s",
     "hairpinMode": "promiscuous-bridge",
     "contentType": "application/vnd.kubernetes.protobuf",
@@ -37,7 +36,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "enableControllerAttachDetach": True,
     "memoryThrottlingFactor": 0.9,
     "memorySwap": {},
-    "logging.format": "text",
     "logging.flushFrequency": "5s",
     "logging.options": {"json": {"infoBufferSize": "0"}, "text": {"infoBufferSize": "0"}},
 }
@@ -53,6 +51,8 @@ def configz(settings: Settings) -> dict[str, Any]:
         _put(found, key, _given(key, value))
     for key, name in KEYS.items():
         value = getattr(settings, name)
+        if name == "static_pod_header":
+            value = dict.fromkeys(value, ("<masked>",))
         if _told(key, value):
             _put(found, key, _plain(value))
     if settings.gates:

@@ -14,7 +14,7 @@ from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon.run import Fatal, ready
-from kybern.kubelet import machine, node_status, outset, sysctls, voice
+from kybern.kubelet import machine, node_status, outset, static_url, sysctls, voice
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.collect import Collector
@@ -46,7 +46,6 @@ from kybern.kubelet.shutdown.shutdown import Shutdown
 from kybern.kubelet.shutdown.shutdown import World as Going
 from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
-from kybern.kubelet.static import Manifests
 from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.voice import Voice
@@ -176,8 +175,7 @@ class Kubelet:
         )  # fmt: skip
         self.me = Self()
         self.publisher = Publisher(client)
-        directory = Path(settings.static_pod_path) if settings.static_pod_path else None
-        manifests = Manifests(directory, node) if directory is not None else None
+        manifests = list(static_url.sources(settings, node))
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
         self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
         self.here.cpus.running, self.here.cpus.every = self.agent.running, settings.cpu_every

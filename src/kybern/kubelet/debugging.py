@@ -85,6 +85,6 @@ async def _verbosity(request: web.Request) -> web.Response:
             f'failed set klog.logging.verbosity {text}: strconv.ParseInt: parsing "{text}": invalid syntax'
         )
         return web.Response(status=400, text=f"{problem}\n")
-    logs.setup(level)
+    logs.level(level)
     log.info("the verbosity of logs is %s from now on", level)
     return web.Response(text=f"successfully set klog.logging.verbosity to {text}\n")

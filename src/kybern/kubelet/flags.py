@@ -1,8 +1,12 @@
 """The table of the kubelet's flags, with upstream's names and defaults."""
 
-from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
+from collections.abc import Mapping
+
+from kybern.daemon import logs
+from kybern.daemon.flags import Flags, Values, boolean, commas, duration, pairs
 from kybern.kubelet.configuration import taint, thresholds
 from kybern.kubelet.memory.reservation import from_flag
+from kybern.kubelet.static_url import header
 
 
 def _taints(text: str) -> tuple[object, ...]:
@@ -120,10 +124,10 @@ FLAGS = (
     .flag("--cloud-provider", _nothing, "", "Refused: the node knows its own addresses.")
     .flag("--runtime-cgroups", str, "", "Not used: the runtime's cgroup is its unit's.")
     .flag("--enable-controller-attach-detach", bool, True, "Only true.")
-    .flag("--file-check-frequency", duration, 20.0, "Without effect: manifests are looked at every second.")
-    .flag("--http-check-frequency", duration, 20.0, "Without effect: there are no manifests from URLs.")
-    .flag("--manifest-url", str, "", "Refused: there are no manifests from URLs.")
-    .flag("--manifest-url-header", str, "", "Refused.")
+    .flag("--file-check-frequency", duration, 20.0, "Without effect: manifests are looked at every two seconds.")
+    .flag("--http-check-frequency", duration, 20.0, "How often --manifest-url is read.")
+    .flag("--manifest-url", str, "", "Where more static pods are: a v1 Pod or PodList, as YAML or JSON.")
+    .flag("--manifest-url-header", header, {}, "Fields of the request for it: NAME:VALUE,...")
     .flag("--hairpin-mode", str, "promiscuous-bridge", "Without effect: the pod network does it.")
     .flag("--kernel-memcg-notification", bool, False, "Without effect: memory is looked at every 10 s.")
     .flag("--kube-api-burst", int, 100, "Without effect.")
@@ -132,7 +136,7 @@ FLAGS = (
     .flag("--kubelet-cgroups", str, "", "Refused: the kubelet's cgroup is its unit's.")
     .flag("--system-cgroups", str, "", "Refused.")
     .flag("--log-flush-frequency", duration, 5.0, "Without effect: every line is written at once.")
-    .flag("--logging-format", str, "text", "Only text.")
+    .flag("--logging-format", logs.form, "text", "text: lines as klog writes them; json: an object a line.")
     .flag("--vmodule", str, "", "Without effect: verbosity is one number.")
     .flag("--make-iptables-util-chains", bool, True, "Without effect.")
     .flag("--pod-cidr", str, "", "Refused: the pod network knows its addresses.")
@@ -150,3 +154,9 @@ FLAGS = (
     .flag("--minimum-container-ttl-duration", duration, 0.0, "Without effect: two ended runs of a container are kept.")
     .flag("--pod-infra-container-image", str, "", "Not used: the runtime knows its sandbox image.")
 )  # fmt: skip
+
+
+def shown(values: Values) -> Mapping[str, str]:
+    """The command line for the page that shows it, without what may be secret."""
+    found = FLAGS.shown(values)
+    return found | {"manifest-url-header": "<masked>" if values["manifest-url-header"] else ""}

@@ -25,6 +25,10 @@ class Settings:
     cert_dir: str = "/var/lib/kubelet/pki"
     endpoint: str = "unix:///run/containerd/containerd.sock"
     static_pod_path: str = ""
+    static_pod_url: str = ""
+    static_pod_header: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields of the request for it; their values may be secret."""
+    url_every: float = 20.0
     taints: tuple[Taint, ...] = ()
     register_node: bool = True
     address: str = "0.0.0.0"
@@ -49,6 +53,7 @@ class Settings:
     system_logs: bool = True
     log_query: bool = False
     verbosity: int = 0
+    log_format: str = "text"
     oom_score: int = -999
     most_files: int = 1_000_000
     gates: Mapping[str, bool] = field(default_factory=dict)

@@ -11,7 +11,12 @@ class Sources:
     """Who has told all of its pods at least once."""
 
     api: bool = False
-    files: bool = False
+    static: bool = False
+    """The directory, and the URL, of static pods, as far as there are any."""
+
+    @property
+    def all(self) -> bool:
+        return self.api and self.static
 
 
 @dataclass(slots=True)

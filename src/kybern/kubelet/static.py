@@ -1,17 +1,20 @@
-"""Static pods: manifests in a directory of this node, run without the API server, which only gets a picture of them.
+"""Static pods: manifests on this node, run without the API server, which only gets a picture of them.
+
+They lie in a directory, or behind a URL (``static_url``).
 
 What holds: a manifest gives the pod ``NAME-NODE`` with a uid made from node, file and content, so that another content is
 another pod; defaults and checks are the API's own; a file that cannot be read keeps the others running. The picture
 (mirror pod) carries the hash of what it shows, and is made again when it was deleted or shows something else.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import yaml
@@ -40,10 +43,27 @@ class BadManifest(ValueError):
 
 def pod_of(text: str, file: str, node: str) -> Pod:
     """The pod of one manifest; raises BadManifest. Pure."""
+    return made(loaded(text), text, Origin("file", file), node)
+
+
+def loaded(text: str) -> Any:
+    """Raises BadManifest."""
     try:
-        raw = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as problem:
         raise BadManifest(f"not YAML: {problem}") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The kind of source (file, http), and which one of it."""
+
+    source: str
+    place: str
+
+
+def made(raw: Any, text: str, origin: Origin, node: str) -> Pod:
+    """The static pod that a decoded manifest describes; another ``text`` makes another pod. Raises BadManifest. Pure."""
     if not isinstance(raw, dict) or raw.get("kind") != "Pod" or raw.get("apiVersion") != "v1":
         raise BadManifest("not a v1 Pod")
     raw = _read(raw)
@@ -51,14 +71,15 @@ def pod_of(text: str, file: str, node: str) -> Pod:
     about: dict[str, Any] = raw.setdefault("metadata", {})
     if not about.get("name"):
         raise BadManifest("metadata.name: Required value")
-    uid = about.get("uid") or hashlib.md5(f"{node}{file}{text}".encode(), usedforsecurity=False).hexdigest()
+    seed = f"{node}{origin.place}{text}"
+    uid = about.get("uid") or hashlib.md5(seed.encode(), usedforsecurity=False).hexdigest()
     about["uid"] = uid
     about["name"] = f"{about['name']}-{node.lower()}"
     about.setdefault("namespace", "default")
     about["annotations"] = {
         **(about.get("annotations") or {}),
         labels.CONFIG_HASH: uid,
-        labels.SOURCE: "file",
+        labels.SOURCE: origin.source,
         labels.SEEN: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
     }
     spec: dict[str, Any] = raw.setdefault("spec", {})
@@ -119,13 +140,27 @@ def _typed(raw: dict[str, Any]) -> Pod:
         raise BadManifest(str(problem)) from problem
 
 
+class Told(Protocol):
+    """A source of static pods, and how often it is looked at."""
+
+    every: float
+
+    async def look(self) -> Mapping[str, Pod] | None:
+        """All of its pods by uid, when something changed since the last look; None otherwise."""
+        ...
+
+
 @dataclass(slots=True)
 class Manifests:
     """The directory, read again when a file in it changed."""
 
     directory: Path
     node: str
+    every: float = 2.0
     _stamp: tuple[tuple[str, int, int], ...] | None = None
+
+    async def look(self) -> Mapping[str, Pod] | None:
+        return await asyncio.to_thread(self.changed)
 
     def changed(self) -> Mapping[str, Pod] | None:
         """All static pods by uid, when something changed since the last look; None otherwise."""

@@ -39,7 +39,7 @@ def test_every_flag_of_upstream_is_taken(flags: Flags) -> None:
         ("--feature-gates=NoSuchThing=true", "unrecognized feature gate: NoSuchThing"),
         ("--emulated-version=kube=1.35", "no version but 1.36 is emulated"),
         ("--concurrent_rc_syncs=0", "must be greater than or equal to 1"),
-        ("--logging-format=json", "logs are lines of text"),
+        ("--logging-format=xml", 'Invalid value: "xml": Unsupported log format'),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(argument: str, why: str) -> None:

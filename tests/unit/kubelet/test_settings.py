@@ -167,7 +167,7 @@ def test_upstreams_thresholds_stand_beside_others_when_asked(tmp_path: Path) -> 
         ("shutdownGracePeriodByPodPriority: [{priority: high}]", "high is no whole number"),
         ("cgroupsPerQOS: false", 'field "cgroupsPerQOS" is not supported with false'),
         ("protectKernelDefaults: true", 'field "protectKernelDefaults" is not supported with true'),
-        ("logging: {format: json}", 'field "logging.format" is not supported with "json"'),
+        ("logging: {format: xml}", 'format: Invalid value: "xml": Unsupported log format'),
     ],
 )
 def test_a_field_whose_part_does_not_exist_is_refused_by_name(
