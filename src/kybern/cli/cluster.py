@@ -33,7 +33,9 @@ def nagios_line(cluster: Cluster) -> int:
         checks(NAGIOS), check=False, env=environment(cluster), stdout=subprocess.PIPE, text=True
     )
     line = next((each for each in done.stdout.splitlines() if each.startswith("TESTINFRA")), "")
-    print(line or f"UNKNOWN - the tests of {cluster.name} did not run; kybern verify {cluster.name} tells why")
+    print(
+        line or f"UNKNOWN - the tests of {cluster.name} did not run; kybern verify {cluster.name} tells why"
+    )
     return done.returncode if line else 3
 
 

@@ -14,7 +14,7 @@ The end of a pod (``Stage``) is decided here too: deleted, finished, evicted or 
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet.backoff import LAST, Delay, remaining
@@ -276,13 +276,6 @@ def runs_again(facts: Facts, container: Container, instance: Instance | None) ->
     """The same for whoever describes the pod."""
     init = any(container.name == found.name for found in facts.pod.spec.init_containers)
     return _runs_again(facts, container, instance, init=init)
-
-
-def deadline(pod: Pod, started: datetime | None) -> datetime | None:
-    """When the pod has had its time (activeDeadlineSeconds), if it has a limit."""
-    if pod.spec.active_deadline_seconds is None or started is None:
-        return None
-    return started + timedelta(seconds=pod.spec.active_deadline_seconds)
 
 
 def wake_after(actions: Iterable[Action]) -> float | None:

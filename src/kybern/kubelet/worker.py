@@ -22,10 +22,11 @@ from kybern.api.core_v1 import Pod, PodStatus
 from kybern.kubelet import status as describing
 from kybern.kubelet.allotment import Allotment
 from kybern.kubelet.containers import Reasons
+from kybern.kubelet.countdown import Countdown
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.ending import Ending
 from kybern.kubelet.labels import is_static
-from kybern.kubelet.plan import Facts, Hold, deadline, plan, resizing, wake_after
+from kybern.kubelet.plan import Facts, Hold, plan, resizing, wake_after
 from kybern.kubelet.probes.prober import Prober
 from kybern.kubelet.publish import Publisher, finished
 from kybern.kubelet.resize import Refusal
@@ -76,6 +77,7 @@ class Worker:
         self._must_end = asyncio.Event()
         self.stopped = asyncio.Event()
         self._steps = Steps(here, self.allotment)
+        self._active = Countdown()
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
         self._mount_delay = _FIRST_MOUNT
@@ -247,8 +249,8 @@ class Worker:
 
     def _finish(self) -> bool:
         """Whether the pod is over by itself: its containers ended, or its time is up."""
-        limit = deadline(self.pod, self.status.start_time)
-        if limit is not None and datetime.now(UTC) >= limit and self.status.phase not in FINISHED:
+        left = self._active.left(self.pod.spec.active_deadline_seconds, self.status.start_time)
+        if left is not None and left <= 0 and self.status.phase not in FINISHED:
             text = "Pod was active on the node longer than the specified deadline"
             self._here.voice.pod(self.pod, "Normal", "DeadlineExceeded", text)
             self.end(Verdict("DeadlineExceeded", text))
@@ -284,9 +286,9 @@ class Worker:
             waits.append(_RESIZE_AGAIN)
         if self.pod.spec.volumes:
             waits.append(max(1.0, self._refresh_at - asyncio.get_running_loop().time()))
-        limit = deadline(self.pod, self.status.start_time)
-        if limit is not None:
-            waits.append(max(0.1, (limit - datetime.now(UTC)).total_seconds()))
+        left = self._active.left(self.pod.spec.active_deadline_seconds, self.status.start_time)
+        if left is not None:
+            waits.append(max(0.1, left))
         return min(waits, default=None)
 
     @property
