@@ -25,6 +25,19 @@ async def asking(node: OneNode) -> AsyncIterator[Any]:
         yield rpc.PodResourcesListerStub(channel)
 
 
+async def alpha(node: OneNode) -> Any:
+    """What v1alpha1 lists."""
+    socket = node.kubelet.here.volumes.root / "pod-resources/kubelet.sock"
+    options = [("grpc.default_authority", "localhost")]
+    async with grpc.aio.insecure_channel(f"unix://{socket}", options=options) as channel:
+        ask = channel.unary_unary(
+            "/v1alpha1.PodResourcesLister/List",
+            request_serializer=pb.ListPodResourcesRequest.SerializeToString,
+            response_deserializer=pb.ListPodResourcesResponse.FromString,
+        )
+        return await ask(pb.ListPodResourcesRequest(), timeout=10)
+
+
 async def test_what_pods_have_is_told_on_the_socket(bed: Bed) -> None:
     wanted = {"name": "c", "command": SLEEP, "resources": {"limits": {NAME: "1"}, "requests": {NAME: "1"}}}
     async with one_node(bed, status_every=0.3) as node, plugged(node), asking(node) as stub:
@@ -36,6 +49,7 @@ async def test_what_pods_have_is_told_on_the_socket(bed: Bed) -> None:
         every = await stub.List(pb.ListPodResourcesRequest(), timeout=10, wait_for_ready=True)
         one = await stub.Get(pb.GetPodResourcesRequest(pod_name="has", pod_namespace="default"), timeout=10)
         room = await stub.GetAllocatableResources(pb.AllocatableResourcesRequest(), timeout=10)
+        old = await alpha(node)
         for name in ("has", "none"):
             await node.delete(name)
             await node.gone(name)
@@ -51,6 +65,9 @@ async def test_what_pods_have_is_told_on_the_socket(bed: Bed) -> None:
     assert one.pod_resources in every.pod_resources
     assert sorted(d.device_ids[0] for d in room.devices) == ["one", "two"]
     assert list(after.pod_resources) == []
+    assert {
+        found.name: [list(d.device_ids) for d in found.containers[0].devices] for found in old.pod_resources
+    } == has
 
 
 async def test_who_asks_too_often_is_refused_and_only_root_may_ask(bed: Bed) -> None:

@@ -9,7 +9,7 @@ from kybern.kubelet.devices.ledger import Given
 from kybern.kubelet.dra.claims import Device, Prepared
 from kybern.kubelet.memory.ledger import Block
 from kybern.kubelet.pod_resources.serving import Limiter
-from kybern.kubelet.pod_resources.told import Near, allocatable, pod_resources
+from kybern.kubelet.pod_resources.told import Near, allocatable, as_alpha, pod_resources
 from tests.unit.kubelet.making import container, pod
 
 NAME = "example.com/knob"
@@ -72,6 +72,17 @@ def test_a_pod_has_what_its_containers_have() -> None:
             ],
         }
     ]
+
+
+def test_the_older_version_knows_devices_only() -> None:
+    told = MessageToDict(
+        as_alpha(pod_resources(pod(container("c")), Held())), preserving_proto_field_name=True
+    )
+
+    (found,) = told["containers"]
+    assert found.keys() == {"name", "devices"}
+    assert [one["device_ids"] for one in found["devices"]] == [["a"], ["b"], ["b"], ["c"]]
+    assert all(one.keys() == {"resource_name", "device_ids"} for one in found["devices"])
 
 
 def test_all_that_could_be_given_is_told_whoever_has_it() -> None:

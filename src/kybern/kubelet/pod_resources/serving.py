@@ -23,13 +23,13 @@ from kybern.api.core_v1 import Container, Pod
 from kybern.kubelet.devices.ledger import Given
 from kybern.kubelet.dra.claims import CannotPrepare, Prepared
 from kybern.kubelet.memory.ledger import Block
-from kybern.kubelet.pod_resources.told import Near, allocatable, pod_resources
+from kybern.kubelet.pod_resources.told import Near, allocatable, as_alpha, pod_resources
 from kybern.kubelet.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
 _RATE, _BURST = 100.0, 10
-_VERSION = "v1"
+_VERSION, _ALPHA = "v1", "v1alpha1"
 _REQUESTS = Counter(
     "kubelet_pod_resources_endpoint_requests",
     "Cumulative number of requests to the PodResource endpoint. Broken down by server api version.",
@@ -122,6 +122,7 @@ class PodResources:
         await asyncio.to_thread(self._clear)
         server = grpc.aio.server(interceptors=[_Limited(Limiter())])
         rpc.add_PodResourcesListerServicer_to_server(self, server)
+        server.add_generic_rpc_handlers((self._alpha(),))
         try:
             server.add_insecure_port(f"unix://{self.socket}")
         except RuntimeError as problem:
@@ -134,6 +135,21 @@ class PodResources:
             await asyncio.Event().wait()
         finally:
             await server.stop(None)
+
+    def _alpha(self) -> Any:
+        """The older version, which has one call only."""
+        listing = grpc.unary_unary_rpc_method_handler(
+            self._list_alpha,
+            request_deserializer=pb.ListPodResourcesRequest.FromString,
+            response_serializer=pb.ListPodResourcesResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(f"{_ALPHA}.PodResourcesLister", {"List": listing})
+
+    async def _list_alpha(self, _request: Any, _context: Any) -> Any:
+        _REQUESTS.labels(_ALPHA).inc()
+        return pb.ListPodResourcesResponse(
+            pod_resources=[as_alpha(pod_resources(pod, self._held)) for pod in self._pods()]
+        )
 
     def _clear(self) -> None:
         self.socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)

@@ -34,6 +34,21 @@ def pod_resources(pod: Pod, held: Holdings) -> Any:
     )
 
 
+def as_alpha(found: Any) -> Any:
+    """What of it v1alpha1 has: the devices. Its messages are the same on the wire, as far as they go."""
+    containers = [
+        pb.ContainerResources(
+            name=one.name,
+            devices=[
+                pb.ContainerDevices(resource_name=device.resource_name, device_ids=device.device_ids)
+                for device in one.devices
+            ],
+        )
+        for one in found.containers
+    ]
+    return pb.PodResources(name=found.name, namespace=found.namespace, containers=containers)
+
+
 def allocatable(
     cpus: Iterable[int], memory: Iterable[Block], well: Mapping[str, Iterable[str]], near: Near
 ) -> Any:
