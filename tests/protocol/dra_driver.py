@@ -33,7 +33,7 @@ class Devices:
     leave_out: bool = False
     slow: frozenset[str] = frozenset()
     going_on: asyncio.Event = field(default_factory=asyncio.Event)
-    health: tuple[int, str, int] = (health_pb.HEALTHY, "", 0)
+    health: tuple[Any, str, int] = (health_pb.HEALTHY, "", 0)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _asked(self, verb: str, request: Any) -> list[Any]:
