@@ -292,7 +292,7 @@ async def test_two_pods_that_wait_for_a_plugin_do_not_get_the_same(tmp_path: Pat
         while len(plugin.asked) < 2:
             await asyncio.sleep(0.01)
         plugin.answering.set()
-        assert await both == [None, None]
+        assert list(await both) == [None, None]
         given = sorted(alignment.devices.of(uid, "x")[0].devices for uid in "12")
 
     assert given == [("b",), ("c",)]

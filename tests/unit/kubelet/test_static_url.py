@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -64,12 +65,12 @@ async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def test_what_a_url_says_is_taken_until_it_says_something_else() -> None:
-    told = {"status": 200, "body": MANIFEST}
+    told: dict[str, Any] = {"status": 200, "body": MANIFEST}
     asked: list[list[str]] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
         asked.append(request.headers.getall("X-Token", []))
-        return web.Response(status=int(told["status"]), text=str(told["body"]))
+        return web.Response(status=told["status"], text=told["body"])
 
     async with serving(answer) as url:
         source = Url(url, "n1", {"X-Token": ("a", "b")})
