@@ -56,6 +56,13 @@ _FLAGS = (
         300.0,
         "How often etcd forgets its history. 0 leaves it to others.",
     )
+    .flag("--encryption-provider-config", str, "", "EncryptionConfiguration: what is encrypted in etcd.")
+    .flag(
+        "--encryption-provider-config-automatic-reload",
+        bool,
+        False,
+        "Read that file again when it changes.",
+    )
     .flag("--event-ttl", duration, 3600.0, "How long events are kept.")
     .flag("--bind-address", str, "0.0.0.0", "Address to listen on.")
     .flag("--secure-port", int, 6443, "Port to listen on.")
@@ -206,6 +213,10 @@ def read(values: Values) -> Config:
     for first, second in _TOGETHER:
         if bool(values[first]) != bool(values[second]):
             raise Fatal(f"kube-apiserver: --{first} and --{second} must be given together")
+    if values["encryption-provider-config-automatic-reload"] and not values["encryption-provider-config"]:
+        raise Fatal(
+            "kube-apiserver: --encryption-provider-config-automatic-reload must be set with --encryption-provider-config"
+        )
     if values["endpoint-reconciler-type"] not in ("lease", "none"):
         raise Fatal(
             f"kube-apiserver: --endpoint-reconciler-type {values['endpoint-reconciler-type']!r} is neither lease nor none"

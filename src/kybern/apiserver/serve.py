@@ -20,6 +20,7 @@ from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
+from kybern.apiserver.encryption import Encryption
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.hooks import Hooks, Stage
@@ -69,14 +70,20 @@ async def serve(config: Config) -> None:
         values = config.values
         # The member on this machine first: it is near, and the servers share the load.
         members = sorted(values["etcd-servers"], key=lambda member: f"//{config.advertise}:" not in member)
+        root = values["etcd-prefix"].rstrip("/")
+        file = values["encryption-provider-config"]
+        encryption = Encryption(Path(file), KINDS, root) if file else None
         store = EtcdStore(
             members,
             Credentials(values["etcd-cafile"], values["etcd-certfile"], values["etcd-keyfile"]),
-            values["etcd-prefix"].rstrip("/"),
+            root,
+            encryption.values if encryption else None,
         )
         stack.push_async_callback(store.close)
         ways = await stack.enter_async_context(open_ways(values))
         async with asyncio.TaskGroup() as tasks:
+            if encryption and values["encryption-provider-config-automatic-reload"]:
+                tasks.create_task(encryption.run(), name="encryption")
             parts = Parts(config, store, tasks, ways)
             try:
                 await parts.run()

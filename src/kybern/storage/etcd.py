@@ -18,6 +18,7 @@ from typing import Any
 
 from kybern._proto import etcd_pb2
 from kybern.storage import requests
+from kybern.storage.encryption.values import Values
 from kybern.storage.http2 import failed
 from kybern.storage.http2.failed import Failed
 from kybern.storage.http2.link import Stream
@@ -63,12 +64,17 @@ def _end(raw: bytes) -> bytes:
 class EtcdStore:
     """See ``store.Store``. Endpoints are URLs; the first is preferred, others are taken when it does not answer.
 
-    ``root`` takes the place of /registry in etcd's keys, so that clusters can share an etcd.
+    ``root`` takes the place of /registry in etcd's keys, so that clusters can share an etcd. ``values`` encrypts at rest.
     """
 
     def __init__(
-        self, endpoints: Sequence[str], credentials: Credentials | None = None, root: str = ROOT
+        self,
+        endpoints: Sequence[str],
+        credentials: Credentials | None = None,
+        root: str = ROOT,
+        values: Values | None = None,
     ) -> None:
+        self._values = values
         self._members = [Member(endpoint, credentials or Credentials()) for endpoint in endpoints]
         self._root = root
         self._current = 0
@@ -139,7 +145,8 @@ class EtcdStore:
     async def put(self, key: str, value: bytes, expected: int, ttl: int = 0) -> Stored:
         name = self._key(key)
         lease = await self._lease(ttl) if ttl else 0
-        answer, doubtful = await self._txn(requests.put(name, value, expected, lease))
+        kept = value if self._values is None else self._values.written(name, value)
+        answer, doubtful = await self._txn(requests.put(name, kept, expected, lease))
         if answer.succeeded:
             revision = answer.header.revision
             return Stored(key, value, revision, revision if not expected else 0)
@@ -165,11 +172,18 @@ class EtcdStore:
             key = self._root + key[len(ROOT) :]
         return key.encode()
 
-    def _out(self, pair: Any) -> Stored:
-        key = pair.key.decode()
+    def _name(self, raw: bytes) -> str:
+        key = raw.decode()
         if self._root != ROOT and key.startswith(self._root):
             key = ROOT + key[len(self._root) :]
-        return Stored(key, pair.value, pair.mod_revision, pair.create_revision)
+        return key
+
+    def _out(self, pair: Any) -> Stored:
+        key = self._name(pair.key)
+        if self._values is None:
+            return Stored(key, pair.value, pair.mod_revision, pair.create_revision)
+        value, stale = self._values.read(pair.key, pair.value)
+        return Stored(key, value, pair.mod_revision, pair.create_revision, stale)
 
     def _current_of(self, answer: Any) -> Stored | None:
         pairs = answer.responses[0].response_range.kvs
@@ -242,9 +256,9 @@ class EtcdStore:
             yield Progress(answer.header.revision)
 
     def _event(self, event: Any) -> Event:
-        stored = self._out(event.kv)
         if event.type:
-            return Event(EventType.DELETE, stored.key, None, stored.revision)
+            return Event(EventType.DELETE, self._name(event.kv.key), None, event.kv.mod_revision)
+        stored = self._out(event.kv)
         return Event(EventType.PUT, stored.key, stored, stored.revision)
 
 

@@ -11,12 +11,16 @@ from typing import NamedTuple, Protocol
 
 
 class Stored(NamedTuple):
-    """One key as it is kept. ``revision`` is etcd's mod_revision, ``created`` its create_revision."""
+    """One key as it is kept. ``revision`` is etcd's mod_revision, ``created`` its create_revision.
+
+    ``stale``: its bytes in the store are not what would be written now (another key sealed them), though the value is.
+    """
 
     key: str
     value: bytes
     revision: int
     created: int
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
