@@ -10,9 +10,10 @@ from pyinfra.api import deploy
 
 from kybern.machines.certificates import CLIENTS
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import APISERVER_USER, PKI, etcd_endpoints
+from roles.cluster import APISERVER_USER, ENCRYPTION, PKI, etcd_endpoints
 from roles.operations import bundle, ready, units
 from roles.package import here
+from roles.pki import certificates
 from roles.templates import render
 from roles.tree import File, Service
 
@@ -56,6 +57,8 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         etcd=etcd_endpoints(cluster, machine),
         shutdown_seconds=SHUTDOWN_SECONDS,
         audit_policy=AUDIT_POLICY,
+        # Also of a cluster that does not encrypt any more: its old values have to be read.
+        encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
     )
     audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(AUDIT_POLICY, audit)), wait=False)

@@ -14,6 +14,7 @@ from kybern.machines.topology import Cluster, Machine
 
 KUBERNETES = "/etc/kubernetes"
 PKI = f"{KUBERNETES}/pki"
+ENCRYPTION = f"{PKI}/encryption.yaml"
 KUBELET_PKI = "/var/lib/kubelet/pki"
 
 APISERVER_USER = "kube-apiserver"

@@ -16,6 +16,7 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     APISERVER_USER,
     CONTROLLER_MANAGER_USER,
+    ENCRYPTION,
     ETCD_USER,
     KUBELET_PKI,
     KUBERNETES,
@@ -67,7 +68,9 @@ def files(machine: Machine, given: Certificates) -> tuple[Entry, ...]:
 
 
 def _master(given: Certificates) -> tuple[Entry, ...]:
+    keys = File(ENCRYPTION, given.encryption, mode="600", user=APISERVER_USER, secret=True)
     return (
+        *((keys,) if given.encryption else ()),
         File(f"{PKI}/front-proxy-ca.crt", given.authorities[FRONT_PROXY_CA]),
         File(f"{PKI}/sa.pub", given.tokens.cert_pem),
         # Two daemons sign tokens.

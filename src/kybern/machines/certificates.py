@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.auth.x509 import Address, Authority, Leaf, Pair, signing_key
+from kybern.machines import encryption
 from kybern.machines.topology import Cluster, Machine
 
 MASTERS_GROUP = "system:masters"
@@ -131,11 +132,15 @@ def local_volumes(machine: Machine) -> Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """All that a machine, or an operator, is given: authorities' certificates, its pairs, the token key."""
+    """All that a machine, or an operator, is given: authorities' certificates, its pairs, the token key.
+
+    ``encryption``: what API servers encrypt by; empty when nothing is encrypted.
+    """
 
     authorities: dict[str, bytes]
     pairs: dict[str, Pair]
     tokens: Pair
+    encryption: bytes = b""
 
 
 class Keep:
@@ -148,6 +153,8 @@ class Keep:
     def certificates(self, cluster: Cluster, machine: Machine) -> Certificates:
         """What ``machine`` is to have; makes what is missing."""
         with self._locked():
+            # Before the authorities: without them the cluster is not in use yet.
+            keys = self._encryption(cluster)
             authorities = {name: self._authority(name) for name in AUTHORITIES}
             pairs = {
                 want.name: self._pair(
@@ -156,7 +163,7 @@ class Keep:
                 for want in wanted(cluster, machine)
             }
             certificates = {name: authority.cert_pem for name, authority in authorities.items()}
-            return Certificates(certificates, pairs, self._tokens())
+            return Certificates(certificates, pairs, self._tokens(), keys)
 
     def admin(self) -> tuple[bytes, Pair]:
         """The cluster's authority, and the operator's own pair: all of a kubeconfig but the address."""
@@ -187,6 +194,18 @@ class Keep:
             pair = signing_key()
             self._write("sa", pair, ".pub")
         return pair
+
+    def _encryption(self, cluster: Cluster) -> bytes:
+        path = self._folder / encryption.FILE
+        if path.exists():
+            return path.read_bytes()
+        used = (self._folder / f"{CLUSTER_CA}.crt").exists()
+        keys = encryption.first(cluster.encryption, used=used)
+        if not keys:
+            return b""
+        content = encryption.content(keys)
+        write_secret(path, content)
+        return content
 
     def _read(self, name: str, suffix: str = ".crt") -> Pair | None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
 from kybern.machines.pools import balancer_pools, check_pools
@@ -30,6 +31,7 @@ DRIVERS = ("lxc", "qemu", "none")
 PROXIES = ("iptables", "ipvs", "nftables")
 POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
+ENCRYPTION = (*PROVIDERS, NONE)
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -73,6 +75,7 @@ class _Reader:
         "load_balancer",
         "ingress",
         "node_local_dns",
+        "encryption",
         "pod_network",
         "etcd_quota",
         "driver",
@@ -110,6 +113,9 @@ class _Reader:
             load_balancer=balancer_pools(top),
             ingress=top.parse("ingress", yes_or_no, "true or false", False),
             node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
+            encryption=top.parse(
+                "encryption", one_of(*ENCRYPTION), "one of " + ", ".join(ENCRYPTION), "aesgcm"
+            ),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
             ),

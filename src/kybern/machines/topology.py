@@ -65,6 +65,8 @@ class Cluster:
     load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ingress: bool = False
     node_local_dns: bool = False
+    # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
+    encryption: str = "aesgcm"
     pod_network: str = "kybern"
     ssh_user: str = "root"
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
