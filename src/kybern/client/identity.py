@@ -1,4 +1,4 @@
-"""Who a client is: its certificate and its token, which may lie in files that others replace.
+"""Who a client is: its certificate and its token, which may lie in files that others replace, the kubeconfig among them.
 
 What holds: a changed file is in force ``LOOK_EVERY`` seconds later, and a request costs no look at a file otherwise. A
 file that is being replaced keeps the old one in force.
@@ -10,9 +10,10 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from kybern.client.kubeconfig import Config
+from kybern.client.kubeconfig import Config, load
 from kybern.daemon.tls import client_context
 
 LOOK_EVERY = 1.0
@@ -48,7 +49,9 @@ class Identity:
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
-        self._certificates = _Files((config.ca_file, config.cert_file, config.key_file), clock)
+        # What is written into the kubeconfig changes with it.
+        inside = config.source[0] if config.ca_data or config.cert_data else ""
+        self._certificates = _Files((config.ca_file, config.cert_file, config.key_file, inside), clock)
         self._context: ssl.SSLContext | None = None
         self._tokens = _Files((config.token_file,), clock)
         self._token = config.token
@@ -63,6 +66,8 @@ class Identity:
             return False
         with contextlib.suppress(OSError, ssl.SSLError):
             if self._certificates.changed():
+                if self._context is not None:
+                    self._config = _renewed(self._config)
                 self._context = self._made()
                 self._certificates.noted()
         if self._context is None:
@@ -92,3 +97,16 @@ class Identity:
                     self._token = Path(config.token_file).read_text().strip()
                     self._tokens.noted()
         return f"Bearer {self._token}" if self._token else self._basic
+
+
+def _renewed(config: Config) -> Config:
+    """With the certificates that its kubeconfig has now; who it is and whom it asks stay. Raises OSError."""
+    if not config.source[0]:
+        return config
+    found = load(*config.source)
+    return replace(
+        config,
+        ca_data=found.ca_data if config.ca_data else b"",
+        cert_data=found.cert_data if config.cert_data else b"",
+        key_data=found.key_data if config.key_data else b"",
+    )

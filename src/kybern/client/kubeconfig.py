@@ -24,7 +24,10 @@ class BadConfig(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A server and an identity. Of ``*_data`` and ``*_file`` at most one is set; secrets do not show in ``repr``."""
+    """A server and an identity. Of ``*_data`` and ``*_file`` at most one is set; secrets do not show in ``repr``.
+
+    ``source`` is the kubeconfig that it was read from, and which context of it: what is written inside may be renewed.
+    """
 
     server: str
     ca_data: bytes = b""
@@ -41,6 +44,7 @@ class Config:
     server_name: str = ""
     namespace: str = ""
     user_agent: str = "kybern"
+    source: tuple[str, str] = field(default=("", ""), compare=False, repr=False)
 
 
 def load(path: str | os.PathLike[str], context: str = "") -> Config:
@@ -117,6 +121,7 @@ class _Reader:
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
             server_name=str(cluster.get("tls-server-name") or ""),
             namespace=str(chosen.get("namespace") or ""),
+            source=(str(self._file), context),
         )
 
     def _named(self, content: Mapping[str, Any], many: str, one: str, name: str) -> Mapping[str, Any]:

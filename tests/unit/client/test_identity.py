@@ -1,6 +1,7 @@
 """Certificates and tokens in files: others take over within a second, and no request looks at a file before that."""
 
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from kybern.auth.x509 import Authority
 from kybern.client.identity import LOOK_EVERY, Identity
-from kybern.client.kubeconfig import Config
+from kybern.client.kubeconfig import Config, load
+from kybern.machines.certificates import kubeconfig
 
 
 class Clock:
@@ -139,3 +141,55 @@ def test_names_and_passwords_are_told_as_the_protocol_wants() -> None:
     assert Identity(Config(server="http://x", username="a", password="b")).authorization() == "Basic YTpi"
     assert Identity(Config(server="http://x", token="t", username="a")).authorization() == "Bearer t"
     assert Identity(Config(server="http://x")).authorization() == ""
+
+
+def test_certificates_inside_a_kubeconfig_are_followed_too(tmp_path: Path) -> None:
+    authority, other = (Authority.create("test", datetime.now(UTC)) for _ in range(2))
+    file, clock = tmp_path / "kubeconfig", Clock()
+    written(
+        file, kubeconfig("https://127.0.0.1:1", authority.cert_pem, authority.issue("somebody"), "a", "b")
+    )
+    identity = Identity(load(file), clock)
+    first = identity.context()
+
+    both = authority.cert_pem + other.cert_pem
+    written(file, kubeconfig("https://127.0.0.1:1", both, other.issue("somebody"), "a", "b"))
+    assert identity.context() is first
+    clock.now += LOOK_EVERY
+    second = identity.context()
+
+    assert isinstance(first, ssl.SSLContext)
+    assert isinstance(second, ssl.SSLContext)
+    assert (len(first.get_ca_certs()), len(second.get_ca_certs())) == (1, 2)
+
+
+def test_a_kubeconfig_that_is_spoilt_leaves_the_old_one_in_force(tmp_path: Path) -> None:
+    authority, file, clock = Authority.create("test", datetime.now(UTC)), tmp_path / "kubeconfig", Clock()
+    written(
+        file, kubeconfig("https://127.0.0.1:1", authority.cert_pem, authority.issue("somebody"), "a", "b")
+    )
+    identity = Identity(load(file), clock)
+    first = identity.context()
+
+    written(file, b"nonsense")
+    clock.now += LOOK_EVERY
+    assert identity.context() is first
+
+
+def test_who_took_another_identity_keeps_it_and_follows_the_authority(tmp_path: Path) -> None:
+    authority, file, clock = Authority.create("test", datetime.now(UTC)), tmp_path / "kubeconfig", Clock()
+    written(
+        file, kubeconfig("https://127.0.0.1:1", authority.cert_pem, authority.issue("somebody"), "a", "b")
+    )
+    account = replace(load(file), cert_data=b"", key_data=b"", token="t")  # no secret
+    identity = Identity(account, clock)
+    identity.context()
+
+    both = authority.cert_pem + Authority.create("new", datetime.now(UTC)).cert_pem
+    written(file, kubeconfig("https://127.0.0.1:1", both, authority.issue("somebody"), "a", "b"))
+    clock.now += LOOK_EVERY
+    context = identity.context()
+
+    assert isinstance(context, ssl.SSLContext)
+    assert len(context.get_ca_certs()) == 2
+    assert identity.authorization() == "Bearer t"
