@@ -13,12 +13,14 @@ from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
+from kybern.cli.rotating import rotate_encryption_key
 from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 
 app = typer.Typer(help="Certificates of a cluster.", no_args_is_help=True)
+app.command()(rotate_encryption_key)
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
 
 
