@@ -48,7 +48,7 @@ if machine.is_master:
 if machine.is_node:
     loadbalancer(cluster, machine)
 if machine.is_master:
-    controller_manager(cluster)
+    controller_manager(cluster, machine)
 if machine.is_master:
     scheduler(cluster)
 if machine.is_master:

@@ -13,7 +13,7 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import APISERVER_USER, ENCRYPTION, PKI, etcd_endpoints
 from roles.operations import bundle, ready, units
 from roles.package import here
-from roles.pki import certificates
+from roles.pki import certificates, reads
 from roles.templates import render
 from roles.tree import File, Service
 
@@ -24,6 +24,10 @@ SHUTDOWN_SECONDS = 6
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 # What they read is not told: it is what they are for.
 DAEMONS = tuple(sorted(set(CLIENTS.values()) - {CLIENTS["admin"], CLIENTS["kubelet"]}))
+
+
+# Whom it believes, and what it signs and verifies tokens with.
+READS = ("ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key")
 
 
 @deploy("apiserver")
@@ -61,4 +65,9 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
     )
     audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(AUDIT_POLICY, audit)), wait=False)
+    return Service(
+        UNIT,
+        (File(f"/etc/systemd/system/{UNIT}", text), File(AUDIT_POLICY, audit)),
+        wait=False,
+        reads=reads(cluster, machine, *(f"{PKI}/{name}" for name in READS)),
+    )

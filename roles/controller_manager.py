@@ -5,11 +5,12 @@ Needs apiserver, kubeconfig. Leaves it running; it takes up its work when it is 
 
 from pyinfra.api import deploy
 
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Cluster, Machine
 from roles.cluster import CONTROLLER_MANAGER_USER, PKI
 from roles.kubeconfig import path
 from roles.operations import bundle, units
 from roles.package import here
+from roles.pki import reads
 from roles.templates import render
 from roles.tree import File, Service
 
@@ -17,13 +18,13 @@ UNIT = "kube-controller-manager.service"
 
 
 @deploy("controller manager")
-def controller_manager(cluster: Cluster) -> None:
-    service = unit(cluster, here().programs)
+def controller_manager(cluster: Cluster, machine: Machine) -> None:
+    service = unit(cluster, machine, here().programs)
     bundle(name="Unit", files=service.files)
     units(name="Running", services=[service])
 
 
-def unit(cluster: Cluster, programs: str) -> Service:
+def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
     text = render(
         "controller_manager/kube-controller-manager.service",
         cluster=cluster,
@@ -32,4 +33,10 @@ def unit(cluster: Cluster, programs: str) -> Service:
         programs=programs,
         kubeconfig=path("controller-manager"),
     )
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)
+    return Service(
+        UNIT,
+        (File(f"/etc/systemd/system/{UNIT}", text),),
+        wait=False,
+        # What it publishes in every namespace, and signs tokens with.
+        reads=reads(cluster, machine, f"{PKI}/ca.crt", f"{PKI}/sa.key"),
+    )

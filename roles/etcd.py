@@ -11,7 +11,8 @@ healthy before the next. Two guards keep a machine that lost its disk from start
 
 A machine that the state directory does not remember joins the members that it does, one machine at a time.
 
-Compaction is the API server's business. Certificates are read again at each handshake.
+Compaction is the API server's business. Certificates are read again at each handshake; whom it
+trusts only at its start.
 """
 
 from collections.abc import Generator, Sequence
@@ -24,6 +25,7 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, ETCD_USER, PKI, state
 from roles.membership import etcdctl, expel, join, peer
 from roles.operations import bundle, ready, units
+from roles.pki import reads
 from roles.templates import render
 from roles.tree import Directory, File, Service
 
@@ -100,7 +102,12 @@ def member(cluster: Cluster, machine: Machine) -> Service:
         metrics_port=ETCD_METRICS_PORT,
     )
     # The members find each other after a start, which may take as long as the slowest of them.
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", unit),), wait=False)
+    return Service(
+        UNIT,
+        (File(f"/etc/systemd/system/{UNIT}", unit),),
+        wait=False,
+        reads=reads(cluster, machine, f"{PKI}/etcd/ca.crt"),
+    )
 
 
 def bootstrap(cluster: Cluster, new: bool) -> File:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pyinfra.api import FunctionCommand, deploy, operation
 
-from kybern.machines.certificates import CLIENTS, CLUSTER_CA, Certificates, Keep, kubeconfig, write_secret
+from kybern.machines.certificates import CLIENTS, CLUSTER_CA, Certificates, Keep, kubeconfig
+from kybern.machines.secret_files import write_secret
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     CONTROLLER_MANAGER_USER,

@@ -19,6 +19,7 @@ from kybern.machines.topology import Cluster, Machine
 from roles.cluster import BALANCER_HEALTH_PORT, BALANCER_PORT, PKI, has_balancer
 from roles.facts import Interface
 from roles.operations import FACT_SECONDS, bundle, units
+from roles.pki import reads
 from roles.templates import render
 from roles.tree import File, Service
 
@@ -48,7 +49,9 @@ def balancer(cluster: Cluster, machine: Machine) -> Service:
     )
     unit = render("loadbalancer/haproxy.service")
     return Service(
-        BALANCER, (File("/etc/haproxy/haproxy.cfg", conf), File(f"/etc/systemd/system/{BALANCER}", unit))
+        BALANCER,
+        (File("/etc/haproxy/haproxy.cfg", conf), File(f"/etc/systemd/system/{BALANCER}", unit)),
+        reads=reads(cluster, machine, f"{PKI}/ca.crt"),
     )
 
 

@@ -1,8 +1,9 @@
 """The certificates and keys of this machine, as files; made on the operator's side and shipped.
 
 Needs system (the users that own keys). Leaves /etc/kubernetes/pki as kubeadm names it. A key is readable by the user of
-the one daemon that needs it. Daemons read certificates again when they change, so nothing restarts here. What this
-machine's roles do not ask for is removed.
+the one daemon that needs it. Daemons read certificates again when they change, so nothing restarts here; what they read
+only once, authorities in the main, is among the ``reads`` of their units. What this machine's roles do not ask for is
+removed.
 """
 
 from datetime import UTC, datetime
@@ -49,6 +50,12 @@ def pki(cluster: Cluster, machine: Machine) -> None:
 def certificates(cluster: Cluster, machine: Machine) -> Certificates:
     """What this machine is given, from the operator's state directory; made once a run."""
     return Keep(state(cluster) / "pki", datetime.now(UTC)).certificates(cluster, machine)
+
+
+def reads(cluster: Cluster, machine: Machine, *paths: str) -> tuple[File, ...]:
+    """Those of this machine's files that a unit reads at its start only."""
+    given = files(machine, certificates(cluster, machine))
+    return tuple(entry for entry in given if isinstance(entry, File) and entry.path in paths)
 
 
 def files(machine: Machine, given: Certificates) -> tuple[Entry, ...]:

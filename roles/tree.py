@@ -112,14 +112,16 @@ class Found:
 class Service:
     """A unit, and the files whose change makes it restart.
 
-    ``alive`` is a command that fails when the unit says active and yet its work is undone (rules that somebody
-    flushed). ``wait`` is whether starting it waits until it says it is ready.
+    ``reads`` are files of other roles that it reads at its start only. ``alive`` is a command that fails when the unit
+    says active and yet its work is undone (rules that somebody flushed). ``wait`` is whether starting it waits until it
+    says it is ready.
     """
 
     unit: str
     inputs: tuple[File, ...]
     alive: str = ""
     wait: bool = True
+    reads: tuple[File, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9@_-]+\.(service|timer|socket|path)", self.unit):
@@ -128,7 +130,7 @@ class Service:
     @property
     def digest(self) -> str:
         total = sha256()
-        for file in sorted(self.inputs, key=lambda file: file.path):
+        for file in sorted((*self.inputs, *self.reads), key=lambda file: file.path):
             total.update(f"{file.path} {file.mode} {file.owner} {file.digest}\n".encode())
         return total.hexdigest()
 

@@ -14,6 +14,7 @@ from kybern.cli.deploys import only, run_deploy
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rotating import rotate_encryption_key
+from kybern.cli.trusting import rotate_ca, rotate_service_account_key
 from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
 from kybern.machines.state import State
@@ -21,6 +22,8 @@ from kybern.machines.topology import Cluster
 
 app = typer.Typer(help="Certificates of a cluster.", no_args_is_help=True)
 app.command()(rotate_encryption_key)
+app.command()(rotate_ca)
+app.command()(rotate_service_account_key)
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
 
 

@@ -12,7 +12,6 @@ from kybern.client.rest import Client
 from kybern.client.verbs import PATCHES
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machines import encryption
-from kybern.machines.certificates import write_secret
 from kybern.machines.encryption import FILE, Key, Order
 from kybern.machines.errors import MachineError
 from kybern.machines.rotation.encryption import (
@@ -28,6 +27,7 @@ from kybern.machines.rotation.encryption import (
     question,
     told,
 )
+from kybern.machines.secret_files import write_secret
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 from kybern.reach.machines import Machines

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from kybern.machines.certificates import private_folder
 from kybern.machines.errors import MachineError
+from kybern.machines.secret_files import private_folder
 from kybern.machines.state import State
 
 ARRIVING = ".new"

@@ -20,10 +20,13 @@ from typing import Any
 
 from kybern.auth.x509 import Address, Authority, Leaf, Pair, signing_key
 from kybern.machines import encryption
+from kybern.machines.secret_files import private_folder, read_pair, write_pair, write_secret
 from kybern.machines.topology import Cluster, Machine
+from kybern.machines.trust import Trust
 
 MASTERS_GROUP = "system:masters"
 CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA = "ca", "etcd/ca", "front-proxy-ca"
+TOKENS, PUBLIC = "sa", ".pub"
 AUTHORITIES = {CLUSTER_CA: "kubernetes", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "front-proxy-ca"}
 # Client certificates that go into a kubeconfig: file name to the user in it.
 CLIENTS = {
@@ -162,38 +165,43 @@ class Keep:
                 )
                 for want in wanted(cluster, machine)
             }
-            certificates = {name: authority.cert_pem for name, authority in authorities.items()}
+            certificates = {name: Trust(self._folder, name).trusted() for name in AUTHORITIES}
             return Certificates(certificates, pairs, self._tokens(), keys)
 
     def admin(self) -> tuple[bytes, Pair]:
         """The cluster's authority, and the operator's own pair: all of a kubeconfig but the address."""
         with self._locked():
             authority = self._authority(CLUSTER_CA)
-            return authority.cert_pem, self._pair(
-                "admin", authority, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))
-            )
+            pair = self._pair("admin", authority, Leaf(CLIENTS["admin"], (MASTERS_GROUP,)))
+            return Trust(self._folder, CLUSTER_CA).trusted(), pair
 
     def _authority(self, name: str) -> Authority:
-        pair = self._read(name)
+        """Who signs now."""
+        pair = Trust(self._folder, name).signer()
         if pair is not None:
             return Authority.load(pair.cert_pem, pair.key_pem)
-        authority = Authority.create(AUTHORITIES[name], self._now)
-        self._write(name, authority.pair)
+        authority = self.new_authority(name)
+        write_pair(self._folder, name, authority.pair)
         return authority
 
+    def new_authority(self, name: str) -> Authority:
+        return Authority.create(AUTHORITIES[name], self._now)
+
     def _pair(self, name: str, authority: Authority, leaf: Leaf) -> Pair:
-        pair = self._read(name)
+        pair = read_pair(self._folder, name)
         if pair is None or not authority.fits(pair, leaf, self._now):
             pair = authority.issue_leaf(leaf, self._now)
-            self._write(name, pair)
+            write_pair(self._folder, name, pair)
         return pair
 
     def _tokens(self) -> Pair:
-        pair = self._read("sa", ".pub")
+        """Who signs tokens, and all that verify them."""
+        keys = Trust(self._folder, TOKENS, PUBLIC)
+        pair = keys.signer()
         if pair is None:
             pair = signing_key()
-            self._write("sa", pair, ".pub")
-        return pair
+            write_pair(self._folder, TOKENS, pair, PUBLIC)
+        return Pair(keys.trusted(), pair.key_pem)
 
     def _encryption(self, cluster: Cluster) -> bytes:
         path = self._folder / encryption.FILE
@@ -207,18 +215,6 @@ class Keep:
         write_secret(path, content)
         return content
 
-    def _read(self, name: str, suffix: str = ".crt") -> Pair | None:
-        try:
-            key = (self._folder / f"{name}.key").read_bytes()
-            return Pair((self._folder / f"{name}{suffix}").read_bytes(), key)
-        except FileNotFoundError:
-            return None
-
-    def _write(self, name: str, pair: Pair, suffix: str = ".crt") -> None:
-        # The key first: a certificate without one is made anew, whatever was interrupted.
-        for path, content in ((f"{name}.key", pair.key_pem), (f"{name}{suffix}", pair.cert_pem)):
-            write_secret(self._folder / path, content)
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         private_folder(self._folder)
@@ -228,25 +224,6 @@ class Keep:
             yield
         finally:
             os.close(handle)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Replace a file atomically; nobody else may read it at any moment."""
-    private_folder(path.parent)
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        os.fsync(stream.fileno())
-    beside.rename(path)
-
-
-def private_folder(path: Path) -> None:
-    """Make a directory and its missing parents, all 0700: ``mkdir(parents=True)`` opens the parents to everybody."""
-    if not path.is_dir():
-        private_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def kubeconfig(server: str, ca: bytes, pair: Pair, user: str, cluster: str) -> bytes:

