@@ -46,12 +46,14 @@ def asking(lab: Lab) -> Iterator[Asked]:
     """Asks by a new connection each time, as a new client does."""
     found, over = Asked(), threading.Event()
     config = load(lab.kubeconfig)
-    context = Identity(config, time.monotonic).context()
-    assert isinstance(context, ssl.SSLContext)
+    # It follows the file: an authority may be exchanged meanwhile.
+    identity = Identity(config, time.monotonic)
 
     def ask() -> None:
         last = time.monotonic()
         while not over.wait(EVERY):
+            context = identity.context()
+            assert isinstance(context, ssl.SSLContext)
             failure = _failure(str(lab.cluster.api_address), lab.cluster.api_port, context)
             if failure:
                 found.failures.append(failure)

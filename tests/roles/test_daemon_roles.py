@@ -80,7 +80,7 @@ DAEMONS = (
     ),
     Daemon(
         "controller manager",
-        of_cluster(controller_manager),
+        controller_manager,
         "kube-controller-manager.service",
         ("controller manager | Unit", "controller manager | Running"),
     ),

@@ -26,7 +26,7 @@ class Killed(Exception):
 def killed_after(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[None]:
     """The process ends before its next change of a file once it has made this many."""
     left = [count]
-    write, unlink = secret_files.write_secret, Path.unlink
+    unlink = Path.unlink
 
     def step() -> None:
         if not left[0]:
@@ -43,7 +43,6 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[None]:
         step()
         unlink(self, missing_ok)
 
-    assert write
     with monkeypatch.context() as patched:
         patched.setattr(secret_files, "write_secret", writes)
         patched.setattr(trust, "write_secret", writes)
