@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kybern.admission.framework import Lookup
+from kybern.apiserver.expiration import CLIENTS
 from kybern.auth import bootstrap_token, legacy_tokens, static_tokens
 from kybern.auth.certificates import Bearer, Certificates
 from kybern.auth.tokens import InvalidToken, Verifier, bound, check, user_of
@@ -161,6 +162,7 @@ class Authenticator:
             return None
         if bearer.expires < self.clock():
             raise Unauthorized("Unauthorized")
+        CLIENTS.used(bearer.expires)
         if bearer.user is not None:
             return bearer.user
         user = certificates.spoken_for(many(headers)) if headers is not None else None

@@ -84,6 +84,7 @@ async def serve(config: Config) -> None:
         async with asyncio.TaskGroup() as tasks:
             if encryption and values["encryption-provider-config-automatic-reload"]:
                 tasks.create_task(encryption.run(), name="encryption")
+            tasks.create_task(ways.follow(values), name="kubelet client certificate")
             parts = Parts(config, store, tasks, ways)
             try:
                 await parts.run()

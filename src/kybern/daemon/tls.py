@@ -6,6 +6,7 @@ the files' stamps are looked at, at most once a second, and a new context takes 
 cannot be loaded (half-written, not matching) leaves the old one in force and is logged.
 """
 
+import asyncio
 import logging
 import ssl
 import time
@@ -150,6 +151,25 @@ def client_context(
     if cert:
         context.load_cert_chain(cert, key or cert)
     return context
+
+
+async def follow(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Have a client's context present the pair that lies in these files, for ever; connections that are open stay."""
+    files = Files(cert, key)
+    stamp = files.stamp()
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        try:
+            found = files.stamp()
+            if found == stamp:
+                continue
+            # Tried first: one that cannot be used would leave the context without any.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key)
+            context.load_cert_chain(cert, key)
+            stamp = found
+            log.info("Reloaded the client certificate %s", cert)
+        except (OSError, ssl.SSLError) as problem:
+            log.warning("cannot reload %s: %s; the one loaded before is shown", cert, problem)
 
 
 def self_signed(names: Sequence[str], directory: Path) -> tuple[str, str]:

@@ -1,10 +1,14 @@
 """Certificates that change while a server runs."""
 
+import asyncio
+import contextlib
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from kybern.auth.x509 import Authority
 from kybern.daemon import tls
 
 
@@ -82,3 +86,51 @@ def test_cipher_suites_have_the_names_of_go_or_of_openssl(asked: str, names: tup
 def test_a_cipher_suite_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match='cipher suite "TLS_NOTHING" not supported'):
         tls.ciphers("TLS_NOTHING")
+
+
+async def turns() -> None:
+    """Everybody else has had the loop some times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_client_shows_its_new_certificate_to_new_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_LOOK_EVERY", 0.0)
+    authority = Authority.create("test", datetime.now(UTC))
+    ca, cert, key = tmp_path / "ca.crt", tmp_path / "client.crt", tmp_path / "client.key"
+    server_cert, server_key = tmp_path / "server.crt", tmp_path / "server.key"
+
+    def issued(cert: Path, key: Path, *, server: bool) -> None:
+        pair = authority.issue("somebody", dns=("localhost",), client=not server, server=server)
+        key.write_bytes(pair.key_pem)
+        cert.write_bytes(pair.cert_pem)
+
+    def shown() -> bytes | None:
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = tls.server_context(str(server_cert), str(server_key), str(ca))
+        left = server.wrap_bio(to_server, to_client, server_side=True)
+        right = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+        for _ in range(5):
+            for side in (right, left):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+        return left.getpeercert(binary_form=True)
+
+    ca.write_bytes(authority.cert_pem)
+    issued(server_cert, server_key, server=True)
+    issued(cert, key, server=False)
+    client = tls.client_context(authority.cert_pem, str(cert), str(key))
+    before = shown()
+    following = asyncio.create_task(tls.follow(client, str(cert), str(key)))
+    await turns()
+    cert.write_text("half a certif")
+    await turns()
+    assert shown() == before
+    issued(cert, key, server=False)
+    await turns()
+    after = shown()
+    following.cancel()
+
+    assert after not in (before, None)

@@ -26,6 +26,12 @@ class Ways:
     unverified: ssl.SSLContext
     hooks: aiohttp.ClientSession
 
+    async def follow(self, values: Values) -> None:
+        """Show the kubelets the certificate that lies on disk, for ever; nothing when there is none."""
+        cert, key = values["kubelet-client-certificate"], values["kubelet-client-key"]
+        if cert and self.kubelets.tls is not None:
+            await tls.follow(self.kubelets.tls, cert, key)
+
 
 @contextlib.asynccontextmanager
 async def open_ways(values: Values) -> AsyncIterator[Ways]:
