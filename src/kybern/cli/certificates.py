@@ -1,10 +1,15 @@
 """``kybern certificates``: how long they last, and new ones. Authorities' keys are on this side alone, and so is renewal.
 
-Every deploy renews those of which less than a third of their life is left; daemons read them again without a restart.
+Every deploy renews those of which less than a third of their life is left, and so does the timer, by itself; daemons read
+them again without a restart.
 """
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +20,7 @@ from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rotating import rotate_encryption_key
 from kybern.cli.trusting import rotate_ca, rotate_service_account_key
+from kybern.machines import renewal
 from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
 from kybern.machines.state import State
@@ -58,6 +64,9 @@ def renew(
         bool, typer.Option("--all", help="All of them, and not only those that are worn.")
     ] = False,
     machine: Annotated[str, typer.Option("--machine", help="Only this machine's.")] = "",
+    when_worn: Annotated[
+        bool, typer.Option("--when-worn", help="Do nothing at all while none is worn: for a timer.")
+    ] = False,
 ) -> None:
     """Make new certificates and ship them, and nothing else of a deploy. Nothing is restarted."""
     cluster, now = machines.read(topology, None), datetime.now(UTC)
@@ -68,11 +77,56 @@ def renew(
         for one in _kept(cluster, now)
         if one.signer and (everything or one.is_worn) and machine in ("", one.machine)
     ]
+    if when_worn and not chosen:
+        print(f"No certificate of {cluster.name} is worn.")
+        return
     for one in chosen:
         # The deploy makes what is missing; should it not come to that, the next one does.
         one.path.unlink()
     changes = run_deploy(topology, cluster, only([machine]) if machine else (), verb="certificates")
     print(f"{len(chosen)} certificates of {cluster.name} made anew, {changes} changes on its machines.")
+
+
+@app.command()
+def timer(
+    topology: Topology = "lab",
+    calendar: Annotated[
+        str, typer.Option("--calendar", help="When to look, as systemd writes it.")
+    ] = renewal.CALENDAR,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the timer away again.")] = False,
+) -> None:
+    """Renew worn certificates by themselves: a timer of this computer's systemd, where the authorities' keys are."""
+    cluster = machines.read(topology, None)
+    if os.geteuid():
+        raise MachineError("a timer can only be made by root; run this with sudo")
+    place = Path("/etc/systemd/system")
+    name = renewal.unit(cluster.name)
+    if remove:
+        _systemctl("disable", "--now", f"{name}.timer")
+        for suffix in renewal.SUFFIXES:
+            (place / f"{name}{suffix}").unlink(missing_ok=True)
+        _systemctl("daemon-reload")
+        print(f"Certificates of {cluster.name} are renewed by deploys alone.")
+        return
+    found = renewal.units(cluster.name, topology, calendar, Path.cwd(), sys.executable)
+    for path, text in found.items():
+        beside = place / f".{path}.new"
+        beside.write_text(text)
+        beside.rename(place / path)
+    _systemctl("daemon-reload")
+    _systemctl("enable", "--now", f"{name}.timer")
+    print(f"{name}.timer renews the certificates of {cluster.name}; see: systemctl list-timers {name}.timer")
+
+
+def _systemctl(*words: str) -> None:
+    try:
+        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError as missing:
+        raise MachineError(
+            "this computer has no systemd; have cron run 'kybern certificates renew TOPOLOGY --when-worn' each day"
+        ) from missing
+    if done.returncode:
+        raise MachineError(f"cannot systemctl {' '.join(words)}: {done.stderr.strip()}")
 
 
 def _kept(cluster: Cluster, now: datetime) -> tuple[Kept, ...]:
