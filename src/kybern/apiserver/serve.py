@@ -12,6 +12,7 @@ from cryptography import x509
 
 from kybern.admission.chain import Chain, chain
 from kybern.admission.configured import Configured
+from kybern.api.kinds import KINDS
 from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.audit.setting import setting
@@ -72,6 +73,7 @@ async def serve(config: Config) -> None:
         members = sorted(values["etcd-servers"], key=lambda member: f"//{config.advertise}:" not in member)
         root = values["etcd-prefix"].rstrip("/")
         file = values["encryption-provider-config"]
+        # All of them: what is not served may lie in the store all the same.
         encryption = Encryption(Path(file), KINDS, root) if file else None
         store = EtcdStore(
             members,

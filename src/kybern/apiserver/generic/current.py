@@ -85,8 +85,10 @@ async def _translated(call: Call, stored: Stored) -> Stored:
 
 
 def is_stale(call: Call, stored: Stored) -> bool:
-    """Whether an object lies in the store in another form than it would be written in: of another version, upstream's, or
-    encrypted by another key."""
+    """Whether an object lies in the store in another form than it would be written in.
+
+    Of another version, upstream's, or encrypted by another key.
+    """
     translation = call.kind.translation
     version = translation.stored if translation is not None else call.stored.api_version
     return stored.stale or not stored.value.startswith(start_of(version, call.kind.kind))
