@@ -15,6 +15,9 @@ from kybern.machines.topology import Machine
 from tests.cluster.conftest import KYBERN, TOPOLOGY, Lab
 from tests.cluster.test_days_after import MOVES, asking, nothing_to_do
 
+# Three deploys, and kubelets that put a new authority into pods when they look the next time.
+pytestmark = pytest.mark.timeout(500)
+
 ETCDCTL = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
     "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
@@ -57,14 +60,16 @@ def test_secrets_are_encrypted_and_their_key_is_exchanged(lab: Lab, namespace: s
         for seconds in (2, 5, 9):
             killed("certificates", "rotate-encryption-key", TOPOLOGY, seconds=seconds)
         done = lab.kybern("certificates", "rotate-encryption-key", TOPOLOGY)
-        assert watch.poll() is None, "the watch was broken"
+        ended = watch.poll()
         watch.terminate()
         assert watch.stdout is not None
-        seen = [json.loads(line)["type"] for line in watch.stdout.read().splitlines()]
+        assert watch.stderr is not None
+        seen, said = watch.stdout.read(), watch.stderr.read()
 
     assert f"are encrypted by key-{key_number(lab)}" in done.stdout
     assert key_number(lab) > before
-    assert set(seen) == {"MODIFIED"}
+    assert ended is None, f"the watch was broken: {said}{seen[-500:]}"
+    assert {json.loads(line)["type"] for line in seen.splitlines()} == {"MODIFIED"}
     assert asked.failures == []
     found = lab.get("secret", "mine", "-n", namespace)
     assert base64.b64decode(found["data"]["a"]) == b"precious"

@@ -1,6 +1,7 @@
 """Encryption at rest, by what lies in etcd: sealed as upstream seals it, read whoever sealed it, and keys exchanged."""
 
 import base64
+import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -161,6 +162,28 @@ def test_keys_are_exchanged_while_the_server_runs(sealed: Sealed) -> None:
 
     sealed.configure(configuration(sealing("aesgcm", "two")))
     assert read(sealed, "turned") == "precious"
+
+
+def test_a_watch_goes_on_while_keys_are_exchanged(sealed: Sealed) -> None:
+    sealed.make("watched")
+    _, found = sealed.server.ask("GET", f"{SECRETS}/watched")
+    version = found["metadata"]["resourceVersion"]
+    line = http.client.HTTPSConnection(
+        "127.0.0.1", sealed.server.port, timeout=20, context=sealed.server.context()
+    )
+    line.request("GET", f"{SECRETS}?watch=1&resourceVersion={version}&fieldSelector=metadata.name%3Dwatched")
+    events = line.getresponse()
+
+    sealed.configure(configuration(sealing("aesgcm", "one", "two"), {"identity": {}}))
+    sealed.configure(configuration(sealing("aesgcm", "two", "one"), {"identity": {}}))
+    sealed.server.ask("PATCH", f"{SECRETS}/watched", {}, form="merge-patch+json")
+    sealed.configure(configuration(sealing("aesgcm", "two"), {"identity": {}}))
+    sealed.server.ask("PATCH", f"{SECRETS}/watched", {"data": {"b": ""}}, form="merge-patch+json")
+
+    seen = [json.loads(events.readline()) for _ in range(2)]
+    line.close()
+    assert [one["type"] for one in seen] == ["MODIFIED", "MODIFIED"]
+    assert [sorted(one["object"]["data"]) for one in seen] == [["a"], ["a", "b"]]
 
 
 def test_only_the_first_write_without_a_change_is_stored(sealed: Sealed) -> None:
