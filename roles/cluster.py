@@ -11,6 +11,7 @@ from pyinfra import host
 
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
+from roles.record import attach
 
 KUBERNETES = "/etc/kubernetes"
 PKI = f"{KUBERNETES}/pki"
@@ -48,6 +49,7 @@ def here() -> tuple[Cluster, Machine]:
         raise TypeError(
             f"{host.name} has no cluster and machine in its data: use an inventory of inventories/"
         )
+    attach(host.state)
     return cluster, machine
 
 

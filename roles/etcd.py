@@ -18,7 +18,7 @@ trusts only at its start.
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from pyinfra.api import FunctionCommand, deploy, operation
+from pyinfra.api import FunctionCommand, StringCommand, deploy, operation
 
 from kybern.machines.state import write
 from kybern.machines.topology import Cluster, Machine
@@ -26,6 +26,7 @@ from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, E
 from roles.membership import etcdctl, expel, join, peer
 from roles.operations import bundle, ready, units
 from roles.pki import reads
+from roles.record import digest, for_all, planned
 from roles.templates import render
 from roles.tree import Directory, File, Service
 
@@ -125,7 +126,8 @@ def remembered(note: Path) -> frozenset[str]:
 
 
 @operation()
-def remember(note: Path, members: Sequence[str]) -> Generator[FunctionCommand]:
+def remember(note: Path, members: Sequence[str]) -> Generator[FunctionCommand | StringCommand]:
     if not remembered(note) >= set(members):
         names = sorted(remembered(note) | set(members))
+        yield from planned(for_all("operator", str(note), "replace", digest(names)))
         yield FunctionCommand(write, (note, "\n".join([*names, ""]).encode()), {})

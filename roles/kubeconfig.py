@@ -5,12 +5,15 @@ that is closest to the machine; and admin.conf in the operator's state directory
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
-from pyinfra.api import FunctionCommand, deploy, operation
+from pyinfra.api import FunctionCommand, StringCommand, deploy, operation
 
 from kybern.machines.certificates import CLIENTS, CLUSTER_CA, Certificates, Keep, kubeconfig
+from kybern.machines.changes import SECRET
 from kybern.machines.secret_files import write_secret
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
@@ -27,6 +30,7 @@ from roles.cluster import (
 )
 from roles.operations import bundle
 from roles.pki import certificates
+from roles.record import for_all, planned
 from roles.tree import File
 
 OWNERS = {
@@ -76,7 +80,9 @@ def admin(cluster: Cluster) -> bytes:
 
 
 @operation()
-def kept(file: Path, content: bytes) -> Generator[FunctionCommand]:
+def kept(file: Path, content: bytes) -> Generator[FunctionCommand | StringCommand]:
     """A file on the operator's side, readable by the operator alone."""
     if not file.exists() or file.read_bytes() != content:
+        differs = for_all("operator", str(file), "replace", sha256(content).hexdigest())
+        yield from planned(replace(differs, diff=(SECRET,)))
         yield FunctionCommand(write_secret, (file, content), {})

@@ -5,6 +5,7 @@ which has no vote, and is promoted when it has caught up. One leaves only when t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
@@ -14,6 +15,7 @@ from roles import facts
 from roles.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, PKI
 from roles.members import cannot_join, healthy, initial, listed, may_leave, of_name
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, Commands
+from roles.record import change, planned
 from roles.templates import render
 
 JOIN_SECONDS = 120
@@ -41,16 +43,19 @@ def join(
     has_data = host.get_fact(facts.Succeeds, f"test -d {data}/member", _timeout=FACT_SECONDS)
     ask = etcdctl(known)
     answer = host.get_fact(facts.Answer, f"{ask} member list -w json", _timeout=FACT_SECONDS)
+    own = of_name(listed(answer), machine.name, peer(machine)) if answer else None
+    if has_data and own and not own.learner:
+        host.noop("it is a member")
+        return
+    members = listed(answer) if answer else ()
+    why = cannot_join(members, own, cluster.name, machine.name, has_data)
+    joining = change("member", machine.name, "add")
+    yield from planned(replace(joining, diff=(f"it will be refused: {why}",) if why else ()))
     if not answer:
         names = " or ".join(each.name for each in known)
         yield refused(f"cannot let {machine.name} join: no member of etcd answers; start {names}")
         return
-    members = listed(answer)
-    own = of_name(members, machine.name, peer(machine))
-    if has_data and own and not own.learner:
-        host.noop("it is a member")
-        return
-    if why := cannot_join(members, own, cluster.name, machine.name, has_data):
+    if why:
         yield refused(f"cannot let {machine.name} join: {why}")
         return
     add = f"{ask} member add {machine.name} --learner --peer-urls={peer(machine)} >/dev/null"
@@ -81,6 +86,7 @@ def expel(leaving: str, address: str = "") -> Commands:
     if member is None:
         host.noop(f"etcd has no member {leaving}")
         return
+    yield from planned(change("member", leaving, "remove"))
     well = host.get_fact(facts.Answer, f"{ask} endpoint health --cluster -w json", _timeout=FACT_SECONDS)
     if not may_leave(members, healthy(well), member):
         yield refused(

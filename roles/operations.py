@@ -11,15 +11,17 @@ Every remote command has a time limit.
 import base64
 import io
 import tarfile
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import PurePosixPath
 
 from pyinfra import host, logger
 from pyinfra.api import FileUploadCommand, StringCommand, operation
 
+from kybern.machines.changes import Change
 from roles import facts
-from roles.tree import Directory, Entry, File, Link, Service, Upload, missing, surplus, unique
+from roles.record import change, digest, finished, inputs_of, planned, planning, showable, written
+from roles.tree import Directory, Entry, File, Found, Link, Service, Upload, missing, surplus, unique
 
 FACT_SECONDS = (
     90  # an emulated machine takes its time; one that died is noticed by its connection before that
@@ -39,6 +41,9 @@ def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[s
     ones. Directories that are not listed are made as they are needed, and are never removed.
     """
     wanted = unique(files)
+    if finished(inputs_of(wanted, *absent, *prune)):
+        host.noop("the run that is resumed has done it")
+        return
     paths = (*(entry.path for entry in wanted), *absent)
     found = host.get_fact(facts.Tree, paths, tuple(prune), _timeout=FACT_SECONDS)
     writes, removals = missing(wanted, found), surplus(wanted, absent, prune, found)
@@ -47,6 +52,7 @@ def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[s
         return
     if host.state.config.DIFF:
         _show(writes, removals)
+    yield from planned(*_changes(writes, removals, found))
     for entry in writes:
         if isinstance(entry, Upload):
             # Straight from the disk and beside its place, as the SSH user: it may be a hundred megabytes.
@@ -74,6 +80,13 @@ def units(services: Sequence[Service], restart: bool = True, guard: str = "", ga
     if not changes and not enable:
         host.noop(f"running: {', '.join(names)}")
         return
+    yield from planned(
+        *(change("unit", unit, "enable") for unit in enable if unit not in {one.unit for one, _ in changes}),
+        *(
+            change("unit", service.unit, verb, service.digest, _standing(states.get(service.unit, unknown)))
+            for service, verb in changes
+        ),
+    )
     restarts = any(verb == "restart" for _, verb in changes)
     if restarts:
         yield from _halt_after_failure()
@@ -100,6 +113,7 @@ def ready(probe: str, log: str = "", seconds: int = 30) -> Commands:
     if host.get_fact(facts.Succeeds, probe, _timeout=FACT_SECONDS):
         host.noop("it is ready")
         return
+    yield from planned(change("wait", log or probe, "wait"))
     tell = f"; journalctl --no-pager -o cat -n {LOG_LINES} -u {log} >&2" if log else ""
     waiting = f"{_waiting(probe, seconds)} || {{ echo 'not ready: {_shown(probe)}' >&2{tell}; exit 1; }}"
     yield StringCommand(waiting, _timeout=seconds + FACT_SECONDS)
@@ -113,6 +127,7 @@ def accounts(users: Sequence[str]) -> Commands:
     if not wanted:
         host.noop(f"users exist: {', '.join(users)}")
         return
+    yield from planned(*(change("user", user, "add") for user in wanted))
     add = "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin"
     yield StringCommand(" && ".join(f"{add} {user}" for user in wanted), _timeout=COMMAND_SECONDS)
 
@@ -125,6 +140,7 @@ def packages(names: Sequence[str]) -> Commands:
     if not wanted:
         host.noop("packages are installed")
         return
+    yield from planned(*(change("package", name, "install") for name in wanted))
     # A service that apt starts before its configuration is there takes a port, or makes a cluster of its own.
     guard = "/usr/sbin/policy-rc.d"
     install = f"apt-get -q install -y --no-install-recommends {' '.join(wanted)}"
@@ -143,6 +159,7 @@ def once(probe: str, command: str, seconds: int = COMMAND_SECONDS) -> Commands:
     if host.get_fact(facts.Succeeds, probe, _timeout=FACT_SECONDS):
         host.noop("it is done already")
         return
+    yield from planned(change("command", "", "run", digest(command)))
     yield StringCommand(command, _timeout=seconds)
 
 
@@ -152,6 +169,12 @@ def _verb(service: Service, state: facts.UnitState, restart: bool) -> str:
     if restart and (state.stamp != service.digest or not state.alive):
         return "restart"
     return ""
+
+
+def _standing(state: facts.UnitState) -> str:
+    return (
+        f"{'active' if state.active else 'inactive'} {state.stamp} {'' if state.alive else 'undone'}".strip()
+    )
 
 
 def _started(service: Service, verb: str) -> str:
@@ -248,6 +271,20 @@ def _member(entry: Entry) -> tarfile.TarInfo:
         case File():
             member.name, member.size = member.name + NEW, len(entry.content)
     return member
+
+
+def _changes(
+    writes: Sequence[Entry], removals: Sequence[str], found: Mapping[str, Found]
+) -> Generator[Change]:
+    """What a plan says of a tree. Texts are asked for only when somebody wants to see what differs."""
+    shown = tuple(
+        entry.path for entry in writes if entry.path in found and showable(entry, found[entry.path])
+    )
+    before = host.get_fact(facts.Contents, shown, _timeout=FACT_SECONDS) if shown and planning() else {}
+    for entry in writes:
+        yield written(entry, found.get(entry.path), before.get(entry.path, ""))
+    for path in removals:
+        yield change("file", path, "remove", before=found[path].digest)
 
 
 def _show(writes: Sequence[Entry], removals: Sequence[str]) -> None:

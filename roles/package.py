@@ -12,6 +12,7 @@ from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
 from roles.facts import PythonVersion, Succeeds
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
+from roles.record import change, digest, planned
 from roles.release import TARGET, Archive, Release, release
 from roles.tree import Directory, Link
 
@@ -40,6 +41,7 @@ def unpacked(archive: Archive) -> Generator[StringCommand | FileUploadCommand]:
     if host.get_fact(Succeeds, f"test -d {archive.target}", _timeout=FACT_SECONDS):
         host.noop(f"{archive.target} is there")
         return
+    yield from planned(change("release", archive.target, "unpack"))
     staged, beside = f"/var/tmp/{archive.source.name}", f"{archive.target}.new"  # noqa: S108  # checked by its digest below
     yield FileUploadCommand(str(archive.source), staged, _sudo=False)
     script = (
@@ -57,4 +59,5 @@ def pruned(kept: Release) -> Generator[StringCommand]:
     if not host.get_fact(Succeeds, f"{old} | grep -q .", _timeout=FACT_SECONDS):
         host.noop("there is no old release")
         return
+    yield from planned(change("release", "old ones", "remove", digest(names)))
     yield StringCommand(f"{old} -exec rm -rf {{}} +", _timeout=COMMAND_SECONDS)

@@ -8,10 +8,10 @@ rest. It knows only the commands that our own operations make; anything else is 
 import base64
 import io
 import re
-import runpy
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -235,17 +235,7 @@ def deploy(
     members: Sequence[Machine] = (),
 ) -> dict[str, list[str]]:
     """Run a deploy file on all machines of a cluster, or on ``members``; what changed, by operation."""
-    run = Run(fakes, [{"cluster": cluster, "machine": machine} for machine in members or cluster.machines])
-    # As its command line does it: an operation is known by the lines it was called from.
-    run.state.current_deploy_filename = file
-    run.state.check_for_changes = False
-    pyinfra.is_cli = True
-    try:
-        for host in run.hosts:
-            with ctx_state.use(run.state), ctx_host.use(host):
-                runpy.run_path(file)
-    finally:
-        pyinfra.is_cli = False
+    run = prepared(cluster, fakes, file, members, dry=False)
     run.execute()
     changes: dict[str, list[str]] = {}
     for op in run.state.get_op_order():
@@ -253,6 +243,31 @@ def deploy(
         if changed:
             changes[next(iter(run.state.op_meta[op].names))] = changed
     return changes
+
+
+def prepared(
+    cluster: Cluster,
+    fakes: Sequence[FakeMachine],
+    file: str = "deploys/cluster.py",
+    members: Sequence[Machine] = (),
+    *,
+    dry: bool = True,
+) -> Run:
+    """A deploy file read on all machines, as far as a dry run goes; or, not dry, up to its first operation."""
+    run = Run(fakes, [{"cluster": cluster, "machine": machine} for machine in members or cluster.machines])
+    # As its command line does it: an operation is known by the lines it was called from.
+    run.state.current_deploy_filename = file
+    run.state.check_for_changes = dry
+    code = compile(Path(file).read_text(), file, "exec")
+    pyinfra.is_cli = True
+    try:
+        for host in run.hosts:
+            with ctx_state.use(run.state), ctx_host.use(host):
+                # runpy's frames have no source, which pyinfra would look for at each operation, for long.
+                exec(code, {"__name__": "__main__"})
+    finally:
+        pyinfra.is_cli = False
+    return run
 
 
 def _changed(run: Run, host: Host, op: str) -> bool:

@@ -16,12 +16,14 @@ pyinfra loads every connector on every run, so libvirt is imported only when it 
 import os
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import gevent
+from pyinfra.api import StringCommand
+from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import remove_any_sudo_askpass_file
+from pyinfra.connectors.util import CommandOutput, remove_any_sudo_askpass_file
 
 from kybern.machines import xml
 from kybern.machines.errors import MachineError
@@ -40,6 +42,8 @@ class MachineConnector(SSHConnector):
     """SSH to a machine of an inventory."""
 
     handles_execution = True
+    trips = 0  # commands and files sent: what a run costs, and what tests have a budget for
+    last: tuple[str, tuple[str, ...]] = ("", ())  # the last command, and what it said
 
     @staticmethod
     def make_names_data(name: str | None) -> Names:
@@ -53,6 +57,34 @@ class MachineConnector(SSHConnector):
         transport = self.client.get_transport()
         if transport is not None:
             tune(transport)
+
+    def run_shell_command(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Unpack[ConnectorArguments],
+    ) -> tuple[bool, CommandOutput]:
+        self.trips += 1
+        text = str(command)  # as pyinfra shows it: with what is secret masked
+        self.last = text, ()
+        try:
+            done, output = super().run_shell_command(command, print_output, print_input, **arguments)
+        except Exception as error:
+            self.last = text, (f"{type(error).__name__}: {error}",)
+            raise
+        self.last = text, tuple(output.output_lines)
+        return done, output
+
+    def put_file(self, source: Any, target: str, *words: Any, **arguments: Any) -> bool:
+        self.trips += 1
+        self.last = f"upload of {target}", ()
+        return super().put_file(source, target, *words, **arguments)
+
+    def get_file(self, source: str, *words: Any, **arguments: Any) -> bool:
+        self.trips += 1
+        self.last = f"download of {source}", ()
+        return super().get_file(source, *words, **arguments)
 
     def disconnect(self) -> None:
         # pyinfra removes its helper for sudo's password after this, over the connection that is closed here.
