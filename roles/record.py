@@ -1,9 +1,7 @@
 """What a run of pyinfra would do, what it did, and what it may do: told to the ``kybern`` command that started it.
 
-By the environment it is told where: ``KYBERN_PLAN`` is a file that gets the changes of a dry run, ``KYBERN_ONLY`` a plan
-beyond which nothing may be done, ``KYBERN_JOURNAL`` a file that gets a line for each step on each machine, and
-``KYBERN_RESUME`` the journal of a broken run. Without any of them, as when pyinfra is started by hand, nothing happens
-here.
+By the environment it is told where: the variables of ``kybern.machines.changes`` and ``kybern.machines.journal`` name the
+files. Without any of them, as when pyinfra is started by hand, nothing happens here.
 
 Operations say what they are about to change with ``yield from planned(...)`` before they yield a command. One that does not
 is in the plan all the same, as a command.
@@ -33,8 +31,8 @@ from kybern.machines.journal import Step
 from kybern.machines.state import write
 from roles.tree import Entry, File, Found, Link, Upload
 
-PLAN, ONLY, JOURNAL, RESUME = "KYBERN_PLAN", "KYBERN_ONLY", "KYBERN_JOURNAL", "KYBERN_RESUME"
-PARENT = "KYBERN_PARENT"  # the process that started pyinfra, which shall not outlive it
+PLAN, ONLY = changes.VARIABLE, changes.ONLY
+JOURNAL, RESUME, PARENT = journal.VARIABLE, journal.RESUME, journal.PARENT
 FOR_ALL = "operator"  # whose files these are, in place of a machine
 END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 REFUSAL_SECONDS = 90
@@ -51,6 +49,8 @@ def attach(state: State) -> None:
     recorder = Recorder(os.environ.get(JOURNAL, ""))
     state.add_callback_handler(recorder)
     if to := os.environ.get(PLAN):
+        # pyinfra's -y, which spares its questions, says that nobody wants to know what would change.
+        state.check_for_changes = True
         atexit.register(lambda: save(state, recorder, Path(to)))
 
 

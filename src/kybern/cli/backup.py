@@ -11,6 +11,7 @@ import typer
 
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.reach import answering
@@ -49,6 +50,7 @@ def restore(
         typer.Option("--snapshot", help="A snapshot's file; the newest of 'kybern backup --list'."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Set the cluster back to a snapshot, on all members of etcd; also when all of them have lost their data."""
     cluster = machines.read(topology, None)
@@ -64,10 +66,11 @@ def restore(
             f"{cluster.name} goes back to {chosen.name}: all that was written since is lost. Go on?",
             abort=True,
         )
-    run = Restoring.begin(State.of(cluster.name).directory, chosen)
-    run_deploy(topology, cluster, verb="restore")
-    run_deploy(topology, cluster)
-    run.end()
+    with holding(cluster, "restore", break_lock):
+        run = Restoring.begin(State.of(cluster.name).directory, chosen)
+        run_deploy(topology, cluster, verb="restore")
+        run_deploy(topology, cluster)
+        run.end()
     print(
         f"{cluster.name} is what it was at {chosen.name}. What was there before is kept in /var/lib/etcd/before-{run.stamp}."
     )

@@ -16,6 +16,7 @@ import typer
 
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rotating import rotate_encryption_key
@@ -67,6 +68,7 @@ def renew(
     when_worn: Annotated[
         bool, typer.Option("--when-worn", help="Do nothing at all while none is worn: for a timer.")
     ] = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Make new certificates and ship them, and nothing else of a deploy. Nothing is restarted."""
     cluster, now = machines.read(topology, None), datetime.now(UTC)
@@ -80,10 +82,11 @@ def renew(
     if when_worn and not chosen:
         print(f"No certificate of {cluster.name} is worn.")
         return
-    for one in chosen:
-        # The deploy makes what is missing; should it not come to that, the next one does.
-        one.path.unlink()
-    changes = run_deploy(topology, cluster, only([machine]) if machine else (), verb="certificates")
+    with holding(cluster, "certificates renew", break_lock):
+        for one in chosen:
+            # The deploy makes what is missing; should it not come to that, the next one does.
+            one.path.unlink()
+        changes = run_deploy(topology, cluster, only([machine]) if machine else (), verb="certificates")
     print(f"{len(chosen)} certificates of {cluster.name} made anew, {changes} changes on its machines.")
 
 

@@ -8,17 +8,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import StepFailed, command_of, only, run_deploy
+from kybern.cli.deploys import StepFailed, only, run_deploy
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import DriverOption, Kind, Topology
-from kybern.cli.progress import table
+from kybern.cli.plan import look
+from kybern.cli.progress import table, timed
 from kybern.cli.reach import answering
+from kybern.cli.resuming import Resume, broken
+from kybern.machines.changes import told
 from kybern.machines.errors import MachineError
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
@@ -39,13 +42,6 @@ def nagios_line(cluster: Cluster) -> int:
     return done.returncode if line else 3
 
 
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
-
-
 def checks(more: Sequence[str] = ()) -> list[str]:
     """What runs the testinfra tests; ``environment`` tells them of which cluster."""
     return [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly", "tests/infra", *more]
@@ -61,7 +57,7 @@ def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
         raise StepFailed(f"machines of {cluster.name} are not as they should be; see the tests above")
 
 
-def deploy(
+def deploy(  # noqa: PLR0913, PLR0917  # each is a flag
     topology: Topology = "lab",
     driver: DriverOption = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only say what would change.")] = False,
@@ -71,20 +67,25 @@ def deploy(
     limit: Annotated[
         str, typer.Option("--limit", help="Only these machines or groups, with commas between.")
     ] = "",
+    resume: Resume = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Deploy the cluster onto its machines. Changes nothing that is as it should be."""
     cluster = machines.read(topology, driver)
-    more = [flag for flag, wanted in (("--dry", dry), ("--diff", diff)) if wanted]
-    if limit:
-        more += only(limit.split(","))
     if dry or diff:
-        command = command_of(topology, cluster, "cluster", more)
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+        print("\n".join(told(look(topology, cluster, limit), diff)))
+    if not dry:
+        with holding(cluster, "deploy", break_lock):
+            deploy_machines(topology, cluster, limit, broken(cluster, topology) if resume else {})
+
+
+def deploy_machines(topology: str, cluster: Cluster, limit: str, extra: Mapping[str, str]) -> None:
+    more = only(limit.split(",")) if limit else ()
     silent = () if limit else silent_ones(cluster)
     if silent:
         more += only(each.name for each in cluster.machines if each not in silent)
     with timed("deployed"):
-        changes = run_deploy(topology, cluster, more)
+        changes = run_deploy(topology, cluster, more, extra=extra)
     print(f"{changes} changes on {len(cluster.machines) - len(silent)} machines of {cluster.name}.")
     if silent:
         names = ", ".join(each.name for each in silent)
@@ -132,7 +133,7 @@ def lab(topology: Topology = "lab", driver: DriverOption = None) -> None:
     began = time.monotonic()
     with timed("machines"):
         machines.up(topology, Kind(cluster.driver), "", replace_machines=False)
-    with timed("deploy"):
+    with timed("deploy"), holding(cluster, "lab"):
         changes = run_deploy(topology, cluster)
     ready = time.monotonic() - began
     with timed("verification"):

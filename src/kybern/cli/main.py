@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kybern.cli import backup, certificates, cluster, machines, net
+from kybern.cli import backup, certificates, cluster, machines, net, plan
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
 from kybern.cli.remove import remove
@@ -24,6 +24,8 @@ app.add_typer(machines.app, name="machines")
 app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
+app.command()(plan.plan)
+app.command()(plan.apply)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
 app.command()(status)

@@ -3,7 +3,8 @@
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -54,6 +55,13 @@ class Progress:
         for name in sorted(self._rows):
             picture.add_row(name, self._rows[name])
         return picture
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

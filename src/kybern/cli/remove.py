@@ -14,6 +14,7 @@ from kybern.api.core_v1 import Node
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
 from kybern.cli.drain import drain, forget, volumes_lost_with
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Name, TopologyOrName
 from kybern.cli.progress import Progress
 from kybern.cli.reach import answering
@@ -33,12 +34,25 @@ def remove(
     lose_volumes: Annotated[
         bool, typer.Option("--lose-volumes", help="Go on although volumes that only it has are lost.")
     ] = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Take a machine out of its cluster: empty it, have etcd and the API forget it, and take Kybern off it."""
     topology, leaving = ("lab", first) if name is None else (first, name)
     cluster = machines.read(topology, None)
-    machine = next((each for each in cluster.machines if each.name == leaving), None)
     check(cluster, leaving)
+    with holding(cluster, f"remove {leaving}", break_lock):
+        take_out(topology, cluster, leaving, seconds, lose_volumes)
+    print(f"{leaving} is no part of {cluster.name} any more.")
+    if leaving in {each.name for each in cluster.machines}:
+        print(
+            f"Now delete its line from the topology, or put another machine's there, and run 'kybern deploy {topology}', "
+            f"which tells the others. With the line still there a deploy takes it in again, as a new machine."
+        )
+
+
+def take_out(topology: str, cluster: Cluster, leaving: str, seconds: float, lose_volumes: bool) -> None:
+    """The steps, in their order."""
+    machine = next((each for each in cluster.machines if each.name == leaving), None)
     with Progress(f"Remove {leaving} from {cluster.name}") as progress:
         alive = answering(cluster.machines)
         if machine is None and not asyncio.run(_known(cluster, leaving)):
@@ -59,12 +73,6 @@ def remove(
     if machine in alive:
         run_deploy(topology, cluster, only([leaving]), verb="reset")
     asyncio.run(_forget(cluster, leaving))
-    print(f"{leaving} is no part of {cluster.name} any more.")
-    if machine:
-        print(
-            f"Now delete its line from the topology, or put another machine's there, and run 'kybern deploy {topology}', "
-            f"which tells the others. With the line still there a deploy takes it in again, as a new machine."
-        )
 
 
 def check(cluster: Cluster, leaving: str) -> None:

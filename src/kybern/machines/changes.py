@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 VERSION = 1
+VARIABLE = "KYBERN_PLAN"  # in the environment of a dry run: the file that gets its changes
+ONLY = "KYBERN_ONLY"  # in that of a deploy: the plan beyond which it may do nothing
 WAIT = "wait"
 UNIT = "unit"
 # Kinds in the order in which a reader wants them, and what several of them are called.
@@ -107,18 +109,21 @@ def changes(found: Iterable[dict[str, Any]]) -> Iterator[Change]:
 
 
 def strangers(answer: str, members: Iterable[str]) -> tuple[str, ...]:
-    """Members in an answer of ``etcdctl member list -w json`` that are none of ``members``; a nameless one by its address."""
+    """Members in an answer of ``etcdctl member list -w json`` that are none of ``members``; without a name, by address."""
     wanted = set(members)
     listed: list[dict[str, Any]] = json.loads(answer).get("members", []) if answer else []
     names = (one.get("name") or " ".join(one.get("peerURLs", ())) for one in listed)
     return tuple(sorted(name for name in names if name not in wanted))
 
 
-def stale(saved: Plan, now: Plan) -> tuple[str, ...]:
-    """Why a saved plan is none any more, a line for each thing that changed; none when it still holds."""
+def stale(saved: Plan, now: Plan, begun: bool = False) -> tuple[str, ...]:
+    """Why a saved plan is none any more, a line for each thing that changed; none when it still holds.
+
+    ``begun`` is a plan of which a run that broke has done a part.
+    """
     lost = [f"{name}: does not answer any more" for name in saved.machines if name not in now.machines]
     before, after = _by_key(saved), _by_key(now)
-    gone = [f"{one.place}: is as wanted now" for key, one in before.items() if key not in after]
+    gone = [f"{one.place}: is as wanted now" for key, one in before.items() if key not in after and not begun]
     new = [
         f"{one.place}: {one.verb} is to be done now, too" for key, one in after.items() if key not in before
     ]

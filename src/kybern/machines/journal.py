@@ -15,6 +15,9 @@ from typing import Any
 
 from kybern.machines.certificates import private_folder
 
+VARIABLE = "KYBERN_JOURNAL"  # in the environment of a deploy: its journal
+RESUME = "KYBERN_RESUME"  # and the one of the broken run that it goes on with
+PARENT = "KYBERN_PARENT"  # and the process that started it, which it shall not outlive
 KEPT = 50
 LINES = 15  # of what a machine said when a step failed
 LONGEST = 300  # characters of a command

@@ -55,6 +55,13 @@ class Line:
         return (self.name, self.address, self.roles, self.ssh, self.api, self.etcd, self.node, self.version)
 
 
+ETCD_PKI = "/etc/kubernetes/pki/etcd"
+ETCDCTL = (
+    f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert={ETCD_PKI}/ca.crt "
+    f"--cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key"
+)
+ETCD_MEMBERS = f"{ETCDCTL} member list -w json 2>/dev/null; true"
+
 HEADS = ("MACHINE", "ADDRESS", "ROLES", "SSH", "API", "ETCD", "NODE", "VERSION")
 
 
@@ -119,12 +126,7 @@ def question(cluster: Cluster, machine: Machine) -> str:
         lines.append(f'echo "KYBERN ready $({ask} https://127.0.0.1:{cluster.api_port}/readyz 2>/dev/null)"')
         lines.append(f'ip -o address show to {cluster.api_address} | grep -q . && echo "KYBERN vip yes"')
     if machine.is_etcd:
-        pki = "/etc/kubernetes/pki/etcd"
-        ask = (
-            f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert={pki}/ca.crt "
-            f"--cert={pki}/healthcheck-client.crt --key={pki}/healthcheck-client.key endpoint status -w json"
-        )
-        lines.append(f'echo "KYBERN etcd $({ask} 2>/dev/null)"')
+        lines.append(f'echo "KYBERN etcd $({ETCDCTL} endpoint status -w json 2>/dev/null)"')
     return "; ".join([*lines, "true"])
 
 
