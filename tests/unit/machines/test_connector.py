@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pyinfra.api import Config, Inventory, State
+from pyinfra.api import Config, HiddenValue, Inventory, State, StringCommand
 from pyinfra.api.exceptions import InventoryError
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from kybern.machines import connector
 from kybern.machines.connector import LibvirtConnector, MachineConnector, discover, tune
@@ -101,6 +103,54 @@ def test_disconnecting_closes_the_connection() -> None:
 
     assert closed == [True]
     assert connection.client is None
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A connection whose other end says what ``says`` is, or raises it."""
+    state = State(Inventory((["@machine/m1"], {})), Config())
+    found: Any = state.inventory.get_host("m1").connector
+
+    def run(*_: Any, **__: Any) -> tuple[bool, CommandOutput]:
+        if isinstance(found.says, Exception):
+            raise found.says
+        return False, CommandOutput([OutputLine("stderr", line) for line in found.says])
+
+    monkeypatch.setattr(SSHConnector, "run_shell_command", run)
+    monkeypatch.setattr(SSHConnector, "put_file", lambda *_, **__: True)
+    monkeypatch.setattr(SSHConnector, "get_file", lambda *_, **__: True)
+    return found
+
+
+def test_commands_and_files_are_counted_for_each_machine(connected: Any) -> None:
+    connected.says = ("one", "two")
+
+    connected.run_shell_command(StringCommand("mv", "a", "b"))
+    assert connected.last == ("mv a b", ("one", "two"))
+    connected.put_file("/here", "/there")
+    connected.get_file("/there", "/here")
+
+    assert connected.trips == 3
+    assert connected.last == ("download of /there", ())
+    assert MachineConnector.trips == 0
+
+
+def test_a_connection_that_breaks_is_what_the_command_said_last(connected: Any) -> None:
+    connected.says = OSError("no route")
+
+    with pytest.raises(OSError, match="no route"):
+        connected.run_shell_command(StringCommand("true"))
+
+    assert connected.last == ("true", ("OSError: no route",))
+    assert connected.trips == 1
+
+
+def test_the_last_command_is_kept_without_its_secrets(connected: Any) -> None:
+    connected.says = ()
+
+    connected.run_shell_command(StringCommand("login", HiddenValue("password")))
+
+    assert "password" not in connected.last[0]
 
 
 def test_the_helper_for_sudo_s_password_is_removed_while_the_connection_is_open() -> None:
