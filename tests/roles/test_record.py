@@ -44,7 +44,7 @@ type Planned = Callable[[Cluster, list[FakeMachine]], tuple[Change, ...]]
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
     """What a dry run tells, as ``kybern plan`` reads it."""
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(record.atexit, "register", at_exit.append)
+    monkeypatch.setattr("atexit.register", at_exit.append)
 
     def ask(cluster: Cluster, fakes: list[FakeMachine]) -> tuple[Change, ...]:
         to = tmp_path / "changes.json"

@@ -28,8 +28,7 @@ BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
 NOBODY = re.compile(r"\s*No host matches found for --limit pattern: (?P<pattern>.+)")
 LAST = 25  # lines that are shown of a step that failed
 NOTHING: Mapping[str, str] = MappingProxyType({})
-# Deploys that are a part of a verb with another name.
-AGAIN = {"cluster": "deploy", "certificates": "certificates renew"}
+AGAIN = "the same command again"
 
 
 class StepFailed(MachineError):
@@ -78,7 +77,8 @@ def run_deploy(
             f'{cluster.name} has no machine or group "{followed.nobody[0]}"; nothing was done on it'
         )
     if followed.code:
-        tell(told, followed.last, path, f"kybern {AGAIN.get(verb, verb)} {topology}")
+        again = f"kybern apply {extra[changes.ONLY]} --resume" if changes.ONLY in extra else AGAIN
+        tell(told, followed.last, path, again)
         raise StepFailed(f"deploys/{verb}.py failed on {cluster.name}")
     if followed.changes:
         rows = [

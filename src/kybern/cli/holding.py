@@ -94,16 +94,14 @@ class Keeper:
             elif answers.is_another_s or time.monotonic() > ends:
                 self.lost = f"stopped, because the lock was lost: {lock.refused(self._cluster.name, answers)}"
                 if not self._over.is_set():
-                    os.kill(os.getpid(), signal.SIGINT)
+                    # Not SIGINT, which a shell's background commands ignore.
+                    os.kill(os.getpid(), signal.SIGTERM)
                 return
 
 
 @contextmanager
 def ending_as_interrupts() -> Iterator[None]:
     """SIGTERM and SIGHUP end the run as Ctrl-C does, which gives the lock back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {number: signal.signal(number, _interrupt) for number in ENDINGS}
     try:
         yield

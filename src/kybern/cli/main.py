@@ -13,6 +13,7 @@ from kybern.cli.reset import reset
 from kybern.cli.status import status
 from kybern.machines.errors import MachineError
 
+INTERRUPTED = 130
 app = typer.Typer(
     name="kybern",
     help="Highly available Kubernetes clusters out of bare machines.",
@@ -49,6 +50,7 @@ def main() -> None:
     except MachineError as error:
         print(f"kybern: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("kybern: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer has made this of KeyboardInterrupt
+            print("kybern: interrupted; run the same command again to go on", file=sys.stderr)
+        raise

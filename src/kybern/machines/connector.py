@@ -76,15 +76,35 @@ class MachineConnector(SSHConnector):
         self.last = text, tuple(output.output_lines)
         return done, output
 
-    def put_file(self, source: Any, target: str, *words: Any, **arguments: Any) -> bool:
+    def put_file(
+        self,
+        filename_or_io: Any,
+        remote_filename: str,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Unpack[ConnectorArguments],
+    ) -> bool:
         self.trips += 1
-        self.last = f"upload of {target}", ()
-        return super().put_file(source, target, *words, **arguments)
+        self.last = f"upload of {remote_filename}", ()
+        return super().put_file(
+            filename_or_io, remote_filename, remote_temp_filename, print_output, print_input, **arguments
+        )
 
-    def get_file(self, source: str, *words: Any, **arguments: Any) -> bool:
+    def get_file(
+        self,
+        remote_filename: str,
+        filename_or_io: Any,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Unpack[ConnectorArguments],
+    ) -> bool:
         self.trips += 1
-        self.last = f"download of {source}", ()
-        return super().get_file(source, *words, **arguments)
+        self.last = f"download of {remote_filename}", ()
+        return super().get_file(
+            remote_filename, filename_or_io, remote_temp_filename, print_output, print_input, **arguments
+        )
 
     def disconnect(self) -> None:
         # pyinfra removes its helper for sudo's password after this, over the connection that is closed here.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kybern.cli import cluster, deploys, machines, reach, remove, reset
+from kybern.cli import cluster, deploys, machines, main, reach, remove, reset
 from kybern.cli.progress import table
 from kybern.machines import lifecycle
 from kybern.machines.errors import MachineError
@@ -160,3 +160,18 @@ def test_a_reset_names_those_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -
 
     assert "master-1" not in ran[0][0][2]
     assert "worker-2" in ran[0][0][2]
+
+
+@pytest.mark.parametrize(("code", "says"), [(130, "interrupted; run the same command again"), (2, "")])
+def test_an_interruption_is_told_with_how_to_go_on(
+    code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends() -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(main, "app", ends)
+
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == code
+    assert says in capsys.readouterr().err

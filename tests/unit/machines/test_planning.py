@@ -82,7 +82,7 @@ def test_a_step_that_failed_is_told_in_one_form(
         "  role     kubelet",
         "  command  systemctl restart kubelet",
         "  said     no room",
-        "  next     mend what it names, and run: kybern deploy lab",
+        "  next     mend what it names, and run: the same command again",
     ):
         assert line in told.splitlines()
     (path,) = journal.known(State.of("lab").directory)
@@ -99,7 +99,7 @@ def test_what_fails_outside_of_a_step_is_told_with_the_last_words(
 
     told = capfd.readouterr().err
     assert "no route to master-1" in told
-    assert "next     mend what it names, and run: kybern deploy lab" in told
+    assert "next     mend what it names, and run: the same command again" in told
 
 
 def test_a_deploy_does_not_outlive_the_interruption_of_its_operator(
