@@ -86,7 +86,7 @@ def test_the_lock_refuses_the_second_one_and_ends_with_the_first(lab: Lab) -> No
         lab.eventually("the lock is taken", lambda: lab.ssh("master-1", f"cat {lock.PLACE}"), seconds=30)
         second = lab.kybern("remove", TOPOLOGY, "worker-2", check=False)
         assert second.returncode == 1
-        assert re.search(r"cannot work on test: \S+@\S+ \(deploy, process \d+, since", second.stderr)
+        assert re.search(r"cannot work on \S+: \S+@\S+ \(deploy, process \d+, since", second.stderr)
         assert "worker-2" in lab.nodes_ready()
     finally:
         first.terminate()  # SIGTERM, as a supervisor ends it
