@@ -35,7 +35,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the masters said: on how many it is ours now, on how many another's, whose, and for how long."""
+    """What the masters said: on how many it is ours now, on how many another's, whose, and for how long.
+
+    Without any master there is nothing that others are to be kept away from.
+    """
 
     masters: int
     taken: int
@@ -44,7 +47,7 @@ class Answers:
 
     @property
     def is_ours(self) -> bool:
-        return self.taken > self.masters // 2
+        return self.taken > self.masters // 2 or not self.masters
 
     @property
     def is_another_s(self) -> bool:

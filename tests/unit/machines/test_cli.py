@@ -1,6 +1,8 @@
 """The command line, as far as it needs no hypervisor."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,6 +15,7 @@ from kybern.cli import cluster, deploys, machines, main, reach, remove, reset
 from kybern.cli.progress import table
 from kybern.machines import lifecycle
 from kybern.machines.errors import MachineError
+from kybern.machines.topology import Cluster
 
 ROOT = Path(__file__).parents[3]
 
@@ -153,11 +156,20 @@ def test_a_reset_of_machines_that_do_not_answer_does_nothing(monkeypatch: pytest
 
 def test_a_reset_names_those_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Any] = []
+    locked: list[Cluster] = []
+
+    @contextmanager
+    def hold(held: Cluster, *_: Any) -> Iterator[None]:
+        locked.append(held)
+        yield
+
     monkeypatch.setattr("kybern.cli.reset.answering", lambda machines: machines[1:])
+    monkeypatch.setattr("kybern.cli.reset.holding", hold)
     monkeypatch.setattr("kybern.cli.reset.run_deploy", lambda *words, **named: ran.append((words, named)))
     with pytest.raises(MachineError, match="not reset: master-1 does not answer"):
         reset.reset("lab", yes=True)
 
+    assert [each.name for each in locked[0].masters] == ["master-2", "master-3"]
     assert "master-1" not in ran[0][0][2]
     assert "worker-2" in ran[0][0][2]
 

@@ -217,4 +217,5 @@ def test_a_master_that_restarts_gets_the_lock_again(cluster: Cluster, masters: M
 def test_one_master_is_a_majority_of_one() -> None:
     assert Answers(1, 1, 0, {}).is_ours
     assert not Answers(2, 1, 0, {}).is_ours
+    assert Answers(0, 0, 0, {}).is_ours
     assert replace(Answers(3, 1, 2, {}), refused=1).is_another_s is False
