@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -74,18 +74,16 @@ def deploy(  # noqa: PLR0913, PLR0917  # each is a flag
     cluster = machines.read(topology, driver)
     if dry or diff:
         print("\n".join(told(look(topology, cluster, limit), diff)))
-    if not dry:
-        with holding(cluster, "deploy", break_lock):
-            deploy_machines(topology, cluster, limit, broken(cluster, topology) if resume else {})
-
-
-def deploy_machines(topology: str, cluster: Cluster, limit: str, extra: Mapping[str, str]) -> None:
-    more = only(limit.split(",")) if limit else ()
+    if dry:
+        return
     silent = () if limit else silent_ones(cluster)
+    more = only(limit.split(",")) if limit else ()
     if silent:
-        more += only(each.name for each in cluster.machines if each not in silent)
-    with timed("deployed"):
-        changes = run_deploy(topology, cluster, more, extra=extra)
+        more = only(each.name for each in cluster.machines if each not in silent)
+    with holding(cluster, "deploy", break_lock):
+        extra = broken(cluster, topology) if resume else {}
+        with timed("deployed"):
+            changes = run_deploy(topology, cluster, more, extra=extra)
     print(f"{changes} changes on {len(cluster.machines) - len(silent)} machines of {cluster.name}.")
     if silent:
         names = ", ".join(each.name for each in silent)
