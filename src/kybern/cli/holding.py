@@ -1,7 +1,7 @@
 """Holding a cluster's lock while a verb works on its machines: taken first, kept by a thread, given back at the end.
 
 Also at Ctrl-C, and when a terminal or a supervisor ends the run. One that is killed leaves the lock to its expiry. Should
-the lock be lost, because somebody broke it or because the masters were out of reach for too long, the run is interrupted:
+the lock be lost, because somebody broke it or because its machines were out of reach for too long, the run is interrupted:
 two at once are worse than one that stops, which the same command finishes later.
 """
 
@@ -61,9 +61,9 @@ def owner(verb: str) -> str:
 
 
 async def ask(cluster: Cluster, script: str) -> Answers:
-    """Run a script of the lock on all masters at once."""
+    """Run a script of the lock at once on all machines that keep it."""
     there = Machines(cluster)
-    names = [machine.name for machine in cluster.masters]
+    names = [machine.name for machine in cluster.members]
     said = await asyncio.gather(*(there.run(name, script, lock.WITHIN) for name in names))
     return lock.read(dict(zip(names, said, strict=True)))
 

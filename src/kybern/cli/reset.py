@@ -29,7 +29,7 @@ def reset(
             abort=True,
         )
     silent = [each.name for each in cluster.machines if each not in alive]
-    # Also a cluster whose masters are dead can be reset: those that answer keep others away.
+    # Also a cluster without a quorum can be reset: those that answer keep others away.
     with holding(replace(cluster, machines=alive), "reset", break_lock):
         run_deploy(topology, cluster, only(each.name for each in alive) if silent else (), verb="reset")
     print(f"{len(alive)} machines of {cluster.name} are what they were before the first deploy.")

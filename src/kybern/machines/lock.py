@@ -1,7 +1,8 @@
-"""The lock that keeps two operators apart: who holds it, as each master knows, and what their answers mean. Pure.
+"""The lock that keeps two operators apart: who holds it, as each machine knows, and what their answers mean. Pure.
 
-It is a file on every master, ``/run/kybern-deploy.lock``, and belongs to whoever has it on more than half of them. It bears
-a token, the owner, and a time by the master's own clock since its start, after which anybody may have it. The holder asks
+It is a file on every machine with a member of etcd, ``/run/kybern-deploy.lock``, and belongs to whoever has it on more than
+half of them: where they are a quorum of etcd, the lock can be had. It bears a token, the owner, and a time by the machine's
+own clock since its start, after which anybody may have it. The holder asks
 for it again and again meanwhile, so that the lock of one who is gone ends by itself. A file of ``/run`` does not outlive a
 restart of its machine, and neither does that clock.
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 PLACE = "/run/kybern-deploy.lock"
 EXPIRES = 120  # seconds without a word of the holder
 EVERY = 20  # seconds between two words
-WITHIN = 30.0  # seconds that a master may take to answer
+WITHIN = 30.0  # seconds that a machine may take to answer
 TAKEN = "KYBERN taken"
 HELD = re.compile(r"KYBERN held (?P<seconds>\d+) (?P<owner>.*)")
 
@@ -35,27 +36,27 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the masters said: on how many it is ours now, on how many another's, whose, and for how long.
+    """What the machines said: on how many it is ours now, on how many another's, whose, and for how long.
 
-    Without any master there is nothing that others are to be kept away from.
+    Without any of them there is nothing that others are to be kept away from.
     """
 
-    masters: int
+    asked: int
     taken: int
     refused: int
     held: Mapping[str, int]
 
     @property
     def is_ours(self) -> bool:
-        return self.taken > self.masters // 2 or not self.masters
+        return self.taken > self.asked // 2 or not self.asked
 
     @property
     def is_another_s(self) -> bool:
-        return self.refused > self.masters // 2
+        return self.refused > self.asked // 2
 
 
 def taking(claim: Claim, breaking: bool = False) -> str:
-    """The script that takes the lock on a master, or keeps it; ``breaking`` takes it from whoever has it."""
+    """The script that takes the lock on a machine, or keeps it; ``breaking`` takes it from whoever has it."""
     owner = shlex.quote(" ".join(claim.owner.split()))
     free = (
         "true" if breaking else f'[ -z "$token" ] || [ "$token" = {claim.token} ] || [ "$until" -le "$now" ]'
@@ -86,7 +87,7 @@ if [ -s {PLACE} ]; then {{ read -r token; read -r until; read -r owner; }} <{PLA
 
 
 def read(texts: Mapping[str, str]) -> Answers:
-    """What masters answered, by their names; an empty text is of one that did not."""
+    """What machines answered, by their names; an empty text is of one that did not."""
     refusals = [found for text in texts.values() if (found := HELD.search(text))]
     held: dict[str, int] = {}
     for found in refusals:
@@ -104,6 +105,6 @@ def refused(cluster: str, answers: Answers) -> str:
             "wait for it, or, when it is certain that it is dead, say --break-lock"
         )
     return (
-        f"cannot work on {cluster}: {answers.taken} of {answers.masters} masters gave the lock, which needs more than half; "
-        "another run may begin at this moment, or masters do not answer by SSH"
+        f"cannot work on {cluster}: {answers.taken} of {answers.asked} machines with etcd gave the lock, which needs "
+        "more than half; another run may begin at this moment, or they do not answer by SSH"
     )

@@ -99,7 +99,7 @@ def test_more_than_half_of_the_masters_make_it(masters: Masters, down: tuple[str
     answers = masters.ask(lock.taking(ANNE))
 
     assert answers.is_ours is ours
-    assert ours or "1 of 3 masters gave the lock" in lock.refused("lab", answers)
+    assert ours or "1 of 3 machines with etcd gave the lock" in lock.refused("lab", answers)
 
 
 def test_of_many_at_once_one_has_it(masters: Masters) -> None:
@@ -198,7 +198,7 @@ def test_a_run_that_cannot_reach_the_masters_stops_before_the_lock_is_another_s(
     cluster: Cluster, masters: Masters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "EXPIRES", 1)
-    with pytest.raises(MachineError, match=r"stopped, because the lock was lost: .*0 of 3 masters"):
+    with pytest.raises(MachineError, match=r"stopped, because the lock was lost: .*0 of 3 machines"):
         work(cluster, lambda: masters.down.update(NAMES))
 
 
