@@ -22,7 +22,7 @@ from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
 from roles.node_dns import node_dns
-from roles.package import package
+from roles.package import old_releases, package
 from roles.pki import pki
 from roles.pod_network import pod_network
 from roles.runtime import runtime
@@ -86,3 +86,4 @@ if machine.is_master and cluster.ingress:
 if machine in cluster.workers:
     ingress(cluster)
 nodes_ready(cluster, machine)
+old_releases()

@@ -2,10 +2,12 @@
 
 Needs system. Leaves /opt/kybern/package-DIGEST and /opt/kybern/dependencies-DIGEST, complete or not at all, and
 /opt/kybern/current. What is there is not sent again. Units name the release by its digest, so that a new one restarts them.
-Releases that are not in use any more go away.
+Two releases stay: the one in use, and the one before with its files (see ``way_back``). ``old_releases`` takes away the
+others, once nothing runs from them any more.
 """
 
 from collections.abc import Generator
+from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
@@ -14,7 +16,9 @@ from roles.facts import PythonVersion, Succeeds
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
 from roles.record import change, digest, planned
 from roles.release import TARGET, Archive, Release, release
+from roles.templates import render
 from roles.tree import Directory, Link
+from roles.way_back import kept
 
 
 @deploy("package")
@@ -23,8 +27,13 @@ def package() -> None:
     bundle(name="Place", files=[Directory(TARGET)])
     unpacked(name="Dependencies", archive=found.dependencies)
     unpacked(name="Daemons", archive=found.package)
+    kept(name="Way back kept", release=found)
     bundle(name="In use", files=[Link(f"{TARGET}/current", found.package.target)])
-    pruned(name="Old releases removed", kept=found)
+
+
+@deploy("package")
+def old_releases() -> None:
+    pruned(name="Old releases removed", release=here())
 
 
 def here() -> Release:
@@ -52,12 +61,12 @@ def unpacked(archive: Archive) -> Generator[StringCommand | FileUploadCommand]:
 
 
 @operation()
-def pruned(kept: Release) -> Generator[StringCommand]:
-    """No directory of ours below /opt/kybern but those in use."""
-    names = " ".join(f"! -path {archive.target}" for archive in (kept.dependencies, kept.package))
-    old = f"find {TARGET} -mindepth 1 -maxdepth 1 -type d {names}"
-    if not host.get_fact(Succeeds, f"{old} | grep -q .", _timeout=FACT_SECONDS):
+def pruned(release: Release) -> Generator[StringCommand]:
+    """Nothing of ours below /opt/kybern but the release in use, the one before, and the latter's files."""
+    names = tuple(Path(archive.target).name for archive in (release.package, release.dependencies))
+    surplus = render("release/surplus.sh", target=TARGET, kept=names).decode()
+    if not host.get_fact(Succeeds, f"({surplus}) | grep -q .", _timeout=FACT_SECONDS):
         host.noop("there is no old release")
         return
-    yield from planned(change("release", "old ones", "remove", digest(names)))
-    yield StringCommand(f"{old} -exec rm -rf {{}} +", _timeout=COMMAND_SECONDS)
+    yield from planned(change("release", "old ones", "remove", digest(" ".join(names))))
+    yield StringCommand(f"({surplus}) | xargs -r rm -rf", _timeout=COMMAND_SECONDS)

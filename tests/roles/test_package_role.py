@@ -60,17 +60,6 @@ def test_a_new_package_with_the_same_dependencies_sends_only_itself(
     assert apply(only_package, cluster, worker, fake) == ["package | Daemons", "package | In use"]
 
 
-def test_releases_that_nobody_uses_go_away(cluster: Cluster, worker: Machine) -> None:
-    fake = finished(only_package, cluster, worker)
-    (probe,) = [asked for asked in fake.asked if asked.startswith("find /opt/kybern")]
-    fake.true.add(probe)
-
-    assert plan(only_package, cluster, worker, fake) == ["package | Old releases removed"]
-    apply(only_package, cluster, worker, fake)
-    (removal,) = fake.commands
-    assert "! -path /opt/kybern/dependencies-one ! -path /opt/kybern/package-one" in removal
-
-
 def test_a_machine_is_asked_once_for_its_python(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
