@@ -156,6 +156,19 @@ class Packages(FactBase[frozenset[str]]):
         return frozenset(line.removeprefix(installed) for line in output if line.startswith(installed))
 
 
+class Upgradable(FactBase[frozenset[str]]):
+    """The packages that apt would change to bring these to their newest: they themselves, and what they need newer."""
+
+    default = frozenset
+
+    def command(self, names: Iterable[str]) -> str:
+        simulate = f"apt-get -s -q -y install --only-upgrade --no-install-recommends {' '.join(names)}"
+        return f"{simulate} 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\) .*/KYBERN \\1/p'; true"
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN "))
+
+
 class Contents(FactBase[dict[str, str]]):
     """The text of these files, for a diff. Never asked for a secret one."""
 

@@ -29,6 +29,7 @@ FACT_SECONDS = (
 COMMAND_SECONDS = 300
 NEW = ".kybern-new"
 LOG_LINES = 15
+NO_UNITS: Mapping[str, Sequence[str]] = {}
 
 type Commands = Generator[StringCommand | FileUploadCommand]
 
@@ -133,21 +134,32 @@ def accounts(users: Sequence[str]) -> Commands:
 
 
 @operation()
-def packages(names: Sequence[str]) -> Commands:
-    """Debian packages. Our images have them; other machines get them by apt, which does not start their services."""
+def packages(
+    names: Sequence[str], newest: bool = False, units: Mapping[str, Sequence[str]] = NO_UNITS
+) -> Commands:
+    """Debian packages. Our images have them; other machines get them by apt, which does not start their services.
+
+    ``newest`` asks apt for newer ones, by the lists that the machine has. ``units`` are those that run a package's program:
+    what they were started with is forgotten before it changes, so that their role restarts them in its own order.
+    """
     installed = host.get_fact(facts.Packages, names, _timeout=FACT_SECONDS)
     wanted = [name for name in names if name not in installed]
+    newer = host.get_fact(facts.Upgradable, names, _timeout=FACT_SECONDS) if newest else frozenset[str]()
+    wanted += sorted(newer - set(wanted))
     if not wanted:
         host.noop("packages are installed")
         return
     yield from planned(*(change("package", name, "install") for name in wanted))
+    stale = [f"/run/kybern/{unit}.sha256" for name in sorted(newer) for unit in units.get(name, ())]
     # A service that apt starts before its configuration is there takes a port, or makes a cluster of its own.
     guard = "/usr/sbin/policy-rc.d"
-    install = f"apt-get -q install -y --no-install-recommends {' '.join(wanted)}"
+    keep = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    install = f"apt-get -q install -y --no-install-recommends {keep} {' '.join(wanted)}"
     steps = [
         f"trap 'rm -f {guard}' EXIT",
         f"printf '#!/bin/sh\\nexit 101\\n' >{guard} && chmod 755 {guard}",
         "export DEBIAN_FRONTEND=noninteractive",
+        *([f"rm -f {' '.join(stale)}"] if stale else []),
         f"{{ {install} || {{ apt-get -q update && {install}; }}; }}",
     ]
     yield StringCommand(" && ".join(steps), _timeout=1800)

@@ -7,6 +7,7 @@ settings appear with them. A module that the kernel does not have is no error; n
 shares settings outside of net/ with its host, which are then the host's business.
 """
 
+from pyinfra import host
 from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
@@ -65,12 +66,20 @@ FLOWS = {
 SETTINGS = "/etc/sysctl.d/90-kybern.conf"
 OWN_SETTINGS = "/etc/kybern/sysctl.conf"
 MACHINE = "kybern-machine.service"
+# Units of ours that run a package's program: a newer one reaches them by a restart.
+FROM_PACKAGES = {
+    "containerd": ("containerd.service",),
+    "etcd-server": ("etcd.service",),
+    "haproxy": ("haproxy.service", "kybern-ingress-haproxy.service"),
+    "keepalived": ("keepalived.service",),
+}
 
 
 @deploy("system")
 def system(cluster: Cluster, machine: Machine) -> None:
     ground, journal = kernel(cluster, machine), limits()
-    packages(name="Packages", names=wanted_packages(cluster, machine))
+    newest = host.data.get("packages") == "latest"
+    packages(name="Packages", names=wanted_packages(cluster, machine), newest=newest, units=FROM_PACKAGES)
     if users := wanted_users(cluster, machine):
         accounts(name="Users", users=users)
     bundle(

@@ -33,6 +33,7 @@ CONFIGURATION = (
     "/etc/haproxy/haproxy.cfg",
     "/etc/keepalived/keepalived.conf",
     "/etc/keepalived/ready",
+    "/etc/kubernetes/audit-policy.yaml",
     "/etc/kybern/dns.yaml",
     "/etc/kybern/node-dns.yaml",
     "/etc/kybern/snapshot",

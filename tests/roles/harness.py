@@ -46,6 +46,7 @@ class FakeMachine:
     contents: dict[str, bytes] = field(default_factory=dict)
     units: dict[str, facts.UnitState] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
+    newer: set[str] = field(default_factory=set)  # packages that apt has newer
     users: set[str] = field(default_factory=set)
     true: set[str] = field(default_factory=set)
     probe: str = ""
@@ -65,6 +66,7 @@ class FakeMachine:
             facts.Succeeds: self._succeeds,
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
+            facts.Upgradable: lambda names: frozenset(self.newer & set(names)),
             facts.Answer: lambda question: next(
                 (self.answers[part] for part in self.answers if part in question), ""
             ),

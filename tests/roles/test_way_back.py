@@ -30,7 +30,7 @@ OTHERS = (
     "/etc/kybern/etcd.env",
     "/var/lib/kybern/etcd-was-member",
     "/var/lib/kybern/images/",
-    "/etc/kubernetes/",
+    "/etc/kubernetes/pki/",
     "/var/lib/kubelet/pki/",
     "/root/.kube/",
 )
@@ -93,6 +93,8 @@ def test_all_that_a_release_brings_is_kept(cluster: Cluster) -> None:
     written = {path for fake in fakes for path, found in fake.tree.items() if found.kind == "f"}
     objects = {path for path in written if path.startswith("/etc/kybern/") and path.endswith(".yaml")}
     topology = {path for path in written if path.startswith(OTHERS)}
+    # A kubeconfig: credentials, which are the cluster's.
+    topology |= {path for path in written if path.startswith("/etc/kubernetes/") and path.endswith(".conf")}
     units = {f"{UNITS}/{unit}" for unit in way_back.OF_THE_TOPOLOGY}
     left = {
         path

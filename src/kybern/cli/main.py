@@ -11,6 +11,7 @@ from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
 from kybern.cli.status import status
+from kybern.cli.upgrade import upgrade
 from kybern.machines.errors import MachineError
 
 INTERRUPTED = 130
@@ -34,6 +35,7 @@ app.command()(report)
 app.command()(monitoring)
 app.command()(remove)
 app.command()(reset)
+app.command()(upgrade)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(defragment)

@@ -18,6 +18,13 @@ def to_evict(pods: Iterable[Pod]) -> tuple[Pod, ...]:
     return tuple(pod for pod in pods if not _stays(pod))
 
 
+def to_move(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """Those that come again elsewhere. One without a controller would be gone, and runs on when it is left alone."""
+    return tuple(
+        pod for pod in to_evict(pods) if any(owner.controller for owner in pod.metadata.owner_references)
+    )
+
+
 def _stays(pod: Pod) -> bool:
     of_daemon_set = any(
         owner.controller and owner.kind == "DaemonSet" for owner in pod.metadata.owner_references

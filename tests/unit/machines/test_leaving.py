@@ -14,7 +14,7 @@ from kybern.api.core_v1 import (
     VolumeNodeAffinity,
 )
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
-from kybern.machines.leaving import bound_here, to_evict
+from kybern.machines.leaving import bound_here, to_evict, to_move
 
 
 def owned(kind: str, *, controller: bool = True) -> ObjectMeta:
@@ -38,6 +38,21 @@ def owned(kind: str, *, controller: bool = True) -> ObjectMeta:
 )
 def test_which_pods_are_evicted(pod: Pod, goes: bool) -> None:
     assert bool(to_evict([pod])) is goes
+
+
+@pytest.mark.parametrize(
+    ("pod", "goes"),
+    [
+        (Pod(metadata=owned("ReplicaSet")), True),
+        (Pod(metadata=owned("Job")), True),
+        (Pod(metadata=owned("ReplicaSet", controller=False)), False),
+        (Pod(metadata=ObjectMeta(name="p")), False),
+        (Pod(metadata=owned("DaemonSet")), False),
+        (Pod(metadata=owned("ReplicaSet"), status=PodStatus(phase="Failed")), False),
+    ],
+)
+def test_which_pods_come_again_elsewhere(pod: Pod, goes: bool) -> None:
+    assert bool(to_move([pod])) is goes
 
 
 def node(name: str, zone: str) -> Node:

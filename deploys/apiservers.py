@@ -1,0 +1,26 @@
+"""Bring the API servers of --limit to this release, and nothing else: the first part of ``kybern upgrade`` to another minor.
+
+No control loop and no kubelet may be newer than an API server that it talks to.
+
+pyinfra --limit master-1 inventories/lab.py deploys/apiservers.py
+"""
+
+from roles.apiserver import apiserver
+from roles.cluster import here
+from roles.firewall import firewall
+from roles.kubeconfig import kubeconfigs
+from roles.package import package
+from roles.pki import pki
+from roles.second_family import second_family
+from roles.system import system
+
+cluster, machine = here()
+
+system(cluster, machine)
+firewall(cluster, machine)
+second_family(cluster, machine)
+pki(cluster, machine)
+kubeconfigs(cluster, machine)
+package()
+if machine.is_master:
+    apiserver(cluster, machine)
