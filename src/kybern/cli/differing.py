@@ -15,9 +15,14 @@ WITHIN = 900  # seconds; it builds the release, when there is none yet
 
 def differing(topology: str, cluster: Cluster, more: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """The operations that ``deploys/cluster.py`` would do on each machine that differs. Raises StepFailed."""
-    command = command_of(topology, cluster, "cluster", ("--dry", "--json", *more))
+    # With -y pyinfra does not look while it prepares, and calls everything unchanged.
+    command = [
+        word for word in command_of(topology, cluster, "cluster", ("--dry", "--json", *more)) if word != "-y"
+    ]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=WITHIN)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=WITHIN, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired as late:
         raise StepFailed(
             f"cannot tell what differs on {cluster.name}: pyinfra is not done after {WITHIN} s"

@@ -1,6 +1,7 @@
 """The steps of an upgrade on machines that exist only as answers: what is done, in which order, and where it ends."""
 
 import re
+import subprocess
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from kybern.cli import rolling
 from kybern.cli.deploys import StepFailed
-from kybern.cli.differing import WAITS, read
+from kybern.cli.differing import WAITS, differing, read
 from kybern.cli.rolling import AsBefore, Rolling
 from kybern.client.rest import Client
 from kybern.machines.errors import MachineError
@@ -185,6 +186,23 @@ def test_machines_that_differ_are_read_from_pyinfra_s_plan() -> None:
       {"name": "c", "hosts_with_change": [], "hosts_with_conditional_change": []}], "results": null}"""
 
     assert read(text) == {"m1": ("a", "b"), "w1": ("a",), "w2": ("b",)}
+
+
+def test_pyinfra_is_asked_to_look_and_told_to_touch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_more: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, '{"plan": []}', "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(ROOT)
+
+    assert differing("lab", LAB, ("--limit", "master-1")) == {}
+    (command,) = asked
+    assert {"--dry", "--json", "inventories/lab.py", "deploys/cluster.py", "master-1"} <= set(command)
+    # With it pyinfra prepares without looking, and finds that nothing differs, ever.
+    assert "-y" not in command
 
 
 def test_the_operations_that_only_wait_are_known_by_name() -> None:
