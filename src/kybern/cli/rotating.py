@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
@@ -39,10 +40,11 @@ EVERY = 0.5
 AT_ONCE = 8  # secrets that are written at the same time
 
 
-def rotate_encryption_key(topology: Topology = "lab") -> None:
+def rotate_encryption_key(topology: Topology = "lab", break_lock: BreakLock = False) -> None:
     """Encrypt all secrets in etcd by a new key. A run that was interrupted is finished by the next one."""
     cluster = machines.read(topology, None)
-    Rotation(topology, cluster).run()
+    with holding(cluster, "certificates rotate-encryption-key", break_lock):
+        Rotation(topology, cluster).run()
 
 
 class Rotation:

@@ -12,6 +12,7 @@ from kybern.api.core_v1 import Secret
 from kybern.auth.x509 import signing_key
 from kybern.cli import machines
 from kybern.cli.deploys import run_deploy
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
@@ -68,11 +69,13 @@ def rotate_ca(
     force: Annotated[
         bool, typer.Option("--force", help="Do not wait for pods that do not take a new authority over.")
     ] = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Exchange an authority: trust both, issue everything anew, trust the new one alone. Finishes what was begun."""
     cluster = machines.read(topology, None)
-    for which in authority or [Which.CLUSTER]:
-        Rotation(topology, cluster, NAMES[which], force=force).run()
+    with holding(cluster, "certificates rotate-ca", break_lock):
+        for which in authority or [Which.CLUSTER]:
+            Rotation(topology, cluster, NAMES[which], force=force).run()
 
 
 def rotate_service_account_key(
@@ -80,9 +83,12 @@ def rotate_service_account_key(
     force: Annotated[
         bool, typer.Option("--force", help="Drop the old key now: tokens that it signed are refused.")
     ] = False,
+    break_lock: BreakLock = False,
 ) -> None:
     """Exchange the key of service account tokens. The old one verifies for a day more; run this again then."""
-    Rotation(topology, machines.read(topology, None), TOKENS, force=force).run()
+    cluster = machines.read(topology, None)
+    with holding(cluster, "certificates rotate-service-account-key", break_lock):
+        Rotation(topology, cluster, TOKENS, force=force).run()
 
 
 class Rotation:

@@ -5,6 +5,7 @@ Then members of etcd and masters go one at a time, workers in batches. A machine
 release that it ran before, and the run ends there. It may be interrupted at any point and run again.
 """
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from kybern.cli import machines
 from kybern.cli.deploys import only
 from kybern.cli.differing import differing
+from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rolling import Rolling
@@ -51,13 +53,21 @@ def upgrade(  # noqa: PLR0913, PLR0917  # a command's options
             "--rollback", help="Put this machine back to the release that it ran before, and nothing else."
         ),
     ] = "",
+    break_lock: BreakLock = False,
 ) -> None:
     """Bring the cluster to this release: one master at a time, workers in batches, each drained and well before the next."""
     cluster = machines.read(topology, None)
     run = Rolling(topology, cluster, seconds, packages, VERSION)
-    if rollback:
-        put_back(run, cluster, rollback)
-        return
+    with nullcontext() if dry else holding(cluster, "upgrade", break_lock):
+        if rollback:
+            put_back(run, cluster, rollback)
+        else:
+            forward(run, batch, allow_downgrade, dry)
+
+
+def forward(run: Rolling, batch: int, allow_downgrade: bool, dry: bool) -> None:
+    """All machines to the release of this tree. Raises MachineError when something speaks against it, or stops it."""
+    cluster, packages = run.cluster, run.packages
     looked = run.look(packages=packages)
     if against := refused(cluster, looked, allow_downgrade):
         raise MachineError(
