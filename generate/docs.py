@@ -30,8 +30,9 @@ from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
 from kybern.kubelet.gates import FREE
 from kybern.kubelet.keys import KEYS, ONLY, TUNING
-from kybern.loop.choice import ABSENT
+from kybern.loop.choice import ABSENT, GATES
 from kybern.loop.controller import Controller
+from kybern.loop.metrics import COUNTS, DURATIONS
 from kybern.loop.settings import Settings
 from kybern.machinery.kind import Kind
 
@@ -80,6 +81,20 @@ ABSENCE = (
     "",
     "Upstream's other controllers do not run here. `--controllers` takes their names where upstream would not run them",
     "either, and all of them with a minus.",
+    "",
+)
+
+
+GATED = (
+    "",
+    *(
+        f"`{name}` runs only with the feature gate {gate}, which is off by default."
+        for name, gate in GATES.items()
+    ),
+)
+MEASURED = (
+    "",
+    "What they do is counted by upstream's names, beside what their queues do (`workqueue_`):",
     "",
 )
 
@@ -191,7 +206,17 @@ def controllers(listed: Iterable[Controller[Any]]) -> str:
     columns = ("name", "what it does", "about", "woken by", "writes", "acting as")
     rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
     absent = table(("name", "why not"), ((f"`{name}`", why) for name, why in sorted(ABSENT.items())))
-    return page(head, table(columns, rows), ABSENCE, absent)
+    return page(head, table(columns, rows), GATED, ABSENCE, absent, MEASURED, metrics())
+
+
+def metrics() -> Iterator[str]:
+    """What controllers count and measure."""
+    found = {**COUNTS, **{name: (text, ()) for name, (text, _) in DURATIONS.items()}}
+    rows = (
+        (f"`{name}`", ", ".join(f"`{label}`" for label in labels), f"{text}.")
+        for name, (text, labels) in sorted(found.items())
+    )
+    return table(("metric", "labels", "what it is"), rows)
 
 
 def controller_row(one: Controller[Any]) -> tuple[str, ...]:

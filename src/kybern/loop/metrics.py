@@ -38,68 +38,55 @@ LEADING = Gauge(
 _JOB = "job_controller"
 _SECONDS = tuple(2.0**exponent for exponent in range(10))
 _TENTHS = tuple(0.1 * 2.0**exponent for exponent in range(14))
-COUNTED: Mapping[str, Counter] = {
-    name: Counter(name, text, labels)
-    for name, text, labels in (
-        (
-            f"{_JOB}_jobs_finished_total",
-            "The number of finished jobs",
-            ("completion_mode", "result", "reason"),
-        ),
-        (
-            f"{_JOB}_job_pods_finished_total",
-            "The number of finished Pods that are fully tracked",
-            ("completion_mode", "result"),
-        ),
-        (f"{_JOB}_job_finished_indexes_total", "The number of finished indexes", ("status", "backoffLimit")),
-        (f"{_JOB}_job_pods_creation_total", "The number of Pods that jobs created", ("reason", "status")),
-        (
-            f"{_JOB}_pod_failures_handled_by_failure_policy_total",
-            "The number of failed Pods by the action of the rule that matched",
-            ("action",),
-        ),
-        (
-            "node_collector_evictions_total",
-            "Number of nodes whose pods had to leave since this process started",
-            ("zone",),
-        ),
-        (
-            "pod_gc_collector_force_delete_pods_total",
-            "Number of pods deleted without grace since this process started",
-            ("namespace", "reason"),
-        ),
-        (
-            "taint_eviction_controller_pod_deletions_total",
-            "Number of pods deleted because of a taint of their node since this process started",
-            (),
-        ),
-        (
-            "device_taint_eviction_controller_pod_deletions_total",
-            "Number of pods deleted because of a taint of their device since this process started",
-            (),
-        ),
-    )
+COUNTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    f"{_JOB}_jobs_finished_total": ("The number of finished jobs", ("completion_mode", "result", "reason")),
+    f"{_JOB}_job_pods_finished_total": (
+        "The number of finished Pods that are fully tracked",
+        ("completion_mode", "result"),
+    ),
+    f"{_JOB}_job_finished_indexes_total": ("The number of finished indexes", ("status", "backoffLimit")),
+    f"{_JOB}_job_pods_creation_total": ("The number of Pods that jobs created", ("reason", "status")),
+    f"{_JOB}_pod_failures_handled_by_failure_policy_total": (
+        "The number of failed Pods by the action of the rule that matched",
+        ("action",),
+    ),
+    "node_collector_evictions_total": (
+        "Number of nodes whose pods had to leave since this process started",
+        ("zone",),
+    ),
+    "pod_gc_collector_force_delete_pods_total": (
+        "Number of pods deleted without grace since this process started",
+        ("namespace", "reason"),
+    ),
+    "taint_eviction_controller_pod_deletions_total": (
+        "Number of pods deleted because of a taint of their node since this process started",
+        (),
+    ),
+    "device_taint_eviction_controller_pod_deletions_total": (
+        "Number of pods deleted because of a taint of their device since this process started",
+        (),
+    ),
 }
-"""What controllers count."""
-MEASURED: Mapping[str, Histogram] = {
-    "cronjob_controller_job_creation_skew_duration_seconds": Histogram(
-        "cronjob_controller_job_creation_skew_duration_seconds",
+"""What controllers count: what it is, and by which labels."""
+DURATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "cronjob_controller_job_creation_skew_duration_seconds": (
         "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
-        buckets=_SECONDS,
+        _SECONDS,
     ),
-    "ttl_after_finished_controller_job_deletion_duration_seconds": Histogram(
-        "ttl_after_finished_controller_job_deletion_duration_seconds",
+    "ttl_after_finished_controller_job_deletion_duration_seconds": (
         "The time it took to delete the job since it became eligible for deletion",
-        buckets=_TENTHS,
+        _TENTHS,
     ),
 }
-"""Seconds that controllers measure."""
+"""Seconds that controllers measure: what they are, and the bounds of the buckets."""
+_COUNTED = {name: Counter(name, text, labels) for name, (text, labels) in COUNTS.items()}
+_MEASURED = {name: Histogram(name, text, buckets=bounds) for name, (text, bounds) in DURATIONS.items()}
 
 
 def note(name: str, labels: tuple[str, ...], value: float) -> None:
     """Add to a counter, or one observation to a histogram."""
-    if name in COUNTED:
-        counter = COUNTED[name]
+    if name in _COUNTED:
+        counter = _COUNTED[name]
         (counter.labels(*labels) if labels else counter).inc(value)
     else:
-        MEASURED[name].observe(value)
+        _MEASURED[name].observe(value)

@@ -243,7 +243,7 @@ def names(actions: Iterable[Action], kind: Any) -> list[str]:
         (indexed(completions=1, parallelism=1, backoff_limit=0), ({"index": 1}, {"index": 2})),
     ],
 )
-def test_what_a_job_ends_by_its_own_wish_is_no_failure(wanted: Job, pods: tuple[dict[str, int], ...]) -> None:
+def test_what_a_job_ends_by_its_own_wish_is_no_failure(wanted: Job, pods: tuple[dict[str, Any], ...]) -> None:
     """First it loses the finalizer, then it is ended; so nobody counts it, and nothing has to wait."""
     active = [member(f"p{number}", wanted, **one) for number, one in enumerate(pods)]
     actions = done(wanted, *active)
