@@ -56,7 +56,7 @@ local.flag(FLAGS, 10266)
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _ingress(values))
 
 

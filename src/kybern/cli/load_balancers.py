@@ -39,7 +39,7 @@ local.flag(FLAGS, 10264)
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _load_balancers(values))
 
 

@@ -30,7 +30,7 @@ FLAGS = (
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _local_volumes(values))
 
 

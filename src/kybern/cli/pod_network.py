@@ -32,7 +32,7 @@ local.flag(FLAGS, 10262)
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _pod_network(values))
 
 

@@ -30,7 +30,7 @@ local.flag(FLAGS, 10263)
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(_clean_up if values["cleanup"] else lambda: _policies(values))
 
 

@@ -41,7 +41,7 @@ local.flag(FLAGS, 10265)
 
 def main() -> None:
     values = FLAGS.parse(sys.argv[1:])
-    logs.setup(values["v"])
+    logs.setup(values["v"], values["logging-format"])
     run(lambda: _speak(values))
 
 

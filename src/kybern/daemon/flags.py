@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Self
 
+from kybern.daemon import logs
 from kybern.daemon.version import VERSION
 
 _UNITS: Mapping[str, float] = {
@@ -75,6 +76,7 @@ def shown_duration(seconds: float) -> str:
 
 _SHOWN: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
     str: str,
+    logs.form: str,
     int: str,
     float: lambda value: f"{value:.12g}",
     boolean: lambda value: str(value).lower(),
@@ -146,7 +148,7 @@ def _plain(name: str) -> str:
 
 
 class Flags:
-    """The table of a daemon's flags. Every table has --version, --help and -v."""
+    """The table of a daemon's flags. Every table has --version, --help, -v and --logging-format."""
 
     def __init__(self, name: str, description: str) -> None:
         self.name = name
@@ -156,6 +158,9 @@ class Flags:
         self.flag("--version", bool, False, "Print version information and quit.")
         self.flag("--help", bool, False, f"Help for {name}.", short="h")
         self.flag("--v", int, 0, "Number for the log level verbosity.", short="v")
+        self.flag(
+            "--logging-format", logs.form, "text", "text: lines as klog has them; json: an object a line."
+        )
 
     def flag(
         self,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from importlib import resources
 
-from kybern.daemon import logs, tls
+from kybern.daemon import tls
 from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
 from kybern.daemon.version import VERSION
 
@@ -114,9 +114,6 @@ def observing(found: Flags) -> None:
     found.fixed("--allow-metric-labels-manifest", str, "", "metrics are shown with all their labels")
     found.fixed("--disabled-metrics", commas, (), "all metrics are shown")
     unused(found, "--show-hidden-metrics-for-version", str, "", "no metric is hidden")
-    found.flag(
-        "--logging-format", logs.form, "text", "text: lines as klog writes them; json: an object a line."
-    )
     found.fixed("--vmodule", commas, (), "-v counts for all files")
     unused(found, "--log-flush-frequency", duration, 5.0, "every line is written at once")
     for form in ("json", "text"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from kybern.daemon import logs
 from kybern.daemon.flags import Flags, Values, boolean, commas, duration, pairs
 from kybern.kubelet.configuration import taint, thresholds
 from kybern.kubelet.memory.reservation import from_flag
@@ -136,7 +135,6 @@ FLAGS = (
     .flag("--kubelet-cgroups", str, "", "Refused: the kubelet's cgroup is its unit's.")
     .flag("--system-cgroups", str, "", "Refused.")
     .flag("--log-flush-frequency", duration, 5.0, "Without effect: every line is written at once.")
-    .flag("--logging-format", logs.form, "text", "text: lines as klog writes them; json: an object a line.")
     .flag("--vmodule", str, "", "Without effect: verbosity is one number.")
     .flag("--make-iptables-util-chains", bool, True, "Without effect.")
     .flag("--pod-cidr", str, "", "Refused: the pod network knows its addresses.")

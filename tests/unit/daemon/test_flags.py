@@ -128,6 +128,7 @@ def test_flags_are_shown_as_upstreams_daemons_print_them() -> None:
 
     assert default == {
         "names": "[a,b]", "labels": "a=b", "quick": "true", "wait": "1m30s", "rate": "0.1", "port": "", "none": "", "v": "0",
+        "logging-format": "text",
     }  # fmt: skip
     assert given == {**default, "port": "7", "quick": "false", "names": "[]", "none": "x"}
 
