@@ -49,7 +49,7 @@ async def test_logs_are_set_aside_and_go_where_nothing_can_be_packed(
 
 async def test_a_worker_that_failed_is_started_with_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pod that was evicted does not run again because its worker fell over something."""
-    agent, started = Agent(NOBODY, NOBODY, NOBODY, NOBODY, None), list[Any]()
+    agent, started = Agent(NOBODY, NOBODY, NOBODY, NOBODY, ()), list[Any]()
     verdict = Verdict("Evicted", "the node was low on resource: memory")
     worker = SimpleNamespace(
         pod=pod(), static=False, gone=False, verdict=verdict, run=lambda: asyncio.to_thread(full)
