@@ -52,8 +52,8 @@ def test_secrets_are_encrypted_and_their_key_is_exchanged(lab: Lab, namespace: s
 
     with asking(lab) as asked:
         for seconds in (2, 5, 9):
-            killed("certificates", "rotate-encryption-key", TOPOLOGY, seconds=seconds)
-        done = lab.kybern("certificates", "rotate-encryption-key", TOPOLOGY)
+            killed("certificates", "rotate-encryption-key", TOPOLOGY, "--break-lock", seconds=seconds)
+        done = lab.kybern("certificates", "rotate-encryption-key", TOPOLOGY, "--break-lock")
 
     assert f"are encrypted by key-{key_number(lab)}" in done.stdout
     assert key_number(lab) > before
@@ -82,7 +82,7 @@ def test_the_authority_is_exchanged_and_pods_follow(
 
     with asking(lab) as asked:
         killed("certificates", "rotate-ca", TOPOLOGY, seconds=10)
-        done = lab.kybern("certificates", "rotate-ca", TOPOLOGY)
+        done = lab.kybern("certificates", "rotate-ca", TOPOLOGY, "--break-lock")
     seconds = time.monotonic() - began
 
     assert "the old one is trusted no longer" in done.stdout
