@@ -17,6 +17,7 @@ from pyinfra.api import StringCommand, deploy, operation
 from roles import facts, reset, system
 from roles.firewall import UNIT as FIREWALL
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, once
+from roles.record import change, digest, planned
 from roles.release import TARGET, Release
 from roles.second_family import UNIT as SECOND_FAMILY
 from roles.templates import render
@@ -54,6 +55,7 @@ def kept(release: Release) -> Generator[StringCommand]:
     if not host.get_fact(facts.Succeeds, f"{now} && {other} && {whole}", _timeout=FACT_SECONDS):
         host.noop("no release is replaced")
         return
+    yield from planned(change("release", "way back", "keep", digest(release.package.target)))
     yield StringCommand(
         render("release/kept.sh", target=TARGET, paths=PATHS).decode(), _timeout=COMMAND_SECONDS
     )

@@ -58,7 +58,7 @@ def upgrade(  # noqa: PLR0913, PLR0917  # a command's options
     """Bring the cluster to this release: one master at a time, workers in batches, each drained and well before the next."""
     cluster = machines.read(topology, None)
     run = Rolling(topology, cluster, seconds, packages, VERSION)
-    with nullcontext() if dry else holding(cluster, "upgrade", break_lock):
+    with nullcontext() if dry and not rollback else holding(cluster, "upgrade", break_lock):
         if rollback:
             put_back(run, cluster, rollback)
         else:
