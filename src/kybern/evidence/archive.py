@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from kybern.machines.certificates import private_folder
+from kybern.machines.secret_files import private_folder
 
 
 def pack(path: Path, files: Mapping[str, str], when: float) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kybern.machines.certificates import private_folder
+from kybern.machines.secret_files import private_folder
 
 VARIABLE = "KYBERN_JOURNAL"  # in the environment of a deploy: its journal
 RESUME = "KYBERN_RESUME"  # and the one of the broken run that it goes on with
