@@ -11,12 +11,14 @@ from typing import Any, cast
 import pytest
 
 from kybern.api.core_v1 import NFSVolumeSource, Volume
+from kybern.kubelet.aside import Aside
 from kybern.kubelet.stats import claimed, measure, trees
-from kybern.kubelet.stats.aside import Aside
 from kybern.kubelet.stats.claimed import ClaimedVolumes
 from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.volumes import kept, kernel
 from kybern.kubelet.volumes.kept import Kept
+from kybern.kubelet.volumes.plugin import CannotMount
 from tests.unit.kubelet.making import container, pod
 
 
@@ -79,8 +81,8 @@ async def test_a_claim_that_hangs_takes_no_thread_of_others(monkeypatch: pytest.
     now = 0.0
     persistent = SimpleNamespace(spec=SimpleNamespace(csi=None, host_path=None, volume_mode=None))
     site = SimpleNamespace(persistent=persistent, drivers=None)
-    kept = SimpleNamespace(claimed={"u": {"v": SimpleNamespace(site=site, path=Path("/nfs"))}})
-    volumes = ClaimedVolumes(cast("Kept", kept), 60.0, lambda: now)
+    claims = SimpleNamespace(claimed={"u": {"v": SimpleNamespace(site=site, path=Path("/nfs"))}})
+    volumes = ClaimedVolumes(cast("Kept", claims), 60.0, lambda: now)
     monkeypatch.setattr(claimed, "_PATIENCE", 0.01)
     with server_away(monkeypatch):
         for _turn in range(40):
@@ -90,6 +92,26 @@ async def test_a_claim_that_hangs_takes_no_thread_of_others(monkeypatch: pytest.
         # As many as all threads together: with one that hangs for each look none would be left.
         async with asyncio.timeout(5):
             await asyncio.gather(*(asyncio.to_thread(int) for _one in range(40)))
+
+
+async def test_a_volume_that_cannot_be_taken_away_waits_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods whose server is away at their end do not take all threads, one after the other."""
+    back, mounted = threading.Event(), tmp_path / "pods/u/volumes/kubernetes.io~nfs/v"
+    mounted.mkdir(parents=True)
+    taken = Kept(tmp_path, cast("Any", None))
+    monkeypatch.setattr(kept, "_PATIENCE", 0.01)
+    monkeypatch.setattr(kept, "_mounts_below", lambda _home: [] if back.is_set() else [mounted])
+    monkeypatch.setattr(kernel, "unmount", lambda _path: back.wait(30))
+    for _turn in range(10):
+        with pytest.raises(CannotMount, match="does not end"):
+            await taken.remove("u")
+    assert asking() == 1
+
+    back.set()
+    await taken.remove("u")
+    assert not (tmp_path / "pods/u").exists()
 
 
 async def test_a_volume_of_a_pod_that_hangs_keeps_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

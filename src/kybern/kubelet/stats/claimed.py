@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kybern.kubelet.aside import Aside
 from kybern.kubelet.stats import trees
-from kybern.kubelet.stats.aside import Aside
 from kybern.kubelet.stats.use import VolumeUse
 from kybern.kubelet.volumes.kept import Claimed, Kept
 from kybern.kubelet.volumes.plugin import CannotMount

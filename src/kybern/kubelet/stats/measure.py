@@ -15,11 +15,11 @@ from typing import Any
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod, Volume
 from kybern.kubelet import labels, machine
+from kybern.kubelet.aside import Aside
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
 from kybern.kubelet.stats import trees
-from kybern.kubelet.stats.aside import Aside
 from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
 from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse, SwapUse

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod, Volume
 from kybern.daemon import descent
+from kybern.kubelet.aside import Aside
 from kybern.kubelet.csi import growth
 from kybern.kubelet.fields import Place
-from kybern.kubelet.volumes import VOLUMES, csi
+from kybern.kubelet.volumes import VOLUMES, csi, kernel
 from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
 from kybern.kubelet.volumes.plugin import CannotMount, Drivers, Objects, Plugin, Site
-from kybern.kubelet.volumes.tmpfs import unmount
 
 log = logging.getLogger(__name__)
+
+# How long an unmount is waited for, before others of the pod are tried again.
+_PATIENCE = 30.0
 
 
 class Failed(Exception):
@@ -55,6 +58,7 @@ class Kept:
 
     def __init__(self, root: Path, objects: Objects, drivers: Drivers | None = None) -> None:
         self.root = root
+        self._aside = Aside()
         self._drivers = drivers
         # Claims by the pod's uid whose volumes change: drivers that ask for it (requiresRepublish).
         self._again: dict[str, set[str]] = {}
@@ -180,15 +184,22 @@ class Kept:
         of_drivers = home / "volumes" / csi.PLUGIN.name
         for mounted in await asyncio.to_thread(_mounts_below, home):
             if of_drivers not in mounted.parents:
-                await unmount(mounted)
+                await self._unmount(mounted)
         if self._drivers is not None:
             await self._drivers.tear_down(home)
         for mounted in await asyncio.to_thread(_mounts_below, home):
-            await unmount(mounted)
+            await self._unmount(mounted)
         await asyncio.to_thread(_remove_tree, home)
         for plugin in VOLUMES:
             if plugin.tidy is not None:
                 await plugin.tidy(self.root)
+
+    async def _unmount(self, mounted: Path) -> None:
+        """Raises CannotMount, also while a server does not answer: that is waited for aside, and asked once."""
+        try:
+            await self._aside.ask(mounted, lambda: kernel.unmount(mounted), _PATIENCE)
+        except TimeoutError as problem:
+            raise CannotMount(f"unmount of {mounted} does not end") from problem
 
     def known(self) -> frozenset[str]:
         """Uids of the pods that have a directory."""
