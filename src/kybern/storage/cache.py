@@ -242,7 +242,9 @@ class Cache:
         """Take over one change and offer it to the watchers."""
         before = self._entries.get(event.key)
         now = self._entry(event.now) if event.now is not None else None
-        if now is None and before is None:
+        unreadable = now is None and event.now is not None
+        if unreadable or (now is None and before is None):
+            # What cannot be read (by this server, which may lack its key) is not gone: nobody is told that it is.
             self._seen(event.revision)
             return
         self._put(event.key, now, new=before is None)

@@ -126,6 +126,25 @@ async def test_a_watcher_gets_the_past_and_then_the_present(store: MemoryStore, 
     assert len(seen.changes) == 2
 
 
+async def test_a_value_that_cannot_be_read_is_not_told_to_be_gone(store: MemoryStore, caches: Caches) -> None:
+    key = KIND.key("default", "a")
+    first = await put(store, "a", a="1")
+    cache = await caches.current(KIND)
+    seen = Seen()
+    cache.subscribe(seen, cache.revision)
+
+    broken = await store.put(key, b"k8s:enc:aesgcm:v1:lost:???", first.revision)
+    await caches.current(KIND)
+    assert seen.changes == []
+    kept = cache.get(key)
+    assert kept is not None
+    assert kept.revision == first.revision
+
+    await put(store, "a", broken.revision, a="2")
+    await caches.current(KIND)
+    assert [(change.now is not None, change.before is not None) for change in seen.changes] == [(True, True)]
+
+
 async def test_only_the_newest_changes_keep_the_frames_that_watchers_share(
     store: MemoryStore, caches: Caches
 ) -> None:
