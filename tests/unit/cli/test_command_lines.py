@@ -10,10 +10,12 @@ from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.controller_flags import WORKERS
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.controller_manager import chosen, settings
+from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import BadFlag, Flags
 from kybern.daemon.shared_flags import enabled, unusual
+from kybern.kubelet.flags import FLAGS as KUBELET
 from kybern.loop.settings import Settings
 from kybern.scheduler.config import read
 
@@ -121,3 +123,11 @@ def test_the_api_server_takes_every_gate_that_there_is() -> None:
 def test_the_api_server_refuses_gates_that_there_are_not(argument: str, why: str) -> None:
     with pytest.raises(BadFlag, match=why):
         APISERVER.read([argument])
+
+
+@pytest.mark.parametrize(
+    "flags", [APISERVER, SCHEDULER, controller_manager(), KUBELET, PROXY], ids=lambda one: one.name
+)
+def test_every_daemon_takes_the_flags_of_its_log(flags: Flags) -> None:
+    values = flags.read(["-v=4", "--logging-format=json"])
+    assert (values["v"], values["logging-format"]) == (4, "json")
