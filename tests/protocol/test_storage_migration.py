@@ -51,7 +51,8 @@ def cluster(lab: Lab, free_ports: Callable[[], int]) -> Cluster:
 
 @pytest.fixture
 def off(lab: Lab, free_ports: Callable[[], int]) -> Callable[..., Server]:
-    return lambda *flags: lab.start(free_ports(), "--endpoint-reconciler-type=none", *flags)
+    """Another cluster's server: one of the same would take back the APIService of what it does not serve."""
+    return lambda *flags: lab.start(free_ports(), "--etcd-prefix=/off", *flags)
 
 
 def stored(lab: Lab, prefix: str) -> dict[str, tuple[int, bytes]]:
