@@ -28,6 +28,8 @@ FOREIGN = (
     "iptables -A MY-KUBE-CHAIN -s 192.0.2.8 -j DROP",
     "iptables -A INPUT -j MY-KUBE-CHAIN",
     "ip link add mykube0 type bridge",
+    # An address that the kernel makes for itself comes a second or two later.
+    "ip link set mykube0 addrgenmode none",
     "ip address add 192.0.2.1/24 dev mykube0",
     "ip link set mykube0 up",
     "ip route add 198.51.100.0/24 via 192.0.2.2 dev mykube0 proto 74",
