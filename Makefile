@@ -3,7 +3,7 @@ TOPOLOGY ?= lab
 PYTHON = .venv/bin/python
 KYBERN = .venv/bin/kybern
 
-.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-small test-vm test-kills simulate lint bench docs lock generate clean
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-small test-operations test-vm test-kills simulate lint bench docs lock generate clean
 
 help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
@@ -11,6 +11,7 @@ help:
 	@echo "make verify      look at every machine with testinfra"
 	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
 	@echo "make test-small  clusters of two or three machines: both families of IP, a pod network of somebody else"
+	@echo "make test-operations  keys, authorities and releases of a lab exchanged while it runs; half an hour"
 	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
 	@echo "make test-kills  ten minutes of killed kubelets and containerds on a lab; see what is left"
 	@echo "make test-unit   the fast tests"
@@ -52,10 +53,13 @@ test-protocol: setup-develop
 	scripts/test-together -q --timeout=600 tests/protocol
 
 test-cluster: setup-develop
-	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm and not kills and not small" tests/cluster
+	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm and not kills and not small and not operations" tests/cluster
 
 test-small: setup-develop
 	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m small tests/cluster
+
+test-operations: setup-develop
+	$(PYTHON) -m pytest -q --timeout=1200 -p no:randomly -m operations tests/cluster
 
 test-vm: setup-develop
 	$(PYTHON) -m pytest -q --timeout=3000 -p no:randomly -m vm tests/cluster

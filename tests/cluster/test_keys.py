@@ -16,7 +16,7 @@ from tests.cluster.conftest import KYBERN, TOPOLOGY, Lab
 from tests.cluster.test_days_after import MOVES, asking, nothing_to_do
 
 # Three deploys, and kubelets that put a new authority into pods when they look the next time.
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(500)]
 
 ETCDCTL = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "

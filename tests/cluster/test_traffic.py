@@ -219,6 +219,7 @@ def test_a_restart_of_kube_proxy_fails_no_request(place: Place, ways: dict[str, 
     assert failed(counted) == {}
 
 
+@pytest.mark.operations
 def test_a_switch_of_kube_proxy_s_backend_fails_no_request(
     place: Place, ways: dict[str, str], tmp_path: Path
 ) -> None:

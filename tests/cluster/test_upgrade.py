@@ -21,6 +21,8 @@ from tests.cluster.conftest import TOPOLOGY, Lab
 from tests.cluster.test_cluster import web
 from tests.cluster.test_days_after import MOVES, asking, nothing_to_do
 
+pytestmark = pytest.mark.operations
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("src", "roles", "deploys", "templates", "inventories", "requirements")
 FILES = ("pyproject.toml", "README.md", "config.py")
