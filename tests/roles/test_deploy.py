@@ -11,6 +11,9 @@ from roles.system import wanted_packages
 from tests.roles.harness import FakeMachine, deploy
 from tests.roles.small import use, use_images
 
+# Each prepares whole deploys, some of them several.
+pytestmark = pytest.mark.timeout(400)
+
 ROOT = Path(__file__).parents[2]
 
 
