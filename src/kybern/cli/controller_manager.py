@@ -15,6 +15,7 @@ from kybern.cli.controller_flags import ACTS, NAME, WORKERS, flags
 from kybern.client.account import Account, without_identity
 from kybern.client.kubeconfig import BadConfig, Config, find
 from kybern.client.lease import Election, Lost, Timing
+from kybern.client.readers import Readers
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.controllers import CONTROLLERS
@@ -123,17 +124,17 @@ async def manage(values: Values) -> None:
                 return client if name in _AS_ITSELF else Account(shared, client, name)
 
         async with asyncio.TaskGroup() as tasks:
-            health_port = tasks.create_task(_serve(values))
+            health_port = tasks.create_task(_serve(values, client))
             ready()
             await _lead(values, client, lambda: Loop(client, controllers, account).run())
             health_port.cancel()
 
 
-async def _serve(values: Values) -> None:
+async def _serve(values: Values, client: Verbs) -> None:
     context = serving.context(values) if values["secure-port"] else None
     address = values["bind-address"], values["secure-port"]
     pages = Pages(NAME, flags().shown(values), health.PATHS)
-    guard = serving.known_clients(values["authorization-always-allow-paths"])
+    guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
     await health.serve(*address, {}, context, guard, pages=pages)
 
 

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
 from kybern.client.lease import Election
+from kybern.client.readers import Readers
 from kybern.client.rest import Client
 from kybern.daemon import health, logs, serving, shared_flags
 from kybern.daemon.flags import Flags, Values, duration
@@ -83,7 +84,7 @@ async def _scheduler(values: Values, config: Config) -> None:
             address = values["bind-address"], values["secure-port"]
             tls = serving.context(values)
             pages = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS)
-            guard = serving.known_clients(values["authorization-always-allow-paths"])
+            guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
             tasks.create_task(health.serve(*address, {}, tls, guard, pages=pages))
         ready()
         if config.leader_elect:

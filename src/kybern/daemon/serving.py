@@ -6,7 +6,7 @@ With ``--tls-cert-file`` the pair is the operator's; without it one is made that
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,18 @@ def context(flags: Mapping[str, Any]) -> ssl.SSLContext:
     return made
 
 
-def known_clients(allowed: Iterable[str] = ()) -> Guard:
-    """A guard: only who presents a certificate of the cluster's authority may read anything but health.
+_REFUSALS = {
+    401: "present a client certificate of the cluster's authority, or a bearer token",
+    403: "the token's owner may not get this path; give him a ClusterRole with it among nonResourceURLs",
+    500: "the API server does not say who may",
+}
+
+type Ask = Callable[[str, str], Awaitable[int]]
+"""Whether the bearer of a token may read a path, as an HTTP status."""
+
+
+def known_clients(allowed: Iterable[str] = (), ask: Ask | None = None) -> Guard:
+    """A guard: anything but health is for who presents a certificate of the cluster's authority, or a token that may.
 
     ``allowed`` are paths that anybody may read (--authorization-always-allow-paths); * at the end stands for any rest.
     """
@@ -54,9 +64,10 @@ def known_clients(allowed: Iterable[str] = ()) -> Guard:
         known = transport is not None and transport.get_extra_info("peercert")
         if known or request.path in exact or (begins and request.path.startswith(begins)):
             return None
-        return web.Response(
-            status=401,
-            text=f"cannot show {request.path}: present a client certificate of the cluster's authority\n",
-        )
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        code = await ask(token, request.path) if ask and kind.lower() == "bearer" and token else 401
+        if code == 200:
+            return None
+        return web.Response(status=code, text=f"cannot show {request.path}: {_REFUSALS[code]}\n")
 
     return guard

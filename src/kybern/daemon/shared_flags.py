@@ -17,7 +17,9 @@ _GATES: Mapping[str, bool] = json.loads(
     resources.files("kybern.daemon").joinpath("data/feature_gates.json").read_text()
 )
 """Upstream's features at this version, and whether they are on when nobody says anything."""
-_AS_TLS = "what --client-ca-file certifies may read metrics, and nobody else"
+_AS_TLS = (
+    "what --client-ca-file certifies may read metrics, and tokens that the API server of --kubeconfig allows"
+)
 _HEALTH = ("/healthz", "/readyz", "/livez")
 
 
