@@ -176,6 +176,7 @@ def test_a_node_cut_off_from_the_masters_goes_on_serving(place: Place, ways: dic
     assert {pod["status"]["containerStatuses"][0]["restartCount"] for pod in after} == {0}
 
 
+@pytest.mark.operations
 def test_a_node_that_loses_its_power_fails_only_what_its_pods_would_have_answered(
     place: Place, ways: dict[str, str]
 ) -> None:
