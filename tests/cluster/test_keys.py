@@ -13,15 +13,10 @@ import pytest
 from kybern.machines.state import State
 from kybern.machines.topology import Machine
 from tests.cluster.conftest import KYBERN, TOPOLOGY, Lab
-from tests.cluster.test_days_after import MOVES, asking, nothing_to_do
+from tests.cluster.test_days_after import ETCDCTL, MOVES, asking, nothing_to_do
 
 # Three deploys, and kubelets that put a new authority into pods when they look the next time.
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(500)]
-
-ETCDCTL = (
-    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
-    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
-)
 
 
 def sealed_by(lab: Lab) -> set[str]:

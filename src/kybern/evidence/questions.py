@@ -6,13 +6,12 @@ A part that a machine cannot give holds the words in which it refused; nothing i
 from collections.abc import Iterator, Mapping
 from shlex import quote
 
-from kybern.machines.standing import units
+from kybern.machines.standing import ETCDCTL, units
 from kybern.machines.topology import Cluster, Machine
 
 MARK = "KYBERN-PART"
 LINES = 400  # of the journal, for each unit
 SECONDS = 10  # for each part
-PKI = "/etc/kubernetes/pki"
 ALWAYS = {
     "system": "uname -a; cat /etc/os-release; uptime; date -u +%FT%TZ; timedatectl show 2>/dev/null",
     "memory": "cat /proc/meminfo; cat /proc/pressure/cpu /proc/pressure/memory /proc/pressure/io 2>/dev/null",
@@ -42,11 +41,8 @@ def parts(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         found["containers"] = "ctr --address /run/containerd/containerd.sock -n k8s.io tasks list 2>&1"
         found["cni"] = "head -n 200 /etc/cni/net.d/* 2>&1"
     if machine.is_etcd:
-        ask = (
-            f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert={PKI}/etcd/ca.crt "
-            f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key"
-        )
-        found["etcd"] = f"for what in 'member list' 'endpoint status' 'alarm list'; do {ask} $what 2>&1; done"
+        what = "'member list' 'endpoint status' 'alarm list'"
+        found["etcd"] = f"for what in {what}; do {ETCDCTL} $what 2>&1; done"
     return found
 
 
