@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
-from kybern.cli.deploys import only
-from kybern.cli.differing import differing
+from kybern.cli.deploys import only, run_plan
 from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rolling import Rolling
 from kybern.daemon.version import VERSION
+from kybern.machines.changes import differing
 from kybern.machines.errors import MachineError
 from kybern.machines.skew import etcd_refusals, refusals
 from kybern.machines.topology import Cluster, Machine
@@ -100,8 +100,8 @@ def planned(run: Rolling, looked: Looked, batch: int, silent: list[Machine]) -> 
     there = [machine for machine in cluster.machines if machine not in silent]
     more = ("--data", "packages=latest") if run.packages else ()
     named = only(each.name for each in there) if silent else ()
-    due = {*differing(run.topology, cluster, (*more, *named)), *left_cordoned(cluster, looked)}
-    due -= {machine.name for machine in silent}
+    changes = run_plan(run.topology, cluster, (*more, *named))
+    due = {*differing(changes), *left_cordoned(cluster, looked)} & {machine.name for machine in there}
     left = [machine for machine in there if machine.name not in due]
     if due and (wrong := [*unwell(cluster, looked, left), *hindrances(cluster, looked, due)]):
         raise MachineError(

@@ -108,6 +108,11 @@ def changes(found: Iterable[dict[str, Any]]) -> Iterator[Change]:
             yield change
 
 
+def differing(changes: Iterable[Change]) -> set[str]:
+    """The machines on which something is to be done; waiting is nothing done."""
+    return {one.machine for one in changes if one.kind != WAIT}
+
+
 def strangers(answer: str, members: Iterable[str]) -> tuple[str, ...]:
     """Members in an answer of ``etcdctl member list -w json`` that are none of ``members``; without a name, by address."""
     wanted = set(members)

@@ -1,7 +1,5 @@
 """The steps of an upgrade on machines that exist only as answers: what is done, in which order, and where it ends."""
 
-import re
-import subprocess
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +9,6 @@ import pytest
 
 from kybern.cli import rolling
 from kybern.cli.deploys import StepFailed
-from kybern.cli.differing import WAITS, differing, read
 from kybern.cli.rolling import AsBefore, Rolling
 from kybern.client.rest import Client
 from kybern.machines.errors import MachineError
@@ -176,37 +173,3 @@ def test_packages_are_told_to_the_deploy(scene: Scene) -> None:
     scene.run(Step("cluster", (MASTER,)))
 
     assert scene.did[1] == "cluster packages=latest master-1"
-
-
-def test_machines_that_differ_are_read_from_pyinfra_s_plan() -> None:
-    text = """{"plan": [
-      {"name": "a", "hosts_with_change": ["@machine/m1", "@machine/w1"], "hosts_with_conditional_change": []},
-      {"name": "b", "hosts_with_change": ["@machine/m1"], "hosts_with_conditional_change": ["w2"]},
-      {"name": "nodes | Ready", "hosts_with_change": ["@machine/m3"], "hosts_with_conditional_change": []},
-      {"name": "c", "hosts_with_change": [], "hosts_with_conditional_change": []}], "results": null}"""
-
-    assert read(text) == {"m1": ("a", "b"), "w1": ("a",), "w2": ("b",)}
-
-
-def test_pyinfra_is_asked_to_look_and_told_to_touch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-
-    def run(command: list[str], **_more: Any) -> subprocess.CompletedProcess[str]:
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 0, '{"plan": []}', "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.chdir(ROOT)
-
-    assert differing("lab", LAB, ("--limit", "master-1")) == {}
-    (command,) = asked
-    assert {"--dry", "--json", "inventories/lab.py", "deploys/cluster.py", "master-1"} <= set(command)
-    # With it pyinfra prepares without looking, and finds that nothing differs, ever.
-    assert "-y" not in command
-
-
-def test_the_operations_that_only_wait_are_known_by_name() -> None:
-    texts = [path.read_text() for path in (ROOT / "roles").glob("*.py")]
-    waits = {name for text in texts for name in re.findall(r'\bready\(\s*name="([^"]*)"', text)}
-
-    assert waits == WAITS

@@ -8,6 +8,7 @@ import pytest
 
 from kybern.cli import upgrade as command
 from kybern.cli.rolling import Rolling
+from kybern.machines.changes import Change
 from kybern.machines.errors import MachineError
 from kybern.machines.standing import Told
 from kybern.machines.upgrading import Looked, Step
@@ -19,15 +20,17 @@ MASTER, WORKER = LAB.machines[0], LAB.machines[3]
 
 @pytest.fixture
 def differs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
-    """What a deploy would change, by machine; and the words that it was asked with under the name ``asked``."""
+    """What a deploy would change: machines with subjects."""
     found: dict[str, tuple[str, ...]] = {}
 
-    def differing(_topology: str, _cluster: Any, more: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-        asked.append(tuple(more))
-        return found
+    def run_plan(_topology: str, _cluster: Any, _more: Sequence[str] = ()) -> tuple[Change, ...]:
+        return tuple(
+            Change(machine, "kubelet", "Files", "file", subject, "replace")
+            for machine, subjects in found.items()
+            for subject in subjects
+        )
 
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(command, "differing", differing)
+    monkeypatch.setattr(command, "run_plan", run_plan)
     monkeypatch.setattr(command, "VERSION", "v1.36.2-kybern")
     return found
 

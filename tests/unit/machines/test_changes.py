@@ -108,6 +108,10 @@ def test_members_that_nobody_wants_are_named(answer: str, found: tuple[str, ...]
     assert changes.strangers(answer, ["m1", "m2"]) == found
 
 
+def test_a_machine_differs_when_more_than_waiting_is_to_be_done() -> None:
+    assert changes.differing((FILE, UNIT, replace(WAIT, machine="m2"))) == {"m1"}
+
+
 def test_a_plan_reads_machine_by_machine_and_kind_by_kind() -> None:
     plan = replace(
         PLAN, changes=(UNIT, FILE, replace(UNIT, machine="m2")), silent=("m3",), strangers=("old",)
