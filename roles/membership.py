@@ -10,9 +10,10 @@ from dataclasses import replace
 from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
+from kybern.machines import etcdctl as words
 from kybern.machines.topology import Cluster, Machine
 from roles import facts
-from roles.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, PKI
+from roles.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT
 from roles.members import cannot_join, healthy, initial, listed, may_leave, of_name
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, Commands
 from roles.record import change, planned
@@ -23,12 +24,8 @@ JOIN_SECONDS = 120
 
 def etcdctl(machines: Sequence[Machine] = (), seconds: int = 10) -> str:
     """The client of etcd, asking these members, or the one of this machine; ``seconds`` is what an answer may take."""
-    addresses = [str(machine.address) for machine in machines] or ["127.0.0.1"]
-    endpoints = ",".join(f"https://{address}:{ETCD_CLIENT_PORT}" for address in addresses)
-    return (
-        f"etcdctl --endpoints={endpoints} --dial-timeout=3s --command-timeout={seconds}s --cacert={PKI}/etcd/ca.crt "
-        f"--cert={PKI}/etcd/healthcheck-client.crt --key={PKI}/etcd/healthcheck-client.key"
-    )
+    addresses = [str(machine.address) for machine in machines] or [words.HERE]
+    return words.etcdctl(addresses, seconds)
 
 
 def peer(machine: Machine) -> str:

@@ -1,13 +1,13 @@
 """``kybern certificates rotate-encryption-key``: observe, decide (``machines.rotation``), act, until nothing is left."""
 
 import asyncio
-import time
 from pathlib import Path
 
 from kybern.cli import machines
 from kybern.cli.deploys import only, run_deploy
 from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
+from kybern.cli.patience import Patience
 from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
 from kybern.client.verbs import PATCHES
@@ -54,7 +54,7 @@ class Rotation:
         self._topology, self._cluster = topology, cluster
         self._folder = State.of(cluster.name).directory / "pki"
         self._path = self._folder / FILE
-        self._waiting_since: float | None = None
+        self._patience = Patience(PATIENCE, EVERY)
 
     def run(self) -> None:
         steps = 0
@@ -71,7 +71,7 @@ class Rotation:
 
     def _act(self, step: Step, order: Order) -> None:
         if not isinstance(step, Await):
-            self._waiting_since = None
+            self._patience.restore()
         match step:
             case Ship(names):
                 print(f"Shipping {FILE} to {', '.join(names)}.", flush=True)
@@ -88,16 +88,12 @@ class Rotation:
                 return
 
     def _wait(self, names: tuple[str, ...]) -> None:
-        now = time.monotonic()
-        if self._waiting_since is None:
-            self._waiting_since = now
-            print(f"Waiting for the API server of {', '.join(names)}.", flush=True)
-        if now - self._waiting_since > PATIENCE:
-            raise MachineError(
-                f"the API server of {', '.join(names)} has not taken {ON_MACHINES} over; if it was deployed without "
-                f"encryption, run 'kybern deploy {self._topology}' first, else ask 'journalctl -u kube-apiserver' there"
-            )
-        time.sleep(EVERY)
+        which = f"the API server of {', '.join(names)}"
+        self._patience.wait(
+            f"Waiting for {which}.",
+            f"{which} has not taken {ON_MACHINES} over; if it was deployed without encryption, run "
+            f"'kybern deploy {self._topology}' first, else ask 'journalctl -u kube-apiserver' there",
+        )
 
     def _write(self, new: Order, old: Order, *, drops: bool) -> None:
         if drops:

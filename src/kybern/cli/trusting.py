@@ -14,6 +14,7 @@ from kybern.cli import machines
 from kybern.cli.deploys import run_deploy
 from kybern.cli.holding import BreakLock, holding
 from kybern.cli.machines import Topology
+from kybern.cli.patience import Patience
 from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
 from kybern.machinery.errors import ApiError
@@ -99,7 +100,7 @@ class Rotation:
         self._folder = State.of(cluster.name).directory / "pki"
         self._trust = Trust(self._folder, name, PUBLIC if name == TOKENS else ".crt")
         self._deployed = False
-        self._waiting_since: float | None = None
+        self._patience = Patience(POD_PATIENCE, EVERY)
 
     @property
     def _what(self) -> str:
@@ -155,19 +156,15 @@ class Rotation:
                 self._trust.drop()
             case Later():
                 return
-        self._deployed, self._waiting_since = False, None
+        self._deployed = False
+        self._patience.restore()
 
     def _wait(self, names: tuple[str, ...]) -> None:
-        now = time.monotonic()
-        if self._waiting_since is None:
-            self._waiting_since = now
-            print(f"Waiting until pods on {', '.join(names)} have what is trusted now.", flush=True)
-        if now - self._waiting_since > POD_PATIENCE:
-            raise MachineError(
-                f"pods on {', '.join(names)} do not take the authority over; delete those that mount it by subPath, "
-                "or go on with --force"
-            )
-        time.sleep(EVERY)
+        which = f"pods on {', '.join(names)}"
+        self._patience.wait(
+            f"Waiting until {which} have what is trusted now.",
+            f"{which} do not take the authority over; delete those that mount it by subPath, or go on with --force",
+        )
 
     def _keep(self) -> Keep:
         return Keep(self._folder, datetime.now(UTC))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Node
+from kybern.machines.etcdctl import etcdctl
 from kybern.machines.expiry import Kept
 from kybern.machines.topology import Cluster, Machine
 
@@ -55,11 +56,7 @@ class Line:
         return (self.name, self.address, self.roles, self.ssh, self.api, self.etcd, self.node, self.version)
 
 
-ETCD_PKI = "/etc/kubernetes/pki/etcd"
-ETCDCTL = (
-    f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert={ETCD_PKI}/ca.crt "
-    f"--cert={ETCD_PKI}/healthcheck-client.crt --key={ETCD_PKI}/healthcheck-client.key"
-)
+ETCDCTL = etcdctl(seconds=3)
 ETCD_MEMBERS = f"{ETCDCTL} member list -w json 2>/dev/null; true"
 
 HEADS = ("MACHINE", "ADDRESS", "ROLES", "SSH", "API", "ETCD", "NODE", "VERSION")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kybern.machines.encryption import IDENTITY, NONE, PLAIN, Key, Order, content
+from kybern.machines.etcdctl import etcdctl
 from kybern.machines.topology import Cluster
 
 SECRETS = "/registry/secrets/"
@@ -140,11 +141,9 @@ def question(cluster: Cluster, path: str, *, member: bool) -> str:
         ),
     ]
     if member:
-        etcd = f"{pki}/etcd"
+        ask = etcdctl(seconds=20)
         lines.append(
-            f"etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=20s --cacert={etcd}/ca.crt "
-            f"--cert={etcd}/healthcheck-client.crt --key={etcd}/healthcheck-client.key "
-            f"get {SECRETS} --prefix -w json | python3 -c '{_BEGINNINGS}' && echo KYBERN counted"
+            f"{ask} get {SECRETS} --prefix -w json | python3 -c '{_BEGINNINGS}' && echo KYBERN counted"
         )
     return "\n".join([*lines, "true"])
 
