@@ -9,11 +9,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.apiserver.config import FLAGS as APISERVER
+from kybern.cli.cloud_flags import flags as cloud_controller_manager
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.ingress import FLAGS as INGRESS
@@ -25,6 +27,8 @@ from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
 from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.cli.speaker import FLAGS as SPEAKER
+from kybern.cloud import node, node_lifecycle, node_route, service_lb
+from kybern.cloud.settings import CloudSettings
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
@@ -41,6 +45,7 @@ HEADER = "<!-- Written by generate/docs.py. Do not edit. -->\n"
 DAEMONS = (
     APISERVER,
     controller_manager(),
+    cloud_controller_manager(),
     SCHEDULER,
     KUBELET,
     PROXY,
@@ -91,6 +96,11 @@ GATED = (
         f"`{name}` runs only with the feature gate {gate}, which is off by default."
         for name, gate in GATES.items()
     ),
+)
+CLOUD = (
+    "",
+    "cloud-controller-manager runs those of the following for which its cloud has the part:",
+    "",
 )
 MEASURED = (
     "",
@@ -194,7 +204,19 @@ def kind_row(kind: Kind) -> tuple[str, ...]:
     )
 
 
-def controllers(listed: Iterable[Controller[Any]]) -> str:
+def of_clouds() -> tuple[Controller[Any], ...]:
+    """Those of cloud-controller-manager, of a cloud that has every part: they are described, and never run."""
+    part: Any = None
+    told = CloudSettings()
+    return (
+        node.controller(part, part, told),
+        node_lifecycle.controller(part, told),
+        node_route.controller(part, told),
+        service_lb.controller(part, told),
+    )
+
+
+def controllers(listed: Iterable[Controller[Any]], of_a_cloud: Iterable[Controller[Any]]) -> str:
     head = [
         "# Controllers",
         "",
@@ -206,7 +228,8 @@ def controllers(listed: Iterable[Controller[Any]]) -> str:
     columns = ("name", "what it does", "about", "woken by", "writes", "acting as")
     rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
     absent = table(("name", "why not"), ((f"`{name}`", why) for name, why in sorted(ABSENT.items())))
-    return page(head, table(columns, rows), GATED, ABSENCE, absent, MEASURED, metrics())
+    cloud = table(columns, (controller_row(one) for one in of_a_cloud))
+    return page(head, table(columns, rows), GATED, ABSENCE, absent, CLOUD, cloud, MEASURED, metrics())
 
 
 def metrics() -> Iterator[str]:
@@ -220,7 +243,7 @@ def metrics() -> Iterator[str]:
 
 
 def controller_row(one: Controller[Any]) -> tuple[str, ...]:
-    module = inspect.getmodule(one.diff)
+    module = inspect.getmodule(one.diff.func if isinstance(one.diff, partial) else one.diff)
     text = (
         " ".join((inspect.getdoc(sys.modules[package_of(module.__name__)]) or "").split()) if module else ""
     )
@@ -271,7 +294,7 @@ def generate() -> dict[str, str]:
         "flags.md": flags(DAEMONS),
         "kinds.md": kinds(KINDS, OPTIONAL),
         "kubelet-fields.md": kubelet_fields(),
-        "controllers.md": controllers(make(Settings()) for make in CONTROLLERS),
+        "controllers.md": controllers((make(Settings()) for make in CONTROLLERS), of_clouds()),
     }
 
 

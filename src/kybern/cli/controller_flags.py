@@ -6,7 +6,7 @@ mean nothing) has no effect; one that asks for what cannot be done is refused.
 
 from kybern.daemon import shared_flags
 from kybern.daemon.flags import Flags, boolean, commas, duration
-from kybern.daemon.shared_flags import unused
+from kybern.daemon.shared_flags import at_least_one, unused
 from kybern.loop.choice import GATES
 
 NAME = "kube-controller-manager"
@@ -41,13 +41,6 @@ ACTS = frozenset(GATES.values())
 """The feature gates that change something here."""
 _ON_CHANGE = "controllers act when something changes"
 _NO_CLOUD = "there are no cloud providers in this program"
-
-
-def at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"must be greater than or equal to 1, but got {number}")
-    return number
 
 
 def flags() -> Flags:

@@ -1,33 +1,19 @@
 """kube-controller-manager: every control loop of the cluster, in the one process that leads."""
 
-import asyncio
-import os
-import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from kybern.cli.controller_flags import ACTS, NAME, WORKERS, flags
-from kybern.client.account import Account, without_identity
-from kybern.client.kubeconfig import BadConfig, Config, find
-from kybern.client.lease import Election, Lost, Timing
-from kybern.client.readers import Readers
-from kybern.client.rest import Client
-from kybern.client.verbs import Verbs
+from kybern.cli.controller_flags import ACTS, WORKERS, flags
+from kybern.cli.managing import Manager, networks
 from kybern.controllers import CONTROLLERS
-from kybern.daemon import health, logs, serving
-from kybern.daemon.flags import Values, commas
-from kybern.daemon.run import Fatal, ready, run
+from kybern.daemon import logs
+from kybern.daemon.flags import Values
+from kybern.daemon.run import Fatal, run
 from kybern.daemon.shared_flags import enabled
-from kybern.daemon.zpages import Pages
-from kybern.loop import metrics
 from kybern.loop.choice import is_enabled, unknown
 from kybern.loop.controller import Controller
-from kybern.loop.run import Loop
 from kybern.loop.settings import Settings
 
 # Who fills in the tokens of accounts cannot wait for a token of its own; upstream gives it no account either.
@@ -43,15 +29,10 @@ def _content(path: str) -> str:
 
 def settings(values: Values) -> Settings:
     """What the flags tell the controllers."""
-    try:
-        pods = tuple(ip_network(one) for one in commas(values["cluster-cidr"]))
-        services = tuple(ip_network(one) for one in commas(values["service-cluster-ip-range"]))
-    except ValueError as problem:
-        raise Fatal(f"invalid CIDR in --cluster-cidr or --service-cluster-ip-range: {problem}") from problem
     mask = values["node-cidr-mask-size"]
     return Settings(
-        cluster_cidrs=pods,
-        service_cidrs=services,
+        cluster_cidrs=networks(values, "cluster-cidr"),
+        service_cidrs=networks(values, "service-cluster-ip-range"),
         allocate_node_cidrs=values["allocate-node-cidrs"],
         node_mask_ipv4=values["node-cidr-mask-size-ipv4"] or mask or 24,
         node_mask_ipv6=values["node-cidr-mask-size-ipv6"] or mask or 64,
@@ -103,66 +84,7 @@ def chosen(values: Values, told: Settings) -> tuple[Controller[Any], ...]:
     )
 
 
-def _config(values: Values) -> Config:
-    try:
-        return find(values["kubeconfig"], values["master"])
-    except BadConfig as problem:
-        raise Fatal(str(problem)) from problem
-
-
-async def manage(values: Values) -> None:
-    """Serve health; lead when it is our turn; run the loop while we lead."""
-    config, told = _config(values), settings(values)
-    controllers = chosen(values, told)
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(config))
-        account: Callable[[str], Verbs] | None = None
-        if values["use-service-account-credentials"]:
-            shared = await stack.enter_async_context(Client(without_identity(config)))
-
-            def account(name: str) -> Verbs:
-                return client if name in _AS_ITSELF else Account(shared, client, name)
-
-        async with asyncio.TaskGroup() as tasks:
-            health_port = tasks.create_task(_serve(values, client))
-            ready()
-            await _lead(values, client, lambda: Loop(client, controllers, account).run())
-            health_port.cancel()
-
-
-async def _serve(values: Values, client: Verbs) -> None:
-    context = serving.context(values) if values["secure-port"] else None
-    address = values["bind-address"], values["secure-port"]
-    pages = Pages(NAME, flags().shown(values), health.PATHS)
-    guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
-    await health.serve(*address, {}, context, guard, pages=pages)
-
-
-async def _lead(values: Values, client: Verbs, work: Callable[[], Any]) -> None:
-    if not values["leader-elect"]:
-        metrics.LEADING.labels(NAME).set(1)
-        await work()
-        return
-    election = Election(
-        client,
-        values["leader-elect-resource-name"],
-        f"{socket.gethostname()}_{os.urandom(8).hex()}",
-        values["leader-elect-resource-namespace"],
-        Timing(
-            values["leader-elect-lease-duration"],
-            values["leader-elect-renew-deadline"],
-            values["leader-elect-retry-period"],
-        ),
-    )
-    metrics.LEADING.labels(values["leader-elect-resource-name"]).set_function(lambda: float(election.leading))
-    try:
-        await election.run(work)
-    except Lost as problem:
-        # A new process is the surest way to have stopped everything that the old one was doing.
-        raise Fatal(str(problem)) from problem
-
-
 def main() -> None:
     values = flags().parse(sys.argv[1:])
     logs.setup(values["v"], values["logging-format"])
-    run(lambda: manage(values))
+    run(lambda: Manager(flags(), _AS_ITSELF).manage(values, chosen(values, settings(values))))

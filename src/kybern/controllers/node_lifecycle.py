@@ -18,6 +18,7 @@ from datetime import datetime
 
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, NodeCondition, Pod, PodCondition, Taint
+from kybern.loop import nodes
 from kybern.loop.controller import Action, Again, Controller, Emit, Key, Measure, Patch, PatchStatus, View
 from kybern.loop.pods import by_node, is_ready, with_condition
 from kybern.loop.settings import Settings
@@ -71,7 +72,7 @@ def observing(settings: Settings) -> Callable[[View, Key], State | None]:
         return State(
             node,
             heartbeat,
-            condition(node, "Ready") is not None,
+            nodes.condition(node, "Ready") is not None,
             pods,
             _zone(view, node),
             view.now,
@@ -90,18 +91,9 @@ def _heartbeats(view: View, node: Node) -> Iterable[datetime]:
     lease = view.get(Lease, LEASES, node.metadata.name)
     if lease is not None:
         yield view.arrived(lease)
-    ready = condition(node, "Ready")
+    ready = nodes.condition(node, "Ready")
     if ready is not None and ready.last_heartbeat_time is not None:
         yield min(view.arrived(node), ready.last_heartbeat_time)
-
-
-def condition(node: Node, kind: str) -> NodeCondition | None:
-    return next((one for one in node.status.conditions if one.type == kind), None)
-
-
-def _is_ready(node: Node) -> bool:
-    found = condition(node, "Ready")
-    return found is not None and found.status == "True"
 
 
 def _place(node: Node) -> tuple[str, ...]:
@@ -131,7 +123,7 @@ def by_health(node: Node) -> Iterable[str]:
     """Index: nodes by zone, by whether they are ready, and those with a taint that ends pods: all look at all others."""
     place = _place(node)
     yield f"zone {place}"
-    yield "ready" if _is_ready(node) else f"unready {place}"
+    yield "ready" if nodes.is_ready(node) else f"unready {place}"
     if any(taint.effect == "NoExecute" for taint in node.spec.taints):
         yield f"tainted {place}"
 
@@ -144,13 +136,13 @@ def diff(state: State) -> Iterable[Action]:
         lost = _unknown(state)
         if lost is not node:
             yield PatchStatus(node, lost)
-            if _is_ready(node):
+            if nodes.is_ready(node):
                 yield _said(node, "NodeNotReady")
             # The taints follow in the next round, from what is then written.
             return
-    elif _is_ready(node):
+    elif nodes.is_ready(node):
         yield Again(grace - silent + 0.1)
-    if not _is_ready(node):
+    if not nodes.is_ready(node):
         yield from _pods_not_ready(state)
     yield from _taint(state)
 
@@ -175,7 +167,7 @@ def _unknown(state: State) -> Node:
     node, now = state.node, state.now.replace(microsecond=0)
     conditions = list(node.status.conditions)
     for kind in HEARTBEATS:
-        old = condition(node, kind)
+        old = nodes.condition(node, kind)
         if old is None:
             never = "Kubelet never posted node status."
             conditions.append(
@@ -243,16 +235,16 @@ def wanted_taints(state: State) -> tuple[tuple[Taint, ...], float]:
 
 
 def _trouble(node: Node) -> str:
-    ready = condition(node, "Ready")
+    ready = nodes.condition(node, "Ready")
     return {"False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready is not None else "", "")
 
 
 def _no_schedule(node: Node) -> Iterable[str]:
     trouble = _trouble(node)
-    if trouble or condition(node, "Ready") is None:
+    if trouble or nodes.condition(node, "Ready") is None:
         yield trouble or NOT_READY
     for kind, key in PRESSURES.items():
-        found = condition(node, kind)
+        found = nodes.condition(node, kind)
         if found is not None and found.status == "True":
             yield key
     if node.spec.unschedulable:
@@ -280,7 +272,7 @@ def pods_node(pod: Pod, view: View) -> Iterable[Key]:
     """A pod that turns ready on a node that is not: only then does a pod matter here."""
     if pod.spec.node_name and is_ready(pod):
         node = view.get(Node, "", pod.spec.node_name)
-        if node is not None and not _is_ready(node):
+        if node is not None and not nodes.is_ready(node):
             yield Key("", pod.spec.node_name)
 
 

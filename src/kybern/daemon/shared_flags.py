@@ -23,6 +23,13 @@ _AS_TLS = (
 _HEALTH = ("/healthz", "/readyz", "/livez")
 
 
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"must be greater than or equal to 1, but got {number}")
+    return number
+
+
 def unused(found: Flags, name: str, type: object, default: object, why: str) -> None:  # noqa: A002  # as Flags.flag
     """Add one that changes nothing here."""
     found.flag(name, type, default, f"No effect: {why}.")  # type: ignore[arg-type]  # one of the readers of Flags

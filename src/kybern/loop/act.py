@@ -33,6 +33,7 @@ from kybern.loop.controller import (
     PatchStatus,
     Rescale,
     Rewrite,
+    Send,
 )
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import Object
@@ -94,11 +95,13 @@ class Actor:
                 self._recorder.emit(about, kind, reason, message)
             case Again() | Measure():
                 _noted(action, done)
-            case Call() | Rescale() | Rewrite():
+            case Call() | Rescale() | Rewrite() | Send():
                 await self._ask(action)
 
-    async def _ask(self, action: Call | Rescale | Rewrite) -> None:
-        if isinstance(action, Rewrite):
+    async def _ask(self, action: Call | Rescale | Rewrite | Send) -> None:
+        if isinstance(action, Send):
+            await action.errand.run()
+        elif isinstance(action, Rewrite):
             await self._rewrite(action.object, action.manager)
         elif isinstance(action, Call):
             content_type = PATCHES[action.patch] if action.patch else JSON

@@ -74,7 +74,12 @@ def unknown(wanted: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in wanted if one not in known and one.removeprefix("-") not in known)
 
 
-def is_enabled(name: str, wanted: Iterable[str], gates: Collection[str] = ()) -> bool:
+def is_enabled(
+    name: str,
+    wanted: Iterable[str],
+    gates: Collection[str] = (),
+    old_names: Mapping[str, str] = OLD_NAMES,
+) -> bool:
     """The first that names it decides: ``foo``, ``-foo``; then ``*``, which means those that are on by default.
 
     ``gates`` are the feature gates that are on: without its own a controller does not run, though it is named.
@@ -83,7 +88,7 @@ def is_enabled(name: str, wanted: Iterable[str], gates: Collection[str] = ()) ->
         return False
     star = False
     for one in wanted:
-        if OLD_NAMES.get(one.removeprefix("-"), one.removeprefix("-")) == name:
+        if old_names.get(one.removeprefix("-"), one.removeprefix("-")) == name:
             return not one.startswith("-")
         star = star or one == "*"
     return star and name not in _OFF

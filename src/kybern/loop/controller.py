@@ -8,7 +8,7 @@ leader election, metrics, and waiting until its own writes are in its cache.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from kybern.api.autoscaling_v1 import Scale
 from kybern.machinery.errors import ApiError
@@ -28,6 +28,16 @@ class Failure:
 
     action: "Action"
     error: ApiError
+
+
+@runtime_checkable
+class Errand[T](Protocol):
+    """A request to something else than the API server, such as a cloud, as data: what it is about, and how it is done.
+
+    It has a time limit of its own, and raises ApiError and nothing else.
+    """
+
+    async def run(self) -> T: ...
 
 
 class View(Protocol):
@@ -83,6 +93,10 @@ class View(Protocol):
 
     def live_list[T: Object](self, kind: type[T], namespace: str) -> tuple[T, ...]:
         """The same, for all objects of a kind in a namespace."""
+        ...
+
+    def told[T](self, errand: Errand[T]) -> T:
+        """What an errand brings back. It must be hashable, and change nothing: it may be run more than once."""
         ...
 
 
@@ -171,6 +185,13 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """Have something changed elsewhere than in the API. What it brings back, the errand keeps."""
+
+    errand: Errand[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
     """A metric of the controller's, by its name in ``metrics``: counted when what was to be done before it is done."""
 
@@ -179,7 +200,7 @@ class Measure:
     value: float = 1.0
 
 
-type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale | Rewrite | Measure
+type Action = Create | Patch | PatchStatus | Delete | Emit | Again | Call | Rescale | Rewrite | Send | Measure
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from kybern.api.autoscaling_v1 import Scale
 from kybern.client.cache import Cache
 from kybern.client.scale import scale
 from kybern.client.verbs import Verbs
-from kybern.loop.controller import Failure, Key, View
+from kybern.loop.controller import Errand, Failure, Key, View
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machinery.struct import Object, encode
 
@@ -67,6 +67,10 @@ class Glance:
         found: tuple[T, ...] = self._answer((kind, namespace))
         return found
 
+    def told[T](self, errand: Errand[T]) -> T:
+        found: T = self._answer((errand,))
+        return found
+
     def review[T: Object](self, question: T) -> T:
         found: T = self._answer((encode(question), question))
         return found
@@ -80,12 +84,14 @@ class Glance:
 
 
 async def ask(client: Verbs, question: tuple[Any, ...]) -> Any:
-    """Put a question of the view to the API server."""
+    """Put a question of the view to the API server, or to whomever an errand goes."""
     match question:
         case (api_version, kind, namespace, name):
             return await scale(client, api_version, kind, namespace, name)
         case (str() as path,):
             return await _get(client, path)
+        case (Errand() as errand,):
+            return await errand.run()
         case (kind, namespace, name):
             return await _live(client, kind, namespace, name)
         case (kind, namespace):

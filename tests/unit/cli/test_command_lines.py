@@ -1,4 +1,4 @@
-"""kube-scheduler and kube-controller-manager take the command lines that upstream's take."""
+"""The daemons of the control plane take the command lines that upstream's take."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from kybern.apiserver.config import ACTS
 from kybern.apiserver.config import FLAGS as APISERVER
+from kybern.cli.cloud_flags import flags as cloud_controller_manager
 from kybern.cli.controller_flags import WORKERS
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.controller_manager import chosen, settings
@@ -22,7 +23,9 @@ from kybern.scheduler.config import read
 UPSTREAM = json.loads((Path(__file__).parents[2] / "data/command_lines.json").read_text())
 
 
-@pytest.mark.parametrize("flags", [SCHEDULER, controller_manager()], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "flags", [SCHEDULER, controller_manager(), cloud_controller_manager()], ids=lambda one: one.name
+)
 def test_every_flag_of_upstream_is_taken(flags: Flags) -> None:
     assert {*UPSTREAM["shared"], *UPSTREAM[flags.name]} - {one.name for one in flags} == set()
 
@@ -126,7 +129,9 @@ def test_the_api_server_refuses_gates_that_there_are_not(argument: str, why: str
 
 
 @pytest.mark.parametrize(
-    "flags", [APISERVER, SCHEDULER, controller_manager(), KUBELET, PROXY], ids=lambda one: one.name
+    "flags",
+    [APISERVER, SCHEDULER, controller_manager(), cloud_controller_manager(), KUBELET, PROXY],
+    ids=lambda one: one.name,
 )
 def test_every_daemon_takes_the_flags_of_its_log(flags: Flags) -> None:
     values = flags.read(["-v=4", "--logging-format=json"])

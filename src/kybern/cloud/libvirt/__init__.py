@@ -1,0 +1,1 @@
+"""libvirt as a cloud: machines are domains, zones are hypervisors."""

@@ -1,0 +1,119 @@
+"""A connection to one hypervisor's libvirt, which only reads, is made when it is needed, and again when it broke.
+
+libvirt's calls block, and one may block for ever (a host that went away without a word). Each hypervisor has a thread of
+its own; a call that takes too long is given up with its thread and its connection, and the next one begins anew.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import libvirt
+
+from kybern.cloud.libvirt import domains
+from kybern.cloud.libvirt.domains import Domain
+from kybern.cloud.provider import CloudError
+
+PATIENCE = 10.0  # seconds for a call
+_STOPPED = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTDOWN, libvirt.VIR_DOMAIN_CRASHED)
+
+
+def _silent(_context: object, _error: object) -> None:
+    """Libvirt prints every error by default, also those that are an answer."""
+
+
+libvirt.registerErrorHandler(_silent, None)
+
+
+class Hypervisor:
+    def __init__(self, name: str, uri: str, patience: float = PATIENCE) -> None:
+        self.name = name
+        self._uri = uri
+        self._patience = patience
+        self._line = _Line(uri)
+        self._turn = asyncio.Lock()
+
+    async def by_uuid(self, uuid: str) -> Domain | None:
+        """The machine of this UUID. A domain of another's metadata, or of none, is no machine."""
+        return await self._ask(lambda connection: _by_uuid(connection, uuid))
+
+    async def all(self) -> tuple[Domain, ...]:
+        return await self._ask(_all)
+
+    async def close(self) -> None:
+        self._line.abandon()
+
+    async def _ask[T](self, question: Callable[[Any], T]) -> T:
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._line.thread, self._line.ask, question
+                    )
+            except TimeoutError as problem:
+                self._renew()
+                raise CloudError(
+                    f"cannot ask {self.name}: no answer within {self._patience:.0f} s"
+                ) from problem
+            except libvirt.libvirtError as problem:
+                self._renew()
+                raise CloudError(f"cannot ask {self.name}: {problem}") from problem
+
+    def _renew(self) -> None:
+        self._line.abandon()
+        self._line = _Line(self._uri)
+
+
+class _Line:
+    """One connection, and the only thread that uses it."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._connection: Any = None
+        self.thread = ThreadPoolExecutor(1, "libvirt")
+
+    def ask[T](self, question: Callable[[Any], T]) -> T:
+        if self._connection is None:
+            self._connection = libvirt.openReadOnly(self._uri)
+        return question(self._connection)
+
+    def abandon(self) -> None:
+        """Hang up, once the thread comes back from what it does, if ever."""
+        self.thread.submit(self._hang_up)
+        self.thread.shutdown(wait=False)
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.close()
+
+
+def _by_uuid(connection: Any, uuid: str) -> Domain | None:
+    try:
+        return _domain(connection.lookupByUUIDString(uuid))
+    except libvirt.libvirtError as problem:
+        if _is_gone(problem):
+            return None
+        raise
+
+
+def _all(connection: Any) -> tuple[Domain, ...]:
+    found = []
+    for one in connection.listAllDomains():
+        try:
+            found.append(_domain(one))
+        except libvirt.libvirtError as problem:
+            if not _is_gone(problem):
+                raise
+    return tuple(one for one in found if one is not None)
+
+
+def _domain(found: Any) -> Domain | None:
+    state, _reason = found.state()
+    return domains.read(found.XMLDesc(0), running=state not in _STOPPED)
+
+
+def _is_gone(problem: libvirt.libvirtError) -> bool:
+    return bool(problem.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
