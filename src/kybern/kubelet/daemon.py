@@ -30,7 +30,7 @@ from kybern.kubelet.images import providers
 from kybern.kubelet.images.pull import Images, most_at_once
 from kybern.kubelet.images.pulls import Pulls
 from kybern.kubelet.images.rights import Policy
-from kybern.kubelet.node import NodeKeeper, Wishes, own_hostname
+from kybern.kubelet.node import Cloud, NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.pleg import Watcher
@@ -187,6 +187,7 @@ class Kubelet:
             lease_seconds=settings.lease_seconds, provider_id=settings.provider_id,
             features=of_kubelet(settings.cpu_policy), report_every=settings.report_every,
             most_images=settings.most_images,
+            cloud=Cloud(",".join(settings.node_ip)) if settings.cloud_provider else None,
         )  # fmt: skip
 
     async def run(self) -> None:

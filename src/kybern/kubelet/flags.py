@@ -20,6 +20,12 @@ def _gates(text: str) -> dict[str, bool]:
     return {name: boolean(value) for name, value in pairs(text).items()}
 
 
+def _cloud(text: str) -> str:
+    if text not in ("", "external"):
+        raise ValueError("providers are programs of their own: say external, or leave the flag out")
+    return text
+
+
 def _nothing(text: str) -> str:
     if text:
         raise ValueError("there is no such part here: leave the flag out")
@@ -120,7 +126,7 @@ FLAGS = (
     .flag("--oom-score-adj", int, -999, "The kubelet's own score for the kernel's choice of whom to kill.")
     .flag("--max-open-files", int, 1_000_000, "Files that the kubelet may have open.")
     .flag("--feature-gates", _gates, {}, "Gates as they are by default; the reference names those that may differ.")
-    .flag("--cloud-provider", _nothing, "", "Refused: the node knows its own addresses.")
+    .flag("--cloud-provider", _cloud, "", "external: a cloud-controller-manager completes the node before pods come.")
     .flag("--runtime-cgroups", str, "", "Not used: the runtime's cgroup is its unit's.")
     .flag("--enable-controller-attach-detach", bool, True, "Only true.")
     .flag("--file-check-frequency", duration, 20.0, "Without effect: manifests are looked at every two seconds.")

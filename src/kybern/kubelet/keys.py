@@ -195,6 +195,7 @@ FLAGS: Mapping[str, str] = {
     "rotate-certificates": "rotate_certificates",
     "rotate-server-certificates": "server_bootstrap",
     "provider-id": "provider_id",
+    "cloud-provider": "cloud_provider",
     "fail-swap-on": "fail_swap_on",
     "pod-logs-dir": "pod_logs",
     "container-logs-dir": "container_logs",

@@ -46,6 +46,23 @@ _LEASE_NAMESPACE = "kube-node-lease"
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """A cloud-controller-manager completes the node (--cloud-provider=external). ``address``: what --node-ip says."""
+
+    address: str = ""
+
+    @property
+    def taint(self) -> Taint:
+        """Keeps pods off until then."""
+        return Taint(key="node.cloudprovider.kubernetes.io/uninitialized", value="true", effect="NoSchedule")
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Which of the machine's addresses is to be the node's."""
+        return {"alpha.kubernetes.io/provided-node-ip": self.address} if self.address else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """How the node is to be registered."""
 
@@ -64,6 +81,7 @@ class Wishes:
     features: tuple[str, ...] = ()
     report_every: float = _HEARTBEAT
     most_images: int = node_status.MOST_IMAGES
+    cloud: Cloud | None = None
 
 
 class NodeKeeper:
@@ -198,6 +216,7 @@ class NodeKeeper:
             devices=self._here.devices.plugins.counts(),
             features=self._wishes.features,
             most_images=self._wishes.most_images,
+            in_cloud=self._wishes.cloud is not None,
         )
 
     async def _problems(self) -> tuple[str, ...]:
@@ -230,8 +249,10 @@ class NodeKeeper:
             return await self._relabel(found)
         wanted = node_status.labels(wishes.hostname, self._identity.architecture, wishes.labels)
         notes = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+        if wishes.cloud is not None:
+            notes |= wishes.cloud.notes
         spec = NodeSpec(
-            taints=wishes.taints,
+            taints=(*wishes.taints, *((wishes.cloud.taint,) if wishes.cloud is not None else ())),
             unschedulable=wishes.unschedulable or None,
             provider_id=wishes.provider_id,
         )
@@ -248,13 +269,14 @@ class NodeKeeper:
         return node
 
     async def _relabel(self, node: Node) -> Node:
-        """Labels that describe the machine follow it; those of an administrator stay."""
+        """Labels and annotations that describe the machine follow it; those of an administrator stay."""
         wishes = self._wishes
         wanted = node_status.labels(wishes.hostname, self._identity.architecture, wishes.labels)
-        merged = {**node.metadata.labels, **wanted}
-        if merged == node.metadata.labels:
+        notes = wishes.cloud.notes if wishes.cloud is not None else {}
+        labels, annotations = {**node.metadata.labels, **wanted}, {**node.metadata.annotations, **notes}
+        if (labels, annotations) == (node.metadata.labels, node.metadata.annotations):
             return node
-        new = replace(node, metadata=replace(node.metadata, labels=merged))
+        new = replace(node, metadata=replace(node.metadata, labels=labels, annotations=annotations))
         return await self._client.patch(node, new)
 
     # -- the lease -------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class Seen:
     devices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     most_images: int = MOST_IMAGES
+    in_cloud: bool = False
 
 
 def capacity(hardware: Hardware, max_pods: int) -> dict[str, str]:
@@ -121,6 +122,16 @@ def _spelled(name: str, nano: int) -> str:
     return str(Quantity(nano, Format.DECIMAL))
 
 
+def _addresses(seen: Seen, before: NodeStatus) -> tuple[NodeAddress, ...]:
+    """The machine's own, until the cloud's are there: two that write the same field would write it for ever."""
+    if seen.in_cloud and before.addresses:
+        return before.addresses
+    return (
+        *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
+        NodeAddress(type="Hostname", address=seen.hostname),
+    )
+
+
 def status(seen: Seen, before: NodeStatus) -> NodeStatus:
     """The whole status. ``before`` is what the API has."""
     foreign = _foreign(seen, before)
@@ -132,10 +143,7 @@ def status(seen: Seen, before: NodeStatus) -> NodeStatus:
         allocatable=allocatable(seen.hardware, seen.reserved)
         | foreign
         | {name: str(well) for name, (_every, well) in seen.devices.items()},
-        addresses=(
-            *(NodeAddress(type="InternalIP", address=address) for address in seen.addresses),
-            NodeAddress(type="Hostname", address=seen.hostname),
-        ),
+        addresses=_addresses(seen, before),
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=seen.port)),
         node_info=_info(seen),
         images=tuple(_images(seen.images, seen.most_images)),

@@ -125,6 +125,7 @@ class Settings:
     container_logs: str = "/var/log/containers"
     rotate_certificates: bool = True
     provider_id: str = ""
+    cloud_provider: str = ""
     shutdown_period: float = 0.0
     shutdown_critical: float = 0.0
     shutdown_by_priority: tuple[Period, ...] = ()

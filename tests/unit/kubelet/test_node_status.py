@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import Node, NodeStatus
+from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.kubelet.cgroups import Room
 from kybern.kubelet.convert import Image
 from kybern.kubelet.eviction.signals import DEFAULT, limit
@@ -186,3 +186,15 @@ def test_a_node_declares_what_its_kubelet_can_do() -> None:
         "A",
         "B",
     )
+
+
+def test_addresses_of_a_cloud_stay() -> None:
+    theirs = (
+        NodeAddress(type="InternalIP", address="10.0.0.1"),
+        NodeAddress(type="ExternalIP", address="192.0.2.1"),
+    )
+    before = NodeStatus(addresses=theirs)
+
+    assert status(seen(in_cloud=True), before).addresses == theirs
+    assert [one.address for one in status(seen(), before).addresses] == ["10.0.0.1", "n1"]
+    assert [one.address for one in status(seen(in_cloud=True), NodeStatus()).addresses] == ["10.0.0.1", "n1"]

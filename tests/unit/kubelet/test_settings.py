@@ -207,7 +207,7 @@ def test_every_field_of_upstreams_configuration_has_its_place() -> None:
 
 def test_every_flag_goes_somewhere() -> None:
     apart = {
-        "config", "config-dir", "help", "version", "feature-gates", "cloud-provider", "runtime-cgroups", "lock-file",
+        "config", "config-dir", "help", "version", "feature-gates", "runtime-cgroups", "lock-file",
         "exit-on-lock-contention", "maximum-dead-containers", "maximum-dead-containers-per-container",
         "minimum-container-ttl-duration", "pod-infra-container-image",
     }  # fmt: skip
