@@ -8,6 +8,7 @@ waits for all machines, so what stands above is done everywhere before what stan
 
 from roles.apiserver import apiserver
 from roles.balancers import balancer_rights, balancers
+from roles.cloud import cloud, cloud_rights
 from roles.cluster import here
 from roles.cluster_dns import cluster_dns, dns_service
 from roles.cluster_metrics import cluster_metrics, metrics_service
@@ -51,6 +52,10 @@ if machine.is_master:
     controller_manager(cluster, machine)
 if machine.is_master:
     scheduler(cluster)
+if machine.is_master and cluster.cloud:
+    cloud_rights(cluster)
+if machine.is_master:
+    cloud(cluster)
 if machine.is_master:
     dns_service(cluster)
 if machine.is_master:

@@ -26,6 +26,7 @@ METRICS_USER = "kybern-metrics"
 LOAD_BALANCERS_USER = "kybern-load-balancers"
 SPEAKER_USER = "kybern-speaker"
 INGRESS_USER = "kybern-ingress"
+CLOUD_USER = "cloud-controller-manager"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379

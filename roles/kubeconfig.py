@@ -17,6 +17,7 @@ from kybern.machines.changes import SECRET
 from kybern.machines.secret_files import write_secret
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
+    CLOUD_USER,
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     INGRESS_USER,
@@ -41,6 +42,7 @@ OWNERS = {
     "load-balancers": LOAD_BALANCERS_USER,
     "speaker": SPEAKER_USER,
     "ingress": INGRESS_USER,
+    "cloud": CLOUD_USER,
 }
 NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.

@@ -38,6 +38,7 @@ ABOVE = (
     "kybern-load-balancers.service",
     "kube-scheduler.service",
     "kube-controller-manager.service",
+    "cloud-controller-manager.service",
     "kube-apiserver.service",
     "keepalived.service",
     "haproxy.service",

@@ -15,6 +15,7 @@ from kybern.proxy.config import IPVS
 from kybern.proxy.ipvs.servers import SCHEDULERS
 from roles.cluster import (
     APISERVER_USER,
+    CLOUD_USER,
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
@@ -116,6 +117,8 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         names.add("haproxy")
     if machine.is_master and cluster.vip:
         names.add("keepalived")
+    if machine.is_master and cluster.cloud:
+        names.add("python3-libvirt")
     return tuple(sorted(names))
 
 
@@ -125,6 +128,8 @@ def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     users = masters if machine.is_master else own
     if cluster.load_balancer:
         users = (*users, *((LOAD_BALANCERS_USER,) if machine.is_master else ()), SPEAKER_USER)
+    if machine.is_master and cluster.cloud:
+        users = (*users, CLOUD_USER)
     if has_ingress(cluster, machine):
         users = (*users, INGRESS_USER)
     return (*users, ETCD_USER) if machine.is_etcd else users

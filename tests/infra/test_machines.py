@@ -33,6 +33,8 @@ def optional(cluster: Cluster, machine: Machine) -> set[str]:
         names |= {"kybern-ingress", "kybern-ingress-haproxy"}
     if cluster.load_balancer:
         names |= {"kybern-speaker", *(("kybern-load-balancers",) if machine.is_master else ())}
+    if cluster.cloud and machine.is_master:
+        names.add("cloud-controller-manager")
     return names
 
 

@@ -43,6 +43,7 @@ class Lab:
             "nobody": authority.issue("nobody"),
             "scheduler": authority.issue("system:kube-scheduler"),
             "policies": authority.issue("system:kybern-policies"),
+            "cloud": authority.issue("system:cloud-controller-manager"),
             **{
                 name: authority.issue(f"system:kybern-{name}")
                 for name in ("load-balancers", "speaker", "ingress")

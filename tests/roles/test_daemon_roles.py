@@ -16,12 +16,16 @@ from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
 from kybern.machines.load import PROXIES
-from kybern.machines.topology import Cluster, Machine, SecondFamily
+from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
 from roles.balancers import absent as balancers_absent
 from roles.balancers import balancer_rights, balancers
 from roles.balancers import objects as balancer_objects
+from roles.cloud import absent as cloud_absent
+from roles.cloud import cloud
+from roles.cloud import objects as cloud_objects
+from roles.cluster import state
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
@@ -638,6 +642,47 @@ def test_load_balancers_run_where_the_topology_has_pools_and_come_to_rest(
     assert "User=kybern-speaker\n" in speaker
     assert re.findall(r"CAP_\w+", speaker) == ["CAP_NET_RAW", "CAP_NET_RAW"]
     assert plan(balancers, on, cluster.masters[0], master) == []
+
+
+CLOUD = Cloud((("rack-1", "qemu+tls://rack-1/system?pkipath=/etc/kubernetes/cloud"),), "home")
+
+
+def test_the_cloud_is_asked_where_the_topology_has_one(cluster: Cluster, worker: Machine) -> None:
+    on, first = replace(cluster, cloud=CLOUD), cluster.masters[0]
+    folder = state(on) / "cloud"
+    folder.mkdir(parents=True)
+    (folder / "clientkey.pem").write_text("key")
+    role = of_cluster(cloud)
+    master = finished(role, on, first)
+
+    unit = master.contents["/etc/systemd/system/cloud-controller-manager.service"].decode()
+    assert "User=cloud-controller-manager\n" in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    assert yaml.safe_load(master.contents["/etc/kybern/cloud/libvirt.yaml"]) == {
+        "cluster": on.name, "region": "home", "hypervisors": dict(CLOUD.hypervisors),
+    }  # fmt: skip
+    assert master.contents["/etc/kubernetes/cloud/clientkey.pem"] == b"key"
+    assert plan(role, on, first, master) == []
+    for name, machine in (("kubelet", worker), ("controller manager", first)):
+        assert "--cloud-provider=external " in unit_of(name, on, machine)
+        assert "--cloud-provider" not in unit_of(name, cluster, machine)
+
+
+def test_a_cloud_that_is_switched_off_is_taken_away(cluster: Cluster) -> None:
+    role, first = of_cluster(cloud), cluster.masters[0]
+    fake = finished(role, replace(cluster, cloud=CLOUD), first)
+
+    assert apply(role, cluster, first, fake) == ["cloud | Switched off"]
+    fake.true.add(cloud_absent())
+    assert plan(role, cluster, first, fake) == []
+
+
+def test_the_cloud_s_daemon_may_change_nodes_and_nothing_else() -> None:
+    made = [yaml.safe_load(one.file.content) for one in cloud_objects()]
+    rules = next(one["rules"] for one in made if one["kind"] == "ClusterRole")
+    writes = {"create", "update", "patch", "delete"}
+    changed = {name for rule in rules if writes & {*rule["verbs"]} for name in rule["resources"]}
+    assert changed == {"nodes", "nodes/status", "events", "tokenreviews", "subjectaccessreviews"}
 
 
 @pytest.mark.parametrize(("mode", "strict"), [("ipvs", True), ("iptables", False)])

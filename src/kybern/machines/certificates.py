@@ -41,6 +41,7 @@ CLIENTS = {
     "load-balancers": "system:kybern-load-balancers",
     "speaker": "system:kybern-speaker",
     "ingress": "system:kybern-ingress",
+    "cloud": "system:cloud-controller-manager",
     "admin": "kubernetes-admin",
 }
 
@@ -61,8 +62,6 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         plan += _member(machine)
     if machine.is_master:
         plan += _master(cluster, machine)
-        if cluster.load_balancer:
-            plan.append(Wanted("load-balancers", CLUSTER_CA, Leaf(CLIENTS["load-balancers"])))
     if machine.is_node:
         plan += _node(cluster, machine)
         if cluster.storage == "local":
@@ -98,7 +97,15 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         Wanted("metrics", CLUSTER_CA, Leaf(CLIENTS["metrics"])),
         Wanted("metrics-server", CLUSTER_CA, metrics_server(machine)),
         Wanted("admin", CLUSTER_CA, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))),
+        *_optional(cluster),
     )
+
+
+def _optional(cluster: Cluster) -> Iterator[Wanted]:
+    """Of daemons that a master runs where the topology asks for them."""
+    for name, is_asked_for in (("load-balancers", cluster.load_balancer), ("cloud", cluster.cloud)):
+        if is_asked_for:
+            yield Wanted(name, CLUSTER_CA, Leaf(CLIENTS[name]))
 
 
 def _node(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:

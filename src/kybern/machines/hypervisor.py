@@ -19,6 +19,7 @@ from kybern.machines.errors import MachineError
 from kybern.machines.images import run
 
 RUN = Path("/run/kybern")
+SOCKET_FOLDER = Path("/run/libvirt")
 SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtlxcd-sock")
 BUS = Path("/run/dbus/system_bus_socket")
 QEMU = Path("/etc/libvirt/qemu.conf")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kybern.machines.clouds import check_cloud, cloud_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
@@ -85,7 +86,7 @@ class _Reader:
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
-        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults", "ipv6"))
+        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults", "ipv6", "cloud"))
 
     def cluster(self) -> Cluster:
         top = self._top
@@ -123,11 +124,13 @@ class _Reader:
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
             etcd_quota=top.parse("etcd_quota", size, MIB, 2048),
             ipv6=self._second_family(cidr),
+            cloud=cloud_of(top),
         )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
         check_pools(made, self._at("load_balancer"))
+        check_cloud(made, self._at("cloud"))
         return made
 
     def _second_family(self, machines: IPv4Network) -> SecondFamily | None:

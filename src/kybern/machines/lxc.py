@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 from kybern.machines import driver, hypervisor, images, recipe, xml
+from kybern.machines.clouds import SOCKETS
 from kybern.machines.errors import MachineError
 from kybern.machines.plan import Wanted
 from kybern.machines.state import File
@@ -69,6 +70,9 @@ class Lxc:
         if legacy_cgroups():
             environment["SYSTEMD_PROC_CMDLINE"] = LEGACY
         binds = {target: home / name for target, name in PLAIN.items()}
+        if wanted.sees_libvirt:
+            # The directory, since a libvirt that starts again makes new sockets.
+            binds[SOCKETS] = hypervisor.SOCKET_FOLDER
         return xml.lxc(wanted, home / "root", binds, environment)
 
     def before_start(self, wanted_name: str, directory: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from kybern.machines.clouds import LOCAL
 from kybern.machines.topology import Cluster, Machine
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:kybern:machine:1")
@@ -24,6 +25,7 @@ class Wanted:
     gateway: IPv4Address
     driver: str
     machine: Machine
+    sees_libvirt: bool = False
 
     @property
     def name(self) -> str:
@@ -107,7 +109,14 @@ def domain_name(cluster: str, machine: str) -> str:
 
 def wanted(cluster: Cluster) -> tuple[Wanted, ...]:
     return tuple(
-        Wanted(cluster.name, cluster.network, cluster.gateway, cluster.driver, machine)
+        Wanted(
+            cluster.name,
+            cluster.network,
+            cluster.gateway,
+            cluster.driver,
+            machine,
+            sees_libvirt=cluster.cloud == LOCAL and machine.is_master,
+        )
         for machine in cluster.machines
     )
 

@@ -31,6 +31,7 @@ PACKAGES = (
     "openssh-server",
     "procps",
     "python3",
+    "python3-libvirt",
     "runc",
     "socat",
     "systemd-sysv",

@@ -103,6 +103,7 @@ def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
             "kybern-metrics",
         ]
         wanted += ["keepalived"] if cluster.vip else []
+        wanted += ["cloud-controller-manager"] if cluster.cloud else []
     if machine.is_node:
         wanted += ["containerd", "kubelet", "kube-proxy"]
         wanted += ["kybern-pod-network"] if cluster.pod_network == "kybern" else []

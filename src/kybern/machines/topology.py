@@ -45,6 +45,14 @@ class SecondFamily:
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """libvirt, where the machines run: URIs by the hypervisors' names, which are the zones of nodes."""
+
+    hypervisors: tuple[tuple[str, str], ...]
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves."""
 
@@ -72,6 +80,7 @@ class Cluster:
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
     etcd_quota: int = 2048
     ipv6: SecondFamily | None = None
+    cloud: Cloud | None = None
 
     @property
     def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -41,6 +41,8 @@ JOBS = (
     Job("kubelet-probes", 10250, "nodes", "/metrics/probes"),
 )
 
+CLOUD = Job("cloud-controller-manager", 10258, "masters", verified=False)
+
 
 def configuration(cluster: Cluster) -> dict[str, Any]:
     """A whole configuration file of Prometheus, beside which ``alerts.yaml`` lies."""
@@ -51,7 +53,7 @@ def configuration(cluster: Cluster) -> dict[str, Any]:
             "external_labels": {"cluster": cluster.name},
         },
         "rule_files": ["alerts.yaml"],
-        "scrape_configs": [_job(job, cluster) for job in JOBS],
+        "scrape_configs": [_job(job, cluster) for job in (*JOBS, *((CLOUD,) if cluster.cloud else ()))],
     }
 
 

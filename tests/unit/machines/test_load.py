@@ -1,9 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kybern.machines.clouds import LOCAL
 from kybern.machines.errors import TopologyError
 from kybern.machines.load import load
+from kybern.machines.lxc import Lxc
+from kybern.machines.plan import wanted
+from kybern.machines.topology import Cloud
 
 TOPOLOGIES = Path(__file__).parents[3] / "inventories" / "topology"
 GOOD = """\
@@ -168,6 +173,33 @@ MISTAKES = [
         '2: "a" must be a list',
         id="no pool",
     ),
+    pytest.param(
+        "cluster: good", "cluster: good\ncloud: aws", '2: "aws" is not one of libvirt, none', id="cloud"
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ndriver: qemu\ncloud: libvirt",
+        '3: masters of driver "qemu" cannot see their host',
+        id="cloud of a host out of sight",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: {hypervisors: {a: here}}",
+        '2: "here" is not a URI',
+        id="cloud's URI",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: {hypervisors: {a/b: 'lxc:///'}}",
+        '2: hypervisor "a/b" is not a name',
+        id="cloud's hypervisor",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: {region: x}",
+        '2: cloud: "hypervisors" must be',
+        id="cloud of nothing",
+    ),
     pytest.param("cluster: good", "cluster: good\ningress: 1", '2: "1" is not true or false', id="ingress"),
     pytest.param(
         "cluster: good",
@@ -259,3 +291,30 @@ def test_pools_are_one_list_or_lists_by_name(tmp_path: Path, written: str, pools
     )
 
     assert load(path).load_balancer == pools
+
+
+@pytest.mark.parametrize(
+    ("text", "cloud"),
+    [
+        ("cloud: libvirt", LOCAL),
+        ("cloud: none", None),
+        ("", None),
+        (
+            "cloud: {region: home, hypervisors: {a: 'qemu+tls://a/system'}}",
+            Cloud((("a", "qemu+tls://a/system"),), "home"),
+        ),
+    ],
+)
+def test_the_cloud_is_libvirt_here_or_there(tmp_path: Path, text: str, cloud: Cloud | None) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD.replace("cluster: good", f"cluster: good\n{text}"))
+    assert load(path).cloud == cloud
+
+
+def test_masters_that_are_containers_see_the_sockets_of_their_host(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD.replace("cluster: good", "cluster: good\ncloud: libvirt"))
+    cluster = load(path)
+    seen = {one.machine.name: "/srv/libvirt" in Lxc(print).xml(one) for one in wanted(cluster)}
+    assert seen == {one.name: one.is_master for one in cluster.machines}
+    assert not any(one.sees_libvirt for one in wanted(replace(cluster, cloud=None)))
