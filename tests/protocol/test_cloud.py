@@ -21,6 +21,7 @@ import yaml
 
 from kybern.auth.x509 import Authority
 from kybern.cloud.provider import CloudError
+from kybern.machines import hypervisor
 from roles.cloud import objects as cloud_objects
 from tests.protocol.apiserver_bed import Lab, Server
 from tests.protocol.conftest import free_port
@@ -135,15 +136,15 @@ async def test_a_hypervisor_that_goes_away_is_an_error_and_not_the_end_of_its_ma
     daemon: Daemon,
 ) -> None:
     daemon.connection.defineXML(DOMAIN)
-    hypervisor = Hypervisor("h1", daemon.uri, patience=5)
-    assert await hypervisor.by_uuid(UUID) is not None
+    one = Hypervisor("h1", daemon.uri, patience=5)
+    assert await one.by_uuid(UUID) is not None
     daemon.process.kill()
     daemon.process.wait(20)
     with pytest.raises(CloudError, match="cannot ask h1"):
-        await hypervisor.by_uuid(UUID)
+        await one.by_uuid(UUID)
     with pytest.raises(CloudError, match="cannot ask h1"):
-        await hypervisor.all()
-    await hypervisor.close()
+        await one.all()
+    await one.close()
 
 
 async def test_a_hypervisor_that_hangs_is_given_up_in_time() -> None:
@@ -153,16 +154,51 @@ async def test_a_hypervisor_that_hangs_is_given_up_in_time() -> None:
     held: list[Any] = []
     server = await asyncio.start_server(never, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    hypervisor = Hypervisor("h1", f"test+tcp://127.0.0.1:{port}/default", patience=0.5)
+    one = Hypervisor("h1", f"test+tcp://127.0.0.1:{port}/default", patience=0.5)
     before = time.monotonic()
     for _ in range(2):  # the second finds a thread of its own
         with pytest.raises(CloudError, match="no answer within"):
-            await hypervisor.all()
+            await one.all()
     assert time.monotonic() - before < 5
     for writer in held:
         writer.close()
-    await hypervisor.close()
+    await one.close()
     server.close()
+
+
+READING = """
+mount -t tmpfs none /run && mount -t tmpfs none /etc/libvirt && mount -t tmpfs none /var/lib/libvirt
+ip link set lo up && mkdir /run/libvirt && echo "$1" >/run/libvirtd.conf
+libvirtd --config /run/libvirtd.conf 2>/run/log &
+for _ in $(seq 200); do [ -S /run/libvirt/libvirt-sock-ro ] && break; sleep 0.1; done
+uri='lxc+unix:///system?socket=/run/libvirt/libvirt-sock-ro'
+as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent virsh -c "$uri" "$@"; }
+as_nobody list --all && as_nobody net-define /dev/null
+kill %1
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [(hypervisor.READERS, "read only access prevents"), ("", "failed to connect to the hypervisor")],
+)
+def test_a_user_without_rights_reads_by_the_socket_and_is_held_to_that(setting: str, said: str) -> None:
+    """In namespaces of its own: no other libvirt of this host is touched, and there is no polkit to ask."""
+    alone = [
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "bash",
+        "-c",
+        READING,
+        "bash",
+        setting,
+    ]
+    done = subprocess.run(alone, capture_output=True, text=True, timeout=60, check=False)
+    assert said in done.stderr, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,10 @@ SOCKET_FOLDER = Path("/run/libvirt")
 SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtlxcd-sock")
 BUS = Path("/run/dbus/system_bus_socket")
 QEMU = Path("/etc/libvirt/qemu.conf")
+LIBVIRTD = Path("/etc/libvirt/libvirtd.conf")
+# Who may only read is let in without being asked for by polkit, whose own rule is the same where it runs, and which
+# cannot know the users of containers.
+READERS = 'auth_unix_ro = "none"'
 UNIFIED = Path("/sys/fs/cgroup/unified")
 PATIENCE = 20.0
 
@@ -134,7 +138,9 @@ def start() -> bool:
     (RUN / QEMU.name).write_text(QEMU.read_text() + "\nnamespaces = []\n")
     steps.append(f"mount --bind {RUN / QEMU.name} {QEMU}")
     steps.append('exec "$@"')
-    program = [sys.executable, "-m", "kybern.machines.reaper", "libvirtd"]
+    config = RUN / LIBVIRTD.name
+    config.write_text(f"{LIBVIRTD.read_text() if LIBVIRTD.exists() else ''}\n{READERS}\n")
+    program = [sys.executable, "-m", "kybern.machines.reaper", "libvirtd", "--config", str(config)]
     Path("/run/libvirtd.pid").unlink(missing_ok=True)
     _daemonize("libvirtd", ["unshare", "--mount", "sh", "-c", "; ".join(steps), "sh", *program], SOCKETS[0])
     return True
