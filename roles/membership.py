@@ -55,10 +55,10 @@ def join(
     if why:
         yield refused(f"cannot let {machine.name} join: {why}")
         return
-    add = f"{ask} member add {machine.name} --learner --peer-urls={peer(machine)} >/dev/null"
+    add = f"{ask} member add {machine.name} --learner --peer-urls={peer(machine)}"
     script = render(
         "etcd/join.sh",
-        add=[] if own else [add],
+        add="" if own else add,
         initial="" if has_data else initial(members, machine.name, peer(machine)),
         bootstrap=bootstrap,
         unit=unit,

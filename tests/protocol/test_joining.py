@@ -18,6 +18,8 @@ TOOLS = CACHE / "usr/bin"
 class Joining(Etcd):
     """A machine that is to become a member: ``systemctl`` starts what its settings say."""
 
+    name = "joining"
+
     def settings(self) -> Path:
         return self.directory / "etcd.env"
 
@@ -26,7 +28,7 @@ class Joining(Etcd):
         peer = f"http://127.0.0.1:{self.peer}"
         self.process = subprocess.Popen(
             [
-                self.binary, "--name=joining", f"--data-dir={self.directory}/data", "--log-level=error",
+                self.binary, f"--name={self.name}", f"--data-dir={self.directory}/data", "--log-level=error",
                 f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
                 f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", "--unsafe-no-fsync",
             ],
@@ -38,16 +40,14 @@ class Joining(Etcd):
     def script(self, etcdctl: str, add: bool, others: str, seconds: int = 30) -> str:
         return render(
             "etcd/join.sh",
-            add=[
-                f"{etcdctl} member add joining --learner --peer-urls=http://127.0.0.1:{self.peer} >/dev/null"
-            ]
+            add=f"{etcdctl} member add {self.name} --learner --peer-urls=http://127.0.0.1:{self.peer}"
             if add
-            else [],
+            else "",
             initial=others,
             bootstrap=str(self.settings()),
             unit="etcd.service",
             etcdctl=etcdctl,
-            name="joining",
+            name=self.name,
             client=self.endpoint,
             seconds=seconds,
         ).decode()
@@ -90,7 +90,7 @@ def run(
         (programs / name).chmod(0o755)
     (joining.directory / "started").unlink(missing_ok=True)
     members = listed(tool(first, "member", "list", "-w", "json"))
-    others = initial(members, "joining", f"http://127.0.0.1:{joining.peer}")
+    others = initial(members, joining.name, f"http://127.0.0.1:{joining.peer}")
     etcdctl = f"etcdctl --endpoints={first.endpoint} --command-timeout=5s"
     return subprocess.Popen(
         ["sh", "-c", joining.script(etcdctl, add, others, seconds)],
@@ -109,9 +109,8 @@ def until_started(joining: Joining) -> None:
 
 
 def votes(first: Etcd, joining: Joining) -> bool:
-    own = of_name(
-        listed(tool(first, "member", "list", "-w", "json")), "joining", f"http://127.0.0.1:{joining.peer}"
-    )
+    members = listed(tool(first, "member", "list", "-w", "json"))
+    own = of_name(members, joining.name, f"http://127.0.0.1:{joining.peer}")
     return own is not None and bool(own.name) and not own.learner
 
 
@@ -131,6 +130,24 @@ def test_a_machine_becomes_a_member_that_votes_and_has_what_the_others_have(
         "ETCD_INITIAL_CLUSTER_STATE=existing",
         f"ETCD_INITIAL_CLUSTER=test=http://127.0.0.1:{first.peer},joining=http://127.0.0.1:{joining.peer}",
     ]
+
+
+def test_one_that_comes_at_once_after_another_waits_until_etcd_lets_it_in(
+    first: Etcd, joining: Joining, tmp_path: Path
+) -> None:
+    third = Joining(first.binary, tmp_path / "third", free_port(), free_port())
+    third.name = "third"
+    third.directory.mkdir()
+    try:
+        for each in (joining, third):
+            script = run(each, first, add=True)
+            until_started(each)
+            each.start()
+            _, told = script.communicate(timeout=60)
+            assert script.returncode == 0, told
+            assert votes(first, each)
+    finally:
+        third.stop()
 
 
 def test_one_that_was_killed_before_it_started_goes_on(first: Etcd, joining: Joining) -> None:
