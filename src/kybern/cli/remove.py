@@ -6,6 +6,7 @@ topology is the operator's to write, and the next deploy tells the others.
 """
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
 from kybern.machines.errors import MachineError
 from kybern.machines.state import State, write
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Cluster, Machine
 
 
 def remove(
@@ -61,18 +62,24 @@ def take_out(topology: str, cluster: Cluster, leaving: str, seconds: float, lose
             )
         progress.step(leaving, "answers" if machine in alive else "does not answer; going on without it")
         asyncio.run(_empty(cluster, leaving, seconds, lose_volumes, machine in alive, progress))
-    members = [each.name for each in cluster.members if each.name != leaving and each in alive]
+    known = State.of(cluster.name).directory / "etcd-bootstrapped"
+    remembered = known.read_text().split() if known.exists() else [each.name for each in cluster.members]
+    members = asked(alive, leaving, remembered)
     if not members:
         raise MachineError(
             f"cannot remove {leaving}: no other machine with a member of etcd answers; start one first"
         )
     run_deploy(topology, cluster, ("--data", f"leaving={leaving}", *only(members)), verb="remove")
-    note = State.of(cluster.name).directory / "etcd-bootstrapped"
-    if note.exists():
-        write(note, "".join(f"{each}\n" for each in note.read_text().split() if each != leaving).encode())
+    if known.exists():
+        write(known, "".join(f"{each}\n" for each in remembered if each != leaving).encode())
     if machine in alive:
         run_deploy(topology, cluster, only([leaving]), verb="reset")
     asyncio.run(_forget(cluster, leaving))
+
+
+def asked(alive: Iterable[Machine], leaving: str, remembered: Sequence[str]) -> list[str]:
+    """Who is to have etcd forget it. One that was removed before may be in the topology still, and knows nobody."""
+    return [each.name for each in alive if each.is_etcd and each.name in remembered and each.name != leaving]
 
 
 def check(cluster: Cluster, leaving: str) -> None:

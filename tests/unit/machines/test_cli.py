@@ -81,6 +81,13 @@ def test_the_only_machine_of_a_role_stays() -> None:
     remove.check(machines.read("lab", None), "master-1")
 
 
+def test_a_master_that_was_removed_before_is_not_asked_to_forget_the_next_one() -> None:
+    alive = machines.read("lab", None).machines
+
+    assert remove.asked(alive, "master-2", ["master-1", "master-2"]) == ["master-1"]
+    assert remove.asked(alive[1:], "master-2", ["master-1", "master-2", "master-3"]) == ["master-3"]
+
+
 def greet(listening: socket.socket) -> None:
     with listening.accept()[0] as client:
         client.send(b"SSH-2.0-x\r\n")
