@@ -36,8 +36,15 @@ class StepFailed(MachineError):
 
 
 def inventory_of(topology: str, cluster: Cluster) -> str:
-    """The inventory file of this name, or the running machines themselves for a topology that has none."""
-    named = Path("inventories") / f"{Path(topology).stem}.py"
+    """The inventory file of this name, or the running machines themselves for a topology that has none.
+
+    A topology that is given as a file is that file, wherever it lies and whatever other one is called so.
+    """
+    given = Path(topology)
+    if given.suffix in (".yaml", ".yml"):
+        beside = given.parent.parent / f"{given.stem}.py"
+        return str(beside) if given.parent.name == "topology" and beside.exists() else f"@libvirt/{given}"
+    named = Path("inventories") / f"{topology}.py"
     return str(named) if named.exists() else f"@libvirt/{cluster.name}"
 
 

@@ -8,7 +8,8 @@
 
 ``@machine/NAME`` is that for a host of an inventory file, whose data says the rest. ``@libvirt/TOPOLOGY`` (or
 ``@libvirt/TOPOLOGY/MACHINE``) finds the running machines of a topology by their libvirt metadata and needs no inventory
-file. Both name the host as the machine, so that ``--limit master-1`` does what it says.
+file; ``@libvirt/PATH.yaml`` is a topology that lies elsewhere. All name the host as the machine, so that
+``--limit master-1`` does what it says.
 
 pyinfra loads every connector on every run, so libvirt is imported only when it is asked.
 """
@@ -120,7 +121,8 @@ class LibvirtConnector(MachineConnector):
 
     @staticmethod
     def make_names_data(name: str | None) -> Names:
-        topology, _, only = (name or "").partition("/")
+        given = name or ""
+        topology, _, only = (given, "", "") if given.endswith((".yaml", ".yml")) else given.partition("/")
         if not topology:
             raise InventoryError("@libvirt lacks the topology's name: write @libvirt/TOPOLOGY")
         try:

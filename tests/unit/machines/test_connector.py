@@ -13,8 +13,10 @@ from pyinfra.api.exceptions import InventoryError
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from kybern.cli.deploys import inventory_of
 from kybern.machines import connector
 from kybern.machines.connector import LibvirtConnector, MachineConnector, discover, tune
+from kybern.machines.load import load
 
 TOPOLOGY = """
 cluster: some
@@ -234,3 +236,15 @@ def test_without_libvirt_every_other_connector_works() -> None:
     )
 
     assert result.returncode == 0, result.stderr
+
+
+def test_a_topology_that_lies_elsewhere_is_read_from_its_file(
+    topology: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "other.yaml"
+    elsewhere.write_text(TOPOLOGY)
+    monkeypatch.setattr(connector, "discover", lambda _uri, _cluster: frozenset({"m1", "w1"}))
+
+    assert [name for name, _, _ in LibvirtConnector.make_names_data(str(elsewhere))] == ["m1", "w1"]
+    assert inventory_of(str(elsewhere), load(elsewhere)) == f"@libvirt/{elsewhere}"
+    assert inventory_of(topology, load(elsewhere)) == "@libvirt/some"
