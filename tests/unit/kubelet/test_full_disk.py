@@ -16,9 +16,13 @@ from kybern.kubelet.rotation import Rotator
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.topology.alignment import Alignment, _Hands
+from kybern.kubelet.topology.hints import Numa
+from kybern.kubelet.topology.merge import Policy
 from tests.unit.kubelet.making import pod
 
 NOBODY: Any = None
+NOTHING: Any = SimpleNamespace(given=())
 
 
 def full(*_given: object, **_more: object) -> Never:
@@ -75,3 +79,34 @@ async def test_a_grant_that_could_not_be_written_was_not_given(
     await allotment.consider(pod())
 
     assert (tmp_path / "u1/resources.json").exists()
+
+
+async def test_a_pod_whose_cpus_cannot_be_written_down_is_refused_and_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed = list[str]()
+
+    def giver(name: str) -> Any:
+        async def release(_uid: str) -> None:
+            freed.append(name)
+            full()
+
+        async def keep(*_given: object) -> None:
+            full()
+
+        return SimpleNamespace(
+            hand=lambda *_given: SimpleNamespace(given=()), take=lambda *_given: None, keep=keep, release=release,
+            available=frozenset(), exclusive=0,
+        )  # fmt: skip
+
+    alignment = Alignment(giver("devices"), giver("cpus"), giver("memory"), Policy(), Numa())
+    found = _Hands(None, NOTHING, None)
+    monkeypatch.setattr(alignment, "_allotted", lambda _pod: asyncio.sleep(0, found))
+
+    verdict = await alignment.admit(pod())
+
+    why = "cannot write down what the pod was given: [Errno 28] No space left on device"
+    assert verdict == Verdict(
+        "UnexpectedAdmissionError", f"Allocate failed due to {why}, which is unexpected"
+    )
+    assert freed == ["devices", "cpus", "memory"], "each of them, though none could be written down"

@@ -2,9 +2,10 @@
 
 What holds: nothing is awaited between looking at what is free and taking it, so that two pods never get the same (a plugin
 that is asked which devices it prefers is asked first, and all is looked at anew with its answer); what was given is on disk
-when the pod starts; a pod that cannot have all of it has none of it.
+when the pod starts, or the pod is refused; a pod that cannot have all of it has none of it.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from kybern.kubelet.topology import metrics
 from kybern.kubelet.topology.allot import Hand, Unaligned, allot
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +57,31 @@ class Alignment:
             return None
         metrics.REQUESTS.inc()
         since = time.perf_counter()
+        verdict = await self._given(pod)
+        metrics.DURATION.observe((time.perf_counter() - since) * 1000)
+        if verdict is None:
+            return None
+        metrics.ERRORS.inc()
+        try:
+            await self.release(pod.metadata.uid)
+        except OSError as problem:
+            # It has nothing all the same; what a file still says is tidied away after the next start of the kubelet.
+            log.warning("cannot write down that pod %s has nothing: %s", pod.metadata.uid, problem)
+        return verdict
+
+    async def _given(self, pod: Pod) -> Verdict | None:
         try:
             await self._give(pod)
         except Unaligned as problem:
-            verdict = Verdict("TopologyAffinityError", str(problem))
+            return Verdict("TopologyAffinityError", str(problem))
         except cpus.Misaligned as problem:
-            verdict = Verdict("SMTAlignmentError", str(problem))
+            return Verdict("SMTAlignmentError", str(problem))
         except (NoCpus, memory.Unavailable, devices.Unavailable, PluginFailure) as problem:
-            text = f"Allocate failed due to {problem}, which is unexpected"
-            verdict = Verdict("UnexpectedAdmissionError", text)
-        else:
-            return None
-        finally:
-            metrics.DURATION.observe((time.perf_counter() - since) * 1000)
-        metrics.ERRORS.inc()
-        await self.release(pod.metadata.uid)
-        return verdict
+            return _unexpected(str(problem))
+        except OSError as problem:
+            # A full disk, say. Without a word of it there, another start of the kubelet would give it away again.
+            return _unexpected(f"cannot write down what the pod was given: {problem}")
+        return None
 
     def _hands(self, pod: Pod, answers: Mapping[devices.Question, frozenset[str]]) -> _Hands:
         return _Hands(self.devices.hand(pod, answers), self.cpus.hand(pod), self.memory.hand(pod))
@@ -117,11 +129,16 @@ class Alignment:
             self.cpus.take(hands.cpus.given)
 
     async def release(self, uid: str) -> None:
-        """Nothing of a pod runs any more."""
-        await self.devices.release(uid)
-        await self.cpus.release(uid)
-        await self.memory.release(uid)
+        """Nothing of a pod runs any more: all it had is free, even if that cannot be written down (raises OSError)."""
+        problems: list[OSError] = []
+        for giver in (self.devices, self.cpus, self.memory):
+            try:
+                await giver.release(uid)
+            except OSError as problem:
+                problems.append(problem)
         self._count()
+        if problems:
+            raise problems[0]
 
     def holders(self) -> frozenset[str]:
         """Uids of the pods that have something."""
@@ -130,3 +147,7 @@ class Alignment:
     def _count(self) -> None:
         metrics.SHARED.set(1000 * len(self.cpus.available))
         metrics.EXCLUSIVE.set(self.cpus.exclusive)
+
+
+def _unexpected(why: str) -> Verdict:
+    return Verdict("UnexpectedAdmissionError", f"Allocate failed due to {why}, which is unexpected")
