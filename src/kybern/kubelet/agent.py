@@ -5,6 +5,7 @@ is stopped, once all sources have spoken. Mirror pods are not run: they are the 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from kybern.machinery.struct import replace as replace_of
 log = logging.getLogger(__name__)
 
 _AFTER_FAILURE = 5.0
+_MIRROR_AGAIN = 5.0
 
 
 class Agent:
@@ -313,20 +315,31 @@ class Agent:
     # -- mirrors ---------------------------------------------------------------------------------------------------
 
     async def _keep_mirrors(self, client: Verbs) -> None:
-        """The API server's pictures follow the static pods."""
+        """The API server's pictures follow the static pods; one that it did not take is offered again."""
+        pause: float | None = None
         while True:
-            await self._mirror_work.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._mirror_work.wait()
             self._mirror_work.clear()
             if not self.sources.api or self._me.node is None:
-                await asyncio.sleep(1.0)
-                self._mirror_work.set()
-                continue
-            wanted = {(p.metadata.namespace, p.metadata.name): p for p in self._static.values()}
-            for key, pod in wanted.items():
-                await static.show(pod, self._mirrors.get(key), self._me.node, client)
-            for key, mirror in list(self._mirrors.items()):
-                if key not in wanted:
-                    await static.hide(mirror, client)
+                pause = 1.0
+            else:
+                pause = None if await self._mirrored(client) else _MIRROR_AGAIN
+
+    async def _mirrored(self, client: Verbs) -> bool:
+        """Whether the API server took all that it was told."""
+        wanted = {(p.metadata.namespace, p.metadata.name): p for p in self._static.values()}
+        well = [
+            await static.show(pod, self._mirrors.get(key), self._me.node, client)
+            for key, pod in wanted.items()
+        ]
+        well += [
+            await static.hide(mirror, client)
+            for key, mirror in list(self._mirrors.items())
+            if key not in wanted
+        ]
+        return all(well)
 
 
 def _same_name(one: Pod, other: Pod) -> bool:

@@ -207,28 +207,35 @@ def mirror_of(pod: Pod, owner: Node | None) -> Pod:
     return replace(pod, metadata=shown, status=Pod().status)
 
 
-async def show(pod: Pod, seen: Pod | None, owner: Node | None, client: Verbs) -> None:
-    """Make sure that the API server has the right picture of a static pod. ``seen`` is the one that it has."""
+async def show(pod: Pod, seen: Pod | None, owner: Node | None, client: Verbs) -> bool:
+    """Make sure that the API server has the right picture of a static pod. ``seen`` is the one that it has.
+
+    False when it did not take it, so that it is worth another try.
+    """
     wanted = pod.metadata.annotations[labels.CONFIG_HASH]
     meta = pod.metadata
     if seen is not None:
         stale = seen.metadata.annotations.get(labels.MIRROR) != wanted
         if not stale and seen.metadata.deletion_timestamp is None:
-            return
+            return True
         await hide(seen, client)
     try:
         await client.create(mirror_of(pod, owner))
     except AlreadyExists:
-        return
+        return True
     except ApiError as problem:
         log.warning("cannot show static pod %s/%s: %s", meta.namespace, meta.name, problem)
+        return False
+    return True
 
 
-async def hide(mirror: Pod, client: Verbs) -> None:
-    """Take a picture away whose pod is not there any more."""
+async def hide(mirror: Pod, client: Verbs) -> bool:
+    """Take a picture away whose pod is not there any more. False when it may still be there."""
     try:
         await client.delete(mirror, grace_seconds=0)
     except NotFound:
-        return
+        return True
     except ApiError as problem:
         log.warning("cannot remove the mirror pod %s: %s", mirror.metadata.name, problem)
+        return False
+    return True

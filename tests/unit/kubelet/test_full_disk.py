@@ -110,3 +110,26 @@ async def test_a_pod_whose_cpus_cannot_be_written_down_is_refused_and_has_none(
         "UnexpectedAdmissionError", f"Allocate failed due to {why}, which is unexpected"
     )
     assert freed == ["devices", "cpus", "memory"], "each of them, though none could be written down"
+
+
+async def test_a_mirror_pod_that_nobody_took_is_offered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, offered = Agent(NOBODY, NOBODY, NOBODY, SimpleNamespace(node=object()), ()), asyncio.Event()  # type: ignore[arg-type]
+    agent.sources.api = True
+    agent._static = {"u1": pod()}
+    answers = iter((False, True))
+
+    async def show(*_given: object) -> bool:
+        taken = next(answers)
+        if taken:
+            offered.set()
+        return taken
+
+    monkeypatch.setattr("kybern.kubelet.static.show", show)
+    monkeypatch.setattr(agents, "_MIRROR_AGAIN", 0.01)
+    agent._mirror_work.set()
+    keeping = asyncio.create_task(agent._keep_mirrors(NOBODY))
+    async with asyncio.timeout(5):
+        await offered.wait()
+
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
