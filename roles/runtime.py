@@ -38,7 +38,9 @@ def names() -> tuple[str, ...]:
 
 
 def containerd(cluster: Cluster) -> Service:
-    config = render("runtime/config.toml", pause=oci.PAUSE, restricted=cluster.driver == "lxc")
+    config = render(
+        "runtime/config.toml", cluster=cluster, pause=oci.PAUSE, restricted=cluster.driver == "lxc"
+    )
     return Service(
         UNIT,
         (

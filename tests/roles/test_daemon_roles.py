@@ -17,6 +17,7 @@ from pyinfra.api.exceptions import PyinfraError
 from kybern.machines import oci
 from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
+from roles import kubelet as kubelet_role
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver
 from roles.balancers import absent as balancers_absent
@@ -239,6 +240,8 @@ CHANGES = [
     ("kube-proxy", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kube-proxy", {"proxy_mode": "nftables"}),
     ("runtime", {"driver": "qemu"}),
+    ("runtime", {"cgroup_driver": "systemd"}),
+    ("kubelet", {"cgroup_driver": "systemd"}),
 ]
 
 
@@ -404,6 +407,21 @@ def test_containerd_starts_pods_with_the_image_that_was_loaded(cluster: Cluster)
 
     assert f'sandbox_image = "{oci.PAUSE}"' in config
     assert oci.PAUSE in runtime_role.names()
+
+
+@pytest.mark.parametrize(("driver", "by_systemd"), [("cgroupfs", "false"), ("systemd", "true")])
+def test_the_kubelet_and_the_runtime_have_the_same_cgroup_driver(
+    driver: str, by_systemd: str, cluster: Cluster
+) -> None:
+    chosen = replace(cluster, cgroup_driver=driver)
+    config = next(
+        file
+        for file in kubelet_role.unit(chosen, cluster.masters[0], "/p").files
+        if file.path == kubelet_role.CONFIG
+    )
+
+    assert f"cgroupDriver: {driver}\n" in config.content.decode()
+    assert f"SystemdCgroup = {by_systemd}\n" in runtime_role.containerd(chosen).inputs[0].content.decode()
 
 
 def test_a_container_host_keeps_scores_that_it_may_not_set(cluster: Cluster) -> None:

@@ -32,6 +32,7 @@ DRIVERS = ("lxc", "qemu", "none")
 PROXIES = ("iptables", "ipvs", "nftables")
 POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
+CGROUP_DRIVERS = ("cgroupfs", "systemd")
 ENCRYPTION = (*PROVIDERS, NONE)
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -78,6 +79,7 @@ class _Reader:
         "node_local_dns",
         "encryption",
         "pod_network",
+        "cgroup_driver",
         "etcd_quota",
         "driver",
         "ssh_user",
@@ -119,6 +121,9 @@ class _Reader:
             ),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
+            ),
+            cgroup_driver=top.parse(
+                "cgroup_driver", one_of(*CGROUP_DRIVERS), "one of " + ", ".join(CGROUP_DRIVERS), "cgroupfs"
             ),
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),

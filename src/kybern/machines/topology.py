@@ -76,6 +76,8 @@ class Cluster:
     # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
     encryption: str = "aesgcm"
     pod_network: str = "kybern"
+    # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
+    cgroup_driver: str = "cgroupfs"
     ssh_user: str = "root"
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
     etcd_quota: int = 2048

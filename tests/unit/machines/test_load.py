@@ -141,6 +141,12 @@ MISTAKES = [
         id="proxy",
     ),
     pytest.param(
+        "cluster: good",
+        "cluster: good\ncgroup_driver: v2",
+        '2: "v2" is not one of cgroupfs, systemd',
+        id="cgroup driver",
+    ),
+    pytest.param(
         "cluster: good", "cluster: good\nstorage: ceph", '2: "ceph" is not one of local, none', id="storage"
     ),
     pytest.param(
