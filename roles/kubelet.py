@@ -19,10 +19,12 @@ from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
 from roles.package import here
 from roles.templates import render
-from roles.tree import File, Service
+from roles.tree import Directory, File, Service
 
 UNIT = "kubelet.service"
 CONFIG = "/var/lib/kubelet/config.yaml"
+# For the operator: what lies here wins over our file, and no deploy touches it.
+DROP_INS = "/etc/kubernetes/kubelet.conf.d"
 MASTER = "node-role.kubernetes.io/control-plane"
 HEALTHY = "curl -fsS --max-time 3 http://127.0.0.1:10248/healthz"
 
@@ -30,7 +32,7 @@ HEALTHY = "curl -fsS --max-time 3 http://127.0.0.1:10248/healthz"
 @deploy("kubelet")
 def kubelet(cluster: Cluster, machine: Machine) -> None:
     service = unit(cluster, machine, here().programs)
-    bundle(name="Files", files=service.files)
+    bundle(name="Files", files=[Directory(DROP_INS), *service.files])
     units(name="Running", services=[service])
     ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=5, _retry_delay=0)
     if machine.is_master:
@@ -57,6 +59,7 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         programs=programs,
         kubeconfig=path("kubelet"),
         config=CONFIG,
+        drop_ins=DROP_INS,
         taint=f"{MASTER}=:NoSchedule"
         if machine.is_master and cluster.workers and machine not in cluster.workers
         else "",
