@@ -38,8 +38,16 @@ PACKAGES = (
     "tzdata",
     "util-linux",
 )
-# A virtual machine brings its own kernel; a container has the host's.
-VM_PACKAGES = ("e2fsprogs", "initramfs-tools", "linux-image-amd64", "udev")
+# A virtual machine brings its own kernel, and tools for what only that can do; a container has the host's.
+VM_PACKAGES = (
+    "apparmor",
+    "e2fsprogs",
+    "initramfs-tools",
+    "linux-image-amd64",
+    "open-iscsi",
+    "udev",
+    "xfsprogs",
+)
 EXCLUDED = ("doc", "locale", "man", "info", "lintian", "bug")
 # The roles configure and start these; the rest only burns time in a machine that lives an hour.
 DISABLED = (
@@ -56,6 +64,8 @@ DISABLED = (
     "sshd-keygen.service",
     "systemd-pstore.service",
 )
+# It begins at boot what the kubelet begins when a pod needs it.
+VM_DISABLED = ("open-iscsi.service",)
 VM_ENABLED = ("kybern-settings.service", "systemd-networkd.service")
 
 
@@ -66,7 +76,10 @@ STEPS = (
     'rm -rf "$1"/usr/share/locale "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/*.log',
     'mkdir -p "$1"/var/log/journal',
 )
-VM_STEPS = ('chroot "$1" systemctl --quiet enable ' + " ".join(VM_ENABLED),)
+VM_STEPS = (
+    'chroot "$1" systemctl --quiet disable ' + " ".join(VM_DISABLED),
+    'chroot "$1" systemctl --quiet enable ' + " ".join(VM_ENABLED),
+)
 
 BOX_STEPS = (
     'chroot "$1" useradd --shell /bin/bash vagrant',
