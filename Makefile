@@ -62,7 +62,7 @@ test-operations: setup-develop
 	$(PYTHON) -m pytest -q --timeout=1200 -p no:randomly -m operations tests/cluster
 
 test-vm: setup-develop
-	$(PYTHON) -m pytest -q --timeout=3000 -p no:randomly -m vm tests/cluster
+	$(PYTHON) -m pytest -q --timeout=3000 -p no:randomly -m "vm and not operations" tests/cluster
 
 test-kills: setup-develop
 	$(PYTHON) -m pytest -q -s --timeout=1800 -p no:randomly -m kills tests/cluster

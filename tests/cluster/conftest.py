@@ -72,6 +72,10 @@ class Lab:
         done = _run(command, check, seconds, stdin)
         return done.stdout if check else done.stdout + done.stderr
 
+    def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
+
     def get(self, *words: str) -> Any:
         return json.loads(self.kubectl("get", *words, "-o", "json"))
 
@@ -176,9 +180,26 @@ def lab() -> Iterator[Lab]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Lab]:
+    """One real virtual machine that is everything, deployed. Without KVM it is emulated, which takes minutes."""
+    with made_apart("vm", up=1200, deploy=1800) as found:
+        yield found
+
+
 @pytest.fixture
 def namespace(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, gone afterwards."""
+    yield from _namespace(lab, request)
+
+
+@pytest.fixture
+def vm_namespace(machine: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same on the virtual machine."""
+    yield from _namespace(machine, request)
+
+
+def _namespace(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.replace("_", "-").removeprefix("test-")[:40].strip("-")
     lab.kubectl("create", "namespace", name)
     lab.eventually("the default service account", lambda: lab.kubectl("get", "sa", "default", "-n", name))

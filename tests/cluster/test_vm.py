@@ -14,19 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Lab, made_apart
+from tests.cluster.conftest import Lab
 from tests.cluster.pods import Place, pod, service
+from tests.cluster.virtual_machine import NODE
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
-TOPOLOGY, NODE = "vm", "node-1"
 HTTP, LINES = 30080, 30090
 BOTH = {"web-1", "web-2"}
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Lab]:
-    with made_apart(TOPOLOGY, up=1200, deploy=1800) as found:
-        yield found
 
 
 def test_a_virtual_machine_becomes_a_cluster(machine: Lab) -> None:
@@ -215,8 +209,8 @@ def use(machine: Lab, old: str, new: str) -> None:
 
 
 LEFT = (
-    "ip -o link show type dummy; ipset list -name; tail -n +4 /proc/net/ip_vs; iptables-save | grep KUBE; "
-    "nft list tables | grep kube-proxy"
+    "ip -o link show type dummy; ipset list -name; tail -n +4 /proc/net/ip_vs; "
+    "iptables-save | grep KUBE; nft list tables | grep kube-proxy"
 )
 
 
@@ -230,7 +224,9 @@ def test_another_mode_takes_over_and_gives_back_without_a_failed_request(machine
     with asked_all_the_time(machine) as failed:
         use(machine, "ipvs", "nftables")
         machine.eventually(
-            "nothing of ipvs is left", lambda: left(machine) == "table ip kube-proxy", seconds=90
+            "nothing of ipvs is left",
+            lambda: left(machine) == "table ip kube-proxy",
+            seconds=90,
         )
         assert on_node(machine, f"{ip}:80/hostname") == BOTH
         assert set(web.ask("web-1", "http", f"{ip}:80/hostname", 12)) == BOTH
