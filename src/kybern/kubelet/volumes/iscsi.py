@@ -1,4 +1,4 @@
-"""A LUN of an iSCSI target, as a file system or as a device. The node needs open-iscsi. Untried with a real target.
+"""A LUN of an iSCSI target, as a file system or as a device. The node needs open-iscsi.
 
     ROOT/plugins/kubernetes.io/iscsi/iface-IFACE/PORTAL-IQN-lun-N                  its file system, once a node
     ROOT/plugins/kubernetes.io/iscsi/volumeDevices/iface-IFACE/PORTAL-IQN-lun-N    the same for devices
