@@ -14,7 +14,7 @@ from roles.cluster import APISERVER_USER, ENCRYPTION, PKI, etcd_endpoints
 from roles.operations import bundle, ready, units
 from roles.package import here
 from roles.pki import certificates, reads
-from roles.templates import render
+from roles.templates import flags, render
 from roles.tree import File, Service
 
 UNIT = "kube-apiserver.service"
@@ -51,18 +51,23 @@ def ask(cluster: Cluster, what: str, more: str = "") -> str:
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
-    text = render(
-        "apiserver/kube-apiserver.service",
+    line = flags(
+        "apiserver/kube-apiserver",
         cluster=cluster,
         machine=machine,
-        user=APISERVER_USER,
         pki=PKI,
-        programs=programs,
         etcd=etcd_endpoints(cluster, machine),
         shutdown_seconds=SHUTDOWN_SECONDS,
         audit_policy=AUDIT_POLICY,
         # Also of a cluster that does not encrypt any more: its old values have to be read.
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
+    )
+    text = render(
+        "apiserver/kube-apiserver.service",
+        cluster=cluster,
+        user=APISERVER_USER,
+        programs=programs,
+        flags=line,
     )
     audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
     return Service(

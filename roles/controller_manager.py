@@ -11,7 +11,7 @@ from roles.kubeconfig import path
 from roles.operations import bundle, units
 from roles.package import here
 from roles.pki import reads
-from roles.templates import render
+from roles.templates import flags, render
 from roles.tree import File, Service
 
 UNIT = "kube-controller-manager.service"
@@ -25,13 +25,16 @@ def controller_manager(cluster: Cluster, machine: Machine) -> None:
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
+    kubeconfig = path("controller-manager")
+    line = flags(
+        "controller_manager/kube-controller-manager", cluster=cluster, pki=PKI, kubeconfig=kubeconfig
+    )
     text = render(
         "controller_manager/kube-controller-manager.service",
         cluster=cluster,
         user=CONTROLLER_MANAGER_USER,
-        pki=PKI,
         programs=programs,
-        kubeconfig=path("controller-manager"),
+        flags=line,
     )
     return Service(
         UNIT,

@@ -10,7 +10,7 @@ from roles.cluster import PKI, SCHEDULER_USER
 from roles.kubeconfig import path
 from roles.operations import bundle, units
 from roles.package import here
-from roles.templates import render
+from roles.templates import flags, render
 from roles.tree import File, Service
 
 UNIT = "kube-scheduler.service"
@@ -28,8 +28,7 @@ def unit(cluster: Cluster, programs: str) -> Service:
         "scheduler/kube-scheduler.service",
         cluster=cluster,
         user=SCHEDULER_USER,
-        pki=PKI,
         programs=programs,
-        kubeconfig=path("scheduler"),
+        flags=flags("scheduler/kube-scheduler", pki=PKI, kubeconfig=path("scheduler")),
     )
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)

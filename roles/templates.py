@@ -28,3 +28,8 @@ def environment() -> Environment:
 def render(template: str, **values: Any) -> bytes:
     """The text of ``templates/<template>.j2``."""
     return environment().get_template(f"{template}.j2").render(values).encode()
+
+
+def flags(template: str, **values: Any) -> tuple[str, ...]:
+    """The flags of a daemon: the lines of ``templates/<template>.flags.j2``."""
+    return tuple(render(f"{template}.flags", **values).decode().splitlines())
