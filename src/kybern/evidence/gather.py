@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from kybern.client.kubeconfig import load
 from kybern.client.rest import Client
 from kybern.evidence.hiding import in_object, in_text
-from kybern.evidence.questions import answers, script
+from kybern.evidence.questions import script
 from kybern.machinery.errors import ApiError
+from kybern.machines.parts import answers
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 from kybern.reach.machines import Machines

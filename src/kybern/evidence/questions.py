@@ -3,15 +3,13 @@
 A part that a machine cannot give holds the words in which it refused; nothing is changed on it.
 """
 
-from collections.abc import Iterator, Mapping
-from shlex import quote
+from collections.abc import Mapping
 
+from kybern.machines.parts import script as asking
 from kybern.machines.standing import ETCDCTL, units
 from kybern.machines.topology import Cluster, Machine
 
-MARK = "KYBERN-PART"
 LINES = 400  # of the journal, for each unit
-SECONDS = 10  # for each part
 ALWAYS = {
     "system": "uname -a; cat /etc/os-release; uptime; date -u +%FT%TZ; timedatectl show 2>/dev/null",
     "memory": "cat /proc/meminfo; cat /proc/pressure/cpu /proc/pressure/memory /proc/pressure/io 2>/dev/null",
@@ -48,15 +46,4 @@ def parts(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
 
 def script(cluster: Cluster, machine: Machine) -> str:
     """Asks for all parts. None keeps the others from being told."""
-    lines = ["exec 2>/dev/null"]
-    for name, command in parts(cluster, machine).items():
-        lines.append(f"printf '\\n{MARK} %s\\n' {name}")
-        lines.append(f'timeout {SECONDS} sh -c {quote(command)} 2>&1 </dev/null || echo "(ended with $?)"')
-    return "\n".join([*lines, "exit 0", ""])
-
-
-def answers(text: str) -> Iterator[tuple[str, str]]:
-    """The parts of an answer: name and text."""
-    for piece in f"\n{text}".split(f"\n{MARK} ")[1:]:
-        name, _, said = piece.partition("\n")
-        yield name, said
+    return asking(parts(cluster, machine))

@@ -5,8 +5,9 @@ import tarfile
 from pathlib import Path
 
 from kybern.evidence.archive import pack
-from kybern.evidence.questions import MARK, answers, parts, script
+from kybern.evidence.questions import parts, script
 from kybern.machines.load import load
+from kybern.machines.parts import MARK, answers
 from kybern.machines.standing import units
 
 LAB = load(Path(__file__).parents[3] / "inventories/topology/lab.yaml")
