@@ -15,12 +15,13 @@ import typer
 from kybern.cli.progress import Progress, table
 from kybern.machines import box as boxes
 from kybern.machines import driver as drivers
-from kybern.machines import hypervisor, images, kinds, preflight, recipe, state
+from kybern.machines import hypervisor, images, kinds, recipe, state
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
 from kybern.machines.load import load
 from kybern.machines.plan import Defined, domain_name
+from kybern.machines.preflight import host as preflight
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 

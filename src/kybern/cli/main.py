@@ -7,6 +7,7 @@ import typer
 from kybern.cli import backup, certificates, cluster, machines, net, plan
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
+from kybern.cli.preflight import preflight
 from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
@@ -26,6 +27,7 @@ app.add_typer(machines.app, name="machines")
 app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
+app.command()(preflight)
 app.command()(plan.plan)
 app.command()(plan.apply)
 app.command()(cluster.deploy)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from kybern.machines import preflight
 from kybern.machines.errors import MachineError
+from kybern.machines.preflight import host as preflight
 from kybern.machines.topology import Cluster
 
 

@@ -29,12 +29,21 @@ def distribution(release: str) -> None:
         )
 
 
+def _entry(meminfo: str, name: str) -> int:
+    for line in meminfo.splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) // 1024
+    raise MachineError(f"/proc/meminfo does not tell {name}; is /proc mounted?")
+
+
 def available(meminfo: str) -> int:
     """MiB that programs may still take."""
-    for line in meminfo.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    raise MachineError("/proc/meminfo does not tell MemAvailable; is /proc mounted?")
+    return _entry(meminfo, "MemAvailable")
+
+
+def total(meminfo: str) -> int:
+    """MiB that the machine has."""
+    return _entry(meminfo, "MemTotal")
 
 
 def memory(cluster: Cluster, free: int) -> None:
