@@ -71,7 +71,12 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         pki=PKI,
         kubelet_pki=KUBELET_PKI,
     )
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(CONFIG, config)), wait=False)
+    return Service(
+        UNIT,
+        # For root alone, as the CIS benchmark has it (4.1.1, 4.1.9).
+        (File(f"/etc/systemd/system/{UNIT}", text, mode="600"), File(CONFIG, config, mode="600")),
+        wait=False,
+    )
 
 
 def is_labelled(cluster: Cluster, machine: Machine) -> str:
