@@ -1,6 +1,6 @@
 """One speaker as a process of its own, in whatever network namespace it is started in, with a world made for it.
 
-python -m tests.protocol.speaking NAME INTERFACE PORT NAME=ADDRESS,... SERVICE_ADDRESS,...
+python -m tests.protocol.speaking NAME INTERFACE PORT NAME=ADDRESS,... SERVICE_ADDRESS,... [HEALTHZ_URL]
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.balancers import keys
 from kybern.balancers.elect import SeenSlice
 from kybern.balancers.link import Link
+from kybern.balancers.serving import Serving, always, follow
 from kybern.balancers.speaker import Speaker
 from kybern.client.cache import Cache
 from kybern.client.watch import Synced
@@ -68,11 +69,16 @@ def world(nodes: dict[str, str], addresses: list[str]) -> Cache:
     return cache
 
 
-def main(name: str, interface: str, port: str, nodes: str, addresses: str) -> None:
+async def speak(name: str, interface: str, port: str, nodes: str, addresses: str, healthz: str = "") -> None:
     told = dict(one.split("=") for one in nodes.split(","))
-    speaker = Speaker(name, world(told, addresses.split(",")), Link(interface), int(port), lambda *_: None)
-    asyncio.run(speaker.run())
+    cache = world(told, addresses.split(","))
+    found = Serving()
+    serves = found.holds if healthz else always
+    async with asyncio.TaskGroup() as tasks:
+        if healthz:
+            tasks.create_task(follow(healthz, found))
+        await Speaker(name, cache, Link(interface), int(port), lambda *_: None, serves).run()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(speak(*sys.argv[1:]))

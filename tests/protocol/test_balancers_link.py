@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -52,11 +53,11 @@ def entered(name: str) -> Iterator[None]:
 class Net:
     speakers: dict[str, "subprocess.Popen[bytes]"]
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, healthz: str = "") -> None:
         nodes = ",".join(f"{one}={address}" for one, address in NODES.items())
         command = [sys.executable, "-m", "tests.protocol.speaking", name, "eth0", str(PORT), nodes]
         self.speakers[name] = subprocess.Popen(
-            ["ip", "netns", "exec", f"{MARK}-{name}", *command, ",".join([*V4, *V6])]
+            ["ip", "netns", "exec", f"{MARK}-{name}", *command, ",".join([*V4, *V6]), healthz]
         )
 
     def kill(self, name: str) -> None:
@@ -155,3 +156,22 @@ def test_addresses_are_answered_by_one_node_each_and_taken_over_within_five_seco
     net.start("n1")
     for address, name in expected.items():
         net.until(address, name, 20)
+
+
+def test_a_node_takes_no_address_before_its_own_kube_proxy_is_well(net: Net, tmp_path: Path) -> None:
+    within("n1", "ip", "link", "set", "lo", "up")
+    net.start("n1", "http://127.0.0.1:10256/")
+    net.start("n2")
+    for address in V4:
+        net.until(address, "n2", 20)
+    time.sleep(6)  # longer than a speaker listens before it answers
+    assert {net.owner(one) for one in V4} == {"n2"}, "n1 waits, and gives no sign of life"
+
+    web = [sys.executable, "-m", "http.server", "10256", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    well = subprocess.Popen(["ip", "netns", "exec", f"{MARK}-n1", *web], stderr=subprocess.DEVNULL)
+    try:
+        for address in V4:
+            net.until(address, winner(ip_address(address), NODES), 20)
+    finally:
+        well.kill()
+        well.wait(10)

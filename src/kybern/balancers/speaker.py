@@ -3,8 +3,9 @@
     API ──services, nodes, slices──> elect ──this node's addresses──> ARP and neighbour discovery on the link
     other speakers ──beats──> who is alive ──┘
 
-What holds: nothing is announced before all kinds are known and the others had time to be heard. When the API cannot be
-reached, the last that it said stands, and beats still tell who is alive. What is not ours to announce is never answered.
+What holds: nothing is announced before all kinds are known, the others had time to be heard, and this node leads to pods
+(``serves``): until then it gives no beats either, and the others go on. When the API cannot be reached, the last that it
+said stands, and beats still tell who is alive. What is not ours to announce is never answered.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from kybern.balancers.elect import SERVICE, Announced, Key, SeenSlice, announced
 from kybern.balancers.keys import key_of
 from kybern.balancers.link import Link
 from kybern.balancers.repeats import Repeats
+from kybern.balancers.serving import always
 from kybern.client.cache import Cache
 from kybern.machinery.pools import Address
 
@@ -36,13 +38,17 @@ type Tell = Callable[[Key, str, str], None]  # of a service: reason and message
 
 @dataclass(slots=True)
 class Speaker:
-    """``port`` is where beats go, on every node; ``cache`` holds Service, Node, SeenSlice and the Secret of the key."""
+    """``port`` is where beats go, on every node; ``cache`` holds Service, Node, SeenSlice and the Secret of the key.
+
+    ``serves`` tells whether packets for an address would find pods from here, at a time of the loop's.
+    """
 
     node: str
     cache: Cache
     link: Link
     port: int
     tell: Tell
+    serves: Callable[[float], bool] = always
     _repeats: Repeats = field(default_factory=Repeats)
     _told: tuple[Announced, ...] = ()
     _stale: bool = True
@@ -63,8 +69,10 @@ class Speaker:
                 loop.add_reader(one.fileno(), self._answer, one)
             try:
                 while True:
-                    self._beat(beats)
-                    self._decide(heard, loop.time())
+                    now = loop.time()
+                    if self.serves(now):
+                        self._beat(beats)
+                    self._decide(heard, now)
                     await asyncio.sleep(_TICK)
             finally:
                 for one in (beats, *self.link.sockets):
@@ -99,7 +107,7 @@ class Speaker:
         if heard.is_settled(now) and key_of(self.cache.list(Secret)):
             alive = heard.alive(now)
             metrics.ALIVE.set(len(alive))
-            self._announce(mine(self._told, alive, self.node), now)
+            self._announce(mine(self._told, alive, self.node) if self.serves(now) else {}, now)
 
     def _announce(self, wanted: dict[Address, tuple[Key, ...]], now: float) -> None:
         came, went = self._repeats.keep(wanted, now)

@@ -148,9 +148,12 @@ async def _check_ipvs(kernel: Ipvs) -> None:
 
 
 def _is_late(syncer: Syncer, config: Config) -> bool:
-    """Whether changes wait for more than two periods to reach the kernel, as upstream's proxier health."""
-    waiting = syncer.state.changed.is_set() or not syncer.healthy
-    return waiting and asyncio.get_running_loop().time() - syncer.healthy > 2 * config.sync_period
+    """Whether changes wait for more than two periods to reach the kernel, as upstream's proxier health.
+
+    Other than upstream's, it is late until it has written the rules for the first time, too: who asks leads traffic here.
+    """
+    age = asyncio.get_running_loop().time() - syncer.healthy
+    return not syncer.healthy or (syncer.state.changed.is_set() and age > 2 * config.sync_period)
 
 
 def _check(syncer: Syncer, config: Config) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from ipaddress import IPv4Address
 from typing import Any
 
 from kybern.api.core_v1 import Node, ObjectReference, Secret, Service
-from kybern.balancers import keys
+from kybern.balancers import keys, serving
 from kybern.balancers.elect import Key, SeenSlice
 from kybern.balancers.link import Link, interface_of
 from kybern.balancers.speaker import Speaker
@@ -35,6 +36,12 @@ FLAGS = (
     .flag("--interface", str, "", "Interface to announce on; the one that has --node-ip, when empty.")
     .flag("--node-ip", str, "", "Address of this node, by which its interface is found.")
     .flag("--port", int, 10261, "UDP port on which speakers tell each other that they are alive.")
+    .flag(
+        "--kube-proxy-healthz",
+        str,
+        "",
+        "URL at which this node's kube-proxy says that it is well: nothing is announced before. Empty: nobody is asked.",
+    )
 )
 local.flag(FLAGS, 10265)
 
@@ -61,7 +68,7 @@ async def _speak(values: Values) -> None:
                 )
                 recorder.emit(about, "Normal", reason, message)
 
-            speaker = Speaker(node, cache, link, values["port"], tell)
+            speaker = Speaker(node, cache, link, values["port"], tell, _serves(values, tasks))
             for kind, where in KINDS:
                 cache.add(kind)
                 tasks.create_task(cache.feed(client, kind, tell=lambda _: speaker.changed(), **where))
@@ -69,6 +76,15 @@ async def _speak(values: Values) -> None:
             tasks.create_task(local.serve(FLAGS, values, {}))
             ready()
             await speaker.run()
+
+
+def _serves(values: Values, tasks: asyncio.TaskGroup) -> Callable[[float], bool]:
+    url = values["kube-proxy-healthz"]
+    if not url:
+        return serving.always
+    found = serving.Serving()
+    tasks.create_task(serving.follow(url, found))
+    return found.holds
 
 
 def _link(values: Values) -> Link:
