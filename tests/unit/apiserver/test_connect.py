@@ -3,7 +3,7 @@
 import pytest
 from multidict import MultiDict
 
-from kybern.apiserver.subresources.connect import check_protocol, container_of, parameters
+from kybern.apiserver.subresources.connect import check_protocol, container_of, parameters, translates
 from kybern.machinery.errors import BadRequest
 
 SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
@@ -43,3 +43,18 @@ def test_only_subprotocols_that_runtimes_understand_in_some_form_are_taken() -> 
             check_protocol(name, SOCKET, (protocol,))
     with pytest.raises(BadRequest, match="Upgrade request required"):
         check_protocol("exec", {}, ())
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ({}, False),
+        ({"status": {}}, False),
+        ({"status": {"declaredFeatures": ["GangScheduling"]}}, False),
+        ({"status": {"declaredFeatures": ["ExtendWebSocketsToKubelet", "GangScheduling"]}}, True),
+    ],
+)
+def test_a_kubelet_that_declares_it_takes_websockets_as_they_come(
+    node: dict[str, object], expected: bool
+) -> None:
+    assert translates(node) is expected

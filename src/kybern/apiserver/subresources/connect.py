@@ -1,7 +1,8 @@
 """exec, attach and port-forward: upgrades that are passed to the kubelet of the pod's node.
 
 A WebSocket upgrade comes as GET, and running commands is no reading: whoever may ``get`` must be allowed to ``create``,
-too. Subprotocols that no runtime speaks are brought onto SPDY here (``daemon.sockets``), or refused.
+too. Subprotocols that no runtime speaks are passed on to a kubelet that declares that it brings them onto SPDY
+(ExtendWebSocketsToKubelet), and are brought onto it here for others (``daemon.sockets``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from kybern.admission.framework import Request
+from kybern.api.declared_features import WEB_SOCKETS
 from kybern.apiserver import metrics, problems
 from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.authorization import Authorization
@@ -93,13 +95,17 @@ class Connects:
             self._authorization.check(_creation(call))
         await admit(call, options_of(call.subresource, request.query))
         pod = (await current.read(call)).raw
-        url = await self._url(call, pod, request.query)
+        where = _where(call, pod, request.query)
+        node = await _node(call, pod)
+        url = f"{self._kubelets.base(node)}{where}"
         headers = tuple(request.headers.items())
         offered = upgrade.protocols(headers)
         check_protocol(call.subresource, request.headers, offered)
         tunnel = call.subresource == "portforward"
-        socket = request.headers["Upgrade"].lower() == "websocket" and sockets.translated(
-            offered, tunnel=tunnel
+        socket = (
+            request.headers["Upgrade"].lower() == "websocket"
+            and sockets.translated(offered, tunnel=tunnel)
+            and not translates(node)
         )
         try:
             if socket:
@@ -119,20 +125,31 @@ class Connects:
             wanted = (name for name in _STREAMS if _on(request.query.getall(name, ())))
             return await sockets.command(request, upgrade.streams(answer), frozenset(wanted))
 
-    async def _url(self, call: Call, pod: Raw, query: MultiMapping[str]) -> str:
-        forward = call.subresource == "portforward"
-        container = "" if forward else container_of(pod, query.get("container", ""))
-        name = pod["spec"].get("nodeName") or ""
-        if not name:
-            raise BadRequest(f"pod {call.name} does not have a host assigned")
-        node = await call.engine.lookup.get("", "nodes", "", name)
-        if node is None:
-            kind = call.engine.table.kind("", "nodes")
-            assert kind is not None
-            raise problems.not_found(kind, name)
-        path = "portForward" if forward else call.subresource
-        where = f"/{path}/{call.namespace}/{call.name}" + ("" if forward else f"/{container}")
-        return f"{self._kubelets.base(node)}{where}?{urlencode(parameters(call.subresource, query))}"
+
+def _where(call: Call, pod: Raw, query: MultiMapping[str]) -> str:
+    """What a kubelet is asked for. Raises BadRequest."""
+    forward = call.subresource == "portforward"
+    container = "" if forward else f"/{container_of(pod, query.get('container', ''))}"
+    path = "portForward" if forward else call.subresource
+    return f"/{path}/{call.namespace}/{call.name}{container}?{urlencode(parameters(call.subresource, query))}"
+
+
+async def _node(call: Call, pod: Raw) -> Raw:
+    """The node of a pod. Raises BadRequest or NotFound."""
+    name = pod["spec"].get("nodeName") or ""
+    if not name:
+        raise BadRequest(f"pod {call.name} does not have a host assigned")
+    node = await call.engine.lookup.get("", "nodes", "", name)
+    if node is None:
+        kind = call.engine.table.kind("", "nodes")
+        assert kind is not None
+        raise problems.not_found(kind, name)
+    return node
+
+
+def translates(node: Raw) -> bool:
+    """Whether a kubelet takes WebSockets as kubectl speaks them (KEP-4006)."""
+    return WEB_SOCKETS in ((node.get("status") or {}).get("declaredFeatures") or ())
 
 
 def _creation(call: Call) -> Attributes:
