@@ -3,7 +3,7 @@ TOPOLOGY ?= lab
 PYTHON = .venv/bin/python
 KYBERN = .venv/bin/kybern
 
-.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-small test-operations test-vm test-kills simulate lint bench docs lock generate clean
+.PHONY: help setup setup-develop lab lab-down verify test test-unit test-protocol test-cluster test-small test-operations test-vm test-kills test-away simulate lint bench docs lock generate clean
 
 help:
 	@echo "make lab         machines, deploy and verification: a cluster on this machine   (TOPOLOGY=lab)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-operations  keys, authorities and releases of a lab exchanged while it runs; half an hour"
 	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
 	@echo "make test-kills  ten minutes of killed kubelets and containerds on a lab; see what is left"
+	@echo "make test-away   an hour without an API server: pods run on, and are told of when it is back"
 	@echo "make test-unit   the fast tests"
 	@echo "make simulate    a control plane of 1,000 nodes and 10,000 pods in one process; many minutes"
 	@echo "make lint        ruff, mypy, import-linter, codespell, generated files"
@@ -50,7 +51,7 @@ test-protocol: setup-develop
 	scripts/fetch-registry >/dev/null
 	scripts/fetch-clients >/dev/null
 	$(KYBERN) machines image
-	scripts/test-together -q --timeout=600 tests/protocol
+	scripts/test-together -q --timeout=600 -m "not away" tests/protocol
 
 test-cluster: setup-develop
 	$(PYTHON) -m pytest -q --timeout=900 -p no:randomly -m "not vm and not kills and not small and not operations" tests/cluster
@@ -66,6 +67,11 @@ test-vm: setup-develop
 
 test-kills: setup-develop
 	$(PYTHON) -m pytest -q -s --timeout=1800 -p no:randomly -m kills tests/cluster
+
+test-away: setup-develop
+	scripts/fetch-etcd >/dev/null
+	scripts/fetch-containerd >/dev/null
+	$(PYTHON) -m pytest -q -s -p no:randomly -m away tests/protocol
 
 lint: setup-develop
 	.venv/bin/ruff check .

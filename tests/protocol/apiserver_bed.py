@@ -5,12 +5,15 @@ Every test that talks to a real API server starts it here, so that all of them m
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,9 +108,22 @@ class Lab:
         with (self.directory / f"{port}.log").open("wb") as log:
             process = subprocess.Popen([*program, *self.flags(port, *more)], stdout=log, stderr=log)
         self.started.append(process)
-        server = Server(self.directory, port, process)
+        server = Server(self.directory, port, process, more)
         server.wait()
         return server
+
+    @contextmanager
+    def without(self, server: "Server") -> Iterator[None]:
+        """While the block runs, that server is away, and nobody else gets its port; the same one is back afterwards."""
+        self.started.remove(server.process)
+        server.process.terminate()
+        server.process.wait(30)
+        with socket.socket() as held:
+            # Bound, but nobody listens: connections are refused as by a port that is free.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", server.port))
+            yield
+        server.process = self.start(server.port, *server.more).process
 
 
 @dataclass
@@ -115,6 +131,7 @@ class Server:
     directory: Path
     port: int
     process: "subprocess.Popen[bytes]"
+    more: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
