@@ -70,6 +70,9 @@ class Publisher:
         # With the resource version that came of it.
         self._told: dict[str, tuple[int, PodStatus]] = {}
         self._sent = asyncio.Condition()
+        self._silent = (
+            False  # whether nobody answered the last time: an outage is told when it begins and ends
+        )
 
     def tell(self, pod: Pod, status: PodStatus) -> None:
         """Send this when there is time. ``pod`` is the API server's own (for a static pod, its mirror)."""
@@ -123,7 +126,9 @@ class Publisher:
             try:
                 well = await self._send(left.pop(0)) and well
             except (ServiceUnavailable, Timeout) as problem:
-                log.warning("cannot tell the status of pods: %s", problem)
+                if not self._silent:
+                    log.warning("cannot tell the status of pods, trying every %.0f s: %s", _RETRY, problem)
+                self._silent = True
                 left.clear()
                 return False
         return well
@@ -149,6 +154,9 @@ class Publisher:
         except ApiError as problem:
             log.warning("cannot tell the status of pod %s: %s", uid, problem)
             return False
+        if self._silent:
+            self._silent = False
+            log.info("the status of pods is told again")
         if self._waiting.get(uid, (pod, None))[1] == status:
             self._waiting.pop(uid, None)
         else:

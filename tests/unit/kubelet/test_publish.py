@@ -3,8 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from kybern.api.core_v1 import Pod, PodCondition, PodStatus
+from kybern.kubelet import publish
 from kybern.kubelet.publish import Publisher, patch_of
+from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import replace
 from tests.unit.kubelet.making import container, pod
 
@@ -86,6 +90,33 @@ async def test_what_somebody_wrote_over_is_told_again() -> None:
     assert server.patches[-1]["conditions"] == [{"type": "Ready", "status": "True", "reason": None}], (
         "no word of it stays"
     )
+
+
+class Away(Server):
+    """Answers nobody for the first tries."""
+
+    tries = 3
+
+    async def patch_raw(self, kind: type[Pod], ns: str, name: str, body: Any, *more: str) -> Pod:
+        if self.tries:
+            self.tries -= 1
+            raise ServiceUnavailable("nobody answers")
+        return await super().patch_raw(kind, ns, name, body, *more)
+
+
+async def test_an_outage_is_told_at_its_beginning_and_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publish, "_RETRY", 0.0)
+    server = Away(at_version(7))
+    publisher = Publisher(server)  # type: ignore[arg-type]
+    publisher.tell(server.held, replace(server.held.status, conditions=(READY,)))
+
+    with caplog.at_level("INFO"):
+        await sent(publisher)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert len(server.patches) == 1
 
 
 def test_a_condition_of_others_is_never_taken_away() -> None:
