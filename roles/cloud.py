@@ -2,11 +2,15 @@
 
 Needs apiserver, kubeconfig. Leaves, where the topology has ``cloud``, the daemon running, the rights of its user in the API,
 and what it reaches hypervisors with: all files of the operator's directory ``cloud`` beside ``pki`` (docs/how-to/cloud.md).
-Where the topology has it no more, the daemon goes; nodes keep what it gave them.
+Where the topology has it no more, the daemon goes; nodes keep what it gave them. In a container, a relay brings the daemon
+to the libvirt of the host.
 """
+
+from pathlib import PurePosixPath
 
 from pyinfra.api import deploy
 
+from kybern.machines.clouds import LOCAL, RELAY, SOCKETS
 from kybern.machines.topology import Cluster
 from roles import api_objects
 from roles.api_objects import Object, applied, apply
@@ -17,7 +21,7 @@ from roles.package import here
 from roles.templates import render
 from roles.tree import Directory, File, Service
 
-UNIT = "cloud-controller-manager.service"
+UNIT, RELAY_UNIT = "cloud-controller-manager.service", "kybern-libvirt.service"
 CONFIG = "/etc/kybern/cloud/libvirt.yaml"
 KEYS = f"{KUBERNETES}/cloud"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -41,11 +45,28 @@ def cloud_rights(cluster: Cluster) -> None:
 @deploy("cloud")
 def cloud(cluster: Cluster) -> None:
     if cluster.cloud:
-        service = unit(cluster, here().programs)
-        bundle(name="Unit", files=[Directory(KEYS), *service.files])
-        units(name="Running", services=[service])
+        services = [*relay(cluster), unit(cluster, here().programs)]
+        bundle(name="Unit", files=[Directory(KEYS), *(file for one in services for file in one.files)])
+        units(name="Running", services=services)
     else:
         once(name="Switched off", probe=absent(), command=removal())
+    if cluster.cloud != LOCAL:
+        once(name="Relay switched off", probe=relay_absent(), command=relay_removal())
+
+
+def relay(cluster: Cluster) -> tuple[Service, ...]:
+    """Of a container alone: its host's libvirt is nothing that others see."""
+    if cluster.cloud != LOCAL:
+        return ()
+    socket = PurePosixPath(RELAY)
+    text = render(
+        "cloud/kybern-libvirt.service",
+        user=CLOUD_USER,
+        folder=socket.parent.name,
+        socket=socket,
+        sockets=SOCKETS,
+    )
+    return (Service(RELAY_UNIT, (File(f"/etc/systemd/system/{RELAY_UNIT}", text),)),)
 
 
 def unit(cluster: Cluster, programs: str) -> Service:
@@ -82,8 +103,19 @@ def absent() -> str:
 
 def removal() -> str:
     stop = f"if [ -e /etc/systemd/system/{UNIT} ]; then systemctl disable --now --quiet {UNIT}; fi"
-    gone = f"rm -rf /etc/systemd/system/{UNIT} {path('cloud')} {KEYS} {CONFIG}"
+    gone = f"rm -rf /etc/systemd/system/{UNIT} /etc/systemd/system/{UNIT}.d {path('cloud')} {KEYS} {CONFIG}"
     return f"{stop}; {gone} && systemctl daemon-reload"
+
+
+def relay_absent() -> str:
+    return f"[ ! -e /etc/systemd/system/{RELAY_UNIT} ]"
+
+
+def relay_removal() -> str:
+    unit = f"/etc/systemd/system/{RELAY_UNIT}"
+    return (
+        f"systemctl disable --now --quiet {RELAY_UNIT} && rm -rf {unit} {unit}.d && systemctl daemon-reload"
+    )
 
 
 def objects() -> tuple[Object, ...]:

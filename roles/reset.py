@@ -39,6 +39,7 @@ ABOVE = (
     "kube-scheduler.service",
     "kube-controller-manager.service",
     "cloud-controller-manager.service",
+    "kybern-libvirt.service",
     "kube-apiserver.service",
     "keepalived.service",
     "haproxy.service",

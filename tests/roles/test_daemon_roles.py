@@ -15,6 +15,7 @@ from cryptography import x509
 from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import oci
+from kybern.machines.clouds import LOCAL
 from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
 from roles import kubelet as kubelet_role
@@ -24,7 +25,7 @@ from roles.balancers import absent as balancers_absent
 from roles.balancers import balancer_rights, balancers
 from roles.balancers import objects as balancer_objects
 from roles.cloud import absent as cloud_absent
-from roles.cloud import cloud
+from roles.cloud import cloud, relay_absent
 from roles.cloud import objects as cloud_objects
 from roles.cluster import state
 from roles.cluster_dns import cluster_dns, dns_service, objects
@@ -680,6 +681,7 @@ def test_the_cloud_is_asked_where_the_topology_has_one(cluster: Cluster, worker:
         "cluster": on.name, "region": "home", "hypervisors": dict(CLOUD.hypervisors),
     }  # fmt: skip
     assert master.contents["/etc/kubernetes/cloud/clientkey.pem"] == b"key"
+    master.true.add(relay_absent())
     assert plan(role, on, first, master) == []
     for name, machine in (("kubelet", worker), ("controller manager", first)):
         assert "--cloud-provider=external " in unit_of(name, on, machine)
@@ -691,8 +693,25 @@ def test_a_cloud_that_is_switched_off_is_taken_away(cluster: Cluster) -> None:
     fake = finished(role, replace(cluster, cloud=CLOUD), first)
 
     assert apply(role, cluster, first, fake) == ["cloud | Switched off"]
-    fake.true.add(cloud_absent())
+    fake.true |= {cloud_absent(), relay_absent()}
     assert plan(role, cluster, first, fake) == []
+
+
+def test_in_a_container_a_relay_reaches_the_host_s_libvirt_as_root_and_lets_in_the_daemon(
+    cluster: Cluster,
+) -> None:
+    role, on, first = of_cluster(cloud), replace(cluster, cloud=LOCAL), cluster.masters[0]
+    master = finished(role, on, first)
+
+    ((_, uri),) = yaml.safe_load(master.contents["/etc/kybern/cloud/libvirt.yaml"])["hypervisors"].items()
+    socket = uri.partition("socket=")[2]
+    relay = master.contents["/etc/systemd/system/kybern-libvirt.service"].decode()
+    assert f"UNIX-LISTEN:{socket},fork,unlink-early,user=cloud-controller-manager " in relay
+    assert "UNIX-CONNECT:/srv/libvirt/libvirt-sock-ro\n" in relay
+    assert not re.findall(r"^(?:User|Group)=", relay, re.MULTILINE)
+    assert re.findall(r"CAP_\w+", relay) == ["CAP_CHOWN"]
+    assert plan(role, on, first, master) == []
+    assert apply(role, replace(cluster, cloud=CLOUD), first, master)[-1:] == ["cloud | Relay switched off"]
 
 
 def test_the_cloud_s_daemon_may_change_nodes_and_nothing_else() -> None:

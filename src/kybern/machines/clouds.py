@@ -15,7 +15,9 @@ from kybern.machines.topology import Cloud, Cluster
 
 SOCKETS = "/srv/libvirt"
 """Where masters that are containers see the sockets of their host's libvirt."""
-LOCAL = Cloud((("local", f"lxc+unix:///system?socket={SOCKETS}/libvirt-sock-ro"),))
+RELAY = "/run/kybern-libvirt/libvirt-sock-ro"
+"""Where the daemon's user, whom the host does not know, reaches the one that only reads (see roles.cloud)."""
+LOCAL = Cloud((("local", f"lxc+unix:///system?socket={RELAY}"),))
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMED = "a name of letters, digits, dots and dashes, at most 63 long"
 _URI = re.compile(r"[a-z0-9+]+://\S*")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Node
+from kybern.machines.clouds import LOCAL
 from kybern.machines.etcdctl import etcdctl
 from kybern.machines.expiry import Kept
 from kybern.machines.topology import Cluster, Machine
@@ -104,6 +105,7 @@ def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         ]
         wanted += ["keepalived"] if cluster.vip else []
         wanted += ["cloud-controller-manager"] if cluster.cloud else []
+        wanted += ["kybern-libvirt"] if cluster.cloud == LOCAL else []
     if machine.is_node:
         wanted += ["containerd", "kubelet", "kube-proxy"]
         wanted += ["kybern-pod-network"] if cluster.pod_network == "kybern" else []
