@@ -5,7 +5,7 @@ No control loop and no kubelet may be newer than an API server that it talks to.
 pyinfra --limit master-1 inventories/lab.py deploys/apiservers.py
 """
 
-from roles.apiserver import apiserver
+from roles.apiserver import apiserver, apiserver_restarts
 from roles.cluster import here
 from roles.firewall import firewall
 from roles.kubeconfig import kubeconfigs
@@ -24,3 +24,4 @@ kubeconfigs(cluster, machine)
 package()
 if machine.is_master:
     apiserver(cluster, machine)
+    apiserver_restarts(cluster, machine)

@@ -6,7 +6,7 @@ Each call is a line of its own: pyinfra knows an operation by the lines it was c
 waits for all machines, so what stands above is done everywhere before what stands below begins anywhere.
 """
 
-from roles.apiserver import apiserver
+from roles.apiserver import apiserver, apiserver_restarts
 from roles.balancers import balancer_rights, balancers
 from roles.cloud import cloud, cloud_rights
 from roles.cluster import here
@@ -48,6 +48,8 @@ if machine.is_master:
     apiserver(cluster, machine)
 if machine.is_node:
     loadbalancer(cluster, machine)
+if machine.is_master:
+    apiserver_restarts(cluster, machine)
 if machine.is_master:
     controller_manager(cluster, machine)
 if machine.is_master:

@@ -1,6 +1,7 @@
 """kube-apiserver on a master.
 
-Needs etcd, package, pki. Leaves it ready on :6443, restarted one master at a time when something of it changed.
+Needs etcd, package, pki. Leaves it ready on :6443. One of which something changed is restarted later
+(``apiserver_restarts``), one master at a time, when loadbalancer is done: the address may have nowhere to go before that.
 
 One that is to stop says that it is not ready, and goes on serving until haproxy and keepalived have led its clients to
 another master: a restart costs no request.
@@ -36,6 +37,11 @@ def apiserver(cluster: Cluster, machine: Machine) -> None:
     bundle(name="Unit", files=service.files)
     units(name="Started", services=[service], restart=False)
     ready(name="Ready", probe=probe, log=UNIT, _retries=4, _retry_delay=0)
+
+
+@deploy("apiserver")
+def apiserver_restarts(cluster: Cluster, machine: Machine) -> None:
+    service, probe = unit(cluster, machine, here().programs), is_ready(cluster)
     units(name="Changed ones restarted, one at a time", services=[service], gate=probe, _serial=True)
 
 
