@@ -49,6 +49,7 @@ def wanted(cluster: Cluster, machine: Machine) -> Iterator[Port]:
         yield Port("tcp", 10259, "kube-scheduler")
         yield Port("udp", 53, "kybern-dns", own)
         yield Port("tcp", 53, "kybern-dns", own)
+        yield Port("tcp", 9153, "kybern-dns", own)
         yield Port("tcp", 10251, "kybern-metrics", own)
         if len(cluster.masters) > 1:
             yield Port("tcp", 8443, "haproxy")
@@ -60,6 +61,12 @@ def wanted(cluster: Cluster, machine: Machine) -> Iterator[Port]:
         yield Port("tcp", 10248, "kubelet", LOOPBACK)
         yield Port("tcp", 10249, "kube-proxy", LOOPBACK)
         yield Port("tcp", 10256, "kube-proxy")
+        if cluster.pod_network == "kybern":
+            yield Port("tcp", 10262, "kybern-pod-network", LOOPBACK)
+        if cluster.network_policies:
+            yield Port("tcp", 10263, "kybern-policies", LOOPBACK)
+        if cluster.node_local_dns:
+            yield Port("tcp", 9253, "kybern-node-dns", own)
     if cluster.load_balancer:
         yield Port("udp", 10261, "kybern-speaker", own)
     if cluster.ingress and machine in cluster.workers:

@@ -60,6 +60,11 @@ class Facts:
         except ValueError:
             return None
 
+    @property
+    def contained(self) -> bool:
+        """Whether the machine is a container, whose kernel and clock are its host's."""
+        return self["container"] not in ("", "none")
+
     @cached_property
     def ours(self) -> frozenset[str]:
         """The units on this machine that a deploy has made."""

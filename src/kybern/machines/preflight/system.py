@@ -41,7 +41,8 @@ def cgroups(looked: Looked) -> Outcome:
         return failure(f"control groups without {names}", "boot the kernel with these controllers enabled")
     if looked.facts["cgroups"] == "cgroup2fs":
         return passed("control groups, version 2")
-    return warning("control groups, version 1", "boot with systemd.unified_cgroup_hierarchy=1")
+    boots = "its host" if looked.facts.contained else "it"
+    return warning("control groups, version 1", f"boot {boots} with systemd.unified_cgroup_hierarchy=1")
 
 
 def swap(looked: Looked) -> Outcome:

@@ -71,6 +71,8 @@ def test_machines_that_are_well_pass_everything(cluster: Cluster) -> None:
             "tcp 2379 for etcd by etcd",
         ),
         ("ports", {"sockets": "tcp LISTEN 0 1 127.0.0.1:10250 *:*"}, "failure", "by another program"),
+        ("ports", {"sockets": "tcp LISTEN 0 1 127.0.0.1:10262 *:*"}, "failure", "for kybern-pod-network"),
+        ("ports", {"sockets": "tcp LISTEN 0 1 *:9153 *:*"}, "failure", "for kybern-dns"),
         ("peers", {"unreachable": "10.9.0.21"}, "failure", "does not reach 10.9.0.21"),
         ("memory", {"memory": "MemTotal: 1000000 kB"}, "failure", "976 MiB of memory, and 1024"),
         ("disk", {"disk": "2047"}, "failure", "2047 MiB free"),
@@ -113,6 +115,23 @@ def test_a_silent_machine_is_one_failure_and_the_others_are_judged(cluster: Clus
 
     assert [(one.check, one.machine) for one in found if one.level is Level.FAILURE] == [("ssh", "master-1")]
     assert sum(one.machine == "worker-1" for one in found) == len(CHECKS)
+
+
+def test_a_machine_that_nobody_reaches_is_told_once(cluster: Cluster) -> None:
+    well = machines({"unreachable": "10.9.0.21"})
+
+    found = findings(cluster, {**well, "worker-1": Facts()})
+
+    assert [(one.check, one.machine) for one in found if one.level is Level.FAILURE] == [("ssh", "worker-1")]
+
+
+def test_a_container_gets_its_control_groups_from_its_host(cluster: Cluster) -> None:
+    first = findings(cluster, machines({"cgroups": "tmpfs", "container": "lxc"}))[0]
+
+    assert (first.check, first.remedy) == (
+        "cgroups",
+        "boot its host with systemd.unified_cgroup_hierarchy=1",
+    )
 
 
 def test_a_listener_has_its_address_without_its_link() -> None:
