@@ -38,40 +38,54 @@ class Listener:
 
 def wanted(cluster: Cluster, machine: Machine) -> Iterator[Port]:
     """What a deploy needs free, as the roles have it."""
-    own = str(machine.address)
     if machine.is_etcd:
         yield Port("tcp", 2379, "etcd")
-        yield Port("tcp", 2380, "etcd", own)
+        yield Port("tcp", 2380, "etcd", str(machine.address))
         yield Port("tcp", 2381, "etcd", LOOPBACK)
     if machine.is_master:
-        yield Port("tcp", cluster.api_port, "kube-apiserver")
-        yield Port("tcp", 10257, "kube-controller-manager")
-        yield Port("tcp", 10259, "kube-scheduler")
-        yield Port("udp", 53, "kybern-dns", own)
-        yield Port("tcp", 53, "kybern-dns", own)
-        yield Port("tcp", 9153, "kybern-dns", own)
-        yield Port("tcp", 10251, "kybern-metrics", own)
-        if len(cluster.masters) > 1:
-            yield Port("tcp", 8443, "haproxy")
-            yield Port("tcp", 8404, "haproxy", LOOPBACK)
+        yield from _of_master(cluster, str(machine.address))
     else:
         yield Port("tcp", cluster.api_port, "haproxy", LOOPBACK)
     if machine.is_node:
-        yield Port("tcp", 10250, "kubelet")
-        yield Port("tcp", 10248, "kubelet", LOOPBACK)
-        yield Port("tcp", 10249, "kube-proxy", LOOPBACK)
-        yield Port("tcp", 10256, "kube-proxy")
-        if cluster.pod_network == "kybern":
-            yield Port("tcp", 10262, "kybern-pod-network", LOOPBACK)
-        if cluster.network_policies:
-            yield Port("tcp", 10263, "kybern-policies", LOOPBACK)
-        if cluster.node_local_dns:
-            yield Port("tcp", 9253, "kybern-node-dns", own)
-    if cluster.load_balancer:
-        yield Port("udp", 10261, "kybern-speaker", own)
+        yield from _of_node(cluster, str(machine.address))
     if cluster.ingress and machine in cluster.workers:
         yield Port("tcp", 80, "kybern-ingress")
         yield Port("tcp", 443, "kybern-ingress")
+        yield Port("tcp", 10254, "kybern-ingress")
+        yield Port("tcp", 10266, "kybern-ingress", LOOPBACK)
+
+
+def _of_master(cluster: Cluster, own: str) -> Iterator[Port]:
+    yield Port("tcp", cluster.api_port, "kube-apiserver")
+    yield Port("tcp", 10257, "kube-controller-manager")
+    yield Port("tcp", 10259, "kube-scheduler")
+    yield Port("udp", 53, "kybern-dns", own)
+    yield Port("tcp", 53, "kybern-dns", own)
+    yield Port("tcp", 9153, "kybern-dns", own)
+    yield Port("tcp", 10251, "kybern-metrics", own)
+    if cluster.cloud:
+        yield Port("tcp", 10258, "cloud-controller-manager")
+    if cluster.load_balancer:
+        yield Port("tcp", 10264, "kybern-load-balancers", LOOPBACK)
+    if len(cluster.masters) > 1:
+        yield Port("tcp", 8443, "haproxy")
+        yield Port("tcp", 8404, "haproxy", LOOPBACK)
+
+
+def _of_node(cluster: Cluster, own: str) -> Iterator[Port]:
+    yield Port("tcp", 10250, "kubelet")
+    yield Port("tcp", 10248, "kubelet", LOOPBACK)
+    yield Port("tcp", 10249, "kube-proxy", LOOPBACK)
+    yield Port("tcp", 10256, "kube-proxy")
+    if cluster.pod_network == "kybern":
+        yield Port("tcp", 10262, "kybern-pod-network", LOOPBACK)
+    if cluster.network_policies:
+        yield Port("tcp", 10263, "kybern-policies", LOOPBACK)
+    if cluster.node_local_dns:
+        yield Port("tcp", 9253, "kybern-node-dns", own)
+    if cluster.load_balancer:
+        yield Port("udp", 10261, "kybern-speaker")
+        yield Port("tcp", 10265, "kybern-speaker", LOOPBACK)
 
 
 def listeners(sockets: Iterable[str], processes: Iterable[str]) -> Iterator[Listener]:
