@@ -51,6 +51,18 @@ def test_every_machine_is_as_it_should_be(lab: Lab) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
+def test_a_preflight_of_a_cluster_that_runs_finds_no_failure(lab: Lab) -> None:
+    done = lab.kybern("preflight", TOPOLOGY, "--all", "-o", "json", check=False)
+
+    found = json.loads(done.stdout)
+    assert [one for one in found if one["level"] == "failure"] == []
+    ports = {one["machine"]: one["said"] for one in found if one["check"] == "ports"}
+    assert ports == {
+        machine.name: "ports are in use by this cluster's own daemons" for machine in lab.cluster.machines
+    }
+    assert done.returncode == 0
+
+
 def test_a_service_answers_from_every_node_and_from_pods(lab: Lab, namespace: str) -> None:
     web(lab, namespace)
     lab.kubectl(
