@@ -19,14 +19,14 @@ STATE = State.of(NAME)
 
 
 def topology() -> Cluster | None:
-    path = next((path for path in sorted(_topologies()) if load(path).name == NAME), None)
+    path = next((path for path in _topologies() if load(path).name == NAME), None)
     return load(path) if path else None
 
 
 def _topologies() -> list[Path]:
-
-    extra = os.environ.get("KYBERN_TOPOLOGY")
-    return [*Path("inventories/topology").glob("*.yaml"), *([Path(extra)] if extra else [])]
+    given = os.environ.get("KYBERN_TOPOLOGY", "")
+    own = [Path(given)] if given.endswith((".yaml", ".yml")) else []
+    return [*own, *sorted(Path("inventories/topology").glob("*.yaml"))]
 
 
 CLUSTER = topology()
@@ -35,9 +35,13 @@ CLUSTER = topology()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that takes a ``machine`` runs once for each machine that its marker ``on`` asks for."""
     if "machine" in metafunc.fixturenames:
+        if CLUSTER is None:
+            raise pytest.UsageError(
+                f"there is no topology of a cluster {NAME}: name its file in KYBERN_TOPOLOGY"
+            )
         asked = metafunc.definition.get_closest_marker("on")
         wanted = asked.args[0] if asked else "all"
-        found = [one for one in CLUSTER.machines if _is(one, wanted)] if CLUSTER else []
+        found = [one for one in CLUSTER.machines if _is(one, wanted)]
         metafunc.parametrize("machine", found, ids=[one.name for one in found], scope="module")
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,10 +31,10 @@ from kybern.machines.topology import Cluster, Machine
 NAGIOS = ("--nagios", "-q")
 
 
-def nagios_line(cluster: Cluster) -> int:
+def nagios_line(topology: str, cluster: Cluster) -> int:
     """Print how the tests went in one line; gives 0 (all is well), 2 (it is not) or 3 (nothing could be found out)."""
     done = subprocess.run(
-        checks(NAGIOS), check=False, env=environment(cluster), stdout=subprocess.PIPE, text=True
+        checks(NAGIOS), check=False, env=environment(topology, cluster), stdout=subprocess.PIPE, text=True
     )
     line = next((each for each in done.stdout.splitlines() if each.startswith("TESTINFRA")), "")
     print(
@@ -47,13 +48,15 @@ def checks(more: Sequence[str] = ()) -> list[str]:
     return [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly", "tests/infra", *more]
 
 
-def environment(cluster: Cluster) -> dict[str, str]:
-    return {**os.environ, "KYBERN_CLUSTER": cluster.name}
+def environment(topology: str, cluster: Cluster) -> dict[str, str]:
+    """What tells the tests which cluster is meant, and where its topology lies when that was given as a file."""
+    where = {"KYBERN_TOPOLOGY": topology} if Path(topology).suffix in (".yaml", ".yml") else {}
+    return {**os.environ, **where, "KYBERN_CLUSTER": cluster.name}
 
 
-def run_verify(cluster: Cluster, more: tuple[str, ...] = ()) -> None:
+def run_verify(topology: str, cluster: Cluster, more: tuple[str, ...] = ()) -> None:
     """Run the testinfra tests on every machine. Raises StepFailed."""
-    if subprocess.run(checks(more), check=False, env=environment(cluster)).returncode:
+    if subprocess.run(checks(more), check=False, env=environment(topology, cluster)).returncode:
         raise StepFailed(f"machines of {cluster.name} are not as they should be; see the tests above")
 
 
@@ -120,8 +123,8 @@ def verify(
     """Look at every machine with testinfra."""
     cluster = machines.read(topology, None)
     if nagios:
-        raise typer.Exit(nagios_line(cluster))
-    run_verify(cluster)
+        raise typer.Exit(nagios_line(topology, cluster))
+    run_verify(topology, cluster)
 
 
 def lab(topology: Topology = "lab", driver: DriverOption = None) -> None:
@@ -135,7 +138,7 @@ def lab(topology: Topology = "lab", driver: DriverOption = None) -> None:
         changes = run_deploy(topology, cluster)
     ready = time.monotonic() - began
     with timed("verification"):
-        run_verify(cluster)
+        run_verify(topology, cluster)
     summary(cluster, changes, ready)
 
 
