@@ -49,8 +49,12 @@ def cloud(cluster: Cluster) -> None:
         bundle(name="Unit", files=[Directory(KEYS), *(file for one in services for file in one.files)])
         units(name="Running", services=services)
     else:
-        once(name="Switched off", probe=absent(), command=removal())
-    if cluster.cloud != LOCAL:
+        once(
+            name="Switched off",
+            probe=f"{absent()} && {relay_absent()}",
+            command=f"{removal()}; {relay_removal()}",
+        )
+    if cluster.cloud and cluster.cloud != LOCAL:
         once(name="Relay switched off", probe=relay_absent(), command=relay_removal())
 
 
@@ -113,9 +117,8 @@ def relay_absent() -> str:
 
 def relay_removal() -> str:
     unit = f"/etc/systemd/system/{RELAY_UNIT}"
-    return (
-        f"systemctl disable --now --quiet {RELAY_UNIT} && rm -rf {unit} {unit}.d && systemctl daemon-reload"
-    )
+    stop = f"if [ -e {unit} ]; then systemctl disable --now --quiet {RELAY_UNIT}; fi"
+    return f"{stop}; rm -rf {unit} {unit}.d && systemctl daemon-reload"
 
 
 def objects() -> tuple[Object, ...]:

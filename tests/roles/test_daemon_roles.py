@@ -7,7 +7,7 @@ from base64 import b64decode
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -20,7 +20,8 @@ from kybern.machines.load import PROXIES
 from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
 from roles import kubelet as kubelet_role
 from roles import runtime as runtime_role
-from roles.apiserver import apiserver
+from roles.apiserver import apiserver as apiserver_role
+from roles.apiserver import apiserver_restarts
 from roles.balancers import absent as balancers_absent
 from roles.balancers import balancer_rights, balancers
 from roles.balancers import objects as balancer_objects
@@ -75,6 +76,13 @@ def of_cluster(role: Role) -> Role:
 
 def of_machine(role: Role) -> Role:
     return lambda _cluster, machine: role(machine)
+
+
+def apiserver(cluster: Cluster, machine: Machine) -> None:
+    """As a deploy has it, with nothing of others between the two."""
+    started, restarted = cast("Role", apiserver_role), cast("Role", apiserver_restarts)
+    started(cluster, machine)
+    restarted(cluster, machine)
 
 
 DAEMONS = (

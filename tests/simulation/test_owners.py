@@ -104,6 +104,7 @@ async def test_a_circle_of_owners_goes(cluster: Simulation) -> None:
     for name in ("one", "two", "three"):
         spec = web(1).spec.template.spec
         await cluster.api.create(Pod(metadata=ObjectMeta(name=name, namespace="a"), spec=spec))
+    await cluster.rest()
     one, two, three = cluster.api.all(Pod)
     for pod, owner in ((one, three), (two, one), (three, two)):
         await own(cluster, pod, owned_by(owner))

@@ -167,6 +167,7 @@ def work(cluster: Cluster, meanwhile: Callable[[], object]) -> None:
         threading.Event().wait(20)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_is_given_back_whatever_signal_ends_the_run(
     cluster: Cluster, masters: Masters, number: signal.Signals

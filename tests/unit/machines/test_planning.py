@@ -102,14 +102,6 @@ def test_what_fails_outside_of_a_step_is_told_with_the_last_words(
     assert "next     mend what it names, and run: the same command again" in told
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What a shell starts in the background ignores Ctrl-C from its first moment; this test is not such."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_a_deploy_does_not_outlive_the_interruption_of_its_operator(
     lab: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
