@@ -21,7 +21,7 @@ from kybern.client.rest import Client
 from kybern.machinery.errors import ApiError
 from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
-from kybern.machines.standing import HEADS, LEADERS, Seen, Standing, Told, question, standing, told
+from kybern.machines.standing import HEADS, Seen, Standing, Told, leaders, question, standing, told
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 from kybern.reach.machines import Machines
@@ -62,26 +62,26 @@ async def look(cluster: Cluster) -> Seen:
     """Ask all machines and the API at once. What does not answer is part of the answer."""
     there = Machines(cluster)
     asked = (there.run(machine.name, question(cluster, machine), WITHIN) for machine in cluster.machines)
-    (nodes, leaders), texts = await asyncio.gather(_api(cluster), asyncio.gather(*asked))
+    (nodes, leading), texts = await asyncio.gather(_api(cluster), asyncio.gather(*asked))
     answers = {
         machine.name: told(text) if text else Told()
         for machine, text in zip(cluster.machines, texts, strict=True)
     }
-    return Seen(answers, nodes, leaders, _certificates(cluster))
+    return Seen(answers, nodes, leading, _certificates(cluster))
 
 
 async def _api(cluster: Cluster) -> tuple[Sequence[Node] | None, dict[str, str]]:
-    leaders: dict[str, str] = {}
+    found: dict[str, str] = {}
     try:
         async with Client(load(State.of(cluster.name).directory / "admin.conf")) as api:
             nodes, _ = await api.list(Node)
             leases, _ = await api.list(Lease, "kube-system")
     except (OSError, ApiError):
-        return None, leaders
+        return None, found
     for lease in leases:
-        if lease.metadata.name in LEADERS:
-            leaders[lease.metadata.name] = lease.spec.holder_identity or ""
-    return nodes, leaders
+        if lease.metadata.name in leaders(cluster):
+            found[lease.metadata.name] = lease.spec.holder_identity or ""
+    return nodes, found
 
 
 def _certificates(cluster: Cluster) -> tuple[Kept, ...]:

@@ -14,6 +14,8 @@ from kybern.machines.topology import Cluster, Machine
 
 SOON = 30  # days before the end of a certificate that are told
 LEADERS = ("kube-controller-manager", "kube-scheduler")
+CLOUD = "cloud-controller-manager"
+UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 NEARLY = 0.8  # of etcd's quota
 
 
@@ -130,13 +132,20 @@ def question(cluster: Cluster, machine: Machine) -> str:
     return "; ".join([*lines, "true"])
 
 
+def leaders(cluster: Cluster) -> tuple[str, ...]:
+    """The leases that somebody has to hold."""
+    return (*LEADERS, CLOUD) if cluster.cloud else LEADERS
+
+
 def standing(cluster: Cluster, seen: Seen, now: datetime) -> Standing:
     """The lines and the verdict."""
     nodes = {node.metadata.name: node for node in seen.nodes or ()}
     lines = tuple(_line(machine, seen, nodes) for machine in cluster.machines)
     wrong = [f"{line.name}: {each}" for line in lines for each in line.wrong]
     wrong += [
-        f"nobody leads {name}" for name in LEADERS if seen.nodes is not None and not seen.leaders.get(name)
+        f"nobody leads {name}"
+        for name in leaders(cluster)
+        if seen.nodes is not None and not seen.leaders.get(name)
     ]
     wrong += _certificates(seen.certificates, now)
     wrong += _space(cluster, seen)
@@ -185,7 +194,11 @@ def _node(node: Node | None) -> str:
     if node is None:
         return "missing"
     ready = any((one.type, one.status) == ("Ready", "True") for one in node.status.conditions)
-    return ("Ready" if ready else "NotReady") + (",SchedulingDisabled" if node.spec.unschedulable else "")
+    words = ["Ready" if ready else "NotReady"]
+    words += ["SchedulingDisabled"] if node.spec.unschedulable else []
+    # Its cloud does not know it: no pod goes there.
+    words += ["Uninitialized"] if any(taint.key == UNINITIALIZED for taint in node.spec.taints) else []
+    return ",".join(words)
 
 
 def _votes(found: Told | None) -> bool:
@@ -231,7 +244,7 @@ def _notes(cluster: Cluster, seen: Seen, now: datetime) -> tuple[str, ...]:
     sizes = [int(found.etcd["dbSize"]) for found in seen.machines.values() if found.etcd.get("dbSize")]
     notes = [
         f"{name} is led by {seen.leaders[name].partition('_')[0]}"
-        for name in LEADERS
+        for name in leaders(cluster)
         if seen.leaders.get(name)
     ]
     if cluster.vip:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo
+from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.machines.clouds import LOCAL
 from kybern.machines.expiry import Kept
 from kybern.machines.load import load
 from kybern.machines.standing import LEADERS, Seen, Standing, Told, question, standing, told, units
@@ -23,10 +24,11 @@ def etcd(name: str, **more: Any) -> dict[str, Any]:
     return {"header": {"member_id": MEMBERS[name]}, "leader": 12, "dbSize": 2_500_000, **more}
 
 
-def node(name: str, *, ready: str = "True", cordoned: bool = False) -> Node:
+def node(name: str, *, ready: str = "True", cordoned: bool = False, waits: bool = False) -> Node:
+    taints = (Taint(key="node.cloudprovider.kubernetes.io/uninitialized", effect="NoSchedule"),)
     return Node(
         metadata=ObjectMeta(name=name),
-        spec=NodeSpec(unschedulable=cordoned),
+        spec=NodeSpec(unschedulable=cordoned, taints=taints if waits else ()),
         status=NodeStatus(
             conditions=(NodeCondition(type="Ready", status=ready),),
             node_info=NodeSystemInfo(kubelet_version="v1.36.0-kybern"),
@@ -112,6 +114,11 @@ WITHOUT_LEADER = {"header": {"member_id": 11}, "leader": 0}
             "master-1: its node is NotReady",
         ),
         (
+            replace(WHOLE, nodes=(node("master-1", waits=True), *(WHOLE.nodes or ())[1:])),
+            "degraded",
+            "master-1: its node is Ready,Uninitialized",
+        ),
+        (
             replace(WHOLE, nodes=(node("master-1", cordoned=True), *(WHOLE.nodes or ())[1:])),
             "degraded",
             "master-1: its node is Ready,SchedulingDisabled",
@@ -140,6 +147,14 @@ def test_what_is_wrong_is_said(seen: Seen, verdict: str, says: str) -> None:
 
     assert found.verdict == verdict
     assert any(says in each for each in found.wrong) or not says
+
+
+def test_where_there_is_a_cloud_somebody_has_to_lead_its_loops() -> None:
+    clouded = replace(LAB, cloud=LOCAL)
+
+    assert "nobody leads cloud-controller-manager" in standing(clouded, WHOLE, NOW).wrong
+    led = replace(WHOLE, leaders={**WHOLE.leaders, "cloud-controller-manager": "master-1_1"})
+    assert standing(clouded, led, NOW).wrong == ()
 
 
 def test_what_is_not_known_is_not_claimed() -> None:
