@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.conftest import Lab
 from tests.cluster.virtual_machine import NODE, ended, pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.vm, pytest.mark.operations, pytest.mark.timeout(3000)]
 IQN, FILE, SIZE = "iqn.2026-11.io.kybern:test", "/var/lib/lun", 64 * 2**20
 USER, SECRET = "initiator", "twelve-letters"
 MAKE = f"""set -e
@@ -18,7 +18,7 @@ cd /sys/kernel/config/target
 mkdir -p core/fileio_0/test
 echo fd_dev_name={FILE},fd_dev_size={SIZE} >core/fileio_0/test/control
 echo 1 >core/fileio_0/test/enable
-mkdir -p iscsi/{IQN}/tpgt_1/lun/lun_0 iscsi/{IQN}/tpgt_1/np/%(address)s:3260
+mkdir -p iscsi/{IQN}/tpgt_1/lun/lun_0 iscsi/{IQN}/tpgt_1/np/ADDRESS:3260
 cd iscsi/{IQN}/tpgt_1
 ln -s /sys/kernel/config/target/core/fileio_0/test lun/lun_0/test
 echo 1 >attrib/authentication; printf %s {USER} >auth/userid; printf %s {SECRET} >auth/password
@@ -34,7 +34,7 @@ rm {FILE}"""
 @pytest.fixture
 def portal(machine: Lab) -> Iterator[str]:
     address = str(machine.cluster.machines[0].address)
-    machine.ssh(NODE, MAKE % {"address": address})
+    machine.ssh(NODE, MAKE.replace("ADDRESS", address))
     try:
         yield f"{address}:3260"
     finally:
