@@ -70,9 +70,8 @@ class Publisher:
         # With the resource version that came of it.
         self._told: dict[str, tuple[int, PodStatus]] = {}
         self._sent = asyncio.Condition()
-        self._silent = (
-            False  # whether nobody answered the last time: an outage is told when it begins and ends
-        )
+        # Whether nobody answered the last time: an outage is told when it begins and when it ends.
+        self._silent = False
 
     def tell(self, pod: Pod, status: PodStatus) -> None:
         """Send this when there is time. ``pod`` is the API server's own (for a static pod, its mirror)."""
