@@ -128,6 +128,8 @@ class Bed:
         runc = next(
             p for p in (self.programs / "usr/sbin/runc", self.programs / "usr/bin/runc") if p.exists()
         )
+        # Root of a pod with users of its own is somebody else here, and must get to its files.
+        self.at.chmod(0o711)
         (self.at / "cni").mkdir()
         (self.at / "cni/10-bed.conflist").write_text(self.network)
         (self.at / "runc").symlink_to(runc)

@@ -23,7 +23,7 @@ from kybern.api.core_v1 import (
 )
 from kybern.kubelet import plan
 from kybern.kubelet.message import cut, share
-from kybern.kubelet.parts import containers, ephemeral, is_sidecar, kind_of
+from kybern.kubelet.parts import containers, ephemeral, is_sidecar, kind_of, mounted_at
 from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.runtime import Instance, RunState
 
@@ -124,7 +124,7 @@ def _of_runs(
         name=container.name, state=state, last_state=last, restart_count=run.attempt,
         ready=_ready(facts, container, run, started), started=started, image=run.image or container.image,
         image_id=run.image_id, container_id=f"{reasons.runtime}://{run.id}", user=_user(run),
-        volume_mounts=tuple(_mounts(container)), resources=_got(facts, container, run),
+        volume_mounts=tuple(_mounts(container, run)), resources=_got(facts, container, run),
         allocated_resources=container.resources.requests if container.resources else {},
     )  # fmt: skip
 
@@ -178,9 +178,10 @@ def _user(run: Instance) -> ContainerUser | None:
     return ContainerUser(linux=LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups))
 
 
-def _mounts(container: Container) -> Iterator[VolumeMountStatus]:
+def _mounts(container: Container, run: Instance) -> Iterator[VolumeMountStatus]:
     for mount in container.volume_mounts:
-        recursive = "Disabled" if mount.read_only else ""
+        deep = "Enabled" if mounted_at(mount) in run.deep else "Disabled"
+        recursive = deep if mount.read_only else ""
         yield VolumeMountStatus(
             name=mount.name, mount_path=mount.mount_path, read_only=mount.read_only or None,
             recursive_read_only=recursive,

@@ -46,6 +46,10 @@ class Abilities:
     handlers: tuple[Handler, ...] = (Handler(),)
     strict_groups: bool | None = None
 
+    def recursive_read_only(self, handler: str) -> bool:
+        """Whether pods of a handler can have mounts below which nothing at all can be written."""
+        return any(one.name == handler and one.recursive_read_only for one in self.handlers)
+
 
 def abilities_of(answer: Any) -> Abilities:
     """Of a CRI StatusResponse; runtimes before CRI 1.30 say nothing of their handlers."""
@@ -110,4 +114,5 @@ def instance_of(status: Any, sandbox: str) -> Instance:
         log_path=status.log_path,
         user=user,
         annotations=notes,
+        deep=frozenset(mount.container_path for mount in status.mounts if mount.recursive_read_only),
     )

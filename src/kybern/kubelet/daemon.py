@@ -48,6 +48,7 @@ from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.user_namespaces import UserNamespaces
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
 from kybern.machinery.quantity import parse
@@ -152,6 +153,7 @@ class Kubelet:
             cgroups=cgroups,
             alignment=outset.apportionment(settings, root, runtime, reserved),
             claims=Claims(root, client, Drivers(node, client)),
+            users=UserNamespaces(root / "pods", outset.ids(settings, hardware.cpus)),
             machine=Machine(
                 swap=outset.swap(settings, hardware, v2=cgroups.v2),
                 node=node, memory=hardware.memory, domain=settings.cluster_domain, cgroup_root=cgroups.parent,

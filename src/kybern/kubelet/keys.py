@@ -103,6 +103,7 @@ KEYS: Mapping[str, str] = {
     "shutdownGracePeriodByPodPriority": "shutdown_by_priority",
     "failSwapOn": "fail_swap_on",
     "memorySwap.swapBehavior": "swap_behavior",
+    "userNamespaces.idsPerPod": "ids_per_pod",
     "allowedUnsafeSysctls": "unsafe_sysctls",
     "seccompDefault": "seccomp_default",
 }
@@ -261,7 +262,6 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "runOnce": (False,),
     "showHiddenMetricsForVersion": ("1.35",),
     "tracing": (),
-    "userNamespaces": (),
 }
 """Fields of parts that do not exist here, with the values that ask for nothing; so do empty ones. Others are refused."""
 # Fields that upstream can tell from their zero: 0, "" and 0s are values there, and mean "not set" everywhere else.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kybern.daemon.run import Fatal
-from kybern.kubelet import cgroup_names, cgroups, machine, node_status
+from kybern.kubelet import cgroup_names, cgroups, machine, node_status, user_namespaces
 from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.configuration import reserved_cpus
 from kybern.kubelet.cpus import ledger
@@ -31,6 +31,7 @@ from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.hints import Numa
 from kybern.kubelet.topology.merge import Policy
 from kybern.kubelet.topology.options import options
+from kybern.kubelet.user_namespaces import Ids
 from kybern.machinery.quantity import parse
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,20 @@ def enforce(settings: Settings, cgroups: Cgroups) -> None:
                 f"cannot enforce what is reserved: {problem}; make it, or take it out of "
                 "enforceNodeAllocatable"
             ) from problem
+
+
+def ids(settings: Settings, cpus: int) -> Ids:
+    """The ids that are for pods' own users. Blocking; raises Fatal where there are not enough."""
+    most = max_pods(settings, cpus)
+    try:
+        found = user_namespaces.own(settings.ids_per_pod, most)
+        user_namespaces.check(found, most)
+    except ValueError as problem:
+        raise Fatal(
+            f"cannot give pods users of their own: {problem}; look at userNamespaces.idsPerPod, maxPods and the "
+            "ids of the user kubelet in /etc/subuid and /etc/subgid"
+        ) from problem
+    return found
 
 
 def swap(settings: Settings, found: Hardware, *, v2: bool) -> Swap:

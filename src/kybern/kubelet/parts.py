@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
-from kybern.api.core_v1 import Container, EphemeralContainer, Pod
+from kybern.api.core_v1 import Container, EphemeralContainer, Pod, VolumeMount
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(Container))
 
@@ -61,3 +61,8 @@ def kind_of(pod: Pod, name: str) -> str:
     if any(found.name == name for found in pod.spec.ephemeral_containers):
         return "ephemeralContainers"
     return "containers"
+
+
+def mounted_at(mount: VolumeMount) -> str:
+    """Where a container sees a volume: a path that is not from the root on is meant so."""
+    return mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"

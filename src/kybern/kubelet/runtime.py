@@ -49,6 +49,8 @@ class Instance:
     log_path: str = ""
     user: tuple[int, int, tuple[int, ...]] | None = None
     annotations: Mapping[str, str] = _EMPTY
+    deep: frozenset[str] = frozenset()
+    """The paths below which nothing can be written, not even in what is mounted there."""
 
     @property
     def running(self) -> bool:

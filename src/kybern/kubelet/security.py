@@ -62,8 +62,11 @@ def verify_user(pod: Pod, container: Container, image_uid: int | None, image_use
         raise Refused(f"container has runAsNonRoot and image will run as root {shown}")
 
 
-def namespaces(pod: Pod, target: str = "") -> Any:
-    """Which namespaces are the node's, the pod's, the container's own. ``target``: whose processes it shall see."""
+def namespaces(pod: Pod, users: Any, target: str = "") -> Any:
+    """Which namespaces are the node's, the pod's, the container's own.
+
+    ``users`` is CRI's UserNamespace; ``target``: whose processes it shall see.
+    """
     spec = pod.spec
     pid = pb.NODE if spec.host_pid else pb.POD if spec.share_process_namespace else pb.CONTAINER
     return pb.NamespaceOption(
@@ -71,6 +74,7 @@ def namespaces(pod: Pod, target: str = "") -> Any:
         ipc=pb.NODE if spec.host_ipc else pb.POD,
         pid=pb.TARGET if target and pid == pb.CONTAINER else pid,
         target_id=target if pid == pb.CONTAINER else "",
+        userns_options=users,
     )
 
 
@@ -127,10 +131,10 @@ def groups(pod: Pod) -> list[int]:
     return [*own, *context.supplemental_groups]
 
 
-def sandbox_context(pod: Pod) -> Any:
+def sandbox_context(pod: Pod, users: Any) -> Any:
     context = of_pod(pod)
     made = pb.LinuxSandboxSecurityContext(
-        namespace_options=namespaces(pod),
+        namespace_options=namespaces(pod, users),
         privileged=any(of_container(c).privileged for c in (*pod.spec.init_containers, *pod.spec.containers)),
         supplemental_groups=groups(pod),
         seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault),
@@ -151,14 +155,21 @@ def _selinux(made: Any, options: Any) -> None:
 
 
 def container_context(
-    pod: Pod, container: Container, image: tuple[int | None, str], target: str, profiles: Profiles
+    pod: Pod,
+    container: Container,
+    image: tuple[int | None, str],
+    space: Any,
+    profiles: Profiles,
 ) -> Any:
-    """The container's LinuxContainerSecurityContext. ``image``: the user that the image names, by number or by name."""
+    """The container's LinuxContainerSecurityContext.
+
+    ``image``: the user that the image names, by number or by name; ``space``: its NamespaceOption.
+    """
     own, whole = of_container(container), of_pod(pod)
     privileged = bool(own.privileged)
     profile = own.seccomp_profile or whole.seccomp_profile
     made = pb.LinuxContainerSecurityContext(
-        namespace_options=namespaces(pod, target),
+        namespace_options=space,
         privileged=privileged,
         readonly_rootfs=bool(own.read_only_root_filesystem),
         no_new_privs=own.allow_privilege_escalation is False,

@@ -110,6 +110,7 @@ class Settings:
     pull_rate: int = 5
     pull_burst: int = 10
     serialize_pulls: bool = True
+    ids_per_pod: int = 65536
     log_max_size: str = "10Mi"
     log_max_files: int = 5
     log_every: float = 10.0

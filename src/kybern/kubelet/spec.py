@@ -11,6 +11,7 @@ from kybern.kubelet.devices.allocation import Equipment
 from kybern.kubelet.environment import expand
 from kybern.kubelet.swap import Swap
 from kybern.kubelet.sysctls import dotted
+from kybern.kubelet.user_namespaces import on_node
 
 _PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP, "": pb.TCP}
 _PROPAGATION = {
@@ -57,8 +58,8 @@ def log_directory(pod: Pod, root: str) -> str:
     return f"{root}/{meta.namespace}_{meta.name}_{meta.uid}"
 
 
-def sandbox_config(pod: Pod, attempt: int, resolver: names.Resolver, machine: Machine) -> Any:
-    """A PodSandboxConfig."""
+def sandbox_config(pod: Pod, attempt: int, resolver: names.Resolver, machine: Machine, users: Any) -> Any:
+    """A PodSandboxConfig. ``users`` is CRI's UserNamespace."""
     meta = pod.metadata
     config = pb.PodSandboxConfig(
         metadata=pb.PodSandboxMetadata(
@@ -78,7 +79,7 @@ def sandbox_config(pod: Pod, attempt: int, resolver: names.Resolver, machine: Ma
     config.linux.CopyFrom(
         pb.LinuxPodSandboxConfig(
             cgroup_parent=resources.cgroup_of(pod, machine.cgroup_root),
-            security_context=security.sandbox_context(pod),
+            security_context=security.sandbox_context(pod, users),
             sysctls=sysctls,
             resources=_of_whole(resources.total(pod, overhead=False), machine),
             overhead=_of_overhead(pod, machine),
@@ -136,6 +137,7 @@ class Prepared:
     cpus: str = ""
     devices: tuple[Any, ...] = ()
     nodes: str = ""
+    users: Any = field(default_factory=on_node)
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -147,7 +149,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         args=[expand(word, ready.variables) for word in container.args],
         working_dir=container.working_dir,
         envs=[pb.KeyValue(key=name, value=value.encode()) for name, value in ready.variables.items()],
-        mounts=[_mount(bind) for bind in ready.binds],
+        mounts=[_mount(bind, ready.users) for bind in ready.binds],
         labels=labels.container_labels(pod, container),
         annotations=labels.container_annotations(pod, container, ready.attempt),
         log_path=f"{container.name}/{ready.attempt}.log",
@@ -157,7 +159,11 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         linux=pb.LinuxContainerConfig(
             resources=container_resources(pod, container, machine),
             security_context=security.container_context(
-                pod, container, (ready.image_uid, ready.image_user), ready.target, machine.profiles
+                pod,
+                container,
+                (ready.image_uid, ready.image_user),
+                security.namespaces(pod, ready.users, ready.target),
+                machine.profiles,
             ),
         ),
     )
@@ -172,7 +178,8 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
     return config
 
 
-def _mount(bind: Bind) -> Any:
+def _mount(bind: Bind, users: Any) -> Any:
+    """Inside, files of the node's root belong to the pod's: the mount maps owners as the pod's users are mapped."""
     return pb.Mount(
         container_path=bind.inside,
         host_path=bind.outside,
@@ -181,6 +188,8 @@ def _mount(bind: Bind) -> Any:
         recursive_read_only=bind.recursive,
         image=pb.ImageSpec(image=bind.image) if bind.image else None,
         image_sub_path=bind.below,
+        uidMappings=users.uids,
+        gidMappings=users.gids,
     )
 
 

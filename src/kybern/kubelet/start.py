@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
-from kybern.kubelet import hooks, image_volumes, names
+from kybern.kubelet import hooks, image_volumes, names, recursive, user_namespaces
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.devices.plugins import PluginFailure
@@ -27,7 +27,9 @@ from kybern.kubelet.runtime import Actual
 from kybern.kubelet.security import Refused, verify_user
 from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory, sandbox_config
 from kybern.kubelet.surroundings import Surroundings
-from kybern.kubelet.volumes.binds import binds
+from kybern.kubelet.user_namespaces import CannotMap
+from kybern.kubelet.volumes import kept
+from kybern.kubelet.volumes.binds import Places, binds
 from kybern.kubelet.volumes.devices import devices
 from kybern.kubelet.volumes.plugin import CannotMount
 from kybern.machinery.struct import replace
@@ -45,11 +47,20 @@ class CannotStart(Exception):
         self.reason = reason
 
 
-def _config(pod: Pod, attempt: int, here: Surroundings) -> Any:
+async def _users(pod: Pod, here: Surroundings) -> Any:
+    """Whose users the pod's are; raises CannotMap, NoHandler, RuntimeFailure or OSError."""
+    if pod.spec.host_users is not False:
+        return user_namespaces.on_node()
+    handler = await here.objects.handler(pod.spec.runtime_class_name)
+    user_namespaces.verify(await here.runtime.abilities(), handler)
+    return await here.users.of(pod.metadata.uid)
+
+
+def _config(pod: Pod, attempt: int, here: Surroundings, users: Any) -> Any:
     resolver, warning = names.resolver_of(pod, here.resolver(), here.cluster_dns, here.machine.domain)
     if warning:
         here.voice.pod(pod, "Warning", "MissingClusterDNS", f"pod: {_shown(pod)}. {warning}")
-    return sandbox_config(pod, attempt, resolver, here.machine)
+    return sandbox_config(pod, attempt, resolver, here.machine, users)
 
 
 def _target(pod: Pod, container: Container, actual: Actual) -> str:
@@ -87,8 +98,9 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         raise CannotStart("", text) from problem
     try:
         handler = await here.objects.handler(pod.spec.runtime_class_name)
-        await here.runtime.run_sandbox(_config(pod, attempt, here), handler)
-    except (RuntimeFailure, NoHandler) as problem:
+        users = await _users(pod, here)
+        await here.runtime.run_sandbox(_config(pod, attempt, here, users), handler)
+    except (RuntimeFailure, NoHandler, CannotMap, OSError) as problem:
         text = f"Failed to create pod sandbox: {problem}"
         here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
         raise CannotStart("", text) from problem
@@ -136,7 +148,12 @@ class Starter:
         container, pod, here = action.container, self._pod, self._here
         sandbox = actual.sandbox
         assert sandbox is not None
-        config = _config(pod, sandbox.attempt, here)
+        try:
+            users = await _users(pod, here)
+        except (CannotMap, NoHandler, RuntimeFailure, OSError) as problem:
+            self._failed(container, f"Error: {problem}")
+            raise CannotStart("CreateContainerConfigError", str(problem)) from problem
+        config = _config(pod, sandbox.attempt, here, users)
         try:
             logins = await pull_secrets(pod, here)
             shown = await self._image_volumes(container, logins, config)
@@ -144,7 +161,7 @@ class Starter:
         except NoImage as problem:
             self._failed(container, f"Error: {problem.reason}", quiet=problem.reason == "ErrImagePull")
             raise CannotStart(problem.reason, str(problem)) from problem
-        ready = await self._prepared(action, actual, image, shown)
+        ready = await self._prepared(action, actual, image, shown, users)
         made = container_config(pod, container, ready, here.machine)
         identity = await self._create(container, sandbox.id, made, config)
         await self._run(container, identity, action.attempt)
@@ -178,13 +195,14 @@ class Starter:
         return left
 
     async def _prepared(
-        self, action: Start, actual: Actual, image: Image, shown: Mapping[str, str]
+        self, action: Start, actual: Actual, image: Image, shown: Mapping[str, str], users: Any
     ) -> Prepared:
         pod, container, here = self._pod, action.container, self._here
         try:
             variables = environment(pod, container, await self._sources(container, actual))
             verify_user(pod, container, image.uid, image.username)
-            mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown)
+            deep = await self._deep(container)
+            mounts = await asyncio.to_thread(self._binds, container, actual, variables, shown, deep)
             directory = Path(log_directory(pod, here.machine.log_root), container.name)
             await asyncio.to_thread(directory.mkdir, 0o755, parents=True, exist_ok=True)
             given = tuple(devices(pod, container, self._volumes))
@@ -192,7 +210,16 @@ class Starter:
             equipment = (await here.devices.equip(pod.metadata.uid, container.name)).beside(
                 here.claims.names(pod, container)
             )
-        except (Missing, Refused, CannotMount, CannotPrepare, PluginFailure, OSError) as problem:
+        except (
+            Missing,
+            Refused,
+            CannotMount,
+            CannotPrepare,
+            PluginFailure,
+            NoHandler,
+            RuntimeFailure,
+            OSError,
+        ) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
         return Prepared(
@@ -209,6 +236,7 @@ class Starter:
             here.cpus.of(pod.metadata.uid, container.name),
             given,
             here.memory.of(pod.metadata.uid, container.name),
+            users,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:
@@ -232,12 +260,26 @@ class Starter:
             text = "services have not yet been read at least once, cannot construct envvars"
             raise Missing(text) from problem
 
+    async def _deep(self, container: Container) -> frozenset[str]:
+        """At which paths nothing below a mount can be written either; raises CannotMount, NoHandler or RuntimeFailure."""
+        if not any(map(recursive.asked, container.volume_mounts)):
+            return frozenset()
+        handler = await self._here.objects.handler(self._pod.spec.runtime_class_name)
+        able = (await self._here.runtime.abilities()).recursive_read_only(handler)
+        return recursive.paths(container, able=able)
+
     def _binds(
-        self, container: Container, actual: Actual, variables: Mapping[str, str], shown: Mapping[str, str]
+        self,
+        container: Container,
+        actual: Actual,
+        variables: Mapping[str, str],
+        shown: Mapping[str, str],
+        deep: frozenset[str],
     ) -> list[Bind]:
         """Volumes, /etc/hosts and the file for the container's last words."""
         home = self._here.volumes.home(self._pod.metadata.uid)
-        found = list(binds(container, self._volumes, variables, home, shown))
+        places = Places(self._volumes, home, shown, kept.only_read(self._pod), deep)
+        found = list(binds(container, variables, places))
         inside = {bind.inside for bind in found}
         found += (bind for bind in self._own_files(container, actual) if bind.inside not in inside)
         return found

@@ -20,6 +20,7 @@ from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.user_namespaces import UserNamespaces
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
 
@@ -66,6 +67,7 @@ class Surroundings:
     machine: Machine
     alignment: Alignment
     claims: Claims
+    users: UserNamespaces
     host_ips: tuple[str, ...]
     services: Callable[[], Awaitable[tuple[Service, ...]]]
     resolver: Callable[[], Resolver]

@@ -10,7 +10,7 @@ from kybern.api.core_v1 import VolumeMount
 from kybern.kubelet.image_volumes import by_runtime
 from kybern.kubelet.spec import Bind
 from kybern.kubelet.volumes import kernel, subpath
-from kybern.kubelet.volumes.binds import binds
+from kybern.kubelet.volumes.binds import Places, binds
 from kybern.kubelet.volumes.plugin import CannotMount
 from tests.unit.kubelet.making import container
 
@@ -46,7 +46,7 @@ def test_an_expression_that_leads_nowhere_is_refused(volume: Path, expression: s
     known = {"EMPTY": "", "NAME": "x", "ABSOLUTE": "/tmp", "UP": ".."}
 
     with pytest.raises(CannotMount) as refused:
-        list(binds(one, {"v": volume}, known, volume.parent / "home"))
+        list(binds(one, known, Places({"v": volume}, volume.parent / "home")))
 
     assert str(refused.value) == problem
 
@@ -125,6 +125,22 @@ def test_some_runtimes_mount_images_themselves(name: str, version: str, able: bo
 def test_an_image_that_the_runtime_mounts_is_named_instead_of_a_path(tmp_path: Path) -> None:
     one = container(volume_mounts=(VolumeMount(name="v", mount_path="v", sub_path="a/b"),))
 
-    found = list(binds(one, {"v": tmp_path}, {}, tmp_path, {"v": "sha256:1"}))
+    found = list(binds(one, {}, Places({"v": tmp_path}, tmp_path, {"v": "sha256:1"})))
 
     assert found == [Bind("/v", "", read_only=True, image="sha256:1", below="a/b")]
+
+
+def test_what_no_container_may_write_into_is_mounted_for_reading(tmp_path: Path) -> None:
+    both = (VolumeMount(name="v", mount_path="/v"), VolumeMount(name="w", mount_path="w", read_only=True))
+    one = container(volume_mounts=both)
+
+    found = binds(
+        one,
+        {},
+        Places({"v": tmp_path, "w": tmp_path}, tmp_path, only_read=frozenset("v"), deep=frozenset({"/w"})),
+    )
+
+    assert [(bind.inside, bind.read_only, bind.recursive) for bind in found] == [
+        ("/v", True, False),
+        ("/w", True, True),
+    ]

@@ -4,33 +4,42 @@ A subPath never leads out of its volume (``subpath.py``).
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from kybern.api.core_v1 import Container, VolumeMount
 from kybern.kubelet.environment import expand, references
+from kybern.kubelet.parts import mounted_at
 from kybern.kubelet.spec import Bind
 from kybern.kubelet.volumes import subpath
 from kybern.kubelet.volumes.plugin import CannotMount
 
 
-def binds(
-    container: Container,
-    volumes: Mapping[str, Path],
-    variables: Mapping[str, str],
-    home: Path,
-    images: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[Bind]:
-    """One for each mount. ``volumes`` gives the path of each volume of the pod, ``home`` is the pod's directory.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the volumes of a pod are, by name; ``home`` is the pod's directory.
 
-    ``images`` are those of the volumes that the runtime mounts itself.
+    ``images`` are those of the volumes that the runtime mounts itself; ``only_read`` the volumes that no container may write
+    into; ``deep`` the paths inside at which nothing below a mount can be written either.
     """
+
+    volumes: Mapping[str, Path]
+    home: Path
+    images: Mapping[str, str] = MappingProxyType({})
+    only_read: frozenset[str] = frozenset()
+    deep: frozenset[str] = frozenset()
+
+
+def binds(container: Container, variables: Mapping[str, str], places: Places) -> Iterator[Bind]:
+    """One for each mount; raises CannotMount."""
+    volumes, home, images = places.volumes, places.home, places.images
     for index, mount in enumerate(container.volume_mounts):
         if mount.name not in volumes:
             raise CannotMount(f'cannot find volume "{mount.name}" to mount into container "{container.name}"')
         path = volumes[mount.name]
         below = _sub_path(mount, variables)
-        inside = mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"
+        inside = mounted_at(mount)
         if mount.name in images:
             yield Bind(inside, "", read_only=True, image=images[mount.name], below=below)
             continue
@@ -47,9 +56,9 @@ def binds(
         yield Bind(
             inside=inside,
             outside=str(path),
-            read_only=bool(mount.read_only),
+            read_only=bool(mount.read_only) or mount.name in places.only_read,
             propagation=mount.mount_propagation,
-            recursive=mount.recursive_read_only == "Enabled",
+            recursive=inside in places.deep,
         )
 
 

@@ -22,4 +22,4 @@ async def _set_up(site: Site) -> Path:
     return site.directory
 
 
-PLUGIN = Plugin("kubernetes.io~configmap", "config_map", _set_up, changes=True)
+PLUGIN = Plugin("kubernetes.io~configmap", "config_map", _set_up, changes=True, only_read=True)

@@ -17,4 +17,4 @@ async def _set_up(site: Site) -> Path:
     return site.directory
 
 
-PLUGIN = Plugin("kubernetes.io~downward-api", "downward_api", _set_up, changes=True)
+PLUGIN = Plugin("kubernetes.io~downward-api", "downward_api", _set_up, changes=True, only_read=True)

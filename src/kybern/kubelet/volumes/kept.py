@@ -47,6 +47,12 @@ def plugin_of(volume: Volume | PersistentVolumeSpec) -> Plugin | None:
     return next((plugin for plugin in VOLUMES if getattr(volume, plugin.field, None) is not None), None)
 
 
+def only_read(pod: Pod) -> frozenset[str]:
+    """The volumes of a pod that no container may write into, by name."""
+    found = ((volume.name, plugin_of(volume)) for volume in pod.spec.volumes)
+    return frozenset(name for name, plugin in found if plugin is not None and plugin.only_read)
+
+
 def _known(plugin: Plugin | None) -> Plugin:
     if plugin is None:
         raise CannotMount("no volume plugin matched")

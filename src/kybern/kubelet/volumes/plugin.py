@@ -98,6 +98,7 @@ class Plugin:
     """A kind of volume. ``field`` names it in a Volume or a persistent one, ``name`` is upstream's directory for it.
 
     ``set_up`` makes it (again) and gives the path that containers see. ``changes``: it is made again from time to time.
+    ``only_read``: containers cannot write there, whatever their mounts say.
     ``tear_down`` runs before its directory is removed. ``map`` gives the path of a device, for volumes of mode Block; the
     site's directory is then where the link to it belongs. ``tidy`` gets --root-dir once a pod's volumes are gone, and takes
     away what no other pod uses; it raises CannotMount to be asked again.
@@ -107,6 +108,7 @@ class Plugin:
     field: str
     set_up: Callable[[Site], Awaitable[Path]]
     changes: bool = False
+    only_read: bool = False
     tear_down: Callable[[Path], Awaitable[None]] | None = None
     map: Callable[[Site], Awaitable[Path]] | None = None
     tidy: Callable[[Path], Awaitable[None]] | None = None

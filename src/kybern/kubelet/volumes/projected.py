@@ -65,4 +65,6 @@ def _token_file(site: Site, token: str, mode: int | None) -> File:
     return File(token.encode(), usual)
 
 
-PLUGIN = Plugin("kubernetes.io~projected", "projected", _set_up, changes=True, tear_down=tmpfs.unmount)
+PLUGIN = Plugin(
+    "kubernetes.io~projected", "projected", _set_up, changes=True, only_read=True, tear_down=tmpfs.unmount
+)

@@ -22,4 +22,6 @@ async def _set_up(site: Site) -> Path:
     return site.directory
 
 
-PLUGIN = Plugin("kubernetes.io~secret", "secret", _set_up, changes=True, tear_down=tmpfs.unmount)
+PLUGIN = Plugin(
+    "kubernetes.io~secret", "secret", _set_up, changes=True, only_read=True, tear_down=tmpfs.unmount
+)
