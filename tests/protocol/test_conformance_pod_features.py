@@ -13,8 +13,8 @@ import pytest
 from kybern._proto import health_pb2 as pb
 from kybern._proto import health_pb2_grpc as rpc
 from kybern.api.core_v1 import Pod
-from tests.protocol.containerd_bed import SLEEP, OneNode, first, running
-from tests.protocol.pods_bed import IMAGE, over, said, shell, until
+from tests.protocol.containerd_bed import SLEEP, OneNode, first, running, waits_for
+from tests.protocol.pods_bed import IMAGE, outputs, over, said, shell, until
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
 
@@ -253,3 +253,20 @@ async def test_an_ephemeral_container_is_added_and_speaks(node: OneNode) -> None
 
     await until(lambda: said(node, pod, "debugger").strip() == "polo")
     assert running(pod)
+
+
+async def test_a_file_that_an_init_container_wrote_gives_variables(node: OneNode) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+
+    def chosen(key: str, *, optional: bool = False) -> dict[str, Any]:
+        source = {"volumeName": "v", "path": "own.env", "key": key, "optional": optional}
+        return {"name": key, "valueFrom": {"fileKeyRef": source}}
+
+    written = [init("i", "sh", "-c", "echo \"A='one two'\" >/v/own.env", **mount)]
+    spec = {"restartPolicy": "Never", "initContainers": written, "volumes": [{"name": "v", "emptyDir": {}}]}
+    await node.add("reads", shell("echo [$A] [$B]", env=[chosen("A"), chosen("B", optional=True)]), **spec)
+    await node.add("lacks", shell("true", env=[chosen("B")]), **spec)
+
+    assert await outputs(node, "reads") == {"reads": "[one two] []\n"}
+    pod = await node.until("lacks", waits_for("CreateContainerConfigError"))
+    assert first(pod).state.waiting.message == 'environment variable key "B" not found in file "own.env"'

@@ -1,7 +1,7 @@
 """The environment of a container: services, envFrom, env in their order, and ``$(NAME)`` in values, commands and arguments.
 
-Pure: config maps and secrets come in through ``Sources``. A reference that cannot be met raises ``Missing`` with upstream's
-words, which become the container's CreateContainerConfigError.
+Pure: config maps, secrets and files come in through ``Sources``. A reference that cannot be met raises ``Missing`` with
+upstream's words, which become the container's CreateContainerConfigError.
 """
 
 import base64
@@ -9,7 +9,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kybern.api.core_v1 import ConfigMap, Container, EnvFromSource, EnvVar, Pod, Secret, Service
+from kybern.api.core_v1 import (
+    ConfigMap,
+    Container,
+    EnvFromSource,
+    EnvVar,
+    FileKeySelector,
+    Pod,
+    Secret,
+    Service,
+)
+from kybern.kubelet import env_files
 from kybern.kubelet.fields import Place, Unknown, container_of, field_value, resource_value
 
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
@@ -26,6 +36,8 @@ class Sources:
     config_maps: Mapping[str, ConfigMap | None] = field(default_factory=dict)
     secrets: Mapping[str, Secret | None] = field(default_factory=dict)
     services: tuple[Service, ...] = ()
+    files: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """The text of files, by the volume and the path in it."""
     place: Place = field(default_factory=Place)
 
 
@@ -131,7 +143,32 @@ def _keyed(pod: Pod, variable: EnvVar, sources: Sources) -> str | None:
         if secret.optional:
             return None
         raise Missing(f"couldn't find key {secret.key} in Secret {namespace}/{secret.name}")
+    if source.file_key_ref is not None:
+        return _in_file(source.file_key_ref, sources)
     raise Missing(f'invalid env var "{variable.name}": its source is not supported')
+
+
+def _in_file(wanted: FileKeySelector, sources: Sources) -> str | None:
+    text = sources.files.get((wanted.volume_name, wanted.path))
+    try:
+        found = env_files.value(text, wanted.key) if text is not None else None
+    except ValueError as problem:
+        raise Missing(
+            f"couldn't parse env file {wanted.path} of volume {wanted.volume_name}: {problem}"
+        ) from problem
+    if found is not None or wanted.optional:
+        return found
+    if text is None:
+        raise Missing(f'environment variable file "{wanted.path}" not found in volume "{wanted.volume_name}"')
+    raise Missing(f'environment variable key "{wanted.key}" not found in file "{wanted.path}"')
+
+
+def files_of(container: Container) -> frozenset[tuple[str, str]]:
+    """The files that the environment of a container needs: the volume, and the path in it."""
+    sources = (
+        variable.value_from.file_key_ref for variable in container.env if variable.value_from is not None
+    )
+    return frozenset((source.volume_name, source.path) for source in sources if source is not None)
 
 
 def referred(containers: Iterable[Container]) -> tuple[frozenset[str], frozenset[str]]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
-from kybern.kubelet import hooks, image_volumes, names, recursive, user_namespaces
+from kybern.kubelet import env_files, hooks, image_volumes, names, recursive, user_namespaces
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.devices.plugins import PluginFailure
 from kybern.kubelet.dra.claims import CannotPrepare
-from kybern.kubelet.environment import Missing, Sources, environment, referred
+from kybern.kubelet.environment import Missing, Sources, environment, files_of, referred
 from kybern.kubelet.images.pull import NoImage
 from kybern.kubelet.labels import is_static
 from kybern.kubelet.objects import NoHandler
@@ -246,8 +246,18 @@ class Starter:
             config_maps={name: await objects.config_map(space, name) for name in maps},
             secrets={name: await objects.secret(space, name) for name in hidden},
             services=await self._services(),
+            files=await asyncio.to_thread(self._files, container),
             place=self._here.place(self._pod, actual),
         )
+
+    def _files(self, container: Container) -> dict[tuple[str, str], str | None]:
+        """The files of variables; raises CannotMount for a volume that the pod does not have."""
+        found = {}
+        for volume, below in files_of(container):
+            if volume not in self._volumes:
+                raise CannotMount(f'cannot find the volume "{volume}" referenced by FileKeyRef')
+            found[volume, below] = env_files.read(self._volumes[volume], below)
+        return found
 
     async def _services(self) -> tuple[Service, ...]:
         if is_static(self._pod):

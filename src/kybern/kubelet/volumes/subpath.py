@@ -20,16 +20,38 @@ _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def prepare(volume: Path, below: str, place: Path) -> Path:
     """The path to give to the runtime: ``place``, where ``below`` of the volume is bound to."""
-    root = Path(os.path.realpath(volume))
-    inner = Path(os.path.realpath(root / below))
-    if inner != root and root not in inner.parents:
-        raise CannotMount(f'subpath "{below}" not within volume path "{volume}"')
-    descriptor = _open(root, inner.relative_to(root), below)
+    descriptor = _open(*_within(volume, below), below)
     try:
         _bind(descriptor, place)
     finally:
         os.close(descriptor)
     return place
+
+
+def read(volume: Path, below: str, most: int) -> bytes:
+    """What a file of the volume says: ``most`` bytes and one. Raises CannotMount, or OSError (also: there is none)."""
+    root, inner = _within(volume, below)
+    current = os.open(root, _WALK | os.O_DIRECTORY)
+    try:
+        for name in inner.parts:
+            following = _there(current, name, below)
+            os.close(current)
+            current = following
+        if not stat.S_ISREG(os.fstat(current).st_mode):
+            raise CannotMount(f"{below} is not a file")
+        with Path(f"/proc/self/fd/{current}").open("rb") as file:
+            return file.read(most + 1)
+    finally:
+        os.close(current)
+
+
+def _within(volume: Path, below: str) -> tuple[Path, Path]:
+    """The volume, and the path in it that is meant, without links. Raises CannotMount for one that leads out."""
+    root = Path(os.path.realpath(volume))
+    inner = Path(os.path.realpath(root / below))
+    if inner != root and root not in inner.parents:
+        raise CannotMount(f'subpath "{below}" not within volume path "{volume}"')
+    return root, inner.relative_to(root)
 
 
 def _open(root: Path, inner: Path, below: str) -> int:
@@ -49,14 +71,20 @@ def _open(root: Path, inner: Path, below: str) -> int:
 
 def _step(directory: int, name: str, mode: int, below: str) -> int:
     try:
-        found = os.open(name, _WALK, dir_fd=directory)
+        return _there(directory, name, below)
     except FileNotFoundError:
         os.mkdir(name, dir_fd=directory)  # relative to what is open
         found = os.open(name, _WALK | os.O_DIRECTORY, dir_fd=directory)
         # A descriptor that is only a path takes no fchmod.
         Path(f"/proc/self/fd/{found}").chmod(mode)
+        return found
     except NotADirectoryError as problem:
         raise CannotMount(f"cannot make subPath {below}: {name} is not in a directory") from problem
+
+
+def _there(directory: int, name: str, below: str) -> int:
+    """A descriptor of what has that name, which must not be a link."""
+    found = os.open(name, _WALK, dir_fd=directory)
     if stat.S_ISLNK(os.fstat(found).st_mode):
         os.close(found)
         raise CannotMount(f"subpath {below} has a link in it that was not there before: {name}")
