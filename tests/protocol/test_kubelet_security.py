@@ -8,10 +8,13 @@ import pytest
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod
+from kybern.kubelet.volumes import kernel
 from tests.protocol.containerd_bed import SLEEP, Bed, OneNode, clean, first, one_node, running, waits_for
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
 
+# Of mount(2): what is mounted below comes to its copies.
+MS_SHARED = 1 << 20
 SIMPLE = {"name": "c", "command": SLEEP}
 
 
@@ -157,3 +160,59 @@ async def test_groups_and_what_a_pod_has_as_a_whole(node: OneNode) -> None:
     assert await node.execute("grouped", "stat", "-c", "%g %a", "/v") == "3000 2777"
     made = (await info_of(node, pod))["linux"]["resources"]
     assert made["memory"]["limit"] == 64 * 1024 * 1024
+
+
+async def test_processes_and_queues_are_the_pod_s_or_the_node_s(node: OneNode) -> None:
+    """PID and IPC namespaces: a container's own, shared in the pod (shareProcessNamespace), or the node's."""
+    two = [SIMPLE, {"name": "d", "command": ["sh", "-c", "exec sleep 4321"]}]
+    await node.add("apart", *two)
+    await node.add("shared", *two, shareProcessNamespace=True)
+    await node.add("host", SIMPLE, hostPID=True, hostIPC=True)
+    for name in ("apart", "shared", "host"):
+        await node.until(name, running)
+
+    seen = {name: await node.execute(name, "ps", "-o", "args") for name in ("apart", "shared", "host")}
+    spaces = {
+        name: await node.execute(name, "readlink", "/proc/self/ns/ipc")
+        for name in ("apart", "shared", "host")
+    }
+
+    assert "sleep 4321" not in seen["apart"]
+    assert "sleep 4321" in seen["shared"]
+    assert "containerd" in seen["host"]
+    assert spaces["host"] == str(Path("/proc/self/ns/ipc").readlink())
+    assert len(set(spaces.values())) == 3
+
+
+async def test_mounts_spread_as_far_as_is_asked(node: OneNode, tmp_path: Path) -> None:
+    """mountPropagation: what the node mounts below a volume comes to HostToContainer and Bidirectional, not to None."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    kernel.mount("none", shared, "tmpfs", ())
+    kernel.mount("none", shared, "none", (), MS_SHARED)
+    try:
+        for name, asked in (("none", "None"), ("down", "HostToContainer"), ("both", "Bidirectional")):
+            mount = {"name": "v", "mountPath": "/v", "mountPropagation": asked}
+            await node.add(
+                name, SIMPLE | {"volumeMounts": [mount], "securityContext": {"privileged": True}},
+                volumes=[{"name": "v", "hostPath": {"path": str(shared)}}],
+            )  # fmt: skip
+        for name in ("none", "down", "both"):
+            await node.until(name, running)
+
+        (shared / "node").mkdir()
+        kernel.mount("none", shared / "node", "tmpfs", ())
+        (shared / "node/file").touch()
+        said = await node.execute(
+            "both", "sh", "-c", "mkdir /v/pod && mount -t tmpfs none /v/pod && touch /v/pod/file"
+        )
+
+        assert said == ""
+        every = "/v/node/file\n/v/pod/file"
+        for name, files in (("none", ""), ("down", every), ("both", every)):
+            assert await node.execute(name, "sh", "-c", "find /v -name file | sort") == files, name
+        assert (shared / "pod/file").exists()
+    finally:
+        for below in ("node", "pod"):
+            kernel.unmount(shared / below, lazily=True)
+        kernel.unmount(shared, lazily=True)
