@@ -35,6 +35,8 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
     refuse: dict[str, str] = field(default_factory=dict)
     code: grpc.StatusCode = grpc.StatusCode.INTERNAL
     device: Path = Path("/dev/null")
+    most: int = 9
+    """How many volumes the node takes."""
 
     async def _asked(self, method: str, request: Any, context: Any) -> Path:
         self.calls.append((method, request.volume_id, request))
@@ -50,7 +52,9 @@ class Volumes(rpc.NodeServicer):  # type: ignore[misc]  # generated
 
     async def NodeGetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         topology = pb.Topology(segments={"topology.tests.kybern.example/node": "here"})
-        return pb.NodeGetInfoResponse(node_id="node-7", max_volumes_per_node=9, accessible_topology=topology)
+        return pb.NodeGetInfoResponse(
+            node_id="node-7", max_volumes_per_node=self.most, accessible_topology=topology
+        )
 
     async def NodeGetCapabilities(self, request: Any, context: Any) -> Any:  # noqa: N802
         return pb.NodeGetCapabilitiesResponse(

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from kybern.api.core_v1 import Node, PersistentVolumeClaim
-from kybern.api.storage_v1 import CSINode
+from kybern.api.storage_v1 import CSINode, VolumeNodeResources
 from kybern.kubelet.csi.names import attachment_name
 from kybern.kubelet.stats.summary import summary
 from tests.protocol.containerd_bed import KINDS, SLEEP, Api, Bed, OneNode, clean, one_node, running
@@ -153,6 +153,33 @@ async def test_a_volume_is_mounted_once_it_is_attached(bed: Bed) -> None:
         await node.delete("attached")
         await node.gone("attached")
         await until(lambda: in_use() == ())
+    await clean(bed)
+
+
+async def test_a_pod_that_finds_the_node_full_is_given_back(bed: Bed) -> None:
+    """The attacher tells that the node takes no more; the driver is asked at once how many that are."""
+    async with one_node(bed) as node, driver(bed.at / "kubelet") as (volumes, _registration):
+        await info(node, nodeAllocatableUpdatePeriodSeconds=3600)
+        await registered(node)
+        volumes.most = 2
+        await claimed(node, "vol-9")
+        name = attachment_name("vol-9", NAME, "n1")
+        await node.api.request(
+            "POST", f"{STORAGE}/volumeattachments", {"metadata": {"name": name}, "spec": {}}
+        )
+        status = {"attached": False, "attachError": {"errorCode": 8, "message": "all slots are taken"}}
+        await node.api.request("PATCH", f"{STORAGE}/volumeattachments/{name}/status", {"status": status})
+        await node.add("full", MOUNTS, volumes=[using("vol-9")])
+
+        pod = await node.until("full", lambda found: found.status.phase == "Failed")
+
+        assert pod.status.reason == "VolumeAttachmentLimitExceeded"
+        assert "Node has reached its volume attachment limit" in pod.status.message
+        await until(
+            lambda: node.api.all(CSINode)[0].spec.drivers[0].allocatable == VolumeNodeResources(count=2)
+        )
+        await node.delete("full")
+        await node.gone("full")
     await clean(bed)
 
 

@@ -20,6 +20,7 @@ from kybern.kubelet.agent import Agent
 from kybern.kubelet.collect import Collector
 from kybern.kubelet.configuration import lines
 from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.csi.allocatable import Allocatable
 from kybern.kubelet.csi.mounter import Mounter
 from kybern.kubelet.csi.registry import Registry
 from kybern.kubelet.dra.drivers import Drivers
@@ -281,6 +282,8 @@ class Kubelet:
         assert isinstance(self._recorder, Recorder)
         tasks.create_task(self._recorder.run())
         tasks.create_task(self.publisher.run())
+        clock = asyncio.get_running_loop().time
+        tasks.create_task(Allocatable(client, self.here.machine.node, self.drivers, clock).run())
         tasks.create_task(self.cache.feed(client, Service))
 
     def _check(self) -> None:

@@ -272,6 +272,8 @@ class Worker:
         except Failed as failed:
             for reason, text in failed.told:
                 self._here.voice.pod(self.pod, "Warning", reason, text)
+            if failed.limit:
+                self.end(Verdict("VolumeAttachmentLimitExceeded", f"Pod was rejected: {failed.limit}"))
             if self._volumes is None:
                 self._mount_delay = min(2 * self._mount_delay, _LAST_MOUNT)
                 return self._mount_delay

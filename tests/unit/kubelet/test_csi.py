@@ -16,8 +16,9 @@ from kybern.api.core_v1 import (
     Volume,
 )
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.api.storage_v1 import CSIDriver, CSIDriverSpec, CSINodeDriver
+from kybern.api.storage_v1 import CSIDriver, CSIDriverSpec, CSINodeDriver, VolumeNodeResources
 from kybern.kubelet.csi import names, wanted
+from kybern.kubelet.csi.allocatable import due, with_count
 from kybern.kubelet.csi.driver import GROUPS, MANY_WRITERS, Info
 from kybern.kubelet.csi.names import Record
 from kybern.kubelet.csi.registry import with_driver
@@ -103,12 +104,14 @@ def test_a_driver_says_for_how_long_volumes_may_live() -> None:
 def test_a_driver_learns_of_the_pod_what_it_asks_for() -> None:
     body = base64.urlsafe_b64encode(json.dumps({"exp": 3600}).encode()).decode().rstrip("=")
 
-    quiet = wanted.context(persistent(), driver(), pod(), {})
-    told = wanted.context(persistent(), driver(pod_info_on_mount=True), pod(), {"hub": f"x.{body}.y"})
+    quiet = wanted.context(persistent(), driver(), pod())
+    told = wanted.context(persistent(), driver(pod_info_on_mount=True), pod())
+    tokens = wanted.tokens({"hub": f"x.{body}.y"})
 
     assert quiet == {"a": "1"}
     assert told["csi.storage.k8s.io/ephemeral"] == "false"
-    assert json.loads(told["csi.storage.k8s.io/serviceAccount.tokens"]) == {
+    assert wanted.tokens({}) == {}
+    assert json.loads(tokens["csi.storage.k8s.io/serviceAccount.tokens"]) == {
         "hub": {"token": f"x.{body}.y", "expirationTimestamp": "1970-01-01T01:00:00Z"}
     }
 
@@ -142,6 +145,35 @@ def test_a_driver_is_listed_once() -> None:
     assert [(one.name, one.node_id) for one in found] == [("other", "x"), ("d", "new")]
     assert found[1].topology_keys == ("zone",)
     assert found[1].allocatable is not None
+
+
+@pytest.mark.parametrize(
+    ("now", "period", "full", "asked"),
+    [
+        (9.0, 10, False, False),
+        (10.0, 10, False, True),
+        (1.0, 10, True, True),
+        (99.0, None, False, False),
+        (1.0, None, True, False),
+    ],
+)
+def test_a_driver_is_asked_again_when_it_wants_to_be(
+    now: float, period: int | None, full: bool, asked: bool
+) -> None:
+    assert due(now, 0.0, period, full=full) is asked
+
+
+def test_only_the_number_of_one_driver_changes() -> None:
+    before = (
+        CSINodeDriver(name="d", node_id="n", topology_keys=("zone",)),
+        CSINodeDriver(name="e", node_id="n"),
+    )
+
+    more, any_number = with_count(before, "d", 5), with_count(before, "d", 0)
+
+    assert more[0].allocatable == VolumeNodeResources(count=5)
+    assert (more[0].topology_keys, more[1]) == (("zone",), before[1])
+    assert any_number == before
 
 
 def test_a_tree_is_given_to_the_group_but_not_what_links_lead_to(tmp_path: Path) -> None:

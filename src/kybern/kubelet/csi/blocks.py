@@ -60,7 +60,7 @@ class Blocks:
             use = Use(found.handle, capable, found.read_only, published, dict(found.attributes), secrets)
             await driver.stage(use, staged)
         info = await site.objects.csi_driver(found.driver)
-        context = wanted.context(found, info, site.pod, {})
+        context = wanted.context(found, info, site.pod)
         secrets = await wanted.secret(site.objects, found.publish_secret)
         use = Use(found.handle, capable, found.read_only, published, context, secrets)
         await driver.publish(use, where, staged)

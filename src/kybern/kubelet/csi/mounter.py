@@ -21,9 +21,11 @@ from kybern.kubelet.csi.wanted import Wanted
 from kybern.kubelet.voice import Tell
 from kybern.kubelet.volumes import kernel
 from kybern.kubelet.volumes.ownership import own_tree
-from kybern.kubelet.volumes.plugin import CannotMount, Site
+from kybern.kubelet.volumes.plugin import CannotMount, LimitReached, Site
 
 _HOUR = 3600
+# Of gRPC, as the attacher writes it down.
+_RESOURCE_EXHAUSTED = 8
 
 
 class Mounter:
@@ -39,6 +41,8 @@ class Mounter:
         self._node = node
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}
         self.drivers: dict[str, Driver] = {}
+        self.full: set[str] = set()
+        """Drivers whose volumes the node could not take any more, until they are asked how many it takes."""
 
     def _driver(self, name: str) -> Driver:
         found = self.drivers.get(name)
@@ -94,8 +98,10 @@ class Mounter:
             secrets = await wanted.secret(site.objects, found.stage_secret)
             use = Use(found.handle, capable, found.read_only, published, dict(found.attributes), secrets)
             staged = await self._stage(driver, record, use)
-        context = wanted.context(found, info, site.pod, await _tokens(site, info))
-        secrets = await wanted.secret(site.objects, found.publish_secret)
+        tokens = wanted.tokens(await _tokens(site, info))
+        secret = bool(info is not None and info.spec.service_account_token_in_secrets)
+        context = wanted.context(found, info, site.pod) | ({} if secret else tokens)
+        secrets = await wanted.secret(site.objects, found.publish_secret) | (tokens if secret else {})
         use = Use(found.handle, capable, found.read_only, published, context, secrets)
         await driver.publish(use, where, staged)
         if site.fs_group is not None and wanted.gives_group(found, info, abilities):
@@ -111,6 +117,10 @@ class Mounter:
         attachment = await site.objects.attachment(name)
         if attachment is None or not attachment.status.attached:
             error = attachment.status.attach_error if attachment is not None else None
+            if error is not None and error.error_code == _RESOURCE_EXHAUSTED:
+                self.full.add(found.driver)
+                text = f"Node has reached its volume attachment limit for {found.driver}: {error.message}"
+                raise LimitReached(text)
             why = f": {error.message}" if error is not None else ""
             raise CannotMount(f"volume {found.handle} is not attached to node {self._node} yet{why}")
         return name, dict(attachment.status.attachment_metadata)

@@ -103,8 +103,8 @@ def gives_group(wanted: Wanted, info: CSIDriver | None, abilities: frozenset[int
     return bool(wanted.fs_type) and once
 
 
-def context(wanted: Wanted, info: CSIDriver | None, pod: Pod, tokens: Mapping[str, str]) -> dict[str, str]:
-    """The volume's attributes, and of the pod what the driver asks to know; ``tokens`` by audience."""
+def context(wanted: Wanted, info: CSIDriver | None, pod: Pod) -> dict[str, str]:
+    """The volume's attributes, and of the pod what the driver asks to know."""
     found = dict(wanted.attributes)
     if info is not None and info.spec.pod_info_on_mount:
         found |= {
@@ -114,12 +114,15 @@ def context(wanted: Wanted, info: CSIDriver | None, pod: Pod, tokens: Mapping[st
             "csi.storage.k8s.io/serviceAccount.name": pod.spec.service_account_name,
             "csi.storage.k8s.io/ephemeral": "false" if wanted.persistent else "true",
         }
-    if tokens:
-        each = {
-            aud: {"token": token, "expirationTimestamp": _expires(token)} for aud, token in tokens.items()
-        }
-        found["csi.storage.k8s.io/serviceAccount.tokens"] = json.dumps(each)
     return found
+
+
+def tokens(each: Mapping[str, str]) -> dict[str, str]:
+    """The pod's tokens as a driver is told them, by audience; nothing for one that wants none."""
+    if not each:
+        return {}
+    told = {aud: {"token": token, "expirationTimestamp": _expires(token)} for aud, token in each.items()}
+    return {"csi.storage.k8s.io/serviceAccount.tokens": json.dumps(told)}
 
 
 def _expires(token: str) -> str:

@@ -17,7 +17,7 @@ from kybern.kubelet.csi import growth
 from kybern.kubelet.fields import Place
 from kybern.kubelet.volumes import VOLUMES, csi, kernel
 from kybern.kubelet.volumes.claims import NotProcessed, bound, claim_of
-from kybern.kubelet.volumes.plugin import CannotMount, Drivers, Objects, Plugin, Site
+from kybern.kubelet.volumes.plugin import CannotMount, Drivers, LimitReached, Objects, Plugin, Site
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,10 @@ _PATIENCE = 30.0
 class Failed(Exception):
     """Some volumes could not be set up: the reason and the text that are told of each."""
 
-    def __init__(self, told: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, told: Iterable[tuple[str, str]], limit: str = "") -> None:
+        """``limit``: why the pod can have its volumes on another node only."""
         self.told = tuple(told)
+        self.limit = limit
         super().__init__("; ".join(text for _reason, text in self.told))
 
 
@@ -98,6 +100,7 @@ class Kept:
     async def _make(self, pod: Pod, place: Place, volumes: Iterable[Volume]) -> Mapping[str, Path]:
         found: dict[str, Path] = {}
         problems: list[tuple[str, str]] = []
+        limit = ""
         for volume in volumes:
             try:
                 found[volume.name] = await self._one(pod, place, volume)
@@ -109,6 +112,7 @@ class Kept:
                 )
                 problems.append(("FailedMount", text))
             except (CannotMount, OSError, ValueError) as problem:
+                limit = str(problem) if isinstance(problem, LimitReached) else limit
                 name = (problem.volume if isinstance(problem, CannotMount) else "") or volume.name
                 block = isinstance(problem, CannotMount) and problem.block
                 reason, step = (
@@ -118,7 +122,7 @@ class Kept:
                 )
                 problems.append((reason, f'{step} failed for volume "{name}" : {problem}'))
         if problems:
-            raise Failed(problems)
+            raise Failed(problems, limit)
         return found
 
     async def _one(self, pod: Pod, place: Place, volume: Volume) -> Path:

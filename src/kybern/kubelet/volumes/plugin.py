@@ -28,6 +28,10 @@ class CannotMount(Exception):
     block = False
 
 
+class LimitReached(CannotMount):
+    """No more volumes can be attached to the node: the pod must go elsewhere."""
+
+
 class Objects(Protocol):
     """The API server's objects that volumes are made from."""
 
