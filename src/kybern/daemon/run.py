@@ -36,6 +36,30 @@ def ready(state: str = "READY=1") -> None:
             log.warning("cannot notify systemd: %s", problem)
 
 
+def watchdog() -> float | None:
+    """Seconds within which systemd wants to hear from this process again and again (WatchdogSec=); None: it does not."""
+    told = os.environ.get("WATCHDOG_USEC", "")
+    if (
+        not told.isdigit()
+        or int(told) == 0
+        or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid())
+    ):
+        return None
+    return int(told) / 1e6
+
+
+async def alive(well: Callable[[], bool] = lambda: True) -> None:
+    """Tell systemd that the daemon is well, as often as it asks for; belongs into a daemon's TaskGroup.
+
+    A loop that hangs tells nothing, and neither does one that is not well: systemd starts the daemon again then.
+    """
+    within = watchdog()
+    while within is not None:
+        if well():
+            ready("WATCHDOG=1")
+        await asyncio.sleep(within / 2)
+
+
 async def _until_told(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main())

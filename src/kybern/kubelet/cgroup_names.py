@@ -36,6 +36,13 @@ def below(parent: str, part: str) -> str:
     return f"{parent}/{unit.removesuffix(_SLICE)}-{part.replace('-', '_')}{_SLICE}"
 
 
+def of_container(pod: str, identity: str) -> str:
+    """The cgroup that containerd makes for a container in its pod's; "" for a pod without one."""
+    if not pod:
+        return ""
+    return f"{pod}/cri-containerd-{identity}.scope" if unit_of(pod) else f"{pod}/{identity}"
+
+
 def uid_of(name: str) -> str:
     """Whose cgroup it is: the uid of a pod; "" for one that is not a pod's. ``name`` may be a path."""
     last = name.rsplit("/", 1)[-1]

@@ -9,7 +9,7 @@ systemd makes and removes; what is written here is told to it, too.
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,8 @@ class Cgroups:
         self._slices = slices
         self._pids = pids
         self._huge = huge
+        self.unlimited: Callable[[str], bool] = lambda _uid: False
+        """Which pods' time on CPUs is not limited as a whole, by the uid."""
         self.parent = parent
         self._root = root
         self._period = period
@@ -138,7 +140,8 @@ class Cgroups:
         name = resources.cgroup_of(pod, self.parent)
         whole = resources.total(pod)
         shares = resources.shares(whole.milli_cpu)
-        quota = resources.quota(whole.cpu_limit or 0, self._period)
+        free = self.unlimited(pod.metadata.uid)
+        quota = 0 if free else resources.quota(whole.cpu_limit or 0, self._period)
         for tree in self._trees(name, "cpu"):
             limit = f"{quota} {self._period}" if quota else "max"
             self._write(
@@ -243,9 +246,13 @@ class Cgroups:
         except OSError as problem:
             log.warning("cannot stop %s: %s", unit, problem)
 
+    def path(self, name: str) -> Path:
+        """Where a cgroup of version 2 is."""
+        return self._root / name.lstrip("/")
+
     def _trees(self, name: str, controller: str = "") -> Iterator[Path]:
         if self.v2:
-            yield self._root / name.lstrip("/")
+            yield self.path(name)
             return
         for tree in self._hierarchies():
             if not controller or controller in tree.name.split(","):

@@ -13,7 +13,7 @@ from kybern.client.events import Recorder
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
-from kybern.daemon.run import Fatal, ready
+from kybern.daemon.run import Fatal, alive, ready
 from kybern.kubelet import machine, node_status, outset, static_url, sysctls, voice
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
@@ -121,7 +121,8 @@ class Kubelet:
         )
         left = node_status.allocatable(hardware, reserved)
         period = int(settings.cpu_cfs_period * 1_000_000)
-        cgroups = outset.tree(settings, period, tuple(hardware.huge_pages))
+        alignment = outset.apportionment(settings, root, runtime, reserved)
+        cgroups = outset.tree(settings, period, tuple(hardware.huge_pages), alignment.cpus)
         self._room = node_status.together(hardware, reserved, machine.processes()[1])
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node, allowance=Allowance(settings.event_rate, settings.event_burst))
@@ -152,7 +153,7 @@ class Kubelet:
                 allowance=Allowance(settings.pull_rate, settings.pull_burst),
             ),
             cgroups=cgroups,
-            alignment=outset.apportionment(settings, root, runtime, reserved),
+            alignment=alignment,
             claims=Claims(root, client, Drivers(node, client)),
             users=UserNamespaces(root / "pods", outset.ids(settings, hardware.cpus)),
             machine=Machine(
@@ -200,21 +201,18 @@ class Kubelet:
             if self._client is not None:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
+            tasks.create_task(alive(lambda: not self.watcher.problem))
             claims = self.here.claims
             claims.known = self.agent.known
             self.here.devices.told = claims.told = self.agent.wake
             registry = Registry(
                 self.here.volumes.root, self.here.machine.node, self._client, self.drivers, claims.drivers
             )
-            tasks.create_task(registry.run())
-            tasks.create_task(claims.drivers.run())
-            tasks.create_task(claims.run())
-            tasks.create_task(self.here.devices.plugins.run())
-            tasks.create_task(PodResources(self.here, self.agent.current).run())
-            tasks.create_task(self.here.cpus.run())
-            tasks.create_task(self.measure.claimed.run())
-            tasks.create_task(self.watcher.run())
-            tasks.create_task(Rotator(self.agent, self.here, self.settings).run())
+            for part in (
+                registry, claims.drivers, claims, self.here.devices.plugins, self.here.cpus, self.measure.claimed,
+                PodResources(self.here, self.agent.current), self.watcher, Rotator(self.agent, self.here, self.settings),
+            ):  # fmt: skip
+                tasks.create_task(part.run())
             keeper = None
             if self._client is not None:
                 keeper = NodeKeeper(

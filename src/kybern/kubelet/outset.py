@@ -77,11 +77,20 @@ def hardware(settings: Settings, root: Path) -> Hardware:
     return found
 
 
-def tree(settings: Settings, period: int, huge: tuple[str, ...]) -> Cgroups:
-    """The cgroups of pods, by the driver that is configured. ``period`` in microseconds; ``huge`` as of ``Cgroups``."""
+def tree(settings: Settings, period: int, huge: tuple[str, ...], pinning: Pinning) -> Cgroups:
+    """The cgroups of pods, by the driver that is configured. ``period`` in microseconds; ``huge`` as of ``Cgroups``.
+
+    A pod that has CPUs of its own may use all of their time (upstream's DisableCPUQuotaWithExclusiveCPUs).
+    """
     slices = Slices(asyncio.get_running_loop()) if settings.cgroup_driver == "systemd" else None
+
+    def unlimited(uid: str) -> bool:
+        return not settings.cpu_cfs_quota or uid in pinning.holders()
+
     parent = cgroup_names.root_of(settings.cgroup_driver, settings.cgroup_root)
-    return Cgroups(parent, period=period, pids=settings.pod_pids, slices=slices, huge=huge)
+    found = Cgroups(parent, period=period, pids=settings.pod_pids, slices=slices, huge=huge)
+    found.unlimited = unlimited
+    return found
 
 
 def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:

@@ -138,6 +138,8 @@ class Prepared:
     devices: tuple[Any, ...] = ()
     nodes: str = ""
     users: Any = field(default_factory=on_node)
+    exclusive: bool = False
+    """Whether the CPUs are its own: it may use all of their time."""
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -169,6 +171,8 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
     )
     config.linux.resources.cpuset_cpus = ready.cpus
     config.linux.resources.cpuset_mems = ready.nodes
+    if ready.exclusive and machine.cpu_quota:
+        config.linux.resources.cpu_quota = -1
     config.mounts.extend(ready.equipment.mounts)
     config.devices.extend((*ready.equipment.devices, *ready.devices))
     config.CDI_devices.extend(ready.equipment.named)

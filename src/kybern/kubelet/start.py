@@ -237,6 +237,7 @@ class Starter:
             given,
             here.memory.of(pod.metadata.uid, container.name),
             users,
+            bool(here.cpus.own(pod.metadata.uid, container.name)),
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

@@ -34,6 +34,15 @@ log = logging.getLogger(__name__)
 # Fields that are quantities, or maps of them, wherever they stand in a pod.
 _AMOUNT = {"sizeLimit", "divisor"}
 _AMOUNTS = {"limits", "requests", "overhead"}
+_CONTAINERS = ("initContainers", "containers")
+# Fields of volumes, of their parts and of variables that name an object of the API server.
+_REFERENCES = {
+    "configMap": "configmaps", "configMapRef": "configmaps", "configMapKeyRef": "configmaps",
+    "secret": "secrets", "secretRef": "secrets", "secretKeyRef": "secrets",
+    "persistentVolumeClaim": "persistentvolumeclaims", "ephemeral": "persistentvolumeclaims",
+    "serviceAccountToken": "serviceaccounts", "clusterTrustBundle": "clustertrustbundles",
+    "podCertificate": "podcertificaterequests",
+}  # fmt: skip
 _EVERYTHING = {"operator": "Exists", "effect": "NoExecute"}
 
 
@@ -89,7 +98,27 @@ def made(raw: Any, text: str, origin: Origin, node: str) -> Pod:
     rules.KIND.rules.default(raw)
     pod = _typed(raw)
     _judge(raw)
+    kind = next(_referred(raw["spec"]), "")
+    if kind:
+        raise BadManifest(f"static pods may not reference {kind}: there may be no API server that has them")
     return pod
+
+
+def _referred(spec: dict[str, Any]) -> Iterator[str]:
+    """Kinds of the API server's objects that a pod cannot do without (upstream's PreventStaticPodAPIReferences)."""
+    if spec.get("serviceAccountName"):
+        yield "serviceaccounts"
+    if spec.get("resourceClaims"):
+        yield "resourceclaims"
+    volumes = spec.get("volumes") or ()
+    parts = [part for volume in volumes for part in (volume.get("projected") or {}).get("sources") or ()]
+    containers = [one for name in _CONTAINERS for one in spec.get(name) or ()]
+    sources = [variable.get("valueFrom") or {} for one in containers for variable in one.get("env") or ()]
+    whole = [source for one in containers for source in one.get("envFrom") or ()]
+    found = {key for each in (*volumes, *parts, *sources, *whole) for key in each}
+    for field, kind in _REFERENCES.items():
+        if field in found:
+            yield kind
 
 
 def _read(raw: Any) -> Any:

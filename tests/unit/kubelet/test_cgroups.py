@@ -48,6 +48,17 @@ def test_a_pod_has_its_limits_and_its_class_weighs_what_its_pods_do(v2: Path) ->
     assert (v2 / "kubepods/burstable/cpu.weight").read_text() == "79"
 
 
+def test_a_pod_with_cpus_of_its_own_may_use_all_of_their_time(v2: Path) -> None:
+    limited = pod(container(resources=ResourceRequirements(limits={"cpu": "3"})))
+
+    cgroups = Cgroups("/kubepods", v2)
+    cgroups.unlimited = lambda uid: uid == limited.metadata.uid
+
+    name = cgroups.make(limited)
+
+    assert written(v2 / name.lstrip("/"))["cpu.max"] == "max"
+
+
 def test_huge_pages_are_those_of_all_containers_together(v2: Path) -> None:
     cgroups = Cgroups("/kubepods", v2, huge=("hugepages-2Mi", "hugepages-1Gi"))
     cgroups.prepare()
@@ -89,6 +100,14 @@ def test_memory_is_read_with_its_limit(v2: Path) -> None:
 )
 def test_all_pods_are_below_one_cgroup(driver: str, above: str, root: str) -> None:
     assert cgroup_names.root_of(driver, above) == root
+
+
+def test_containers_are_called_as_containerd_calls_them() -> None:
+    slice_ = "/kubepods.slice/kubepods-podu1.slice"
+
+    assert cgroup_names.of_container("/kubepods/podu1", "abc") == "/kubepods/podu1/abc"
+    assert cgroup_names.of_container(slice_, "abc") == f"{slice_}/cri-containerd-abc.scope"
+    assert cgroup_names.of_container("", "abc") == ""
 
 
 def test_slices_are_named_by_all_that_is_above_them() -> None:

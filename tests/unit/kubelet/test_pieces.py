@@ -219,6 +219,27 @@ def test_a_file_that_is_no_pod_is_refused(text: str) -> None:
         pod_of(text, "f", "n1")
 
 
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("serviceAccountName: a, containers: [{name: c, image: i}]", "serviceaccounts"),
+        ("containers: [{name: c, image: i}], volumes: [{name: v, configMap: {name: m}}]", "configmaps"),
+        ("containers: [{name: c, image: i}], volumes: [{name: v, secret: {secretName: s}}]", "secrets"),
+        ("containers: [{name: c, image: i}], volumes: [{name: v, persistentVolumeClaim: {claimName: m}}]",
+         "persistentvolumeclaims"),
+        ("containers: [{name: c, image: i}], volumes: [{name: v, projected: {sources: [{configMap: {name: m}}]}}]",
+         "configmaps"),
+        ("containers: [{name: c, image: i, env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}]", "secrets"),
+        ("containers: [{name: c, image: i, envFrom: [{configMapRef: {name: m}}]}]", "configmaps"),
+        ("containers: [{name: c, image: i}], initContainers: [{name: d, image: i, envFrom: [{secretRef: {name: m}}]}]",
+         "secrets"),
+    ],
+)  # fmt: skip
+def test_a_file_s_pod_needs_nothing_of_the_api_server(spec: str, kind: str) -> None:
+    with pytest.raises(BadManifest, match=f"static pods may not reference {kind}"):
+        pod_of(f"{NAMED}spec: {{{spec}}}", "f", "n1")
+
+
 def test_what_is_null_in_a_file_is_not_there() -> None:
     text = "metadata: {name: a, labels: null}\nspec: {containers: [{name: c, image: i, env: null}]}"
 

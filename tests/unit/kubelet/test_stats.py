@@ -1,6 +1,7 @@
 """What is in use, in the forms in which it is told."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +10,7 @@ from kybern.daemon.flags import shown_duration as spelled
 from kybern.kubelet.configz import configz
 from kybern.kubelet.node_logs import inside, listing
 from kybern.kubelet.settings import Settings
-from kybern.kubelet.stats import cadvisor, resource
+from kybern.kubelet.stats import cadvisor, resource, stalls
 from kybern.kubelet.stats.exposition import Family, Sample, text
 from kybern.kubelet.stats.summary import summary
 from kybern.kubelet.stats.trees import tree
@@ -22,6 +23,8 @@ from kybern.kubelet.stats.use import (
     Memory,
     NodeUse,
     PodUse,
+    Stall,
+    Stalls,
     VolumeUse,
 )
 
@@ -163,3 +166,43 @@ def test_the_nodes_logs_are_listed_and_nothing_beside_them(tmp_path: Path) -> No
     assert inside(root, "../x") is None
     assert inside(root, "out/passwd") is None
     assert inside(root, "pods/") == root / "pods"
+
+
+PRESSURE = """some avg10=1.50 avg60=0.25 avg300=0.00 total=2500000
+full avg10=0.10 avg60=0.00 avg300=0.00 total=500000
+"""
+WAITED = Stalls(Stall(1.5, 0.25, 0.0, 2_500_000), Stall(0.1, 0.0, 0.0, 500_000))
+
+
+def test_stalls_are_read_where_the_kernel_counts_them(tmp_path: Path) -> None:
+    (tmp_path / "cpu.pressure").write_text(PRESSURE.splitlines()[0])
+    (tmp_path / "memory.pressure").write_text(PRESSURE)
+    (tmp_path / "io.pressure").write_text("")
+
+    assert stalls.read(tmp_path) == {"cpu": Stalls(WAITED.some, Stall()), "memory": WAITED}
+    assert stalls.read(tmp_path / "nosuch") == {}
+
+
+def test_stalls_are_told_as_upstream_tells_them() -> None:
+    waited = {"cpu": WAITED, "memory": WAITED, "io": WAITED}
+    one = replace(POD, containers=(replace(ONE, stalls=waited),), stalls=waited)
+    found = summary(replace(NODE, stalls=waited, pods=(one,)))
+
+    pod = found["pods"][0]
+    psi = {
+        "full": {"total": 500_000, "avg10": 0.1, "avg60": 0.0, "avg300": 0.0},
+        "some": {"total": 2_500_000, "avg10": 1.5, "avg60": 0.25, "avg300": 0.0},
+    }
+    for told in (found["node"], pod, pod["containers"][0]):
+        assert told["cpu"]["psi"] == told["memory"]["psi"] == told["io"]["psi"] == psi
+    assert "io" not in summary(NODE)["node"]
+
+    page = text(cadvisor.families(replace(NODE, pods=(one,)), 2))
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.labels.get("container") == "c"
+    }
+    assert values["container_pressure_io_waiting_seconds_total"] == 2.5
+    assert values["container_pressure_cpu_stalled_seconds_total"] == 0.5

@@ -3,13 +3,15 @@
 The names and labels are cAdvisor's, for what is measured here: machine, the root, pods and their containers.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from kybern.kubelet.stats.exposition import Family, Sample
-from kybern.kubelet.stats.use import Cpu, Disk, Interface, Memory, NodeUse, PodUse
+from kybern.kubelet.stats.use import Cpu, Disk, Interface, Memory, NodeUse, PodUse, Stall, Stalls
 
 _NANO = 1e9
+_MICRO = 1e6
 
 
 class _Thing(NamedTuple):
@@ -21,6 +23,7 @@ class _Thing(NamedTuple):
     started: float
     rootfs: Disk | None = None
     processes: int | None = None
+    stalls: Mapping[str, Stalls] = MappingProxyType({})
 
 
 def families(found: NodeUse, cpus: int) -> Iterator[Family]:
@@ -35,6 +38,10 @@ def families(found: NodeUse, cpus: int) -> Iterator[Family]:
     for name, kind, about, value in _OF_THINGS:
         samples = ((thing, value(thing)) for thing in things)
         yield Family(name, kind, about, (_sample(thing, got) for thing, got in samples if got is not None))
+    for name, about, resource, of in _OF_STALLS:
+        pairs = ((thing, thing.stalls.get(resource)) for thing in things)
+        waited = (_sample(thing, of(both).total / _MICRO) for thing, both in pairs if both is not None)
+        yield Family(name, "counter", about, waited)
     yield from _network(found)
     yield Family(
         "container_scrape_error",
@@ -76,18 +83,46 @@ _OF_THINGS: tuple[tuple[str, str, str, Callable[[_Thing], float | None]], ...] =
 )  # fmt: skip
 
 
+def _some(found: Stalls) -> Stall:
+    return found.some
+
+
+def _full(found: Stalls) -> Stall:
+    return found.full
+
+
+_OF_STALLS: tuple[tuple[str, str, str, Callable[[Stalls], Stall]], ...] = (
+    ("container_pressure_cpu_stalled_seconds_total",
+     "Total time duration no tasks in the container could make progress due to CPU congestion.", "cpu", _full),
+    ("container_pressure_cpu_waiting_seconds_total",
+     "Total time duration tasks in the container have waited due to CPU congestion.", "cpu", _some),
+    ("container_pressure_memory_stalled_seconds_total",
+     "Total time duration no tasks in the container could make progress due to memory congestion.", "memory", _full),
+    ("container_pressure_memory_waiting_seconds_total",
+     "Total time duration tasks in the container have waited due to memory congestion.", "memory", _some),
+    ("container_pressure_io_stalled_seconds_total",
+     "Total time duration no tasks in the container could make progress due to IO congestion.", "io", _full),
+    ("container_pressure_io_waiting_seconds_total",
+     "Total time duration tasks in the container have waited due to IO congestion.", "io", _some),
+)  # fmt: skip
+
+
 def _root(found: NodeUse) -> _Thing:
     labels = _labels("/", "", "", "")
-    return _Thing(labels, found.cpu, found.memory, found.booted, processes=found.processes)
+    return _Thing(
+        labels, found.cpu, found.memory, found.booted, processes=found.processes, stalls=found.stalls
+    )
 
 
 def _things(found: NodeUse) -> Iterator[_Thing]:
     for pod in found.pods:
-        yield _Thing(_of_pod(pod), pod.cpu, pod.memory, pod.started, processes=pod.processes)
+        yield _Thing(
+            _of_pod(pod), pod.cpu, pod.memory, pod.started, processes=pod.processes, stalls=pod.stalls
+        )
         for one in pod.containers:
             labels = _labels(f"{pod.cgroup}/{one.id}", pod.name, pod.namespace, one.name)
             labels |= {"name": one.id, "image": one.image}
-            yield _Thing(labels, one.cpu, one.memory, one.started, one.rootfs)
+            yield _Thing(labels, one.cpu, one.memory, one.started, one.rootfs, stalls=one.stalls)
 
 
 def _labels(path: str, pod: str, namespace: str, container: str) -> dict[str, str]:

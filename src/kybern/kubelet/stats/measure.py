@@ -14,15 +14,25 @@ from typing import Any
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod, Volume
-from kybern.kubelet import labels, machine
+from kybern.kubelet import cgroup_names, labels, machine
 from kybern.kubelet.aside import Aside
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
-from kybern.kubelet.stats import trees
+from kybern.kubelet.stats import stalls, trees
 from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
-from kybern.kubelet.stats.use import ContainerUse, Cpu, Disk, Interface, Memory, NodeUse, PodUse, SwapUse
+from kybern.kubelet.stats.use import (
+    ContainerUse,
+    Cpu,
+    Disk,
+    Interface,
+    Memory,
+    NodeUse,
+    PodUse,
+    Stalls,
+    SwapUse,
+)
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.volumes.kept import plugin_of
 
@@ -131,6 +141,7 @@ class Measure:
             most_processes=most,
             pods_memory=below,
             swap=machine.swap(),
+            stalls=self._stalls("/"),
             interfaces=machine.interfaces(),
             pods=tuple(self._pod(found, pods.get(found.attributes.metadata.uid)) for found in stats),
         )
@@ -138,17 +149,19 @@ class Measure:
     def _pod(self, found: Any, pod: Pod | None) -> PodUse:
         meta, linux = found.attributes.metadata, found.linux
         volumes = {v.name: self._volume(pod, v) for v in pod.spec.volumes if _measured(v)} if pod else {}
+        cgroup = cgroup_of(pod, self._here.machine.cgroup_root) if pod else ""
         return PodUse(
             uid=meta.uid,
             name=meta.name,
             namespace=meta.namespace,
             started=_started(pod),
-            cgroup=cgroup_of(pod, self._here.machine.cgroup_root) if pod else "",
+            cgroup=cgroup,
+            stalls=self._stalls(cgroup),
             cpu=self._cpu(found.attributes.id, linux.cpu),
             memory=_memory(linux.memory),
             interfaces=tuple(_interfaces(linux.network)),
             processes=linux.process.process_count.value,
-            containers=tuple(self._container(one, pod) for one in linux.containers),
+            containers=tuple(self._container(one, pod, cgroup) for one in linux.containers),
             volumes=volumes,
             local=frozenset(v.name for v in pod.spec.volumes if _local(v)) if pod else frozenset(),
             claims={name: one.claim for name, one in self._here.volumes.claimed.get(meta.uid, {}).items()},
@@ -156,7 +169,10 @@ class Measure:
             other=self._tree(self._here.volumes.home(meta.uid) / "etc-hosts"),
         )
 
-    def _container(self, found: Any, pod: Pod | None) -> ContainerUse:
+    def _stalls(self, cgroup: str) -> Mapping[str, Stalls]:
+        return stalls.read(self._here.cgroups.path(cgroup)) if cgroup and self._here.cgroups.v2 else {}
+
+    def _container(self, found: Any, pod: Pod | None, cgroup: str) -> ContainerUse:
         name = found.attributes.labels.get(labels.CONTAINER_NAME, "")
         layer = found.writable_layer
         directory = Path(log_directory(pod, self._here.machine.log_root), name) if pod else None
@@ -170,6 +186,7 @@ class Measure:
             logs=trees.tree(directory) if directory else Disk(),
             image=found.attributes.annotations.get("io.kubernetes.cri.image-name", ""),
             swap=_swap(found.swap),
+            stalls=self._stalls(cgroup_names.of_container(cgroup, found.attributes.id)),
         )
 
     def _volume(self, pod: Pod, volume: Volume) -> Disk:

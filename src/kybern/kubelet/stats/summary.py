@@ -13,6 +13,8 @@ from kybern.kubelet.stats.use import (
     Memory,
     NodeUse,
     PodUse,
+    Stall,
+    Stalls,
     SwapUse,
     VolumeUse,
     total,
@@ -35,8 +37,9 @@ def _node(found: NodeUse, *, brief: bool) -> Raw:
     node: Raw = {
         "nodeName": found.name,
         "startTime": when(found.booted),
-        "cpu": _cpu(found.cpu),
-        "memory": _memory(found.memory),
+        "cpu": _cpu(found.cpu) | _stalled(found.stalls, "cpu"),
+        "memory": _memory(found.memory) | _stalled(found.stalls, "memory"),
+        **_io(found.time, found.stalls),
         **_swap(found.swap),
         "systemContainers": list(_system(found)),
     }
@@ -69,10 +72,10 @@ def _pod(node: NodeUse, pod: PodUse, *, brief: bool) -> Raw:
         "containers": [_container(node, one, brief=brief) for one in pod.containers],
     }
     if pod.cpu is not None:
-        made["cpu"] = _cpu(pod.cpu)
+        made["cpu"] = _cpu(pod.cpu) | _stalled(pod.stalls, "cpu")
     if pod.memory is not None:
-        made["memory"] = _memory(pod.memory)
-    made |= _swap(pod.swap)
+        made["memory"] = _memory(pod.memory) | _stalled(pod.stalls, "memory")
+    made |= _io(node.time, pod.stalls) | _swap(pod.swap)
     if brief:
         return made
     if pod.interfaces:
@@ -89,10 +92,10 @@ def _pod(node: NodeUse, pod: PodUse, *, brief: bool) -> Raw:
 def _container(node: NodeUse, found: ContainerUse, *, brief: bool) -> Raw:
     made: Raw = {"name": found.name, "startTime": when(found.started or node.booted)}
     if found.cpu is not None:
-        made["cpu"] = _cpu(found.cpu)
+        made["cpu"] = _cpu(found.cpu) | _stalled(found.stalls, "cpu")
     if found.memory is not None:
-        made["memory"] = _memory(found.memory)
-    made |= _swap(found.swap)
+        made["memory"] = _memory(found.memory) | _stalled(found.stalls, "memory")
+    made |= _io(node.time, found.stalls) | _swap(found.swap)
     if not brief:
         made["rootfs"] = _part(node.image_fs, found.rootfs)
         made["logs"] = _part(node.fs, found.logs)
@@ -133,6 +136,21 @@ def _memory(found: Memory) -> Raw:
         "majorPageFaults": found.major_faults,
     }
     return made if found.available is None else made | {"availableBytes": found.available}
+
+
+def _stalled(found: Mapping[str, Stalls], resource: str) -> Raw:
+    if resource not in found:
+        return {}
+    both = found[resource]
+    return {"psi": {"full": _stall(both.full), "some": _stall(both.some)}}
+
+
+def _stall(found: Stall) -> Raw:
+    return {"total": found.total, "avg10": found.avg10, "avg60": found.avg60, "avg300": found.avg300}
+
+
+def _io(time: float, found: Mapping[str, Stalls]) -> Raw:
+    return {"io": {"time": when(time)} | _stalled(found, "io")} if "io" in found else {}
 
 
 def _swap(found: SwapUse | None) -> Raw:

@@ -36,6 +36,24 @@ class SwapUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Stall:
+    """The part of the last 10, 60 and 300 seconds (in hundredths) that was waited, and microseconds since the beginning."""
+
+    avg10: float = 0.0
+    avg60: float = 0.0
+    avg300: float = 0.0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """For one resource: while ``some`` had to wait for it, and while all had to (``full``)."""
+
+    some: Stall
+    full: Stall
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """What is used of a file system: by one thing, or by all."""
 
@@ -105,6 +123,8 @@ class ContainerUse:
     logs: Disk = Disk()
     image: str = ""
     swap: SwapUse | None = None
+    stalls: Mapping[str, Stalls] = field(default_factory=dict)
+    """By the resource (cpu, memory, io); empty where the kernel does not count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +151,7 @@ class PodUse:
     claimed: Mapping[str, VolumeUse] = field(default_factory=dict)
     other: Disk = Disk()
     cgroup: str = ""
+    stalls: Mapping[str, Stalls] = field(default_factory=dict)
 
     def disk(self, *, rootfs: bool = True, logs: bool = True, volumes: bool = True) -> Disk:
         """Together, of these kinds."""
@@ -175,6 +196,7 @@ class NodeUse:
     interfaces: tuple[Interface, ...] = ()
     pods: tuple[PodUse, ...] = ()
     swap: SwapUse | None = None
+    stalls: Mapping[str, Stalls] = field(default_factory=dict)
 
     def pod(self, uid: str) -> PodUse | None:
         return next((found for found in self.pods if found.uid == uid), None)
