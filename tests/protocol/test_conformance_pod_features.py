@@ -270,3 +270,36 @@ async def test_a_file_that_an_init_container_wrote_gives_variables(node: OneNode
     assert await outputs(node, "reads") == {"reads": "[one two] []\n"}
     pod = await node.until("lacks", waits_for("CreateContainerConfigError"))
     assert first(pod).state.waiting.message == 'environment variable key "B" not found in file "own.env"'
+
+
+async def test_all_containers_begin_anew_when_one_asks_for_it(node: OneNode) -> None:
+    """RestartAllContainers: init containers run again, volumes and the address stay, nothing of the old round is left."""
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    # It ends so once: the second time it finds the file of the first.
+    once = "[ -e /v/once ] && exec sleep 3600; touch /v/once; sleep 1; exit 42"
+    await node.add(
+        "anew",
+        {**shell(once, restartPolicy="Never", restartPolicyRules=[rule], **mount), "name": "watcher"},
+        {**shell("echo main >>/v/log; exec sleep 3600", **mount), "name": "main"},
+        initContainers=[init("first", "sh", "-c", "echo first >>/v/log", **mount)],
+        volumes=[{"name": "v", "emptyDir": {}}], terminationGracePeriodSeconds=30,
+    )  # fmt: skip
+
+    def counted(pod: Pod) -> bool:
+        every = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+        return [one.restart_count for one in every] == [1, 1, 1] and running(pod)
+
+    begun = await node.until("anew", running)
+    pod = await node.until("anew", counted)
+
+    assert pod.status.pod_ip == begun.status.pod_ip
+    assert await node.execute("anew", "cat", "/v/log", container="main") == "first\nmain\nfirst\nmain"
+    said = [
+        c
+        for status in told(node, pod)
+        for c in status.get("conditions", ())
+        if c["type"] == "AllContainersRestarting"
+    ]
+    assert {c["status"] for c in said} == {"True", "False"}
+    assert next(c.status for c in pod.status.conditions if c.type == "AllContainersRestarting") == "False"

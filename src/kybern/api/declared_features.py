@@ -22,9 +22,11 @@ RESIZE_GUARANTEED_CPU = "GuaranteedQoSPodCPUResize"
 def of_kubelet(cpu_policy: str) -> tuple[str, ...]:
     """What our kubelet declares, in the order that the API asks for.
 
-    CPUs of their own (cpuManagerPolicy static) are not resized; a kubelet of ours restarts single containers only.
+    CPUs of their own (cpuManagerPolicy static) are not resized.
     """
-    found = [RESIZE_POD, RESIZE_INIT, WEB_SOCKETS] + ([RESIZE_GUARANTEED_CPU] if cpu_policy == "none" else [])
+    found = [RESTART_ALL, RESIZE_POD, RESIZE_INIT, WEB_SOCKETS] + (
+        [RESIZE_GUARANTEED_CPU] if cpu_policy == "none" else []
+    )
     return tuple(sorted(found))
 
 

@@ -114,5 +114,6 @@ def instance_of(status: Any, sandbox: str) -> Instance:
         log_path=status.log_path,
         user=user,
         annotations=notes,
+        round=labels.number(notes, labels.ROUND),
         deep=frozenset(mount.container_path for mount in status.mounts if mount.recursive_read_only),
     )

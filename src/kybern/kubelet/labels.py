@@ -21,6 +21,8 @@ MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
 GRACE = "io.kubernetes.pod.terminationGracePeriod"
 DELETION_GRACE = "io.kubernetes.pod.deletionGracePeriod"
 PRE_STOP = "io.kubernetes.container.preStopHandler"
+ROUND = "io.kybern.container.round"
+"""Ours: how often all containers of the pod had begun anew before (``rounds``)."""
 PORTS = "io.kubernetes.container.ports"
 
 SOURCE = "kubernetes.io/config.source"
@@ -50,7 +52,8 @@ def container_labels(pod: Pod, container: Container) -> dict[str, str]:
     return {**own, CONTAINER_NAME: container.name}
 
 
-def container_annotations(pod: Pod, container: Container, attempt: int) -> dict[str, str]:
+def container_annotations(pod: Pod, container: Container, attempt: int, number: int = 0) -> dict[str, str]:
+    """``number`` is that of the round."""
     found = {
         HASH: spec_hash(container),
         RESTART_COUNT: str(attempt),
@@ -61,6 +64,8 @@ def container_annotations(pod: Pod, container: Container, attempt: int) -> dict[
         found[DELETION_GRACE] = str(pod.metadata.deletion_grace_period_seconds)
     if pod.spec.termination_grace_period_seconds is not None:
         found[GRACE] = str(pod.spec.termination_grace_period_seconds)
+    if number:
+        found[ROUND] = str(number)
     if container.ports:
         ports = [{"containerPort": p.container_port, "protocol": p.protocol} for p in container.ports]
         found[PORTS] = json.dumps(ports)

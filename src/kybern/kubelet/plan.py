@@ -13,10 +13,11 @@ The end of a pod (``Stage``) is decided here too: deleted, finished, evicted or 
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
+from kybern.kubelet import rounds
 from kybern.kubelet.backoff import LAST, Delay, remaining
 from kybern.kubelet.labels import spec_hash
 from kybern.kubelet.parts import containers, ephemeral, is_sidecar
@@ -69,16 +70,21 @@ class Start:
     attempt: int
     init: bool = False
     restart: bool = False
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop one run; ``probe`` names the probe that asked for it (its own grace period may apply)."""
+    """Stop one run; ``probe`` names the probe that asked for it (its own grace period may apply).
+
+    ``grace``: seconds instead of the pod's; 0 is without hooks.
+    """
 
     instance: Instance
     container: Container
     message: str
     probe: str = ""
+    grace: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,26 @@ def plan(facts: Facts) -> Iterator[Action]:
             yield MakeSandbox(0 if sandbox is None else sandbox.attempt + 1)
         return
     yield from _doubles(facts)
+    old = [run for run in rounds.outdated(facts.pod, facts.actual) if run.running]
+    yield from _of_last_round(facts, old)
+    if old:
+        return
+    number = rounds.current(facts.pod, facts.actual)
+    facts = replace(facts, actual=rounds.left_behind(facts.pod, facts.actual))
+    for action in _next(facts):
+        yield replace(action, round=number) if isinstance(action, Start) else action
+
+
+def _of_last_round(facts: Facts, running: list[Instance]) -> Iterator[Action]:
+    for container, _init in containers(facts.pod):
+        for run in running:
+            if run.name == container.name:
+                message = f"Container {container.name} is restarted with all containers of the pod"
+                yield Stop(run, container, message, grace=0)
+
+
+def _next(facts: Facts) -> Iterator[Action]:
+    """The next step in a sandbox that is as it should be."""
     initialized = yield from _inits(facts)
     if initialized:
         for container in facts.pod.spec.containers:
@@ -221,7 +247,8 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
     if not _runs_again(facts, container, instance, init=init):
         return
     attempt = 0 if before is None else before.attempt + 1
-    if before is None or before.finished_at is None:
+    begun = before is not None and before.sandbox == "" and not rounds.begins(container, before)
+    if before is None or before.finished_at is None or begun:
         yield Start(container, attempt, init, restart=False)
         return
     delay = facts.delays.get(container.name)
@@ -260,12 +287,11 @@ def _runs_again(facts: Facts, container: Container, instance: Instance | None, *
     pod = facts.pod
     if instance is None or instance.state is not RunState.EXITED or _need(facts, container) == "restart":
         return True
-    for rule in container.restart_policy_rules:
-        codes = rule.exit_codes
-        if codes is not None and rule.action == "Restart":
-            listed = instance.exit_code in (codes.values or ())
-            if listed == (codes.operator == "In"):
-                return True
+    if rounds.rule_for(container, instance.exit_code) is not None:
+        # Alone, or with all others.
+        return True
+    if any(instance.id == run.id for run in rounds.outdated(pod, facts.actual)):
+        return True
     policy = policy_of(pod, container)
     if init and not is_sidecar(container) and policy == "Always":
         policy = "OnFailure"

@@ -49,6 +49,8 @@ class Instance:
     log_path: str = ""
     user: tuple[int, int, tuple[int, ...]] | None = None
     annotations: Mapping[str, str] = _EMPTY
+    round: int = 0
+    """How often all containers of the pod had begun anew before it."""
     deep: frozenset[str] = frozenset()
     """The paths below which nothing can be written, not even in what is mounted there."""
 

@@ -140,6 +140,7 @@ class Prepared:
     users: Any = field(default_factory=on_node)
     exclusive: bool = False
     """Whether the CPUs are its own: it may use all of their time."""
+    round: int = 0
 
 
 def container_config(pod: Pod, container: Container, ready: Prepared, machine: Machine) -> Any:
@@ -153,7 +154,7 @@ def container_config(pod: Pod, container: Container, ready: Prepared, machine: M
         envs=[pb.KeyValue(key=name, value=value.encode()) for name, value in ready.variables.items()],
         mounts=[_mount(bind, ready.users) for bind in ready.binds],
         labels=labels.container_labels(pod, container),
-        annotations=labels.container_annotations(pod, container, ready.attempt),
+        annotations=labels.container_annotations(pod, container, ready.attempt, ready.round),
         log_path=f"{container.name}/{ready.attempt}.log",
         stdin=bool(container.stdin),
         stdin_once=bool(container.stdin_once),

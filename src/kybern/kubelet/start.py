@@ -238,6 +238,7 @@ class Starter:
             here.memory.of(pod.metadata.uid, container.name),
             users,
             bool(here.cpus.own(pod.metadata.uid, container.name)),
+            action.round,
         )
 
     async def _sources(self, container: Container, actual: Actual) -> Sources:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Container, ContainerStatus, HostIP, PodCondition, PodIP, PodStatus
-from kybern.kubelet import plan
+from kybern.kubelet import plan, rounds
 from kybern.kubelet.containers import Reasons, statuses
 from kybern.kubelet.parts import is_sidecar
 from kybern.kubelet.plan import Facts
@@ -20,7 +20,10 @@ FINISHED = ("Succeeded", "Failed")
 READY_TO_START, INITIALIZED, READY = "PodReadyToStartContainers", "Initialized", "Ready"
 CONTAINERS_READY, SCHEDULED = "ContainersReady", "PodScheduled"
 
-OURS = frozenset({READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, PENDING, IN_PROGRESS})
+RESTARTING = "AllContainersRestarting"
+OURS = frozenset({
+    READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, RESTARTING, PENDING, IN_PROGRESS,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ def _conditions(
         _pod_ready(facts, status, containers),
         containers,
         PodCondition(type=SCHEDULED, status="True"),
+        *_restarting(facts, status),
     )
     old = {condition.type: condition for condition in before.conditions}
     for condition in of_resize(situation.resize):
@@ -201,6 +205,15 @@ def _conditions(
         yield _timed(facts, told, old.get(told.type))
     named = told.type if told is not None else ""
     yield from (c for c in before.conditions if c.type not in OURS and c.type != named)
+
+
+def _restarting(facts: Facts, status: PodStatus) -> Iterator[PodCondition]:
+    """Only of pods that could begin anew as a whole."""
+    if not rounds.could(facts.pod):
+        return
+    over = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(status.phase, "")
+    now = not over and rounds.restarting(facts.pod, facts.actual)
+    yield PodCondition(type=RESTARTING, status="True" if now else "False", reason=over)
 
 
 def _timed(facts: Facts, new: PodCondition, old: PodCondition | None) -> PodCondition:

@@ -93,5 +93,7 @@ class Steps:
         probe = getattr(action.container, f"{action.probe}_probe", None) if action.probe else None
         if probe is not None and probe.termination_grace_period_seconds is not None:
             grace = probe.termination_grace_period_seconds
+        if action.grace is not None:
+            grace = action.grace
         ip = next(iter(actual.sandbox.ips), "") if actual.sandbox is not None else ""
         await stop_container(pod, action.instance, action.message, grace, self._here, ip)

@@ -8,6 +8,7 @@ from kybern.api.declared_features import (
     RESIZE_GUARANTEED_CPU,
     RESIZE_INIT,
     RESIZE_POD,
+    RESTART_ALL,
     WEB_SOCKETS,
     for_update,
     of_kubelet,
@@ -50,8 +51,8 @@ def test_a_change_of_resources_needs_a_kubelet_that_can(old: Any, new: Any, need
 
 
 def test_cpus_of_their_own_are_not_resized() -> None:
-    assert of_kubelet("none") == (WEB_SOCKETS, RESIZE_GUARANTEED_CPU, RESIZE_POD, RESIZE_INIT)
-    assert of_kubelet("static") == (WEB_SOCKETS, RESIZE_POD, RESIZE_INIT)
+    assert of_kubelet("none") == (WEB_SOCKETS, RESIZE_GUARANTEED_CPU, RESIZE_POD, RESIZE_INIT, RESTART_ALL)
+    assert of_kubelet("static") == (WEB_SOCKETS, RESIZE_POD, RESIZE_INIT, RESTART_ALL)
 
 
 @pytest.mark.parametrize(
