@@ -41,7 +41,7 @@ def job(new: Raw, old: Raw | None) -> Iterator[Cause]:
     # upstream checks a changed job as a job, and once more as a change
     yield from _whole(spec)
     yield from _whole(spec)
-    yield from _update(spec, old.get("spec") or {})
+    yield from _update(spec, old)
 
 
 def _whole(spec: Raw) -> Iterator[Cause]:
@@ -205,10 +205,12 @@ def _success_rule(field: str, rule: Raw, completions: int) -> Iterator[Cause]:
         yield invalid(at, count, text)
 
 
-def _update(spec: Raw, old: Raw) -> Iterator[Cause]:
+def _update(spec: Raw, job: Raw) -> Iterator[Cause]:
+    """Of a job that is there."""
+    old = job.get("spec") or {}
     yield from _completions(spec, old)
     yield from unchanged("spec.selector", spec.get("selector"), old.get("selector"))
-    yield from _same_template(spec, old)
+    yield from _same_template(spec, job)
     for key in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
         show = partial(within.shown, "SuccessPolicy") if key == "successPolicy" else None
         yield from unchanged(f"spec.{key}", spec.get(key), old.get(key), show)
@@ -224,16 +226,29 @@ def _completions(spec: Raw, old: Raw) -> Iterator[Cause]:
 
 
 def _same_template(spec: Raw, old: Raw) -> Iterator[Cause]:
-    """While a job has not started, what decides where its pods run may still change."""
-    new, was = spec.get("template") or {}, old.get("template") or {}
-    if old.get("suspend"):
+    """While none of its pods run, what decides where they run, and what they ask for, may still change."""
+    before = old.get("spec") or {}
+    new, was = spec.get("template") or {}, before.get("template") or {}
+    if before.get("suspend") and _at_rest(old.get("status") or {}):
         new, was = _placed_freely(new), _placed_freely(was)
     yield from unchanged("spec.template", new, was, partial(within.shown, "PodTemplateSpec"))
 
 
+def _at_rest(status: Raw) -> bool:
+    """Whether a suspended job never started, or its pods are gone (KEP-5440)."""
+    told = [one for one in status.get("conditions") or () if one.get("type") == "Suspended"]
+    return not status.get("startTime") or (
+        not status.get("active") and any(one.get("status") == "True" for one in told)
+    )
+
+
 def _placed_freely(found: Raw) -> dict[str, Any]:
+    """What stays the same: all but directives of scheduling and the containers' resources."""
     keys = ("nodeSelector", "affinity", "tolerations", "schedulingGates")
     spec = {key: value for key, value in (found.get("spec") or {}).items() if key not in keys}
+    for name in ("initContainers", "containers"):
+        if name in spec:
+            spec[name] = [{k: v for k, v in one.items() if k != "resources"} for one in spec[name] or ()]
     return {"spec": spec}
 
 
