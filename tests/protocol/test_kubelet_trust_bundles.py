@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,8 +79,8 @@ def pod(server: Server, name: str, *sources: dict[str, Any]) -> None:
 async def seen(server: Server, bed: Bed, name: str, file: str, parts: set[str], seconds: float = 60) -> str:
     """What a file of the pod's volume says, once it says no other certificates than these."""
     found = await until(server, f"{PODS}/{name}", running, seconds)
-    uid = found["metadata"]["uid"]
-    path = bed.at / "kubelet/pods" / uid / "volumes/kubernetes.io~projected/v" / file
+    uid = str(found["metadata"]["uid"])
+    path = Path(bed.at) / "kubelet/pods" / uid / "volumes/kubernetes.io~projected/v" / file
     async with asyncio.timeout(seconds):
         while certificates(text := path.read_text()) != parts:
             await asyncio.sleep(0.2)
