@@ -16,6 +16,7 @@ FILES = {
         "roleBindings",
         "gatedClusterRoles",
         "gatedClusterRoleBindings",
+        "gatedRules",
     ),
     "flowcontrol.json": ("flowSchemas", "priorityLevelConfigurations", "priorityClasses"),
 }

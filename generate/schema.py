@@ -21,6 +21,8 @@ MODULES = {
     "io.k8s.api.autoscaling.v2": "autoscaling_v2",
     "io.k8s.api.batch.v1": "batch_v1",
     "io.k8s.api.certificates.v1": "certificates_v1",
+    "io.k8s.api.certificates.v1alpha1": "certificates_v1alpha1",
+    "io.k8s.api.certificates.v1beta1": "certificates_v1beta1",
     "io.k8s.api.coordination.v1": "coordination_v1",
     "io.k8s.api.discovery.v1": "discovery_v1",
     "io.k8s.api.events.v1": "events_v1",
@@ -37,6 +39,8 @@ MODULES = {
     "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1": "apiregistration_v1",
     "io.k8s.apimachinery.pkg.apis.meta.v1": "meta_v1",
 }
+# What such a group and version has beside, and nobody serves here.
+UNSERVED = ("io.k8s.api.certificates.v1beta1.PodCertificateRequest",)
 SCALARS = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
         "description": "IntOrString is an integer or a string: a number, or a percentage such as 25%.",
@@ -62,7 +66,9 @@ def load() -> dict[str, Any]:
     )
     found = json.loads(root.read_text())["$defs"]
     served = {
-        name: plain(schema) for name, schema in found.items() if split(name)[0] in MODULES or name in SCALARS
+        name: plain(schema)
+        for name, schema in found.items()
+        if (split(name)[0] in MODULES and not name.startswith(UNSERVED)) or name in SCALARS
     }
     served |= {name: schema for name, schema in SCALARS.items() if schema is not None}
     served["io.k8s.apimachinery.pkg.api.resource.Quantity"] = {

@@ -696,6 +696,27 @@ def test_the_cloud_is_asked_where_the_topology_has_one(cluster: Cluster, worker:
         assert "--cloud-provider" not in unit_of(name, cluster, machine)
 
 
+def test_trust_bundles_are_switched_on_in_all_daemons_or_none(cluster: Cluster, worker: Machine) -> None:
+    on, first = replace(cluster, trust_bundles=True), cluster.masters[0]
+    both = {"ClusterTrustBundle": True, "ClusterTrustBundleProjection": True}
+
+    for name, flags in (
+        (
+            "apiserver",
+            (
+                "--feature-gates=ClusterTrustBundle=true,ClusterTrustBundleProjection=true ",
+                "--runtime-config=certificates.k8s.io/v1beta1=true ",
+            ),
+        ),
+        ("controller manager", ("--feature-gates=ClusterTrustBundle=true ",)),
+    ):
+        assert all(flag in unit_of(name, on, first) for flag in flags)
+        assert "--feature-gates" not in unit_of(name, cluster, first)
+    for topology, gates in ((on, both), (cluster, None)):
+        fake = finished(kubelet, topology, worker)
+        assert yaml.safe_load(fake.contents["/var/lib/kubelet/config.yaml"]).get("featureGates") == gates
+
+
 def test_a_cloud_that_is_switched_off_is_taken_away(cluster: Cluster) -> None:
     role, first = of_cluster(cloud), cluster.masters[0]
     fake = finished(role, replace(cluster, cloud=CLOUD), first)

@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, override
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
@@ -72,7 +72,7 @@ class FakeApi(Answering):
         return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
     def _where(self, path: str) -> tuple[Resource, str, str, str, str]:
-        parts = path.strip("/").split("/")
+        parts = [unquote(part) for part in path.strip("/").split("/")]
         head = 3 if parts[0] == "apis" else 2
         root, rest = "/" + "/".join(parts[:head]), parts[head:]
         namespace = ""

@@ -27,6 +27,7 @@ from kybern.api.autoscaling_v2 import (
     ResourceMetricSource,
 )
 from kybern.api.batch_v1 import CronJob, CronJobSpec, Job, JobTemplateSpec
+from kybern.api.certificates_v1beta1 import ClusterTrustBundle, ClusterTrustBundleSpec
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
     ConfigMap,
@@ -73,6 +74,7 @@ from kybern.api.resource_v1 import (
 from kybern.api.storagemigration_v1beta1 import StorageVersionMigration, StorageVersionMigrationSpec
 from kybern.auth.legacy_labels import INVALID_SINCE, TRACKING
 from kybern.auth.x509 import Authority, signing_key
+from kybern.controllers.clustertrustbundle_publisher import SIGNER
 from kybern.controllers.serviceaccount_token import NAME, TYPE
 from kybern.loop.device_claims import FINALIZER
 from kybern.loop.settings import Settings
@@ -111,6 +113,7 @@ async def create_occasions(api: FakeApi) -> None:
     await create_finished_pods(api)
     await create_scaled(api)
     await create_migration(api)
+    await create_trust_bundle(api)
 
 
 @contextmanager
@@ -318,3 +321,9 @@ async def create_migration(api: FakeApi) -> None:
     api.age(ConfigMap)
     spec = StorageVersionMigrationSpec(resource=GroupResource(resource="configmaps"))
     await api.create(StorageVersionMigration(metadata=ObjectMeta(name="configmaps"), spec=spec))
+
+
+async def create_trust_bundle(api: FakeApi) -> None:
+    """What the API server's authority was once published as."""
+    spec = ClusterTrustBundleSpec(signer_name=SIGNER, trust_bundle="before")
+    await api.create(ClusterTrustBundle(metadata=ObjectMeta(name=f"{SIGNER.replace('/', ':')}:0"), spec=spec))

@@ -49,6 +49,12 @@ from kybern.api.batch_v1 import (
 from kybern.api.certificates_v1 import (
     certificatesigningrequest,
 )
+from kybern.api.certificates_v1alpha1 import (
+    clustertrustbundle as clustertrustbundle_v1alpha1,
+)
+from kybern.api.certificates_v1beta1 import (
+    clustertrustbundle,
+)
 from kybern.api.coordination_v1 import (
     lease,
 )
@@ -106,6 +112,7 @@ from kybern.api.resource_v1 import (
     resourceclaimtemplate,
     resourceslice,
 )
+from kybern.api.rules import trustbundles
 from kybern.api.scheduling_v1 import (
     priorityclass,
 )
@@ -190,8 +197,14 @@ KINDS: tuple[Kind, ...] = (
     flowschema.KIND,
     prioritylevelconfiguration.KIND,
 )
-OPTIONAL: tuple[Kind, ...] = (storageversionmigration.KIND,)
+OPTIONAL: tuple[Kind, ...] = (
+    clustertrustbundle.KIND,
+    clustertrustbundle_v1alpha1.KIND,
+    storageversionmigration.KIND,
+)
 GATES: Mapping[tuple[str, str], str] = {
+    (clustertrustbundle.KIND.group, clustertrustbundle.KIND.version): trustbundles.GATE,
+    (clustertrustbundle_v1alpha1.KIND.group, clustertrustbundle_v1alpha1.KIND.version): trustbundles.GATE,
     (storageversionmigration.KIND.group, storageversionmigration.KIND.version): storageversionmigration.GATE,
 }
 """The feature gate that a group and version needs beside being switched on."""

@@ -8,15 +8,15 @@ The authorizers learn of roles, bindings, pods and volumes from ``Informers``, w
 caches: after ``subscribe`` every object that is there is reported with no old one, then every change, in order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, Protocol
 
 import msgspec
 
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from kybern.apiserver.authentication import Headers, many
+from kybern.apiserver.bootstrap import wanted
 from kybern.auth import escalation, impersonation, node, rbac
 from kybern.auth.attributes import Attributes, Decision, Verdict
 from kybern.auth.refusal import forbidden
@@ -57,13 +57,14 @@ class Authorization:
     modes: tuple[str, ...] = ("Node", "RBAC")
     policy: rbac.Policy = field(default_factory=rbac.Policy)
     graph: node.Graph = field(default_factory=node.Graph)
+    gates: Collection[str] = ()
     _chain: tuple[Callable[[Attributes], Decision], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         known: dict[str, Callable[[Attributes], Decision]] = {
             "AlwaysAllow": lambda _asked: ALLOWED,
             "AlwaysDeny": lambda _asked: DENIED,
-            "Node": node.Authorizer(self.graph, node_rules()).authorize,
+            "Node": node.Authorizer(self.graph, node_rules(self.gates)).authorize,
             "RBAC": rbac.Authorizer(self.policy).authorize,
         }
         for mode in self.modes:
@@ -224,8 +225,8 @@ def _typed[T: Object](kind: type[T], changed: Callable[[Any, Any], None]) -> Cha
     return report
 
 
-def node_rules() -> tuple[PolicyRule, ...]:
-    """The rules of the shipped ClusterRole ``system:node``, whatever has become of the stored one."""
-    shipped = msgspec.json.decode(files("kybern.auth").joinpath("data/rbac.json").read_bytes())
-    found = next(role for role in shipped["clusterRoles"] if role["name"] == "system:node")
+def node_rules(gates: Collection[str] = ()) -> tuple[PolicyRule, ...]:
+    """The rules of the shipped ClusterRole ``system:node`` with these features, whatever has become of the stored one."""
+    roles = (one.object for one in wanted(gates) if one.plural == "clusterroles")
+    found = next(role for role in roles if role["metadata"]["name"] == "system:node")
     return msgspec.convert(found["rules"], tuple[PolicyRule, ...])

@@ -70,7 +70,8 @@ def wanted(gates: Collection[str] = ()) -> Iterator[Wanted]:
     flow = _packaged("flowcontrol.json")
     yield from _objects(flow["priorityClasses"], SCHEDULING, "PriorityClass", "priorityclasses")
     rbac = _packaged("rbac.json")
-    yield from _objects(rbac["clusterRoles"], RBAC, "ClusterRole", "clusterroles")
+    roles = (_extended(role, _gated(rbac["gatedRules"], gates)) for role in rbac["clusterRoles"])
+    yield from _objects(roles, RBAC, "ClusterRole", "clusterroles")
     yield from _objects(_gated(rbac["gatedClusterRoles"], gates), RBAC, "ClusterRole", "clusterroles")
     yield from _objects(rbac["clusterRoleBindings"], RBAC, "ClusterRoleBinding", "clusterrolebindings")
     bindings = _gated(rbac["gatedClusterRoleBindings"], gates)
@@ -86,6 +87,12 @@ def _gated(facts: Iterable[Raw], gates: Collection[str]) -> Iterator[Raw]:
     for fact in facts:
         if fact["gate"] in gates:
             yield {key: value for key, value in fact.items() if key != "gate"}
+
+
+def _extended(role: Raw, more: Iterable[Raw]) -> Raw:
+    """A role with the rules that features add to it."""
+    added = [rule for one in more if one["name"] == role["name"] for rule in one["rules"]]
+    return {**role, "rules": [*role["rules"], *added]} if added else role
 
 
 def _packaged(name: str) -> dict[str, list[Raw]]:

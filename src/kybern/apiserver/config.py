@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kybern.api.kinds import GATES
+from kybern.api.rules.pods import projections
 from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.enabled import served, ungated
 from kybern.apiserver.services.addresses import Network
@@ -21,7 +22,7 @@ from kybern.machinery.kind import Kind
 
 log = logging.getLogger(__name__)
 
-ACTS = frozenset(GATES.values())
+ACTS = frozenset({*GATES.values(), projections.GATE})
 """The feature gates that change something here."""
 
 
@@ -151,13 +152,13 @@ _FLAGS = (
         "--runtime-config",
         switches,
         {},
-        "What is served beside the default API: storagemigration.k8s.io/v1beta1=true.",
+        "What is served beside the default API, such as storagemigration.k8s.io/v1beta1=true.",
     )
     .flag(
         "--feature-gates",
         gates,
         {},
-        f"Features, NAME=true|false. {', '.join(sorted(ACTS))} acts; others change nothing, which is logged.",
+        f"Features, NAME=true|false. {', '.join(sorted(ACTS))} act; others change nothing, which is logged.",
     )
     .flag("--profiling", bool, True, "Ignored.")
     .flag("--storage-backend", str, "etcd3", "Only etcd3.")

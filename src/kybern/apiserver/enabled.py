@@ -49,8 +49,8 @@ def _wanted(switches: Switches) -> frozenset[At]:
     """The groups and versions of optional kinds that are switched on."""
     usual, optional = {_at(kind) for kind in KINDS}, {_at(kind) for kind in OPTIONAL}
     levels = {key: value for key, value in switches.items() if key in _LEVELS}
-    named = {_parsed(key): value for key, value in switches.items() if key not in _LEVELS and key != _GONE}
-    _known(named, usual | optional)
+    single = {key: value for key, value in switches.items() if key not in _LEVELS and key != _GONE}
+    named = _named(single, usual, optional)
     found = {at: at in usual for at in usual | optional}
     for key, pattern in _LEVELS.items():
         if key in levels:
@@ -65,14 +65,28 @@ def _wanted(switches: Switches) -> frozenset[At]:
     return frozenset(at for at in optional if found[at])
 
 
-def _parsed(key: str) -> At:
-    """GROUP/VERSION, or VERSION of the core group; of one resource (GROUP/VERSION/RESOURCE) the same."""
+def _parsed(key: str) -> tuple[At, str]:
+    """GROUP/VERSION, or VERSION of the core group, and the resource of GROUP/VERSION/RESOURCE."""
     parts = key.split("/")
     if parts[0] == "v1" and len(parts) <= 2:
-        return "", "v1"
+        return ("", "v1"), "".join(parts[1:])
     if len(parts) not in (2, 3) or not all(parts):
         raise ValueError(f"runtime-config invalid key {key}")
-    return parts[0], parts[1]
+    return (parts[0], parts[1]), "".join(parts[2:])
+
+
+def _named(switches: Switches, usual: Collection[At], optional: Collection[At]) -> Mapping[At, str]:
+    """What is said of each group and version. A resource stands for its version; of an optional one it must be here."""
+    parsed = {key: _parsed(key) for key in switches}
+    _known({at: switches[key] for key, (at, _) in parsed.items()}, {*usual, *optional})
+    resources = {(_at(kind), kind.plural) for kind in OPTIONAL}
+    found = {}
+    for key, (at, resource) in parsed.items():
+        if at not in optional or not resource or (at, resource) in resources:
+            found[at] = switches[key]
+        elif _is_on(key, switches[key]):
+            raise ValueError(f"cannot serve {key}: it is not in this program; leave it out")
+    return found
 
 
 def _known(named: Mapping[At, str], here: Collection[At]) -> None:

@@ -4,7 +4,7 @@ Nothing here knows HTTP: the server's own writes (``local.py``) go the same way 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,6 +58,7 @@ class Engine:
     charge: Callable[[Raw], Awaitable[None]] | None = None
     configured: Configured | None = None
     event_ttl: int = 3600
+    gates: Collection[str] = ()
     clock: Callable[[], float] = time.time
     shapes: dict[tuple[str, str, str], Shape] = field(default_factory=dict)
     _forms: dict[str, Form] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from kybern.api.kinds import of_resource
 from kybern.machinery.kind import Kind
 
 _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -46,7 +47,7 @@ class Table:
     """All that is served. ``stored`` gives the kind as which another one is kept."""
 
     versions: dict[tuple[str, str], Version] = field(default_factory=dict)
-    # Custom kinds in the version in which they are stored, when that one is not served.
+    # Kinds in the version in which they are stored, when that one is not served.
     unserved: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     # What ``kind`` has found since kinds were last put or dropped: admission asks it many times for each write.
     _found: dict[tuple[str, str], Kind] = field(default_factory=dict)
@@ -56,7 +57,19 @@ class Table:
         found: dict[tuple[str, str], dict[str, Kind]] = {}
         for kind in kinds:
             found.setdefault((kind.group, kind.version), {})[kind.plural] = kind
-        return cls({key: Version(*key, kinds) for key, kinds in found.items()})
+        table = cls({key: Version(*key, served) for key, served in found.items()})
+        table._hide(kind for served in found.values() for kind in served.values())
+        return table
+
+    def _hide(self, kinds: Iterable[Kind]) -> None:
+        """Know the versions in which kinds are stored, where they are switched off."""
+        for conversion, plural in ((kind.conversion, kind.plural) for kind in kinds):
+            if conversion is None:
+                continue
+            known = self.versions.get((conversion.group, conversion.version))
+            stored = of_resource(conversion.group, conversion.version, plural)
+            if stored is not None and (known is None or plural not in known.kinds):
+                self.unserved[stored.group, stored.version, plural] = stored
 
     def kind(self, group: str, plural: str) -> Kind | None:
         """The kind of a group's resource, in its first version."""

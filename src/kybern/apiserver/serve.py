@@ -109,7 +109,7 @@ class Parts:
         self.caches = Caches(store, tasks)
         table = Table.of(config.kinds)
         self.lookup = CacheLookup(store, self.caches, table)
-        self.engine = Engine(store, self.caches, table, self.lookup)
+        self.engine = Engine(store, self.caches, table, self.lookup, gates=config.gates)
         caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
         self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
         self.engine.event_ttl = int(values["event-ttl"])
@@ -117,7 +117,7 @@ class Parts:
         self.engine.charge = self._charge
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
-        self.authorization = Authorization(config.modes)
+        self.authorization = Authorization(config.modes, gates=config.gates)
         self.engine.authorize = self.authorization.allow
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()

@@ -69,6 +69,7 @@ def chosen(values: Values, told: Settings) -> tuple[Controller[Any], ...]:
     lacking = {
         "garbage-collector-controller": not values["enable-garbage-collector"],
         "node-ipam-controller": not told.allocate_node_cidrs,
+        "kube-apiserver-serving-clustertrustbundle-publisher-controller": not told.root_ca,
         "root-ca-certificate-publisher-controller": not told.root_ca,
         "serviceaccount-token-controller": not told.token_key,
         "certificatesigningrequest-signing-controller": not (told.signing_cert and told.signing_key),

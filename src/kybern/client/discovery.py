@@ -64,18 +64,19 @@ async def discover(client: Verbs) -> tuple[tuple[Resource, ...], tuple[str, ...]
     failed = []
     for version in versions:
         try:
-            resources = await _resources(client, version)
+            served = await resources(client, version)
         except NotFound:
             continue
         except ApiError:
             failed.append(version)
             continue
-        for resource in resources:
+        for resource in served:
             found.setdefault((resource.group, resource.plural), resource)
     return tuple(found.values()), tuple(failed)
 
 
-async def _resources(client: Verbs, group_version: str) -> tuple[Resource, ...]:
+async def resources(client: Verbs, group_version: str) -> tuple[Resource, ...]:
+    """All that a group and version serves, without subresources. Raises ApiError: NotFound when there is no such version."""
     path = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
     listed = decoder(APIResourceList).decode(await client.request("GET", path))
     return tuple(_resource(group_version, entry) for entry in listed.resources if "/" not in entry.name)

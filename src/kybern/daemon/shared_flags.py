@@ -17,6 +17,8 @@ _GATES: Mapping[str, bool] = json.loads(
     resources.files("kybern.daemon").joinpath("data/feature_gates.json").read_text()
 )
 """Upstream's features at this version, and whether they are on when nobody says anything."""
+_NEEDS: Mapping[str, tuple[str, ...]] = {"ClusterTrustBundleProjection": ("ClusterTrustBundle",)}
+"""What those need that act here; the gates that nobody may set need nothing that is not so."""
 _AS_TLS = (
     "what --client-ca-file certifies may read metrics, and tokens that the API server of --kubeconfig allows"
 )
@@ -156,7 +158,17 @@ def gates(text: str) -> Mapping[str, str]:
             boolean(value)
         except ValueError as problem:
             raise ValueError(f"invalid value of {key}={value}, err: {problem}") from problem
+    satisfied({key.removeprefix("kube:"): boolean(value) for key, value in found.items()})
     return found
+
+
+def satisfied(said: Mapping[str, bool]) -> None:
+    """Raises ValueError, with upstream's words, for gates that are on without those that they need."""
+    for name, others in _NEEDS.items():
+        lacking = [one for one in others if not said.get(one, _GATES[one])]
+        if lacking and said.get(name, _GATES[name]):
+            why = f"depends on features that are disabled: [{' '.join(lacking)}]"
+            raise ValueError(f"{name} is enabled, but {why}")
 
 
 def usual_gates(text: str, acts: Collection[str] = ()) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kybern.api.core_v1 import Taint
+from kybern.daemon import shared_flags
 from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal
 from kybern.kubelet import checks, config_file, gates, swap, sysctls
@@ -51,7 +52,7 @@ def read(values: Values) -> Settings:
     """The settings of a command line and of the file that it names. Raises Fatal with one line for the operator."""
     contents = config_file.read(values["config"], values["config-dir"])
     found: dict[str, Any] = {**contents.found, "past": {**contents.past, **_past(values)}}
-    found["gates"] = {**found.get("gates", {}), **_gates(values)}
+    found["gates"] = _satisfied({**found.get("gates", {}), **_gates(values)})
     found |= {name: values[flag] for flag, name in FLAGS.items() if values.given(flag)}
     settings = Settings(**found)
     try:
@@ -91,6 +92,14 @@ def _gates(values: Values) -> Mapping[str, bool]:
         return gates.checked(values["feature-gates"])
     except ValueError as problem:
         raise Fatal(f"cannot use --feature-gates: {problem}") from problem
+
+
+def _satisfied(found: Mapping[str, bool]) -> Mapping[str, bool]:
+    try:
+        shared_flags.satisfied(found)
+    except ValueError as problem:
+        raise Fatal(f"cannot use the feature gates: {problem}") from problem
+    return found
 
 
 def _with_reserved_cpus(settings: Settings) -> Settings:

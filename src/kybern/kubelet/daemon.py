@@ -14,7 +14,7 @@ from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon.run import Fatal, alive, ready
-from kybern.kubelet import machine, node_status, outset, static_url, sysctls, voice
+from kybern.kubelet import gates, machine, node_status, outset, static_url, sysctls, voice
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.collect import Collector
@@ -49,6 +49,7 @@ from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.stats.measure import Measure
 from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.trust_bundles import TrustBundles
 from kybern.kubelet.user_namespaces import UserNamespaces
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
@@ -103,6 +104,11 @@ async def _services(cache: Cache | None) -> tuple[Service, ...]:
     return tuple(cache.list(Service))
 
 
+def _trust_bundles(settings: Settings, client: Verbs | None) -> TrustBundles | None:
+    on = gates.enabled(settings.gates, "ClusterTrustBundleProjection")
+    return TrustBundles(client) if client is not None and on else None
+
+
 class Kubelet:
     """Everything that runs, from settings and an API server (or none)."""
 
@@ -130,7 +136,8 @@ class Kubelet:
             else _Silent()
         )
         speaker = Voice(self._recorder, node)
-        objects = ApiObjects(client)
+        self._bundles = _trust_bundles(settings, client)
+        objects = ApiObjects(client, bundles=self._bundles)
         self.drivers = Mounter(root, node, self._recorder.emit)
         self.cache = Cache() if client is not None else None
         if self.cache is not None:
@@ -283,6 +290,8 @@ class Kubelet:
         clock = asyncio.get_running_loop().time
         tasks.create_task(Allocatable(client, self.here.machine.node, self.drivers, clock).run())
         tasks.create_task(self.cache.feed(client, Service))
+        if self._bundles is not None:
+            tasks.create_task(self._bundles.run())
 
     def _check(self) -> None:
         if self.watcher.problem:

@@ -83,7 +83,7 @@ DEFAULTS: Mapping[str, bool] = {
 FREE = frozenset({
     "ContainerCheckpoint", "ContextualLogging", "CustomCPUCFSQuotaPeriod", "CPUManagerPolicyAlphaOptions",
     "CPUManagerPolicyBetaOptions", "TopologyManagerPolicyAlphaOptions", "TopologyManagerPolicyBetaOptions",
-    "LoggingAlphaOptions", "LoggingBetaOptions",
+    "LoggingAlphaOptions", "LoggingBetaOptions", "ClusterTrustBundle", "ClusterTrustBundleProjection",
 })  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from kybern.api.authentication_v1 import TokenRequest
 from kybern.api.core_v1 import (
+    ClusterTrustBundleProjection,
     ConfigMap,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -27,6 +28,7 @@ from kybern.api.node_v1 import RuntimeClass
 from kybern.api.storage_v1 import CSIDriver, VolumeAttachment
 from kybern.client import paths
 from kybern.client.verbs import Verbs
+from kybern.kubelet.trust_bundles import TrustBundles
 from kybern.kubelet.volumes.plugin import CannotMount
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machinery.struct import Object, decoder
@@ -75,10 +77,12 @@ class ApiObjects:
         client: Verbs | None,
         steady: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
+        bundles: TrustBundles | None = None,
     ) -> None:
         self._client = client
         self._steady = steady
         self._clock = clock
+        self._bundles = bundles
         self._known: dict[tuple[type[Object], str, str], _Kept] = {}
         self._tokens: dict[tuple[Any, ...], Token] = {}
 
@@ -127,6 +131,14 @@ class ApiObjects:
 
     async def attachment(self, name: str) -> VolumeAttachment | None:
         return await self._get(VolumeAttachment, "", name, fresh=True)
+
+    async def trust_anchors(self, wanted: ClusterTrustBundleProjection) -> str:
+        if self._client is None:
+            raise CannotMount("ClusterTrustBundle projection is not supported in static kubelet mode")
+        if self._bundles is None:
+            why = "the kubelet's feature gate ClusterTrustBundleProjection is off"
+            raise CannotMount(f"ClusterTrustBundle projection is not supported: {why}")
+        return await self._bundles.anchors(wanted)
 
     async def _get[T: Object](
         self, kind: type[T], namespace: str, name: str, *, fresh: bool = False

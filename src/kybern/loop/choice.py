@@ -43,7 +43,10 @@ OLD_NAMES: Mapping[str, str] = {
 }
 
 # Those that run only with a feature gate, whoever names them.
-GATES: Mapping[str, str] = {"storage-version-migrator-controller": "StorageVersionMigrator"}
+GATES: Mapping[str, str] = {
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": "ClusterTrustBundle",
+    "storage-version-migrator-controller": "StorageVersionMigrator",
+}
 
 # Upstream's other controllers, and why they do not run here. All but the first run only with a feature gate that is off by
 # default, or with a cloud provider that is built in, of which there is none any more.
@@ -51,9 +54,6 @@ ABSENT: Mapping[str, str] = {
     "selinux-warning-controller": "not here; off by default: upstream runs it only when it is named",
     "storageversion-garbage-collector-controller": (
         "feature gates APIServerIdentity and StorageVersionAPI; the latter is alpha and off by default"
-    ),
-    "kube-apiserver-serving-clustertrustbundle-publisher-controller": (
-        "feature gate ClusterTrustBundle, off by default"
     ),
     "podcertificaterequest-cleaner-controller": "feature gate PodCertificateRequest, off by default",
     "service-lb-controller": "the cloud controller manager's",

@@ -77,6 +77,7 @@ class _Reader:
         "load_balancer",
         "ingress",
         "node_local_dns",
+        "trust_bundles",
         "encryption",
         "pod_network",
         "cgroup_driver",
@@ -116,6 +117,7 @@ class _Reader:
             load_balancer=balancer_pools(top),
             ingress=top.parse("ingress", yes_or_no, "true or false", False),
             node_local_dns=top.parse("node_local_dns", yes_or_no, "true or false", False),
+            trust_bundles=top.parse("trust_bundles", yes_or_no, "true or false", False),
             encryption=top.parse(
                 "encryption", one_of(*ENCRYPTION), "one of " + ", ".join(ENCRYPTION), "aesgcm"
             ),

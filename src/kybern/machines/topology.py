@@ -73,6 +73,8 @@ class Cluster:
     load_balancer: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ingress: bool = False
     node_local_dns: bool = False
+    # Whether pods may have certificates of authorities out of ClusterTrustBundles, which upstream has off by default.
+    trust_bundles: bool = False
     # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
     encryption: str = "aesgcm"
     pod_network: str = "kybern"

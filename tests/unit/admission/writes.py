@@ -29,6 +29,7 @@ GROUPS = {
     "ingresses": "networking.k8s.io",
     "ingressclasses": "networking.k8s.io",
     "certificatesigningrequests": "certificates.k8s.io",
+    "clustertrustbundles": "certificates.k8s.io",
     "localsubjectaccessreviews": "authorization.k8s.io",
     "runtimeclasses": "node.k8s.io",
     "deployments": "apps",

@@ -8,27 +8,35 @@ from kybern.apiserver.config import switches
 from kybern.apiserver.enabled import served, ungated
 
 GATE = "StorageVersionMigrator"
+BUNDLE_GATE = "ClusterTrustBundle"
 MIGRATION = "storagemigration.k8s.io/v1beta1"
+BETA, ALPHA = "certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1"
 
 
 @pytest.mark.parametrize(
     ("text", "on"),
     [
-        ("", False),
-        (f"{MIGRATION}=true", True),
-        (MIGRATION, True),
-        (f"{MIGRATION}=false", False),
-        (f"{MIGRATION}/storageversionmigrations=true", True),
-        ("api/all=true", True),
-        ("api/beta=true", True),
-        ("api/alpha=true,api/ga=true", False),
-        (f"api/beta=true,{MIGRATION}=false", False),
-        (f"api/beta=false,{MIGRATION}=1", True),
-        ("v1=true,apps/v1,api/legacy=false,resource.k8s.io/v1beta1=false", False),
+        ("", ()),
+        (f"{MIGRATION}=true", (MIGRATION,)),
+        (MIGRATION, (MIGRATION,)),
+        (f"{MIGRATION}=false", ()),
+        (f"{MIGRATION}/storageversionmigrations=true", (MIGRATION,)),
+        (f"{BETA}/clustertrustbundles=true", (BETA,)),
+        (f"{BETA}/clustertrustbundles=true,{BETA}/podcertificaterequests=false", (BETA,)),
+        (f"{ALPHA}=true", (ALPHA,)),
+        ("api/all=true", (BETA, ALPHA, MIGRATION)),
+        ("api/beta=true", (BETA, MIGRATION)),
+        ("api/alpha=true,api/ga=true", (ALPHA,)),
+        (f"api/beta=true,{MIGRATION}=false", (BETA,)),
+        (f"api/beta=false,{MIGRATION}=1", (MIGRATION,)),
+        ("v1=true,apps/v1,api/legacy=false,resource.k8s.io/v1beta1=false", ()),
     ],
 )
-def test_what_is_switched_on_is_served_beside_the_rest(text: str, *, on: bool) -> None:
-    assert served(switches(text), {GATE}) == ((*KINDS, *OPTIONAL) if on else KINDS)
+def test_what_is_switched_on_is_served_beside_the_rest(text: str, on: tuple[str, ...]) -> None:
+    found = served(switches(text), {GATE, BUNDLE_GATE})
+
+    assert found[: len(KINDS)] == KINDS
+    assert tuple(kind.api_version for kind in found[len(KINDS) :]) == on
 
 
 def test_without_its_feature_gate_it_is_not_served_and_that_is_told() -> None:
@@ -47,6 +55,10 @@ def test_without_its_feature_gate_it_is_not_served_and_that_is_told() -> None:
         ("nothing=true", "runtime-config invalid key nothing"),
         (f"{MIGRATION}=perhaps", f"invalid value of {MIGRATION}: perhaps"),
         ("resource.k8s.io/v1beta1=true", "cannot serve resource.k8s.io/v1beta1: it is not in this program"),
+        (
+            f"{BETA}/podcertificaterequests=true",
+            f"cannot serve {BETA}/podcertificaterequests: it is not in this program",
+        ),
         ("apps/v1=false", "cannot switch off apps/v1"),
         ("v1=false", "cannot switch off v1"),
         ("api/ga=false", "cannot switch off"),
@@ -70,3 +82,28 @@ def test_the_migrator_has_a_role_only_with_its_gate() -> None:
     assert [one[:2] for one in added] == [("clusterroles", name), ("clusterrolebindings", name)]
     assert len(gated) == len(usual) + 2
     assert all("gate" not in one[2] for one in added)
+
+
+def test_trust_bundles_bring_roles_and_a_right_of_every_node() -> None:
+    publisher = "system:controller:kube-apiserver-serving-clustertrustbundle-publisher"
+    reader = "system:cluster-trust-bundle-discovery"
+    usual = {(one.plural, one.name): one.object for one in wanted()}
+    gated = {(one.plural, one.name): one.object for one in wanted({BUNDLE_GATE})}
+
+    added = gated.keys() - usual.keys()
+    assert added == {
+        (plural, name) for plural in ("clusterroles", "clusterrolebindings") for name in (publisher, reader)
+    }
+    changed = {key for key, value in usual.items() if gated[key] != value}
+    assert changed == {("clusterroles", "system:node")}
+    rule = {
+        "verbs": ["get", "list", "watch"],
+        "apiGroups": ["certificates.k8s.io"],
+        "resources": ["clustertrustbundles"],
+    }
+    node = ("clusterroles", "system:node")
+    assert gated[node]["rules"] == [*usual[node]["rules"], rule]
+    assert gated["clusterroles", reader]["rules"] == [rule]
+    assert gated["clusterrolebindings", reader]["subjects"] == [
+        {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:serviceaccounts"}
+    ]

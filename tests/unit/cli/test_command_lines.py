@@ -109,6 +109,25 @@ def test_the_migrator_runs_with_its_feature_gate_only(arguments: tuple[str, ...]
     assert ("storage-version-migrator-controller" in found) is runs
 
 
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        ((), False),
+        (("--feature-gates=ClusterTrustBundle=true",), False),
+        (("--root-ca-file={ca}",), False),
+        (("--root-ca-file={ca}", "--feature-gates=ClusterTrustBundle=true"), True),
+    ],
+)
+def test_the_publisher_of_trust_bundles_needs_its_gate_and_an_authority(
+    tmp_path: Path, arguments: tuple[str, ...], *, runs: bool
+) -> None:
+    (tmp_path / "ca").write_text("CA")
+    values = controller_manager().read([one.format(ca=tmp_path / "ca") for one in arguments])
+    found = {one.name for one in chosen(values, settings(values))}
+
+    assert ("kube-apiserver-serving-clustertrustbundle-publisher-controller" in found) is runs
+
+
 def test_the_api_server_takes_every_gate_that_there_is() -> None:
     values = APISERVER.read(["--feature-gates=GangScheduling=true,kube:StorageVersionMigrator=true"])
 
@@ -121,6 +140,10 @@ def test_the_api_server_takes_every_gate_that_there_is() -> None:
     [
         ("--feature-gates=NoSuchThing=true", "unrecognized feature gate: NoSuchThing"),
         ("--feature-gates=GangScheduling=perhaps", "invalid value of GangScheduling=perhaps"),
+        (
+            "--feature-gates=ClusterTrustBundleProjection=true",
+            r"ClusterTrustBundleProjection is enabled, but depends on features that are disabled: \[ClusterTrustBundle\]",
+        ),
     ],
 )
 def test_the_api_server_refuses_gates_that_there_are_not(argument: str, why: str) -> None:

@@ -320,6 +320,16 @@ def test_gates_of_the_flag_lie_over_those_of_the_file(tmp_path: Path) -> None:
         settings("--feature-gates=Nope=true")
 
 
+def test_a_gate_needs_those_that_it_is_built_on(tmp_path: Path) -> None:
+    text = "featureGates: {ClusterTrustBundleProjection: true}\n"
+
+    both = configured(tmp_path, text, "--feature-gates=ClusterTrustBundle=true")
+
+    assert both.gates == {"ClusterTrustBundleProjection": True, "ClusterTrustBundle": True}
+    with pytest.raises(Fatal, match=r"depends on features that are disabled: \[ClusterTrustBundle\]"):
+        configured(tmp_path, text)
+
+
 def test_what_is_in_force_can_be_given_again(tmp_path: Path) -> None:
     """/configz is itself a configuration, and means the same."""
     text = "maxPods: 7\nsyncFrequency: 90s\nregistryPullQPS: 0\ntlsCipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n"

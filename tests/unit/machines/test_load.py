@@ -217,6 +217,9 @@ MISTAKES = [
         "cluster: good", "cluster: good\nnode_local_dns: 1", '2: "1" is not true or false', id="node dns"
     ),
     pytest.param(
+        "cluster: good", "cluster: good\ntrust_bundles: on", '2: "on" is not true or false', id="bundles"
+    ),
+    pytest.param(
         "cluster: good",
         'cluster: good\nipv6: {network: "fd00:1::/64", pods: "fd00:2::/56"}',
         '2: ipv6 lacks "services"',

@@ -45,6 +45,8 @@ _GROUPS: Mapping[str, int] = {
 _VERSIONS: Mapping[tuple[str, str], int] = {
     ("", "v1"): 1,
     ("autoscaling", "v2"): 30,
+    ("certificates.k8s.io", "v1beta1"): 9,
+    ("certificates.k8s.io", "v1alpha1"): 1,
     ("flowcontrol.apiserver.k8s.io", "v1"): 21,
     ("storagemigration.k8s.io", "v1beta1"): 9,
 }

@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Iterable
 
-from kybern.apiserver import problems
+from kybern.apiserver import gated, problems
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic.current import Current
 from kybern.apiserver.generic.parts import PARTS
@@ -86,6 +86,7 @@ def new(call: Call, raw: Raw) -> None:
     if kind.has_status and not kind.status_on_create:
         raw.pop("status", None)
         kind.rules.default(raw)
+    gated.drop(kind, raw, None, call.engine.gates)
     kind.rules.on_create(raw)
     if kind.generation is not None:
         metadata["generation"] = 1
@@ -177,6 +178,7 @@ def changed(call: Call, raw: Raw, current: Current) -> None:
     elif not call.subresource:
         if kind.has_status:
             _keep(raw, old, "status")
+        gated.drop(kind, raw, old, call.engine.gates)
         kind.rules.on_update(raw, old)
     if kind.generation is not None and call.subresource not in _UNCOUNTED and kind.generation(raw, old):
         metadata["generation"] = (was.get("generation") or 0) + 1

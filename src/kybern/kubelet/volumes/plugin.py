@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kybern.api.core_v1 import (
+    ClusterTrustBundleProjection,
     ConfigMap,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -54,6 +55,8 @@ class Objects(Protocol):
     async def attachment(self, name: str) -> VolumeAttachment | None: ...
 
     async def token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str: ...
+
+    async def trust_anchors(self, wanted: ClusterTrustBundleProjection) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

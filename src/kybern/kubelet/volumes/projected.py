@@ -1,4 +1,4 @@
-"""Several sources in one directory: config maps, secrets, the pod's fields, and tokens of its service account."""
+"""Several sources in one directory: config maps, secrets, the pod's fields, tokens of its service account, trust anchors."""
 
 from pathlib import Path
 
@@ -32,7 +32,12 @@ async def _part(site: Site, part: VolumeProjection, mode: int | None) -> dict[st
     if part.service_account_token is not None:
         wanted = part.service_account_token
         token = await site.objects.token(site.pod, wanted)
-        return {atomic.checked(wanted.path): _token_file(site, token, mode)}
+        return {_path(wanted.path): _private(site, token, mode)}
+    if part.cluster_trust_bundle is not None:
+        anchors = await site.objects.trust_anchors(part.cluster_trust_bundle)
+        return {_path(part.cluster_trust_bundle.path): _private(site, anchors, mode)}
+    if part.pod_certificate is not None:
+        raise CannotMount("projected volume has a podCertificate source: pod certificates are not supported")
     raise CannotMount("projected volume has a source that is not supported")
 
 
@@ -54,15 +59,22 @@ async def _secret(site: Site, source: SecretProjection, mode: int | None) -> dic
     return payload.chosen(payload.of_secret(found), source.items, mode, optional=bool(source.optional))
 
 
-def _token_file(site: Site, token: str, mode: int | None) -> File:
+def _path(path: str) -> str:
+    try:
+        return atomic.checked(path)
+    except ValueError as problem:
+        raise CannotMount(str(problem)) from problem
+
+
+def _private(site: Site, text: str, mode: int | None) -> File:
     """Readable by the group, or by the one user that all containers run as, or by everyone (upstream's rule)."""
     usual = payload.DEFAULT_MODE if mode is None else mode
     if site.fs_group is not None:
-        return File(token.encode(), 0o600)
+        return File(text.encode(), 0o600)
     users = {run_as(site.pod, c)[0] for c in (*site.pod.spec.init_containers, *site.pod.spec.containers)}
     if len(users) == 1 and (user := users.pop()) is not None:
-        return File(token.encode(), 0o600, user)
-    return File(token.encode(), usual)
+        return File(text.encode(), 0o600, user)
+    return File(text.encode(), usual)
 
 
 PLUGIN = Plugin(

@@ -6,6 +6,7 @@ from kybern.api.rules.causes import all_invalid, duplicate, forbidden, invalid, 
 from kybern.api.rules.formats import label
 from kybern.api.rules.paths import below_and_free
 from kybern.api.rules.pods.environment import resource_of_container, volume_field
+from kybern.api.rules.pods.projections import trust_bundle
 from kybern.api.rules.sources import CHECKS, Check
 from kybern.machinery import quantity
 from kybern.machinery.errors import Cause
@@ -113,6 +114,7 @@ _PROJECTED: Mapping[str, Check] = {
     "configMap": _projected_keys,
     "downwardAPI": _projected_downward,
     "serviceAccountToken": _token,
+    "clusterTrustBundle": trust_bundle,
 }
 
 
@@ -123,9 +125,10 @@ def _paths_of(source: Raw) -> Iterator[tuple[str, str]]:
         for item in found.get("items") or ():
             path = item.get("path", "")
             yield path, path if kind == "downwardAPI" else found.get("name", "")
-    if source.get("serviceAccountToken") is not None:
-        path = source["serviceAccountToken"].get("path", "")
-        yield path, path
+    for kind in ("serviceAccountToken", "clusterTrustBundle"):
+        if source.get(kind) is not None:
+            path = source[kind].get("path", "")
+            yield path, path
 
 
 def _projected(field: str, volume: Raw) -> Iterator[Cause]:
