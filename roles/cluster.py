@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyinfra import host
 
+from kybern.machines.packages import has_balancer
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 from roles.record import attach
@@ -67,15 +68,6 @@ def dns_address(cluster: Cluster) -> IPv4Address:
 def name_servers(cluster: Cluster) -> tuple[IPv4Address, ...]:
     """Whom pods ask, in their order. Behind the node's own cache stands the Service, for when the cache is down."""
     return (NODE_DNS_ADDRESS, dns_address(cluster)) if cluster.node_local_dns else (dns_address(cluster),)
-
-
-def has_balancer(cluster: Cluster, machine: Machine) -> bool:
-    """Whether this machine runs haproxy: a lone master has nothing to balance."""
-    return machine.is_node and not (machine.is_master and len(cluster.masters) == 1)
-
-
-def has_ingress(cluster: Cluster, machine: Machine) -> bool:
-    return cluster.ingress and machine in cluster.workers
 
 
 def api_endpoint(cluster: Cluster, machine: Machine) -> str:

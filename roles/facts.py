@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
@@ -157,16 +158,34 @@ class Packages(FactBase[frozenset[str]]):
 
 
 class Upgradable(FactBase[frozenset[str]]):
-    """The packages that apt would change to bring these to their newest: they themselves, and what they need newer."""
+    """The packages that apt would change to bring these to their newest: they themselves, and what they need newer.
+
+    ``apt`` is what a shell does to have ``$apt``; see ``roles.bundled``.
+    """
 
     default = frozenset
 
-    def command(self, names: Iterable[str]) -> str:
-        simulate = f"apt-get -s -q -y install --only-upgrade --no-install-recommends {' '.join(names)}"
-        return f"{simulate} 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\) .*/KYBERN \\1/p'; true"
+    def command(self, names: Iterable[str], apt: str) -> str:
+        simulate = f"$apt -s -y install --only-upgrade --no-install-recommends {' '.join(names)}"
+        return f"({apt}; {simulate}) 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\) .*/KYBERN \\1/p'; true"
 
     def process(self, output: list[str]) -> frozenset[str]:
         return frozenset(line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN "))
+
+
+class Archives(FactBase[frozenset[str]]):
+    """The files of packages, by name, that apt would fetch to install these. ``apt`` as for Upgradable."""
+
+    default = frozenset
+
+    def command(self, names: Iterable[str], apt: str) -> str:
+        install = f"$apt -y --no-install-recommends --print-uris install {' '.join(names)}"
+        return f"({apt}; {install}) 2>/dev/null | sed -n \"s|^'[^']*/\\([^'/]*\\)' .*|KYBERN \\1|p\"; true"
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(
+            unquote(line.removeprefix("KYBERN ")) for line in output if line.startswith("KYBERN ")
+        )
 
 
 class Contents(FactBase[dict[str, str]]):

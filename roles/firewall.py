@@ -14,6 +14,7 @@ before. Everybody else gets the ports listed here.
 from pyinfra import host
 from pyinfra.api import deploy
 
+from kybern.machines.packages import has_balancer, has_ingress
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     BALANCER_PORT,
@@ -22,8 +23,6 @@ from roles.cluster import (
     INGRESS_PORTS,
     KUBELET_PORT,
     NODE_PORTS,
-    has_balancer,
-    has_ingress,
 )
 from roles.operations import bundle, units
 from roles.templates import render

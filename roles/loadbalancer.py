@@ -15,8 +15,9 @@ from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import OperationError
 
+from kybern.machines.packages import has_balancer
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import BALANCER_HEALTH_PORT, BALANCER_PORT, PKI, has_balancer
+from roles.cluster import BALANCER_HEALTH_PORT, BALANCER_PORT, PKI
 from roles.facts import Interface
 from roles.operations import FACT_SECONDS, bundle, units
 from roles.pki import reads

@@ -20,6 +20,7 @@ from pyinfra.api import FileUploadCommand, StringCommand, operation
 
 from kybern.machines.changes import Change
 from roles import facts
+from roles.bundled import PLACE, Repository, apt
 from roles.record import change, digest, finished, inputs_of, planned, planning, showable, written
 from roles.tree import Directory, Entry, File, Found, Link, Service, Upload, missing, surplus, unique
 
@@ -54,6 +55,10 @@ def bundle(files: Iterable[Entry], absent: Sequence[str] = (), prune: Sequence[s
     if host.state.config.DIFF:
         _show(writes, removals)
     yield from planned(*_changes(writes, removals, found))
+    yield from _writing(writes, removals)
+
+
+def _writing(writes: Sequence[Entry], removals: Sequence[str]) -> Commands:
     for entry in writes:
         if isinstance(entry, Upload):
             # Straight from the disk and beside its place, as the SSH user: it may be a hundred megabytes.
@@ -135,34 +140,53 @@ def accounts(users: Sequence[str]) -> Commands:
 
 @operation()
 def packages(
-    names: Sequence[str], newest: bool = False, units: Mapping[str, Sequence[str]] = NO_UNITS
+    names: Sequence[str],
+    newest: bool = False,
+    units: Mapping[str, Sequence[str]] = NO_UNITS,
+    repository: Repository | None = None,
 ) -> Commands:
     """Debian packages. Our images have them; other machines get them by apt, which does not start their services.
 
     ``newest`` asks apt for newer ones, by the lists that the machine has. ``units`` are those that run a package's program:
     what they were started with is forgotten before it changes, so that their role restarts them in its own order.
+    ``repository`` is a bundle's, which takes the place of the machine's own sources: its index is on the machine already.
     """
+    asking = apt(offline=repository is not None)
     installed = host.get_fact(facts.Packages, names, _timeout=FACT_SECONDS)
     wanted = [name for name in names if name not in installed]
-    newer = host.get_fact(facts.Upgradable, names, _timeout=FACT_SECONDS) if newest else frozenset[str]()
+    newer = (
+        host.get_fact(facts.Upgradable, names, asking, _timeout=FACT_SECONDS) if newest else frozenset[str]()
+    )
     wanted += sorted(newer - set(wanted))
     if not wanted:
         host.noop("packages are installed")
         return
     yield from planned(*(change("package", name, "install") for name in wanted))
+    if repository is not None and host.state.is_executing:
+        named = host.get_fact(facts.Archives, wanted, asking, _timeout=FACT_SECONDS)
+        lacking = repository.archives(named)
+        found = host.get_fact(facts.Tree, tuple(one.path for one in lacking), (), _timeout=FACT_SECONDS)
+        yield from _writing(missing(lacking, found), ())
     stale = [f"/run/kybern/{unit}.sha256" for name in sorted(newer) for unit in units.get(name, ())]
+    yield StringCommand(_installing(wanted, stale, asking, offline=repository is not None), _timeout=1800)
+
+
+def _installing(wanted: Sequence[str], stale: Sequence[str], asking: str, *, offline: bool) -> str:
     # A service that apt starts before its configuration is there takes a port, or makes a cluster of its own.
     guard = "/usr/sbin/policy-rc.d"
     keep = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-    install = f"apt-get -q install -y --no-install-recommends {keep} {' '.join(wanted)}"
+    install = f"$apt install -y --no-install-recommends {keep} {' '.join(wanted)}"
     steps = [
-        f"trap 'rm -f {guard}' EXIT",
+        f"{{ {asking}; }}",
+        f"trap 'rm -rf {guard}{' $lists' if offline else ''}' EXIT",
         f"printf '#!/bin/sh\\nexit 101\\n' >{guard} && chmod 755 {guard}",
         "export DEBIAN_FRONTEND=noninteractive",
         *([f"rm -f {' '.join(stale)}"] if stale else []),
-        f"{{ {install} || {{ apt-get -q update && {install}; }}; }}",
+        install if offline else f"{{ {install} || {{ $apt update && {install}; }}; }}",
+        # What was sent for one that failed is there for the next.
+        *([f"find {PLACE} -name '*.deb' -delete"] if offline else []),
     ]
-    yield StringCommand(" && ".join(steps), _timeout=1800)
+    return " && ".join(steps)
 
 
 @operation()

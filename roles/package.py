@@ -12,6 +12,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
+from roles.bundled import bundle_of
 from roles.facts import PythonVersion, Succeeds
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
 from roles.record import change, digest, planned
@@ -41,7 +42,7 @@ def here() -> Release:
     known = host.connector_data
     if "kybern_python" not in known:
         known["kybern_python"] = host.get_fact(PythonVersion, _timeout=FACT_SECONDS)
-    return release(known["kybern_python"])
+    return release(known["kybern_python"], bundle_of(host.data.get("cluster")))
 
 
 @operation()

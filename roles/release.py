@@ -23,6 +23,10 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
+from kybern.machines.bundle import contents
+from kybern.machines.bundle.opened import Bundle
+from kybern.machines.bundle.wheels import offline
+from kybern.machines.errors import MachineError
 from kybern.machines.state import home
 
 ROOT = Path(__file__).parent.parent
@@ -63,26 +67,29 @@ _making = Lock()
 _made: dict[str, Release] = {}
 
 
-def release(python: str) -> Release:
-    """The release for machines with this Python ("3.13"); made if it is not there yet, and the same for a whole run."""
+def release(python: str, bundle: Bundle | None = None) -> Release:
+    """The release for machines with this Python ("3.13"); made if it is not there yet, and the same for a whole run.
+
+    With a bundle it is made of that one's packages, and of nothing that is elsewhere.
+    """
     with _making:
         if python not in _made:
-            _made[python] = _release(python)
+            _made[python] = _release(python, bundle)
         return _made[python]
 
 
-def _release(python: str) -> Release:
+def _release(python: str, bundle: Bundle | None) -> Release:
     store = home() / "release"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     dependencies = _archive(
-        store, "dependencies", _digest(python, [LOCK]), lambda to: _dependencies(to, python)
+        store, "dependencies", _digest(python, [LOCK]), lambda to: _dependencies(to, python, _from(bundle))
     )
     inputs = [ROOT / "pyproject.toml", *sorted(_sources())]
     package = _archive(
         store,
         "package",
         _digest(python + dependencies.target, inputs),
-        lambda to: _package(to, python, dependencies.target),
+        lambda to: _package(to, python, dependencies.target, _from(bundle)),
     )
     return Release(dependencies, package)
 
@@ -128,10 +135,19 @@ def _packed(root: Path) -> bytes:
     return gzip.compress(stream.getvalue(), compresslevel=4, mtime=0)
 
 
-def _dependencies(to: Path, python: str) -> None:
+def _from(bundle: Bundle | None) -> tuple[str, ...]:
+    """What tells uv where packages are; nothing where it finds them by itself."""
+    try:
+        return offline(bundle.folder(contents.WHEELS)) if bundle else ()
+    except MachineError as error:
+        raise CannotBuild(f"cannot build the release: {error}") from error
+
+
+def _dependencies(to: Path, python: str, source: tuple[str, ...]) -> None:
     _uv(
-        "pip", "install", "--target", str(to), "--python-version", python, "--python-platform", "x86_64-manylinux_2_28",
-        "--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", str(LOCK),
+        "pip", "install", *source, "--target", str(to), "--python-version", python,
+        "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:",
+        "--require-hashes", "--no-deps", "-r", str(LOCK),
     )  # fmt: skip
     for path in sorted(to.rglob("*"), reverse=True):
         inside = str(path.relative_to(to))
@@ -141,9 +157,9 @@ def _dependencies(to: Path, python: str) -> None:
     _compile(to, python)
 
 
-def _package(to: Path, python: str, dependencies: str) -> None:
+def _package(to: Path, python: str, dependencies: str, source: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as wheels:
-        _uv("build", "--quiet", "--wheel", "--out-dir", wheels, str(ROOT))
+        _uv("build", "--quiet", *source, "--wheel", "--out-dir", wheels, str(ROOT))
         (wheel,) = Path(wheels).glob("*.whl")
         _uv("pip", "install", "--target", str(to), "--python-version", python, "--no-deps", str(wheel))
     shutil.rmtree(to / "bin", ignore_errors=True)

@@ -7,6 +7,7 @@ from pyinfra.api import deploy
 
 from kybern.machines import oci
 from kybern.machines.topology import Cluster
+from roles.bundled import images as bundled
 from roles.operations import bundle, once, units
 from roles.templates import render
 from roles.tree import Directory, File, Service, Upload
@@ -18,7 +19,7 @@ ARCHIVES = "/var/lib/kybern/images"
 @deploy("runtime")
 def runtime(cluster: Cluster) -> None:
     service = containerd(cluster)
-    source = oci.bundle()
+    source = bundled(cluster) or oci.bundle()
     images = Upload(f"{ARCHIVES}/{source.name}", source=source)
     # The CNI directory has to be there before containerd starts, which watches it from then on.
     places = [Directory("/etc/cni/net.d"), Directory("/etc/kubernetes/manifests"), Directory(ARCHIVES)]

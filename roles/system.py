@@ -10,9 +10,11 @@ shares settings outside of net/ with its host, which are then the host's busines
 from pyinfra import host
 from pyinfra.api import deploy
 
+from kybern.machines.packages import has_ingress, wanted_packages
 from kybern.machines.topology import Cluster, Machine
 from kybern.proxy.config import IPVS
 from kybern.proxy.ipvs.servers import SCHEDULERS
+from roles.bundled import repository
 from roles.cluster import (
     APISERVER_USER,
     CLOUD_USER,
@@ -24,8 +26,6 @@ from roles.cluster import (
     METRICS_USER,
     SCHEDULER_USER,
     SPEAKER_USER,
-    has_balancer,
-    has_ingress,
 )
 from roles.operations import accounts, bundle, packages, units
 from roles.templates import render
@@ -80,7 +80,16 @@ FROM_PACKAGES = {
 def system(cluster: Cluster, machine: Machine) -> None:
     ground, journal = kernel(cluster, machine), limits()
     newest = host.data.get("packages") == "latest"
-    packages(name="Packages", names=wanted_packages(cluster, machine), newest=newest, units=FROM_PACKAGES)
+    offered = repository(cluster)
+    if offered is not None:
+        bundle(name="Package index", files=offered.index)
+    packages(
+        name="Packages",
+        names=wanted_packages(cluster, machine),
+        newest=newest,
+        units=FROM_PACKAGES,
+        repository=offered,
+    )
     if users := wanted_users(cluster, machine):
         accounts(name="Users", users=users)
     bundle(
@@ -94,32 +103,6 @@ def system(cluster: Cluster, machine: Machine) -> None:
         ],
     )
     units(name="Applied", services=[ground, journal])
-
-
-def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
-    names = {"iptables", "iproute2", "procps", "kmod", "curl", "ca-certificates"}
-    if machine.is_etcd:
-        names |= {"etcd-server", "etcd-client"}
-    if machine.is_node:
-        names |= {
-            "containerd",
-            "runc",
-            "containernetworking-plugins",
-            "conntrack",
-            "nftables",  # for policies, and for kube-proxy in either mode: it takes away what it left in the other one
-            "socat",
-            "ethtool",
-            "python3",
-        }
-        if cluster.proxy_mode == IPVS:
-            names.add("ipset")
-    if has_balancer(cluster, machine) or has_ingress(cluster, machine):
-        names.add("haproxy")
-    if machine.is_master and cluster.vip:
-        names.add("keepalived")
-    if machine.is_master and cluster.cloud:
-        names.add("python3-libvirt")
-    return tuple(sorted(names))
 
 
 def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Fake:
     def __init__(self, home: Path) -> None:
         self.home, self.seen = home, list[str]()
 
-    def image(self) -> None:
+    def image(self, offered: Path | None = None) -> None:
         self.seen.append("image")
 
     def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:

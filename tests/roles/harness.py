@@ -66,7 +66,8 @@ class FakeMachine:
             facts.Succeeds: self._succeeds,
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
-            facts.Upgradable: lambda names: frozenset(self.newer & set(names)),
+            facts.Archives: lambda names, _apt: frozenset(f"{name}_1_amd64.deb" for name in names),
+            facts.Upgradable: lambda names, _apt: frozenset(self.newer & set(names)),
             facts.Answer: lambda question: next(
                 (self.answers[part] for part in self.answers if part in question), ""
             ),

@@ -28,7 +28,7 @@ def made(folder: Path, digest: str) -> Release:
 def use(folder: Path, monkeypatch: pytest.MonkeyPatch, digest: str) -> Release:
     """From now on this is the release, for every Python."""
     found = made(folder, digest)
-    monkeypatch.setattr(package, "release", lambda _python: found)
+    monkeypatch.setattr(package, "release", lambda _python, _bundle: found)
     return found
 
 

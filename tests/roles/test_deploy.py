@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster, Machine
-from roles.system import wanted_packages
 from tests.roles.harness import FakeMachine, deploy
 from tests.roles.small import use, use_images
 

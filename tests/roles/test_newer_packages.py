@@ -1,9 +1,11 @@
 """Packages brought to their newest: only when that is wanted, and with a restart of what runs their programs."""
 
+from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster
+from roles.bundled import apt
 from roles.facts import Upgradable
 from roles.operations import packages
-from roles.system import FROM_PACKAGES, wanted_packages
+from roles.system import FROM_PACKAGES
 from roles.way_back import ORDER
 from tests.roles.harness import FakeMachine, Run
 
@@ -37,7 +39,7 @@ def test_what_runs_a_package_s_program_is_restarted_by_its_role_because_its_note
     installed(True, fake)
 
     (command,) = fake.commands
-    assert command.index("rm -f /run/kybern/etcd.service.sha256") < command.index("apt-get -q install")
+    assert command.index("rm -f /run/kybern/etcd.service.sha256") < command.index("$apt install")
 
 
 def test_the_units_of_packages_are_ours(cluster: Cluster) -> None:
@@ -49,7 +51,7 @@ def test_the_units_of_packages_are_ours(cluster: Cluster) -> None:
 def test_what_apt_would_install_is_read_line_by_line() -> None:
     fact = Upgradable()
 
-    assert "apt-get -s" in fact.command(["socat", "runc"])
+    assert "$apt -s" in fact.command(["socat", "runc"], apt(offline=False))
     assert fact.process(["KYBERN socat", "Reading package lists...", "KYBERN libc6"]) == {"socat", "libc6"}
 
 

@@ -55,7 +55,7 @@ def test_a_new_package_with_the_same_dependencies_sends_only_itself(
     fake = finished(only_package, cluster, worker)
     first, second = made(tmp_path, "one"), made(tmp_path, "two")
     mixed = Release(first.dependencies, second.package)
-    monkeypatch.setattr(package_role, "release", lambda _python: mixed)
+    monkeypatch.setattr(package_role, "release", lambda _python, _bundle: mixed)
 
     assert apply(only_package, cluster, worker, fake) == ["package | Daemons", "package | In use"]
 
@@ -66,7 +66,7 @@ def test_a_machine_is_asked_once_for_its_python(
     asked: list[str] = []
     found = made(tmp_path, "one")
 
-    def release(python: str) -> Release:
+    def release(python: str, _bundle: object) -> Release:
         asked.append(python)
         return found
 

@@ -11,10 +11,10 @@ from pyinfra.api.exceptions import PyinfraError
 
 from kybern.machines import changes, journal
 from kybern.machines.changes import SECRET, Change, Plan
+from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster
 from roles import record
 from roles.facts import UnitState
-from roles.system import wanted_packages
 from roles.tree import File, Found, Link
 from tests.roles.harness import FakeMachine, deploy, prepared
 from tests.roles.small import use, use_images

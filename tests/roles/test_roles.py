@@ -12,6 +12,7 @@ import pytest
 from kybern.cni import conflist
 from kybern.cni import frames as cni_frames
 from kybern.cni import plan as cni_plan
+from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster, Machine
 from kybern.policies import table as policies
 from kybern.proxy import transaction
@@ -22,7 +23,7 @@ from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
 from roles.pki import pki
 from roles.reset import ABOVE, BELOW, LINKS, ROUTES, TABLES, reset
-from roles.system import system, wanted_packages
+from roles.system import system
 from tests.roles.harness import FakeMachine, Run, apply, plan
 
 ROOT = Path(__file__).parents[2]

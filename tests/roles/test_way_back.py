@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster, Machine
 from roles import way_back
 from roles.package import old_releases, package
 from roles.release import TARGET
-from roles.system import wanted_packages
 from roles.templates import render
 from roles.tree import File, Service
 from roles.way_back import CONFIGURATION, ORDER, PATHS, UNITS, WAITED, back

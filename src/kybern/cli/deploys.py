@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from kybern.cli.progress import Progress
 from kybern.machines import changes, journal
+from kybern.machines.bundle import taking
 from kybern.machines.changes import Change
 from kybern.machines.errors import MachineError
 from kybern.machines.state import State
@@ -121,7 +122,11 @@ class Followed:
 def follow(
     topology: str, cluster: Cluster, verb: str, more: Sequence[str], environment: Mapping[str, str]
 ) -> Followed:
-    """Run pyinfra to its end. It does not outlive this: neither an interruption, nor the end of this process."""
+    """Run pyinfra to its end. It does not outlive this: neither an interruption, nor the end of this process.
+
+    Raises MachineError when the bundle that the topology names is not whole.
+    """
+    taking.check(cluster)
     last: deque[str] = deque(maxlen=LAST)
     nobody: list[str] = []
     changes = 0

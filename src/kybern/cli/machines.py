@@ -16,6 +16,7 @@ from kybern.cli.progress import Progress, table
 from kybern.machines import box as boxes
 from kybern.machines import driver as drivers
 from kybern.machines import hypervisor, images, kinds, recipe, state
+from kybern.machines.bundle import taking
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
@@ -130,7 +131,7 @@ def up(
             )
         with provider(cluster.driver, uri, progress.say) as found:
             kind = kinds.of(cluster.driver, progress.say)
-            kind.image()
+            kind.image(taking.packages(cluster))
             run = Run(found, cluster, kept, progress.step)
             changes = run.up(replace=replace_machines, patience=kind.patience)
     print(f"{len(cluster.machines)} machines of {cluster.name} run, {changes} changes.")

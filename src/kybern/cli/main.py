@@ -5,6 +5,7 @@ import sys
 import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net, plan
+from kybern.cli.bundle import bundle
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
 from kybern.cli.preflight import preflight
@@ -27,6 +28,7 @@ app.add_typer(machines.app, name="machines")
 app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
+app.command()(bundle)
 app.command()(preflight)
 app.command()(plan.plan)
 app.command()(plan.apply)

@@ -16,8 +16,11 @@ class Driver(Protocol):
     uri: str
     patience: float  # seconds until a machine must answer after its start
 
-    def image(self) -> None:
-        """Make sure that the image is there, before several machines want it at once."""
+    def image(self, offered: Path | None = None) -> None:
+        """Make sure that the image is there, before several machines want it at once.
+
+        ``offered`` is a directory that is a repository of packages, to make it of when it is not.
+        """
 
     def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         """Make the storage of a machine that is not defined, from nothing, with its settings in it."""

@@ -111,14 +111,20 @@ def command(recipe: Recipe, root: Path, lines: list[str]) -> list[str]:
     ]
 
 
-def directory(recipe: Recipe, say: Say, store: Path = STORE) -> Path:
-    """The root directory of an image, built if it is not there."""
+def offered_by(folder: Path) -> str:
+    """The line of sources.list for a directory that is a repository of packages, which was verified file by file."""
+    return f"deb [trusted=yes] copy:{folder.absolute()} ./"
+
+
+def directory(recipe: Recipe, say: Say, store: Path = STORE, offered: Path | None = None) -> Path:
+    """The root directory of an image, built if it is not there; of the packages in ``offered``, if that is given."""
 
     def build(building: Path) -> None:
         say(
             f"building the machine image {recipe.digest} (Debian {recipe.suite}): this takes a minute or two, once"
         )
-        run(command(recipe, building, apt_sources(recipe.suite)))
+        lines = [offered_by(offered)] if offered else apt_sources(recipe.suite)
+        run(command(recipe, building, lines))
 
     return once(store / recipe.digest / "root", build, store)
 

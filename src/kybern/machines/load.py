@@ -84,6 +84,7 @@ class _Reader:
         "etcd_quota",
         "driver",
         "ssh_user",
+        "bundle",
     )
     MACHINE = ("name", "address", "roles", "memory", "cpus", "disk")
 
@@ -130,6 +131,7 @@ class _Reader:
             driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
             etcd_quota=top.parse("etcd_quota", size, MIB, 2048),
+            bundle=top.parse("bundle", str, "a directory", ""),
             ipv6=self._second_family(cidr),
             cloud=cloud_of(top),
         )

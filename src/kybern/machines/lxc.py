@@ -48,8 +48,8 @@ class Lxc:
     def __init__(self, say: images.Say) -> None:
         self._say = say
 
-    def image(self) -> None:
-        images.directory(recipe.container(), self._say)
+    def image(self, offered: Path | None = None) -> None:
+        images.directory(recipe.container(), self._say, offered=offered)
 
     def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         image = recipe.container().digest

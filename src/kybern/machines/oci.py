@@ -19,6 +19,7 @@ from kybern.machines.recipe import container
 from kybern.machines.state import write
 
 ARCHITECTURE = "amd64"
+ARCHIVE = "containers.tar"
 MEDIA = "application/vnd.oci.image"
 # catatonit -P does what a pod's sandbox needs: it waits, and reaps the pod's orphans when they share its process space.
 PAUSE = "registry.k8s.io/pause:3.10"
@@ -198,6 +199,18 @@ def busybox(program: bytes, applets: Iterable[str]) -> Image:
     )
 
 
+def digest() -> str:
+    """Of what decides how images are made, beside the programs that go into them."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def packed(root: Path) -> bytes:
+    """The tarball with all images, made from the programs below a root directory."""
+    pause_program, shell = (root / "usr/bin" / name for name in ("catatonit", "busybox"))
+    applets = run([str(shell), "--list"], 20).split()
+    return layout([pause(pause_program.read_bytes()), busybox(shell.read_bytes(), applets)])
+
+
 def bundle(say: Say = print, store: Path = STORE) -> Path:
     """The tarball with all images, made from the programs of the machine image, which is built if it is not there."""
     root = directory(container(), say, store)
@@ -208,6 +221,5 @@ def bundle(say: Say = print, store: Path = STORE) -> Path:
     path = store / f"containers-{recipe.hexdigest()[:16]}.tar"
     with lock(store):
         if not path.exists():
-            applets = run([str(root / "usr/bin/busybox"), "--list"], 20).split()
-            write(path, layout([pause(programs[0]), busybox(programs[1], applets)]), 0o644)
+            write(path, packed(root), 0o644)
     return path

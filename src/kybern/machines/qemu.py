@@ -40,9 +40,9 @@ class Disk:
     initrd: Path
 
 
-def build(say: images.Say) -> Disk:
+def build(say: images.Say, offered: Path | None = None) -> Disk:
     """The disk, kernel and initrd of the image, made if they are not there."""
-    root = images.directory(recipe.virtual_machine(), say)
+    root = images.directory(recipe.virtual_machine(), say, offered=offered)
     store = root.parent
 
     def disk(building: Path) -> None:
@@ -161,8 +161,8 @@ class Qemu:
     def __init__(self, say: images.Say) -> None:
         self._say = say
 
-    def image(self) -> None:
-        if accelerator(build(self._say).kernel) == "qemu":
+    def image(self, offered: Path | None = None) -> None:
+        if accelerator(build(self._say, offered).kernel) == "qemu":
             hypervisor.hide(KVM)
             self._say(
                 "KVM does not work here: virtual machines are emulated, and boot in a minute instead of seconds"

@@ -85,6 +85,8 @@ class Cluster:
     etcd_quota: int = 2048
     ipv6: SecondFamily | None = None
     cloud: Cloud | None = None
+    # The directory, on the operator's side, that everything is taken from; none: from where it is published.
+    bundle: str = ""
 
     @property
     def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
