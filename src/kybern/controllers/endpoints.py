@@ -1,7 +1,7 @@
 """Keep one Endpoints object per service with a selector: the addresses of its pods.
 
-Reads Service, Pod. Writes Endpoints. An Endpoints object goes with its service. At most a thousand addresses are
-written; the annotation says when there were more.
+Reads Service, Pod. Writes Endpoints. An Endpoints object goes with its service; one that never had a service stays. At most
+a thousand addresses are written; the annotation says when there were more.
 """
 
 from collections import defaultdict
@@ -180,8 +180,11 @@ def diff(state: State) -> Iterable[Action]:
     yield Create(new) if current is None else Patch(current, new)
 
 
-def itself(endpoints: Endpoints, _view: View) -> Iterable[Key]:
-    yield Key(endpoints.metadata.namespace, endpoints.metadata.name)
+def itself(endpoints: Endpoints, view: View) -> Iterable[Key]:
+    """Of a service that is there, or was: somebody may make Endpoints before their service, and they stay."""
+    key = Key(endpoints.metadata.namespace, endpoints.metadata.name)
+    if view.get(Service, *key) is not None or endpoints.metadata.labels.get(MANAGED_BY) == MANAGER:
+        yield key
 
 
 def controller(_settings: Settings) -> Controller[State]:

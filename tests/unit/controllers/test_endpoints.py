@@ -101,6 +101,17 @@ def test_endpoints_go_with_their_service() -> None:
     assert done(ENDPOINTS, left) == [Delete(left)]
 
 
+def test_endpoints_that_never_had_a_service_are_not_looked_at() -> None:
+    """Somebody makes them first, or the watch of services is behind that of endpoints; what we wrote is ours to remove."""
+    left = Endpoints(metadata=ObjectMeta(name="web", namespace="a"))
+    ours = replace(left, metadata=replace(left.metadata, labels={endpoints.MANAGED_BY: endpoints.MANAGER}))
+    key = Key("a", "web")
+
+    assert list(endpoints.itself(left, view(ENDPOINTS, left))) == []
+    assert list(endpoints.itself(left, view(ENDPOINTS, left, service()))) == [key]
+    assert list(endpoints.itself(ours, view(ENDPOINTS, ours))) == [key]
+
+
 def test_endpoints_that_are_right_are_left_alone() -> None:
     objects = (service(), serving(1))
     made = done(ENDPOINTS, *objects)[0].object

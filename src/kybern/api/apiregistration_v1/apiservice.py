@@ -4,6 +4,7 @@ from typing import Any
 
 from kybern.api.rules import hookchecks
 from kybern.api.rules.hooks import default_port
+from kybern.api.rules.statuses import keep_metadata
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import condition, dig, simple
 from kybern.machinery import names
@@ -55,7 +56,9 @@ KIND = Kind(
     storage="apiregistration.k8s.io/apiservices",
     subresources=(status("APIService", "apiregistration.k8s.io"),),
     table=simple((Column("Service"), Column("Available")), _who),
-    rules=Rules(default=_default, on_create=_on_create, validate=hookchecks.api_service),
+    rules=Rules(
+        default=_default, on_create=_on_create, validate=hookchecks.api_service, on_status=keep_metadata
+    ),
     allow_unconditional_update=False,
     valid_name=names.path_segment,
     storage_version_hash="InPBPD7+PqM=",

@@ -5,6 +5,7 @@ from typing import Any
 from kybern.api.rules import workloads
 from kybern.api.rules.pods import warnings
 from kybern.api.rules.podspec import default_template
+from kybern.api.rules.statuses import keep_labels
 from kybern.api.rules.subresources import SCALE, status
 from kybern.api.rules.tables import AGE, NAME, age, containers, dig, name, selector, wide
 from kybern.machinery.kind import Column, Kind, Raw, Rules, Table, wish_changed
@@ -73,7 +74,12 @@ KIND = Kind(
         status("Deployment", "apps"),
     ),
     table=Table(_COLUMNS, _cells),
-    rules=Rules(default=_default, validate=workloads.deployment, warnings=warnings.named_workload),
+    rules=Rules(
+        default=_default,
+        validate=workloads.deployment,
+        warnings=warnings.named_workload,
+        on_status=keep_labels,
+    ),
     storage_version_hash="8aSe+NMegvE=",
     generation=_generation,
 )

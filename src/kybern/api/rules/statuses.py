@@ -5,6 +5,13 @@ from kybern.machinery.kind import Raw
 _KEPT = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
+def keep_labels(new: Raw, old: Raw) -> None:
+    """A deployment's status takes annotations, but no labels."""
+    new["metadata"].pop("labels", None)
+    if "labels" in old["metadata"]:
+        new["metadata"]["labels"] = old["metadata"]["labels"]
+
+
 def keep_metadata(new: Raw, old: Raw) -> None:
     """Some kinds take nothing but the status through that subresource; most take labels and annotations, too."""
     fresh, stored = new["metadata"], old["metadata"]
