@@ -5,6 +5,7 @@ import sys
 import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net, plan
+from kybern.cli.audit import audit
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
 from kybern.cli.preflight import preflight
@@ -32,6 +33,7 @@ app.command()(plan.plan)
 app.command()(plan.apply)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
+app.command()(audit)
 app.command()(status)
 app.command()(report)
 app.command()(monitoring)
