@@ -5,6 +5,7 @@ import sys
 import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net, plan
+from kybern.cli.adopt import adopt
 from kybern.cli.audit import audit
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
@@ -29,6 +30,7 @@ app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(preflight)
+app.command()(adopt)
 app.command()(plan.plan)
 app.command()(plan.apply)
 app.command()(cluster.deploy)
