@@ -434,6 +434,15 @@ def test_containerd_starts_pods_with_the_image_that_was_loaded(cluster: Cluster)
     assert oci.PAUSE in runtime_role.names()
 
 
+def test_pods_have_a_limit_and_a_seccomp_profile_and_the_kubelet_strong_ciphers(cluster: Cluster) -> None:
+    fake = finished(kubelet, cluster, cluster.masters[0])
+    config = yaml.safe_load(fake.contents[kubelet_role.CONFIG])
+
+    assert (config["podPidsLimit"], config["seccompDefault"]) == (4096, True)
+    assert all("_GCM_" in name or "CHACHA20" in name for name in config["tlsCipherSuites"])
+    assert config["tlsCipherSuites"]
+
+
 @pytest.mark.parametrize(("driver", "by_systemd"), [("cgroupfs", "false"), ("systemd", "true")])
 def test_the_kubelet_and_the_runtime_have_the_same_cgroup_driver(
     driver: str, by_systemd: str, cluster: Cluster

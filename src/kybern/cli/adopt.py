@@ -27,7 +27,7 @@ from kybern.machines.parts import answers
 from kybern.machines.parts import script as asking
 from kybern.machines.preflight.checks import findings
 from kybern.machines.preflight.record import Level
-from kybern.machines.state import State, write
+from kybern.machines.state import State, ssh_config, write
 from kybern.machines.topology import CONTROL_PLANE, WORKER, Cluster, Machine
 from kybern.reach.host_keys import shown
 from kybern.reach.machines import Machines
@@ -99,6 +99,8 @@ def adopt(  # noqa: PLR0913, PLR0917  # each is a flag
     _look(cluster)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, text.encode(), 0o644)
+    state = State.of(name)
+    write(state.ssh_config, ssh_config(cluster, state, cluster.ssh_user).encode())
     inventory = path.parent.parent / f"{name}.py"
     if not inventory.exists():
         write(inventory, adopting.inventory(name).encode(), 0o644)

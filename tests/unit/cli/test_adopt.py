@@ -91,6 +91,8 @@ def test_machines_become_a_topology_an_inventory_and_what_ssh_needs(world: World
     state = State.of("mine")
     assert state.known_hosts.read_text() == "".join(f"192.0.2.{at} ssh-ed25519 {BLOB}\n" for at in (11, 12))
     assert state.key.stat().st_mode & 0o777 == 0o600
+    assert "Host db\n    HostName 192.0.2.12\n" in state.ssh_config.read_text()
+    assert "    User ann\n" in state.ssh_config.read_text()
 
 
 def test_a_second_run_changes_nothing_and_asks_nobody(
