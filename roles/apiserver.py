@@ -11,7 +11,7 @@ from pyinfra.api import deploy
 
 from kybern.machines.certificates import CLIENTS
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import APISERVER_USER, ENCRYPTION, PKI, etcd_endpoints
+from roles.cluster import APISERVER_USER, CIPHERS, ENCRYPTION, PKI, etcd_endpoints
 from roles.operations import bundle, ready, units
 from roles.package import here
 from roles.pki import certificates, reads
@@ -23,6 +23,7 @@ UNIT = "kube-apiserver.service"
 # needs 4.5 s at most.
 SHUTDOWN_SECONDS = 6
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+ADMISSION, LIMITED = "/etc/kubernetes/admission.yaml", "EventRateLimit"
 # What they read is not told: it is what they are for.
 DAEMONS = tuple(sorted(set(CLIENTS.values()) - {CLIENTS["admin"], CLIENTS["kubelet"]}))
 
@@ -64,6 +65,8 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         pki=PKI,
         etcd=etcd_endpoints(cluster, machine),
         shutdown_seconds=SHUTDOWN_SECONDS,
+        ciphers=CIPHERS,
+        admission=ADMISSION if LIMITED in cluster.admission else "",
         audit_policy=AUDIT_POLICY,
         # Also of a cluster that does not encrypt any more: its old values have to be read.
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
@@ -76,9 +79,10 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         flags=line,
     )
     audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
+    limits = (File(ADMISSION, render("apiserver/admission.yaml")),) if LIMITED in cluster.admission else ()
     return Service(
         UNIT,
-        (File(f"/etc/systemd/system/{UNIT}", text), File(AUDIT_POLICY, audit)),
+        (File(f"/etc/systemd/system/{UNIT}", text, mode="600"), File(AUDIT_POLICY, audit), *limits),
         wait=False,
         reads=reads(cluster, machine, *(f"{PKI}/{name}" for name in READS)),
     )

@@ -105,7 +105,7 @@ def member(cluster: Cluster, machine: Machine) -> Service:
     # The members find each other after a start, which may take as long as the slowest of them.
     return Service(
         UNIT,
-        (File(f"/etc/systemd/system/{UNIT}", unit),),
+        (File(f"/etc/systemd/system/{UNIT}", unit, mode="600"),),
         wait=False,
         reads=reads(cluster, machine, f"{PKI}/etcd/ca.crt"),
     )

@@ -228,16 +228,23 @@ def _blocks(output: list[str]) -> Iterable[dict[str, str]]:
         yield block
 
 
-class PythonVersion(FactBase[str]):
-    """The version of the machine's own Python, as "3.13"."""
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """The version of the machine's own Python, as "3.13", and whether its kernel keeps root from lowering oom_score_adj."""
 
-    default = str
+    python: str
+    restricted: bool = False
+
+
+class NatureOfMachine(FactBase[Nature]):
+    """Observed, and not taken from the topology: a container may have been brought in as a machine that was there."""
 
     def command(self) -> str:
-        return "python3 -c 'import sys; print(\"KYBERN %d.%d\" % sys.version_info[:2])'"
+        lowers = "(echo -999 >/proc/self/oom_score_adj) 2>/dev/null && echo 'KYBERN free' || echo 'KYBERN restricted'"
+        return f"python3 -c 'import sys; print(\"KYBERN %d.%d\" % sys.version_info[:2])' && {{ {lowers}; }}"
 
-    def process(self, output: list[str]) -> str:
-        found = next((line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")), "")
-        if not found:
+    def process(self, output: list[str]) -> Nature:
+        found = [line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")]
+        if len(found) != 2:
             raise FactProcessError("the machine's python3 does not answer: install python3")
-        return found
+        return Nature(found[0], found[1] == "restricted")

@@ -14,7 +14,7 @@ from pyinfra.api import deploy
 
 from kybern.machines.topology import Cluster, Machine
 from roles.apiserver import ask
-from roles.cluster import KUBELET_PKI, PKI, name_servers
+from roles.cluster import CIPHERS, KUBELET_PKI, PKI, name_servers
 from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
 from roles.package import here
@@ -25,6 +25,8 @@ UNIT = "kubelet.service"
 CONFIG = "/var/lib/kubelet/config.yaml"
 # For the operator: what lies here wins over our file, and no deploy touches it.
 DROP_INS = "/etc/kubernetes/kubelet.conf.d"
+# Far above what servers and builds have, and an eighth of what a small machine has for all (32768).
+POD_PIDS = 4096
 MASTER = "node-role.kubernetes.io/control-plane"
 HEALTHY = "curl -fsS --max-time 3 http://127.0.0.1:10248/healthz"
 
@@ -70,6 +72,8 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         dns=[str(address) for address in name_servers(cluster)],
         pki=PKI,
         kubelet_pki=KUBELET_PKI,
+        ciphers=CIPHERS,
+        pod_pids=POD_PIDS,
     )
     return Service(
         UNIT,

@@ -13,7 +13,8 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
 from roles.bundled import bundle_of
-from roles.facts import PythonVersion, Succeeds
+from roles.facts import Succeeds
+from roles.nature import nature
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
 from roles.record import change, digest, planned
 from roles.release import TARGET, Archive, Release, release
@@ -38,11 +39,8 @@ def old_releases() -> None:
 
 
 def here() -> Release:
-    """The release for this machine's Python, which is asked for once: every daemon's role wants to know."""
-    known = host.connector_data
-    if "kybern_python" not in known:
-        known["kybern_python"] = host.get_fact(PythonVersion, _timeout=FACT_SECONDS)
-    return release(known["kybern_python"], bundle_of(host.data.get("cluster")))
+    """The release for this machine's Python."""
+    return release(nature().python, bundle_of(host.data.get("cluster")))
 
 
 @operation()

@@ -8,6 +8,7 @@ from pyinfra.api import deploy
 from kybern.machines import oci
 from kybern.machines.topology import Cluster
 from roles.bundled import images as bundled
+from roles.nature import nature
 from roles.operations import bundle, once, units
 from roles.templates import render
 from roles.tree import Directory, File, Service, Upload
@@ -18,7 +19,7 @@ ARCHIVES = "/var/lib/kybern/images"
 
 @deploy("runtime")
 def runtime(cluster: Cluster) -> None:
-    service = containerd(cluster)
+    service = containerd(cluster, restricted=nature().restricted)
     source = bundled(cluster) or oci.bundle()
     images = Upload(f"{ARCHIVES}/{source.name}", source=source)
     # The CNI directory has to be there before containerd starts, which watches it from then on.
@@ -38,10 +39,9 @@ def names() -> tuple[str, ...]:
     return (oci.PAUSE, *(f"{oci.BUSYBOX}:{version}" for version in oci.BUSYBOX_VERSIONS))
 
 
-def containerd(cluster: Cluster) -> Service:
-    config = render(
-        "runtime/config.toml", cluster=cluster, pause=oci.PAUSE, restricted=cluster.driver == "lxc"
-    )
+def containerd(cluster: Cluster, *, restricted: bool) -> Service:
+    """``restricted``: the machine may not lower what its kernel ends it by, as containers' hosts have it."""
+    config = render("runtime/config.toml", cluster=cluster, pause=oci.PAUSE, restricted=restricted)
     return Service(
         UNIT,
         (

@@ -31,4 +31,4 @@ def unit(cluster: Cluster, programs: str) -> Service:
         programs=programs,
         flags=flags("scheduler/kube-scheduler", pki=PKI, kubeconfig=path("scheduler")),
     )
-    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text),), wait=False)
+    return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text, mode="600"),), wait=False)

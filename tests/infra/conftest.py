@@ -11,7 +11,7 @@ import testinfra
 from testinfra.host import Host
 
 from kybern.machines.load import load
-from kybern.machines.state import State
+from kybern.machines.state import State, ssh_config, write
 from kybern.machines.topology import Cluster, Machine
 
 NAME = os.environ.get("KYBERN_CLUSTER", "lab")
@@ -53,6 +53,9 @@ def _is(machine: Machine, wanted: str) -> bool:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
+    if CLUSTER is not None and CLUSTER.driver == "none" and STATE.known_hosts.exists():
+        # Nobody made these machines, and so nobody wrote down how to reach them.
+        write(STATE.ssh_config, ssh_config(CLUSTER, STATE, CLUSTER.ssh_user).encode())
     if CLUSTER is None or not STATE.ssh_config.exists():
         pytest.fail(f"there is no deployed cluster {NAME}: run 'make lab' first")
     return CLUSTER
@@ -60,4 +63,6 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="module")
 def host(cluster: Cluster, machine: Machine) -> Host:
-    return testinfra.get_host(f"ssh://{machine.name}?ssh_config={STATE.ssh_config}", sudo=False)
+    return testinfra.get_host(
+        f"ssh://{machine.name}?ssh_config={STATE.ssh_config}", sudo=cluster.ssh_user != "root"
+    )

@@ -50,6 +50,7 @@ class FakeMachine:
     users: set[str] = field(default_factory=set)
     true: set[str] = field(default_factory=set)
     probe: str = ""
+    restricted: bool = False  # it may not lower oom_score_adj
     questions: int = 0
     asked: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
@@ -72,7 +73,7 @@ class FakeMachine:
                 (self.answers[part] for part in self.answers if part in question), ""
             ),
             facts.Interface: lambda _address: "eth0",
-            facts.PythonVersion: lambda: "3.13",
+            facts.NatureOfMachine: lambda: facts.Nature("3.13", self.restricted),
             facts.Contents: lambda paths: {
                 path: self.contents[path].decode() for path in paths if path in self.contents
             },

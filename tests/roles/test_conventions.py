@@ -13,7 +13,7 @@ ROLES = sorted((ROOT / "roles").glob("*.py"))
 DEPLOYS = sorted((ROOT / "deploys").glob("*.py"))
 OWN = {"operations.py", "facts.py"}
 # Facts that a role may ask while it is prepared: they do not change while a machine is in use.
-LASTING = {"Interface", "PythonVersion"}
+LASTING = {"Interface", "NatureOfMachine"}
 
 
 def nodes[T: ast.AST](path: Path, kind: type[T]) -> list[T]:

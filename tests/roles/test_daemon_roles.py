@@ -12,8 +12,9 @@ from typing import Any, cast
 import pytest
 import yaml
 from cryptography import x509
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import FactProcessError, PyinfraError
 
+from kybern.admission.chain import chain
 from kybern.machines import oci
 from kybern.machines.clouds import LOCAL
 from kybern.machines.load import PROXIES
@@ -33,6 +34,7 @@ from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
 from roles.controller_manager import controller_manager
+from roles.facts import Nature, NatureOfMachine
 from roles.firewall import firewall
 from roles.ingress import absent as ingress_absent
 from roles.ingress import ingress, ingress_class
@@ -243,12 +245,12 @@ def test_a_new_release_does_not_touch_containerd(
 
 CHANGES = [
     ("apiserver", {"service_cidr": IPv4Network("10.97.0.0/16")}),
+    ("apiserver", {"admission": ("EventRateLimit",)}),
     ("controller manager", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kubelet", {"cluster_domain": "example.local"}),
     ("cluster dns", {"cluster_domain": "example.local"}),
     ("kube-proxy", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kube-proxy", {"proxy_mode": "nftables"}),
-    ("runtime", {"driver": "qemu"}),
     ("runtime", {"cgroup_driver": "systemd"}),
     ("kubelet", {"cgroup_driver": "systemd"}),
 ]
@@ -310,6 +312,20 @@ def unit_of(daemon: str, cluster: Cluster, machine: Machine) -> str:
                                               ("controller manager", "kube-controller-manager")])  # fmt: skip
 def test_a_daemon_of_the_control_plane_runs_as_its_own_user(daemon: str, user: str, cluster: Cluster) -> None:
     assert f"User={user}\n" in unit_of(daemon, cluster, cluster.masters[0])
+
+
+def test_admission_plugins_of_the_topology_are_on_with_limits_that_they_take(cluster: Cluster) -> None:
+    names = ("AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit")
+    fake = finished(apiserver, replace(cluster, admission=names), cluster.masters[0])
+    unit = fake.contents["/etc/systemd/system/kube-apiserver.service"].decode()
+    plain = unit_of("apiserver", cluster, cluster.masters[0])
+
+    assert f"--enable-admission-plugins=NodeRestriction,{','.join(names)} " in unit
+    assert "--admission-control-config-file=/etc/kubernetes/admission.yaml " in unit
+    (plugin,) = yaml.safe_load(fake.contents["/etc/kubernetes/admission.yaml"])["plugins"]
+    chain(names, (), {plugin["name"]: plugin["configuration"]})
+    assert "--enable-admission-plugins=NodeRestriction " in plain
+    assert "admission-control-config-file" not in plain
 
 
 @pytest.mark.parametrize("mode", PROXIES)
@@ -412,10 +428,19 @@ def test_images_that_somebody_removed_are_loaded_again(cluster: Cluster, worker:
 
 
 def test_containerd_starts_pods_with_the_image_that_was_loaded(cluster: Cluster) -> None:
-    config = runtime_role.containerd(cluster).inputs[0].content.decode()
+    config = runtime_role.containerd(cluster, restricted=False).inputs[0].content.decode()
 
     assert f'sandbox_image = "{oci.PAUSE}"' in config
     assert oci.PAUSE in runtime_role.names()
+
+
+def test_pods_have_a_limit_and_a_seccomp_profile_and_the_kubelet_strong_ciphers(cluster: Cluster) -> None:
+    fake = finished(kubelet, cluster, cluster.masters[0])
+    config = yaml.safe_load(fake.contents[kubelet_role.CONFIG])
+
+    assert (config["podPidsLimit"], config["seccompDefault"]) == (4096, True)
+    assert all("_GCM_" in name or "CHACHA20" in name for name in config["tlsCipherSuites"])
+    assert config["tlsCipherSuites"]
 
 
 @pytest.mark.parametrize(("driver", "by_systemd"), [("cgroupfs", "false"), ("systemd", "true")])
@@ -430,17 +455,32 @@ def test_the_kubelet_and_the_runtime_have_the_same_cgroup_driver(
     )
 
     assert f"cgroupDriver: {driver}\n" in config.content.decode()
-    assert f"SystemdCgroup = {by_systemd}\n" in runtime_role.containerd(chosen).inputs[0].content.decode()
-
-
-def test_a_container_host_keeps_scores_that_it_may_not_set(cluster: Cluster) -> None:
-    lxc, qemu = (
-        runtime_role.containerd(replace(cluster, driver=driver)).inputs[0].content.decode()
-        for driver in ("lxc", "qemu")
+    assert (
+        f"SystemdCgroup = {by_systemd}\n"
+        in runtime_role.containerd(chosen, restricted=False).inputs[0].content.decode()
     )
 
-    assert "restrict_oom_score_adj = true" in lxc
-    assert "restrict_oom_score_adj = false" in qemu
+
+@pytest.mark.parametrize("driver", ["lxc", "none"])
+@pytest.mark.parametrize(("restricted", "told"), [(True, "true"), (False, "false")])
+def test_a_machine_keeps_scores_that_it_may_not_set_whoever_made_it(
+    driver: str, restricted: bool, told: str, cluster: Cluster
+) -> None:
+    chosen = replace(cluster, driver=driver)
+    fake = FakeMachine("m", restricted=restricted)
+
+    apply(of_cluster(runtime), chosen, chosen.masters[0], fake)
+
+    assert f"restrict_oom_score_adj = {told}\n" in fake.contents["/etc/containerd/config.toml"].decode()
+
+
+def test_what_a_machine_is_comes_from_what_it_does() -> None:
+    fact = NatureOfMachine()
+
+    assert fact.process(["banner", "KYBERN 3.13", "KYBERN restricted"]) == Nature("3.13", restricted=True)
+    assert fact.process(["KYBERN 3.12", "KYBERN free"]) == Nature("3.12", restricted=False)
+    with pytest.raises(FactProcessError, match="install python3"):
+        fact.process(["bash: python3: command not found"])
 
 
 def test_pods_ask_the_service_that_leads_to_the_masters(cluster: Cluster) -> None:

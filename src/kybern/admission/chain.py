@@ -4,18 +4,23 @@
 look at its resource.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kybern.admission.framework import Hook, Plugin, Request
 from kybern.admission.plugins import PLUGINS
+from kybern.machinery.kind import Raw
 
 LATER = frozenset({
-    "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit",
+    "AlwaysAdmit", "AlwaysDeny",
     "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
     "NamespaceAutoProvision", "NamespaceExists",
     "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
-    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction", })  # fmt: skip
+    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction",
+})  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""
+
+CONFIGURED = frozenset(plugin.name for plugin in PLUGINS if plugin.configure is not None)
+"""Those that AdmissionConfiguration may say something of."""
 
 
 class Chain:
@@ -56,8 +61,13 @@ class Chain:
         return found
 
 
-def chain(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> Chain:
-    """The chain that --enable-admission-plugins and --disable-admission-plugins ask for. Raises ValueError."""
+def chain(
+    enable: Iterable[str] = (), disable: Iterable[str] = (), settings: Mapping[str, Raw] | None = None
+) -> Chain:
+    """The chain that --enable-admission-plugins and --disable-admission-plugins ask for. Raises ValueError.
+
+    ``settings`` are the plugins' own of AdmissionConfiguration, by name.
+    """
     on, off = frozenset(enable), frozenset(disable)
     known = {plugin.name for plugin in PLUGINS}
     for flag, names in (("enable", on - known), ("disable", off - known - LATER)):
@@ -66,5 +76,16 @@ def chain(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> Chain:
     for name in sorted(on & off):
         raise ValueError(f'"{name}" in enable-admission-plugins and disable-admission-plugins overlapped')
     return Chain(
-        plugin for plugin in PLUGINS if plugin.name in on or (plugin.default and plugin.name not in off)
+        _configured(plugin, settings or {})
+        for plugin in PLUGINS
+        if plugin.name in on or (plugin.default and plugin.name not in off)
     )
+
+
+def _configured(plugin: Plugin, settings: Mapping[str, Raw]) -> Plugin:
+    if plugin.configure is None:
+        return plugin
+    try:
+        return plugin.configure(settings.get(plugin.name, {}))
+    except ValueError as problem:
+        raise ValueError(f'couldn\'t init admission plugin "{plugin.name}": {problem}') from problem

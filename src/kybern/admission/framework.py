@@ -146,7 +146,8 @@ class Plugin:
     """One admission plugin under upstream's name. ``default`` says whether it is on without a flag.
 
     ``resources`` are the (group, plural) that it looks at, so that other writes need not pass it; empty for all.
-    ``connects``: it looks at CONNECT as well, whose object (PodExecOptions) has no metadata.
+    ``connects``: it looks at CONNECT as well, whose object (PodExecOptions) has no metadata. ``configure`` makes the plugin
+    that runs of what AdmissionConfiguration says of it, {} when it says nothing; it raises ValueError.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Plugin:
     default: bool = True
     resources: frozenset[tuple[str, str]] = frozenset()
     connects: bool = False
+    configure: "Callable[[Raw], Plugin] | None" = None
 
     def looks_at(self, kind: Kind) -> bool:
         """Hooks are called for these kinds only, and rely on it."""

@@ -15,6 +15,7 @@ from kybern.api.rules.pods import projections
 from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.enabled import served, ungated
 from kybern.apiserver.services.addresses import Network
+from kybern.daemon import tls
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal
 from kybern.daemon.shared_flags import enabled, gates, unusual
@@ -75,7 +76,12 @@ _FLAGS = (
     .flag("--tls-cert-file", str, "", "Serving certificate. Read again when it changes.")
     .flag("--tls-private-key-file", str, "", "Key of the serving certificate.")
     .flag("--tls-min-version", str, "", "VersionTLS12 or VersionTLS13.")
-    .flag("--tls-cipher-suites", commas, (), "Ignored: the library's selection is used.")
+    .flag(
+        "--tls-cipher-suites",
+        tls.ciphers,
+        (),
+        "Accepted ciphers of TLS 1.2, as Go or OpenSSL names them. Empty: the library's selection.",
+    )
     .flag("--client-ca-file", str, "", "Authorities of client certificates.")
     .flag("--anonymous-auth", bool, True, "Let requests without an identity in as system:anonymous.")
     .flag("--enable-bootstrap-token-auth", bool, False, "Accept bootstrap tokens (Secrets in kube-system).")
@@ -116,7 +122,7 @@ _FLAGS = (
         "--admission-control-config-file",
         str,
         "",
-        "AdmissionConfiguration; of it, as whom webhooks are called (WebhookAdmissionConfiguration).",
+        "AdmissionConfiguration: as whom webhooks are called (WebhookAdmissionConfiguration), and limits of EventRateLimit.",
     )
     .flag("--allow-privileged", bool, False, "Let containers be privileged.")
     .flag(
@@ -147,7 +153,12 @@ _FLAGS = (
     .flag("--max-requests-inflight", int, 400, "Most reads at once. 0: no limit.")
     .flag("--max-mutating-requests-inflight", int, 200, "Most writes at once. 0: no limit.")
     .flag("--min-request-timeout", int, 1800, "Ignored: watches live at least this long.")
-    .flag("--request-timeout", duration, 60.0, "Ignored.")
+    .flag(
+        "--request-timeout",
+        duration,
+        60.0,
+        "Longest a request may take that is not a watch, a log or a stream; its own ?timeout= may be shorter.",
+    )
     .flag(
         "--runtime-config",
         switches,
@@ -222,6 +233,8 @@ def read(values: Values) -> Config:
         raise Fatal(
             f"kube-apiserver: --endpoint-reconciler-type {values['endpoint-reconciler-type']!r} is neither lease nor none"
         )
+    if values["request-timeout"] <= 0:
+        raise Fatal("kube-apiserver: --request-timeout must be longer than 0")
     issuers = values["service-account-issuer"]
     if not issuers or not values["service-account-signing-key-file"]:
         raise Fatal(

@@ -4,6 +4,7 @@ The order of questions is upstream's: who asks, how many ask already, whether th
 such a thing. The way of a plain read is short on purpose: no middlewares, one route table, bytes handed through.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from kybern.apiserver import asking, binary, compress, metrics, negotiate, options, problems, verbs
+from kybern.apiserver import asking, binary, compress, deadline, metrics, negotiate, options, problems, verbs
 from kybern.apiserver.aggregation.registered import prefix
 from kybern.apiserver.aggregation.remote import Remote
 from kybern.apiserver.answer import Answer, One, Plain
@@ -80,6 +81,8 @@ class Server:
         # Group versions, by path, that others answer for, and who hands requests to them.
         self.remotes: Mapping[str, Remote] = {}
         self.hand: Hand = _nobody
+        # Seconds that a request may take which does not last.
+        self.request_timeout = deadline.LONGEST
         # Who tells of requests, if anybody does.
         self.trail = Untold()
         self._compressor = compress.Compressor()
@@ -116,13 +119,19 @@ class Server:
         writing = request.method not in ("GET", "HEAD")
         lasting = target is not None and target.subresource in self.streaming
         exempt = lasting or MASTERS in asked.user.groups
+        limit = asyncio.timeout(None if lasting else deadline.seconds(query, self.request_timeout))
         if not exempt:
             self.limits.enter(writing=writing)
         try:
-            self._check(request, asked)
-            if target is None or asking.nowhere(self.engine.table, target):
-                return await self._page(request, path, query)
-            return await self._resource(request, target, asked.user, query)
+            async with limit:
+                self._check(request, asked)
+                if target is None or asking.nowhere(self.engine.table, target):
+                    return await self._page(request, path, query)
+                return await self._resource(request, target, asked.user, query)
+        except TimeoutError:
+            if limit.expired():
+                raise deadline.exceeded() from None
+            raise
         finally:
             if not exempt:
                 self.limits.leave(writing=writing)

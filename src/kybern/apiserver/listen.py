@@ -70,7 +70,9 @@ class Listener:
             cert, key = tls.self_signed(names, Path(values["cert-dir"]))
         try:
             minimum = tls.minimum_version(values["tls-min-version"])
-            return tls.server_context(cert, key, self._trusted(), minimum=minimum)
+            return tls.server_context(
+                cert, key, self._trusted(), minimum=minimum, ciphers=":".join(values["tls-cipher-suites"])
+            )
         except (ssl.SSLError, ValueError) as problem:
             raise Fatal(f"kube-apiserver: cannot use {cert}: {problem}") from problem
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from cryptography import x509
 
-from kybern.admission.chain import Chain, chain
+from kybern.admission.chain import CONFIGURED, Chain, chain
 from kybern.admission.configured import Configured
 from kybern.api.kinds import KINDS
 from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
@@ -223,6 +223,7 @@ class Parts:
 
     def _answers(self, ways: Ways) -> None:
         self.server.trail = setting(self.config.values)
+        self.server.request_timeout = self.config.values["request-timeout"]
         review = Reviews(self.authorization, self.tokens, time.time)
         for kind in self.config.kinds:
             if review.knows(kind.group, kind.plural):
@@ -278,7 +279,11 @@ class Parts:
     def _chain(self) -> Chain:
         values = self.config.values
         try:
-            return chain(values["enable-admission-plugins"], values["disable-admission-plugins"])
+            return chain(
+                values["enable-admission-plugins"],
+                values["disable-admission-plugins"],
+                identities.admission_settings(values[ADMISSION], CONFIGURED),
+            )
         except ValueError as problem:
             raise Fatal(f"kube-apiserver: {problem}") from problem
 

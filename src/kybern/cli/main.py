@@ -5,6 +5,8 @@ import sys
 import typer
 
 from kybern.cli import backup, certificates, cluster, machines, net, plan
+from kybern.cli.adopt import adopt
+from kybern.cli.audit import audit
 from kybern.cli.bundle import bundle
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
@@ -30,10 +32,12 @@ app.add_typer(certificates.app, name="certificates")
 app.command()(cluster.lab)
 app.command()(bundle)
 app.command()(preflight)
+app.command()(adopt)
 app.command()(plan.plan)
 app.command()(plan.apply)
 app.command()(cluster.deploy)
 app.command()(cluster.verify)
+app.command()(audit)
 app.command()(status)
 app.command()(report)
 app.command()(monitoring)

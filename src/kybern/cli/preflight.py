@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.machines.errors import MachineError
 from kybern.machines.parts import answers
-from kybern.machines.preflight.checks import findings
+from kybern.machines.preflight.checks import Finding, findings
 from kybern.machines.preflight.questions import script
 from kybern.machines.preflight.record import Facts, Level
 from kybern.machines.topology import Cluster, Machine
@@ -33,20 +33,24 @@ def preflight(
         raise MachineError(f'there is no output "{output}"; say text or json')
     cluster = machines.read(topology, None)
     found = findings(cluster, asyncio.run(look(cluster)))
-    bad = [one for one in found if one.level is not Level.PASSED]
     if output == "json":
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
-        if shown := (found if everything else bad):
-            rows = [(one.level.upper(), one.machine, one.check, one.said, one.remedy) for one in shown]
-            table(("LEVEL", "MACHINE", "CHECK", "FOUND", "WHAT TO DO"), rows)
-            print()
-        failures = sum(one.level is Level.FAILURE for one in found)
-        print(
-            f"{cluster.name}: {failures} failures, {len(bad) - failures} warnings, {len(found) - len(bad)} passed."
-        )
+        show(cluster, found, everything=everything)
     if any(one.level is Level.FAILURE for one in found):
         raise typer.Exit(1)
+
+
+def show(cluster: Cluster, found: Sequence[Finding], *, everything: bool = False) -> None:
+    bad = [one for one in found if one.level is not Level.PASSED]
+    if shown := (found if everything else bad):
+        rows = [(one.level.upper(), one.machine, one.check, one.said, one.remedy) for one in shown]
+        table(("LEVEL", "MACHINE", "CHECK", "FOUND", "WHAT TO DO"), rows)
+        print()
+    failures = sum(one.level is Level.FAILURE for one in found)
+    print(
+        f"{cluster.name}: {failures} failures, {len(bad) - failures} warnings, {len(found) - len(bad)} passed."
+    )
 
 
 async def look(cluster: Cluster) -> Mapping[str, Facts]:
@@ -58,4 +62,8 @@ async def look(cluster: Cluster) -> Mapping[str, Facts]:
 async def _ask(cluster: Cluster, machine: Machine) -> Facts:
     began = time.time()
     said = await Machines(cluster).run(machine.name, script(cluster, machine), WITHIN)
-    return Facts(dict(answers(said)), began, time.time())
+    if said or cluster.ssh_user == "root":
+        return Facts(dict(answers(said)), began, time.time())
+    # Told apart: nobody is there, or the user may not become root.
+    there = await Machines(cluster, plain=True).run(machine.name, "echo there", WITHIN)
+    return Facts(refused=bool(there))

@@ -40,6 +40,7 @@ LOG = logging.getLogger(__name__)
 PERIOD = 60.0
 RETRY = 5.0
 NAME = "10-kybern.conflist"
+MODE = 0o600
 
 
 @dataclass(slots=True)
@@ -136,16 +137,17 @@ class Syncer:
         return tuple(pods.values()), within
 
     def _write(self, content: bytes) -> None:
-        """Replace the conflist atomically, only when it differs."""
+        """Replace the conflist atomically, only when it differs. It is for root alone, as CIS has it (1.1.9)."""
         path = self.directory / NAME
         if path.exists() and path.read_bytes() == content:
+            path.chmod(MODE)
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".", delete=False) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(file.name).chmod(0o644)
+        Path(file.name).chmod(MODE)
         Path(file.name).replace(path)
         LOG.info("wrote %s", path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kybern.machines.admission import admission_plugins
 from kybern.machines.clouds import check_cloud, cloud_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
@@ -79,6 +80,7 @@ class _Reader:
         "node_local_dns",
         "trust_bundles",
         "encryption",
+        "admission",
         "pod_network",
         "cgroup_driver",
         "etcd_quota",
@@ -122,6 +124,7 @@ class _Reader:
             encryption=top.parse(
                 "encryption", one_of(*ENCRYPTION), "one of " + ", ".join(ENCRYPTION), "aesgcm"
             ),
+            admission=admission_plugins(top),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
             ),

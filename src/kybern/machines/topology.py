@@ -77,6 +77,8 @@ class Cluster:
     trust_bundles: bool = False
     # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
     encryption: str = "aesgcm"
+    # Admission plugins of the API server beside those that are on everywhere.
+    admission: tuple[str, ...] = ()
     pod_network: str = "kybern"
     # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
     cgroup_driver: str = "cgroupfs"

@@ -6,7 +6,7 @@ itself an observation.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.machines.errors import MachineError
@@ -22,6 +22,8 @@ class Machines:
     """The machines of a cluster."""
 
     cluster: Cluster
+    # Scripts run as the user that SSH logs in.
+    plain: bool = field(default=False, kw_only=True)
 
     async def run(self, node: str, script: str, seconds: float) -> str:
         """What a script prints on a machine, run by root's shell; empty when the machine does not answer."""
@@ -49,7 +51,7 @@ class Machines:
     def _command(self, node: str) -> list[str]:
         address = next(str(one.address) for one in self.cluster.machines if one.name == node)
         state, user = State.of(self.cluster.name), self.cluster.ssh_user
-        shell = "bash -s" if user == "root" else "sudo -n bash -s"
+        shell = "bash -s" if self.plain or user == "root" else "sudo -n bash -s"
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": str(CONNECT),

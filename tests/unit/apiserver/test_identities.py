@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kybern.apiserver.services.identities import NOBODY, Identities, Identity, of_admission
+from kybern.apiserver.services.identities import (
+    NOBODY,
+    Identities,
+    Identity,
+    admission_settings,
+    of_admission,
+)
 from kybern.daemon.run import Fatal
 
 EXACT, SHORT, STARRED, EVERY, CURRENT = (Identity(token=name) for name in ("e", "s", "st", "all", "now"))
@@ -60,3 +66,18 @@ def test_a_file_that_is_none_ends_the_server_with_its_name(tmp_path: Path) -> No
     other.write_text("kind: Else")
     with pytest.raises(Fatal, match="is not an AdmissionConfiguration"):
         of_admission(str(other))
+
+
+def test_the_file_tells_plugins_their_settings_inside_or_beside(tmp_path: Path) -> None:
+    (tmp_path / "limits").write_text(yaml.safe_dump({"limits": [1]}))
+    plugins = [
+        {"name": "A", "path": "limits"},
+        {"name": "B", "configuration": {"x": 1}},
+        {"name": "C", "configuration": {"y": 1}},
+        {"name": "D"},
+    ]
+    path = tmp_path / "admission"
+    path.write_text(yaml.safe_dump({"kind": "AdmissionConfiguration", "plugins": plugins}))
+
+    assert admission_settings(str(path), {"A", "B", "D"}) == {"A": {"limits": [1]}, "B": {"x": 1}, "D": {}}
+    assert admission_settings("", {"A"}) == {}

@@ -46,6 +46,13 @@ def test_a_topology_becomes_a_cluster(tmp_path: Path) -> None:
     assert (worker.memory, worker.cpus, worker.disk) == (512, 4, 1024 * 1024)
 
 
+def test_admission_plugins_are_named_in_the_order_of_running(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(f"{GOOD}admission: [EventRateLimit, AlwaysPullImages]\n")
+
+    assert load(path).admission == ("AlwaysPullImages", "EventRateLimit")
+
+
 def test_a_second_family_gives_each_machine_an_address_that_ends_as_its_first() -> None:
     cluster = load(TOPOLOGIES / "dual.yaml")
 
@@ -67,6 +74,12 @@ def test_the_lab_and_the_lab_of_the_tests_share_no_address() -> None:
 
 
 MISTAKES = [
+    pytest.param(
+        "vip:",
+        "admission: [AlwaysAdmit]\nvip:",
+        '3: "admission" may have AlwaysPullImages, DenyServiceExternalIPs, EventRateLimit, and not "AlwaysAdmit"',
+        id="admission plugin",
+    ),
     pytest.param(
         "vip:", "vpi:", '3: unknown key "vpi" in the topology; it may have cluster, network', id="unknown key"
     ),

@@ -2,6 +2,7 @@
 
 from kybern.admission.framework import Plugin
 from kybern.admission.plugins import (
+    always_pull_images,
     certificate_approval,
     certificate_signing,
     certificate_subject_restriction,
@@ -9,6 +10,8 @@ from kybern.admission.plugins import (
     default_ingress_class,
     default_storage_class,
     default_toleration_seconds,
+    deny_service_external_ips,
+    event_rate_limit,
     limit_ranger,
     mutating_admission_policy,
     mutating_admission_webhook,
@@ -35,9 +38,11 @@ PLUGINS: tuple[Plugin, ...] = (
     service_account.PLUGIN,
     node_restriction.PLUGIN,
     taint_nodes_by_condition.PLUGIN,
+    always_pull_images.PLUGIN,
     pod_security.PLUGIN,
     priority.PLUGIN,
     default_toleration_seconds.PLUGIN,
+    event_rate_limit.PLUGIN,
     default_storage_class.PLUGIN,
     storage_object_in_use_protection.PLUGIN,
     persistent_volume_claim_resize.PLUGIN,
@@ -47,6 +52,7 @@ PLUGINS: tuple[Plugin, ...] = (
     cluster_trust_bundle_attest.PLUGIN,
     certificate_subject_restriction.PLUGIN,
     default_ingress_class.PLUGIN,
+    deny_service_external_ips.PLUGIN,
     pod_topology_labels.PLUGIN,
     node_declared_feature_validator.PLUGIN,
     pod_resize_validator.PLUGIN,

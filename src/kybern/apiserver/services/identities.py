@@ -8,7 +8,7 @@ import base64
 import binascii
 import ssl
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from kybern.daemon.run import Fatal
+from kybern.machinery.kind import Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,38 @@ def of_admission(path: str) -> Identities:
 
     Upstream has a file for each of the two plugins; here they call as one.
     """
+    for plugin in _plugins(path):
+        if plugin.get("name") in _PLUGINS:
+            named = _settings(plugin, path).get("kubeConfigFile") or ""
+            return read(_beside(named, path)) if named else Identities()
+    return Identities()
+
+
+def admission_settings(path: str, names: Collection[str]) -> Mapping[str, Raw]:
+    """What that file says of plugins of these names; nothing without one. Raises Fatal."""
+    return {
+        plugin["name"]: dict(_settings(plugin, path))
+        for plugin in _plugins(path)
+        if plugin.get("name") in names
+    }
+
+
+def _plugins(path: str) -> Sequence[Mapping[str, Any]]:
     if not path:
-        return Identities()
+        return ()
     content = document(path)
     if content.get("kind") != "AdmissionConfiguration":
         raise Fatal(f"kube-apiserver: cannot use {path}: it is not an AdmissionConfiguration")
-    for plugin in content.get("plugins") or ():
-        if plugin.get("name") in _PLUGINS:
-            settings = plugin.get("configuration") or document(_beside(plugin.get("path") or "", path))
-            named = settings.get("kubeConfigFile") or ""
-            return read(_beside(named, path)) if named else Identities()
-    return Identities()
+    return content.get("plugins") or ()
+
+
+def _settings(plugin: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """A plugin's own: in the file itself, or in one beside it that it names."""
+    inside = plugin.get("configuration")
+    if inside:
+        return dict(inside)
+    named = plugin.get("path") or ""
+    return document(_beside(named, path)) if named else {}
 
 
 def read(path: str) -> Identities:

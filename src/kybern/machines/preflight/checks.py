@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kybern.machines.preflight import identity, room, system
+from kybern.machines.preflight.clocks import clocks
+from kybern.machines.preflight.confinement import confinement
+from kybern.machines.preflight.etcd_disk import etcd_disk
+from kybern.machines.preflight.firewalls import firewalls
+from kybern.machines.preflight.hostnames import hostnames
+from kybern.machines.preflight.leftovers import leftovers
+from kybern.machines.preflight.modules import modules
 from kybern.machines.preflight.record import Check, Facts, Level, Looked, Outcome, failure
+from kybern.machines.preflight.sources import sources
+from kybern.machines.preflight.virtual_address import virtual_address
 from kybern.machines.topology import Cluster
 
 CHECKS = (
@@ -12,22 +21,28 @@ CHECKS = (
     Check("python", system.python),
     Check("kernel", system.kernel),
     Check("cgroups", system.cgroups),
+    Check("modules", modules),
     Check("swap", system.swap),
+    Check("confinement", confinement),
     Check("machine-id", identity.machine_id),
     Check("hardware address", identity.macs),
     Check("address", identity.address),
+    Check("hostname", hostnames),
+    Check("leftovers", leftovers),
+    Check("firewalls", firewalls),
     Check("ports", identity.ports),
     Check("peers", identity.peers),
+    Check("virtual address", virtual_address),
+    Check("package sources", sources),
     Check("memory", room.memory),
     Check("disk", room.disk),
+    Check("etcd's disk", etcd_disk),
     Check("clock", room.clock),
+    Check("clocks", clocks),
     Check("time service", room.synchronised),
 )
 # ssh and sudo are never asked for a password.
-REMEDY = (
-    "see that it runs, that its key, host key and user are the topology's, "
-    "and that the user may sudo without a password"
-)
+REMEDY = "see that it runs, and that its key, host key and user are the topology's"
 ORDER = (Level.FAILURE, Level.WARNING, Level.PASSED)
 
 
@@ -55,7 +70,18 @@ def findings(cluster: Cluster, everybody: Mapping[str, Facts]) -> tuple[Finding,
 
 def _judged(looked: Looked) -> Iterator[tuple[str, Outcome]]:
     if not looked.facts.texts:
-        yield "ssh", failure("does not answer by SSH, or gives us no root", REMEDY)
+        user = looked.cluster.ssh_user
+        if looked.facts.refused:
+            rule = f"{user} ALL=(ALL) NOPASSWD: ALL"
+            yield (
+                "sudo",
+                failure(
+                    f"{user} may not become root without a password",
+                    f"echo '{rule}' >/etc/sudoers.d/kybern, as root",
+                ),
+            )
+        else:
+            yield "ssh", failure("does not answer by SSH", REMEDY)
         return
     for check in CHECKS:
         yield check.name, check.judge(looked)

@@ -3,6 +3,15 @@
 from collections.abc import Mapping
 
 from kybern.machines.parts import script as asking
+from kybern.machines.preflight import (
+    confinement,
+    etcd_disk,
+    firewalls,
+    leftovers,
+    modules,
+    sources,
+    virtual_address,
+)
 from kybern.machines.topology import Cluster, Machine
 
 # "PID UNIT NAME" of each process that listens.
@@ -22,6 +31,7 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         "kernel": "uname -r",
         "cgroups": "stat -fc %T /sys/fs/cgroup",
         "controllers": "cat /sys/fs/cgroup/cgroup.controllers || cut -f1 /proc/cgroups",
+        "modules": modules.asked(cluster),
         "python": "python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'",
         "memory": "cat /proc/meminfo",
         "swaps": "tail -n +2 /proc/swaps",
@@ -30,6 +40,14 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         "macs": "for link in /sys/class/net/*; do "
         "[ -e $link/device ] || [ ${link##*/} = eth0 ] && cat $link/address; done; true",
         "addresses": "ip -o -4 address show | tr -s ' ' | cut -d' ' -f4",
+        "hostname": "cat /proc/sys/kernel/hostname",
+        "leftovers": leftovers.ASKED,
+        "firewalls": firewalls.ASKED,
+        "confinement": confinement.ASKED,
+        "vip": virtual_address.asked(cluster) if cluster.vip and machine.is_master else "true",
+        "sources": sources.ASKED,
+        "packages": "dpkg-query -W -f '${db:Status-Status}' containerd 2>/dev/null | grep -x installed; true",
+        "fdatasync": etcd_disk.ASKED if machine.is_etcd else "true",
         "sockets": "ss -Hlntup",
         "processes": LISTENING,
         "ours": "cd /etc/systemd/system && for each in *.service.d/kybern.conf; do "

@@ -41,12 +41,14 @@ def failure(said: str, remedy: str) -> Outcome:
 class Facts:
     """What a machine said: texts by the names in ``questions``; none when it does not answer.
 
-    ``began`` and ``ended`` are this computer's clock around the whole conversation.
+    ``began`` and ``ended`` are this computer's clock around the whole conversation. ``refused``: it answers, and lets the
+    user not be root.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
+    refused: bool = False
 
     def __getitem__(self, name: str) -> str:
         return self.texts.get(name, "").strip()
