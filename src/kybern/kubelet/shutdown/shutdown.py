@@ -49,6 +49,9 @@ class State(msgspec.Struct, rename="camel", omit_defaults=True):
     end_time: datetime | None = None
 
 
+_READS = msgspec.json.Decoder(State)
+
+
 class Delay(Protocol):
     """``logind.Logind``, or its twin in tests. All but ``release`` raise BusFailure."""
 
@@ -217,7 +220,7 @@ def _show(state: State) -> None:
 
 def _read(file: Path) -> State:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=State)
+        return _READS.decode(file.read_bytes())
     except FileNotFoundError:
         return State()
     except (OSError, msgspec.DecodeError) as problem:
