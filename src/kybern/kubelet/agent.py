@@ -87,14 +87,15 @@ class Agent:
         """Pods that run, and could be given up."""
         return [w for w, _task in self.workers.values() if not w.ending and w.actual.alive]
 
-    def alive(self) -> list[Pod]:
-        """Pods of which something runs, even if they are to end."""
-        return [worker.pod for worker, _task in self.workers.values() if worker.actual.alive]
+    def present(self) -> list[Pod]:
+        """Pods of which something runs, is about to, or has volumes, even if they are to end."""
+        return [worker.pod for worker, _task in self.workers.values() if not worker.unmounted.is_set()]
 
     def end(self, pod: Pod, verdict: Verdict) -> None:
-        """End a pod, if it is there still."""
-        if pod.metadata.uid in self.workers:
-            self.workers[pod.metadata.uid][0].end(verdict)
+        """End a pod, if it is there still and not over by itself."""
+        worker, _task = self.workers.get(pod.metadata.uid, (None, None))
+        if worker is not None and not worker.over:
+            worker.end(verdict)
 
     def running(self) -> list[tuple[str, str, str]]:
         """Running containers: uid of the pod, name, id."""
@@ -111,6 +112,18 @@ class Agent:
         for uid in uids:
             if uid in self.workers:
                 await self.workers[uid][0].stopped.wait()
+
+    async def unmounted(self, pod: Pod) -> None:
+        """Wait until nothing of a pod runs, and its volumes are away; its cgroup may be there still."""
+        worker, _task = self.workers.get(pod.metadata.uid, (None, None))
+        if worker is not None:
+            await worker.unmounted.wait()
+
+    async def told(self, pod: Pod) -> None:
+        """Wait until the API server has heard all that there is to tell of a pod."""
+        shown = self._told(pod)
+        if shown is not None:
+            await self._publisher.flushed(shown.metadata.uid)
 
     def find(self, namespace: str, name: str) -> Worker | None:
         for worker, _task in self.workers.values():

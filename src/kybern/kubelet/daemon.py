@@ -273,10 +273,11 @@ class Kubelet:
             settings.shutdown_period, settings.shutdown_critical, settings.shutdown_by_priority
         )
         world = Going(
-            pods=self.agent.alive,
+            pods=self.agent.present,
             end=self.agent.end,
-            ended=self.agent.ended,
-            told=keeper.soon if keeper is not None else lambda: None,
+            ended=self.agent.unmounted,
+            told=self.agent.told,
+            tell=keeper.soon if keeper is not None else lambda: None,
             voice=self.here.voice,
             closing=self.here.closing,
         )

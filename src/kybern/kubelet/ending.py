@@ -97,6 +97,7 @@ class Ending:
         while True:
             try:
                 await self._here.volumes.remove(uid)
+                worker.unmounted.set()
                 await self._here.alignment.release(uid)
                 await asyncio.to_thread(self._here.cgroups.remove, name)
             except (CannotMount, OSError) as problem:

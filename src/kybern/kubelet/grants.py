@@ -24,10 +24,13 @@ class Grant(msgspec.Struct):
     generation: int | None = None
 
 
+_READS = msgspec.json.Decoder(Grant)
+
+
 def read(home: Path) -> Grant | None:
     """What is kept of a pod; None for one that is new, or whose file cannot be understood."""
     try:
-        return msgspec.json.decode((home / _NAME).read_bytes(), type=Grant)
+        return _READS.decode((home / _NAME).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as problem:

@@ -27,7 +27,7 @@ from kybern.kubelet import labels
 from kybern.machinery import meta, names
 from kybern.machinery.errors import AlreadyExists, ApiError, NotFound
 from kybern.machinery.quantity import parse
-from kybern.machinery.struct import replace
+from kybern.machinery.struct import decoder, replace
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ _REFERENCES = {
     "podCertificate": "podcertificaterequests",
 }  # fmt: skip
 _EVERYTHING = {"operator": "Exists", "effect": "NoExecute"}
+
+
+# Manifests are read by a thread: see the decoder's word on threads.
+decoder(Pod)
 
 
 class BadManifest(ValueError):

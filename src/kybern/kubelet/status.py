@@ -62,11 +62,13 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         # The API learns of the end when nothing runs any more: until then a replacement could clash with it.
         computed = before.phase if before.phase not in ("", "Pending") else "Running"
     ips = _ips(facts, situation, before)
+    # A verdict that was not carried out before the kubelet ended is none: the pod runs, and says no more why it should not.
+    told = situation.verdict or (before if computed in FINISHED else PodStatus())
     status = replace(
         before,
         phase=computed,
-        reason=situation.verdict.reason if situation.verdict else before.reason,
-        message=situation.verdict.message if situation.verdict else before.message,
+        reason=told.reason,
+        message=told.message,
         init_container_statuses=inits,
         container_statuses=others,
         ephemeral_container_statuses=added,

@@ -75,7 +75,8 @@ class Worker:
         self._told = told
         self._woken = asyncio.Event()
         self._must_end = asyncio.Event()
-        self.stopped = asyncio.Event()
+        # Nothing runs and its volumes are away; then also all that it was given here, down to its cgroup.
+        self.unmounted, self.stopped = asyncio.Event(), asyncio.Event()
         self._steps = Steps(here, self.allotment)
         self._active = Countdown()
         self._volumes: Mapping[str, Path] | None = None
@@ -129,6 +130,7 @@ class Worker:
                     await self._wait(pause)
             await Ending(self, self._here, self._publisher).run()
         finally:
+            self.unmounted.set()
             self.stopped.set()
             await self.prober.close()
 

@@ -77,7 +77,11 @@ _DECODERS: dict[type, Decoder[Any]] = {}
 
 
 def decoder[T](of: type[T]) -> Decoder[T]:
-    """A reusable decoder, made at first use: building one resolves all types below it."""
+    """A reusable decoder, made at first use: building one resolves all types below it.
+
+    What a thread reads needs a decoder that was made before, best when its module is imported: msgspec (0.22) crashes the
+    process when a type is read by one thread while another resolves it.
+    """
     found = _DECODERS.get(of)
     if found is None:
         found = _DECODERS[of] = Decoder(of)

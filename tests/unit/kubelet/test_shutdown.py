@@ -1,15 +1,20 @@
 """A machine that goes down: D-Bus's bytes, who ends when, and that the lock is held as long as it takes."""
 
 import asyncio
+import errno
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.admit import Room, refuse
+from kybern.kubelet.agent import Agent
+from kybern.kubelet.ending import Ending
 from kybern.kubelet.shutdown import wire
 from kybern.kubelet.shutdown.bus import BusFailure
 from kybern.kubelet.shutdown.groups import MESSAGE, Period, check, groups, periods, verdict
@@ -22,6 +27,7 @@ from kybern.machinery.struct import Object
 from tests.unit.kubelet.making import pod
 from tests.unit.kubelet.using import named
 
+NOBODY: Any = None
 # What busctl sent for Hello, and what dbus-daemon 1.14 answered.
 HELLO = bytes.fromhex(
     "6c01000100000000010000006d000000010 16f00150000002f6f72672f667265656465736b746f702f44427573000000"
@@ -177,6 +183,9 @@ class Node:
         self.closing = Closing()
         self.said = Said()
         self.told = 0
+        self.heard: list[str] = []
+        self.hears = asyncio.Event()
+        self.hears.set()
 
     def tell(self) -> None:
         self.told += 1
@@ -187,16 +196,21 @@ class Node:
                 del self.there[uid]
             self.gone.notify_all()
 
-    async def ended(self, uids: Iterable[str]) -> None:
+    async def ended(self, of: Pod) -> None:
         async with self.gone:
-            await self.gone.wait_for(lambda: not self.there.keys() & set(uids))
+            await self.gone.wait_for(lambda: of.metadata.uid not in self.there)
+
+    async def known(self, of: Pod) -> None:
+        await self.hears.wait()
+        self.heard.append(of.metadata.uid)
 
     def world(self) -> World:
         return World(
             pods=lambda: list(self.there.values()),
             end=lambda of, why: self.ending.append(f"{of.metadata.uid} {why.grace}"),
             ended=self.ended,
-            told=self.tell,
+            told=self.known,
+            tell=self.tell,
             voice=Voice(self.said, "n1"),
             closing=self.closing,
         )
@@ -239,6 +253,7 @@ async def test_pods_end_group_by_group_and_then_the_machine_may(tmp_path: Path) 
         await until(login.said.empty)
 
     assert node.said.events == ["Normal NodeShutdown Shutdown manager detected shutdown event"]
+    assert node.heard == ["web", "dns"]
     state = json.loads((tmp_path / FILE).read_text())
     assert state["startTime"] <= state["endTime"]
 
@@ -251,6 +266,41 @@ async def test_pods_that_do_not_end_delay_the_machine_no_longer_than_their_perio
         await until(lambda: not login.held)
 
     assert node.ending == ["web 0", "dns 0"]
+
+
+async def test_those_that_have_not_ended_in_time_are_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node, login = Node(named("web"), named("slow"), named("dns", 2_000_000_000)), Login()
+    async with watching(node, login, tmp_path, Period(0, 1), Period(2_000_000_000, 10)) as found:
+        await found.holding.wait()
+        login.said.put_nowait(True)
+        await until(lambda: node.ending)
+        await node.let_go("web")
+        await until(lambda: len(node.ending) == 3)
+        await node.let_go("dns")
+        await until(lambda: not login.held)
+
+    assert "1 of 2 pods had not ended after 1 seconds: default/slow" in caplog.messages
+    assert node.heard == ["dns"]
+
+
+async def test_an_api_server_that_does_not_answer_delays_a_machine_by_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.kubelet.shutdown.shutdown._TELLING", 0.05)
+    node, login = Node(named("web")), Login()
+    node.hears.clear()
+    async with watching(node, login, tmp_path, *TWO_PERIODS) as found:
+        await found.holding.wait()
+        login.said.put_nowait(True)
+        await until(lambda: node.ending)
+        await node.let_go("web")
+        assert login.held
+        await until(lambda: not login.held)
+
+    assert node.heard == []
+    assert json.loads((tmp_path / FILE).read_text())["endTime"]
 
 
 async def test_a_shutdown_that_is_called_off_brings_the_lock_back(tmp_path: Path) -> None:
@@ -283,3 +333,64 @@ async def test_a_bus_that_goes_away_ends_nothing_that_has_begun(tmp_path: Path) 
 
 async def test_without_periods_nothing_is_asked(tmp_path: Path) -> None:
     await Shutdown((), Node().world(), tmp_path, Login().connected).run()
+
+
+def agent_with(**workers: Any) -> Agent:
+    agent = Agent(NOBODY, NOBODY, NOBODY, NOBODY, ())
+    agent.workers = {uid: (worker, NOBODY) for uid, worker in workers.items()}
+    return agent
+
+
+async def test_a_pod_has_ended_when_its_volumes_are_away_though_its_cgroup_stays() -> None:
+    """The last group may be what takes volumes away for the others; a cgroup holds up nobody."""
+    removed, refused = asyncio.Event(), asyncio.Event()
+
+    async def nothing(*_given: object, **_how: object) -> None:
+        pass
+
+    async def remove(_uid: str) -> None:
+        await removed.wait()
+
+    def busy(_name: str) -> None:
+        refused.set()
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    here = SimpleNamespace(
+        volumes=SimpleNamespace(remove=remove),
+        alignment=SimpleNamespace(release=nothing),
+        cgroups=SimpleNamespace(remove=busy),
+        machine=SimpleNamespace(cgroup_root="/kubepods"),
+        claims=SimpleNamespace(unprepare=nothing),
+    )
+    worker = SimpleNamespace(
+        pod=named("web"), unmounted=asyncio.Event(), stopped=asyncio.Event(), observe=nothing,
+        describe=lambda **_how: None, actual=SimpleNamespace(alive=False),
+        wait_for_change=lambda _seconds: asyncio.Event().wait(),
+    )  # fmt: skip
+    agent = agent_with(web=worker)
+    ending = asyncio.ensure_future(Ending(cast("Any", worker), cast("Any", here), NOBODY).run())
+    waiting = asyncio.ensure_future(agent.unmounted(worker.pod))
+    await asyncio.sleep(0)
+    assert (waiting.done(), agent.present()) == (False, [worker.pod])
+
+    removed.set()
+    async with asyncio.timeout(10):
+        await waiting
+        await refused.wait()
+    assert (agent.present(), worker.stopped.is_set()) == ([], False)
+    ending.cancel()
+    await asyncio.wait({ending})
+
+
+def test_a_pod_that_is_over_by_itself_stays_what_it_came_to() -> None:
+    ended = list[str]()
+
+    def worker(uid: str, *, over: bool) -> Any:
+        return SimpleNamespace(over=over, end=lambda _why: ended.append(uid))
+
+    agent = agent_with(done=worker("done", over=True), runs=worker("runs", over=False))
+
+    for uid in ("done", "runs", "gone"):
+        agent.end(named(uid), verdict(named(uid), 5))
+
+    assert ended == ["runs"]

@@ -216,3 +216,18 @@ def test_the_same_facts_give_the_same_status() -> None:
     first = told(found)
 
     assert told(found, first) == first
+
+
+def test_a_pod_that_runs_gives_no_reason_for_an_end_that_did_not_come() -> None:
+    """The machine went down before its end was told: its status is the one from before, and it runs again."""
+    one = container()
+    why: Any = {
+        "reason": "Terminated",
+        "message": "Pod was terminated in response to imminent node shutdown.",
+    }
+
+    again = told(facts(pod(one), run(one)), PodStatus(phase="Running", **why))
+    over = told(facts(pod(one), ended(one, 0)), PodStatus(phase="Failed", **why))
+
+    assert (again.phase, again.reason, again.message) == ("Running", "", "")
+    assert (over.phase, over.reason, over.message) == ("Failed", why["reason"], why["message"])

@@ -131,9 +131,12 @@ class Pinning:
             self._applied = {key: value for key, value in self._applied.items() if key in alive}
 
 
+_READS = msgspec.json.Decoder(tuple[Given, ...])
+
+
 def _read(file: Path) -> tuple[Given, ...]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=tuple[Given, ...])
+        return _READS.decode(file.read_bytes())
     except FileNotFoundError:
         return ()
     except (OSError, msgspec.DecodeError) as problem:

@@ -136,9 +136,12 @@ class Devices:
         await asyncio.to_thread(_write, self._file, given)
 
 
+_READS = msgspec.json.Decoder(tuple[Given, ...])
+
+
 def _read(file: Path) -> tuple[Given, ...]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=tuple[Given, ...])
+        return _READS.decode(file.read_bytes())
     except FileNotFoundError:
         return ()
     except (OSError, msgspec.DecodeError) as problem:

@@ -205,9 +205,12 @@ async def _timed(name: str, work: Awaitable[None]) -> None:
         _SECONDS.labels(name, str(error).lower()).observe(time.monotonic() - since)
 
 
+_READS = msgspec.json.Decoder(tuple[Prepared, ...])
+
+
 def _read(file: Path) -> tuple[Prepared, ...]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=tuple[Prepared, ...])
+        return _READS.decode(file.read_bytes())
     except FileNotFoundError:
         return ()
     except (OSError, msgspec.DecodeError) as problem:

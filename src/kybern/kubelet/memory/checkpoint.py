@@ -26,6 +26,9 @@ class _File(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     checksum: int = 0
 
 
+_READS = msgspec.json.Decoder(_File)
+
+
 def encode(policy: str, kept: Kept) -> bytes:
     total = checksum(policy, kept, _NAMES[0])
     return msgspec.json.encode(_File(policy, kept.state, kept.entries, total))
@@ -34,7 +37,7 @@ def encode(policy: str, kept: Kept) -> bytes:
 def decode(content: bytes) -> tuple[str, Kept]:
     """The policy, and what was kept. Raises Corrupt."""
     try:
-        found = msgspec.json.decode(content, type=_File)
+        found = _READS.decode(content)
     except msgspec.DecodeError as problem:
         raise Corrupt(str(problem)) from problem
     kept = Kept(found.machine_state, found.entries)

@@ -1,19 +1,20 @@
 """Watching for a shutdown of the machine, and ending its pods before it.
 
 What holds: the lock is held from the kubelet's start, so that no shutdown passes it by; it is given up when the pods
-have ended or their time is over, whatever happens; a shutdown that is called off brings the lock back. When the last one
-began and ended is on disk, for the metrics of the kubelet after the boot.
+have ended (nothing runs, volumes are away, and the API server knows if it answers) or their time is over, whatever
+happens; a shutdown that is called off brings the lock back. When the last one began and ended is on disk, for the
+metrics of the kubelet after the boot.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from prometheus_client import Gauge
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FILE = "graceful_node_shutdown_state"
 _AGAIN = 1.0
+# Seconds for the last word on pods that have ended; it goes out while their volumes are taken away.
+_TELLING = 2.0
 _START = Gauge(
     "kubelet_graceful_shutdown_start_time_seconds",
     "Last graceful shutdown start time since unix epoch in seconds",
@@ -44,6 +47,9 @@ class State(msgspec.Struct, rename="camel", omit_defaults=True):
 
     start_time: datetime | None = None
     end_time: datetime | None = None
+
+
+_READS = msgspec.json.Decoder(State)
 
 
 class Delay(Protocol):
@@ -62,12 +68,17 @@ class Delay(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """``pods`` that have not ended, ``end`` one of them, ``ended`` waits for uids, ``told`` has the node's status sent."""
+    """``pods`` that have not ended, ``end`` one of them.
+
+    ``ended`` waits until nothing of a pod runs and its volumes are away, ``told`` until the API server knows; ``tell``
+    has the node's status sent.
+    """
 
     pods: Callable[[], Iterable[Pod]]
     end: Callable[[Pod, Verdict], None]
-    ended: Callable[[Iterable[str]], Awaitable[None]]
-    told: Callable[[], None]
+    ended: Callable[[Pod], Coroutine[Any, Any, None]]
+    told: Callable[[Pod], Coroutine[Any, Any, None]]
+    tell: Callable[[], None]
     voice: Voice
     closing: Closing
 
@@ -132,7 +143,7 @@ class Shutdown:
         log.info("Shutdown manager detected %s", what)
         self._world.voice.node("Normal", "NodeShutdown", f"Shutdown manager detected {what}")
         self._world.closing.now = begins
-        self._world.told()
+        self._world.tell()
 
     async def _go_down(self, logind: Delay) -> None:
         state = State(start_time=datetime.now(UTC))
@@ -149,14 +160,17 @@ class Shutdown:
         since = time.monotonic()
         for pod in group.pods:
             self._world.end(pod, verdict(pod, group.seconds))
-        uids = [pod.metadata.uid for pod in group.pods]
-        try:
-            async with asyncio.timeout(group.seconds):
-                await self._world.ended(uids)
-        except TimeoutError:
-            log.warning("%d pods had not all ended after %d seconds", len(uids), group.seconds)
-        else:
-            log.info("%d pods ended in %.1f seconds", len(uids), time.monotonic() - since)
+        late = await _within(group.seconds, group.pods, self._world.ended)
+        took = time.monotonic() - since
+        if late:
+            log.warning(
+                "%d of %d pods had not ended after %d seconds: %s",
+                len(late), len(group.pods), group.seconds, ", ".join(map(_name, late)),
+            )  # fmt: skip
+            return
+        log.info("%d pods ended in %.1f seconds", len(group.pods), took)
+        # The API server may be in the next group. Where there is none that answers, the machine goes down all the same.
+        await _within(min(_TELLING, group.seconds - took), group.pods, self._world.told)
 
     async def _keep(self, state: State) -> None:
         _show(state)
@@ -164,6 +178,26 @@ class Shutdown:
             await asyncio.to_thread(_write, self._file, state)
         except OSError as problem:
             log.warning("cannot write %s: %s", self._file, problem.strerror)
+
+
+async def _within(
+    seconds: float, pods: Iterable[Pod], work: Callable[[Pod], Coroutine[Any, Any, None]]
+) -> list[Pod]:
+    """Do some work for all pods at the same time. Those for which it was not done in time."""
+    each = {asyncio.create_task(work(pod)): pod for pod in pods}
+    try:
+        done, late = await asyncio.wait(each, timeout=seconds)
+        for task in done:
+            task.result()
+        return [pod for task, pod in each.items() if task in late]
+    finally:
+        for task in each:
+            task.cancel()
+        await asyncio.gather(*each, return_exceptions=True)
+
+
+def _name(pod: Pod) -> str:
+    return f"{pod.metadata.namespace}/{pod.metadata.name}"
 
 
 async def _words(logind: Delay) -> AsyncIterator[bool]:
@@ -186,7 +220,7 @@ def _show(state: State) -> None:
 
 def _read(file: Path) -> State:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=State)
+        return _READS.decode(file.read_bytes())
     except FileNotFoundError:
         return State()
     except (OSError, msgspec.DecodeError) as problem:
