@@ -77,4 +77,4 @@ def test_a_machine_is_asked_once_for_its_python(
         run.prepare(role, cluster, cluster.masters[:1])
 
     assert asked == ["3.13"] * 3
-    assert run.hosts[0].connector_data["kybern_python"] == "3.13"
+    assert run.hosts[0].connector_data["kybern_nature"].python == "3.13"

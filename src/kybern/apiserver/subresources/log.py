@@ -8,10 +8,11 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from kybern.apiserver import problems
+from kybern.apiserver import messages, problems
 from kybern.apiserver.audit.begun import begun
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import current
+from kybern.apiserver.messages import Messages
 from kybern.apiserver.route import Target
 from kybern.machinery.errors import REASONS, ApiError, BadRequest, InternalError, ServiceUnavailable
 from kybern.machinery.kind import Raw
@@ -97,9 +98,9 @@ class Logs:
             raise problems.not_found(_nodes(call), node_name)
         path = f"/containerLogs/{call.namespace}/{call.name}/{container}"
         params = {key: call.query[key] for key in _OPTIONS if key in call.query}
-        return await self._passed(request, self._kubelets.base(node) + path, params)
+        return await self.passed(request, self._kubelets.base(node) + path, params)
 
-    async def _passed(
+    async def passed(
         self, request: web.BaseRequest, url: str, params: Mapping[str, str]
     ) -> web.StreamResponse:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
@@ -107,6 +108,12 @@ class Logs:
             async with self._kubelets.session.get(url, params=params, timeout=timeout) as found:
                 if found.status != 200:
                     raise _refused(found.status, await found.text())
+                if messages.wanted(request):
+                    begun(request, 101)
+                    told = await Messages.open(request)
+                    async for chunk in found.content.iter_any():
+                        await told.write(chunk)
+                    return await told.close()
                 response = web.StreamResponse(headers={"Content-Type": "text/plain"})
                 begun(request, 200)
                 await response.prepare(request)
