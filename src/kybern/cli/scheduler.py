@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
-from kybern.client.lease import Election
+from kybern.client.lease import Election, Lost
 from kybern.client.readers import Readers
 from kybern.client.rest import Client
 from kybern.daemon import health, logs, serving, shared_flags
@@ -88,8 +88,11 @@ async def _scheduler(values: Values, config: Config) -> None:
             tasks.create_task(health.serve(*address, {}, tls, guard, pages=pages))
         ready()
         if config.leader_elect:
-            await Election(client, config.lease_name, identity, config.lease_namespace, config.timing).run(
-                scheduler.run
-            )
+            election = Election(client, config.lease_name, identity, config.lease_namespace, config.timing)
+            try:
+                await election.run(scheduler.run)
+            except Lost as problem:
+                # A new process is the surest way to have stopped everything that the old one was doing.
+                raise Fatal(str(problem)) from problem
         else:
             await scheduler.run()
