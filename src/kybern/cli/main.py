@@ -8,6 +8,7 @@ from kybern.cli import backup, certificates, cluster, machines, net, plan
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
 from kybern.cli.preflight import preflight
+from kybern.cli.recover import recover
 from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
@@ -40,6 +41,7 @@ app.command()(reset)
 app.command()(upgrade)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(recover)
 app.command()(defragment)
 
 
