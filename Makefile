@@ -11,7 +11,7 @@ help:
 	@echo "make verify      look at every machine with testinfra"
 	@echo "make test        everything: lint, unit, roles, protocol, cluster, infra"
 	@echo "make test-small  clusters of two or three machines: both families of IP, a pod network of somebody else, a cloud"
-	@echo "make test-operations  keys, authorities and releases of a lab exchanged while it runs; half an hour"
+	@echo "make test-operations  keys, authorities and releases of a lab exchanged while it runs, etcd lost and recovered; an hour"
 	@echo "make test-vm     a virtual machine that becomes a cluster; minutes without KVM"
 	@echo "make test-kills  ten minutes of killed kubelets and containerds on a lab; see what is left"
 	@echo "make test-away   an hour without an API server: pods run on, and are told of when it is back"

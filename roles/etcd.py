@@ -18,8 +18,10 @@ trusts only at its start.
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, deploy, operation
 
+from kybern.machines.etcdctl import DATA
 from kybern.machines.state import write
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import ETCD_CLIENT_PORT, ETCD_METRICS_PORT, ETCD_PEER_PORT, ETCD_USER, PKI, state
@@ -31,7 +33,6 @@ from roles.templates import render
 from roles.tree import Directory, File, Service
 
 UNIT = "etcd.service"
-DATA = "/var/lib/etcd"
 WAS_MEMBER = "/var/lib/kybern/etcd-was-member"
 WAS_ONE = File(WAS_MEMBER, b"")
 BOOTSTRAP = "/etc/kybern/etcd.env"
@@ -77,8 +78,9 @@ def etcd(cluster: Cluster, machine: Machine) -> None:
         _serial=True,
     )
     bundle(name="No second bootstrap", files=[bootstrap(cluster, new=False), WAS_ONE])
-    if machine == cluster.members[0]:
-        remember(name="Members remembered", note=note, members=tuple(each.name for each in cluster.members))
+    here = partaking(cluster)
+    if machine.name in here[:1]:
+        remember(name="Members remembered", note=note, members=here)
 
 
 @deploy("etcd")
@@ -123,6 +125,12 @@ def bootstrap(cluster: Cluster, new: bool) -> File:
 def remembered(note: Path) -> frozenset[str]:
     """The members that were healthy together; none before the first time."""
     return frozenset(note.read_text().split()) if note.exists() else frozenset()
+
+
+def partaking(cluster: Cluster) -> tuple[str, ...]:
+    """The members on whose machines this run works: one that was left out has not been seen healthy."""
+    working = {each.name for each in host.state.active_hosts}
+    return tuple(each.name for each in cluster.members if each.name in working)
 
 
 @operation()

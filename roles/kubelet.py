@@ -48,8 +48,9 @@ def nodes_ready(cluster: Cluster, machine: Machine) -> None:
     Where another pod network is to come, it needs this API first: then a node may lack that and nothing else.
     """
     if machine.is_master:
-        out = {each.data.get("machine") for each in host.inventory if each not in host.state.active_hosts}
-        nodes = [each for each in cluster.machines if each.is_node and each not in out]
+        # A machine that is off may be left out by a limit, or be no host at all.
+        working = {each.data.get("machine") for each in host.state.active_hosts}
+        nodes = [each for each in cluster.machines if each.is_node and each in working]
         ready(name="Ready", probe=all_ready(cluster, nodes), log=UNIT, _retries=20, _retry_delay=0)
 
 

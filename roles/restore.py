@@ -1,11 +1,12 @@
-"""etcd as a snapshot has it: on every member the same, as a new cluster of the same members.
+"""etcd as a snapshot has it: on every member that is left the same, as a new cluster of these members.
 
-Needs system, firewall, pki, on blank machines too. Leaves API servers stopped, and members with the snapshot's data, stopped
-as well: deploys/cluster.py starts them. What a member had before is moved aside, to before-STAMP in etcd's directory.
+Needs system, firewall, pki, on blank machines too. Leaves members with the snapshot's data, and API servers, started where
+their units are there already; deploys/cluster.py does the rest. What a member had before is moved aside, to before-STAMP in
+etcd's directory.
 
 Revisions go up by a thousand million and the old ones count as compacted, so that whoever watches is told to list again: a
 revision that two histories share would let caches keep what never was (etcd's --bump-revision and --mark-compacted).
-Never force-new-cluster: its members come back with data of two histories.
+Never force-new-cluster on a member's own data: members come back with data of two histories.
 """
 
 import secrets
@@ -14,17 +15,19 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
+from kybern.machines.etcdctl import DATA
+from kybern.machines.etcdctl import RESTORED as MARKER
 from kybern.machines.restoring import Restoring
 from kybern.machines.topology import Cluster, Machine
 from roles import facts
 from roles.cluster import ETCD_USER
-from roles.etcd import DATA
+from roles.etcd import UNIT
 from roles.membership import peer
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle, once
 from roles.templates import render
 from roles.tree import Directory
 
-MARKER = "/var/lib/kybern/etcd-restored"
+API_SERVER = "kube-apiserver.service"
 ARRIVED = f"{DATA}/.snapshot"
 BUMP = 1_000_000_000
 UPLOAD_SECONDS = 600
@@ -37,8 +40,8 @@ def writes_stopped(machine: Machine) -> None:
     if machine.is_master:
         once(
             name="API server stopped",
-            probe="! systemctl is-active -q kube-apiserver.service",
-            command="systemctl stop kube-apiserver.service",
+            probe=f"! systemctl is-active -q {API_SERVER}",
+            command=f"systemctl stop {API_SERVER}",
         )
 
 
@@ -46,6 +49,32 @@ def writes_stopped(machine: Machine) -> None:
 def restored(cluster: Cluster, machine: Machine, run: Restoring) -> None:
     bundle(name="Directory", files=[Directory(DATA, mode="700", user=ETCD_USER)])
     replace_data(name="Data replaced", cluster=cluster, machine=machine, run=run)
+
+
+@deploy("restore")
+def member_started() -> None:
+    """Once all have their data: it waits for the others."""
+    start(name="etcd started", unit=UNIT)
+
+
+@deploy("restore")
+def writes_go_on(machine: Machine) -> None:
+    if machine.is_master:
+        start(name="API server started", unit=API_SERVER)
+
+
+@operation()
+def start(unit: str) -> Commands:
+    """Where its unit is there: what a blank machine lacks comes with the deploy."""
+    file = f"/etc/systemd/system/{unit}"
+    if host.get_fact(
+        facts.Succeeds, f"[ ! -e {file} ] || systemctl is-active -q {unit}", _timeout=FACT_SECONDS
+    ):
+        host.noop("it runs, or comes with the deploy")
+        return
+    yield StringCommand(
+        f"systemctl reset-failed {unit} 2>/dev/null; systemctl start --no-block {unit}", _timeout=FACT_SECONDS
+    )
 
 
 @operation()
@@ -65,7 +94,7 @@ def replace_data(cluster: Cluster, machine: Machine, run: Restoring) -> Commands
         data=DATA,
         snapshot=ARRIVED,
         digest=run.snapshot.digest,
-        initial=",".join(f"{each.name}={peer(each)}" for each in cluster.members),
+        initial=",".join(f"{each.name}={peer(each)}" for each in cluster.members if run.is_for(each)),
         token=f"{cluster.name}-{run.stamp}",
         peer=peer(machine),
         bump=BUMP,

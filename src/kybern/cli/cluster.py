@@ -109,7 +109,7 @@ def silent_ones(cluster: Cluster) -> tuple[Machine, ...]:
     if len(members) <= len(cluster.members) // 2:
         raise MachineError(
             f"cannot deploy {cluster.name}: no answer by SSH from {names}, and the others are no quorum of etcd; "
-            "start them, or see docs/how-to/backup.md"
+            f"start them, or run: kybern recover {cluster.name}"
         )
     return silent
 

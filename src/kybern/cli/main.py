@@ -11,6 +11,7 @@ from kybern.cli.bundle import bundle
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
 from kybern.cli.preflight import preflight
+from kybern.cli.recover import recover
 from kybern.cli.remove import remove
 from kybern.cli.report import report
 from kybern.cli.reset import reset
@@ -46,6 +47,7 @@ app.command()(reset)
 app.command()(upgrade)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(recover)
 app.command()(defragment)
 
 

@@ -16,6 +16,7 @@ from kybern.machines.state import State
 
 ARRIVING = ".new"
 KINDS = ("db", "json", "sha256")
+CHECKED = "checked"  # the ending of what a test restore found
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,15 @@ class Snapshot:
     @property
     def name(self) -> str:
         return self.path.stem
+
+    @property
+    def checked(self) -> str:
+        """What a test restore of this very file found; empty without one."""
+        try:
+            found = json.loads(self.path.with_suffix(f".{CHECKED}").read_text())
+        except (OSError, ValueError):
+            return ""
+        return f"{found['keys']} keys" if found.get("digest") == self.digest else ""
 
 
 def folder(cluster: str) -> Path:
@@ -61,6 +71,17 @@ def finish(place: Path) -> None:
 def known(place: Path) -> tuple[Snapshot, ...]:
     """The finished snapshots of a directory, oldest first."""
     return tuple(read(mark.with_suffix(".db")) for mark in sorted(place.glob("*.sha256")))
+
+
+def prune(place: Path, keep: int) -> tuple[str, ...]:
+    """Leave only the newest ``keep``; gives the names of those that went. Files of others are not touched."""
+    names = [mark.stem for mark in sorted(place.glob("*.sha256"))]
+    old = tuple(names[: max(len(names) - keep, 0)])
+    for name in old:
+        # The checksum first: what has none does not count.
+        for kind in (*reversed(KINDS), CHECKED):
+            (place / f"{name}.{kind}").unlink(missing_ok=True)
+    return old
 
 
 def read(path: Path) -> Snapshot:

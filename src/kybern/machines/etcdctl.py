@@ -1,8 +1,13 @@
-"""How etcd is asked on a machine: by its own client, with the certificate that may look after it."""
+"""Where etcd is on a machine, and how it is asked there: by its own client, with the certificate that may look after it."""
 
 from collections.abc import Sequence
 
 CLIENT_PORT = 2379
+PEER_PORT = 2380
+METRICS_PORT = 2381
+DATA = "/var/lib/etcd"
+SNAPSHOTS = "/var/lib/kybern/snapshots"
+RESTORED = "/var/lib/kybern/etcd-restored"  # the stamp of the restore that a member's data are of
 PKI = "/etc/kubernetes/pki/etcd"
 HERE = "127.0.0.1"
 

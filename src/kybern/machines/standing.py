@@ -8,7 +8,8 @@ from typing import Any
 
 from kybern.api.core_v1 import Node
 from kybern.machines.clouds import LOCAL
-from kybern.machines.etcdctl import etcdctl
+from kybern.machines.etcd_seen import ENOUGH, FREE
+from kybern.machines.etcdctl import DATA, etcdctl
 from kybern.machines.expiry import Kept
 from kybern.machines.topology import Cluster, Machine
 
@@ -21,13 +22,17 @@ NEARLY = 0.8  # of etcd's quota
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one machine says. ``units`` are ours that are not running, ``etcd`` the member's status, if it answers."""
+    """What one machine says. ``failed`` are units of ours that do not run, ``etcd`` the member's status, if it answers.
+
+    ``free`` are MiB of the disk of etcd.
+    """
 
     answers: bool = False
     failed: tuple[str, ...] = ()
     ready: bool = False
     etcd: Mapping[str, Any] = field(default_factory=dict)
     has_vip: bool = False
+    free: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def told(text: str) -> Told:
         ready=facts.get("ready", "") == "ok",
         etcd=status[0]["Status"] if status else {},
         has_vip=facts.get("vip", "") == "yes",
+        free=int(facts["free"]) if facts.get("free") else None,
     )
 
 
@@ -128,6 +134,7 @@ def question(cluster: Cluster, machine: Machine) -> str:
         lines.append(f'echo "KYBERN ready $({ask} https://127.0.0.1:{cluster.api_port}/readyz 2>/dev/null)"')
         lines.append(f'ip -o address show to {cluster.api_address} | grep -q . && echo "KYBERN vip yes"')
     if machine.is_etcd:
+        lines.append(f'echo "KYBERN free $({FREE})"')
         lines.append(f'echo "KYBERN etcd $({ETCDCTL} endpoint status -w json 2>/dev/null)"')
     return "; ".join([*lines, "true"])
 
@@ -154,7 +161,10 @@ def standing(cluster: Cluster, seen: Seen, now: datetime) -> Standing:
     voters = [machine for machine in cluster.members if _votes(seen.machines.get(machine.name))]
     quorum = len(voters) > len(cluster.members) // 2
     if not quorum:
-        wrong.insert(0, f"etcd has no quorum: {len(voters)} of {len(cluster.members)} members answer")
+        wrong.insert(
+            0,
+            f"etcd has no quorum: {len(voters)} of {len(cluster.members)} members answer; see kybern recover {cluster.name}",
+        )
     if seen.nodes is None:
         wrong.insert(0, f"the API does not answer at {cluster.api_address}:{cluster.api_port}")
     verdict = "down" if seen.nodes is None or not quorum else "degraded" if wrong else "whole"
@@ -173,6 +183,8 @@ def _line(machine: Machine, seen: Seen, nodes: Mapping[str, Node]) -> Line:
         wrong.append("its API server is not ready")
     if machine.is_etcd and found.answers and not _votes(found):
         wrong.append("its member of etcd does not take part")
+    if found.free is not None and found.free < ENOUGH:
+        wrong.append(f"the disk of etcd is full ({found.free} MiB free): make space below {DATA}")
     state = _node(node) if machine.is_node else "-"
     if machine.is_node and seen.nodes is not None and state != "Ready":
         wrong.append("it is no node" if node is None else f"its node is {state}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from kybern.machines import backups
 from kybern.machines.errors import MachineError
 from kybern.machines.restoring import Restoring
+from kybern.machines.topology import Machine
 
 STATUS = {"hash": 17, "revision": 4711, "totalKey": 812, "totalSize": 9}
 
@@ -97,3 +99,48 @@ def test_one_that_has_ended_is_not_gone_on_with(tmp_path: Path, two: tuple[backu
 
     with pytest.raises(MachineError, match="kybern restore"):
         Restoring.current(tmp_path)
+
+
+def test_a_recovery_is_for_those_that_are_left(tmp_path: Path, two: tuple[backups.Snapshot, ...]) -> None:
+    roles = frozenset({"etcd"})
+    left, lost = (Machine(name, IPv4Address("10.1.0.11"), roles) for name in ("m1", "m2"))
+    begun = Restoring.begin(tmp_path, two[0], ("m1",))
+
+    assert (begun.is_for(left), begun.is_for(lost)) == (True, False)
+    assert Restoring.current(tmp_path) == begun
+    assert Restoring.pending(tmp_path) == begun.stamp
+    # For others it is another one.
+    assert Restoring.begin(tmp_path, two[0]).members == ()
+
+
+def test_a_restore_is_for_all_and_no_recovery_goes_on_with_it(
+    tmp_path: Path, two: tuple[backups.Snapshot, ...]
+) -> None:
+    begun = Restoring.begin(tmp_path, two[0])
+
+    assert begun.is_for(Machine("m1", IPv4Address("10.1.0.11"), frozenset({"etcd"})))
+    assert not begun.is_for(Machine("w1", IPv4Address("10.1.0.21"), frozenset({"worker"})))
+    assert Restoring.pending(tmp_path) == ""
+    begun.end()
+    assert Restoring.pending(tmp_path) == ""
+
+
+def test_only_the_newest_are_kept_and_files_of_others_stay(
+    tmp_path: Path, two: tuple[backups.Snapshot, ...]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "a.checked").write_text("{}")
+
+    assert backups.prune(tmp_path, 2) == ()
+    assert backups.prune(tmp_path, 1) == ("a",)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.db", "b.json", "b.sha256", "notes.txt"]
+
+
+def test_a_test_restore_counts_for_the_very_file(tmp_path: Path, two: tuple[backups.Snapshot, ...]) -> None:
+    note = tmp_path / "a.checked"
+    assert two[0].checked == ""
+    note.write_text(json.dumps({"keys": 17, "digest": two[0].digest}))
+    assert two[0].checked == "17 keys"
+    note.write_text(json.dumps({"keys": 17, "digest": two[1].digest}))
+    assert two[0].checked == ""

@@ -187,6 +187,15 @@ def test_a_machine_is_asked_what_its_roles_have() -> None:
     assert "readyz" not in question(LAB, worker)
 
 
+def test_a_full_disk_of_etcd_is_told() -> None:
+    assert of(with_machine("master-1", free=3)).wrong == (
+        "master-1: the disk of etcd is full (3 MiB free): make space below /var/lib/etcd",
+    )
+    assert of(with_machine("master-1", free=3)).verdict == "degraded"
+    assert of(with_machine("master-1", free=4000)).wrong == ()
+    assert told("KYBERN free 17\n").free == 17
+
+
 def test_an_alarm_of_etcd_and_a_nearly_used_quota_are_told_with_their_remedy() -> None:
     alarm = with_machine(
         "master-2", etcd=etcd("master-2", errors=["memberID:12 alarm:NOSPACE ", "memberID:13 alarm:NOSPACE "])
