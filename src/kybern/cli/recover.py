@@ -118,6 +118,9 @@ class Recovery:
                 case Nothing(silent):
                     if not deployed:
                         self._deploy()
+                    if now.said.pending:
+                        # It was overtaken by what was found, and must not be gone on with after the next loss.
+                        Restoring.current(self.note.parent).end()
                     return silent
                 case _:
                     self._do(step, now)
