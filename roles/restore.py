@@ -79,7 +79,9 @@ def start(unit: str) -> Commands:
 
 @operation()
 def replace_data(cluster: Cluster, machine: Machine, run: Restoring) -> Commands:
-    if host.get_fact(facts.Succeeds, f'[ "$(cat {MARKER})" = {run.stamp} ]', _timeout=FACT_SECONDS):
+    if host.get_fact(
+        facts.Succeeds, f'[ -d {DATA}/member ] && [ "$(cat {MARKER})" = {run.stamp} ]', _timeout=FACT_SECONDS
+    ):
         host.noop(f"its data are of {run.snapshot.name}")
         return
     passage = f"/var/tmp/kybern-{secrets.token_hex(8)}"  # noqa: S108  # made anew with mode 700, or the command fails

@@ -39,7 +39,7 @@ from kybern.machines.recovering import (
     Step,
     decide,
 )
-from kybern.machines.restoring import Restoring
+from kybern.machines.restoring import NOTE, Restoring
 from kybern.machines.topology import Cluster
 from kybern.reach.machines import Machines
 
@@ -118,6 +118,9 @@ class Recovery:
                 case Nothing(silent):
                     if not deployed:
                         self._deploy()
+                    if now.said.pending:
+                        # It was overtaken by what was found, and must not be gone on with after the next loss.
+                        (self.note.parent / NOTE).unlink(missing_ok=True)
                     return silent
                 case _:
                     self._do(step, now)

@@ -213,10 +213,14 @@ def _contradicted(state: State) -> str:
     return ""
 
 
+def _given(one: Seen, pending: str) -> bool:
+    return one.data and one.restored == pending
+
+
 def _interrupted(state: State) -> bool:
     """Whether data of a restore were given to a part of the machines, or to all, which nobody has started and looked at."""
     pending = state.said.pending
-    given = [name for name in state.living if pending and state.seen[name].restored == pending]
+    given = [name for name in state.living if pending and _given(state.seen[name], pending)]
     return bool(given) and (not state.has_quorum or len(given) == len(state.living))
 
 

@@ -144,6 +144,16 @@ def test_a_recovery_that_was_killed_between_its_deploys_goes_on_under_its_stamp(
     assert not (bed.folder / "restoring.json").exists()
 
 
+def test_a_recovery_that_was_overtaken_is_not_gone_on_with(bed: Bed) -> None:
+    (bed.folder / "restoring.json").write_text(json.dumps({"stamp": "X", "members": ["master-1"]}))
+    bed.looks = [(replace(VOTES, restored="X"), VOTES, VOTES)]
+
+    recover.recover("lab")
+
+    assert bed.ran == []
+    assert not (bed.folder / "restoring.json").exists()
+
+
 def test_a_cluster_that_was_never_deployed_has_nothing_to_recover(bed: Bed) -> None:
     bed.note.unlink()
 
