@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Node
+from kybern.machines import node_names
 from kybern.machines.clouds import LOCAL
 from kybern.machines.etcdctl import etcdctl
 from kybern.machines.expiry import Kept
@@ -21,13 +22,17 @@ NEARLY = 0.8  # of etcd's quota
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one machine says. ``units`` are ours that are not running, ``etcd`` the member's status, if it answers."""
+    """What one machine says. ``failed`` are units of ours that are not running, ``etcd`` the member's status, if it answers.
+
+    ``left`` is of how many pods a cache of names that the topology does not ask for is kept; None where there is none.
+    """
 
     answers: bool = False
     failed: tuple[str, ...] = ()
     ready: bool = False
     etcd: Mapping[str, Any] = field(default_factory=dict)
     has_vip: bool = False
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def told(text: str) -> Told:
         ready=facts.get("ready", "") == "ok",
         etcd=status[0]["Status"] if status else {},
         has_vip=facts.get("vip", "") == "yes",
+        left=int(facts["names"]) if "names" in facts else None,
     )
 
 
@@ -129,6 +135,8 @@ def question(cluster: Cluster, machine: Machine) -> str:
         lines.append(f'ip -o address show to {cluster.api_address} | grep -q . && echo "KYBERN vip yes"')
     if machine.is_etcd:
         lines.append(f'echo "KYBERN etcd $({ETCDCTL} endpoint status -w json 2>/dev/null)"')
+    if machine.is_node and not cluster.node_local_dns:
+        lines.append(node_names.question())
     return "; ".join([*lines, "true"])
 
 
@@ -256,4 +264,7 @@ def _notes(cluster: Cluster, seen: Seen, now: datetime) -> tuple[str, ...]:
         notes.append(
             f"the next certificate to expire is {first.name} of {first.machine or 'the operator'}: {first.days(now)} days"
         )
+    notes += [
+        node_names.note(name, found.left) for name, found in seen.machines.items() if found.left is not None
+    ]
     return tuple(notes)
