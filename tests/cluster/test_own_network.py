@@ -211,7 +211,8 @@ def test_a_cache_that_is_switched_off_stays_for_the_pods_that_were_told_of_it(
     place.run(pod("later", "node-2"))
 
     ip = place.get("service", "web")["spec"]["clusterIP"]
-    assert place.ask("asker", "dns", "web", "A") == [ip], "the cache itself, which is the pod's first server"
+    full = f"web.{NAMESPACE}.svc.{place.lab.cluster.cluster_domain}"
+    assert place.ask("asker", "dns", full, "A") == [ip], "the cache itself, which is the pod's first server"
     servers = place.kubectl("exec", "later", "--", "grep", "nameserver", "/etc/resolv.conf").split()[1::2]
     assert servers == [str(dns_address(place.lab.cluster))]
     said = place.lab.kybern("status", str(tmp_path / "topology.yaml"), check=False).stdout
