@@ -22,7 +22,7 @@ from roles.kubelet import kubelet, nodes_ready
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
-from roles.node_dns import node_dns
+from roles.node_dns import node_dns, node_dns_left
 from roles.package import old_releases, package
 from roles.pki import pki
 from roles.pod_network import pod_network
@@ -70,10 +70,12 @@ if machine.is_master and cluster.storage == "local":
     storage_class(cluster)
 if machine.is_node:
     runtime(cluster)
-if machine.is_node:
+if machine.is_node and cluster.node_local_dns:
     node_dns(cluster, machine)
 if machine.is_node:
     kubelet(cluster, machine)
+if machine.is_node and not cluster.node_local_dns:
+    node_dns_left(cluster, machine)
 if machine.is_node:
     pod_network(cluster, machine)
 if machine.is_node:

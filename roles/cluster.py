@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyinfra import host
 
+from kybern.machines import node_names
 from kybern.machines.packages import has_balancer
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
@@ -37,7 +38,7 @@ KUBELET_PORT = 10250
 BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
 BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
-NODE_DNS_ADDRESS = IPv4Address("169.254.20.10")  # upstream's, of its NodeLocal DNSCache
+NODE_DNS_ADDRESS = node_names.ADDRESS
 NODE_DNS_HEALTH_PORT = 9253
 METRICS_PORT = 10251
 SPEAKER_PORT = 10261  # UDP, from machine to machine

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kybern.machines.node_names import is_asked
 from roles.cluster import NODE_DNS_ADDRESS, dns_address
 from tests.cluster.conftest import Lab, made_apart
 from tests.cluster.kernel_state import LOOK, ours
@@ -203,11 +204,32 @@ def test_the_cache_works_with_each_backend_of_kube_proxy(place: Place, tmp_path:
     place.answers("fresh", WEB, "http", "web:80/hostname", 16)
 
 
-def test_without_the_cache_nothing_of_it_is_left_and_pods_ask_the_service(
+def test_a_cache_that_is_switched_off_stays_for_the_pods_that_were_told_of_it(
     place: Place, tmp_path: Path
 ) -> None:
     place.lab.deploy_with(tmp_path, node_local_dns=False)
     place.run(pod("later", "node-2"))
+
+    ip = place.get("service", "web")["spec"]["clusterIP"]
+    full = f"web.{NAMESPACE}.svc.{place.lab.cluster.cluster_domain}"
+    assert place.ask("asker", "dns", full, "A") == [ip], "the cache itself, which is the pod's first server"
+    servers = place.kubectl("exec", "later", "--", "grep", "nameserver", "/etc/resolv.conf").split()[1::2]
+    assert servers == [str(dns_address(place.lab.cluster))]
+    said = place.lab.kybern("status", str(tmp_path / "topology.yaml"), check=False).stdout
+    for name in NODES:
+        assert f"{name} keeps its cache of names for" in said, said
+    assert "0 changes on 2 machines" in place.lab.kybern("deploy", str(tmp_path / "topology.yaml")).stdout
+
+
+def test_once_those_pods_are_gone_nothing_of_the_cache_is_left(place: Place, tmp_path: Path) -> None:
+    """What the test before has left: a cache on each node that new pods know nothing of."""
+    told = [one["metadata"]["name"] for one in place.get("pods")["items"]]
+    place.kubectl("delete", "pod", *(name for name in told if name != "later"), seconds=90)
+    for name in NODES:
+        gone = partial(place.lab.ssh, name, f"! {{ {is_asked()}; }} && echo gone")
+        place.lab.eventually(f"the runtime of {name} has forgotten them", gone, seconds=120)
+
+    place.lab.deploy_with(tmp_path, node_local_dns=False)
 
     for name in NODES:
         seen = place.lab.ssh(name, LOOK + "systemctl list-unit-files --no-legend; ls /etc/kybern")

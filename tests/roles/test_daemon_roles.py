@@ -18,6 +18,7 @@ from kybern.admission.chain import chain
 from kybern.machines import oci
 from kybern.machines.clouds import LOCAL
 from kybern.machines.load import PROXIES
+from kybern.machines.node_names import is_asked
 from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
 from roles import kubelet as kubelet_role
 from roles import runtime as runtime_role
@@ -45,7 +46,7 @@ from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import absent, network_policies, policy_rights
 from roles.network_policies import objects as policy_objects
 from roles.node_dns import absent as node_dns_absent
-from roles.node_dns import node_dns
+from roles.node_dns import node_dns, node_dns_left
 from roles.pki import pki
 from roles.pod_network import absent as pod_network_absent
 from roles.pod_network import pod_network
@@ -684,12 +685,30 @@ def test_a_node_s_cache_runs_above_its_link_and_asks_the_masters_last(
 
 def test_a_node_s_cache_that_is_switched_off_goes(cluster: Cluster, worker: Machine) -> None:
     fake = finished(node_dns, replace(cluster, node_local_dns=True), worker)
+    fake.answers[is_asked()] = "idle"
 
-    assert apply(node_dns, cluster, worker, fake) == ["node dns | Switched off"]
+    assert apply(node_dns_left, cluster, worker, fake) == ["node dns | Switched off"]
     (command,) = fake.commands
     assert command.index("disable --now --quiet kybern-node-dns.service") < command.index("rm -rf ")
-    fake.true.add(node_dns_absent())
-    assert plan(node_dns, cluster, worker, fake) == []
+    fake.answers.clear()
+    fake.questions = 0
+    assert plan(node_dns_left, cluster, worker, fake) == []
+    assert fake.questions == 1
+
+
+def test_a_node_s_cache_stays_as_long_as_pods_were_told_of_it(
+    cluster: Cluster, worker: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = finished(node_dns, replace(cluster, node_local_dns=True), worker)
+    fake.answers[is_asked()] = "asked"
+    fake.true.add(f"{{ {node_dns_absent()}; }} || {is_asked()}")
+
+    assert plan(node_dns_left, cluster, worker, fake) == []
+    use(tmp_path, monkeypatch, "two")
+    assert apply(node_dns_left, cluster, worker, fake) == [
+        "node dns | Files, for pods of before",
+        "node dns | Running, for pods of before",
+    ]
 
 
 def test_the_policies_daemon_may_look_and_change_nothing(cluster: Cluster, worker: Machine) -> None:

@@ -5,6 +5,7 @@ node that comes or goes moves only its own addresses, and nobody has to agree wi
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar
@@ -107,6 +108,16 @@ def winner(address: Address, nodes: Iterable[str]) -> str:
     return max(nodes, key=lambda node: (sha256(f"{node} {address}".encode()).digest(), node), default="")
 
 
-def mine(told: Iterable[Announced], alive: Collection[str], node: str) -> dict[Address, tuple[Key, ...]]:
-    """The addresses that ``node`` is to announce, and whose they are."""
-    return {one.address: one.services for one in told if winner(one.address, one.nodes & set(alive)) == node}
+def mine(
+    told: Iterable[Announced], alive: AbstractSet[str], leading: AbstractSet[str], node: str
+) -> dict[Address, tuple[Key, ...]]:
+    """The addresses that ``node`` is to announce, and whose they are.
+
+    Nodes that are alive and do not lead to pods as far as they know (``kybern.balancers.serving``) stand back for those that
+    do. Where there is none of these, they are the best there is: the kernel keeps the rules that it has.
+    """
+    return {
+        one.address: one.services
+        for one in told
+        if winner(one.address, one.nodes & leading or one.nodes & alive) == node
+    }

@@ -1,7 +1,8 @@
 """Whether this node leads anybody to a pod: its kube-proxy says at /healthz that the rules are in the kernel.
 
 A machine that has just booted has none, and must not take an address back before. A kube-proxy that starts anew has left
-its rules where they are, so it may be silent for a while: an address that moves breaks connections.
+its rules where they are, so it may be silent for a while: an address that moves breaks connections. For the same reason
+this only ranks nodes: where no kube-proxy is well, addresses stay announced (``kybern.balancers.elect``).
 """
 
 import asyncio

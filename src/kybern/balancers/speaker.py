@@ -3,9 +3,9 @@
     API ──services, nodes, slices──> elect ──this node's addresses──> ARP and neighbour discovery on the link
     other speakers ──beats──> who is alive ──┘
 
-What holds: nothing is announced before all kinds are known, the others had time to be heard, and this node leads to pods
-(``serves``): until then it gives no beats either, and the others go on. When the API cannot be reached, the last that it
-said stands, and beats still tell who is alive. What is not ours to announce is never answered.
+What holds: nothing is announced before all kinds are known and the others had time to be heard; and while this node does not
+lead to pods (``serves``), its beats say so, and it announces only what nobody could who does. When the API cannot be
+reached, the last that it said stands, and beats still tell who is alive. What is not ours to announce is never answered.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node, Secret, Service
 from kybern.balancers import frames, metrics
-from kybern.balancers.beats import PERIOD, Heard, pack, unpack
+from kybern.balancers.beats import PERIOD, Beat, Heard, pack, unpack
 from kybern.balancers.elect import SERVICE, Announced, Key, SeenSlice, announced, mine
 from kybern.balancers.keys import key_of
 from kybern.balancers.link import Link
@@ -70,21 +70,21 @@ class Speaker:
             try:
                 while True:
                     now = loop.time()
-                    if self.serves(now):
-                        self._beat(beats)
-                    self._decide(heard, now)
+                    leads = self.serves(now)
+                    self._beat(beats, leads)
+                    self._decide(heard, now, leads)
                     await asyncio.sleep(_TICK)
             finally:
                 for one in (beats, *self.link.sockets):
                     loop.remove_reader(one.fileno())
 
-    def _beat(self, beats: socket.socket) -> None:
+    def _beat(self, beats: socket.socket, leads: bool) -> None:
         key = key_of(self.cache.list(Secret))
         if not key:
             return
         # Grows from one process to the next, too; never compared with another machine's.
         self._number = max(self._number + 1, time.time_ns())
-        datagram = pack(self.node, self._number, key)
+        datagram = pack(Beat(self.node, self._number, leads), key)
         for peer in _addresses(one for one in self.cache.list(Node) if one.metadata.name != self.node):
             with suppress(OSError):  # a peer that cannot be reached hears nothing: that is what beats are for
                 beats.sendto(datagram, (peer, self.port))
@@ -96,9 +96,9 @@ class Speaker:
                 datagram = beats.recv(2048)
                 found = unpack(datagram, key) if key else None
                 if found:
-                    heard.hear(*found, asyncio.get_running_loop().time())
+                    heard.hear(found, asyncio.get_running_loop().time())
 
-    def _decide(self, heard: Heard, now: float) -> None:
+    def _decide(self, heard: Heard, now: float, leads: bool) -> None:
         if self._stale:
             nodes = tuple(self.cache.list(Node))
             heard.keep(node.metadata.name for node in nodes)
@@ -107,7 +107,8 @@ class Speaker:
         if heard.is_settled(now) and key_of(self.cache.list(Secret)):
             alive = heard.alive(now)
             metrics.ALIVE.set(len(alive))
-            self._announce(mine(self._told, alive, self.node) if self.serves(now) else {}, now)
+            leading = heard.leading(now) | ({self.node} if leads else set())
+            self._announce(mine(self._told, alive, leading, self.node), now)
 
     def _announce(self, wanted: dict[Address, tuple[Key, ...]], now: float) -> None:
         came, went = self._repeats.keep(wanted, now)

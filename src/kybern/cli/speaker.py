@@ -40,7 +40,7 @@ FLAGS = (
         "--kube-proxy-healthz",
         str,
         "",
-        "URL at which this node's kube-proxy says that it is well: nothing is announced before. Empty: nobody is asked.",
+        "URL at which this node's kube-proxy says that it is well: others go first before. Empty: nobody is asked.",
     )
 )
 local.flag(FLAGS, 10265)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Node
+from kybern.machines import node_names
 from kybern.machines.clouds import LOCAL
 from kybern.machines.etcd_seen import ENOUGH, FREE
 from kybern.machines.etcdctl import DATA, etcdctl
@@ -25,6 +26,8 @@ class Told:
     """What one machine says. ``failed`` are units of ours that do not run, ``etcd`` the member's status, if it answers.
 
     ``free`` are MiB of the disk of etcd.
+
+    ``left`` is of how many pods a cache of names that the topology does not ask for is kept; None where there is none.
     """
 
     answers: bool = False
@@ -33,6 +36,7 @@ class Told:
     etcd: Mapping[str, Any] = field(default_factory=dict)
     has_vip: bool = False
     free: int | None = None
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ def told(text: str) -> Told:
         etcd=status[0]["Status"] if status else {},
         has_vip=facts.get("vip", "") == "yes",
         free=int(facts["free"]) if facts.get("free") else None,
+        left=int(facts["names"]) if "names" in facts else None,
     )
 
 
@@ -136,6 +141,8 @@ def question(cluster: Cluster, machine: Machine) -> str:
     if machine.is_etcd:
         lines.append(f'echo "KYBERN free $({FREE})"')
         lines.append(f'echo "KYBERN etcd $({ETCDCTL} endpoint status -w json 2>/dev/null)"')
+    if machine.is_node and not cluster.node_local_dns:
+        lines.append(node_names.question())
     return "; ".join([*lines, "true"])
 
 
@@ -268,4 +275,7 @@ def _notes(cluster: Cluster, seen: Seen, now: datetime) -> tuple[str, ...]:
         notes.append(
             f"the next certificate to expire is {first.name} of {first.machine or 'the operator'}: {first.days(now)} days"
         )
+    notes += [
+        node_names.note(name, found.left) for name, found in seen.machines.items() if found.left is not None
+    ]
     return tuple(notes)

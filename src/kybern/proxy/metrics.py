@@ -44,6 +44,21 @@ CLEANUP_FAILURES = Counter(
 _LAST = Gauge(
     "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the rules were last as they should be", _FAMILY
 )
+_QUEUED = Gauge(
+    "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+    "When a change of the rules was last asked for",
+    _FAMILY,
+)
+_SEEN = {
+    kind: (
+        Counter(f"kubeproxy_sync_proxy_rules_{kind}_changes_total", f"Changes of {of} that were seen"),
+        Gauge(
+            f"kubeproxy_sync_proxy_rules_{kind}_changes_pending",
+            f"Changes of {of} that no rules were made of yet",
+        ),
+    )
+    for kind, of in (("service", "services"), ("endpoint", "endpoints"))
+}
 LINES = Counter(
     "kubeproxy_sync_proxy_rules_iptables_lines_total", "Lines sent to the program that writes the rules"
 )
@@ -62,6 +77,21 @@ def sync_time(families: Iterable[str], *, whole: bool) -> Iterator[None]:
             for each in (_ANY, _FULL if whole else _PARTIAL):
                 until.enter_context(each.labels(family).time())
         yield
+
+
+def seen(kind: str, families: Iterable[str]) -> None:
+    """A change of a service, or of an "endpoint", waits to be made into rules."""
+    total, pending = _SEEN[kind]
+    total.inc()
+    pending.inc()
+    for family in families:
+        _QUEUED.labels(family).set_to_current_time()
+
+
+def taken() -> None:
+    """Nothing that was seen waits any more."""
+    for _, pending in _SEEN.values():
+        pending.set(0)
 
 
 def synced(families: Iterable[str], waited: Iterable[float]) -> None:

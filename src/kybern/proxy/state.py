@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.machinery.struct import Object
+from kybern.proxy import metrics
 from kybern.proxy.model import SERVICE_NAME, ServicePort, service_ports
 from kybern.proxy.ruleset import Key
 from kybern.proxy.topology import Place
@@ -40,6 +41,11 @@ class State:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """Those that are served, as metrics name them."""
+        return tuple(f"IPv{version}" for version in self.versions)
+
+    @property
     def is_complete(self) -> bool:
         return self.synced == {Service, EndpointSlice, Node}
 
@@ -56,14 +62,14 @@ class State:
         match new:
             case Service():
                 self.services[_key(new)] = new
-                self._touch(_key(new))
+                self._touch(_key(new), "service")
             case EndpointSlice():
                 if isinstance(old, EndpointSlice) and owner(old) != owner(new):
                     self.drop(old)
                 if (owned := owner(new))[1]:
                     self.slices.setdefault(owned, {})[new.metadata.name] = new
                     self.triggered += _triggered(new)
-                    self._touch(owned)
+                    self._touch(owned, "endpoint")
             case Node():
                 self._move(new.metadata.labels.get(ZONE, ""))
                 self._settle(new)
@@ -72,18 +78,19 @@ class State:
         match item:
             case Service():
                 self.services.pop(_key(item), None)
-                self._touch(_key(item))
+                self._touch(_key(item), "service")
             case EndpointSlice():
                 if parts := self.slices.get(owned := owner(item)):
                     parts.pop(item.metadata.name, None)
                     if not parts:
                         del self.slices[owned]
-                    self._touch(owned)
+                    self._touch(owned, "endpoint")
             case Node():
                 self._move("")
 
     def take(self) -> set[Key]:
         touched, self.touched = self.touched, set()
+        metrics.taken()
         self.changed.clear()
         return touched
 
@@ -93,7 +100,8 @@ class State:
             return ()
         return service_ports(found, self.slices.get(service, {}).values(), self.place, self.versions)
 
-    def _touch(self, service: Key) -> None:
+    def _touch(self, service: Key, kind: str) -> None:
+        metrics.seen(kind, self.families)
         self.touched.add(service)
         self.changed.set()
 

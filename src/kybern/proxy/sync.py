@@ -95,10 +95,10 @@ class Syncer:
             return True
         changed = self._render()
         try:
-            with metrics.sync_time(self._families, whole=not self.kernel.is_known):
+            with metrics.sync_time(self.state.families, whole=not self.kernel.is_known):
                 lines = await self.kernel.apply()
         except CannotApply as problem:
-            for family in self._families:
+            for family in self.state.families:
                 self.kernel.failures.labels(family).inc()
             LOG.error("%s; trying again in %.0f s", problem, RETRY)  # noqa: TRY400  # the message says it all
             return False
@@ -113,14 +113,10 @@ class Syncer:
         self.healthy = asyncio.get_running_loop().time()
         return True
 
-    @property
-    def _families(self) -> tuple[str, ...]:
-        return tuple(f"IPv{version}" for version in self.state.versions)
-
     def _tell_time(self) -> None:
         now, (triggered, self.state.triggered) = time.time(), (self.state.triggered, [])
         # What happened before this proxy ran says nothing of how fast it is.
-        metrics.synced(self._families, (now - when for when in triggered if self.since <= when <= now))
+        metrics.synced(self.state.families, (now - when for when in triggered if self.since <= when <= now))
 
     async def _clear_others(self) -> None:
         """A proxy of before may have run in another mode. Tried after each change until it is done."""

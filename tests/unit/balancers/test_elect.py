@@ -19,7 +19,7 @@ def test_exactly_one_node_announces_an_address_and_all_have_their_share() -> Non
     told = announced([service(f"s{n}", str(one)) for n, one in enumerate(ADDRESSES)], NODES, {})
     alive = {"n1", "n2", "n3"}
 
-    shares = [set(mine(told, alive, name)) for name in sorted(alive)]
+    shares = [set(mine(told, alive, alive, name)) for name in sorted(alive)]
 
     assert sum(len(one) for one in shares) == len(ADDRESSES)
     assert set().union(*shares) == set(ADDRESSES)
@@ -83,5 +83,35 @@ def test_the_dead_and_others_services_are_left_out() -> None:
     owner = winner(ip_address("10.0.0.1"), ("n1", "n2", "n3"))
     others = {"n1", "n2", "n3"} - {owner}
 
-    assert mine(told, others, owner) == {}
-    assert sorted(sum(bool(mine(told, others, name)) for name in pair) for pair in [others]) == [1]
+    assert mine(told, others, others, owner) == {}
+    assert sum(bool(mine(told, others, others, name)) for name in others) == 1
+
+
+ALIVE = {"n1", "n2", "n3"}
+
+
+@pytest.mark.parametrize(
+    ("leading", "announcers"),
+    [
+        (ALIVE, ALIVE),
+        ({"n2", "n3"}, {"n2", "n3"}),
+        ({"n1"}, {"n1"}),
+        (set(), ALIVE),  # every kube-proxy is unwell: the kernels have the rules that they had
+    ],
+)
+def test_nodes_that_do_not_lead_to_pods_stand_back_for_those_that_do(
+    leading: set[str], announcers: set[str]
+) -> None:
+    told = announced([service(f"s{n}", str(one)) for n, one in enumerate(ADDRESSES)], NODES, {})
+
+    shares = {name: set(mine(told, ALIVE, leading, name)) for name in ALIVE}
+
+    assert {name for name, share in shares.items() if share} == announcers
+    assert sum(map(len, shares.values())) == len(ADDRESSES)
+
+
+def test_a_local_service_stays_on_the_only_node_of_its_pods_when_that_one_is_unwell() -> None:
+    local = service("x", "10.0.0.1", external_traffic_policy="Local")
+    told = announced([local], NODES, {("a", "x"): [slice_of("x", ("n1", READY))]})
+
+    assert [name for name in sorted(ALIVE) if mine(told, ALIVE, {"n2", "n3"}, name)] == ["n1"]

@@ -175,6 +175,22 @@ def test_an_answer_is_read() -> None:
 
     assert told(text) == Told(True, ("kubelet.service", "kube-proxy.service"), True, etcd("master-1"), True)
     assert told("KYBERN failed\nKYBERN ready \nKYBERN etcd \n") == Told(answers=True)
+    assert told("KYBERN failed\nKYBERN names 0\n") == Told(answers=True, left=0)
+
+
+def test_a_cache_of_names_that_is_kept_for_pods_of_before_is_told_and_nothing_wrong() -> None:
+    found = of(with_machine("worker-1", left=3))
+
+    assert (found.verdict, found.wrong) == ("whole", ())
+    assert found.notes[-1].startswith("worker-1 keeps its cache of names for 3 pods that were told of it")
+    assert "the next deploy removes it" in of(with_machine("worker-2", left=0)).notes[-1]
+
+
+def test_machines_are_asked_for_a_cache_only_where_none_is_wanted() -> None:
+    worker = LAB.machines[-1]
+
+    assert "KYBERN names" in question(LAB, worker)
+    assert "KYBERN names" not in question(replace(LAB, node_local_dns=True), worker)
 
 
 def test_a_machine_is_asked_what_its_roles_have() -> None:

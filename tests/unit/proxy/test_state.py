@@ -1,6 +1,7 @@
 """Which services have to be looked at again, after what the watches saw."""
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.api.discovery_v1 import EndpointSlice
@@ -112,3 +113,18 @@ def test_when_a_change_happened_is_kept_until_it_is_taken(state: State) -> None:
     state.put(replace(new, metadata=replace(new.metadata, annotations={TRIGGERED: "soon"})), SLICE)
 
     assert state.triggered == [pytest.approx(1767323045.6789, abs=0.001)]
+
+
+def test_changes_are_counted_and_wait_until_they_are_taken(state: State) -> None:
+    state.take()
+    names = [f"kubeproxy_sync_proxy_rules_{kind}_changes_pending" for kind in ("service", "endpoint")]
+    assert [REGISTRY.get_sample_value(name) for name in names] == [0, 0]
+    before = REGISTRY.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") or 0
+
+    state.drop(SLICE)
+    state.drop(WEB)
+
+    assert [REGISTRY.get_sample_value(name) for name in names] == [1, 1]
+    assert REGISTRY.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") == before + 1
+    queued = "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds"
+    assert REGISTRY.get_sample_value(queued, {"ip_family": "IPv4"})

@@ -1,0 +1,31 @@
+"""The cache of names on a node, as long as pods there were told of it: they keep the name servers that they started with.
+
+What a pod was told is in a file that the runtime keeps for each sandbox. While one names the address, the cache stays
+on that node, whatever the topology says; the deploy that finds none takes it away (``roles/node_dns.py``).
+"""
+
+from ipaddress import IPv4Address
+
+ADDRESS = IPv4Address("169.254.20.10")  # upstream's, of its NodeLocal DNSCache
+UNIT_FILE = "/etc/systemd/system/kybern-node-dns.service"
+_TOLD = "/var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/*/resolv.conf"
+
+
+def is_asked() -> str:
+    """A probe that succeeds while a sandbox of this machine names the cache."""
+    return f"grep -qswF {ADDRESS} {_TOLD}"
+
+
+def question() -> str:
+    """Tells, where there is a cache, how many sandboxes name it: ``KYBERN names 3``."""
+    return f'[ ! -e {UNIT_FILE} ] || echo "KYBERN names $(grep -lswF {ADDRESS} {_TOLD} | wc -l)"'
+
+
+def note(machine: str, sandboxes: int) -> str:
+    """What an operator is told of a cache that the topology does not ask for."""
+    if sandboxes:
+        return (
+            f"{machine} keeps its cache of names for {sandboxes} pods that were told of it; "
+            "the first deploy after they are gone removes it"
+        )
+    return f"no pod of {machine} asks its cache of names any more: the next deploy removes it"
