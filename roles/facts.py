@@ -118,6 +118,10 @@ class Answer(FactBase[str]):
         return next((line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")), "")
 
 
+class OldNames(Answer):
+    """Whether pods ask a cache of names that is to go. It may change: the operation that removes it looks again."""
+
+
 class Interface(FactBase[str]):
     """The network interface that has this address. It does not change while a machine is in use."""
 

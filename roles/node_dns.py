@@ -13,7 +13,7 @@ from pyinfra.api import deploy
 from kybern.machines.node_names import UNIT_FILE, is_asked
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import DNS_USER, NODE_DNS_ADDRESS, NODE_DNS_HEALTH_PORT, dns_address
-from roles.facts import Answer
+from roles.facts import OldNames
 from roles.operations import FACT_SECONDS, bundle, once, ready, units
 from roles.package import here
 from roles.templates import render
@@ -37,7 +37,7 @@ def node_dns(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("node dns")
 def node_dns_left(cluster: Cluster, machine: Machine) -> None:
-    found = host.get_fact(Answer, f"sh -c '{left()}'", _timeout=FACT_SECONDS)
+    found = host.get_fact(OldNames, f"sh -c '{left()}'", _timeout=FACT_SECONDS)
     if found == ASKED:
         # Of this release, like all other daemons: those of before do not stay on the machine for ever.
         services = [link(), unit(cluster, machine, here().programs)]

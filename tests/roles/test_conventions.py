@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 ROLES = sorted((ROOT / "roles").glob("*.py"))
 DEPLOYS = sorted((ROOT / "deploys").glob("*.py"))
 OWN = {"operations.py", "facts.py"}
-# Facts that a role may ask while it is prepared: they do not change while a machine is in use.
-LASTING = {"Interface", "NatureOfMachine"}
+# Facts that a role may ask while it is prepared: they do not change while a machine is in use; or, OldNames, what is done
+# because of it is looked at again when it is done.
+LASTING = {"Interface", "NatureOfMachine", "OldNames"}
 
 
 def nodes[T: ast.AST](path: Path, kind: type[T]) -> list[T]:
