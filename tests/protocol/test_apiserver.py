@@ -104,6 +104,32 @@ async def test_watchers_see_each_change_as_it_happens(server: Server) -> None:
     assert seen == [("ADDED", "watched"), ("DELETED", "watched")]
 
 
+async def test_watchers_may_ask_for_messages_of_a_websocket(server: Server) -> None:
+    """As programs in browsers do: one message for each event, and an end when the time is over."""
+    async with aiohttp.ClientSession(connector=Connections(ssl=server.context())) as session:
+        parameters = {"watch": "1", "fieldSelector": "metadata.name=spoken", "timeoutSeconds": "4"}
+        big = config_map("spoken") | {"data": {"big": "x" * 70_000}}
+        await asyncio.to_thread(server.ask, "POST", CONFIG_MAPS, config_map("spoken"))
+        async with session.ws_connect(server.url + CONFIG_MAPS, params=parameters, max_msg_size=0) as socket:
+            first = json.loads(await socket.receive_str())
+            await asyncio.to_thread(server.ask, "PUT", f"{CONFIG_MAPS}/spoken", big)
+            await asyncio.to_thread(server.ask, "DELETE", f"{CONFIG_MAPS}/spoken")
+            rest = [json.loads(message.data) async for message in socket]
+        ended = socket.close_code
+        async with session.ws_connect(
+            server.url + CONFIG_MAPS, params=parameters | {"timeoutSeconds": "60"}
+        ) as left:
+            await left.close()
+
+    assert [(one["type"], one["object"]["metadata"]["name"]) for one in (first, *rest)] == [
+        ("ADDED", "spoken"),
+        ("MODIFIED", "spoken"),
+        ("DELETED", "spoken"),
+    ]
+    assert len(rest[0]["object"]["data"]["big"]) == 70_000
+    assert ended == 1000
+
+
 def test_two_servers_are_one_api(lab: Lab, server: Server, free_ports: Any) -> None:
     other = lab.start(free_ports(), "--advertise-address=192.0.2.2")
     server.ask("POST", CONFIG_MAPS, config_map("shared"))

@@ -1,4 +1,4 @@
-"""What watches tell their clients, as chunks of HTTP/1.1, past the layers that would make it wait.
+"""What watches tell their clients, as chunks of HTTP/1.1 or messages of a WebSocket, past layers that would make it wait.
 
 Changes often come together: one answer of the store brings many, and while a turn of the loop goes on more arrive. What
 a client is told in one turn goes out in one chunk, since encrypting it and handing it to the system costs about the
@@ -6,6 +6,7 @@ same for one change as for several.
 """
 
 import asyncio
+from collections.abc import Callable
 
 
 class Turn:
@@ -25,12 +26,43 @@ class Turn:
             chunks.flush()
 
 
+def _chunk(frames: list[bytes]) -> bytes:
+    """All in one (RFC 9112, section 7.1)."""
+    whole = frames[0] if len(frames) == 1 else b"".join(frames)
+    return b"%x\r\n%b\r\n" % (len(whole), whole)
+
+
+def text(frames: list[bytes]) -> bytes:
+    """Each a message of text (RFC 6455, section 5.2)."""
+    return b"".join(_message(0x81, frame) for frame in frames)
+
+
+def binary(frames: list[bytes]) -> bytes:
+    """Each a message of bytes."""
+    return b"".join(_message(0x82, frame) for frame in frames)
+
+
+def _message(kind: int, content: bytes) -> bytes:
+    """What a server sends is not masked."""
+    size = len(content)
+    if size < 126:
+        head = bytes((kind, size))
+    elif size < 1 << 16:
+        head = bytes((kind, 126)) + size.to_bytes(2)
+    else:
+        head = bytes((kind, 127)) + size.to_bytes(8)
+    return head + content
+
+
 class Chunks:
-    """One client's."""
+    """One client's. ``form`` makes of frames what is sent."""
 
-    __slots__ = ("_frames", "_transport", "_turn")
+    __slots__ = ("_form", "_frames", "_transport", "_turn")
 
-    def __init__(self, transport: asyncio.Transport, turn: Turn) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, turn: Turn, form: Callable[[list[bytes]], bytes] = _chunk
+    ) -> None:
+        self._form = form
         self._transport = transport
         self._turn = turn
         self._frames: list[bytes] = []
@@ -44,6 +76,5 @@ class Chunks:
         """Send now. Nothing of it may be left when others write to the transport."""
         frames = self._frames
         if frames and not self._transport.is_closing():
-            whole = frames[0] if len(frames) == 1 else b"".join(frames)
-            self._transport.write(b"%x\r\n%b\r\n" % (len(whole), whole))
+            self._transport.write(self._form(frames))
         self._frames = []

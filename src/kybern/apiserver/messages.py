@@ -1,4 +1,4 @@
-"""A text that goes on, as the messages of a WebSocket, for clients that ask for it so (upstream's wsstream.Reader).
+"""Answers that go on, as the messages of a WebSocket, for clients that ask so: logs and watches (upstream: wsstream).
 
 Without a subprotocol, and with ``binary.k8s.io``, messages are bytes; with ``base64.binary.k8s.io`` they are text.
 """
@@ -18,6 +18,10 @@ def wanted(request: web.BaseRequest) -> bool:
     return upgrade.wanted(request.headers) and request.headers["Upgrade"].lower() == "websocket"
 
 
+async def opened(request: web.BaseRequest) -> web.WebSocketResponse:
+    return await accepted(request, (_BINARY, _TEXT))
+
+
 class Messages:
     """Takes the place of a response; ``open`` answers the client."""
 
@@ -26,7 +30,7 @@ class Messages:
 
     @classmethod
     async def open(cls, request: web.BaseRequest) -> "Messages":
-        return cls(await accepted(request, (_BINARY, _TEXT)))
+        return cls(await opened(request))
 
     async def write(self, chunk: bytes) -> None:
         if self._socket.ws_protocol == _TEXT:

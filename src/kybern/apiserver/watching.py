@@ -5,12 +5,24 @@ import contextlib
 
 from aiohttp import web
 
-from kybern.apiserver import metrics, options
+from kybern.apiserver import messages, metrics, options
 from kybern.apiserver.audit.begun import begun
-from kybern.apiserver.chunks import Chunks, Turn
+from kybern.apiserver.chunks import Chunks, Turn, binary, text
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import watch
 from kybern.apiserver.negotiate import Form
+
+
+async def _opened(request: web.BaseRequest, form: Form) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"})
+    await response.prepare(request)
+    return response
+
+
+async def _until_gone(socket: web.WebSocketResponse, stream: watch.Stream) -> None:
+    async for _message in socket:
+        pass
+    stream.end()
 
 
 class Watching:
@@ -23,18 +35,21 @@ class Watching:
     async def answer(self, request: web.BaseRequest, call: Call, form: Form) -> web.StreamResponse:
         """Lasts as long as the watch."""
         stream, frames = await watch.begin(call, form, call.query.get("includeObject", ""))
-        response = web.StreamResponse(
-            headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"}
-        )
+        spoken = messages.wanted(request)
         gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
         gauge.inc()
         try:
-            begun(request, 200)
-            await response.prepare(request)
+            begun(request, 101 if spoken else 200)
+            response = await (messages.opened(request) if spoken else _opened(request, form))
             lasts = watch.seconds(options.list_options(call.kind, {**call.query, "watch": "1"}))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lasts):
-                    await self._stream(request, response, stream, frames)
+                    if isinstance(response, web.WebSocketResponse):
+                        await self._told(response, request, stream, (frames, form))
+                    else:
+                        await self._stream(request, response, stream, frames)
+            if isinstance(response, web.WebSocketResponse):
+                await response.close()
         finally:
             stream.end()
             self._transports.pop(stream, None)
@@ -53,7 +68,31 @@ class Watching:
             return
         for part in watch.joined(frames):
             await response.write(part)
-        chunks = Chunks(transport, self._turn)
+        await self._flow(transport, stream, Chunks(transport, self._turn))
+
+    async def _told(
+        self,
+        socket: web.WebSocketResponse,
+        request: web.BaseRequest,
+        stream: watch.Stream,
+        first: tuple[list[bytes], Form],
+    ) -> None:
+        """The same as messages, one for each event; what the client says is nothing but that it goes."""
+        transport = request.transport
+        if transport is None:
+            return
+        frames, form = first
+        chunks = Chunks(transport, self._turn, text if "json" in form.stream else binary)
+        for frame in frames:
+            chunks.write(frame)
+        heard = asyncio.create_task(_until_gone(socket, stream))
+        try:
+            await self._flow(transport, stream, chunks)
+        finally:
+            heard.cancel()
+            await asyncio.gather(heard, return_exceptions=True)
+
+    async def _flow(self, transport: asyncio.Transport, stream: watch.Stream, chunks: Chunks) -> None:
         stream.write = chunks.write
         stream.unsent = transport.get_write_buffer_size
         self._transports[stream] = transport
