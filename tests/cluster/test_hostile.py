@@ -1,7 +1,8 @@
 """Pods that mean harm, side by side on one node: what each does stays within it, and the node and its neighbours go on.
 
-The node's kubelet gets limits that are soon reached, and its own configuration back at the end. What each pod ends up as
-is shown beside a real containerd in ``tests/protocol/test_kubelet_hostile.py``; here it is what kubectl shows of them all.
+The node's kubelet gets limits that are soon reached, as an operator would give them, and loses them at the end. What each
+pod ends up as is shown beside a real containerd in ``tests/protocol/test_kubelet_hostile.py``; here it is what kubectl shows
+of them all.
 """
 
 import json
@@ -14,10 +15,14 @@ from tests.cluster.conftest import Lab
 
 NODE = "worker-1"
 SPACE = "hostile"
-CONFIG = "/var/lib/kubelet/config.yaml"
-LIMITS = (
-    r"podPidsLimit: 64\ncontainerLogMaxSize: 2Mi\ncontainerLogMaxFiles: 3\ncontainerLogMonitorInterval: 3s\n"
-)
+CONFIG = "/etc/kubernetes/kubelet.conf.d/50-hostile.conf"
+LIMITS = """apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+podPidsLimit: 64
+containerLogMaxSize: 2Mi
+containerLogMaxFiles: 3
+containerLogMonitorInterval: 3s
+"""
 MIB = 1024 * 1024
 FILLED = f"head -c {10 * MIB} /dev/zero | tr '\\0' x"
 SHARED = [{"name": "v", "mountPath": "/v"}]
@@ -85,7 +90,7 @@ def served(lab: Lab) -> str:
 
 def restart(lab: Lab, change: str) -> None:
     """The kubelet, on a changed configuration."""
-    lab.ssh(NODE, f"{change} && systemctl restart kubelet")
+    lab.ssh(NODE, f"set -e; {change}\nsystemctl restart kubelet")
     lab.eventually(
         "the kubelet is back", lambda: lab.ssh(NODE, "curl -fsS http://127.0.0.1:10248/healthz"), 30
     )
@@ -94,9 +99,9 @@ def restart(lab: Lab, change: str) -> None:
 @pytest.fixture(scope="module")
 def since(lab: Lab) -> Iterator[str]:
     """All of them run; since when the node was ready before they came."""
-    restart(lab, f"cp -p {CONFIG} {CONFIG}.kept && printf '{LIMITS}' >> {CONFIG}")
     lab.kubectl("create", "namespace", SPACE)
     try:
+        restart(lab, f"cat >{CONFIG} <<'END'\n{LIMITS}END\n")
         lab.eventually("the service account", lambda: lab.kubectl("get", "sa", "default", "-n", SPACE))
         lab.kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(CALM))
         lab.kubectl("wait", "pod/calm", "-n", SPACE, "--for=condition=Ready", "--timeout=30s", seconds=40)
@@ -107,7 +112,7 @@ def since(lab: Lab) -> Iterator[str]:
         yield since
     finally:
         lab.kubectl("delete", "namespace", SPACE, "--timeout=60s", check=False, seconds=90)
-        restart(lab, f"mv {CONFIG}.kept {CONFIG}")
+        restart(lab, f"rm -f {CONFIG}")
 
 
 @pytest.fixture(autouse=True)
