@@ -161,7 +161,7 @@ def made(topology: str, *, up: int = 900, deploy: int = 600) -> Iterator[Lab]:
         yield found
     finally:
         if not os.environ.get("KYBERN_KEEP"):
-            found.kybern("machines", "down", topology, check=False)
+            found.kybern("machines", "down", topology)
 
 
 @contextmanager
