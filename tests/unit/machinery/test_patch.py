@@ -17,6 +17,7 @@ DOC: dict[str, Any] = {"a": 1, "l": [1, 2, 3], "m": {"x/y": "1", "~": True}}
     ("operation", "path", "found"),
     [
         ({"op": "add", "path": "/b", "value": 5}, "b", 5),
+        ({"op": "add", "path": "/b"}, "b", None),
         ({"op": "add", "path": "/l/1", "value": 9}, "l", [1, 9, 2, 3]),
         ({"op": "add", "path": "/l/-", "value": 9}, "l", [1, 2, 3, 9]),
         ({"op": "remove", "path": "/l/-1"}, "l", [1, 2]),
