@@ -6,7 +6,7 @@ A run that was killed is gone on with by the same command.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -238,8 +238,17 @@ async def look(cluster: Cluster, started: Collection[str]) -> dict[str, Seen]:
         asked = (there.run(each.name, question(cluster, each), WITHIN) for each in cluster.members)
         texts = await asyncio.gather(*asked)
         found = {each.name: seen(cluster, text) for each, text in zip(cluster.members, texts, strict=True)}
-        if time.monotonic() > ends or all(
-            one.leader or one.is_idle(of_late=name in started) for name, one in found.items()
-        ):
+        if time.monotonic() > ends or at_rest(found, started):
             return found
         await asyncio.sleep(EVERY)
+
+
+def at_rest(found: Mapping[str, Seen], started: Collection[str]) -> bool:
+    """Whether it is worth no second look: none may still start, and those that know a leader are a majority.
+
+    One of a minority believes in the leader that it knew for as long as an election takes.
+    """
+    leading = {name: one for name, one in found.items() if one.leader}
+    settled = all(name in leading or one.is_idle(of_late=name in started) for name, one in found.items())
+    voters = {each.name for one in leading.values() for each in one.members if not each.learner}
+    return settled and (not voters or 2 * len(voters & leading.keys()) > len(voters))

@@ -160,3 +160,25 @@ def test_a_cluster_that_was_never_deployed_has_nothing_to_recover(bed: Bed) -> N
     with pytest.raises(MachineError, match="it was never deployed"):
         recover.recover("lab")
     assert machines.read("lab", None).name == "lab"
+
+
+ALONE = replace(VOTES, members=ALL[:1])
+NO_LEADER = replace(VOTES, leader=False)
+
+
+@pytest.mark.parametrize(
+    ("seen", "rest"),
+    [
+        ((VOTES, VOTES, VOTES), True),
+        ((VOTES, VOTES, EMPTY), True),
+        ((VOTES, EMPTY, EMPTY), False),
+        ((VOTES, Seen(), Seen()), False),
+        ((ALONE, EMPTY, EMPTY), True),
+        ((NO_LEADER, EMPTY, EMPTY), False),
+        ((EMPTY, EMPTY, EMPTY), True),
+    ],
+)
+def test_a_leader_that_a_minority_believes_in_is_looked_at_again(seen: tuple[Seen, ...], rest: bool) -> None:
+    found = {known.name: one for known, one in zip(ALL, seen, strict=True)}
+
+    assert recover.at_rest(found, ()) is rest
