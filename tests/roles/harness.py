@@ -69,9 +69,8 @@ class FakeMachine:
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
             facts.Archives: lambda names, _apt: frozenset(f"{name}_1_amd64.deb" for name in names),
             facts.Upgradable: lambda names, _apt: frozenset(self.newer & set(names)),
-            facts.Answer: lambda question: next(
-                (self.answers[part] for part in self.answers if part in question), ""
-            ),
+            facts.Answer: self._answer,
+            facts.OldNames: self._answer,
             facts.Interface: lambda _address: "eth0",
             facts.NatureOfMachine: lambda: facts.Nature("3.13", self.restricted),
             facts.Contents: lambda paths: {
@@ -79,6 +78,9 @@ class FakeMachine:
             },
         }
         return answers[cls](*arguments)
+
+    def _answer(self, question: str) -> str:
+        return next((self.answers[part] for part in self.answers if part in question), "")
 
     def run(self, command: StringCommand, stdin: str) -> bool:
         text = command.get_raw_value()
