@@ -96,7 +96,7 @@ class Lab:
             time.sleep(0.3)
         pytest.fail(f"not within {seconds:.0f} s: {what}; last: {last}")
 
-    def start(self, *machines: str) -> None:
+    def start(self, *machines: str, seconds: int = 120) -> None:
         """Give machines their power again, and wait until all nodes are ready.
 
         A node that was away for less than its grace period was ready all the time, as far as the API knows: so its
@@ -104,7 +104,7 @@ class Lab:
         """
         began = datetime.now(UTC)
         for name in machines:
-            self.kybern("machines", "start", TOPOLOGY, name)
+            self.kybern("machines", "start", self.cluster.name, name)
 
         def back() -> bool:
             renewed = (
@@ -112,7 +112,7 @@ class Lab:
             )
             return all(datetime.fromisoformat(one) > began for one in renewed)
 
-        self.eventually(f"{machines} are back", back, seconds=120)
+        self.eventually(f"{machines} are back", back, seconds=seconds)
         everybody = {machine.name for machine in self.cluster.machines}
         self.eventually("all nodes ready again", lambda: self.nodes_ready() == everybody, seconds=120)
 
