@@ -248,17 +248,17 @@ class Starter:
             config_maps={name: await objects.config_map(space, name) for name in maps},
             secrets={name: await objects.secret(space, name) for name in hidden},
             services=await self._services(),
-            files=await asyncio.to_thread(self._files, container),
+            files=await self._files(container),
             place=self._here.place(self._pod, actual),
         )
 
-    def _files(self, container: Container) -> dict[tuple[str, str], str | None]:
-        """The files of variables; raises CannotMount for a volume that the pod does not have."""
+    async def _files(self, container: Container) -> dict[tuple[str, str], str | None]:
+        """The files of variables, which few containers have; raises CannotMount for a volume that the pod does not have."""
         found = {}
         for volume, below in files_of(container):
             if volume not in self._volumes:
                 raise CannotMount(f'cannot find the volume "{volume}" referenced by FileKeyRef')
-            found[volume, below] = env_files.read(self._volumes[volume], below)
+            found[volume, below] = await asyncio.to_thread(env_files.read, self._volumes[volume], below)
         return found
 
     async def _services(self) -> tuple[Service, ...]:
