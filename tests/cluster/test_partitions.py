@@ -22,7 +22,9 @@ from tests.cluster.test_days_after import asking
 from tests.cluster.test_failures import holder
 
 UNITS = "etcd kube-apiserver kubelet containerd kube-proxy haproxy keepalived kybern-pod-network kybern-dns"
-FOLLOWS = 20  # seconds after the end of a cut in which every node has what was changed meanwhile
+# Seconds after the end of a cut in which every node has what was changed meanwhile. A cut of more than the ten in which
+# a leader must renew may end the leader: its successor waits until the lease of 15 is over if nobody gave it back.
+FOLLOWS = {6: 20, 11: 40}
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_a_master_that_nobody_reaches_for_some_seconds_comes_back_clean(
     lab.eventually("etcd is whole", lambda: '"health":"true"' in lab.ssh(victim, health))
 
     print(f"{victim} was away for {seconds} s; seconds after that: {took}; {asked}")  # noqa: T201
-    assert max(took[machine.name] for machine in lab.cluster.machines) < FOLLOWS
+    assert max(took[machine.name] for machine in lab.cluster.machines) < FOLLOWS[seconds]
     assert asked.longest < 10, "the API was silent"
     assert len(lab.nodes_ready()) == 5
     assert daemons(lab) == running

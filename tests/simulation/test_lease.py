@@ -9,6 +9,7 @@ import pytest
 from kybern.api.coordination_v1 import Lease
 from kybern.client.lease import Election, Lost, Timing
 from kybern.machinery.errors import ServiceUnavailable
+from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
 
 QUICK = Timing(lease_duration=1.0, renew_deadline=0.3, retry_period=0.02)
@@ -107,3 +108,43 @@ async def test_short_trouble_does_not_end_leading() -> None:
 
         assert not task.done()
         assert holder(api) == "one"
+
+
+async def test_a_lease_that_was_lost_is_given_back_as_soon_as_somebody_answers() -> None:
+    """Its last renewal may have arrived although no answer did: others would wait for the whole duration."""
+    api = FakeApi(Lease)
+    one = Candidate(api, "one")
+
+    def down(_method: str, _path: str) -> None:
+        raise ServiceUnavailable("down")
+
+    async def until_away() -> None:
+        api.refuse = down
+        try:
+            await asyncio.Event().wait()
+        finally:
+            api.refuse = lambda _method, _path: None
+
+    with pytest.raises(Lost):
+        await asyncio.wait_for(one.election.run(until_away), 5)
+
+    assert holder(api) == ""
+
+
+async def test_a_lease_of_somebody_else_is_left_alone() -> None:
+    api = FakeApi(Lease)
+    one = Candidate(api, "one")
+    taken = asyncio.Event()
+
+    async def until_taken() -> None:
+        found = api.one(Lease, "kube-system", "controller")
+        assert found is not None
+        await api.update(replace(found, spec=replace(found.spec, holder_identity="two")))
+        taken.set()
+        await asyncio.Event().wait()
+
+    with pytest.raises(Lost):
+        await asyncio.wait_for(one.election.run(until_taken), 5)
+
+    assert taken.is_set()
+    assert holder(api) == "two"

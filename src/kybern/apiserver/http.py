@@ -282,7 +282,10 @@ class Server:
             )
         if isinstance(problem, Full | Unreadable):
             return self._refused(request, InternalError(str(problem)))
-        log.error("%s %s failed", request.method, request.path, exc_info=problem)
+        if isinstance(problem, ConnectionResetError):
+            log.info("%s %s ended: who asked has gone", request.method, request.path)
+        else:
+            log.error("%s %s failed", request.method, request.path, exc_info=problem)
         return self._refused(request, InternalError(f"Internal error occurred: {type(problem).__name__}"))
 
     async def _watch(

@@ -158,15 +158,16 @@ class Election:
 
     async def _release(self) -> None:
         """Let another one lead at once; when that fails, the lease runs out by itself."""
-        lease = self._lease
-        if lease is None or not self.leading:
+        if not self.leading:
             return
-        freed = replace(
-            lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=micro(datetime.now(UTC))
-        )
         try:
             async with asyncio.timeout(2.0):
-                await self._client.update(replace(lease, spec=freed))
+                # Not known after an attempt without an answer, which may have renewed it all the same.
+                lease = self._lease or await self._client.get(Lease, self._name, self._namespace)
+                if lease.spec.holder_identity == self.identity:
+                    now = micro(datetime.now(UTC))
+                    freed = replace(lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=now)
+                    await self._client.update(replace(lease, spec=freed))
         except (ApiError, TimeoutError) as problem:
             log.info("cannot give lease %s/%s back: %s", self._namespace, self._name, problem)
         self.holder = ""
