@@ -42,28 +42,28 @@ def ended(machine: Lab, namespace: str, name: str) -> str:
     return machine.kubectl("logs", name, "-n", namespace).strip()
 
 
-def restart_kubelet(machine: Lab) -> None:
+def restart_kubelet(machine: Lab, node: str = NODE) -> None:
     """Until it has spoken again."""
     began = datetime.now(UTC)
-    machine.ssh(NODE, "systemctl restart kubelet")
+    machine.ssh(node, "systemctl restart kubelet")
 
     def spoken() -> bool:
-        lease = machine.get("lease", NODE, "-n", "kube-node-lease")
-        return datetime.fromisoformat(lease["spec"]["renewTime"]) > began and machine.nodes_ready() == {NODE}
+        lease = machine.get("lease", node, "-n", "kube-node-lease")
+        return datetime.fromisoformat(lease["spec"]["renewTime"]) > began and node in machine.nodes_ready()
 
     machine.eventually("the kubelet is back", spoken, seconds=120)
 
 
 @contextmanager
-def kubelet_with(machine: Lab, **settings: Any) -> Iterator[None]:
-    """The kubelet with more settings, as an operator gives them on a machine."""
+def kubelet_with(machine: Lab, node: str = NODE, **settings: Any) -> Iterator[None]:
+    """A node's kubelet with more settings, as an operator gives them on a machine."""
     file = PurePosixPath(DROP_INS) / "test.conf"
     head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     text = yaml.safe_dump(head | settings)
-    machine.ssh(NODE, f"cat >{file} <<'END'\n{text}END")
+    machine.ssh(node, f"cat >{file} <<'END'\n{text}END")
     try:
-        restart_kubelet(machine)
+        restart_kubelet(machine, node)
         yield
     finally:
-        machine.ssh(NODE, f"rm -f {file}")
-        restart_kubelet(machine)
+        machine.ssh(node, f"rm -f {file}")
+        restart_kubelet(machine, node)
