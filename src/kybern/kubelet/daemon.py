@@ -13,6 +13,7 @@ from kybern.client.events import Recorder
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
+from kybern.daemon import heap
 from kybern.daemon.run import Fatal, alive, ready
 from kybern.kubelet import gates, machine, node_status, outset, static_url, sysctls, voice
 from kybern.kubelet.admit import Room
@@ -209,6 +210,7 @@ class Kubelet:
                 await self._with_api(tasks, self._client)
             tasks.create_task(self.agent.run())
             tasks.create_task(alive(lambda: not self.watcher.problem))
+            tasks.create_task(heap.given_back())
             claims = self.here.claims
             claims.known = self.agent.known
             self.here.devices.told = claims.told = self.agent.wake
