@@ -5,6 +5,8 @@ Everything lies in one directory and one cgroup, and is gone afterwards: the net
 """
 
 import asyncio
+import base64
+import json
 import os
 import shutil
 import socket
@@ -13,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from kybern.api.core_v1 import (
     Pod,
     Secret,
     Service,
+    ServiceAccount,
 )
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.resource_v1 import ResourceClaim, ResourceSlice
@@ -228,7 +232,16 @@ async def _stop_all(endpoint: str) -> None:
 
 
 class Api(FakeApi):
-    """The fake API server, as far as a kubelet can tell it from the real one: strategic merge of its own patches."""
+    """The fake API server, as far as a kubelet can tell it from the real one: strategic merge, and tokens for pods."""
+
+    def _post(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Any) -> Any:
+        if sub != "token":
+            return super()._post(resource, key, sub, body)
+        expires = int(time.time()) + body["spec"]["expirationSeconds"]
+        parts = ({"alg": "none"}, {"aud": body["spec"]["audiences"], "exp": expires})
+        text = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
+        ends = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return body | {"status": {"token": f"{text}.unsigned", "expirationTimestamp": ends}}
 
     def _patch(self, resource: Resource, key: tuple[str, str, str], sub: str, body: Any) -> Any:
         return self._change(resource, key, sub, lambda old: _strategic(old, body), body)
@@ -360,7 +373,7 @@ class OneNode:
 
 KINDS = (
     Pod, Node, Service, ConfigMap, Secret, Event, Lease, RuntimeClass, PersistentVolume, PersistentVolumeClaim, CSIDriver,
-    CSINode, VolumeAttachment, ResourceClaim, ResourceSlice,
+    CSINode, VolumeAttachment, ResourceClaim, ResourceSlice, ServiceAccount,
 )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """Volumes of a storage driver, from its registration to the last unstaging."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,35 @@ async def test_a_volume_is_staged_once_and_published_to_each_pod(bed: Bed) -> No
 
         assert volumes.asked("unpublish", "unstage") == ["unpublish", "unpublish", "unstage"]
         assert (volumes.store / "vol-1/file").read_text() == "kept\n"
+        nothing_left(bed)
+    await clean(bed)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_driver_is_given_tokens_of_the_pods_account(bed: Bed, apart: bool) -> None:
+    """Among the volume's attributes, or with the secrets, which a driver does not log: as the CSIDriver says."""
+    name = "csi.storage.k8s.io/serviceAccount.tokens"
+    async with one_node(bed) as node, driver(bed.at / "kubelet") as (volumes, _registration):
+        await registered(node)
+        asked = [{"audience": "vault", "expirationSeconds": 3600}]
+        await info(node, attachRequired=False, tokenRequests=asked, serviceAccountTokenInSecrets=apart)
+        await claimed(node, "vol-1")
+        await node.add("first", MOUNTS, volumes=[using("vol-1")])
+        await node.until("first", running)
+        publish, stage = volumes.request("publish"), volumes.request("stage")
+        here, there = (
+            (publish.secrets, publish.volume_context) if apart else (publish.volume_context, publish.secrets)
+        )
+
+        tokens = json.loads(here[name])
+        assert set(tokens) == {"vault"}
+        assert set(tokens["vault"]) == {"token", "expirationTimestamp"}
+        assert tokens["vault"]["token"]
+        assert tokens["vault"]["expirationTimestamp"] > datetime.now(UTC).isoformat()
+        assert name not in there
+        assert name not in {**stage.secrets, **stage.volume_context}
+        await node.delete("first")
+        await node.gone("first")
         nothing_left(bed)
     await clean(bed)
 
