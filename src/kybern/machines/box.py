@@ -8,6 +8,7 @@ import json
 import shutil
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 from kybern.machines import images, recipe
@@ -16,6 +17,8 @@ from kybern.machines.errors import MachineError
 PROVIDERS = ("libvirt", "virtualbox")
 SIZE = 10 * 1024  # MiB
 BOOT_AT, ROOT_AT = 1, 129  # MiB
+# What a box is made with, and Debian's and Ubuntu's packages that have it.
+TOOLS = {"syslinux": "syslinux", "mcopy": "mtools", "mkfs.vfat": "dosfstools"}
 BOOT_RECORDS = (Path("/usr/lib/SYSLINUX/mbr.bin"), Path("/usr/lib/syslinux/mbr/mbr.bin"))
 LOADER = """\
 DEFAULT linux
@@ -30,11 +33,22 @@ VAGRANTFILE = {
 }
 
 
+def refuse_without_tools(which: Callable[[str], str | None] = shutil.which) -> None:
+    """Before the image is built, which takes minutes."""
+    missing = sorted({package for tool, package in TOOLS.items() if which(tool) is None})
+    if missing:
+        raise MachineError(
+            f"cannot make a box without {', '.join(missing)}: run 'apt install {' '.join(missing)}'"
+        )
+
+
 def partitions() -> bytes:
     """The first sector: the boot record's code, and a table with the boot and the root partition."""
     code = next((path for path in BOOT_RECORDS if path.exists()), None)
     if code is None:
-        raise MachineError("a box needs syslinux; install the packages syslinux, mtools and dosfstools")
+        raise MachineError(
+            "cannot make a box without syslinux's boot record: run 'apt install syslinux-common'"
+        )
     table = b"".join(
         # Addresses by cylinder are of no use to anybody; the numbers of sectors count.
         struct.pack("<B3xB3xII", flag, kind, start * 2048, size * 2048)
@@ -89,6 +103,7 @@ def contents(provider: str, raw: Path, scratch: Path) -> list[Path]:
 
 def build(provider: str, say: images.Say, store: Path = images.STORE) -> Path:
     """The box for a provider, made if it is not there."""
+    refuse_without_tools()
     root = images.directory(recipe.box(), say, store)
 
     def make(building: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kybern.machines import box, qemu
+from kybern.machines.errors import MachineError
 from kybern.machines.plan import wanted
 from kybern.machines.state import File
 from kybern.machines.topology import Cluster
@@ -44,3 +45,9 @@ def test_a_boxs_partitions_follow_each_other_and_fill_the_disk(
     assert (boot[0], boot[1], root[1]) == (0x80, 0x0C, 0x83)
     assert boot[2] + boot[3] == root[2]
     assert root[2] + root[3] == box.SIZE * 2048
+
+
+def test_what_a_box_is_made_with_is_named_before_minutes_are_spent() -> None:
+    with pytest.raises(MachineError, match="'apt install dosfstools mtools'"):
+        box.refuse_without_tools(lambda tool: "/usr/bin/syslinux" if tool == "syslinux" else None)
+    box.refuse_without_tools(lambda tool: f"/usr/bin/{tool}")
