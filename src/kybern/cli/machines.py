@@ -17,12 +17,13 @@ from kybern.machines import box as boxes
 from kybern.machines import driver as drivers
 from kybern.machines import hypervisor, images, kinds, recipe, state
 from kybern.machines.bundle import taking
-from kybern.machines.driver import Provider
+from kybern.machines.driver import Hypervisor, Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
 from kybern.machines.load import load
 from kybern.machines.plan import Defined, domain_name
 from kybern.machines.preflight import host as preflight
+from kybern.machines.shapes import unfit
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 
@@ -65,7 +66,12 @@ def topology_path(given: str) -> Path:
 
 def read(given: str, kind: Kind | None) -> Cluster:
     cluster = load(topology_path(given))
-    return replace(cluster, driver=kind.value) if kind else cluster
+    if kind is None:
+        return cluster
+    for machine in cluster.machines:
+        if why := unfit(machine, kind.value):
+            raise MachineError(why)
+    return replace(cluster, driver=kind.value)
 
 
 def machine_of(first: str, second: str | None) -> tuple[Cluster, Machine]:
@@ -80,7 +86,7 @@ def machine_of(first: str, second: str | None) -> tuple[Cluster, Machine]:
 
 
 @contextmanager
-def provider(kind: str, uri: str, say: images.Say) -> Iterator[Provider]:
+def provider(kind: str, uri: str, say: images.Say) -> Iterator[Hypervisor]:
     """The hypervisor for a kind of machines. libvirt is imported only here, where it is needed."""
     from kybern.machines.libvirt import Libvirt  # noqa: PLC0415  # topologies and images need no libvirt
 

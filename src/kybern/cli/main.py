@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kybern.cli import backup, certificates, cluster, machines, net, plan
+from kybern.cli import backup, certificates, cluster, machines, moments, net, plan
 from kybern.cli.adopt import adopt
 from kybern.cli.audit import audit
 from kybern.cli.bundle import bundle
@@ -27,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+machines.app.add_typer(moments.app, name="snapshot")
 app.add_typer(machines.app, name="machines")
 app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")

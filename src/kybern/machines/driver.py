@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from kybern.machines.moments import Keeper
 from kybern.machines.plan import Defined, Wanted
 from kybern.machines.state import File
 from kybern.machines.topology import Cluster
@@ -25,6 +26,9 @@ class Driver(Protocol):
     def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         """Make the storage of a machine that is not defined, from nothing, with its settings in it."""
 
+    def resize(self, wanted: Wanted) -> None:
+        """Make the storage of a machine that is off as large as wanted; what is on it stays."""
+
     def xml(self, wanted: Wanted) -> str:
         """The domain's definition."""
 
@@ -42,7 +46,7 @@ class Driver(Protocol):
 
 
 class Provider(Protocol):
-    """What a hypervisor can do. ``libvirt.Libvirt`` is one; a dictionary in tests is another."""
+    """What machines need of a hypervisor. ``libvirt.Libvirt`` gives it, and a dictionary in tests."""
 
     def defined(self, cluster: str = "") -> tuple[Defined, ...]: ...
     def ensure_network(self, cluster: Cluster) -> None: ...
@@ -54,6 +58,10 @@ class Provider(Protocol):
     def kill(self, name: str) -> None: ...
     def undefine(self, name: str) -> None: ...
     def console(self, name: str) -> list[str]: ...
+
+
+class Hypervisor(Provider, Keeper, Protocol):
+    """All that a real one can do: ``libvirt.Libvirt``."""
 
 
 def directory(cluster: str, machine: str) -> Path:

@@ -18,10 +18,13 @@ import libvirt
 from kybern.machines import driver, hypervisor, network, xml
 from kybern.machines.driver import Driver
 from kybern.machines.errors import MachineError
+from kybern.machines.moments import Taken
 from kybern.machines.plan import Defined, Wanted
 from kybern.machines.state import File
 from kybern.machines.topology import Cluster
 
+# With what belongs to the machine alone: the variables of its firmware, and its snapshots.
+UNDEFINED = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 SHUTDOWN = 60.0
 KILL = 20.0
 
@@ -119,12 +122,19 @@ class Libvirt:
     def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         """Storage first, definition last: a domain that is defined is complete."""
         self._driver.create(wanted, files)
-        self._connection.defineXML(self._driver.xml(wanted))
+        self._defined(wanted)
 
     @told
     def redefine(self, wanted: Wanted) -> None:
-        """New sizes and roles for a machine; its storage stays."""
-        self._connection.defineXML(self._driver.xml(wanted))
+        """New sizes and roles for a machine; what its storage holds stays."""
+        if not self._domain(wanted.name).isActive():
+            self._driver.resize(wanted)
+        self._defined(wanted)
+
+    def _defined(self, wanted: Wanted) -> None:
+        domain = self._connection.defineXML(self._driver.xml(wanted))
+        if wanted.machine.autostart or domain.autostart():
+            domain.setAutostart(wanted.machine.autostart)
 
     @told
     def start(self, name: str) -> None:
@@ -168,8 +178,42 @@ class Libvirt:
         domain = self._domain(name)
         self.kill(name)
         storage = self._directory(domain)
-        domain.undefine()
+        domain.undefineFlags(UNDEFINED)
         shutil.rmtree(storage, ignore_errors=True)
+
+    @told
+    def pause(self, name: str) -> None:
+        domain = self._domain(name)
+        if domain.isActive() and domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            domain.suspend()
+
+    @told
+    def resume(self, name: str) -> None:
+        domain = self._domain(name)
+        if domain.isActive() and domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            domain.resume()
+
+    @told
+    def take(self, name: str, snapshot: str) -> None:
+        self._domain(name).snapshotCreateXML(xml.snapshot(snapshot))
+
+    @told
+    def taken(self, name: str) -> tuple[Taken, ...]:
+        """The snapshots of a machine, the oldest first."""
+        found = [xml.taken(one.getXMLDesc()) for one in self._domain(name).listAllSnapshots()]
+        return tuple(sorted(found, key=lambda one: one.when))
+
+    @told
+    def return_to(self, name: str, snapshot: str) -> None:
+        """A machine that is off has its disks as they were, and stays off."""
+        domain = self._domain(name)
+        found = domain.snapshotLookupByName(snapshot)
+        domain.revertToSnapshot(found, libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_PAUSED)
+        self.kill(name)
+
+    @told
+    def forget(self, name: str, snapshot: str) -> None:
+        self._domain(name).snapshotLookupByName(snapshot).delete()
 
     def console(self, name: str) -> list[str]:
         """The command that attaches to a machine's console."""

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from kybern.machines import driver, state
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
-from kybern.machines.plan import Action, Define, Resize, Start, Undefine, plan, replaced, wanted
+from kybern.machines.plan import (
+    Action,
+    Define,
+    Resize,
+    Start,
+    Undefine,
+    plan,
+    refuse_smaller,
+    replaced,
+    wanted,
+)
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 
@@ -37,7 +47,9 @@ class Run:
     def up(self, *, replace: bool = False, patience: float = BOOT) -> int:
         """Machines as wanted, running and answering by SSH. Returns how many changes that took."""
         targets = wanted(self.cluster)
-        actions = plan(targets, self.provider.defined(self.cluster.name))
+        there = self.provider.defined(self.cluster.name)
+        refuse_smaller(targets, there)
+        actions = plan(targets, there)
         if (lost := replaced(actions)) and not replace:
             raise MachineError(
                 f"{', '.join(lost)} would be removed with all data, because the topology no longer has it like that; "
@@ -74,10 +86,11 @@ class Run:
                 self.provider.start(name)
             case Resize(wanted=target, restart=restart):
                 self.report(target.machine.name, "is resized")
-                self.provider.redefine(target)
                 if restart:
                     state.hang_up(self.state, target.machine.name)
                     self.provider.stop(target.name)
+                self.provider.redefine(target)
+                if restart:
                     self.provider.start(target.name)
             case Undefine(defined=defined):
                 self.report(defined.machine, "is removed")

@@ -5,17 +5,19 @@ from the YAML nodes, so the loader works on nodes and never on plain dictionarie
 """
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kybern.machines import shapes
 from kybern.machines.admission import admission_plugins
 from kybern.machines.clouds import check_cloud, cloud_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
-from kybern.machines.fields import Fields, Place, matching, one_of, positive, size, yes_or_no
+from kybern.machines.fields import Fields, Place, matching, one_of, size, yes_or_no
 from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
     CONTROL_PLANE,
@@ -39,8 +41,6 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
-MIB = 'a size such as "512MiB" or "10GiB"'
-COUNT = "a number of at least 1"
 LABEL = "a name of small letters, digits and dashes that begins with a letter, at most 32 long"
 CIDR6 = 'a network such as "fd00:42::/64" (with no bits set behind the prefix)'
 CIDR = 'a network such as "10.42.0.0/24" (with no bits set behind the prefix)'
@@ -88,7 +88,7 @@ class _Reader:
         "ssh_user",
         "bundle",
     )
-    MACHINE = ("name", "address", "roles", "memory", "cpus", "disk")
+    MACHINE = ("name", "address", "roles", *shapes.KEYS)
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
@@ -131,9 +131,9 @@ class _Reader:
             cgroup_driver=top.parse(
                 "cgroup_driver", one_of(*CGROUP_DRIVERS), "one of " + ", ".join(CGROUP_DRIVERS), "cgroupfs"
             ),
-            driver=top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc"),
+            driver=self._driver(),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),
-            etcd_quota=top.parse("etcd_quota", size, MIB, 2048),
+            etcd_quota=top.parse("etcd_quota", size, shapes.MIB, 2048),
             bundle=top.parse("bundle", str, "a directory", ""),
             ipv6=self._second_family(cidr),
             cloud=cloud_of(top),
@@ -217,28 +217,20 @@ class _Reader:
         blank = Machine("", IPv4Address(0), frozenset())
         if node is None:
             return blank
-        return self._sizes(Fields(self._path, node, "defaults", ("memory", "cpus", "disk")), blank)
-
-    def _sizes(self, fields: Fields, defaults: Machine) -> Machine:
-        return Machine(
-            "",
-            IPv4Address(0),
-            frozenset(),
-            memory=fields.parse("memory", size, MIB, defaults.memory),
-            cpus=fields.parse("cpus", positive, COUNT, defaults.cpus),
-            disk=fields.parse("disk", size, MIB, defaults.disk),
-        )
+        return shapes.shaped(self._path, Fields(self._path, node, "defaults", shapes.KEYS), blank)
 
     def _machine(self, fields: Fields, defaults: Machine) -> Machine:
-        sizes = self._sizes(fields, defaults)
-        return Machine(
+        made = replace(
+            shapes.shaped(self._path, fields, defaults),
             name=fields.required("name").parse(matching(NAME), LABEL),
             address=fields.required("address").parse(IPv4Address, "an IPv4 address"),
             roles=self._roles(fields),
-            memory=sizes.memory,
-            cpus=sizes.cpus,
-            disk=sizes.disk,
         )
+        shapes.check_kind(fields.required("name").at, made, self._driver())
+        return made
+
+    def _driver(self) -> str:
+        return self._top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc")
 
     def _roles(self, fields: Fields) -> frozenset[str]:
         roles: list[str] = []

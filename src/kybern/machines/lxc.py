@@ -64,6 +64,9 @@ class Lxc:
             _install(home / "upper", file)
         (home / "image").write_text(image)
 
+    def resize(self, wanted: Wanted) -> None:
+        """It has a directory of the host, as large as the host's disk."""
+
     def xml(self, wanted: Wanted) -> str:
         home = driver.directory(wanted.cluster, wanted.machine.name)
         environment = {"KYBERN_MACHINE": wanted.name, "KYBERN_MEMORY": str(wanted.machine.memory * 2**20)}

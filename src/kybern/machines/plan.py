@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from kybern.machines.clouds import LOCAL
+from kybern.machines.errors import MachineError
 from kybern.machines.topology import Cluster, Machine
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:kybern:machine:1")
@@ -56,8 +57,13 @@ class Wanted:
         return hashlib.sha256("|".join(map(str, fields)).encode()).hexdigest()[:16]
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        return self.machine.memory, self.machine.cpus, self.machine.disk
+    def size(self) -> tuple[int, ...]:
+        """Memory, processors, its disk, and disks beside it."""
+        return self.machine.memory, self.machine.cpus, self.machine.disk, *self.machine.disks
+
+    @property
+    def firmware(self) -> str:
+        return self.machine.firmware
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,10 @@ class Defined:
     address: str
     roles: frozenset[str]
     identity: str
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     active: bool
+    firmware: str = "bios"
+    autostart: bool = False
 
     @property
     def name(self) -> str:
@@ -89,7 +97,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """New sizes or roles; a machine that runs is restarted when its size changes."""
+    """New sizes, roles or firmware; a machine that runs is off meanwhile, unless only its notes change."""
 
     wanted: Wanted
     restart: bool
@@ -137,14 +145,34 @@ def replaced(actions: Iterable[Action]) -> tuple[str, ...]:
     return tuple(action.defined.name for action in actions if isinstance(action, Undefine))
 
 
+def refuse_smaller(wanted: Iterable[Wanted], defined: Iterable[Defined]) -> None:
+    """Disks grow, and do not shrink or go: MachineError before what is on them is lost."""
+    has = {each.name: each for each in defined}
+    for each in wanted:
+        old = has.get(each.name)
+        if old is None or old.identity != each.identity:
+            continue
+        names = ("its disk", *(f"data-{number}" for number in range(1, len(old.size))))
+        disks = each.size[2:]
+        for number, (name, before) in enumerate(zip(names, old.size[2:], strict=False)):
+            now = disks[number] if number < len(disks) else 0
+            if now < before:
+                told = f"shrink from {before} to {now} MiB" if now else f"go ({before} MiB)"
+                raise MachineError(
+                    f"cannot let {name} of {each.machine.name} {told}: what is on it would be lost; write {before}MiB "
+                    f"or more into the topology, or remove the machine (kybern remove) and make it anew"
+                )
+
+
 def _one(wanted: Wanted, defined: Defined | None) -> list[Action]:
     if defined is None:
         return [Define(wanted), Start(wanted.name)]
     if defined.identity != wanted.identity:
         return [Undefine(defined), Define(wanted), Start(wanted.name)]
     actions: list[Action] = []
-    if defined.size != wanted.size or defined.roles != wanted.machine.roles:
-        actions.append(Resize(wanted, restart=defined.active and defined.size != wanted.size))
+    hard = (defined.size, defined.firmware) != (wanted.size, wanted.firmware)
+    if hard or (defined.roles, defined.autostart) != (wanted.machine.roles, wanted.machine.autostart):
+        actions.append(Resize(wanted, restart=defined.active and hard))
     if not defined.active:
         actions.append(Start(wanted.name))
     return actions

@@ -9,6 +9,7 @@ boot of the host; then machines are emulated.
 """
 
 import io
+import json
 import os
 import pwd
 import select
@@ -17,6 +18,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from kybern.machines import driver, hypervisor, images, recipe, xml
@@ -152,6 +154,11 @@ def link(wanted: Wanted) -> File:
     )
 
 
+def _names(wanted: Wanted) -> list[str]:
+    """Of the disks beside the machine's own: files and serial numbers, so a machine has them as virtio-data-1."""
+    return [f"data-{number}" for number, _size in enumerate(wanted.machine.disks, 1)]
+
+
 class Qemu:
     """The driver for qemu:///."""
 
@@ -179,8 +186,27 @@ class Qemu:
              f"{wanted.machine.disk}M"],
             60,
         )  # fmt: skip
+        self._extra(wanted, home)
         write(home / "settings.tar", archive((*files, link(wanted))), 0o600)
         (home / "image").write_text(base.disk.parent.name)
+
+    def resize(self, wanted: Wanted) -> None:
+        home = driver.directory(wanted.cluster, wanted.machine.name)
+        sizes = {"disk": wanted.machine.disk, **dict(zip(_names(wanted), wanted.machine.disks, strict=True))}
+        self._extra(wanted, home)
+        for name, mebibytes in sizes.items():
+            path = str(home / f"{name}.qcow2")
+            told = json.loads(images.run(["qemu-img", "info", "--output=json", path], 60))
+            if told["virtual-size"] < mebibytes * 2**20:
+                images.run(["qemu-img", "resize", "-q", "-f", "qcow2", path, f"{mebibytes}M"], 60)
+
+    def _extra(self, wanted: Wanted, home: Path) -> None:
+        """The empty disks that are not there yet."""
+        for name, mebibytes in zip(_names(wanted), wanted.machine.disks, strict=True):
+            if not (home / f"{name}.qcow2").exists():
+                building = home / f"{name}.new"
+                images.run(["qemu-img", "create", "-q", "-f", "qcow2", str(building), f"{mebibytes}M"], 60)
+                building.rename(home / f"{name}.qcow2")
 
     def xml(self, wanted: Wanted) -> str:
         home = driver.directory(wanted.cluster, wanted.machine.name)
@@ -190,8 +216,15 @@ class Qemu:
             f"systemd.machine_id={wanted.uuid.hex} systemd.hostname={wanted.machine.name}",
         )
         boot = xml.Boot(image / "vmlinuz", image / "initrd.img", " ".join(words))
-        disks = {"vda": (home / "disk.qcow2", "qcow2"), "vdb": (home / "settings.tar", "raw")}
-        return xml.qemu(wanted, accelerator(boot.kernel), boot, disks, home / "console.log")
+        own = [
+            xml.Drive("vda", home / "disk.qcow2"),
+            xml.Drive("vdb", home / "settings.tar", "raw"),
+            *(
+                xml.Drive(f"vd{letter}", home / f"{name}.qcow2", serial=name)
+                for letter, name in zip(ascii_lowercase[2:], _names(wanted), strict=False)
+            ),
+        ]
+        return xml.qemu(wanted, accelerator(boot.kernel), boot, own, home / "console.log")
 
     def before_start(self, wanted_name: str, directory: Path) -> None:
         """Everything is on disk already."""

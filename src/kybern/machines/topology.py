@@ -12,7 +12,7 @@ SERVICES = IPv4Network("10.96.0.0/16")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine. ``memory`` and ``disk`` in MiB; ``roles`` of etcd, control-plane, worker."""
+    """One machine. ``memory``, ``disk`` and ``disks`` in MiB; ``roles`` of etcd, control-plane, worker."""
 
     name: str
     address: IPv4Address
@@ -20,6 +20,15 @@ class Machine:
     memory: int = 1024
     cpus: int = 1
     disk: int = 10240
+    # Of virtual machines alone: empty disks beside its own, what starts its kernel, and whether it starts with its host.
+    disks: tuple[int, ...] = ()
+    firmware: str = "bios"
+    autostart: bool = False
+
+    @property
+    def is_virtual_for_certain(self) -> bool:
+        """Asks for what a container does not have."""
+        return bool(self.disks) or self.firmware != "bios" or self.autostart
 
     @property
     def is_master(self) -> bool:

@@ -4,7 +4,7 @@ The metadata element tells everything that discovery needs, so no file beside li
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 from uuid import uuid5
 from xml.etree import ElementTree as ET
 
+from kybern.machines.moments import Taken
 from kybern.machines.plan import NAMESPACE, Defined, Wanted
 
 URN = "urn:kybern:machine:1"
+SIGNED = ("enrolled-keys", "secure-boot")
 LXC_INIT = "/usr/lib/kybern/container-init"
 
 
@@ -57,7 +59,12 @@ def network(cluster: str, cidr: IPv4Network, gateway: IPv4Address) -> str:
 
 
 def metadata(wanted: Wanted) -> Any:
-    memory, cpus, disk = wanted.size
+    memory, cpus, disk, *disks = wanted.size
+    more = {"disks": " ".join(map(str, disks))} if disks else {}
+    if wanted.firmware != "bios":
+        more["firmware"] = wanted.firmware
+    if wanted.machine.autostart:
+        more["autostart"] = "true"
     return element(
         "metadata",
         None,
@@ -72,6 +79,7 @@ def metadata(wanted: Wanted) -> Any:
                 "memory": memory,
                 "cpus": cpus,
                 "disk": disk,
+                **more,
             },
         ),
     )
@@ -89,8 +97,27 @@ def defined(domain: str, active: bool) -> Defined | None:
         address=get["address"],
         roles=frozenset(get["roles"].split()),
         identity=get["identity"],
-        size=(int(get["memory"]), int(get["cpus"]), int(get["disk"])),
+        size=(
+            *(int(get[key]) for key in ("memory", "cpus", "disk")),
+            *map(int, get.get("disks", "").split()),
+        ),
         active=active,
+        firmware=get.get("firmware", "bios"),
+        autostart="autostart" in get,
+    )
+
+
+def snapshot(name: str) -> str:
+    return ET.tostring(element("domainsnapshot", None, element("name", None, name)), encoding="unicode")
+
+
+def taken(description: str) -> Taken:
+    """What a snapshot's XML says of it."""
+    root = ET.fromstring(description)  # noqa: S314  # libvirt's own output
+    return Taken(
+        root.findtext("name", ""),
+        int(root.findtext("creationTime", "0")),
+        root.findtext("state") in ("running", "paused"),
     )
 
 
@@ -160,6 +187,30 @@ def lxc(wanted: Wanted, root: Path, binds: Mapping[str, Path], environment: Mapp
 
 
 @dataclass(frozen=True, slots=True)
+class Drive:
+    """A file that a virtual machine has as a disk. It finds the disk as /dev/disk/by-id/virtio-SERIAL, if it has one."""
+
+    name: str
+    path: Path
+    kind: str = "qcow2"
+    serial: str = ""
+
+    @property
+    def element(self) -> Any:
+        more = [element("serial", None, self.serial)] if self.serial else []
+        # What is no layer has no snapshots, and needs none: the settings are read once.
+        kept = {} if self.kind == "qcow2" else {"snapshot": "no"}
+        return element(
+            "disk",
+            {"type": "file", "device": "disk", **kept},
+            element("driver", {"name": "qemu", "type": self.kind, "cache": "writeback", "discard": "unmap"}),
+            element("source", {"file": self.path}),
+            element("target", {"dev": self.name, "bus": "virtio"}),
+            *more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
     """What a virtual machine starts from, without a boot loader."""
 
@@ -187,26 +238,19 @@ def _emulated() -> Any:
     )
 
 
-def qemu(
-    wanted: Wanted, accelerator: str, boot: Boot, disks: Mapping[str, tuple[Path, str]], log: Path
-) -> str:
-    """A virtual machine: ``accelerator`` is kvm or qemu (emulation), ``disks`` are names with a path and a format."""
+def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], log: Path) -> str:
+    """A virtual machine: ``accelerator`` is kvm or qemu (emulation)."""
     command_line = boot.command_line
     if accelerator == "kvm":
         cpu = element("cpu", {"mode": "host-passthrough"})
     else:
         cpu = _emulated()
         command_line += f" {_WITHOUT}"
-    drives = [
-        element(
-            "disk",
-            {"type": "file", "device": "disk"},
-            element("driver", {"name": "qemu", "type": kind, "cache": "writeback", "discard": "unmap"}),
-            element("source", {"file": path}),
-            element("target", {"dev": name, "bus": "virtio"}),
-        )
-        for name, (path, kind) in disks.items()
-    ]
+    firmware = {"firmware": "efi"} if wanted.firmware == "uefi" else {}
+    # Our image is not signed, so a firmware that wants signatures would not start it.
+    unsigned = element(
+        "firmware", None, *(element("feature", {"enabled": "no", "name": name}) for name in SIGNED)
+    )
     return ET.tostring(
         element(
             "domain",
@@ -214,8 +258,9 @@ def qemu(
             *_head(wanted),
             element(
                 "os",
-                None,
+                firmware,
                 element("type", {"arch": "x86_64", "machine": "q35"}, "hvm"),
+                *([unsigned] if firmware else []),
                 element("kernel", None, str(boot.kernel)),
                 element("initrd", None, str(boot.initrd)),
                 element("cmdline", None, command_line),
@@ -227,7 +272,7 @@ def qemu(
             element(
                 "devices",
                 None,
-                *drives,
+                *(drive.element for drive in drives),
                 _interface(wanted, element("model", {"type": "virtio"})),
                 element("serial", {"type": "pty"}, element("log", {"file": log})),
                 element("console", {"type": "pty"}, element("target", {"type": "serial", "port": 0})),

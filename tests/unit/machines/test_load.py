@@ -260,6 +260,16 @@ MISTAKES = [
     pytest.param(
         "cluster: good", "cluster: good\ngateway: 10.7.0.1", "2: gateway 10.7.0.1 is outside", id="gateway"
     ),
+    pytest.param("{memory: 2GiB}", "{firmware: efi}", '4: "efi" is not bios or uefi', id="firmware"),
+    pytest.param(
+        "{memory: 2GiB}", "{disks: [10]}", '4: "10" is not a size such as', id="disk without a unit"
+    ),
+    pytest.param(
+        "{memory: 2GiB}",
+        "{autostart: true}",
+        '6: a has disks, firmware or autostart, which "driver: lxc" does not give',
+        id="a container with firmware",
+    ),
     pytest.param("cluster: good", "cluster: {", "3: not YAML: ", id="not YAML"),
     pytest.param(
         "{memory: 2GiB}", "2GiB", "4: defaults must be a mapping with the keys memory, cpus", id="defaults"

@@ -1,9 +1,11 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kybern.machines.errors import MachineError
 from kybern.machines.plan import (
     Define,
     Defined,
@@ -12,6 +14,7 @@ from kybern.machines.plan import (
     Undefine,
     Wanted,
     plan,
+    refuse_smaller,
     replaced,
     wanted,
 )
@@ -27,6 +30,8 @@ def made(target: Wanted, *, active: bool = True) -> Defined:
         identity=target.identity,
         size=target.size,
         active=active,
+        firmware=target.firmware,
+        autostart=target.machine.autostart,
     )
 
 
@@ -145,3 +150,28 @@ def test_a_second_plan_after_the_first_is_empty(present: list[bool], active: boo
                 del has[old.name]
 
     assert plan(targets, has.values()) == ()
+
+
+def test_another_firmware_or_disk_needs_the_machine_off_and_autostart_does_not(cluster: Cluster) -> None:
+    master, _ = wanted(cluster)
+    for more, off in (
+        ({"disks": (1024,)}, True),
+        ({"firmware": "uefi"}, True),
+        ({"autostart": True}, False),
+    ):
+        other = changed(master, **more)
+        assert plan((other,), (made(master),)) == (Resize(other, restart=off),), more
+
+
+def test_disks_grow_and_neither_shrink_nor_go(cluster: Cluster) -> None:
+    master, _ = wanted(cluster)
+    has = made(changed(master, disks=(1024, 2048)))
+
+    refuse_smaller([changed(master, disk=20480, disks=(1024, 4096, 512))], [has])
+    refuse_smaller([changed(master, address=IPv4Address("10.9.0.99"))], [has])
+    with pytest.raises(MachineError, match="data-2 of master-1 shrink from 2048 to 1024 MiB"):
+        refuse_smaller([changed(master, disks=(1024, 1024))], [has])
+    with pytest.raises(MachineError, match=r"data-2 of master-1 go \(2048 MiB\)"):
+        refuse_smaller([changed(master, disks=(1024,))], [has])
+    with pytest.raises(MachineError, match="its disk of master-1 shrink"):
+        refuse_smaller([changed(master, disk=5120, disks=(1024, 2048))], [has])

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from kybern.machines import network, xml
+from kybern.machines.moments import Taken
 from kybern.machines.plan import wanted
 from kybern.machines.topology import Cluster
 
@@ -53,7 +55,7 @@ def test_a_domain_of_somebody_else_is_not_ours() -> None:
 
 def test_an_emulated_machine_has_a_processor_that_boots(cluster: Cluster) -> None:
     boot = xml.Boot(Path("/k"), Path("/i"), "root=/dev/vda")
-    disks = {"vda": (Path("/d"), "qcow2"), "vdb": (Path("/s"), "raw")}
+    disks = [xml.Drive("vda", Path("/d")), xml.Drive("vdb", Path("/s"), "raw")]
 
     emulated = ET.fromstring(xml.qemu(wanted(cluster)[0], "qemu", boot, disks, Path("/l")))
     fast = ET.fromstring(xml.qemu(wanted(cluster)[0], "kvm", boot, disks, Path("/l")))
@@ -64,8 +66,37 @@ def test_an_emulated_machine_has_a_processor_that_boots(cluster: Cluster) -> Non
     assert {"cx16", "sse4.2", "popcnt"} <= required, "what numpy is built for"
     assert at(fast, "cpu").get("mode") == "host-passthrough"
     assert [each.get("dev") for each in emulated.findall("devices/disk/target")] == ["vda", "vdb"]
+    kept = [each.get("snapshot") for each in emulated.findall("devices/disk")]
+    assert kept == [None, "no"], "an archive has no snapshots"
+    assert emulated.find("os[@firmware]") is None
     assert emulated.findtext("os/cmdline") == "root=/dev/vda clearcpuid=cx16", "what the kernel must not use"
     assert fast.findtext("os/cmdline") == "root=/dev/vda"
+
+
+def test_a_virtual_machine_has_the_disks_and_the_firmware_of_its_topology(cluster: Cluster) -> None:
+    target = wanted(cluster)[0]
+    target = replace(
+        target, machine=replace(target.machine, disks=(1024, 2048), firmware="uefi", autostart=True)
+    )
+    drives = [xml.Drive("vdc", Path("/data-1.qcow2"), serial="data-1")]
+
+    made = xml.qemu(target, "kvm", xml.Boot(Path("/k"), Path("/i"), ""), drives, Path("/l"))
+
+    assert at(ET.fromstring(made), "os").get("firmware") == "efi"
+    assert ET.fromstring(made).findtext("devices/disk/serial") == "data-1"
+    found = xml.defined(made, active=True)
+    assert found is not None
+    assert found.size == (2048, 2, 10240, 1024, 2048)
+    assert (found.firmware, found.autostart) == ("uefi", True)
+
+
+def test_a_snapshot_is_known_by_what_libvirt_says_of_it() -> None:
+    assert ET.fromstring(xml.snapshot("before")).findtext("name") == "before"
+    said = (
+        "<domainsnapshot><name>before</name><state>{}</state><creationTime>7</creationTime></domainsnapshot>"
+    )
+    assert xml.taken(said.format("shutoff")) == Taken("before", 7, ran=False)
+    assert xml.taken(said.format("paused")) == Taken("before", 7, ran=True)
 
 
 def test_a_network_is_a_bridge_with_a_short_name_and_the_gateways_address(cluster: Cluster) -> None:
