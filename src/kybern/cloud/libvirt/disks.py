@@ -16,14 +16,12 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from kybern.cloud.provider import CloudError, Impossible, InUse
-from kybern.machines.xml import URN, element
+from kybern.machines.xml import URN, VOLUMES, element
 
 HOLDER_URN = "urn:kybern:volume:1"
 SPARSE = frozenset({"dir", "fs", "netfs"})
 """Sorts of pools whose volumes are files: they take room when they are written to."""
-MOST = 24
-"""Volumes of a machine: vdb to vdy; the first disk is the machine's own."""
-_TARGETS = tuple(f"vd{letter}" for letter in ascii_lowercase[1 : MOST + 1])
+_TARGETS = tuple(f"vd{letter}" for letter in ascii_lowercase[1 : VOLUMES + 1])
 LONGEST = 63
 """Characters of a file's path that libvirt can make a loop device of (LO_NAME_SIZE of linux/loop.h)."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})")
@@ -162,7 +160,9 @@ def target_for(hosts: tuple[Host, ...], cluster: str, node: str, place: Place, p
     taken = {one.target for one in machine.disks}
     free = next((one for one in _TARGETS if one not in taken), "")
     if not free:
-        raise CloudError(f"cannot attach volume {place}: {node} has {MOST} volumes already, and no more fit")
+        raise CloudError(
+            f"cannot attach volume {place}: {node} has {VOLUMES} volumes already, and no more fit"
+        )
     return machine, free
 
 
