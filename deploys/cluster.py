@@ -9,6 +9,7 @@ waits for all machines, so what stands above is done everywhere before what stan
 from roles.apiserver import apiserver, apiserver_restarts
 from roles.balancers import balancer_rights, balancers
 from roles.cloud import cloud, cloud_rights
+from roles.cloud_volumes import cloud_volume_class, cloud_volumes
 from roles.cluster import here
 from roles.cluster_dns import cluster_dns, dns_service
 from roles.cluster_metrics import cluster_metrics, metrics_service
@@ -58,6 +59,8 @@ if machine.is_master and cluster.cloud:
     cloud_rights(cluster)
 if machine.is_master:
     cloud(cluster)
+if machine.is_master and cluster.cloud_volumes:
+    cloud_volume_class(cluster)
 if machine.is_master:
     dns_service(cluster)
 if machine.is_master:
@@ -82,6 +85,8 @@ if machine.is_node:
     kube_proxy(cluster, machine)
 if machine.is_node and cluster.storage == "local":
     local_volumes(machine)
+if machine.is_node and cluster.cloud:
+    cloud_volumes(cluster, machine)
 if machine.is_master:
     policy_rights(cluster)
 if machine.is_node:

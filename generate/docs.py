@@ -16,6 +16,8 @@ from typing import Any
 from kybern.api.kinds import KINDS, OPTIONAL
 from kybern.apiserver.config import FLAGS as APISERVER
 from kybern.cli.cloud_flags import flags as cloud_controller_manager
+from kybern.cli.cloud_volumes import flags as cloud_volumes
+from kybern.cli.cloud_volumes_node import FLAGS as CLOUD_VOLUMES_NODE
 from kybern.cli.controller_flags import flags as controller_manager
 from kybern.cli.dns import FLAGS as DNS
 from kybern.cli.ingress import FLAGS as INGRESS
@@ -29,6 +31,7 @@ from kybern.cli.scheduler import FLAGS as SCHEDULER
 from kybern.cli.speaker import FLAGS as SPEAKER
 from kybern.cloud import node, node_lifecycle, node_route, service_lb
 from kybern.cloud.settings import CloudSettings
+from kybern.cloud.volumes.controllers import controllers as cloud_volume_controllers
 from kybern.controllers import CONTROLLERS
 from kybern.daemon.flags import Flag, Flags
 from kybern.kubelet.flags import FLAGS as KUBELET
@@ -54,6 +57,8 @@ DAEMONS = (
     DNS,
     METRICS,
     LOCAL_VOLUMES,
+    cloud_volumes(),
+    CLOUD_VOLUMES_NODE,
     LOAD_BALANCERS,
     SPEAKER,
     INGRESS,
@@ -100,6 +105,11 @@ GATED = (
 CLOUD = (
     "",
     "cloud-controller-manager runs those of the following for which its cloud has the part:",
+    "",
+)
+VOLUMES = (
+    "",
+    "kybern-cloud-volumes runs all of the following, as its own user:",
     "",
 )
 MEASURED = (
@@ -216,6 +226,12 @@ def of_clouds() -> tuple[Controller[Any], ...]:
     )
 
 
+def of_volumes() -> tuple[Controller[Any], ...]:
+    """Those of kybern-cloud-volumes, in the same way."""
+    part: Any = None
+    return cloud_volume_controllers(part)
+
+
 def controllers(listed: Iterable[Controller[Any]], of_a_cloud: Iterable[Controller[Any]]) -> str:
     head = [
         "# Controllers",
@@ -229,7 +245,9 @@ def controllers(listed: Iterable[Controller[Any]], of_a_cloud: Iterable[Controll
     rows = (controller_row(one) for one in sorted(listed, key=lambda one: one.name))
     absent = table(("name", "why not"), ((f"`{name}`", why) for name, why in sorted(ABSENT.items())))
     cloud = table(columns, (controller_row(one) for one in of_a_cloud))
-    return page(head, table(columns, rows), GATED, ABSENCE, absent, CLOUD, cloud, MEASURED, metrics())
+    volumes = table(columns, (controller_row(one) for one in of_volumes()))
+    ours = (*CLOUD, *cloud, *VOLUMES, *volumes)
+    return page(head, table(columns, rows), GATED, ABSENCE, absent, ours, MEASURED, metrics())
 
 
 def metrics() -> Iterator[str]:

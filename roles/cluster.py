@@ -29,6 +29,7 @@ LOAD_BALANCERS_USER = "kybern-load-balancers"
 SPEAKER_USER = "kybern-speaker"
 INGRESS_USER = "kybern-ingress"
 CLOUD_USER = "cloud-controller-manager"
+CLOUD_VOLUMES_USER = "kybern-cloud-volumes"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379

@@ -18,6 +18,7 @@ from kybern.machines.secret_files import write_secret
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import (
     CLOUD_USER,
+    CLOUD_VOLUMES_USER,
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     INGRESS_USER,
@@ -43,6 +44,7 @@ OWNERS = {
     "speaker": SPEAKER_USER,
     "ingress": INGRESS_USER,
     "cloud": CLOUD_USER,
+    "cloud-volumes": CLOUD_VOLUMES_USER,
 }
 NAMES = ("kubelet", "kube-proxy", "policies", "local-volumes", *OWNERS)
 # Users that bear the name of their machine.

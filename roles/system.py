@@ -18,6 +18,7 @@ from roles.bundled import repository
 from roles.cluster import (
     APISERVER_USER,
     CLOUD_USER,
+    CLOUD_VOLUMES_USER,
     CONTROLLER_MANAGER_USER,
     DNS_USER,
     ETCD_USER,
@@ -113,6 +114,8 @@ def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         users = (*users, *((LOAD_BALANCERS_USER,) if machine.is_master else ()), SPEAKER_USER)
     if machine.is_master and cluster.cloud:
         users = (*users, CLOUD_USER)
+    if machine.is_master and cluster.cloud_volumes:
+        users = (*users, CLOUD_VOLUMES_USER)
     if has_ingress(cluster, machine):
         users = (*users, INGRESS_USER)
     return (*users, ETCD_USER) if machine.is_etcd else users

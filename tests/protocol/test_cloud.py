@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from kybern.auth.x509 import Authority
-from kybern.cloud.provider import CloudError
+from kybern.cloud.provider import CloudError, Impossible, NoRoom
 from kybern.machines import hypervisor
 from roles.cloud import objects as cloud_objects
 from tests.protocol.apiserver_bed import Lab, Server
@@ -130,6 +130,36 @@ async def test_machines_are_read_over_tls_without_the_right_to_change_any(daemon
     reading = libvirt.openReadOnly(daemon.uri)
     with pytest.raises(libvirt.libvirtError, match="read only"):
         reading.defineXML(DOMAIN)
+
+
+async def test_volumes_are_made_copied_and_removed_over_tls(daemon: Daemon) -> None:
+    cloud = open_provider(f"cluster: lab\nhypervisors: {{h1: '{daemon.uri}'}}\nvolumes: true")
+    volumes, given = cloud.volumes, {"pool": "default-pool"}
+    assert volumes is not None
+    try:
+        before = (await volumes.room(given))["h1"]
+        assert await volumes.room({"pool": "none"}) == {}
+        for _ in range(2):
+            made = await volumes.create("pvc-1", 64 << 20, "h1", given)
+        assert (made.size, made.zone, volumes.zone(made.handle)) == (64 << 20, "h1", "h1")
+        assert (await volumes.room(given))["h1"] <= before - (64 << 20)
+        with pytest.raises(NoRoom, match="not enough space in pool default-pool of h1"):
+            await volumes.create("pvc-2", before, "h1", given)
+        for _ in range(2):  # what an earlier attempt left is made anew
+            taken = await volumes.snapshot(made.handle, "snapshot-1")
+        assert taken.size == 64 << 20
+        copy = await volumes.create("pvc-3", 64 << 20, "h1", given, taken.handle)
+        with pytest.raises(Impossible, match="a snapshot stays on its hypervisor"):
+            await volumes.create("pvc-4", 64 << 20, "h2", given, taken.handle)
+        with pytest.raises(CloudError, match="h1 has no machine n1"):
+            await volumes.attach(made.handle, "n1", "")
+        await volumes.detach(made.handle, "n1", "")
+        for _ in range(2):
+            for handle in (made.handle, copy.handle, taken.handle):
+                await volumes.delete(handle)
+        assert (await volumes.room(given))["h1"] == before
+    finally:
+        await cloud.close()
 
 
 async def test_a_hypervisor_that_goes_away_is_an_error_and_not_the_end_of_its_machines(

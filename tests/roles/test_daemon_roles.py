@@ -16,10 +16,10 @@ from pyinfra.api.exceptions import FactProcessError, PyinfraError
 
 from kybern.admission.chain import chain
 from kybern.machines import oci
-from kybern.machines.clouds import LOCAL
+from kybern.machines.clouds import LOCAL, VOLUMES_RELAY
 from kybern.machines.load import PROXIES
 from kybern.machines.node_names import is_asked
-from kybern.machines.topology import Cloud, Cluster, Machine, SecondFamily
+from kybern.machines.topology import Cloud, CloudVolumes, Cluster, Machine, SecondFamily
 from roles import kubelet as kubelet_role
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver as apiserver_role
@@ -30,6 +30,9 @@ from roles.balancers import objects as balancer_objects
 from roles.cloud import absent as cloud_absent
 from roles.cloud import cloud, relay_absent
 from roles.cloud import objects as cloud_objects
+from roles.cloud_volumes import absent as cloud_volumes_absent
+from roles.cloud_volumes import cloud_volumes
+from roles.cloud_volumes import objects as cloud_volume_objects
 from roles.cluster import state
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
@@ -819,6 +822,68 @@ def test_the_cloud_s_daemon_may_change_nodes_and_nothing_else() -> None:
     writes = {"create", "update", "patch", "delete"}
     changed = {name for rule in rules if writes & {*rule["verbs"]} for name in rule["resources"]}
     assert changed == {"nodes", "nodes/status", "events", "tokenreviews", "subjectaccessreviews"}
+
+
+VOLUMES = CloudVolumes(
+    "default", (("rack-1", "qemu+tls://rack-1/system?pkipath=/etc/kubernetes/cloud-volumes"),)
+)
+
+
+def test_a_cloud_s_volumes_are_made_by_masters_and_mounted_by_nodes(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on, first = replace(cluster, cloud=CLOUD, cloud_volumes=VOLUMES), cluster.masters[0]
+    folder = state(on) / "cloud-volumes"
+    folder.mkdir(parents=True)
+    (folder / "clientkey.pem").write_text("key")
+    master, node = finished(cloud_volumes, on, first), finished(cloud_volumes, on, worker)
+
+    unit = master.contents["/etc/systemd/system/kybern-cloud-volumes.service"].decode()
+    assert "User=kybern-cloud-volumes\n" in unit
+    assert "CapabilityBoundingSet=\n" in unit
+    assert yaml.safe_load(master.contents["/etc/kybern/cloud-volumes/libvirt.yaml"]) == {
+        "cluster": on.name, "volumes": True, "hypervisors": dict(VOLUMES.hypervisors),
+    }  # fmt: skip
+    assert master.contents["/etc/kubernetes/cloud-volumes/clientkey.pem"] == b"key"
+    for one, machine in ((master, first), (node, worker)):
+        assert "/etc/systemd/system/kybern-cloud-volumes-node.service" in one.contents
+        assert plan(cloud_volumes, on, machine, one) == []
+    assert "/etc/kubernetes/cloud-volumes/clientkey.pem" not in node.contents
+    assert "/etc/systemd/system/kybern-cloud-volumes.service" not in node.contents
+
+
+def test_a_cloud_s_volumes_that_are_switched_off_are_nobody_s_to_mount(
+    cluster: Cluster, worker: Machine
+) -> None:
+    on = replace(cluster, cloud=CLOUD, cloud_volumes=VOLUMES)
+    node, off = finished(cloud_volumes, on, worker), replace(on, cloud_volumes=None)
+
+    assert apply(cloud_volumes, off, worker, node) == ["cloud volumes | Switched off"]
+    node.true.add(cloud_volumes_absent())
+    assert plan(cloud_volumes, off, worker, node) == []
+
+
+def test_in_a_container_a_relay_of_their_own_leads_to_the_host_s_libvirt(cluster: Cluster) -> None:
+    uri = f"lxc+unix:///system?socket={VOLUMES_RELAY}"
+    on = replace(cluster, cloud=LOCAL, cloud_volumes=CloudVolumes("default", (("local", uri),)))
+    master = finished(cloud_volumes, on, cluster.masters[0])
+
+    relay = master.contents["/etc/systemd/system/kybern-libvirt-volumes.service"].decode()
+    assert f"UNIX-LISTEN:{VOLUMES_RELAY},fork,unlink-early,user=kybern-cloud-volumes " in relay
+    assert "UNIX-CONNECT:/srv/libvirt/libvirt-sock\n" in relay
+    assert re.findall(r"CAP_\w+", relay) == ["CAP_CHOWN"]
+
+
+def test_the_volumes_daemon_may_change_volumes_and_no_node(cluster: Cluster) -> None:
+    made = {one.place: yaml.safe_load(one.file.content) for one in cloud_volume_objects(cluster)}
+    rules = next(one["rules"] for one in made.values() if one["kind"] == "ClusterRole")
+    writes = {"create", "update", "patch", "delete"}
+    changed = {name for rule in rules if writes & {*rule["verbs"]} for name in rule["resources"]}
+    assert changed == {
+        "persistentvolumes", "persistentvolumeclaims", "persistentvolumeclaims/status", "volumeattachments",
+        "volumeattachments/status", "volumesnapshots", "volumesnapshots/status", "volumesnapshotcontents",
+        "volumesnapshotcontents/status", "events", "tokenreviews", "subjectaccessreviews",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("mode", "strict"), [("ipvs", True), ("iptables", False)])

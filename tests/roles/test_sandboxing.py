@@ -14,7 +14,7 @@ SCORE = re.compile(r"exposure level for \S+: ([0-9.]+)")
 # systemd weighs a little differently from version to version.
 SLACK = 0.5
 OPEN = frozenset({
-    "containerd", "kubelet", "kybern-local-volumes",
+    "containerd", "kubelet", "kybern-cloud-volumes-node", "kybern-local-volumes",
     # They run once and end.
     "kybern-firewall", "kybern-ipv6", "kybern-machine", "kybern-node-dns-link",
 })  # fmt: skip

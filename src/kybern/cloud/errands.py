@@ -12,7 +12,8 @@ _READ = 30.0  # seconds
 _CHANGE = 300.0  # a balancer is machines, to some clouds
 
 
-async def _done[T](request: Awaitable[T], seconds: float) -> T:
+async def done[T](request: Awaitable[T], seconds: float) -> T:
+    """What a request to the cloud brings back; raises ServiceUnavailable, whose text is the cloud's."""
     try:
         async with asyncio.timeout(seconds):
             return await request
@@ -29,7 +30,7 @@ class FindInstance:
     provider_id: str
 
     async def run(self) -> Instance | None:
-        return await _done(self.instances.find(self.node, self.provider_id), _READ)
+        return await done(self.instances.find(self.node, self.provider_id), _READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class FindZone:
     provider_id: str
 
     async def run(self) -> Zone:
-        return await _done(self.zones.zone(self.node, self.provider_id), _READ)
+        return await done(self.zones.zone(self.node, self.provider_id), _READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class ListRoutes:
     cluster: str
 
     async def run(self) -> tuple[Route, ...]:
-        return await _done(self.routes.list(self.cluster), _READ)
+        return await done(self.routes.list(self.cluster), _READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class CreateRoute:
     route: Route
 
     async def run(self) -> None:
-        await _done(self.routes.create(self.cluster, self.route), _CHANGE)
+        await done(self.routes.create(self.cluster, self.route), _CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class DeleteRoute:
     route: Route
 
     async def run(self) -> None:
-        await _done(self.routes.delete(self.cluster, self.route), _CHANGE)
+        await done(self.routes.delete(self.cluster, self.route), _CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class EnsureBalancer:
     nodes: tuple[Node, ...]
 
     async def run(self) -> tuple[LoadBalancerIngress, ...]:
-        return await _done(self.balancers.ensure(self.cluster, self.service, self.nodes), _CHANGE)
+        return await done(self.balancers.ensure(self.cluster, self.service, self.nodes), _CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class UpdateBalancer:
     nodes: tuple[Node, ...]
 
     async def run(self) -> None:
-        await _done(self.balancers.update(self.cluster, self.service, self.nodes), _CHANGE)
+        await done(self.balancers.update(self.cluster, self.service, self.nodes), _CHANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +101,4 @@ class DeleteBalancer:
     service: Service
 
     async def run(self) -> None:
-        await _done(self.balancers.delete(self.cluster, self.service), _CHANGE)
+        await done(self.balancers.delete(self.cluster, self.service), _CHANGE)

@@ -17,6 +17,18 @@ class CloudError(Exception):
     """The cloud cannot say, or do, that now. The message begins "cannot ..."."""
 
 
+class NoRoom(CloudError):
+    """It has less left than is asked for."""
+
+
+class InUse(CloudError):
+    """A machine has what is to be changed."""
+
+
+class Impossible(CloudError):
+    """What is asked for can never be."""
+
+
 class BadConfig(ValueError):
     """What --cloud-config names cannot be used; the message says why."""
 
@@ -87,6 +99,71 @@ class Routes(Protocol):
     async def delete(self, cluster: str, route: Route) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class BlockVolume:
+    """A device of ``size`` bytes that machines of ``zone`` can be given. ``handle`` is the cloud's own name for it."""
+
+    handle: str
+    size: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a volume of ``size`` bytes held at a time; ``created`` in nanoseconds of the epoch."""
+
+    handle: str
+    size: int
+    created: int
+
+
+class Volumes(Protocol):
+    """Block volumes, each for one machine at a time. ``parameters`` are those of a StorageClass.
+
+    Raises CloudError; for what asking again will not change, its kinds NoRoom, InUse and Impossible.
+    """
+
+    def zone(self, handle: str) -> str:
+        """Where a volume or a snapshot is; empty for a handle that is none of this cloud's. Asks nobody."""
+        ...
+
+    async def room(self, parameters: Mapping[str, str]) -> Mapping[str, int]:
+        """By zone, the bytes that a new volume can have. A zone that can have none is not named."""
+        ...
+
+    async def create(
+        self, name: str, size: int, zone: str, parameters: Mapping[str, str], source: str = ""
+    ) -> BlockVolume:
+        """``name`` is unique for ever. ``source``: the handle of the snapshot that it begins as; then it may be larger."""
+        ...
+
+    async def delete(self, handle: str) -> None:
+        """One that is gone is no error; raises InUse for one that a machine has."""
+        ...
+
+    async def attach(self, handle: str, node: str, provider_id: str) -> Mapping[str, str]:
+        """Give it to a node's machine; what tells the node which device it is (CSI's publish context)."""
+        ...
+
+    async def detach(self, handle: str, node: str, provider_id: str) -> None:
+        """Take it away. A machine that does not have it, is switched off or gone is no error."""
+        ...
+
+    async def expand(self, handle: str, size: int) -> int:
+        """At least ``size`` bytes, while a machine has it, too; how many it has then."""
+        ...
+
+    async def snapshot(self, handle: str, name: str) -> Snapshot:
+        """What is there of an earlier attempt is made anew: the caller asks until it has an answer, and then no more."""
+        ...
+
+    async def delete_snapshot(self, handle: str) -> None: ...
+
+    async def abandon_snapshot(self, handle: str, name: str) -> None:
+        """Remove what ``snapshot`` may have left that did not come to its end."""
+        ...
+
+
 class Provider(Protocol):
     """One cloud. ``close`` lets go of its connections."""
 
@@ -101,5 +178,8 @@ class Provider(Protocol):
 
     @property
     def routes(self) -> Routes | None: ...
+
+    @property
+    def volumes(self) -> Volumes | None: ...
 
     async def close(self) -> None: ...

@@ -16,16 +16,16 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import StorageClass
-from kybern.local_volumes.names import (
+from kybern.local_volumes.names import DRIVER, NODE_KEY
+from kybern.loop.claims import class_of, requested
+from kybern.loop.volume_marks import (
     DELETION_SECRET_NAME,
     DELETION_SECRET_NAMESPACE,
-    DRIVER,
-    FINALIZER,
     IDENTITY,
-    NODE_KEY,
+    PROVISIONED_BY,
+    PROVISIONER_FINALIZER,
+    SELECTED_NODE,
 )
-from kybern.loop.claims import class_of, requested
-from kybern.loop.volume_marks import PROVISIONED_BY, SELECTED_NODE
 from kybern.machinery.struct import replace
 
 RESIZING, INFEASIBLE = "Resizing", "ControllerResizeInfeasible"
@@ -63,7 +63,7 @@ def volume_for(claim: PersistentVolumeClaim, found: StorageClass, node: str) -> 
         storage_class_name=class_of(claim),
         volume_mode="Filesystem",
     )
-    held = (FINALIZER,) if policy == "Delete" else ()
+    held = (PROVISIONER_FINALIZER,) if policy == "Delete" else ()
     return PersistentVolume(metadata=ObjectMeta(name=name, annotations=marks, finalizers=held), spec=spec)
 
 

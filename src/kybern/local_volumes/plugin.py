@@ -6,10 +6,6 @@
 Needs no API server, so pods get and lose their volumes whatever becomes of it. Every call may come twice.
 """
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,135 +13,45 @@ import grpc
 import grpc.aio
 
 from kybern._proto import csi_pb2 as pb
-from kybern._proto import csi_pb2_grpc as rpc
-from kybern._proto import pluginregistration_pb2 as reg
-from kybern._proto import pluginregistration_pb2_grpc as reg_rpc
+from kybern.csi.serving import CONDITION, FINER_MODES, GROWTH, PLACED, STATISTICS, About, Wrong, shown
+from kybern.csi.serving import Plugin as Served
 from kybern.daemon import mounts
-from kybern.daemon.version import VERSION
 from kybern.local_volumes.names import DRIVER, NODE_KEY
 from kybern.local_volumes.store import Store
 from kybern.local_volumes.wishes import OPTIONS
 
-log = logging.getLogger(__name__)
-
-_STATISTICS, _GROWTH, _CONDITION, _FINER_MODES = 2, 3, 4, 5
-_PLACED, _ONLINE = 2, 1
+ABOUT = About(DRIVER, (PLACED,), (STATISTICS, GROWTH, CONDITION, FINER_MODES))
 _BYTES, _FILES = 1, 2
-_GRACE = 2.0
 
 
-class Wrong(Exception):
-    """What the caller cannot have, and CSI's code for it."""
-
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationServicer):  # type: ignore[misc]  # generated
-    """Identity, Node and Registration of one node; what is not here answers that it is not implemented.
-
-    ``kubelet`` is its --root-dir: targets lie below it.
-    """
+class Plugin(Served):
+    """Node of one node; ``kubelet`` is its --root-dir."""
 
     def __init__(self, store: Store, node: str, kubelet: Path) -> None:
+        super().__init__(ABOUT, kubelet)
         self._store = store
         self._node = node
-        self._kubelet = kubelet
-        self.endpoint = kubelet / "plugins" / DRIVER / "csi.sock"
-        self.registration = kubelet / "plugins_registry" / f"{DRIVER}-reg.sock"
 
-    @asynccontextmanager
-    async def served(self) -> AsyncIterator[None]:
-        """Both sockets; gone when the block ends, by which the kubelet knows."""
-        for path in (self.endpoint, self.registration):
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-        server = grpc.aio.server()
-        rpc.add_IdentityServicer_to_server(self, server)
-        rpc.add_NodeServicer_to_server(self, server)
-        reg_rpc.add_RegistrationServicer_to_server(self, server)
-        # The registration is looked for: the endpoint that it names has to be there before it.
-        for path in (self.endpoint, self.registration):
-            server.add_insecure_port(f"unix://{path}")
-        await server.start()
-        try:
-            yield
-        finally:
-            self.registration.unlink(missing_ok=True)
-            await server.stop(_GRACE)
-            self.endpoint.unlink(missing_ok=True)
-
-    async def _done[T](self, context: Any, work: Callable[[], T]) -> T:
-        """Do what blocks, in a thread; failures become CSI's codes."""
-        try:
-            return await asyncio.to_thread(work)
-        except Wrong as problem:
-            code, text = problem.code, str(problem)
-        except FileNotFoundError as problem:
-            code, text = grpc.StatusCode.NOT_FOUND, str(problem)
-        except OSError as problem:
-            code, text = grpc.StatusCode.INTERNAL, problem.strerror or str(problem)
-        log.warning("%s: %s", code.name, text)
-        await context.abort(code, text)
-        raise AssertionError("abort does not return")
-
-    async def GetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802  # names of the wire
-        return reg.PluginInfo(
-            type="CSIPlugin", name=DRIVER, endpoint=str(self.endpoint), supported_versions=("1.0.0",)
-        )
-
-    async def NotifyRegistrationStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        if request.plugin_registered:
-            log.info("The kubelet knows this driver")
-        else:
-            log.warning("the kubelet does not take this driver: %s", request.error)
-        return reg.RegistrationStatusResponse()
-
-    async def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return pb.GetPluginInfoResponse(name=DRIVER, vendor_version=VERSION)
-
-    async def GetPluginCapabilities(self, request: Any, context: Any) -> Any:  # noqa: N802
-        placed = pb.PluginCapability(service=pb.ServiceCapability(type=_PLACED))
-        grows = pb.PluginCapability(volume_expansion=pb.ServiceCapability(type=_ONLINE))
-        return pb.GetPluginCapabilitiesResponse(capabilities=(placed, grows))
-
-    async def Probe(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return pb.ProbeResponse(ready=pb.BoolValue(value=True))
-
-    async def NodeGetCapabilities(self, request: Any, context: Any) -> Any:  # noqa: N802
-        able = (_STATISTICS, _GROWTH, _CONDITION, _FINER_MODES)
-        each = [pb.NodeServiceCapability(rpc=pb.ServiceCapability(type=one)) for one in able]
-        return pb.NodeGetCapabilitiesResponse(capabilities=each)
-
-    async def NodeGetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def NodeGetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802  # names of the wire
         place = pb.Topology(segments={NODE_KEY: self._node})
         return pb.NodeGetInfoResponse(node_id=self._node, accessible_topology=place)
 
     async def NodePublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
-        await self._done(context, lambda: self._publish(request))
+        await self.done(context, lambda: self._publish(request))
         return pb.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
-        await self._done(context, lambda: self._unpublish(request))
+        await self.done(context, lambda: self._unpublish(request))
         return pb.NodeUnpublishVolumeResponse()
 
     async def NodeGetVolumeStats(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await self._done(context, lambda: self._statistics(request))
+        return await self.done(context, lambda: self._statistics(request))
 
     async def NodeExpandVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await self._done(context, lambda: self._expand(request))
-
-    def _target(self, text: str) -> Path:
-        path = Path(text)
-        if ".." in path.parts or not path.is_relative_to(self._kubelet) or path == self._kubelet:
-            raise Wrong(
-                grpc.StatusCode.INVALID_ARGUMENT, f"target path {text!r} is not below {self._kubelet}"
-            )
-        return path
+        return await self.done(context, lambda: self._expand(request))
 
     def _publish(self, request: Any) -> None:
-        target, asked = self._target(request.target_path), request.volume_capability
+        target, asked = self.target(request.target_path), request.volume_capability
         if asked.WhichOneof("access_type") != "mount":
             raise Wrong(
                 grpc.StatusCode.INVALID_ARGUMENT, "volumes are directories: only mounts can be asked for"
@@ -157,7 +63,7 @@ class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationService
                 grpc.StatusCode.INVALID_ARGUMENT, f"mount option {unknown[0]!r} is not supported by a bind"
             )
         data = self._store.data(request.volume_id)
-        if _shown(target) is not None:
+        if shown(target) is not None:
             self._check_own(request.volume_id, target)
             return
         target.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -171,7 +77,7 @@ class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationService
 
     def _check_own(self, handle: str, target: Path) -> None:
         """Raises Wrong when something else than this volume is shown there."""
-        found = _shown(target)
+        found = shown(target)
         if found is not None and found.root.parts[-2:] != (handle, "data"):
             raise Wrong(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -179,7 +85,7 @@ class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationService
             )
 
     def _unpublish(self, request: Any) -> None:
-        target = self._target(request.target_path)
+        target = self.target(request.target_path)
         self._check_own(request.volume_id, target)
         mounts.unmount(target)
         if target.is_dir():
@@ -205,8 +111,3 @@ class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationService
             )
         self._store.enforce(found)
         return pb.NodeExpandVolumeResponse(capacity_bytes=found.size)
-
-
-def _shown(target: Path) -> mounts.Mount | None:
-    """What is mounted exactly there; the topmost."""
-    return next((one for one in reversed(tuple(mounts.mounts())) if one.point == target), None)

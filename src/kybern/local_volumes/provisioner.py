@@ -19,12 +19,13 @@ from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced
 from kybern.local_volumes import objects, wishes
 from kybern.local_volumes.capacity import Capacity
-from kybern.local_volumes.names import DRIVER, FINALIZER
+from kybern.local_volumes.names import DRIVER
 from kybern.local_volumes.store import InUse, NoRoom, Store
 from kybern.local_volumes.wishes import Grow, Guard, Make, Own, Refuse, Remove
 from kybern.loop.claims import class_of
 from kybern.loop.controller import Key
 from kybern.loop.queue import Queue
+from kybern.loop.volume_marks import PROVISIONER_FINALIZER
 from kybern.loop.volumes import capacity
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import Object, replace
@@ -281,7 +282,7 @@ class Provisioner:
             await self._client.delete(volume)
             found = await self._client.get(PersistentVolume, volume.metadata.name)
             if found.metadata.uid == volume.metadata.uid:
-                left_ = tuple(one for one in found.metadata.finalizers if one != FINALIZER)
+                left_ = tuple(one for one in found.metadata.finalizers if one != PROVISIONER_FINALIZER)
                 await self._client.patch(found, _held(found, left_))
         except NotFound:
             log.debug("volume %s was gone already", volume.metadata.name)

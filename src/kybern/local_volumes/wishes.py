@@ -13,9 +13,16 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.api.storage_v1 import StorageClass
-from kybern.local_volumes.names import DRIVER, FINALIZER, NODE_KEY
+from kybern.local_volumes.names import DRIVER, NODE_KEY
 from kybern.loop.claims import requested
-from kybern.loop.volume_marks import BETA_PROVISIONER, LATER, PROVISIONED_BY, PROVISIONER, SELECTED_NODE
+from kybern.loop.volume_marks import (
+    BETA_PROVISIONER,
+    LATER,
+    PROVISIONED_BY,
+    PROVISIONER,
+    PROVISIONER_FINALIZER,
+    SELECTED_NODE,
+)
 from kybern.loop.volumes import capacity
 from kybern.machinery.quantity import Quantity, parse
 
@@ -135,12 +142,12 @@ def of_volume(volume: PersistentVolume, node: str) -> VolumeWish:
     held, going = volume.metadata.finalizers, volume.metadata.deletion_timestamp is not None
     policy, phase = volume.spec.persistent_volume_reclaim_policy, volume.status.phase
     if policy == "Delete":
-        if phase == "Released" and (not going or FINALIZER in held):
+        if phase == "Released" and (not going or PROVISIONER_FINALIZER in held):
             return Remove()
-        if not going and FINALIZER not in held:
-            return Guard((*held, FINALIZER))
-    elif FINALIZER in held:
-        return Guard(tuple(one for one in held if one != FINALIZER))
+        if not going and PROVISIONER_FINALIZER not in held:
+            return Guard((*held, PROVISIONER_FINALIZER))
+    elif PROVISIONER_FINALIZER in held:
+        return Guard(tuple(one for one in held if one != PROVISIONER_FINALIZER))
     return None
 
 

@@ -21,3 +21,9 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 LATER = (
     "WaitForFirstConsumer"  # the volumeBindingMode of a class whose volumes are chosen together with the node
 )
+
+# What external-provisioner writes into the volumes that it makes.
+PROVISIONER_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
+DELETION_SECRET_NAME = "volume.kubernetes.io/provisioner-deletion-secret-name"  # noqa: S105  # an annotation
+DELETION_SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-namespace"  # noqa: S105
+IDENTITY = "storage.kubernetes.io/csiProvisionerIdentity"

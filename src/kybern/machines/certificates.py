@@ -42,6 +42,7 @@ CLIENTS = {
     "speaker": "system:kybern-speaker",
     "ingress": "system:kybern-ingress",
     "cloud": "system:cloud-controller-manager",
+    "cloud-volumes": "system:kybern-cloud-volumes",
     "admin": "kubernetes-admin",
 }
 
@@ -103,7 +104,11 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
 
 def _optional(cluster: Cluster) -> Iterator[Wanted]:
     """Of daemons that a master runs where the topology asks for them."""
-    for name, is_asked_for in (("load-balancers", cluster.load_balancer), ("cloud", cluster.cloud)):
+    for name, is_asked_for in (
+        ("load-balancers", cluster.load_balancer),
+        ("cloud", cluster.cloud),
+        ("cloud-volumes", cluster.cloud_volumes),
+    ):
         if is_asked_for:
             yield Wanted(name, CLUSTER_CA, Leaf(CLIENTS[name]))
 

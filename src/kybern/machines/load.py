@@ -14,7 +14,7 @@ import yaml
 
 from kybern.machines import shapes
 from kybern.machines.admission import admission_plugins
-from kybern.machines.clouds import check_cloud, cloud_of
+from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
 from kybern.machines.fields import Fields, Place, matching, one_of, size, yes_or_no
@@ -92,7 +92,8 @@ class _Reader:
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
-        self._top = Fields(path, node, "the topology", (*self.KEYS, "machines", "defaults", "ipv6", "cloud"))
+        known = (*self.KEYS, "machines", "defaults", "ipv6", "cloud", "cloud_volumes")
+        self._top = Fields(path, node, "the topology", known)
 
     def cluster(self) -> Cluster:
         top = self._top
@@ -137,12 +138,14 @@ class _Reader:
             bundle=top.parse("bundle", str, "a directory", ""),
             ipv6=self._second_family(cidr),
             cloud=cloud_of(top),
+            cloud_volumes=cloud_volumes_of(top),
         )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
         check_pools(made, self._at("load_balancer"))
         check_cloud(made, self._at("cloud"))
+        check_cloud_volumes(made, self._at("cloud_volumes"))
         return made
 
     def _second_family(self, machines: IPv4Network) -> SecondFamily | None:

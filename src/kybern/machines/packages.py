@@ -35,6 +35,8 @@ def wanted_packages(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         names |= MEMBER
     if machine.is_node:
         names |= NODE
+        if cluster.cloud_volumes:
+            names.add("e2fsprogs")
         if cluster.proxy_mode == IPVS:
             names.add("ipset")
     if has_balancer(cluster, machine) or has_ingress(cluster, machine):

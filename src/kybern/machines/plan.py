@@ -27,6 +27,7 @@ class Wanted:
     driver: str
     machine: Machine
     sees_libvirt: bool = False
+    takes_volumes: bool = False
 
     @property
     def name(self) -> str:
@@ -124,6 +125,7 @@ def wanted(cluster: Cluster) -> tuple[Wanted, ...]:
             cluster.driver,
             machine,
             sees_libvirt=cluster.cloud == LOCAL and machine.is_master,
+            takes_volumes=cluster.cloud_volumes is not None,
         )
         for machine in cluster.machines
     )

@@ -38,6 +38,8 @@ PACKAGES = (
     "tzdata",
     "util-linux",
 )
+# Volumes of a cloud are devices, which the node makes file systems on.
+CONTAINER_PACKAGES = ("e2fsprogs",)
 # A virtual machine brings its own kernel, and tools for what only that can do; a container has the host's.
 VM_PACKAGES = (
     "apparmor",
@@ -128,7 +130,7 @@ def digest_of(root: Path) -> str:
 
 def container() -> Recipe:
     """The image of machines on lxc:///."""
-    return Recipe(SUITE, PACKAGES, EXCLUDED, STEPS, ("root",))
+    return Recipe(SUITE, PACKAGES + CONTAINER_PACKAGES, EXCLUDED, STEPS, ("root",))
 
 
 def virtual_machine() -> Recipe:

@@ -16,7 +16,7 @@ from kybern.machines.topology import Cluster, Machine
 
 SOON = 30  # days before the end of a certificate that are told
 LEADERS = ("kube-controller-manager", "kube-scheduler")
-CLOUD = "cloud-controller-manager"
+CLOUD, CLOUD_VOLUMES = "cloud-controller-manager", "kybern-cloud-volumes"
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 NEARLY = 0.8  # of etcd's quota
 
@@ -119,11 +119,14 @@ def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         wanted += ["keepalived"] if cluster.vip else []
         wanted += ["cloud-controller-manager"] if cluster.cloud else []
         wanted += ["kybern-libvirt"] if cluster.cloud == LOCAL else []
+        wanted += ["kybern-cloud-volumes"] if cluster.cloud_volumes else []
+        wanted += ["kybern-libvirt-volumes"] if cluster.cloud_volumes and cluster.cloud == LOCAL else []
     if machine.is_node:
         wanted += ["containerd", "kubelet", "kube-proxy"]
         wanted += ["kybern-pod-network"] if cluster.pod_network == "kybern" else []
         wanted += ["kybern-node-dns"] if cluster.node_local_dns else []
         wanted += ["kybern-policies"] if cluster.network_policies else []
+        wanted += ["kybern-cloud-volumes-node"] if cluster.cloud_volumes else []
         wanted += ["haproxy"] if len(cluster.masters) > 1 else []
     return tuple(f"{name}.service" for name in wanted)
 
@@ -148,7 +151,9 @@ def question(cluster: Cluster, machine: Machine) -> str:
 
 def leaders(cluster: Cluster) -> tuple[str, ...]:
     """The leases that somebody has to hold."""
-    return (*LEADERS, CLOUD) if cluster.cloud else LEADERS
+    cloud = (CLOUD,) if cluster.cloud else ()
+    volumes = (CLOUD_VOLUMES,) if cluster.cloud_volumes else ()
+    return (*LEADERS, *cloud, *volumes)
 
 
 def standing(cluster: Cluster, seen: Seen, now: datetime) -> Standing:

@@ -62,6 +62,14 @@ class Cloud:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudVolumes:
+    """A pool of storage that hypervisors have, and URIs by which they can be changed, by the names of ``Cloud``."""
+
+    pool: str
+    hypervisors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves."""
 
@@ -96,6 +104,7 @@ class Cluster:
     etcd_quota: int = 2048
     ipv6: SecondFamily | None = None
     cloud: Cloud | None = None
+    cloud_volumes: CloudVolumes | None = None
     # The directory, on the operator's side, that everything is taken from; none: from where it is published.
     bundle: str = ""
 

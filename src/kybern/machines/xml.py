@@ -238,6 +238,21 @@ def _emulated() -> Any:
     )
 
 
+VOLUMES = 24
+"""What a machine can be given while it runs: the targets vdb to vdy."""
+
+_OWN = 8  # ports for the machine's own devices
+
+
+def _ports() -> list[Any]:
+    """A device that comes while a q35 runs needs a port that was there when it started; libvirt keeps one free, no more."""
+    root = element("controller", {"type": "pci", "index": 0, "model": "pcie-root"})
+    return [
+        root,
+        *(element("controller", {"type": "pci", "model": "pcie-root-port"}) for _ in range(VOLUMES + _OWN)),
+    ]
+
+
 def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], log: Path) -> str:
     """A virtual machine: ``accelerator`` is kvm or qemu (emulation)."""
     command_line = boot.command_line
@@ -272,6 +287,7 @@ def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], 
             element(
                 "devices",
                 None,
+                *(_ports() if wanted.takes_volumes else ()),
                 *(drive.element for drive in drives),
                 _interface(wanted, element("model", {"type": "virtio"})),
                 element("serial", {"type": "pty"}, element("log", {"file": log})),

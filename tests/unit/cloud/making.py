@@ -98,6 +98,10 @@ class FakeCloud:
     def routes(self) -> "FakeRoutes":
         return FakeRoutes(self)
 
+    @property
+    def volumes(self) -> None:
+        return None
+
     def work(self) -> None:
         if self.broken:
             raise CloudError("cannot reach the cloud")

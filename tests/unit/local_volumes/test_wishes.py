@@ -21,9 +21,10 @@ from kybern.api.core_v1 import (
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.api.storage_v1 import StorageClass
 from kybern.local_volumes import objects, wishes
-from kybern.local_volumes.names import DRIVER, FINALIZER, NODE_KEY
+from kybern.local_volumes.names import DRIVER, NODE_KEY
 from kybern.local_volumes.wishes import Grow, Guard, Make, Own, Refuse, Remove
 from kybern.loop.volume_marks import LATER, PROVISIONER, SELECTED_NODE
+from kybern.loop.volume_marks import PROVISIONER_FINALIZER as FINALIZER
 from kybern.machinery.quantity import parse
 from kybern.machinery.struct import replace
 

@@ -219,6 +219,30 @@ MISTAKES = [
         '2: cloud: "hypervisors" must be',
         id="cloud of nothing",
     ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud_volumes: default",
+        '2: "cloud_volumes" needs "cloud"',
+        id="volumes of no cloud",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: libvirt\ncloud_volumes: {pool: p, hypervisors: {b: 'lxc:///'}}",
+        '3: "cloud_volumes" has the hypervisors b, and "cloud" has local',
+        id="volumes of another cloud",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: libvirt\ncloud_volumes: {pool: p}",
+        '3: cloud_volumes: "hypervisors" must be',
+        id="volumes of nothing",
+    ),
+    pytest.param(
+        "cluster: good",
+        "cluster: good\ncloud: libvirt\ncloud_volumes: a/b",
+        '3: "a/b" is not a name',
+        id="volumes' pool",
+    ),
     pytest.param("cluster: good", "cluster: good\ningress: 1", '2: "1" is not true or false', id="ingress"),
     pytest.param(
         "cluster: good",

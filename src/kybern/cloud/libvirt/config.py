@@ -5,6 +5,7 @@ region: home                     # optional: the label topology.kubernetes.io/re
 hypervisors:                     # a name, which is the zone, and how libvirt is reached there
   rack-1: qemu+tls://rack-1.example/system?pkipath=/etc/kubernetes/cloud
   rack-2: lxc+unix:///system?socket=/run/libvirt/libvirt-sock-ro
+volumes: true                    # optional: for the daemon of the volumes, whose connections are to change things
 """
 
 import re
@@ -16,7 +17,7 @@ import yaml
 
 from kybern.cloud.provider import BadConfig
 
-_KEYS = {"cluster", "region", "hypervisors"}
+_KEYS = {"cluster", "region", "hypervisors", "volumes"}
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -27,6 +28,7 @@ class Config:
     cluster: str
     hypervisors: Mapping[str, str]
     region: str = ""
+    volumes: bool = False
 
 
 def read(text: str) -> Config:
@@ -46,10 +48,11 @@ def read(text: str) -> Config:
         _label("hypervisors", name)
         if not isinstance(uri, str) or "://" not in uri:
             raise BadConfig(f'"{uri}" is no URI of libvirt\'s, such as qemu+tls://HOST/system')
-    region = found.get("region", "")
-    return Config(
-        _label("cluster", found.get("cluster")), dict(hypervisors), region and _label("region", region)
-    )
+    region, volumes = found.get("region", ""), found.get("volumes", False)
+    if not isinstance(volumes, bool):
+        raise BadConfig(f'"volumes": "{volumes}" is neither true nor false')
+    cluster = _label("cluster", found.get("cluster"))
+    return Config(cluster, dict(hypervisors), region and _label("region", region), volumes)
 
 
 def _label(key: str, value: object) -> str:

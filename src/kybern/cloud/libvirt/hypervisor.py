@@ -1,4 +1,4 @@
-"""A connection to one hypervisor's libvirt, which only reads, is made when it is needed, and again when it broke.
+"""A connection to one hypervisor's libvirt is made when it is needed, and again when it broke. It only reads, unless told.
 
 libvirt's calls block, and one may block for ever (a host that went away without a word). Each hypervisor has a thread of
 its own; a call that takes too long is given up with its thread and its connection, and the next one begins anew.
@@ -28,24 +28,28 @@ libvirt.registerErrorHandler(_silent, None)
 
 
 class Hypervisor:
-    def __init__(self, name: str, uri: str, patience: float = PATIENCE) -> None:
+    """``writes``: it may change what is there; ``patience``: seconds for a call."""
+
+    def __init__(self, name: str, uri: str, patience: float = PATIENCE, *, writes: bool = False) -> None:
         self.name = name
         self._uri = uri
         self._patience = patience
-        self._line = _Line(uri)
+        self._writes = writes
+        self._line = _Line(uri, writes)
         self._turn = asyncio.Lock()
 
     async def by_uuid(self, uuid: str) -> Domain | None:
         """The machine of this UUID. A domain of another's metadata, or of none, is no machine."""
-        return await self._ask(lambda connection: _by_uuid(connection, uuid))
+        return await self.ask(lambda connection: _by_uuid(connection, uuid))
 
     async def all(self) -> tuple[Domain, ...]:
-        return await self._ask(_all)
+        return await self.ask(_all)
 
     async def close(self) -> None:
         self._line.abandon()
 
-    async def _ask[T](self, question: Callable[[Any], T]) -> T:
+    async def ask[T](self, question: Callable[[Any], T]) -> T:
+        """What a function of the connection says; raises CloudError, those of the function among them."""
         async with self._turn:
             try:
                 async with asyncio.timeout(self._patience):
@@ -63,20 +67,21 @@ class Hypervisor:
 
     def _renew(self) -> None:
         self._line.abandon()
-        self._line = _Line(self._uri)
+        self._line = _Line(self._uri, self._writes)
 
 
 class _Line:
     """One connection, and the only thread that uses it."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, writes: bool) -> None:
         self._uri = uri
+        self._open = libvirt.open if writes else libvirt.openReadOnly
         self._connection: Any = None
         self.thread = ThreadPoolExecutor(1, "libvirt")
 
     def ask[T](self, question: Callable[[Any], T]) -> T:
         if self._connection is None:
-            self._connection = libvirt.openReadOnly(self._uri)
+            self._connection = self._open(self._uri)
         return question(self._connection)
 
     def abandon(self) -> None:

@@ -1,4 +1,6 @@
-"""The provider "libvirt": instances and zones. Balancers and routes are other daemons' (docs/adr/0034).
+"""The provider "libvirt": instances and zones, and volumes where it may change things (docs/adr/0035).
+
+Balancers and routes are other daemons' (docs/adr/0034).
 
 That a machine is gone is said only when every hypervisor has answered: a domain keeps its UUID when it moves, and one that
 cannot be asked may have it.
@@ -9,8 +11,11 @@ from collections.abc import Mapping
 
 from kybern.cloud.libvirt.config import Config, read
 from kybern.cloud.libvirt.domains import Domain, place
-from kybern.cloud.libvirt.hypervisor import Hypervisor
+from kybern.cloud.libvirt.hypervisor import PATIENCE, Hypervisor
+from kybern.cloud.libvirt.volumes import Volumes
 from kybern.cloud.provider import CloudError, Instance, Zone
+
+COPY = 1800.0  # seconds for a copy of a whole volume
 
 
 class Libvirt:
@@ -19,9 +24,12 @@ class Libvirt:
     load_balancers = None
     routes = None
 
-    def __init__(self, config: Config, hypervisors: Mapping[str, Hypervisor]) -> None:
+    def __init__(
+        self, config: Config, hypervisors: Mapping[str, Hypervisor], volumes: Volumes | None = None
+    ) -> None:
         self._config = config
         self._hypervisors = hypervisors
+        self.volumes = volumes
 
     @property
     def instances(self) -> "Libvirt":
@@ -47,6 +55,8 @@ class Libvirt:
         return Zone(found[0].name, self._config.region)
 
     async def close(self) -> None:
+        if self.volumes is not None:
+            await self.volumes.close()
         for one in self._hypervisors.values():
             await one.close()
 
@@ -95,4 +105,10 @@ def _with_id(instance: Instance, provider_id: str) -> Instance:
 def open_provider(text: str) -> Libvirt:
     """What the entry point names."""
     config = read(text)
-    return Libvirt(config, {name: Hypervisor(name, uri) for name, uri in config.hypervisors.items()})
+    volumes = Volumes(config.cluster, _writing(config), _writing(config, COPY)) if config.volumes else None
+    readers = {name: Hypervisor(name, uri) for name, uri in config.hypervisors.items()}
+    return Libvirt(config, readers, volumes)
+
+
+def _writing(config: Config, patience: float = PATIENCE) -> dict[str, Hypervisor]:
+    return {name: Hypervisor(name, uri, patience, writes=True) for name, uri in config.hypervisors.items()}

@@ -4,32 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from kybern.daemon import programs
+from kybern.daemon.programs import PATIENCE
 from kybern.kubelet.volumes.plugin import CannotMount
 
-_PATIENCE = 120.0
 
-
-async def run(words: Sequence[str], patience: float = _PATIENCE) -> tuple[int, str]:
+async def run(words: Sequence[str], patience: float = PATIENCE) -> tuple[int, str]:
     """A program's exit code, and all that it says. Raises CannotMount where there is none, or it does not end."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    except OSError as problem:
-        raise CannotMount(f"cannot run {words[0]}: {problem.strerror}") from problem
-    try:
-        async with asyncio.timeout(patience):
-            output, _none = await process.communicate()
-    except TimeoutError as problem:
-        raise CannotMount(f"{words[0]} did not end in {patience:.0f} s") from problem
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, output.decode(errors="replace")
+        return await programs.run(words, patience)
+    except programs.CannotRun as problem:
+        raise CannotMount(str(problem)) from problem
 
 
 async def mount(kind: str, source: str, target: Path, options: tuple[str, ...]) -> None:
@@ -43,10 +28,10 @@ async def mount(kind: str, source: str, target: Path, options: tuple[str, ...]) 
     except OSError as problem:
         raise CannotMount(_told(str(problem), arguments, "")) from problem
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             output, _none = await process.communicate()
     except TimeoutError as problem:
-        raise CannotMount(_told(f"no answer in {_PATIENCE:.0f} s", arguments, "")) from problem
+        raise CannotMount(_told(f"no answer in {PATIENCE:.0f} s", arguments, "")) from problem
     finally:
         if process.returncode is None:
             process.kill()

@@ -65,6 +65,8 @@ def _of_master(cluster: Cluster, own: str) -> Iterator[Port]:
     yield Port("tcp", 10251, "kybern-metrics", own)
     if cluster.cloud:
         yield Port("tcp", 10258, "cloud-controller-manager")
+    if cluster.cloud_volumes:
+        yield Port("tcp", 10267, "kybern-cloud-volumes", LOOPBACK)
     if cluster.load_balancer:
         yield Port("tcp", 10264, "kybern-load-balancers", LOOPBACK)
     if len(cluster.masters) > 1:

@@ -1,0 +1,1 @@
+"""What storage drivers (CSI) of ours have in common: the sockets by which a kubelet knows and asks them."""
