@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from kybern.machines.topology import Cluster, Machine
 from roles import defragment as module
 from roles.defragment import defragment
+from tests.protocol.apiserver_bed import Lab
 from tests.protocol.conftest import CACHE, Etcd, etcd_binary, free_port
 from tests.roles.harness import FakeMachine, Run
 
@@ -93,3 +95,42 @@ def test_a_member_with_space_is_left_alone(member: Etcd) -> None:
     ask(member, "put key value")
 
     assert commands_for(member) == []
+
+
+def test_an_api_server_reads_and_deletes_on_while_there_is_no_space(member: Etcd, tmp_path: Path) -> None:
+    """What it writes for itself fails as well, over and over; it ended of that once."""
+    place = tmp_path / "server"
+    place.mkdir()
+    lab = Lab(place, member)
+    server = lab.start(free_port(), "--etcd-compaction-interval=1s")
+    maps = "/api/v1/namespaces/default/configmaps"
+
+    def write(name: str) -> tuple[int, Any]:
+        return server.ask("POST", maps, {"metadata": {"name": name}, "data": {"a": "v" * 500_000}})
+
+    try:
+        written = [f"m{at}" for at in range(20) if write(f"m{at}")[0] == 201]
+        code, refused = write("more")
+        assert (code, refused["reason"]) == (500, "InternalError")
+        assert refused["message"] == "etcdserver: mvcc: database space exceeded"
+        for words in ("Cannot keep the endpoints of the API servers", "Cannot compact"):
+            told(place / f"{server.port}.log", words)
+
+        assert server.ask("GET", "/readyz")[0] == 200
+        assert len(server.ask("GET", maps)[1]["items"]) >= len(written)
+        for name in written[:3]:
+            assert server.ask("DELETE", f"{maps}/{name}")[0] == 200
+        assert server.process.poll() is None
+        for command in commands_for(member):
+            shell(command)
+        assert write("again")[0] == 201
+    finally:
+        lab.stop()
+
+
+def told(log: Path, words: str) -> None:
+    """Wait until a server's log has these words."""
+    ends = time.monotonic() + 30
+    while words not in log.read_text():
+        assert time.monotonic() < ends, log.read_text()[-3000:]
+        time.sleep(0.1)

@@ -49,6 +49,9 @@ class Fake:
     def create(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         self.seen.append(f"create {wanted.name}")
 
+    def resize(self, wanted: Wanted) -> None:
+        self.seen.append(f"resize {wanted.name}")
+
     def xml(self, wanted: Wanted) -> str:
         text = xml.lxc(wanted, self.home, {}, {})
         return text.replace('type="lxc"', 'type="test"').replace("x86_64", "i686").replace(">exe<", ">hvm<")
@@ -101,6 +104,42 @@ def test_every_step_may_be_done_twice(provider: Libvirt, fake: Fake) -> None:
 
     provider.undefine(target.name)
     assert fake.seen[:3] == ["create proto-one", "mount one", "clean one"]
+
+
+def test_what_a_machine_has_is_resized_while_it_is_off(provider: Libvirt, fake: Fake) -> None:
+    (target,) = wanted(CLUSTER)
+    provider.define(target, ())
+    larger = replace(target, machine=replace(target.machine, memory=4096))
+
+    provider.redefine(larger)
+    provider.start(target.name)
+    provider.redefine(larger)
+
+    assert [found.size[0] for found in provider.defined()] == [4096]
+    assert fake.seen.count("resize proto-one") == 1
+    provider.undefine(target.name)
+
+
+def test_snapshots_are_taken_returned_to_and_forgotten(provider: Libvirt) -> None:
+    (target,) = wanted(CLUSTER)
+    provider.define(target, ())
+    provider.start(target.name)
+
+    for step in (provider.pause, provider.pause):
+        step(target.name)
+    provider.take(target.name, "before")
+    for step in (provider.resume, provider.resume):
+        step(target.name)
+    (found,) = provider.taken(target.name)
+    assert (found.name, found.ran) == ("before", True)
+    provider.return_to(target.name, "before")
+    assert [one.active for one in provider.defined()] == [False], "it boots, for its clock"
+    provider.forget(target.name, "before")
+
+    assert provider.taken(target.name) == ()
+    with pytest.raises(MachineError, match="libvirt refuses"):
+        provider.return_to(target.name, "before")
+    provider.undefine(target.name)
 
 
 def test_the_network_is_made_once_and_goes_with_the_cluster(provider: Libvirt) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeSpec, Service, ServicePort, ServiceSpec, Taint
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.taints import SHUTDOWN, UNINITIALIZED
 from kybern.client.verbs import Verbs
 from kybern.cloud.controllers import possible
-from kybern.cloud.marks import SHUTDOWN, UNINITIALIZED
 from kybern.cloud.provider import Instance
 from kybern.cloud.service_lb import FINALIZER
 from kybern.cloud.settings import CloudSettings

@@ -273,6 +273,8 @@ class Server:
         )
 
     def _failed(self, request: web.BaseRequest, problem: Exception) -> Whole:
+        if isinstance(problem, Full | Unreadable):
+            return self._refused(request, InternalError(str(problem)))
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):
@@ -280,8 +282,6 @@ class Server:
             return self._refused(
                 request, TooManyRequests("storage is (re)initializing", Details(retry_after_seconds=1))
             )
-        if isinstance(problem, Full | Unreadable):
-            return self._refused(request, InternalError(str(problem)))
         if isinstance(problem, ConnectionResetError):
             log.info("%s %s ended: who asked has gone", request.method, request.path)
         else:

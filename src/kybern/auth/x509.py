@@ -25,6 +25,8 @@ from kybern.api import key_usages
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
 BACKDATED = timedelta(minutes=5)
+# Of its life, at most, for what we issue: a short one would be worn as soon as it is made otherwise.
+BACKDATED_PART = 10
 
 # As upstream orders them.
 _PASSED_ON = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
@@ -140,7 +142,9 @@ class Authority:
             *_extended(leaf.usages),
             *_alternative(leaf.alternatives, critical=False),
         ]
-        certificate = self._sign(_Wish(leaf.names, key.public_key(), leaf.days, extensions), now)
+        backdated = min(BACKDATED, timedelta(days=leaf.days) / BACKDATED_PART)
+        wish = _Wish(leaf.names, key.public_key(), leaf.days, extensions, backdated)
+        certificate = self._sign(wish, now)
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), private_pem(key))
 
     def sign_csr(
@@ -196,7 +200,7 @@ class Authority:
         # Nothing may outlive what vouches for it.
         until = min(now + timedelta(days=wish.days), self._certificate.not_valid_after_utc)
         builder = (
-            _builder(wish.subject, self._certificate.subject, wish.key, (now - BACKDATED, until))
+            _builder(wish.subject, self._certificate.subject, wish.key, (now - wish.backdated, until))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
@@ -215,6 +219,7 @@ class _Wish:
     key: CertificatePublicKeyTypes
     days: float
     extensions: Sequence[tuple[x509.ExtensionType, bool]]
+    backdated: timedelta = BACKDATED
 
 
 def _extended(found: Sequence[x509.ObjectIdentifier]) -> Iterator[tuple[x509.ExtensionType, bool]]:

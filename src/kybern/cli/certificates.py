@@ -1,7 +1,7 @@
 """``kybern certificates``: how long they last, and new ones. Authorities' keys are on this side alone, and so is renewal.
 
 Every deploy renews those of which less than a third of their life is left, and so does the timer, by itself; daemons read
-them again without a restart.
+them again without a restart. What a run did not come to ship, the timer ships the next time.
 """
 
 import json
@@ -26,6 +26,7 @@ from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
+from kybern.machines.unshipped import Unshipped
 
 app = typer.Typer(help="Certificates of a cluster.", no_args_is_help=True)
 app.command()(rotate_encryption_key)
@@ -79,14 +80,23 @@ def renew(
         for one in _kept(cluster, now)
         if one.signer and (everything or one.is_worn) and machine in ("", one.machine)
     ]
-    if when_worn and not chosen:
-        print(f"No certificate of {cluster.name} is worn.")
-        return
+    notes = Unshipped(_folder(cluster))
+    wearers = [one.machine or cluster.masters[0].name for one in chosen]
+    if when_worn:
+        machines_asked = renewal.needing(cluster, machine, {*wearers, *notes.machines()})
+        if not machines_asked:
+            print(f"No certificate of {cluster.name} is worn.")
+            return
+    else:
+        machines_asked = renewal.needing(cluster, machine)
     with holding(cluster, "certificates renew", break_lock):
-        for one in chosen:
-            # The deploy makes what is missing; should it not come to that, the next one does.
+        for one, wearer in zip(chosen, wearers, strict=True):
+            # The deploy makes what is missing; should it not come to that, the note has the next look do it.
+            notes.note(wearer)
             one.path.unlink()
-        changes = run_deploy(topology, cluster, only([machine]) if machine else (), verb="certificates")
+        limit = only(machines_asked) if machine or when_worn else ()
+        changes = run_deploy(topology, cluster, limit, verb="certificates")
+        notes.drop(machines_asked)
     print(f"{len(chosen)} certificates of {cluster.name} made anew, {changes} changes on its machines.")
 
 
@@ -94,8 +104,12 @@ def renew(
 def timer(
     topology: Topology = "lab",
     calendar: Annotated[
-        str, typer.Option("--calendar", help="When to look, as systemd writes it.")
-    ] = renewal.CALENDAR,
+        str,
+        typer.Option(
+            "--calendar",
+            help="When to look, as systemd writes it; daily, or more often where certificates live shortly.",
+        ),
+    ] = "",
     remove: Annotated[bool, typer.Option("--remove", help="Take the timer away again.")] = False,
 ) -> None:
     """Renew worn certificates by themselves: a timer of this computer's systemd, where the authorities' keys are."""
@@ -111,7 +125,8 @@ def timer(
         _systemctl("daemon-reload")
         print(f"Certificates of {cluster.name} are renewed by deploys alone.")
         return
-    found = renewal.units(cluster.name, topology, calendar, Path.cwd(), sys.executable)
+    when = renewal.schedule(cluster.certificate_life, calendar)
+    found = renewal.units(cluster.name, topology, when, Path.cwd(), sys.executable)
     for path, text in found.items():
         beside = place / f".{path}.new"
         beside.write_text(text)
@@ -133,4 +148,8 @@ def _systemctl(*words: str) -> None:
 
 
 def _kept(cluster: Cluster, now: datetime) -> tuple[Kept, ...]:
-    return kept(cluster, State.of(cluster.name).directory / "pki", now)
+    return kept(cluster, _folder(cluster), now)
+
+
+def _folder(cluster: Cluster) -> Path:
+    return State.of(cluster.name).directory / "pki"

@@ -59,7 +59,7 @@ def root() -> None:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="kybern")
     except MachineError as error:
         print(f"kybern: {error}", file=sys.stderr)
         sys.exit(1)
@@ -67,3 +67,7 @@ def main() -> None:
         if ended.code == INTERRUPTED:  # typer has made this of KeyboardInterrupt
             print("kybern: interrupted; run the same command again to go on", file=sys.stderr)
         raise
+
+
+if __name__ == "__main__":
+    main()

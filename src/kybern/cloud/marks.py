@@ -1,10 +1,9 @@
 """What the cloud's controllers leave on nodes, and what is told to them there; pure."""
 
 from kybern.api.core_v1 import Node
+from kybern.api.taints import UNINITIALIZED
 from kybern.machinery.struct import replace
 
-UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
-SHUTDOWN = "node.cloudprovider.kubernetes.io/shutdown"
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
 """The annotation by which a kubelet tells which of its machine's addresses is to be the node's (its --node-ip)."""
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kybern.api.core_v1 import Node
+from kybern.api.taints import UNINITIALIZED
 from kybern.cloud.addresses import Mismatch, addresses_of
 from kybern.cloud.errands import FindInstance, FindZone
-from kybern.cloud.marks import UNINITIALIZED, is_uninitialized, without_taint
+from kybern.cloud.marks import is_uninitialized, without_taint
 from kybern.cloud.provider import Instance, Instances, Zone, Zones
 from kybern.cloud.settings import CloudSettings
 from kybern.loop.controller import Action, Again, Controller, Emit, Key, Patch, PatchStatus, View

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from kybern.api.core_v1 import Node, Taint
+from kybern.api.taints import SHUTDOWN
 from kybern.cloud.errands import FindInstance
-from kybern.cloud.marks import SHUTDOWN, has_taint, is_uninitialized, without_taint
+from kybern.cloud.marks import has_taint, is_uninitialized, without_taint
 from kybern.cloud.provider import Instance, Instances
 from kybern.cloud.settings import CloudSettings
 from kybern.loop.controller import Action, Controller, Delete, Emit, Key, Patch, View

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 _POLL = 1.0
 _PATIENCE = 15 * 60.0
+AGAIN = 30.0
+"""Seconds until what failed is tried again."""
 _LOOK = 600.0
 
 
@@ -73,6 +75,15 @@ def due(certificate: bytes, part: float) -> datetime:
     found = x509.load_pem_x509_certificate(certificate)
     begin, end = found.not_valid_before_utc, found.not_valid_after_utc
     return begin + (end - begin) * part
+
+
+def pause(due_at: datetime, now: datetime) -> float:
+    """Seconds until the next look: in time for a certificate that lives for minutes, and soon after a clock was set.
+
+    One that is due as soon as it comes is that by a clock which is years ahead, and so would be the next. Pure.
+    """
+    left = (due_at - now).total_seconds()
+    return min(left, _LOOK) if left > 0 else _LOOK
 
 
 async def certificate(client: Verbs, wanted: Wanted) -> tuple[bytes, bytes]:
@@ -148,13 +159,15 @@ async def rotate(settings: Settings, config: Config, node: str) -> None:
     current = Path(config.cert_file)
     async with Client(config) as client:
         while True:
+            seconds = AGAIN
             try:
                 when = due(await asyncio.to_thread(current.read_bytes), part)
                 if datetime.now(UTC) >= when:
                     cert, key = await certificate(client, Wanted(node))
                     store(current.parent, cert, key)
-                    # Looked at again in its time only: by a clock that is years ahead every new one is due at once.
+                    when = due(cert, part)
                     log.info("Rotated the client certificate")
+                seconds = pause(when, datetime.now(UTC))
             except (ApiError, Fatal, OSError, ValueError) as problem:
                 log.warning("cannot rotate the client certificate: %s", problem)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(seconds)

@@ -21,6 +21,7 @@ import msgspec
 from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
+from kybern.api.taints import UNINITIALIZED
 from kybern.client.difference import difference
 from kybern.client.lease import micro
 from kybern.client.verbs import Verbs
@@ -54,7 +55,7 @@ class Cloud:
     @property
     def taint(self) -> Taint:
         """Keeps pods off until then."""
-        return Taint(key="node.cloudprovider.kubernetes.io/uninitialized", value="true", effect="NoSchedule")
+        return Taint(key=UNINITIALIZED, value="true", effect="NoSchedule")
 
     @property
     def notes(self) -> Mapping[str, str]:

@@ -16,14 +16,13 @@ from cryptography import x509
 
 from kybern.client.verbs import Verbs
 from kybern.daemon.run import Fatal
-from kybern.kubelet.bootstrap import Wanted, certificate, due, store
+from kybern.kubelet.bootstrap import AGAIN, Wanted, certificate, due, pause, store
 from kybern.machinery.errors import ApiError
 
 log = logging.getLogger(__name__)
 
 FILE = "kubelet-server-current.pem"
 _SIGNER = "kubernetes.io/kubelet-serving"
-_AGAIN, _LOOK = 30.0, 600.0
 
 
 def wanted(node: str, names: Iterable[str]) -> Wanted:
@@ -54,7 +53,7 @@ class ServingCertificate:
     async def run(self) -> None:
         while True:
             well = await self.look()
-            await asyncio.sleep(_LOOK if well else _AGAIN)
+            await asyncio.sleep(await asyncio.to_thread(self._pause) if well else AGAIN)
 
     async def look(self) -> bool:
         """Have a certificate that lasts; False when it could not be had now."""
@@ -71,6 +70,16 @@ class ServingCertificate:
 
     def _lasts(self) -> bool:
         try:
-            return datetime.now(UTC) < due(self.path.read_bytes(), self._part)
+            return datetime.now(UTC) < self._due()
         except FileNotFoundError:
             return False
+
+    def _due(self) -> datetime:
+        return due(self.path.read_bytes(), self._part)
+
+    def _pause(self) -> float:
+        try:
+            return pause(self._due(), datetime.now(UTC))
+        except (OSError, ValueError) as problem:
+            log.warning("cannot read the serving certificate %s: %s", self.path, problem)
+            return AGAIN

@@ -13,8 +13,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kybern.machines import encryption
 from kybern.machines.secret_files import private_folder, read_pair, write_pair, write_secret
 from kybern.machines.topology import Cluster, Machine
 from kybern.machines.trust import Trust
+from kybern.machines.unshipped import Unshipped
 
 MASTERS_GROUP = "system:masters"
 CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA = "ca", "etcd/ca", "front-proxy-ca"
@@ -57,7 +58,16 @@ class Wanted:
 
 
 def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
-    """The certificates that this machine needs for its roles."""
+    """The certificates that this machine needs for its roles, for as long as the topology lets them live."""
+    life = cluster.certificate_life
+    return tuple(replace(each, leaf=lasting(each.leaf, life)) for each in _of_roles(cluster, machine))
+
+
+def lasting(leaf: Leaf, life: timedelta) -> Leaf:
+    return replace(leaf, days=life / timedelta(days=1))
+
+
+def _of_roles(cluster: Cluster, machine: Machine) -> list[Wanted]:
     plan: list[Wanted] = []
     if machine.is_etcd:
         plan += _member(machine)
@@ -71,7 +81,7 @@ def wanted(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
             plan.append(Wanted("speaker", CLUSTER_CA, Leaf(CLIENTS["speaker"])))
         if cluster.ingress and machine in cluster.workers:
             plan.append(Wanted("ingress", CLUSTER_CA, Leaf(CLIENTS["ingress"])))
-    return tuple(plan)
+    return plan
 
 
 def _member(machine: Machine) -> tuple[Wanted, ...]:
@@ -164,6 +174,7 @@ class Keep:
     def __init__(self, folder: Path, now: datetime) -> None:
         self._folder = folder
         self._now = now
+        self._unshipped = Unshipped(folder)
 
     def certificates(self, cluster: Cluster, machine: Machine) -> Certificates:
         """What ``machine`` is to have; makes what is missing."""
@@ -173,18 +184,20 @@ class Keep:
             authorities = {name: self._authority(name) for name in AUTHORITIES}
             pairs = {
                 want.name: self._pair(
-                    f"machines/{machine.name}/{want.name}", authorities[want.authority], want.leaf
+                    f"machines/{machine.name}/{want.name}", authorities[want.authority], want.leaf, machine
                 )
                 for want in wanted(cluster, machine)
             }
             certificates = {name: Trust(self._folder, name).trusted() for name in AUTHORITIES}
             return Certificates(certificates, pairs, self._tokens(), keys)
 
-    def admin(self) -> tuple[bytes, Pair]:
+    def admin(self, cluster: Cluster) -> tuple[bytes, Pair]:
         """The cluster's authority, and the operator's own pair: all of a kubeconfig but the address."""
         with self._locked():
             authority = self._authority(CLUSTER_CA)
-            pair = self._pair("admin", authority, Leaf(CLIENTS["admin"], (MASTERS_GROUP,)))
+            leaf = lasting(Leaf(CLIENTS["admin"], (MASTERS_GROUP,)), cluster.certificate_life)
+            # The kubeconfig that it goes into is written beside those of a master.
+            pair = self._pair("admin", authority, leaf, cluster.masters[0])
             return Trust(self._folder, CLUSTER_CA).trusted(), pair
 
     def _authority(self, name: str) -> Authority:
@@ -199,9 +212,10 @@ class Keep:
     def new_authority(self, name: str) -> Authority:
         return Authority.create(AUTHORITIES[name], self._now)
 
-    def _pair(self, name: str, authority: Authority, leaf: Leaf) -> Pair:
+    def _pair(self, name: str, authority: Authority, leaf: Leaf, wearer: Machine) -> Pair:
         pair = read_pair(self._folder, name)
         if pair is None or not authority.fits(pair, leaf, self._now):
+            self._unshipped.note(wearer.name)
             pair = authority.issue_leaf(leaf, self._now)
             write_pair(self._folder, name, pair)
         return pair

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,10 @@ from kybern.machines.errors import TopologyError
 
 SIZE = re.compile(r"([0-9]+)(MiB|GiB|TiB)")
 UNITS = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+LIFE = re.compile(r"([0-9]{1,6})([mhd])")
+LIFE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+# A third of it is the time to exchange a certificate in, which takes a run of some ten seconds or more.
+LEAST_LIFE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,15 @@ def size(text: str) -> int:
     if not match:
         raise ValueError(text)
     return int(match[1]) * UNITS[match[2]]
+
+
+def life(text: str) -> timedelta:
+    """How long certificates last: "365d", "12h", "3m". Raises ValueError."""
+    match = LIFE.fullmatch(text)
+    found = int(match[1]) * LIFE_UNITS[match[2]] if match else timedelta()
+    if found < LEAST_LIFE:
+        raise ValueError(text)
+    return found
 
 
 def positive(text: str) -> int:

@@ -21,6 +21,8 @@ class Groups(NamedTuple):
 def host(cluster: Cluster, machine: Machine) -> Host:
     """A machine for our own SSH connector, which names the host as the machine, with what connector and roles need."""
     state = State.of(cluster.name)
+    # Whoever is not root becomes it for each command; files are uploaded as who he is, to a place of his own.
+    becoming = {} if cluster.ssh_user == "root" else {"_sudo": True}
     return f"@machine/{machine.name}", {
         "cluster": cluster,
         "machine": machine,
@@ -29,6 +31,7 @@ def host(cluster: Cluster, machine: Machine) -> Host:
         "ssh_key": str(state.key),
         "ssh_known_hosts_file": str(state.known_hosts),
         "state": str(state.directory),
+        **becoming,
     }
 
 

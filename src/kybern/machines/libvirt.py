@@ -178,7 +178,10 @@ class Libvirt:
         domain = self._domain(name)
         self.kill(name)
         storage = self._directory(domain)
-        domain.undefineFlags(UNDEFINED)
+        if self._connection.getType() == "QEMU":
+            domain.undefineFlags(UNDEFINED)
+        else:
+            domain.undefine()  # others know no flags
         shutil.rmtree(storage, ignore_errors=True)
 
     @told

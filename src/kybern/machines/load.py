@@ -17,9 +17,10 @@ from kybern.machines.admission import admission_plugins
 from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
-from kybern.machines.fields import Fields, Place, matching, one_of, size, yes_or_no
+from kybern.machines.fields import Fields, Place, life, matching, one_of, size, yes_or_no
 from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
+    CERTIFICATE_LIFE,
     CONTROL_PLANE,
     ETCD,
     PODS,
@@ -41,6 +42,7 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
+LIFE = 'a time such as "365d", "12h" or "3m", and at least "3m"'
 LABEL = "a name of small letters, digits and dashes that begins with a letter, at most 32 long"
 CIDR6 = 'a network such as "fd00:42::/64" (with no bits set behind the prefix)'
 CIDR = 'a network such as "10.42.0.0/24" (with no bits set behind the prefix)'
@@ -80,6 +82,7 @@ class _Reader:
         "node_local_dns",
         "trust_bundles",
         "encryption",
+        "certificate_life",
         "admission",
         "pod_network",
         "cgroup_driver",
@@ -125,6 +128,7 @@ class _Reader:
             encryption=top.parse(
                 "encryption", one_of(*ENCRYPTION), "one of " + ", ".join(ENCRYPTION), "aesgcm"
             ),
+            certificate_life=top.parse("certificate_life", life, LIFE, CERTIFICATE_LIFE),
             admission=admission_plugins(top),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"

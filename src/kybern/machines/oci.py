@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kybern.machines.images import STORE, Say, directory, lock, run
+from kybern.machines.images import STORE, Say, directory, once, run
 from kybern.machines.recipe import container
 from kybern.machines.state import write
 
@@ -219,7 +219,4 @@ def bundle(say: Say = print, store: Path = STORE) -> Path:
         b"".join(hashlib.sha256(part).digest() for part in (*programs, Path(__file__).read_bytes()))
     )
     path = store / f"containers-{recipe.hexdigest()[:16]}.tar"
-    with lock(store):
-        if not path.exists():
-            write(path, packed(root), 0o644)
-    return path
+    return once(path, lambda building: write(building, packed(root), 0o644), store)

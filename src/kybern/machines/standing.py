@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Node
+from kybern.api.taints import UNINITIALIZED
 from kybern.machines import node_names
 from kybern.machines.clouds import LOCAL
 from kybern.machines.etcd_seen import ENOUGH, FREE
@@ -17,7 +18,6 @@ from kybern.machines.topology import Cluster, Machine
 SOON = 30  # days before the end of a certificate that are told
 LEADERS = ("kube-controller-manager", "kube-scheduler")
 CLOUD, CLOUD_VOLUMES = "cloud-controller-manager", "kybern-cloud-volumes"
-UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 NEARLY = 0.8  # of etcd's quota
 
 

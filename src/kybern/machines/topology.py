@@ -1,6 +1,7 @@
 """What a cluster is made of, as data: the frozen form of ``inventories/topology/*.yaml``."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 ETCD = "etcd"
@@ -8,6 +9,7 @@ CONTROL_PLANE = "control-plane"
 WORKER = "worker"
 PODS = IPv4Network("10.244.0.0/16")
 SERVICES = IPv4Network("10.96.0.0/16")
+CERTIFICATE_LIFE = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Cluster:
     trust_bundles: bool = False
     # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
     encryption: str = "aesgcm"
+    # Of all certificates but the authorities' own, from the time that they are made.
+    certificate_life: timedelta = CERTIFICATE_LIFE
     # Admission plugins of the API server beside those that are on everywhere.
     admission: tuple[str, ...] = ()
     pod_network: str = "kybern"

@@ -79,8 +79,8 @@ class Unavailable(Exception):
     """The store did not answer in time, or has no leader. Nothing is known about the write that failed."""
 
 
-class Full(Exception):
-    """The store takes no more writes until space is made."""
+class Full(Unavailable):
+    """The store takes no more writes until space is made: nothing was written. Reads and deletions work on."""
 
 
 class Store(Protocol):

@@ -64,7 +64,18 @@ def asked(**spec: Any) -> dict[str, Any]:
             "spec.signerName",
             "the legacy signerName is not allowed via this API version",
         ),
-        ({"signerName": "signer"}, "spec.signerName", "must be a domain-prefixed path"),
+        (
+            {"signerName": "signer"},
+            "spec.signerName",
+            "must be a fully qualified domain and path of the form",
+        ),
+        (
+            {"signerName": "example/signer"},
+            "spec.signerName",
+            "should be a domain with at least two segments",
+        ),
+        ({"signerName": "example.com/a/b"}, "spec.signerName", "must be a fully qualified domain and path"),
+        ({"signerName": "example.com/Signer"}, "spec.signerName", 'validating label "Signer"'),
         (
             {"expirationSeconds": 599},
             "spec.expirationSeconds",

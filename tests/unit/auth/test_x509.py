@@ -201,3 +201,16 @@ def test_a_signing_key_has_two_halves_that_belong_together() -> None:
 
     private = serialization.load_pem_private_key(pair.key_pem, password=None)
     assert serialization.load_pem_public_key(pair.cert_pem) == private.public_key()
+
+
+def test_a_short_life_is_backdated_by_a_part_of_it_so_that_the_new_one_is_not_worn(
+    authority: Authority,
+) -> None:
+    """Five minutes of backdating would be most of its life, of which a third was left from the beginning."""
+    minutes = timedelta(minutes=3)
+    short = parse(authority.issue_leaf(replace(KUBELET, days=minutes / timedelta(days=1)), NOW))
+
+    assert short.not_valid_after_utc == NOW + minutes
+    assert short.not_valid_before_utc == NOW - minutes / 10
+    assert not worn(short, NOW + timedelta(seconds=110))
+    assert worn(short, NOW + timedelta(seconds=115))

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import Node, NodeAddress
+from kybern.api.taints import SHUTDOWN, UNINITIALIZED
 from kybern.cloud import node as cloud_node
 from kybern.cloud import node_lifecycle
 from kybern.cloud.addresses import Mismatch, addresses_of
 from kybern.cloud.errands import FindInstance
-from kybern.cloud.marks import PROVIDED_IP, SHUTDOWN, UNINITIALIZED
+from kybern.cloud.marks import PROVIDED_IP
 from kybern.cloud.node import OLD_ZONE, REGION, TYPE, ZONE, Observer
 from kybern.cloud.provider import Instance, Zone
 from kybern.cloud.settings import CloudSettings

@@ -1,16 +1,18 @@
 """The serving certificate that the cluster signs: what is asked for, when again, and that nothing is served before."""
 
+import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestStatus
-from kybern.kubelet.bootstrap import request_of
+from kybern.kubelet.bootstrap import pause, request_of
 from kybern.kubelet.serving_certificate import ServingCertificate, wanted
 from kybern.machinery.errors import Forbidden
 from kybern.machinery.struct import replace
@@ -94,3 +96,46 @@ async def test_nothing_is_there_while_it_is_refused(tmp_path: Path) -> None:
 
     assert not found.there.is_set()
     assert not found.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds"),
+    [
+        pytest.param(90.0, 90.0, id="lives-for-minutes"),
+        pytest.param(1e6, 600.0, id="lives-for-a-year"),
+        pytest.param(-1e6, 600.0, id="due-as-it-comes"),
+    ],
+)
+def test_it_is_looked_at_again_before_it_is_due_and_never_without_end(left: float, seconds: float) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert pause(now + timedelta(seconds=left), now) == seconds
+
+
+class Waited(Signer):
+    """Tells when it is asked the second time."""
+
+    def __init__(self, hours: float) -> None:
+        super().__init__(hours)
+        self.again = asyncio.Event()
+
+    async def create(self, made: CertificateSigningRequest) -> CertificateSigningRequest:
+        signed = await super().create(made)
+        if len(self.requests) > 1:
+            self.again.set()
+        return signed
+
+
+async def test_one_that_lives_for_minutes_is_replaced_while_it_lives(tmp_path: Path) -> None:
+    """A look every ten minutes came too late."""
+    # What is signed is an hour old already: nine tenths of its life are over in two seconds.
+    signer = Waited(hours=(1 + 2 / 3600) / 0.9)
+    found = asking(signer, tmp_path)
+    found._part = 0.9
+
+    running = asyncio.create_task(found.run())
+    async with asyncio.timeout(20):
+        await signer.again.wait()
+    running.cancel()
+
+    assert x509.load_pem_x509_certificate(found.path.read_bytes())

@@ -6,6 +6,7 @@ import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography import x509
 from kybern.auth.x509 import client_identity
 from kybern.machines.certificates import Keep, kubeconfig, wanted
 from kybern.machines.topology import Cluster, Machine
+from kybern.machines.unshipped import Unshipped
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MASTER = Machine("m1", IPv4Address("10.1.0.11"), frozenset({"etcd", "control-plane"}))
@@ -117,11 +119,11 @@ def test_nobody_else_may_look_into_the_state_directory(keep: Keep, tmp_path: Pat
 
 
 def test_the_operator_is_an_administrator(keep: Keep) -> None:
-    assert subject(keep.admin()[1].cert_pem) == ("kubernetes-admin", ("system:masters",))
+    assert subject(keep.admin(CLUSTER)[1].cert_pem) == ("kubernetes-admin", ("system:masters",))
 
 
 def test_a_kubeconfig_holds_all_that_a_client_needs(keep: Keep) -> None:
-    authority, pair = keep.admin()
+    authority, pair = keep.admin(CLUSTER)
 
     config = json.loads(kubeconfig("https://10.1.0.10:6443", authority, pair, "kubernetes-admin", "test"))
 
@@ -130,3 +132,38 @@ def test_a_kubeconfig_holds_all_that_a_client_needs(keep: Keep) -> None:
     assert config["clusters"][0]["cluster"]["server"] == "https://10.1.0.10:6443"
     assert base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]) == authority
     assert base64.b64decode(config["users"][0]["user"]["client-key-data"]) == pair.key_pem
+
+
+def test_certificates_live_as_long_as_the_topology_says_and_authorities_as_ever(tmp_path: Path) -> None:
+    keep, short = Keep(tmp_path / "pki", NOW), replace(CLUSTER, certificate_life=timedelta(minutes=3))
+
+    given = [keep.certificates(short, each).pairs.values() for each in short.machines]
+    ends = {
+        x509.load_pem_x509_certificate(pair.cert_pem).not_valid_after_utc
+        for pair in (*chain(*given), keep.admin(short)[1])
+    }
+
+    assert ends == {NOW + timedelta(minutes=3)}
+    authority = x509.load_pem_x509_certificate((tmp_path / "pki/ca.crt").read_bytes())
+    assert authority.not_valid_after_utc > NOW + timedelta(days=3000)
+
+
+def test_who_may_wear_older_ones_is_noted_until_they_are_shipped(tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+    notes = Unshipped(folder)
+    for each in CLUSTER.machines:
+        Keep(folder, NOW).certificates(CLUSTER, each)
+    assert notes.machines() == {"m1", "w1"}
+    notes.drop(("m1", "w1"))
+
+    Keep(folder, NOW).certificates(CLUSTER, WORKER)
+    assert notes.machines() == frozenset(), "all of them fit"
+
+    Keep(folder, NOW + timedelta(days=300)).certificates(CLUSTER, WORKER)
+    assert notes.machines() == {"w1"}, "made, by a plan or by a run that was killed"
+
+
+def test_the_operator_s_own_is_shipped_beside_a_master_s(tmp_path: Path) -> None:
+    Keep(tmp_path, NOW).admin(CLUSTER)
+
+    assert Unshipped(tmp_path).machines() == {MASTER.name}

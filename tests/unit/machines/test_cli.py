@@ -185,7 +185,8 @@ def test_a_reset_names_those_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -
 def test_an_interruption_is_told_with_how_to_go_on(
     code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def ends() -> None:
+    def ends(*, prog_name: str) -> None:
+        assert prog_name == "kybern"
         raise SystemExit(code)
 
     monkeypatch.setattr(main, "app", ends)

@@ -16,6 +16,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from kybern.cli.deploys import inventory_of
 from kybern.machines import connector
 from kybern.machines.connector import LibvirtConnector, MachineConnector, discover, tune
+from kybern.machines.inventory import inventory
 from kybern.machines.load import load
 
 TOPOLOGY = """
@@ -42,6 +43,17 @@ def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def running(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(connector, "discover", lambda _uri, _cluster: frozenset(names))
+
+
+@pytest.mark.parametrize(("user", "becomes"), [("root", False), ("ann", True)])
+def test_a_user_who_is_not_root_becomes_it_for_each_command(topology: str, user: str, becomes: bool) -> None:
+    path = Path("inventories/topology/some.yaml")
+    path.write_text(f"{TOPOLOGY}ssh_user: {user}\n")
+
+    hosts = [data for group in inventory(topology) for _, data in group]
+
+    assert {data["ssh_user"] for data in hosts} == {user}
+    assert {data.get("_sudo", False) for data in hosts} == {becomes}
 
 
 class Transport:

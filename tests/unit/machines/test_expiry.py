@@ -26,7 +26,7 @@ def made(cluster: Cluster, tmp_path: Path) -> Path:
     keep = Keep(tmp_path, NOW)
     for machine in cluster.machines:
         keep.certificates(cluster, machine)
-    keep.admin()
+    keep.admin(cluster)
     return tmp_path
 
 

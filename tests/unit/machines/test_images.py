@@ -86,6 +86,25 @@ def test_the_same_programs_make_the_same_container_images() -> None:
     assert make() == make()
 
 
+@pytest.mark.timeout(20)
+def test_images_that_are_there_wait_for_no_builder_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image may be minutes in the making, and every deploy asks for these."""
+    programs = tmp_path / "root/usr/bin"
+    programs.mkdir(parents=True)
+    for name in ("catatonit", "busybox"):
+        (programs / name).write_bytes(b"#!")
+    monkeypatch.setattr(oci, "directory", lambda *_: tmp_path / "root")
+    monkeypatch.setattr(oci, "packed", lambda _root: b"packed")
+    made = oci.bundle(print, tmp_path / "store")
+
+    with images.lock(tmp_path / "store"):
+        assert oci.bundle(print, tmp_path / "store") == made
+    assert made.read_bytes() == b"packed"
+    assert made.stat().st_mode & 0o777 == 0o644
+
+
 def content_of(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     assert stream is not None

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,24 @@ def test_the_lab_and_the_lab_of_the_tests_share_no_address() -> None:
     assert lab.name != test.name
 
 
+@pytest.mark.parametrize(
+    ("text", "life"),
+    [("3m", timedelta(minutes=3)), ("12h", timedelta(hours=12)), ("90d", timedelta(days=90))],
+)
+def test_certificates_live_as_long_as_it_says(tmp_path: Path, text: str, life: timedelta) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(f"{GOOD}certificate_life: {text}\n")
+
+    assert load(path).certificate_life == life
+
+
 MISTAKES = [
+    pytest.param(
+        "vip:", "certificate_life: 2m\nvip:", '3: "2m" is not a time such as "365d"', id="too short a life"
+    ),
+    pytest.param(
+        "vip:", "certificate_life: 1y\nvip:", '3: "1y" is not a time such as "365d"', id="life of a year"
+    ),
     pytest.param(
         "vip:",
         "admission: [AlwaysAdmit]\nvip:",

@@ -115,7 +115,7 @@ def test_machines_are_given_both_and_what_the_new_one_signed(tmp_path: Path) -> 
     new = Authority.load(signer.cert_pem, signer.key_pem)
     assert new.issued(x509.load_pem_x509_certificate(turned.pairs["apiserver"].cert_pem))
     assert turned.pairs["etcd/server"] == before.pairs["etcd/server"]
-    assert keep.admin()[0] == turned.authorities["ca"]
+    assert keep.admin(CLUSTER)[0] == turned.authorities["ca"]
 
 
 def test_tokens_are_verified_by_both_and_signed_by_one(tmp_path: Path) -> None:

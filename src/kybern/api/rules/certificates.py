@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.key_usages import KNOWN
-from kybern.api.rules.causes import all_invalid, duplicate, forbidden, invalid, not_supported, required
-from kybern.api.rules.formats import domain_path
+from kybern.api.rules.causes import duplicate, forbidden, invalid, not_supported, required
+from kybern.api.rules.signers import signer_name
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
@@ -45,12 +45,10 @@ def request(spec: Raw) -> Iterator[Cause]:
 
 
 def _signer(name: str) -> Iterator[Cause]:
-    if not name:
-        yield required("spec.signerName")
-    elif name == LEGACY:
+    if name == LEGACY:
         yield invalid("spec.signerName", name, "the legacy signerName is not allowed via this API version")
     else:
-        yield from all_invalid("spec.signerName", name, domain_path(name))
+        yield from signer_name("spec.signerName", name)
 
 
 def _request(encoded: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kybern.machines import outcome
 from kybern.machines.topology import Cluster, Machine
 
 type Raw = Mapping[str, Any]
@@ -23,15 +24,7 @@ class Level(StrEnum):
 
 
 ORDER = tuple(Level)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was seen, and what to do about it or why it is so."""
-
-    level: Level
-    said: str
-    why: str = ""
+Outcome = outcome.Outcome[Level]
 
 
 def passed(said: str) -> Outcome:

@@ -60,7 +60,7 @@ class Finding:
 def findings(cluster: Cluster, everybody: Mapping[str, Facts]) -> tuple[Finding, ...]:
     """What all checks find of all machines, the worst first."""
     found = [
-        Finding(outcome.level, looked.machine.name, name, outcome.said, outcome.remedy)
+        Finding(outcome.level, looked.machine.name, name, outcome.said, outcome.why)
         for machine in cluster.machines
         for looked in (Looked(cluster, machine, everybody),)
         for name, outcome in _judged(looked)

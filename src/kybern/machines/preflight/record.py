@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from kybern.machines import outcome
 from kybern.machines.topology import Cluster, Machine
 
 
@@ -16,13 +17,7 @@ class Level(StrEnum):
     PASSED = "passed"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a check found, and what to do about it."""
-
-    level: Level
-    said: str
-    remedy: str = ""
+Outcome = outcome.Outcome[Level]
 
 
 def passed(said: str) -> Outcome:
