@@ -18,7 +18,7 @@ from tests.cluster.test_days_after import asking
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(1500)]
 
 BARE, ADOPTED, USER = "bare", "adopted", "ann"
-NETWORK = IPv4Network("10.50.0.0/24")
+NETWORK = IPv4Network("10.58.0.0/24")
 ADDRESSES = {"one": NETWORK[11], "two": NETWORK[21]}
 TOPOLOGY = f"""
 cluster: {BARE}
