@@ -27,11 +27,15 @@ CONFIG = "/etc/kybern/cloud-volumes/libvirt.yaml"
 KEYS = f"{KUBERNETES}/cloud-volumes"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SYSTEM = f"{RBAC}/namespaces/kube-system"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 STORAGE = "/apis/storage.k8s.io/v1"
 SNAPSHOTS = "snapshot.storage.k8s.io"
 KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAME = "system:kybern-cloud-volumes"
+# The policy before the rights: at no moment may the daemon do more than it is to.
 PLACES = {
+    "policy": f"{ADMISSION}/validatingadmissionpolicies/kybern-cloud-volumes",
+    "policybinding": f"{ADMISSION}/validatingadmissionpolicybindings/kybern-cloud-volumes",
     "clusterrole": f"{RBAC}/clusterroles/{NAME}",
     "clusterrolebinding": f"{RBAC}/clusterrolebindings/{NAME}",
     "role": f"{SYSTEM}/roles/{NAME}",

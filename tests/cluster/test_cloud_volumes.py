@@ -205,6 +205,20 @@ def test_what_cannot_be_is_told_by_name(lab: Lab) -> None:
     lab.kubectl("delete", "pod/waits", "pvc/huge")
 
 
+FOREIGN = """
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: foreign}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], csi: {driver: %s, volumeHandle: x}}
+"""
+
+
+@pytest.mark.parametrize(("driver", "said"), [("csi.example.com", "can be written"), (DRIVER, "created")])
+def test_the_daemon_is_held_to_its_own_volumes(lab: Lab, driver: str, said: str) -> None:
+    user = ("--as=system:kybern-cloud-volumes", "--dry-run=server")
+    assert said in lab.kubectl("create", *user, "-f", "-", check=False, stdin=FOREIGN % driver)
+
+
 def test_nothing_is_left_when_its_claim_goes(lab: Lab) -> None:
     gone(lab, "third")
     lab.kubectl("delete", "pvc", "data")
