@@ -36,6 +36,8 @@ class Manager:
         config = _config(values)
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(config))
+            # Connections of its own: a lease must not wait while dozens of watches begin.
+            elector = await stack.enter_async_context(Client(config))
             account: Callable[[str], Verbs] | None = None
             if values["use-service-account-credentials"]:
                 shared = await stack.enter_async_context(Client(without_identity(config)))
@@ -46,7 +48,7 @@ class Manager:
             async with asyncio.TaskGroup() as tasks:
                 health_port = tasks.create_task(self._serve(values, client))
                 ready()
-                await self._lead(values, client, lambda: Loop(client, controllers, account).run())
+                await self._lead(values, elector, lambda: Loop(client, controllers, account).run())
                 health_port.cancel()
 
     async def _serve(self, values: Values, client: Verbs) -> None:
@@ -56,13 +58,13 @@ class Manager:
         guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
         await health.serve(*address, {}, context, guard, pages=pages)
 
-    async def _lead(self, values: Values, client: Verbs, work: Callable[[], Awaitable[None]]) -> None:
+    async def _lead(self, values: Values, elector: Verbs, work: Callable[[], Awaitable[None]]) -> None:
         if not values["leader-elect"]:
             metrics.LEADING.labels(self.flags.name).set(1)
             await work()
             return
         election = Election(
-            client,
+            elector,
             values["leader-elect-resource-name"],
             f"{socket.gethostname()}_{os.urandom(8).hex()}",
             values["leader-elect-resource-namespace"],

@@ -72,6 +72,8 @@ async def _scheduler(values: Values, config: Config) -> None:
     async with (
         AsyncExitStack() as stack,
         Client(_server(config)) as client,
+        # Connections of its own: a lease must not wait while dozens of watches begin.
+        Client(_server(config)) as elector,
         asyncio.TaskGroup() as tasks,
     ):
         recorder = Recorder(client, "default-scheduler")
@@ -88,7 +90,7 @@ async def _scheduler(values: Values, config: Config) -> None:
             tasks.create_task(health.serve(*address, {}, tls, guard, pages=pages))
         ready()
         if config.leader_elect:
-            election = Election(client, config.lease_name, identity, config.lease_namespace, config.timing)
+            election = Election(elector, config.lease_name, identity, config.lease_namespace, config.timing)
             try:
                 await election.run(scheduler.run)
             except Lost as problem:
