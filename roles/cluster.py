@@ -4,7 +4,7 @@
 name ("@machine/master-1") is the connector's business and appears in no role.
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from pyinfra import host
@@ -69,12 +69,17 @@ def state(cluster: Cluster) -> Path:
     return State.of(cluster.name).directory
 
 
-def dns_address(cluster: Cluster) -> IPv4Address:
+def node_address(cluster: Cluster, machine: Machine) -> str:
+    """Where pods and Services find the daemons of this machine: of the family that comes first."""
+    return str(cluster.addresses(machine)[0])
+
+
+def dns_address(cluster: Cluster) -> IPv4Address | IPv6Address:
     """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
-    return cluster.service_cidr[10]
+    return cluster.service_ranges[0][10]
 
 
-def name_servers(cluster: Cluster) -> tuple[IPv4Address, ...]:
+def name_servers(cluster: Cluster) -> tuple[IPv4Address | IPv6Address, ...]:
     """Whom pods ask, in their order. Behind the node's own cache stands the Service, for when the cache is down."""
     return (NODE_DNS_ADDRESS, dns_address(cluster)) if cluster.node_local_dns else (dns_address(cluster),)
 

@@ -25,7 +25,7 @@ def second_family(cluster: Cluster, machine: Machine) -> None:
 
 
 def unit(cluster: Cluster, family: SecondFamily, machine: Machine) -> Service:
-    address = cluster.addresses(machine)[1]
+    address = cluster.address6(machine)
     script = render("second_family/ipv6", machine=machine, address=address, prefix=family.network.prefixlen)
     text = render("second_family/kybern-ipv6.service", machine=machine, script=SCRIPT)
     return Service(

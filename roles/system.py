@@ -12,7 +12,7 @@ from pyinfra.api import deploy
 
 from kybern.machines.packages import has_ingress, wanted_packages
 from kybern.machines.topology import Cluster, Machine
-from kybern.proxy.config import IPVS
+from kybern.proxy.config import IPTABLES, IPVS
 from kybern.proxy.ipvs.servers import SCHEDULERS
 from roles.bundled import repository
 from roles.cluster import (
@@ -60,6 +60,12 @@ KERNEL = {
     "vm.overcommit_memory": "1",
     "vm.panic_on_oom": "0",
 }
+# What kube-proxy would set itself (upstream's defaults), had it the right to.
+CONNECTIONS = {
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": "3600",
+    "net.netfilter.nf_conntrack_tcp_timeout_established": "86400",
+}
+LOCALHOST = {"net.ipv4.conf.all.route_localnet": "1"}
 FLOWS = {
     "net.ipv4.vs.conntrack": "1",
     "net.ipv4.vs.expire_nodest_conn": "1",
@@ -123,7 +129,7 @@ def wanted_users(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
 
 def kernel(cluster: Cluster, machine: Machine) -> Service:
     has_servers = machine.is_node and cluster.proxy_mode == IPVS
-    modules, network = MODULES + VIRTUAL_SERVERS * has_servers, NETWORK | (FLOWS if has_servers else {})
+    modules, network = MODULES + VIRTUAL_SERVERS * has_servers, settings(cluster, machine)
     unit = render(
         "system/kybern-machine.service", modules=modules, settings=SETTINGS, own_settings=OWN_SETTINGS
     )
@@ -142,6 +148,13 @@ def kernel(cluster: Cluster, machine: Machine) -> Service:
         ),
         alive=f"[ $(uname -n) = {machine.name} ] && {is_set}",
     )
+
+
+def settings(cluster: Cluster, machine: Machine) -> dict[str, str]:
+    """Of the kernel, that the daemons of this machine rely on."""
+    of_mode = {IPVS: FLOWS, IPTABLES: LOCALHOST}
+    of_node = CONNECTIONS | of_mode.get(cluster.proxy_mode, {}) if machine.is_node else {}
+    return NETWORK | of_node
 
 
 def limits() -> Service:

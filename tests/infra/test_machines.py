@@ -161,9 +161,9 @@ def test_only_cluster_ports_are_open_to_strangers(host: Host) -> None:
 
 @pytest.mark.on("nodes")
 def test_pods_of_every_other_node_can_be_reached(host: Host, cluster: Cluster, machine: Machine) -> None:
-    routes = host.run("ip -4 route show proto 75").stdout.splitlines()
-
-    assert len(routes) == sum(1 for one in cluster.machines if one.is_node) - 1
+    for network in cluster.pod_ranges:
+        routes = host.run(f"ip -{network.version} route show proto 75").stdout.splitlines()
+        assert len(routes) == sum(1 for one in cluster.machines if one.is_node) - 1
 
 
 @pytest.mark.on("nodes")

@@ -8,6 +8,7 @@ from testinfra.host import Host
 
 from kybern.machines.topology import Cluster
 from roles.apiserver import ask
+from roles.cluster import node_address
 
 FIRST_FIGURES = 60  # seconds: a rate needs two looks at each kubelet
 
@@ -32,4 +33,4 @@ def test_the_service_leads_to_all_masters(host: Host, cluster: Cluster) -> None:
     found = json.loads(host.check_output(ask(cluster, path)))
 
     addresses = {address for one in found["endpoints"] for address in one["addresses"]}
-    assert addresses == {str(master.address) for master in cluster.masters}
+    assert addresses == {node_address(cluster, master) for master in cluster.masters}

@@ -18,7 +18,8 @@ from tests.unit.policies.judge import Packet
 # Two test processes at once must not take each other's namespaces away.
 NODE = f"kybern-policed-{os.getpid()}"
 POD_A, POD_B, FAR, OUTSIDE = (f"{NODE}-{name}" for name in ("a", "b", "far", "out"))
-# Serves TCP and UDP, and calls whom it is told to call, all at once: "tcp 10.0.0.1 80" on a line of its own.
+# Serves TCP and UDP, and calls whom it is told to call, all at once: "tcp 10.0.0.2 10.0.0.1 80", from whom to whom,
+# on a line of its own.
 AGENT = """
 import asyncio, socket, sys
 class Echo(asyncio.DatagramProtocol):
@@ -32,25 +33,25 @@ async def serve(reader, writer):
     while data := await reader.read(100):
         writer.write(data)
     writer.close()
-async def tcp(address, port):
-    reader, writer = await asyncio.open_connection(address, port)
+async def tcp(source, address, port):
+    reader, writer = await asyncio.open_connection(address, port, local_addr=(source, 0))
     writer.write(b"x")
     got = await reader.read(1)
     writer.close()
     return bool(got)
-async def udp(address, port):
+async def udp(source, address, port):
     loop = asyncio.get_running_loop()
     heard = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: Heard(heard), remote_addr=(address, port))
+    transport, _ = await loop.create_datagram_endpoint(lambda: Heard(heard), (source, 0), (address, port))
     transport.sendto(b"x")
     try:
         return await heard
     finally:
         transport.close()
 async def knock(line):
-    kind, address, port = line.split()
+    kind, source, address, port = line.split()
     try:
-        found = await asyncio.wait_for({"tcp": tcp, "udp": udp}[kind](address, int(port)), 1.2)
+        found = await asyncio.wait_for({"tcp": tcp, "udp": udp}[kind](source, address, int(port)), 1.2)
     except (TimeoutError, OSError):
         found = False
     print(line, "open" if found else "shut", flush=True)
@@ -116,7 +117,7 @@ class Agents:
 
 
 def _line(packet: Packet) -> str:
-    return f"{packet.protocol.lower()} {packet.destination} {packet.port}"
+    return f"{packet.protocol.lower()} {packet.source} {packet.destination} {packet.port}"
 
 
 def _hurry(name: str) -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from kybern.cli.proxy import backends
 from kybern.cni.netlink import Kernel as Routes
 from kybern.cni.plan import ServiceRoute
 from kybern.machines.topology import Cluster, Machine
 from kybern.netfilter.programs import CannotApply
+from kybern.proxy import metrics
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
@@ -242,6 +244,21 @@ class InNode:
 
     def remove(self) -> None:
         self._inside(self.kernel.remove())
+
+    def prepare(self) -> None:
+        """What the daemon does before its first rules."""
+        assert isinstance(self.kernel, Iptables)
+        self._inside(self.kernel.prepare())
+
+    def told(self, name: str, labels: Mapping[str, str] | None = None) -> float | None:
+        """A figure as /metrics would tell it."""
+        registry = CollectorRegistry()
+        metrics.register("iptables", registry)
+
+        async def sample() -> float | None:
+            return registry.get_sample_value(name, dict(labels or {}))
+
+        return self._inside(sample())
 
     def lead_to_services(self, network: str, source: str) -> None:
         """What the pod network daemon does."""
@@ -752,3 +769,107 @@ def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str,
     # A real server that is gone gets nothing any more, known flow or not.
     assert (before, after) == (first.ip, second.ip)
     assert kept == first.ip or mode == "ipvs"
+
+
+@pytest.mark.usefixtures("network")
+def test_node_ports_answer_at_the_loopback_address_and_what_is_called_there_is_counted() -> None:
+    node = InNode("iptables", replace(SETTINGS, localhost_node_ports=True))
+    node.prepare()
+    node.apply(WEB)
+
+    assert ask(NODE, "127.0.0.1", 30080).split(" ")[0] in {"10.244.1.2", "10.244.1.3"}
+    assert ask(CLIENT, "192.0.2.1", 30080)
+    assert node.told("kubeproxy_iptables_localhost_nodeports_accepted_packets_total") == 1
+
+    with reachable_loopback() as port:
+        assert knock(NODE, "127.0.0.1", port) == "open"
+        assert knock(CLIENT, "127.0.0.1", port) == "silence", "routed to there, and not let in"
+
+    without = InNode("iptables")
+    without.prepare()
+    without.apply(WEB)
+    assert ask(NODE, "127.0.0.1", 30080) == ""
+
+    node.remove()
+    assert not left_of("KUBE-")
+    assert node.told("kubeproxy_iptables_localhost_nodeports_accepted_packets_total") is None
+
+
+@contextmanager
+def reachable_loopback() -> Iterator[int]:
+    """A server at the node's loopback address alone, and a client that sends its packets for that to the node."""
+    sh(f"ip netns exec {CLIENT} sysctl -qw net.ipv4.conf.all.route_localnet=1")
+    sh(f"ip -n {CLIENT} addr del 127.0.0.1/8 dev lo")
+    sh(f"ip -n {CLIENT} route add 127.0.0.1/32 via 192.0.2.1")
+    code = (
+        "import socket, time; s = socket.create_server(('127.0.0.1', 0)); "
+        "print(s.getsockname()[1], flush=True); time.sleep(60)"
+    )
+    command = ["ip", "netns", "exec", NODE, sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+@pytest.mark.usefixtures("network")
+def test_packets_of_no_connection_are_dropped_and_counted() -> None:
+    node = InNode("iptables")
+    node.prepare()
+    node.apply(WEB)
+    name = "kubeproxy_iptables_ct_state_invalid_dropped_packets_total"
+    assert node.told(name) == 0
+
+    send_acknowledgement(CLIENT, "10.244.1.2", 8080)
+
+    assert node.told(name) == 1
+
+
+def send_acknowledgement(where: str, address: str, port: int) -> None:
+    """A segment of TCP that acknowledges and resets at once, which no connection may begin with."""
+    code = (
+        "import socket, struct\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)\n"
+        f"s.connect(({address!r}, 0)); here = s.getsockname()[0]\n"
+        f"segment = struct.pack('!HHIIBBHHH', 40000, {port}, 1, 1, 0x50, 0x14, 1024, 0, 0)\n"
+        f"pseudo = socket.inet_aton(here) + socket.inet_aton({address!r}) + struct.pack('!BBH', 0, 6, 20)\n"
+        "total = sum(struct.unpack(f'!{(len(pseudo + segment)) // 2}H', pseudo + segment))\n"
+        "total = (total >> 16) + (total & 0xFFFF); total += total >> 16\n"
+        "s.send(segment[:16] + struct.pack('!H', ~total & 0xFFFF) + segment[18:])\n"
+    )
+    sh_python(where, code)
+
+
+def sh_python(where: str, code: str) -> None:
+    command = ["ip", "netns", "exec", where, sys.executable, "-c", code]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.usefixtures("network")
+def test_iptables_tells_how_many_rules_it_has_and_wrote() -> None:
+    node = InNode("iptables")
+    node.prepare()
+    node.apply(WEB, replace(WEB, service="other", cluster_ip="10.96.0.11", node_port=0))
+    labels = {"ip_family": "IPv4", "table": "nat"}
+    total, last = (f"kubeproxy_sync_proxy_rules_iptables_{name}" for name in ("total", "last"))
+
+    def written() -> int:
+        command = ["ip", "netns", "exec", NODE, "iptables-save", "-t", "nat"]
+        found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+        return found.count("\n-A KUBE-")
+
+    assert node.told(total, labels) == node.told(last, labels) == written()
+
+    node.apply(replace(WEB, endpoints=()))
+    assert node.told(total, labels) == written()
+    assert node.told(last, labels) == 2, "the other service's and the node ports' in the chain that all share"
+
+    failures = [
+        f"kubeproxy_sync_proxy_rules_iptables_{kind}restore_failures_total" for kind in ("partial_", "")
+    ]
+    before = [node.told(name, {"ip_family": "IPv4"}) or 0 for name in failures]
+    with pytest.raises(CannotApply):
+        node.apply(replace(WEB, cluster_ip="nowhere"))
+    assert [node.told(name, {"ip_family": "IPv4"}) for name in failures] == [count + 1 for count in before]

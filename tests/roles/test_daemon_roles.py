@@ -33,7 +33,7 @@ from roles.cloud import objects as cloud_objects
 from roles.cloud_volumes import absent as cloud_volumes_absent
 from roles.cloud_volumes import cloud_volumes
 from roles.cloud_volumes import objects as cloud_volume_objects
-from roles.cluster import state
+from roles.cluster import dns_address, state
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
@@ -608,6 +608,31 @@ def dual(cluster: Cluster) -> Cluster:
 )
 def test_daemons_are_told_of_both_families(daemon: str, told: str, cluster: Cluster) -> None:
     assert told in unit_of(daemon, dual(cluster), cluster.masters[0])
+
+
+@pytest.mark.parametrize("families", [("IPv6", "IPv4"), ("IPv6",)])
+@pytest.mark.parametrize(
+    ("daemon", "told"),
+    [
+        ("apiserver", "--advertise-address=fd00:1::b "),
+        ("apiserver", "--service-cluster-ip-range=fd00:96::/112"),
+        ("controller manager", "--cluster-cidr=fd00:244::/56"),
+        ("kube-proxy", "--cluster-cidr=fd00:244::/56"),
+        ("kubelet", "--node-ip=fd00:1::b"),
+        ("cluster dns", "--bind-address=fd00:1::b "),
+        ("cluster metrics", "--advertise-address=fd00:1::b "),
+    ],
+)
+def test_daemons_are_told_of_ipv6_first_where_it_comes_first(
+    daemon: str, told: str, families: tuple[str, ...], cluster: Cluster
+) -> None:
+    six = replace(dual(cluster), families=families)
+    whole = unit_of(daemon, six, cluster.masters[0])
+
+    assert told in whole
+    behind = whole.partition(told)[2]
+    assert behind.startswith(",") == (len(families) == 2 and not told.endswith(" "))
+    assert str(dns_address(six)) == "fd00:96::a"
 
 
 def test_a_machine_has_an_address_of_the_second_family_and_rules_for_it(

@@ -23,7 +23,7 @@ from roles.firewall import firewall
 from roles.loadbalancer import loadbalancer
 from roles.pki import pki
 from roles.reset import ABOVE, BELOW, LINKS, ROUTES, TABLES, reset
-from roles.system import system
+from roles.system import settings, system
 from tests.roles.harness import FakeMachine, Run, apply, plan
 
 ROOT = Path(__file__).parents[2]
@@ -314,3 +314,14 @@ def test_reset_knows_our_links_and_routes() -> None:
         f"{name} = {number} " in written
         for name, number in zip(("PROTOCOL", "SERVICES"), ROUTES, strict=True)
     )
+
+
+def test_a_node_keeps_flows_and_routes_its_loopback_address_as_its_proxy_asks(
+    cluster: Cluster, worker: Machine
+) -> None:
+    iptables, other = (
+        settings(replace(cluster, proxy_mode=mode), worker).items() for mode in ("iptables", "nftables")
+    )
+
+    assert iptables - other == {("net.ipv4.conf.all.route_localnet", "1")}
+    assert ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", "3600") in other

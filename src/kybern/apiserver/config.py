@@ -241,16 +241,32 @@ def read(values: Values) -> Config:
             "kube-apiserver: --service-account-issuer and --service-account-signing-key-file must be specified"
         )
     on = enabled(values["feature-gates"], ACTS)
+    networks = _networks(values["service-cluster-ip-range"])
+    advertised = values["advertise-address"] or _own_address(values["bind-address"], networks[0].version)
+    _check_family(advertised, networks)
     return Config(
         values,
-        _networks(values["service-cluster-ip-range"]),
-        values["advertise-address"] or _own_address(values["bind-address"]),
+        networks,
+        advertised,
         values["authorization-mode"] or ("AlwaysAllow",),
         issuers,
         values["api-audiences"] or issuers,
         on,
         _kinds(values, on),
     )
+
+
+def _check_family(advertised: str, networks: Sequence[Network]) -> None:
+    """The Service ``kubernetes`` has the first network's family, and its endpoints are the servers' own addresses."""
+    try:
+        first, own = networks[0].version, ipaddress.ip_address(advertised).version
+    except ValueError as problem:
+        raise Fatal(f"kube-apiserver: --advertise-address: {problem}") from problem
+    if first != own:
+        raise Fatal(
+            f"kube-apiserver: service IP family IPv{first} must match public address family IPv{own}: give "
+            f"--advertise-address an address of IPv{first}, or --service-cluster-ip-range a network of IPv{own} first"
+        )
 
 
 def _kinds(values: Values, gates: frozenset[str]) -> tuple[Kind, ...]:
@@ -284,13 +300,18 @@ def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return found
 
 
-def _own_address(bind: str) -> str:
+def _own_address(bind: str, version: int) -> str:
     """The address that the default route leaves from, when the server listens everywhere."""
     if bind not in ("0.0.0.0", "::", ""):
         return bind
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    domain, outside, none = (
+        (socket.AF_INET, "192.0.2.1", "127.0.0.1")
+        if version == 4
+        else (socket.AF_INET6, "2001:db8::1", "::1")
+    )
+    with socket.socket(domain, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))
+            probe.connect((outside, 9))
             return str(probe.getsockname()[0])
         except OSError:
-            return "127.0.0.1"
+            return none

@@ -12,6 +12,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.connection import Requests, Whole
 from kybern.apiserver.received import MOST_BODY
 from kybern.daemon import tls
+from kybern.daemon.health import EVERYWHERE
 from kybern.daemon.run import Fatal
 
 type Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Whole]]
@@ -47,7 +48,7 @@ class Listener:
         )
         self._server = await loop.create_server(
             self._requests,
-            values["bind-address"],
+            None if values["bind-address"] in EVERYWHERE else values["bind-address"],
             values["secure-port"],
             ssl=context,
             backlog=_BACKLOG,

@@ -21,7 +21,7 @@ from kybern.client.rest import Client
 from kybern.machinery.errors import ApiError
 from kybern.machines.errors import MachineError
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import IPV4, Cluster
 from kybern.reach.explain import Finding
 from kybern.reach.machines import Machines
 from kybern.reach.probes import Probe, Way
@@ -52,13 +52,15 @@ def check(
         typer.Option(
             "--outside",
             metavar="ADDRESS[:PORT]",
-            help="What pods have to reach outside; the gateway of the machines' network when not given.",
+            help="What pods have to reach outside; the gateway of the machines' IPv4 network when not given.",
         ),
     ] = None,
 ) -> None:
     """Try every way between all nodes, and tell where a packet stays that does not arrive. Fails if one does not."""
     cluster = machines.read(topology, None)
-    targets = [_target(text) for text in outside or [str(cluster.gateway)]]
+    # A gateway of IPv6 is known to the machines' routers alone.
+    usual = [str(cluster.gateway)] if IPV4 in cluster.ip_families else []
+    targets = [_target(text) for text in outside or usual]
     with Progress(f"Network of {cluster.name}") as progress:
         report = asyncio.run(_check(cluster, targets, progress))
     if output is Output.JSON:

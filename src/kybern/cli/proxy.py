@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
+
+from aiohttp import web
 
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
@@ -15,10 +18,12 @@ from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
 from kybern.netfilter.programs import CannotApply, Missing
+from kybern.proxy import metrics
 from kybern.proxy.backend import Backend, Removable
 from kybern.proxy.config import Config, read
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
+from kybern.proxy.healthz import Healthz
 from kybern.proxy.iptables import Iptables
 from kybern.proxy.ipvs.backend import Ipvs
 from kybern.proxy.ipvs.plan import Options
@@ -29,6 +34,7 @@ from kybern.proxy.rules import Settings
 from kybern.proxy.state import State
 from kybern.proxy.sync import Syncer, follow
 from kybern.proxy.topology import Place
+from kybern.proxy.tunables import keep_flows
 
 LOG = logging.getLogger(__name__)
 FLAGS = (
@@ -52,6 +58,26 @@ FLAGS = (
     )
     .flag("--iptables-sync-period", duration, 30.0, "How often to look whether others removed our chains.")
     .flag("--iptables-min-sync-period", duration, 1.0, "The least time between two changes of the rules.")
+    .flag(
+        "--iptables-localhost-nodeports",
+        bool,
+        True,
+        "Let node ports answer at 127.0.0.1, too, unless --nodeport-addresses leaves it out; with iptables only.",
+    )
+    .flag("--conntrack-max-per-core", int, 32768, "Room for so many flows for each processor; 0: as it is.")
+    .flag("--conntrack-min", int, 131072, "Room for so many flows at least.")
+    .flag(
+        "--conntrack-tcp-timeout-established",
+        duration,
+        86400.0,
+        "How long idle connections of TCP are kept; 0: as it is.",
+    )
+    .flag(
+        "--conntrack-tcp-timeout-close-wait", duration, 3600.0, "The same for those in the state CLOSE_WAIT."
+    )
+    .flag("--conntrack-tcp-be-liberal", bool, False, "Take packets outside of TCP's window for valid ones.")
+    .flag("--conntrack-udp-timeout", duration, 0.0, "How long flows of UDP without answer are kept.")
+    .flag("--conntrack-udp-timeout-stream", duration, 0.0, "How long flows of UDP with answers are kept.")
     .flag("--ipvs-sync-period", duration, 30.0, "The same as --iptables-sync-period, for ipvs.")
     .flag("--ipvs-min-sync-period", duration, 1.0, "The same as --iptables-min-sync-period, for ipvs.")
     .flag("--ipvs-scheduler", str, "rr", f"How ipvs chooses an endpoint: {', '.join(SCHEDULERS)}.")
@@ -97,7 +123,9 @@ def backends(config: Config) -> tuple[Backend, tuple[Removable, ...]]:
         config.pod_network(4),
         config.node_port_addresses,
         config.masquerade_all,
+        drop_invalid=not config.flows.tcp_be_liberal,
         pod_cidr6=config.pod_network(6),
+        localhost_node_ports=config.localhost_node_ports,
     )
     iptables, nftables, remains = Iptables(settings), Nftables(settings), Remains(config.ipvs)
     match config.mode:
@@ -112,8 +140,12 @@ async def _proxy(values: Values) -> None:
     config = read(values, socket.gethostname().lower())
     state = State(Place(config.node), config.versions)
     kernel, others = backends(config)
+    metrics.register(config.mode)
+    keep_flows(config.flows, os.cpu_count() or 1)
     if isinstance(kernel, Ipvs):
         await _check_ipvs(kernel)
+    if isinstance(kernel, Iptables):
+        await kernel.prepare()
     async with (
         Client(kubeconfig.load(config.kubeconfig)) as client,
         Recorder(client, "kube-proxy", config.node) as events,
@@ -127,13 +159,33 @@ async def _proxy(values: Values) -> None:
         tasks.create_task(follow(client, EndpointSlice, state))
         tasks.create_task(follow(client, Node, state, f"metadata.name={config.node}"))
         tasks.create_task(syncer.run())
-        # What the daemon is, only where metrics are: that is this node's own address by default.
-        about = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS, emulates=False)
+        about = Pages(FLAGS.name, FLAGS.shown(values), (*health.PATHS, "/proxyMode"), emulates=False)
         for address in dict.fromkeys(filter(None, (config.healthz, config.metrics))):
             host, port = local.split(address, "0.0.0.0:10256")
-            pages = about if address == config.metrics else None
-            checks = {"sync": lambda: _check(syncer, config)}
-            tasks.create_task(health.serve(host, port, checks, None, pages=pages))
+            if port:
+                app = _application(address, config, syncer, about)
+                tasks.create_task(health.serve_application(app, host, port, None))
+
+
+def _application(address: str, config: Config, syncer: Syncer, about: Pages) -> web.Application:
+    """What the daemon is and measures, only where metrics are: that is this node's own address by default."""
+    tells, is_asked = address == config.metrics, address == config.healthz
+    app = health.application(
+        {"sync": lambda: _check(syncer, config)},
+        metrics_here=tells,
+        pages=about if tells else None,
+        paths=("readyz",) if is_asked else ("healthz", "livez", "readyz"),
+    )
+    if is_asked:
+        state = syncer.state
+        Healthz(lambda: _is_late(syncer, config), lambda: syncer.updated, lambda: state.eligible).add_to(app)
+    if tells:
+        app.router.add_get("/proxyMode", lambda _request: _mode(config))
+    return app
+
+
+async def _mode(config: Config) -> web.Response:
+    return web.Response(text=config.mode)
 
 
 async def _check_ipvs(kernel: Ipvs) -> None:

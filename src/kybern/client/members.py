@@ -12,7 +12,7 @@ the API server was away all leases get their time anew. The slice is never empti
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -75,17 +75,18 @@ def alive(
     return tuple(sorted(filter(counts, leases), key=lambda lease: lease.metadata.name))
 
 
-def slice_of(service: str, leases: Iterable[Lease], ports: tuple[EndpointPort, ...]) -> EndpointSlice:
+def slice_of(service: str, leases: Sequence[Lease], ports: tuple[EndpointPort, ...]) -> EndpointSlice:
     """The slice that these leases ask for. ``service`` is NAMESPACE/NAME."""
     namespace, _, name = service.partition("/")
     ready = EndpointConditions(ready=True, serving=True, terminating=False)
+    family = "IPv6" if leases and ":" in leases[0].spec.holder_identity else "IPv4"
     return EndpointSlice(
         metadata=ObjectMeta(
             namespace=namespace,
             name=f"{name}-machines",
             labels={SERVICE_NAME: name, MANAGED_BY: "kybern.io"},
         ),
-        address_type="IPv4",
+        address_type=family,
         endpoints=tuple(
             Endpoint((lease.spec.holder_identity,), ready, node_name=lease.metadata.labels.get("node", ""))
             for lease in leases

@@ -132,6 +132,17 @@ class Kernel:
             if entry["ifindex"] == index and entry.get_attr("NDA_LLADDR") in nodes
         }
 
+    def fit_tunnel(self, me: IPv4Address) -> None:
+        """Let the VXLAN device, if there is one, take no more than the link of ``me`` does: that may have become less."""
+        index = self._index(DEVICE)
+        if index is None:
+            return
+        _, _, mtu = self.link(me)
+        (device,) = self._ip.get_links(index)
+        if device.get_attr("IFLA_MTU") != mtu - VXLAN_OVERHEAD:
+            self._ip.link("set", index=index, mtu=mtu - VXLAN_OVERHEAD)
+            LOG.info("packets to nodes on other networks may have %d bytes now", mtu - VXLAN_OVERHEAD)
+
     def _index(self, name: str) -> int | None:
         found = self._ip.link_lookup(ifname=name)
         return int(found[0]) if found else None
@@ -185,9 +196,6 @@ class Kernel:
             index = self._index(DEVICE)
             assert index is not None, "it was just made"
             LOG.info("made %s for nodes on other networks", DEVICE)
-        else:
-            _, _, mtu = self.link(me)
-            self._ip.link("set", index=index, mtu=mtu - VXLAN_OVERHEAD)
         for network in pods:
             first = network.network_address
             self._ip.addr("replace", index=index, address=str(first), prefixlen=first.max_prefixlen)

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -125,6 +126,8 @@ class Syncer:
                 LOG.info("%s", action)
                 kernel.apply(action, me, pods.values())
                 metrics.CHANGES.inc()
+            if isinstance(me, IPv4Address):
+                kernel.fit_tunnel(me)
             _lead_to_services(kernel, wanted_services(self.services, addresses, indexes))
         tunnelled = sum(route.tunnel is not None for route in routes)
         metrics.ROUTES.labels("tunnel").set(tunnelled)

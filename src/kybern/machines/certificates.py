@@ -11,7 +11,7 @@ import base64
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -106,7 +106,7 @@ def _master(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
         Wanted("scheduler", CLUSTER_CA, Leaf(CLIENTS["scheduler"])),
         Wanted("dns", CLUSTER_CA, Leaf(CLIENTS["dns"])),
         Wanted("metrics", CLUSTER_CA, Leaf(CLIENTS["metrics"])),
-        Wanted("metrics-server", CLUSTER_CA, metrics_server(machine)),
+        Wanted("metrics-server", CLUSTER_CA, metrics_server(cluster, machine)),
         Wanted("admin", CLUSTER_CA, Leaf(CLIENTS["admin"], (MASTERS_GROUP,))),
         *_optional(cluster),
     )
@@ -125,7 +125,8 @@ def _optional(cluster: Cluster) -> Iterator[Wanted]:
 
 def _node(cluster: Cluster, machine: Machine) -> tuple[Wanted, ...]:
     name = f"{CLIENTS['kubelet']}:{machine.name}"
-    server = Leaf(name, ("system:nodes",), (machine.name,), (machine.address,), client=False, server=True)
+    own = (machine.address, *cluster.addresses(machine))
+    server = Leaf(name, ("system:nodes",), (machine.name,), _once(own), client=False, server=True)
     policies = Wanted("policies", CLUSTER_CA, Leaf(CLIENTS["policies"]))
     return (
         Wanted("kubelet", CLUSTER_CA, Leaf(name, ("system:nodes",))),
@@ -139,14 +140,20 @@ def api_server(cluster: Cluster, machine: Machine) -> Leaf:
     """Every name and address that a client may reach this machine's API server by."""
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     names += [f"kubernetes.default.svc.{cluster.cluster_domain}", "localhost", machine.name]
-    addresses: list[Address] = [cluster.service_cidr[1], machine.address, cluster.api_address, "127.0.0.1"]
-    return Leaf("kube-apiserver", dns=tuple(names), ips=tuple(addresses), client=False, server=True)
+    services = [network[1] for network in cluster.service_ranges]
+    addresses = [*services, machine.address, *cluster.addresses(machine), cluster.api_address, "127.0.0.1"]
+    return Leaf("kube-apiserver", dns=tuple(names), ips=_once(addresses), client=False, server=True)
 
 
-def metrics_server(machine: Machine) -> Leaf:
+def metrics_server(cluster: Cluster, machine: Machine) -> Leaf:
     """The API server dials an address, and asks for the Service's name."""
     name = "metrics-server.kube-system.svc"
-    return Leaf("kybern-metrics", dns=(name, machine.name), ips=(machine.address,), client=False, server=True)
+    ips = _once((machine.address, *cluster.addresses(machine)))
+    return Leaf("kybern-metrics", dns=(name, machine.name), ips=ips, client=False, server=True)
+
+
+def _once(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple(dict.fromkeys(addresses))
 
 
 def local_volumes(machine: Machine) -> Leaf:

@@ -17,6 +17,7 @@ from kybern.machines.admission import admission_plugins
 from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
+from kybern.machines.families import check_families, families_of
 from kybern.machines.fields import Fields, Place, life, matching, one_of, size, yes_or_no
 from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
@@ -95,7 +96,7 @@ class _Reader:
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
-        known = (*self.KEYS, "machines", "defaults", "ipv6", "cloud", "cloud_volumes")
+        known = (*self.KEYS, "machines", "defaults", "families", "ipv6", "cloud", "cloud_volumes")
         self._top = Fields(path, node, "the topology", known)
 
     def cluster(self) -> Cluster:
@@ -141,12 +142,14 @@ class _Reader:
             etcd_quota=top.parse("etcd_quota", size, shapes.MIB, 2048),
             bundle=top.parse("bundle", str, "a directory", ""),
             ipv6=self._second_family(cidr),
+            families=families_of(top),
             cloud=cloud_of(top),
             cloud_volumes=cloud_volumes_of(top),
         )
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
+        check_families(made, self._at("families"))
         check_pools(made, self._at("load_balancer"))
         check_cloud(made, self._at("cloud"))
         check_cloud_volumes(made, self._at("cloud_volumes"))

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 ETCD = "etcd"
 CONTROL_PLANE = "control-plane"
 WORKER = "worker"
+IPV4, IPV6 = "IPv4", "IPv6"
 PODS = IPv4Network("10.244.0.0/16")
 SERVICES = IPv4Network("10.96.0.0/16")
 CERTIFICATE_LIFE = timedelta(days=365)
@@ -48,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class SecondFamily:
-    """The networks of IPv6 beside those of IPv4: of the machines, of pods, of services."""
+    """The networks of IPv6: of the machines beside IPv4, of pods and of services."""
 
     network: IPv6Network
     pods: IPv6Network
@@ -107,26 +108,41 @@ class Cluster:
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
     etcd_quota: int = 2048
     ipv6: SecondFamily | None = None
+    # Of pods and services, when it is not IPv4, and IPv6 behind it where there is one.
+    families: tuple[str, ...] = ()
     cloud: Cloud | None = None
     cloud_volumes: CloudVolumes | None = None
     # The directory, on the operator's side, that everything is taken from; none: from where it is published.
     bundle: str = ""
 
     @property
+    def ip_families(self) -> tuple[str, ...]:
+        """Of pods and services: the first is that of what has one address only."""
+        return self.families or ((IPV4, IPV6) if self.ipv6 else (IPV4,))
+
+    @property
     def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """As daemons are told them: the first is the family of what has one address only."""
-        return (self.pod_cidr, self.ipv6.pods) if self.ipv6 else (self.pod_cidr,)
+        """As daemons are told them, in the order of the families."""
+        return self._ordered(self.pod_cidr, self.ipv6.pods if self.ipv6 else None)
 
     @property
     def service_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        return (self.service_cidr, self.ipv6.services) if self.ipv6 else (self.service_cidr,)
+        return self._ordered(self.service_cidr, self.ipv6.services if self.ipv6 else None)
 
     def addresses(self, machine: Machine) -> tuple[IPv4Address | IPv6Address, ...]:
-        """A machine's own, one of each family. The second ends as the first does, counted from its network's beginning."""
+        """A node's own, one of each family of the pods and in their order."""
+        return self._ordered(machine.address, self.address6(machine) if self.ipv6 else None)
+
+    def _ordered[T, S](self, four: T, six: S | None) -> tuple[T | S, ...]:
+        found = {IPV4: four, IPV6: six}
+        return tuple(one for family in self.ip_families if (one := found[family]) is not None)
+
+    def address6(self, machine: Machine) -> IPv6Address:
+        """Ends as the machine's IPv4 address does, counted from its network's beginning."""
         if self.ipv6 is None:
-            return (machine.address,)
+            raise ValueError(f"cannot tell the IPv6 address of {machine.name}: the cluster has none")
         place = int(machine.address) - int(self.network.network_address)
-        return machine.address, self.ipv6.network[place]
+        return self.ipv6.network[place]
 
     @property
     def masters(self) -> tuple[Machine, ...]:

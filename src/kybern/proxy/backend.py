@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from prometheus_client import Counter
-
 from kybern.proxy.model import ServicePort
 from kybern.proxy.ruleset import Key
 
@@ -20,10 +18,8 @@ class Removable(Protocol):
 class Backend(Removable, Protocol):
     """Rules by service, and the kernel they are written to.
 
-    ``is_known`` tells whether the next ``apply`` sends changes only; ``failures`` counts, by family, what was refused.
+    ``is_known`` tells whether the next ``apply`` sends changes only.
     """
-
-    failures: Counter
 
     @property
     def is_known(self) -> bool: ...
@@ -37,7 +33,7 @@ class Backend(Removable, Protocol):
         ...
 
     async def apply(self) -> int:
-        """Make the kernel's rules as wanted; gives the number of lines sent. Raises CannotApply."""
+        """Make the kernel's rules as wanted; gives the number of lines sent. Raises CannotApply, and counts that."""
         ...
 
     def forget(self) -> None:

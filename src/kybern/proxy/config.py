@@ -17,6 +17,7 @@ from kybern.proxy.families import version_of
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.servers import SCHEDULERS
 from kybern.proxy.rules import PRIMARY
+from kybern.proxy.tunables import FlowTable
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 IPTABLES, IPVS, NFTABLES = MODES = ("iptables", "ipvs", "nftables")
@@ -41,6 +42,8 @@ class Config:
     healthz: str = "0.0.0.0:10256"
     metrics: str = "127.0.0.1:10249"
     ipvs: Options = field(default_factory=Options)
+    localhost_node_ports: bool = True
+    flows: FlowTable = field(default_factory=FlowTable)
 
     def pod_network(self, version: int) -> str:
         """The pods' network of a version of IP; "" when there is none."""
@@ -69,7 +72,7 @@ KEYS = {
     "clientConnection.burst": "",
     "iptables.masqueradeAll": "masquerade_all",
     "iptables.masqueradeBit": "",
-    "iptables.localhostNodePorts": "",
+    "iptables.localhostNodePorts": "localhost_node_ports",
     "iptables.syncPeriod": "sync_period",
     "iptables.minSyncPeriod": "min_sync_period",
     "ipvs.syncPeriod": "sync_period",
@@ -84,10 +87,13 @@ KEYS = {
     "nftables.masqueradeBit": "",
     "nftables.syncPeriod": "sync_period",
     "nftables.minSyncPeriod": "min_sync_period",
-    "conntrack.maxPerCore": "",
-    "conntrack.min": "",
-    "conntrack.tcpEstablishedTimeout": "",
-    "conntrack.tcpCloseWaitTimeout": "",
+    "conntrack.maxPerCore": "max_per_core",
+    "conntrack.min": "minimum",
+    "conntrack.tcpEstablishedTimeout": "tcp_established",
+    "conntrack.tcpCloseWaitTimeout": "tcp_close_wait",
+    "conntrack.tcpBeLiberal": "tcp_be_liberal",
+    "conntrack.udpTimeout": "udp",
+    "conntrack.udpStreamTimeout": "udp_stream",
     "bindAddress": "",
     "bindAddressHardFail": "",
     "enableProfiling": "",
@@ -115,6 +121,14 @@ FLAGS = {
     "ipvs-tcp-timeout": "tcp_timeout",
     "ipvs-tcpfin-timeout": "tcp_fin_timeout",
     "ipvs-udp-timeout": "udp_timeout",
+    "iptables-localhost-nodeports": "localhost_node_ports",
+    "conntrack-max-per-core": "max_per_core",
+    "conntrack-min": "minimum",
+    "conntrack-tcp-timeout-established": "tcp_established",
+    "conntrack-tcp-timeout-close-wait": "tcp_close_wait",
+    "conntrack-tcp-be-liberal": "tcp_be_liberal",
+    "conntrack-udp-timeout": "udp",
+    "conntrack-udp-timeout-stream": "udp_stream",
     "healthz-bind-address": "healthz",
     "metrics-bind-address": "metrics",
 }
@@ -133,6 +147,7 @@ def read(values: Values, hostname: str) -> Config:
             f'cannot use proxy mode "{found["mode"]}": this version has {", ".join(MODES)}; leave it out or name one'
         )
     found["ipvs"] = _options(found)
+    found["flows"] = FlowTable(**_taken(FlowTable, found))
     if not found.get("kubeconfig"):
         raise Fatal(
             "cannot start: no API server is named; give --kubeconfig, or clientConnection.kubeconfig in --config"
@@ -154,8 +169,7 @@ def _counts(flag: str, values: Values, mode: str) -> bool:
 
 def _options(found: dict[str, Any]) -> Options:
     """Takes what is ipvs' out of what was found."""
-    names = (one.name for one in fields(Options))
-    options = Options(**{name: found.pop(name) for name in names if found.get(name) is not None})
+    options = Options(**_taken(Options, found))
     if options.scheduler not in SCHEDULERS:
         raise Fatal(
             f'cannot use the scheduler "{options.scheduler}" for ipvs: there are {", ".join(SCHEDULERS)}'
@@ -168,6 +182,11 @@ def _options(found: dict[str, Any]) -> Options:
                 f'cannot leave "{one}" to others: it is no network; change ipvs.excludeCIDRs'
             ) from problem
     return options
+
+
+def _taken(kind: type[Options | FlowTable], found: dict[str, Any]) -> dict[str, Any]:
+    names = [one.name for one in fields(kind)]
+    return {name: found.pop(name) for name in names if found.get(name) is not None}
 
 
 def _file(path: Path, mode: str) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class Conntrack:
             if not of_it:
                 continue
             try:
-                count = await asyncio.to_thread(_forget_stale, of_it, domain)
+                with metrics.flows_time(family.title):
+                    count = await asyncio.to_thread(_forget_stale, of_it, domain)
             except (NetlinkError, OSError) as problem:
                 LOG.warning("cannot look at the kernel's table of flows of %s: %s", family.title, problem)
                 continue

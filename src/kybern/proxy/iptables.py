@@ -4,14 +4,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kybern.proxy import metrics, tables
-from kybern.proxy.families import BOTH, Family, version_of
+from kybern.netfilter import accounting
+from kybern.netfilter.programs import CannotApply
+from kybern.proxy import metrics, tables, tunables
+from kybern.proxy.families import BOTH, IPV4, Family, version_of
 from kybern.proxy.model import ServicePort
-from kybern.proxy.restore import everything, missing_jumps, our_chains, touched
-from kybern.proxy.rules import Settings
+from kybern.proxy.restore import everything, missing_jumps, our_chains, touched, written
+from kybern.proxy.rules import INVALID_DROPPED, LOCALHOST_ACCEPTED, Settings
 from kybern.proxy.ruleset import Key, Ruleset
 
 LOG = logging.getLogger(__name__)
+COUNTERS = (INVALID_DROPPED, LOCALHOST_ACCEPTED)
 
 
 class Iptables:
@@ -21,8 +24,6 @@ class Iptables:
     at the start, after a failure, and now and then, because others may have flushed our chains.
     """
 
-    failures = metrics.IPTABLES_FAILURES
-
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._parts = self._made()
@@ -30,6 +31,18 @@ class Iptables:
     def _made(self) -> list["_Part"]:
         served = (each for each in BOTH if self._settings.pod_network(each.version))
         return [_Part(each, Ruleset(self._settings, each.version)) for each in served]
+
+    async def prepare(self) -> None:
+        """What the rules need of the kernel beside its tables. What cannot be had is told, and done without."""
+        settings = self._settings
+        if settings.serves_localhost:
+            try:
+                tunables.set_all({"net/ipv4/conf/all/route_localnet": "1"})
+            except CannotApply as problem:
+                LOG.warning("node ports will not answer at 127.0.0.1: %s", problem)
+                settings = replace(settings, localhost_node_ports=False)
+        self._settings = replace(settings, counters=await _counters())
+        self._parts = self._made()
 
     @property
     def is_known(self) -> bool:
@@ -63,7 +76,24 @@ class Iptables:
     async def remove(self) -> None:
         for family in BOTH:
             await tables.clear(family)
+        for counter in COUNTERS:
+            try:
+                accounting.remove(counter)
+            except OSError as problem:  # somebody else's rule counts into it, or this kernel has none
+                LOG.debug("cannot take away the counter %s: %s", counter, problem)
         self.forget()
+
+
+async def _counters() -> frozenset[str]:
+    """Those of COUNTERS that rules may count into: the kernel and the program have to know them."""
+    try:
+        for counter in COUNTERS:
+            accounting.ensure(counter)
+        await tables.check(IPV4, f"-m nfacct --nfacct-name {COUNTERS[0]} -j DROP")
+    except (OSError, CannotApply) as problem:
+        LOG.info("some packets are not counted, since the kernel has no counters for it: %s", problem)
+        return frozenset()
+    return frozenset(COUNTERS)
 
 
 class _Part:
@@ -78,8 +108,17 @@ class _Part:
         text = (
             touched(rules, chains) if known else everything(rules.tables(), await tables.saved(self.family))
         )
-        await tables.write(self.family, text)
+        try:
+            await tables.write(self.family, text)
+        except CannotApply:
+            metrics.IPTABLES_FAILURES.labels(self.family.title).inc()
+            if known:
+                metrics.IPTABLES_PARTIAL_FAILURES.labels(self.family.title).inc()
+            raise
         self.is_known = True
+        for table, count in written(text).items():
+            metrics.IPTABLES_RULES.labels(self.family.title, table).set(rules.counts[table])
+            metrics.IPTABLES_WRITTEN.labels(self.family.title, table).set(count)
         lines = text.count("\n")
         LOG.debug("sent %d lines to %s (all chains: %s)", lines, self.family.restore, not known)
         return lines

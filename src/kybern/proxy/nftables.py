@@ -32,8 +32,6 @@ class Nftables:
     kernel refuse that, because a table of this name holds something else under our names, the table is made anew.
     """
 
-    failures = metrics.NFTABLES_FAILURES
-
     def __init__(self, settings: Settings) -> None:
         self.is_known = False
         self._settings = settings
@@ -61,6 +59,16 @@ class Nftables:
         self.is_known = False
 
     async def apply(self) -> int:
+        try:
+            text = await self._write()
+        except CannotApply:
+            for table in self._tables:  # one transaction is of all of them
+                metrics.NFTABLES_FAILURES.labels(table.family.title).inc()
+            raise
+        LOG.debug("sent %d lines to nft", text.count("\n"))
+        return text.count("\n")
+
+    async def _write(self) -> str:
         if self.is_known:
             text = "".join(table.changes() for table in self._tables)
             self.is_known = False
@@ -70,8 +78,7 @@ class Nftables:
             text = await self._write_all()
             self._whole = asyncio.get_running_loop().time()
         self.is_known, self._generation = True, _generation()
-        LOG.debug("sent %d lines to nft", text.count("\n"))
-        return text.count("\n")
+        return text
 
     async def _write_all(self) -> str:
         present = [await _present(table.family) for table in self._tables]

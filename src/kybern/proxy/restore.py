@@ -50,12 +50,16 @@ def missing_jumps(saved: str, jumps: Jumps = JUMPS) -> Jumps:
             table = line[1:].strip()
         elif line.startswith("-A "):
             chain = line.split(" ", 2)[1]
-            present.add((table, chain, _comment(line), line.rpartition(" -j ")[2]))
+            present.add((table, chain, _comment(line), _target(line)))
     return tuple(
         (table, chain, rule)
         for table, chain, rule in jumps
-        if (table, chain, _comment(rule), rule.rpartition(" -j ")[2]) not in present
+        if (table, chain, _comment(rule), _target(rule)) not in present
     )
+
+
+def _target(rule: str) -> str:
+    return f" {rule}".rpartition(" -j ")[2]
 
 
 def _comment(rule: str) -> str:
@@ -79,6 +83,18 @@ def everything(tables: Mapping[str, Chains], saved: str, jumps: Jumps = JUMPS) -
 def touched(rules: Ruleset, chains: Iterable[Chain]) -> str:
     """Input for iptables-restore that writes some chains only; "" for none."""
     return _text({chain: rules.rules(chain) for chain in sorted(chains)}, (), {})
+
+
+def written(text: str) -> dict[str, int]:
+    """How many rules of our own chains an input writes, by table."""
+    found = dict.fromkeys(FIXED, 0)
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A "):
+            found[table] += 1
+    return found
 
 
 def removal(saved: str) -> str:

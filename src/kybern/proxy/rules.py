@@ -10,21 +10,25 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from itertools import islice
 
-from kybern.proxy.families import IPV6, family_of, version_of
+from kybern.proxy.families import IPV4, IPV6, family_of, version_of
 from kybern.proxy.model import Endpoint, ServicePort, preferred, usable
 
 MASQUERADE_BIT = 14
 MARK = f"{1 << MASQUERADE_BIT:#x}"
 MASQUERADE = f"{MARK}/{MARK}"
+# Counters of the kernel, under upstream's names.
+INVALID_DROPPED = "ct_state_invalid_dropped_pkts"
+LOCALHOST_ACCEPTED = "localhost_nps_accepted_pkts"
 PRIMARY = "primary"  # of the networks of node ports: the node's first address
 
 # Chains that exist whatever the services are, by table.
 FIXED = {
     "filter": (
         "KUBE-EXTERNAL-SERVICES",
+        "KUBE-FIREWALL",
         "KUBE-FORWARD",
         "KUBE-NODEPORTS",
         "KUBE-PROXY-FIREWALL",
@@ -38,6 +42,7 @@ JUMPS = (
     ("filter", "INPUT", '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS'),
     ("filter", "INPUT", f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'),
     ("filter", "INPUT", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
+    ("filter", "INPUT", "-j KUBE-FIREWALL"),
     ("filter", "FORWARD", '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'),
     ("filter", "FORWARD", f'{_NEW} "kubernetes service portals" -j KUBE-SERVICES'),
     (
@@ -48,11 +53,13 @@ JUMPS = (
     ("filter", "FORWARD", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
     ("filter", "OUTPUT", f'{_NEW} "kubernetes service portals" -j KUBE-SERVICES'),
     ("filter", "OUTPUT", f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'),
+    ("filter", "OUTPUT", "-j KUBE-FIREWALL"),
     ("nat", "PREROUTING", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'),
     ("nat", "OUTPUT", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'),
     ("nat", "POSTROUTING", '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING'),
 )
 
+_LOCALHOST = IPv4Network(IPV4.loopback)
 _FOLLOWING = '-m comment --comment "kubernetes forwarding conntrack rule"'
 
 type Chains = dict[str, list[str]]
@@ -63,7 +70,8 @@ class Settings:
     """What the rules depend on beside services. An empty pod network: nothing of that version of IP is served.
 
     ``node_port_networks`` limits where node ports answer, () for all; "primary" in it stands for the first of
-    ``node_addresses`` of each family.
+    ``node_addresses`` of each family. ``localhost_node_ports`` are served at 127.0.0.1, too. ``counters`` are those of the
+    kernel that rules may count into.
     """
 
     pod_cidr: str
@@ -72,6 +80,8 @@ class Settings:
     drop_invalid: bool = True
     pod_cidr6: str = ""
     node_addresses: tuple[str, ...] = ()
+    localhost_node_ports: bool = False
+    counters: frozenset[str] = frozenset()
 
     def pod_network(self, version: int) -> str:
         return self.pod_cidr if version == 4 else self.pod_cidr6
@@ -89,6 +99,18 @@ class Settings:
             own = (one for one in self.node_addresses if version_of(one) == version)
             return found + tuple(islice(own, 1))
         return None if not found or any(one.endswith("/0") for one in found) else found
+
+    @property
+    def serves_localhost(self) -> bool:
+        """Whether node ports answer at 127.0.0.1: it is asked for, and among the networks where they do."""
+        if not (self.localhost_node_ports and self.pod_cidr):
+            return False
+        places = self.node_port_places(4)
+        return places is None or any(_LOCALHOST.overlaps(IPv4Network(one, strict=False)) for one in places)
+
+    def counting(self, counter: str) -> str:
+        """What a rule has before its target to count into one of the kernel's counters; "" where there is none."""
+        return f"-m nfacct --nfacct-name {counter} " if counter in self.counters else ""
 
 
 @dataclass(slots=True)
@@ -115,7 +137,7 @@ def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
     return f"KUBE-SEP-{_digest(port.title, port.protocol.lower(), endpoint.address)}"
 
 
-def fixed(settings: Settings) -> Tables:
+def fixed(settings: Settings, version: int = 4) -> Tables:
     """The chains that are there without any service, with what stands first in them."""
     tables = Tables({name: [] for name in FIXED["filter"]}, {name: [] for name in FIXED["nat"]})
     tables.nat["KUBE-MARK-MASQ"].append(f"-j MARK --or-mark {MARK}")
@@ -124,11 +146,18 @@ def fixed(settings: Settings) -> Tables:
         f"-j MARK --xor-mark {MARK}",
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
+    dropped = settings.counting(INVALID_DROPPED)
     tables.filter["KUBE-FORWARD"] += [
-        *(["-m conntrack --ctstate INVALID -j DROP"] if settings.drop_invalid else []),
+        *([f"-m conntrack --ctstate INVALID {dropped}-j DROP"] if settings.drop_invalid else []),
         f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {MASQUERADE} -j ACCEPT',
         f"{_FOLLOWING} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     ]
+    if version == 4 and settings.serves_localhost:
+        # Routing 127.0.0.1 elsewhere, as its node ports need, must not lead others to what listens there alone.
+        tables.filter["KUBE-FIREWALL"].append(
+            f'-m comment --comment "block incoming localnet connections" -d {_LOCALHOST} ! -s {_LOCALHOST} '
+            "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+        )
     return tables
 
 
@@ -139,6 +168,8 @@ def last(settings: Settings, version: int) -> list[str]:
         '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
     )
     networks = settings.node_port_places(version)
+    if networks is None and version == 4 and not settings.serves_localhost:
+        return [f"! -d {_LOCALHOST} {comment} {local}"]
     # The kernel routes nothing from IPv6's loopback address to anywhere else, and would complain of each packet.
     everywhere = "" if version == 4 else f"! -d {IPV6.loopback}/128 "
     places = [everywhere] if networks is None else [f"-d {network} " for network in networks]
@@ -235,9 +266,20 @@ class _Port:
                 self._refuse(match, "KUBE-EXTERNAL-SERVICES", dropped=bool(self.everywhere))
             if self.everywhere:
                 chain = "KUBE-NODEPORTS" if what == "node port" else "KUBE-SERVICES"
-                self.tables.nat[chain].append(f"{self._comment(what)} {match} -j {self._entry(what)}")
+                entry = self._entry(what)
+                if chain == "KUBE-NODEPORTS":
+                    self._count_localhost(match, entry)
+                self.tables.nat[chain].append(f"{self._comment(what)} {match} -j {entry}")
         if self.everywhere:
             self._external_chain()
+
+    def _count_localhost(self, match: str, entry: str) -> None:
+        """Node ports answer at 127.0.0.1 in no other mode, so whether anybody calls them there can be seen."""
+        counting = self.settings.counting(LOCALHOST_ACCEPTED)
+        if counting and self.family is IPV4 and self.settings.serves_localhost:
+            self.tables.nat["KUBE-NODEPORTS"].append(
+                f"{self._comment('node port')} -d {_LOCALHOST} {match} {counting}-j {entry}"
+            )
 
     def _outside_matches(self) -> Iterator[tuple[str, str]]:
         port = self.port

@@ -5,6 +5,7 @@ touched chains, until somebody takes them and writes them. Chains that many serv
 when they are asked for.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from kybern.proxy.model import ServicePort
@@ -20,18 +21,21 @@ type Chain = tuple[str, str]
 class Ruleset:
     """Rules of one version of IP, by service.
 
-    ``put`` changes one service; ``take`` gives the chains touched since it was last called.
+    ``put`` changes one service; ``take`` gives the chains touched since it was last called; ``counts`` are the rules of each
+    table.
     """
 
     def __init__(self, settings: Settings, version: int = 4) -> None:
         self._settings, self._version = settings, version
-        self._first = fixed(settings).by_name()
+        self._first = fixed(settings, version).by_name()
         self._own: dict[Chain, list[str]] = {}
         self._shared: dict[Chain, dict[Key, list[str]]] = {
             (table, chain): {} for table, chains in FIXED.items() for chain in chains
         }
         self._services: dict[Key, Tables] = {}
         self._touched: set[Chain] = set()
+        self.counts = Counter({table: sum(map(len, held.values())) for table, held in self._first.items()})
+        self.counts["nat"] += len(last(settings, version))
 
     def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
         """Make the rules of a service as its ports ask; without ports it has none."""
@@ -42,10 +46,11 @@ class Ruleset:
         for table, chains in new.by_name().items():
             for chain in old[table].keys() | chains.keys():
                 if old[table].get(chain) != chains.get(chain):
-                    self._set(service, (table, chain), chains.get(chain))
+                    self._set(service, (table, chain), old[table].get(chain), chains.get(chain))
 
-    def _set(self, service: Key, chain: Chain, rules: list[str] | None) -> None:
+    def _set(self, service: Key, chain: Chain, before: list[str] | None, rules: list[str] | None) -> None:
         self._touched.add(chain)
+        self.counts[chain[0]] += len(rules or ()) - len(before or ())
         if (shared := self._shared.get(chain)) is not None:
             if rules is None:
                 del shared[service]

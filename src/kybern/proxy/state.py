@@ -13,6 +13,7 @@ from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.machinery.struct import Object
 from kybern.proxy import metrics
+from kybern.proxy.healthz import is_eligible
 from kybern.proxy.model import SERVICE_NAME, ServicePort, service_ports
 from kybern.proxy.ruleset import Key
 from kybern.proxy.topology import Place
@@ -26,8 +27,8 @@ type Watched = Service | EndpointSlice | Node
 class State:
     """``put`` and ``drop`` note what changed, ``take`` gives it; ``changed`` is set while there is something to take.
 
-    ``addresses`` are the node's own, ``versions`` those of IP that are served. ``triggered`` are the times of what changed,
-    in seconds since 1970, until somebody takes them.
+    ``eligible`` says whether new connections should come to this node. ``addresses`` are its own, ``versions`` those of IP
+    that are served. ``triggered`` are the times of what changed, in seconds since 1970, until somebody takes them.
     """
 
     place: Place
@@ -37,6 +38,7 @@ class State:
     touched: set[Key] = field(default_factory=set)
     synced: set[type] = field(default_factory=set)
     addresses: tuple[str, ...] = ()
+    eligible: bool = True
     triggered: list[float] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -73,6 +75,7 @@ class State:
             case Node():
                 self._move(new.metadata.labels.get(ZONE, ""))
                 self._settle(new)
+                self.eligible = is_eligible(new)
 
     def drop(self, item: Watched) -> None:
         match item:

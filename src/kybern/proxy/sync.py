@@ -22,6 +22,7 @@ from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
 from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State, Watched
+from kybern.proxy.stranded import POLICIES, Stranded
 
 LOG = logging.getLogger(__name__)
 RETRY = 5.0  # seconds until what failed is tried again
@@ -45,7 +46,8 @@ async def follow(client: Client, kind: type[Watched], state: State, field_select
 class Syncer:
     """The one loop. ``healthy`` is when the rules were last right, in the loop's time; 0 before the first time.
 
-    ``others`` are what a proxy of before may have left in another mode: it goes once the rules are right here.
+    ``updated`` is the same by the clock, in seconds since 1970. ``others`` are what a proxy of before may have left in
+    another mode: it goes once the rules are right here.
     """
 
     state: State
@@ -57,8 +59,10 @@ class Syncer:
     min_period: float
     on_first: Callable[[], None]
     healthy: float = 0.0
+    updated: float = 0.0
     since: float = field(default_factory=time.time)
     ports: dict[Key, tuple[ServicePort, ...]] = field(default_factory=dict)
+    stranded: Stranded = field(default_factory=Stranded)
 
     async def run(self) -> None:
         """For ever: wait for a change (or the period), then apply; never more often than ``min_period``."""
@@ -96,27 +100,31 @@ class Syncer:
         changed = self._render()
         try:
             with metrics.sync_time(self.state.families, whole=not self.kernel.is_known):
-                lines = await self.kernel.apply()
+                await self.kernel.apply()
         except CannotApply as problem:
-            for family in self.state.families:
-                self.kernel.failures.labels(family).inc()
             LOG.error("%s; trying again in %.0f s", problem, RETRY)  # noqa: TRY400  # the message says it all
             return False
-        metrics.LINES.inc(lines)
         self._tell_time()
+        self._tell_stranded()
         if any(port.protocol == "UDP" for port in changed):
             await self.flows.forget_stale(port for ports in self.ports.values() for port in ports)
         await self.asked.serve(self.ports)
         await self._clear_others()
         if not self.healthy:
             self.on_first()
-        self.healthy = asyncio.get_running_loop().time()
+        self.healthy, self.updated = asyncio.get_running_loop().time(), time.time()
         return True
 
     def _tell_time(self) -> None:
         now, (triggered, self.state.triggered) = time.time(), (self.state.triggered, [])
         # What happened before this proxy ran says nothing of how fast it is.
         metrics.synced(self.state.families, (now - when for when in triggered if self.since <= when <= now))
+
+    def _tell_stranded(self) -> None:
+        for family in self.state.families:
+            for policy in POLICIES:
+                found = self.stranded.counts[family, policy]
+                metrics.NO_LOCAL_ENDPOINTS.labels(family, policy).set(found)
 
     async def _clear_others(self) -> None:
         """A proxy of before may have run in another mode. Tried after each change until it is done."""
@@ -142,6 +150,7 @@ class Syncer:
             if ports == self.ports.get(service, ()):
                 continue
             self.kernel.put(service, ports)
+            self.stranded.move(self.ports.get(service, ()), ports)
             changed += ports
             if ports:
                 self.ports[service] = ports

@@ -8,6 +8,7 @@ from kybern.proxy.families import BOTH, Family
 from kybern.proxy.restore import removal
 
 LOG = logging.getLogger(__name__)
+_CHECKED = "*filter\n:KUBE-PROXY-CANARY - [0:0]\n-A KUBE-PROXY-CANARY {rule}\nCOMMIT\n"
 
 
 async def saved(family: Family) -> str:
@@ -18,6 +19,11 @@ async def write(family: Family, text: str) -> None:
     """Nothing is run for no text."""
     if text:
         await run(family.restore, "--wait=10", "--noflush", stdin=text)
+
+
+async def check(family: Family, rule: str) -> None:
+    """Whether kernel and program know what a rule asks. Writes nothing. Raises CannotApply."""
+    await run(family.restore, "--wait=10", "--test", "--noflush", stdin=_CHECKED.format(rule=rule))
 
 
 async def clear(family: Family) -> None:

@@ -94,7 +94,7 @@ class Check:
         pods = await self._running(2 * len(nodes))
         services, _ = await self.client.list(Service, self.namespace)
         addresses = {one.metadata.name: one.spec.cluster_ips or (one.spec.cluster_ip,) for one in services}
-        versions = (4, 6) if self.machines.cluster.ipv6 else (4,)
+        versions = [int(family.removeprefix("IPv")) for family in self.machines.cluster.ip_families]
         self._places = {
             (node, version): self._place(node, version, pods, addresses)
             for version in versions

@@ -58,9 +58,11 @@ def dns(name: str, kind: str, way: str = "udp") -> str:
         + asked
         + struct.pack(">2H", KINDS[kind], 1)
     )
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if way == "tcp" else socket.SOCK_DGRAM) as line:
+    server = name_server()
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if way == "tcp" else socket.SOCK_DGRAM) as line:
         line.settimeout(SECONDS)
-        line.connect((name_server(), 53))
+        line.connect((server, 53))
         if way == "tcp":
             line.sendall(struct.pack(">H", len(message)) + message)
             with line.makefile("rb") as stream:

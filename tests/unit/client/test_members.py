@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.members import DURATION, Seen, alive, look, slice_of
@@ -83,3 +85,10 @@ def test_the_slice_names_machines_and_their_nodes() -> None:
         (("10.0.0.1",), "m1"),
         (("10.0.0.2",), "m2"),
     ]
+
+
+@pytest.mark.parametrize(("address", "family"), [("192.0.2.1", "IPv4"), ("fd00::1", "IPv6")])
+def test_the_slice_has_the_family_of_its_addresses(address: str, family: str) -> None:
+    made = slice_of("kube-system/kube-dns", [Lease(spec=LeaseSpec(holder_identity=address))], ())
+
+    assert (made.address_type, made.endpoints[0].addresses) == (family, (address,))

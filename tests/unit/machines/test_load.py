@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +61,62 @@ def test_a_second_family_gives_each_machine_an_address_that_ends_as_its_first() 
     assert [str(one) for one in cluster.addresses(cluster.machines[0])] == ["10.47.0.11", "fd00:47::b"]
     assert [str(one) for one in cluster.pod_ranges] == ["10.244.0.0/16", "fd00:244::/56"]
     assert [str(one) for one in cluster.service_ranges] == ["10.96.0.0/16", "fd00:96::/112"]
+
+
+@pytest.mark.parametrize(
+    ("families", "node", "pods", "services"),
+    [
+        ("", ["10.47.0.11", "fd00:47::b"], ["10.244.0.0/16", "fd00:244::/56"], "10.96.0.0/16"),
+        ("[IPv6, IPv4]", ["fd00:47::b", "10.47.0.11"], ["fd00:244::/56", "10.244.0.0/16"], "fd00:96::/112"),
+        ("[IPv6]", ["fd00:47::b"], ["fd00:244::/56"], "fd00:96::/112"),
+    ],
+)
+def test_pods_and_services_have_the_families_that_are_asked_for_in_their_order(
+    tmp_path: Path, families: str, node: list[str], pods: list[str], services: str
+) -> None:
+    path = tmp_path / "dual.yaml"
+    text = (TOPOLOGIES / "dual.yaml").read_text()
+    path.write_text(text + (f"families: {families}\n" if families else ""))
+
+    cluster = load(path)
+
+    assert [str(one) for one in cluster.addresses(cluster.machines[0])] == node
+    assert [str(one) for one in cluster.pod_ranges] == pods
+    assert str(cluster.service_ranges[0]) == services
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("families: [IPv5]", '"families" is a list of IPv4 and IPv6, each once'),
+        ("families: [IPv6, IPv6]", '"families" is a list of IPv4 and IPv6, each once'),
+        ("families: IPv6", '"families" must be a list that is not empty'),
+        ("families: [IPv4]", '"families" has no IPv6, and "ipv6" has networks of it'),
+        ("families: [IPv6]\ningress: true", '"ingress" reaches pods by IPv4'),
+        ("families: [IPv6]\nnode_local_dns: true", '"node_local_dns" reaches pods by IPv4'),
+        (
+            "families: [IPv6]\nload_balancer: {pools: [10.47.0.100-10.47.0.110]}",
+            '"load_balancer" reaches pods by',
+        ),
+    ],
+)
+def test_what_the_families_do_not_allow_is_told_with_its_line(tmp_path: Path, more: str, said: str) -> None:
+    path = tmp_path / "dual.yaml"
+    text = (TOPOLOGIES / "dual.yaml").read_text()
+    path.write_text(f"{text}{more}\n")
+
+    with pytest.raises(TopologyError, match=re.escape(said)) as failed:
+        load(path)
+
+    assert f":{len(text.splitlines()) + 1}:" in str(failed.value)
+
+
+def test_a_family_without_networks_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "single.yaml"
+    path.write_text((TOPOLOGIES / "single.yaml").read_text() + "families: [IPv4, IPv6]\n")
+
+    with pytest.raises(TopologyError, match='IPv6 needs networks: add "ipv6"'):
+        load(path)
 
 
 @pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.yaml")), ids=lambda path: path.stem)

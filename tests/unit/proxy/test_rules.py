@@ -2,14 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kybern.proxy.model import Endpoint, ServicePort
-from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched
-from kybern.proxy.rules import JUMPS, Settings, Tables, chain_of, endpoint_chain
+from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched, written
+from kybern.proxy.rules import (
+    INVALID_DROPPED,
+    JUMPS,
+    LOCALHOST_ACCEPTED,
+    Settings,
+    Tables,
+    chain_of,
+    endpoint_chain,
+)
 from kybern.proxy.ruleset import Ruleset
 
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
@@ -198,10 +207,10 @@ def test_node_ports_of_ipv6_answer_in_their_own_networks_and_never_at_the_loopba
 @pytest.mark.parametrize(
     ("places", "found"),
     [
-        ((), [""]),
+        ((), ["! -d 127.0.0.0/8 "]),
         (("10.0.0.0/8",), ["-d 10.0.0.0/8 "]),
         (("primary",), ["-d 192.0.2.1 "]),
-        (("fd00::/8",), [""]),
+        (("fd00::/8",), ["! -d 127.0.0.0/8 "]),
     ],
 )
 def test_node_ports_answer_where_they_shall(places: tuple[str, ...], found: list[str]) -> None:
@@ -359,3 +368,57 @@ def test_changes_one_after_the_other_lead_where_writing_all_leads(
         ),
     )
     assert kernel == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "served"),
+    [
+        ({}, True),
+        ({"localhost_node_ports": False}, False),
+        ({"node_port_networks": ("192.0.2.0/24",)}, False),
+        ({"node_port_networks": ("192.0.2.0/24", "127.0.0.1/32")}, True),
+        ({"node_port_networks": ("primary",), "node_addresses": ("192.0.2.1",)}, False),
+    ],
+)
+def test_node_ports_answer_at_the_loopback_address_where_they_shall_and_are_counted(
+    settings: dict[str, object], *, served: bool
+) -> None:
+    asked: dict[str, Any] = {"localhost_node_ports": True, **settings}
+    found = replace(SETTINGS, counters=frozenset({INVALID_DROPPED, LOCALHOST_ACCEPTED}), **asked)
+
+    tables = render((port(node_port=30080),), found)
+
+    assert found.serves_localhost == served
+    assert bool(tables.filter["KUBE-FIREWALL"]) == served, "what listens there alone stays out of reach"
+    counting = [rule for rule in tables.nat["KUBE-NODEPORTS"] if LOCALHOST_ACCEPTED in rule]
+    assert len(counting) == served
+    assert all("-d 127.0.0.0/8" in rule for rule in counting)
+    assert any(INVALID_DROPPED in rule for rule in tables.filter["KUBE-FORWARD"])
+    last = tables.nat["KUBE-SERVICES"][-1]
+    assert last.startswith("! -d 127.0.0.0/8") == (not served and "node_port_networks" not in settings)
+
+
+def test_nothing_is_counted_where_the_kernel_has_no_counters() -> None:
+    tables = render((port(node_port=30080),), replace(SETTINGS, localhost_node_ports=True))
+
+    assert "nfacct" not in str(tables)
+
+
+def test_rules_are_counted_through_all_changes() -> None:
+    found = ruleset((port(node_port=30080), port(service="other", affinity=5)))
+
+    def counted() -> dict[str, int]:
+        return {table: sum(map(len, held.values())) for table, held in found.tables().items()}
+
+    assert found.counts == counted()
+    assert written(everything(found.tables(), "")) == counted(), "all of them are written at first"
+
+    found.take()
+    found.put(("default", "web"), [port(node_port=30080, endpoints=(HERE,))])
+    assert found.counts == counted()
+    text = touched(found, found.take())
+    assert written(text)["nat"] == text.count("-A ") < counted()["nat"]
+
+    for name in ("web", "other"):
+        found.put(("default", name), [])
+    assert found.counts == counted() == ruleset(()).counts

@@ -1,17 +1,20 @@
 """Which services have to be looked at again, after what the watches saw."""
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import CollectorRegistry
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.machinery.struct import replace
+from kybern.proxy import metrics
 from kybern.proxy.state import TRIGGERED, State
 from kybern.proxy.topology import Place
 from tests.unit.proxy.test_model import SLICE, WEB
 
 KEY = ("default", "web")
+TOLD = CollectorRegistry()
+metrics.register("nftables", TOLD)
 
 
 @pytest.fixture
@@ -118,13 +121,13 @@ def test_when_a_change_happened_is_kept_until_it_is_taken(state: State) -> None:
 def test_changes_are_counted_and_wait_until_they_are_taken(state: State) -> None:
     state.take()
     names = [f"kubeproxy_sync_proxy_rules_{kind}_changes_pending" for kind in ("service", "endpoint")]
-    assert [REGISTRY.get_sample_value(name) for name in names] == [0, 0]
-    before = REGISTRY.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") or 0
+    assert [TOLD.get_sample_value(name) for name in names] == [0, 0]
+    before = TOLD.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") or 0
 
     state.drop(SLICE)
     state.drop(WEB)
 
-    assert [REGISTRY.get_sample_value(name) for name in names] == [1, 1]
-    assert REGISTRY.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") == before + 1
+    assert [TOLD.get_sample_value(name) for name in names] == [1, 1]
+    assert TOLD.get_sample_value("kubeproxy_sync_proxy_rules_endpoint_changes_total") == before + 1
     queued = "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds"
-    assert REGISTRY.get_sample_value(queued, {"ip_family": "IPv4"})
+    assert TOLD.get_sample_value(queued, {"ip_family": "IPv4"})

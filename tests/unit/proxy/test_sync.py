@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import CollectorRegistry
 
 from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
-from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.cli.proxy import backends
+from kybern.machinery.struct import replace
 from kybern.netfilter.programs import CannotApply, Missing
 from kybern.proxy import metrics
 from kybern.proxy.config import Config
@@ -21,6 +22,7 @@ from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
 from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State
+from kybern.proxy.stranded import POLICIES
 from kybern.proxy.sync import Syncer
 from kybern.proxy.topology import Place
 from tests.unit.proxy.test_model import SLICE, WEB
@@ -38,7 +40,6 @@ class Kernel:
     addresses: tuple[str, ...] = ()
     is_known: bool = False
     intact: bool = True
-    failures = metrics.NFTABLES_FAILURES
 
     def settle(self, addresses: tuple[str, ...]) -> bool:
         changed, self.addresses = addresses != self.addresses, addresses
@@ -102,12 +103,25 @@ class Running:
         await asyncio.gather(task, return_exceptions=True)
 
 
-FAILURES = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total"
+TOLD = CollectorRegistry()
+metrics.register("nftables", TOLD)
+STRANDED = "kubeproxy_sync_proxy_rules_no_local_endpoints_total"
 PROGRAMMED = "kubeproxy_network_programming_duration_seconds_count"
 
 
 def counted(name: str) -> float:
-    return REGISTRY.get_sample_value(name, {"ip_family": "IPv4"}) or 0.0
+    return TOLD.get_sample_value(name, {"ip_family": "IPv4"}) or 0.0
+
+
+def stranded(policy: str) -> float | None:
+    return TOLD.get_sample_value(STRANDED, {"ip_family": "IPv4", "traffic_policy": policy})
+
+
+def elsewhere() -> Iterator[Endpoint]:
+    """Those of SLICE, all on another node, and all ready."""
+    return (
+        replace(one, node_name="n2", conditions=EndpointConditions(ready=True)) for one in SLICE.endpoints
+    )
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -165,13 +179,22 @@ def test_another_address_of_the_node_puts_every_service_again() -> None:
     assert one.kernel.served.keys() == {KEY}
 
 
-def test_what_is_refused_is_counted() -> None:
-    before, one = counted(FAILURES), Running(kernel=Kernel(problems=[CannotApply("no")]))
+def test_ports_that_lead_nowhere_from_here_are_counted_until_they_do() -> None:
+    one = Running()
     one.state.sync(Node, [])
-
     run(one.settled())
+    assert [stranded(policy) for policy in POLICIES] == [0, 0]
 
-    assert counted(FAILURES) == before + 1
+    local = replace(WEB.spec, internal_traffic_policy="Local", external_traffic_policy="Local")
+    one.state.put(replace(WEB, spec=local), WEB)
+    one.state.put(replace(SLICE, endpoints=tuple(elsewhere())), SLICE)
+    run(one.settled())
+    ports = len(WEB.spec.ports)
+    assert [stranded(policy) for policy in POLICIES] == [ports, ports]
+
+    one.state.drop(WEB)
+    run(one.settled())
+    assert [stranded(policy) for policy in POLICIES] == [0, 0]
 
 
 def test_rules_that_somebody_took_are_written_again_also_where_changes_never_end() -> None:

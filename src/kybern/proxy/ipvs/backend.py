@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kybern.netfilter.programs import CannotApply
 from kybern.proxy import metrics, restore
 from kybern.proxy.families import version_of
 from kybern.proxy.ipvs import chains, node, sets
@@ -31,8 +32,6 @@ class Ipvs:
     A change sends only what differs. The next call after ``forget`` looks at all of the kernel first. Real servers that
     were taken out of service are looked after with every call.
     """
-
-    failures = metrics.IPTABLES_FAILURES
 
     def __init__(self, settings: Settings, options: Options, kernel: Kernel | None = None) -> None:
         self.is_known = False
@@ -111,7 +110,11 @@ class Ipvs:
         for plan in self._plans:
             wanted = chains.tables(self._settings, plan.version)
             text = restore.everything(wanted, await self._kernel.chains(plan.version), chains.JUMPS)
-            await self._kernel.write_chains(plan.version, text)
+            try:
+                await self._kernel.write_chains(plan.version, text)
+            except CannotApply:
+                metrics.IPTABLES_FAILURES.labels(f"IPv{plan.version}").inc()
+                raise
             lines += text.count("\n")
         return lines
 

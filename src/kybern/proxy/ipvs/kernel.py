@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.netfilter.programs import run
-from kybern.proxy import tables
+from kybern.proxy import tables, tunables
 from kybern.proxy.families import BOTH, Family
 from kybern.proxy.ipvs import node
 from kybern.proxy.ipvs.plan import Options
@@ -82,7 +82,7 @@ def _try(scheduler: str) -> None:
 
 def _prepare(options: Options) -> None:
     with table() as kernel:
-        node.set_all(node.settings(options))
+        tunables.set_all(node.settings(options))
         kernel.set_timeouts(options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
 
 

@@ -7,13 +7,11 @@ nothing goes through it.
 import json
 from collections.abc import Iterable
 from ipaddress import ip_address
-from pathlib import Path
 
-from kybern.netfilter.programs import CannotApply, run
+from kybern.netfilter.programs import run
 from kybern.proxy.ipvs.plan import Options
 
 DEVICE = "kube-ipvs0"
-_PLACE = Path("/proc/sys")
 
 
 def own_addresses(told: str) -> tuple[str, ...]:
@@ -61,20 +59,6 @@ def settings(options: Options) -> dict[str, str]:
     if options.strict_arp:
         wanted |= {"net/ipv4/conf/all/arp_ignore": "1", "net/ipv4/conf/all/arp_announce": "2"}
     return wanted
-
-
-def set_all(wanted: dict[str, str]) -> None:
-    """Write those that are not so. Raises CannotApply."""
-    for name, value in wanted.items():
-        path = _PLACE / name
-        try:
-            if path.read_text().strip() != value:
-                path.write_text(value)
-        except OSError as problem:
-            dotted = name.replace("/", ".")
-            raise CannotApply(
-                f"cannot set {dotted} to {value}: {problem.strerror}; let kube-proxy write to {path}, or set it before"
-            ) from problem
 
 
 async def addresses() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kybern.netfilter.programs import CannotApply
+from kybern.proxy import tunables
 from kybern.proxy.ipvs import node
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.remains import leaving
@@ -54,15 +55,15 @@ def test_strict_arp_is_two_settings_more() -> None:
 
 
 def test_only_settings_that_differ_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "_PLACE", tmp_path)
+    monkeypatch.setattr(tunables, "_PLACE", tmp_path)
     (tmp_path / "right").write_text("1\n")
     (tmp_path / "wrong").write_text("0\n")
 
-    node.set_all({"right": "1", "wrong": "1"})
+    tunables.set_all({"right": "1", "wrong": "1"})
 
     assert [(tmp_path / name).read_text() for name in ("right", "wrong")] == ["1\n", "1"]
     with pytest.raises(CannotApply, match=r"cannot set net\.none to 1: No such file"):
-        node.set_all({"net/none": "1"})
+        tunables.set_all({"net/none": "1"})
 
 
 @pytest.mark.parametrize(
