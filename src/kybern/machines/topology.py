@@ -103,6 +103,8 @@ class Cluster:
     pod_network: str = "kybern"
     # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
     cgroup_driver: str = "cgroupfs"
+    # How API server, controller manager and scheduler run: as units (services), or as static pods (pods).
+    control_plane: str = "services"
     ssh_user: str = "root"
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
     etcd_quota: int = 2048
@@ -111,6 +113,11 @@ class Cluster:
     cloud_volumes: CloudVolumes | None = None
     # The directory, on the operator's side, that everything is taken from; none: from where it is published.
     bundle: str = ""
+
+    @property
+    def has_static_pods(self) -> bool:
+        """Whether the control plane's daemons are pods of their machines' kubelets, and not units."""
+        return self.control_plane == "pods"
 
     @property
     def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
