@@ -6,7 +6,6 @@ Meanwhile the API is asked ten times a second through its address, and a watch i
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
@@ -18,7 +17,7 @@ from tests.cluster.conftest import Lab
 from tests.cluster.test_cluster import web
 from tests.cluster.test_days_after import MOVES, asking, served
 
-pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def topologies(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
         path.write_text(yaml.safe_dump(yaml.safe_load(lab.topology.read_text()) | {"control_plane": way}))
         made[way] = str(path)
     yield made
-    lab.kybern("deploy", made["services"])
+    lab.kybern("deploy", made["services"], "--break-lock")
 
 
 def ways(lab: Lab) -> dict[str, set[str]]:
@@ -99,7 +98,7 @@ def test_those_who_look_find_it_whole(lab: Lab, topologies: dict[str, str]) -> N
     assert "0 failed, 0 unknown" in lab.kybern("audit", topology).stdout
     assert " 0 failures" in lab.kybern("preflight", topology).stdout
     assert "passed" in lab.kybern("verify", topology).stdout
-    said = lab.kybern("plan", topologies["services"]).stdout
+    said = lab.kybern("plan", topologies["services"], check=False).stdout
     assert "kube-apiserver.service" in said
 
 
@@ -154,7 +153,7 @@ def test_renewed_certificates_are_served_by_the_pods(lab: Lab, topologies: dict[
 def test_a_switch_that_is_killed_is_finished_by_the_next_run(lab: Lab, topologies: dict[str, str]) -> None:
     topology = as_pods(lab, topologies)
     with asking(lab) as asked:
-        killed(lab, topologies["services"], 12)
+        killed(lab, topologies["services"], 20)
         lab.kybern("deploy", topology, "--break-lock")
         assert ways(lab) == all_are("pod")
         nothing_to_do(lab, topology)
@@ -172,4 +171,3 @@ def test_nothing_of_the_other_way_stays(lab: Lab, topologies: dict[str, str]) ->
 
     asked = f"ls -A {control_plane.MANIFESTS}; ctr -n k8s.io images ls -q | grep control-plane; true"
     assert [lab.ssh(master.name, asked) for master in lab.cluster.masters] == [""] * len(lab.cluster.masters)
-    assert Path(topologies["services"]).exists()
