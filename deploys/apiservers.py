@@ -7,6 +7,7 @@ pyinfra --limit master-1 inventories/lab.py deploys/apiservers.py
 
 from roles.apiserver import apiserver, apiserver_restarts
 from roles.cluster import here
+from roles.control_plane import control_plane_images
 from roles.firewall import firewall
 from roles.kubeconfig import kubeconfigs
 from roles.package import package
@@ -22,6 +23,8 @@ second_family(cluster, machine)
 pki(cluster, machine)
 kubeconfigs(cluster, machine)
 package()
+if machine.is_master and cluster.has_static_pods:
+    control_plane_images(cluster)
 if machine.is_master:
     apiserver(cluster, machine)
     apiserver_restarts(cluster, machine)

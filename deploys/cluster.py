@@ -13,13 +13,14 @@ from roles.cloud_volumes import cloud_volume_class, cloud_volumes
 from roles.cluster import here
 from roles.cluster_dns import cluster_dns, dns_service
 from roles.cluster_metrics import cluster_metrics, metrics_service
+from roles.control_plane import control_plane_images
 from roles.controller_manager import controller_manager
 from roles.etcd import etcd
 from roles.firewall import firewall
 from roles.ingress import ingress, ingress_class
 from roles.kube_proxy import kube_proxy
 from roles.kubeconfig import kubeconfigs
-from roles.kubelet import kubelet, nodes_ready
+from roles.kubelet import kubelet, nodes_ready, role_label
 from roles.loadbalancer import loadbalancer
 from roles.local_volumes import local_volumes, storage_class
 from roles.network_policies import network_policies, policy_rights
@@ -45,6 +46,13 @@ if machine.is_etcd:
     etcd(cluster, machine)
 if machine.is_etcd:
     snapshots()
+# What runs the control plane's pods comes before them.
+if machine.is_master and cluster.has_static_pods:
+    runtime(cluster)
+if machine.is_master and cluster.has_static_pods:
+    kubelet(cluster, machine)
+if machine.is_master and cluster.has_static_pods:
+    control_plane_images(cluster)
 if machine.is_master:
     apiserver(cluster, machine)
 if machine.is_node:
@@ -54,7 +62,7 @@ if machine.is_master:
 if machine.is_master:
     controller_manager(cluster, machine)
 if machine.is_master:
-    scheduler(cluster)
+    scheduler(cluster, machine)
 if machine.is_master and cluster.cloud:
     cloud_rights(cluster)
 if machine.is_master:
@@ -71,12 +79,14 @@ if machine.is_master:
     cluster_metrics(cluster, machine)
 if machine.is_master and cluster.storage == "local":
     storage_class(cluster)
-if machine.is_node:
+if machine.is_node and not (machine.is_master and cluster.has_static_pods):
     runtime(cluster)
 if machine.is_node and cluster.node_local_dns:
     node_dns(cluster, machine)
-if machine.is_node:
+if machine.is_node and not (machine.is_master and cluster.has_static_pods):
     kubelet(cluster, machine)
+if machine.is_master and cluster.has_static_pods:
+    role_label(cluster, machine)
 if machine.is_node and not cluster.node_local_dns:
     node_dns_left(cluster, machine)
 if machine.is_node:
@@ -100,4 +110,4 @@ if machine.is_master and cluster.ingress:
 if machine in cluster.workers:
     ingress(cluster)
 nodes_ready(cluster, machine)
-old_releases()
+old_releases(cluster, machine)

@@ -1,7 +1,8 @@
-"""kube-apiserver on a master.
+"""kube-apiserver on a master, as a unit or as a static pod.
 
-Needs etcd, package, pki. Leaves it ready on :6443. One of which something changed is restarted later
-(``apiserver_restarts``), one master at a time, when loadbalancer is done: the address may have nowhere to go before that.
+Needs etcd, package, pki; as a pod, kubelet and the image. Leaves it ready on :6443. One of which something changed, or
+which is to run the other way, is restarted later (``apiserver_restarts``), one master at a time, when loadbalancer is done:
+the address may have nowhere to go before that.
 
 One that is to stop says that it is not ready, and goes on serving until haproxy and keepalived have led its clients to
 another master: a restart costs no request.
@@ -12,13 +13,17 @@ from pyinfra.api import deploy
 from kybern.machines.certificates import CLIENTS
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import APISERVER_USER, CIPHERS, ENCRYPTION, PKI, etcd_endpoints
+from roles.control_plane import image_of
 from roles.operations import bundle, ready, units
 from roles.package import here
 from roles.pki import certificates, reads
+from roles.static_pods import StaticPod, pods
 from roles.templates import flags, render
-from roles.tree import File, Service
+from roles.tree import Directory, File, Service
 
-UNIT = "kube-apiserver.service"
+NAME, UNIT = "kube-apiserver", "kube-apiserver.service"
+KUBELET = "kubelet.service"
+LOGS = "/var/log/kubernetes"
 # haproxy sees it within 1.6 s, keepalived 2 s later, and gives the address away within another; the nodes' haproxy
 # needs 4.5 s at most.
 SHUTDOWN_SECONDS = 6
@@ -34,7 +39,13 @@ READS = ("ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key")
 
 @deploy("apiserver")
 def apiserver(cluster: Cluster, machine: Machine) -> None:
-    service, probe = unit(cluster, machine, here().programs), is_ready(cluster)
+    probe = is_ready(cluster)
+    if cluster.has_static_pods:
+        bundle(name="Files", files=[Directory(LOGS, mode="700", user=APISERVER_USER), *read(cluster)])
+        pods(name="Started", pods=[pod(cluster, machine)], image=image_of(cluster), restart=False)
+        ready(name="Ready", probe=probe, log=KUBELET, _retries=4, _retry_delay=0)
+        return
+    service = unit(cluster, machine, here().programs)
     bundle(name="Unit", files=service.files)
     units(name="Started", services=[service], restart=False)
     ready(name="Ready", probe=probe, log=UNIT, _retries=4, _retry_delay=0)
@@ -42,7 +53,17 @@ def apiserver(cluster: Cluster, machine: Machine) -> None:
 
 @deploy("apiserver")
 def apiserver_restarts(cluster: Cluster, machine: Machine) -> None:
-    service, probe = unit(cluster, machine, here().programs), is_ready(cluster)
+    probe = is_ready(cluster)
+    if cluster.has_static_pods:
+        pods(
+            name="Changed ones replaced, one at a time",
+            pods=[pod(cluster, machine)],
+            image=image_of(cluster),
+            gate=probe,
+            _serial=True,
+        )
+        return
+    service = unit(cluster, machine, here().programs)
     units(name="Changed ones restarted, one at a time", services=[service], gate=probe, _serial=True)
 
 
@@ -58,7 +79,43 @@ def ask(cluster: Cluster, what: str, more: str = "") -> str:
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
-    line = flags(
+    text = render(
+        "apiserver/kube-apiserver.service",
+        cluster=cluster,
+        user=APISERVER_USER,
+        programs=programs,
+        flags=line(cluster, machine),
+    )
+    return Service(
+        UNIT,
+        (File(f"/etc/systemd/system/{UNIT}", text, mode="600"), *read(cluster)),
+        wait=False,
+        reads=authorities(cluster, machine),
+        pod=NAME,
+    )
+
+
+def pod(cluster: Cluster, machine: Machine) -> StaticPod:
+    return StaticPod(
+        NAME,
+        machine.name,
+        APISERVER_USER,
+        line(cluster, machine),
+        cluster.api_port,
+        cpu="250m",
+        # Without etcd it answers from its cache, which one that is started anew does not have.
+        health="/livez?exclude=etcd",
+        readiness="/readyz",
+        scratch=("/tmp", "/var/run/kubernetes"),  # noqa: S108  # in the pod, which is alone with it
+        writes=(LOGS,),
+        inputs=read(cluster),
+        reads=authorities(cluster, machine),
+    )
+
+
+def line(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
+    """The command line of both."""
+    return flags(
         "apiserver/kube-apiserver",
         cluster=cluster,
         machine=machine,
@@ -71,18 +128,14 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         # Also of a cluster that does not encrypt any more: its old values have to be read.
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
     )
-    text = render(
-        "apiserver/kube-apiserver.service",
-        cluster=cluster,
-        user=APISERVER_USER,
-        programs=programs,
-        flags=line,
-    )
-    audit = render("apiserver/audit-policy.yaml", daemons=DAEMONS)
+
+
+def read(cluster: Cluster) -> tuple[File, ...]:
+    """Its files beside certificates."""
+    audit = File(AUDIT_POLICY, render("apiserver/audit-policy.yaml", daemons=DAEMONS))
     limits = (File(ADMISSION, render("apiserver/admission.yaml")),) if LIMITED in cluster.admission else ()
-    return Service(
-        UNIT,
-        (File(f"/etc/systemd/system/{UNIT}", text, mode="600"), File(AUDIT_POLICY, audit), *limits),
-        wait=False,
-        reads=reads(cluster, machine, *(f"{PKI}/{name}" for name in READS)),
-    )
+    return (audit, *limits)
+
+
+def authorities(cluster: Cluster, machine: Machine) -> tuple[File, ...]:
+    return reads(cluster, machine, *(f"{PKI}/{name}" for name in READS))

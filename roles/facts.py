@@ -8,23 +8,28 @@ passed over; a line of ours that cannot be read fails this machine by name, and 
 import base64
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
+from kybern.machines.control_plane import aside, manifest, uids
 from roles.tree import Found
 
 # A command is one argument of the remote shell, and Linux takes at most 128 KiB of those.
 LONGEST = 100_000
+ACTIVE = "active"
 SUM = re.compile(r"([0-9a-f]{64})  (/.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """What systemd says of a unit, the digest noted at its last start, and whether its work is still done."""
+    """What systemd says of a unit, the digest noted at its last start, and whether its work is still done.
+
+    ``instead`` is whether a pod does the unit's work, of a time when that was asked for.
+    """
 
     loaded: bool = False
     active: bool = False
@@ -32,6 +37,20 @@ class UnitState:
     stale: bool = False
     stamp: str = ""
     alive: bool = True
+    instead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """A daemon as a static pod: its user's numbers, the digest of its manifest, and the uids of the pods that run.
+
+    ``unit`` is what systemd says of a unit of the same daemon; nothing where there is none.
+    """
+
+    numbers: tuple[int, int]
+    manifest: str = ""
+    unit: str = ""
+    running: frozenset[str] = frozenset()
 
 
 class Tree(FactBase[dict[str, Found]]):
@@ -62,11 +81,16 @@ class Tree(FactBase[dict[str, Found]]):
 
 
 class Units(FactBase[dict[str, UnitState]]):
-    """The state of these units; ``alive`` has a probe for those whose work may be undone behind their back."""
+    """The state of these units; ``alive`` has a probe for those whose work may be undone behind their back.
+
+    ``pods`` are static pods by the unit that takes their place.
+    """
 
     default = dict
 
-    def command(self, units: Iterable[str], alive: dict[str, str] | None = None) -> str:
+    def command(
+        self, units: Iterable[str], alive: dict[str, str] | None = None, pods: dict[str, str] | None = None
+    ) -> str:
         units = list(units)
         shown = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
         names = " ".join(units)
@@ -75,12 +99,17 @@ class Units(FactBase[dict[str, UnitState]]):
             f'for unit in {names}; do read -r sum </run/kybern/$unit.sha256 && echo "STAMP $unit $sum"; done 2>/dev/null',
         ]
         lines += [f"({probe}) >/dev/null 2>&1 || echo 'DEAD {unit}'" for unit, probe in (alive or {}).items()]
+        lines += [
+            f"[ ! -e {manifest(pod)} ] && [ ! -e {aside(pod)} ] || echo 'POD {unit}'"
+            for unit, pod in (pods or {}).items()
+        ]
         return "; ".join([*lines, "true"])
 
     def process(self, output: list[str]) -> dict[str, UnitState]:
-        notes = [line.split() for line in output if line.startswith(("STAMP ", "DEAD "))]
+        notes = [line.split() for line in output if line.startswith(("STAMP ", "DEAD ", "POD "))]
         stamps = {note[1]: note[2] for note in notes if note[0] == "STAMP" and len(note) == 3}
         dead = {note[1] for note in notes if note[0] == "DEAD"}
+        pods = {note[1] for note in notes if note[0] == "POD"}
         return {
             shown["Id"]: UnitState(
                 loaded=shown.get("LoadState") == "loaded",
@@ -89,9 +118,64 @@ class Units(FactBase[dict[str, UnitState]]):
                 stale=shown.get("NeedDaemonReload") == "yes",
                 stamp=stamps.get(shown["Id"], ""),
                 alive=shown["Id"] not in dead,
+                instead=shown["Id"] in pods,
             )
             for shown in _blocks(output)
         }
+
+
+class StaticPods(FactBase[dict[str, PodState]]):
+    """The state of daemons as static pods, by name; ``users`` are the accounts that they run as, in the same order."""
+
+    default = dict
+
+    def command(self, names: Sequence[str], users: Sequence[str]) -> str:
+        lines = []
+        for name, user in zip(names, users, strict=True):
+            unit = f"{name}.service"
+            lines += [
+                f'echo "NUMBERS {name} $(id -u {user}) $(id -g {user})"',
+                f'sum=$(sha256sum {manifest(name)} 2>/dev/null) && echo "MANIFEST {name} ${{sum%% *}}"',
+                (
+                    f"is=$(systemctl is-active {unit}); "
+                    f'{{ [ -e /etc/systemd/system/{unit} ] || [ "$is" = {ACTIVE} ]; }} && echo "UNIT {name} $is"'
+                ),
+                f"{uids(name)} | sed 's/^/RUNNING {name} /'",
+            ]
+        return "; ".join([*lines, "true"])
+
+    def process(self, output: list[str]) -> dict[str, PodState]:
+        told = [line.split() for line in output]
+        numbers = {
+            line[1]: (int(line[2]), int(line[3]))
+            for line in told
+            if line[:1] == ["NUMBERS"] and len(line) == 4
+        }
+        sums = {line[1]: line[2] for line in told if line[:1] == ["MANIFEST"] and len(line) == 3}
+        units = {line[1]: line[2] for line in told if line[:1] == ["UNIT"] and len(line) == 3}
+        running = [(line[1], line[2]) for line in told if line[:1] == ["RUNNING"] and len(line) == 3]
+        return {
+            name: PodState(
+                numbers=found,
+                manifest=sums.get(name, ""),
+                unit=units.get(name, ""),
+                running=frozenset(uid for of, uid in running if of == name),
+            )
+            for name, found in numbers.items()
+        }
+
+
+class Images(FactBase[frozenset[str]]):
+    """The images among these that containerd has and that bear this label."""
+
+    default = frozenset
+
+    def command(self, names: Sequence[str], label: str) -> str:
+        filters = " ".join(shlex.quote(f'name=={name},labels."{label}"') for name in names)
+        return f"ctr -n k8s.io images ls -q {filters} 2>/dev/null; true"
+
+    def process(self, output: list[str]) -> frozenset[str]:
+        return frozenset(output)
 
 
 class Succeeds(FactBase[bool]):

@@ -37,8 +37,14 @@ def kubelet(cluster: Cluster, machine: Machine) -> None:
     bundle(name="Files", files=[Directory(DROP_INS), *service.files])
     units(name="Running", services=[service])
     ready(name="Healthy", probe=HEALTHY, log=UNIT, _retries=5, _retry_delay=0)
-    if machine.is_master:
+    if machine.is_master and not cluster.has_static_pods:
         once(name="Role label", probe=is_labelled(cluster, machine), command=label(cluster, machine))
+
+
+@deploy("kubelet")
+def role_label(cluster: Cluster, machine: Machine) -> None:
+    """Of a master whose kubelet is there before its API, which it runs."""
+    once(name="Role label", probe=is_labelled(cluster, machine), command=label(cluster, machine))
 
 
 @deploy("nodes")

@@ -19,6 +19,7 @@ from pyinfra import host, logger
 from pyinfra.api import FileUploadCommand, StringCommand, operation
 
 from kybern.machines.changes import Change
+from kybern.machines.control_plane import aside, stopping
 from roles import facts
 from roles.bundled import PLACE, Repository, apt
 from roles.record import change, digest, finished, inputs_of, planned, planning, showable, written
@@ -30,6 +31,7 @@ FACT_SECONDS = (
 COMMAND_SECONDS = 300
 NEW = ".kybern-new"
 LOG_LINES = 15
+REPLACE = "replace"  # a pod by its unit
 NO_UNITS: Mapping[str, Sequence[str]] = {}
 
 type Commands = Generator[StringCommand | FileUploadCommand]
@@ -64,7 +66,7 @@ def _writing(writes: Sequence[Entry], removals: Sequence[str]) -> Commands:
             # Straight from the disk and beside its place, as the SSH user: it may be a hundred megabytes.
             yield FileUploadCommand(str(entry.source), _staged(entry), _sudo=False)
     # A script that only removes reads no input: sending it some may find it gone.
-    sent = _archive(writes) if writes else ""
+    sent = archive(writes) if writes else ""
     yield StringCommand(_write(writes, removals), _stdin=sent, _timeout=COMMAND_SECONDS)
 
 
@@ -78,10 +80,19 @@ def units(services: Sequence[Service], restart: bool = True, guard: str = "", ga
     """
     alive = {service.unit: service.alive for service in services if service.alive}
     names = tuple(service.unit for service in services)
-    states = host.get_fact(facts.Units, names, alive, _timeout=FACT_SECONDS)
+    pods = {service.unit: service.pod for service in services if service.pod}
+    states = host.get_fact(facts.Units, names, alive, pods, _timeout=FACT_SECONDS)
     unknown = facts.UnitState()
     verbs = [(service, _verb(service, states.get(service.unit, unknown), restart)) for service in services]
-    enable = [service.unit for service in services if not states.get(service.unit, unknown).enabled]
+    # One that waits for its turn in the place of a pod must not start beside it after a boot.
+    waits = {
+        service.unit for service, verb in verbs if not verb and states.get(service.unit, unknown).instead
+    }
+    enable = [
+        service.unit
+        for service in services
+        if service.unit not in waits and not states.get(service.unit, unknown).enabled
+    ]
     changes = [(service, verb) for service, verb in verbs if verb]
     if not changes and not enable:
         host.noop(f"running: {', '.join(names)}")
@@ -93,9 +104,9 @@ def units(services: Sequence[Service], restart: bool = True, guard: str = "", ga
             for service, verb in changes
         ),
     )
-    restarts = any(verb == "restart" for _, verb in changes)
+    restarts = any(verb in ("restart", REPLACE) for _, verb in changes)
     if restarts:
-        yield from _halt_after_failure()
+        yield from halt_after_failure()
     # Enabling reads the units again by itself.
     steps = [f"systemctl enable --quiet {' '.join(enable)}" if enable else "systemctl daemon-reload"]
     if guard and restarts:
@@ -103,9 +114,11 @@ def units(services: Sequence[Service], restart: bool = True, guard: str = "", ga
             0,
             f"{{ {_quiet(guard)} || {{ echo 'not restarted, because this fails: {_shown(guard)}' >&2; exit 1; }}; }}",
         )
+    steps += [stopping(service.pod) for service, verb in changes if verb == REPLACE]
     steps += [_started(service, verb) for service, verb in changes]
+    steps += [f"rm -f {aside(service.pod)}" for service, verb in changes if verb == REPLACE]
     if gate and restarts:
-        steps.append(_waiting(gate, COMMAND_SECONDS // 2))
+        steps.append(waiting(gate, COMMAND_SECONDS // 2))
     yield StringCommand(" && ".join(steps), _timeout=COMMAND_SECONDS)
 
 
@@ -121,8 +134,8 @@ def ready(probe: str, log: str = "", seconds: int = 30) -> Commands:
         return
     yield from planned(change("wait", log or probe, "wait"))
     tell = f"; journalctl --no-pager -o cat -n {LOG_LINES} -u {log} >&2" if log else ""
-    waiting = f"{_waiting(probe, seconds)} || {{ echo 'not ready: {_shown(probe)}' >&2{tell}; exit 1; }}"
-    yield StringCommand(waiting, _timeout=seconds + FACT_SECONDS)
+    until = f"{waiting(probe, seconds)} || {{ echo 'not ready: {_shown(probe)}' >&2{tell}; exit 1; }}"
+    yield StringCommand(until, _timeout=seconds + FACT_SECONDS)
 
 
 @operation()
@@ -200,6 +213,8 @@ def once(probe: str, command: str, seconds: int = COMMAND_SECONDS) -> Commands:
 
 
 def _verb(service: Service, state: facts.UnitState, restart: bool) -> str:
+    if state.instead:
+        return REPLACE if restart else ""
     if not state.active:
         return "start"
     if restart and (state.stamp != service.digest or not state.alive):
@@ -216,13 +231,15 @@ def _standing(state: facts.UnitState) -> str:
 def _started(service: Service, verb: str) -> str:
     # A restart is always waited for: a gate behind it would else find the old process in good health.
     block = "--no-block " if verb == "start" and not service.wait else ""
+    verb = "restart" if verb == REPLACE else verb
     # A unit that systemd gave up on is started all the same.
     reset = f"systemctl reset-failed {service.unit} 2>/dev/null; "
     tell = f"journalctl --no-pager -o cat -n {LOG_LINES} -u {service.unit} >&2"
     return f"{{ {reset}systemctl {block}{verb} {service.unit} || {{ {tell}; exit 1; }}; }}"
 
 
-def _halt_after_failure() -> Commands:
+def halt_after_failure() -> Commands:
+    """A failure of this machine, too, when another one has failed: nothing that serves is risked any more."""
     failed = [other.name for other in host.inventory if host.state.results[other].error_ops]
     if failed:
         yield StringCommand(
@@ -230,7 +247,8 @@ def _halt_after_failure() -> Commands:
         )
 
 
-def _waiting(probe: str, seconds: int) -> str:
+def waiting(probe: str, seconds: int) -> str:
+    """A shell's command that ends when ``probe`` succeeds, or fails after ``seconds``."""
     # By the clock and not by counting: a probe that hangs takes its own time.
     return (
         f"( end=$(($(date +%s) + {seconds})); until {_quiet(probe)}; "
@@ -285,7 +303,7 @@ def _staged(entry: Upload) -> str:
     return f"/var/tmp/kybern-{entry.digest[:16]}"  # noqa: S108  # not secret, and its digest is what is looked for
 
 
-def _archive(writes: Sequence[Entry]) -> str:
+def archive(writes: Sequence[Entry]) -> str:
     """The entries as a tar in base64. Directories keep their names, the others stand beside their places."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:

@@ -6,13 +6,17 @@ Two releases stay: the one in use, and the one before with its files (see ``way_
 others, once nothing runs from them any more.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
+from kybern.machines.control_plane import CTR, MANIFESTS
+from kybern.machines.control_plane_image import REPOSITORY
+from kybern.machines.topology import Cluster, Machine
 from roles.bundled import bundle_of
+from roles.control_plane import image_of
 from roles.facts import Succeeds
 from roles.nature import nature
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
@@ -34,8 +38,10 @@ def package() -> None:
 
 
 @deploy("package")
-def old_releases() -> None:
-    pruned(name="Old releases removed", release=here())
+def old_releases(cluster: Cluster, machine: Machine) -> None:
+    """With the images of pods that there are not any more."""
+    wanted = image_of(cluster).names if machine.is_master and cluster.has_static_pods else ()
+    pruned(name="Old releases removed", release=here(), images=wanted, master=machine.is_master)
 
 
 def here() -> Release:
@@ -60,12 +66,31 @@ def unpacked(archive: Archive) -> Generator[StringCommand | FileUploadCommand]:
 
 
 @operation()
-def pruned(release: Release) -> Generator[StringCommand]:
-    """Nothing of ours below /opt/kybern but the release in use, the one before, and the latter's files."""
+def pruned(release: Release, images: Sequence[str], master: bool) -> Generator[StringCommand]:
+    """Nothing of ours below /opt/kybern but the release in use, the one before, and the latter's files.
+
+    On a master, no image of the control plane's but ``images``, and those that a manifest or a kept file names.
+    """
     names = tuple(Path(archive.target).name for archive in (release.package, release.dependencies))
-    surplus = render("release/surplus.sh", target=TARGET, kept=names).decode()
-    if not host.get_fact(Succeeds, f"({surplus}) | grep -q .", _timeout=FACT_SECONDS):
+    listed = surplus(names, images, master=master)
+    if not host.get_fact(Succeeds, f"({listed}) | grep -q .", _timeout=FACT_SECONDS):
         host.noop("there is no old release")
         return
-    yield from planned(change("release", "old ones", "remove", digest(" ".join(names))))
-    yield StringCommand(f"({surplus}) | xargs -r rm -rf", _timeout=COMMAND_SECONDS)
+    yield from planned(change("release", "old ones", "remove", digest(" ".join((*names, *images)))))
+    remove = f"while read -r kind each; do case $kind in image) {CTR} images rm $each;; *) rm -rf $each;; esac; done"
+    yield StringCommand(f"({listed}) | {remove}", _timeout=COMMAND_SECONDS)
+
+
+def surplus(kept: Sequence[str], images: Sequence[str], *, master: bool) -> str:
+    """A script that prints what shall go: "path PATH" and "image NAME", a line each."""
+    text = render(
+        "release/surplus.sh",
+        target=TARGET,
+        kept=kept,
+        images=images,
+        master=master,
+        repository=REPOSITORY,
+        manifests=MANIFESTS,
+        ctr=CTR,
+    )
+    return text.decode()

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, StringCommand, deploy, operation
 
+from kybern.machines.control_plane import aside, manifest, runs, stopping
 from kybern.machines.etcdctl import DATA
 from kybern.machines.etcdctl import RESTORED as MARKER
 from kybern.machines.restoring import Restoring
@@ -27,7 +28,7 @@ from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle, once
 from roles.templates import render
 from roles.tree import Directory
 
-API_SERVER = "kube-apiserver.service"
+NAME, API_SERVER = "kube-apiserver", "kube-apiserver.service"
 ARRIVED = f"{DATA}/.snapshot"
 BUMP = 1_000_000_000
 UPLOAD_SECONDS = 600
@@ -40,8 +41,10 @@ def writes_stopped(machine: Machine) -> None:
     if machine.is_master:
         once(
             name="API server stopped",
-            probe=f"! systemctl is-active -q {API_SERVER}",
-            command=f"systemctl stop {API_SERVER}",
+            # Whichever way it runs: the topology may ask for another one than is there.
+            probe=f"! systemctl is-active -q {API_SERVER} && [ ! -e {manifest(NAME)} ] && ! {runs(NAME)}",
+            command=f"{{ {{ [ ! -e {manifest(NAME)} ] && [ ! -e {aside(NAME)} ]; }} || {stopping(NAME)}; }} && "
+            f"{{ systemctl stop {API_SERVER} 2>/dev/null; ! systemctl is-active -q {API_SERVER}; }}",
         )
 
 
@@ -60,6 +63,11 @@ def member_started() -> None:
 @deploy("restore")
 def writes_go_on(machine: Machine) -> None:
     if machine.is_master:
+        once(
+            name="API server's pod given back",
+            probe=f"[ ! -e {aside(NAME)} ]",
+            command=f"mv -fT {aside(NAME)} {manifest(NAME)}",
+        )
         start(name="API server started", unit=API_SERVER)
 
 

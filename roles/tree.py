@@ -114,7 +114,7 @@ class Service:
 
     ``reads`` are files of other roles that it reads at its start only. ``alive`` is a command that fails when the unit
     says active and yet its work is undone (rules that somebody flushed). ``wait`` is whether starting it waits until it
-    says it is ready.
+    says it is ready. ``pod`` is the static pod whose place it takes, where there is one.
     """
 
     unit: str
@@ -122,6 +122,7 @@ class Service:
     alive: str = ""
     wait: bool = True
     reads: tuple[File, ...] = ()
+    pod: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9@_-]+\.(service|timer|socket|path)", self.unit):

@@ -14,6 +14,7 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import StringCommand, deploy, operation
 
+from kybern.machines.control_plane import DAEMONS, MANIFESTS, manifest, stopping, uids
 from roles import facts, reset, system
 from roles.firewall import UNIT as FIREWALL
 from roles.operations import COMMAND_SECONDS, FACT_SECONDS, once
@@ -35,13 +36,15 @@ CONFIGURATION = (
     "/etc/keepalived/keepalived.conf",
     "/etc/keepalived/ready",
     "/etc/kubernetes/audit-policy.yaml",
+    *map(manifest, DAEMONS),
     "/etc/kybern/dns.yaml",
     "/etc/kybern/node-dns.yaml",
     "/etc/kybern/snapshot",
     "/var/lib/kubelet/config.yaml",
 )
 PATHS = (*(f"{UNITS}/{unit}{part}" for unit in ORDER for part in ("", ".d/kybern.conf")), *CONFIGURATION)
-NAMED = f"grep -ohE '{TARGET}/package-[0-9a-z]+' {UNITS}/*.service"
+# Of the units that run, and of the manifests of pods that run in the place of some.
+NAMED = f"grep -oshE '{TARGET}/package-[0-9a-z]+' {UNITS}/*.service {' '.join(map(manifest, DAEMONS))}"
 # The newest that is kept; a machine that is back on it already has gone the whole way.
 NEWEST = f"ls -t {TARGET}/before-*.tar 2>/dev/null | head -n 1 | xargs -r basename"
 
@@ -76,6 +79,10 @@ def script() -> str:
         units=UNITS,
         waited=WAITED,
         seconds=RESTART_SECONDS,
+        pods=DAEMONS,
+        manifests=MANIFESTS,
+        uids={name: uids(name) for name in DAEMONS},
+        stopping={name: stopping(name) for name in DAEMONS},
     )
     return text.decode()
 
@@ -89,4 +96,11 @@ def is_back() -> str:
         r"""note=$(sed -nE "s/.*echo ([0-9a-f]{64}) >(.*)'/\1 \2/p" $conf); """
         '[ "$(cat "${note#* }")" = "${note% *}" ] || exit 1; done'
     )
-    return f"{now} && {whole} && {started}"
+    running = " && ".join(
+        f"{{ [ ! -e {manifest(name)} ] || {runs_as_its_manifest(name)}; }}" for name in DAEMONS
+    )
+    return f"{now} && {whole} && {started} && {running}"
+
+
+def runs_as_its_manifest(name: str) -> str:
+    return f'[ "$({uids(name)})" = "$(sed -n \'s/^  uid: //p\' {manifest(name)})" ]'

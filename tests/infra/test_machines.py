@@ -5,6 +5,7 @@ import json
 import pytest
 from testinfra.host import Host
 
+from kybern.machines import control_plane
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import KUBERNETES, PKI
 
@@ -53,6 +54,7 @@ def expected(cluster: Cluster, machine: Machine) -> set[str]:
     }
     if machine.is_master:
         names |= {name for name in MASTERS if cluster.vip or name != "keepalived"}
+        names -= set(control_plane.DAEMONS) if cluster.has_static_pods else set()
         if len(cluster.masters) == 1:
             names.discard("haproxy")
     elif len(cluster.masters) >= 1:
@@ -76,6 +78,19 @@ def test_all_daemons_run_and_nothing_has_failed(host: Host, cluster: Cluster, ma
 
     assert {unit for unit in expected(cluster, machine) if found.get(unit) != "active"} == set()
     assert {unit for unit, state in found.items() if state == "failed"} == set()
+
+
+@pytest.mark.on("masters")
+def test_the_control_plane_runs_the_one_way_and_not_the_other(host: Host, cluster: Cluster) -> None:
+    pods = {name for name in control_plane.DAEMONS if host.run(control_plane.runs(name)).rc == 0}
+    units = {
+        name for name in control_plane.DAEMONS if host.file(f"/etc/systemd/system/{name}.service").exists
+    }
+    manifests = {name for name in control_plane.DAEMONS if host.file(control_plane.manifest(name)).exists}
+
+    everything = set(control_plane.DAEMONS)
+    expected = (everything, set(), everything) if cluster.has_static_pods else (set(), everything, set())
+    assert (pods, units, manifests) == expected
 
 
 def test_daemons_have_not_been_restarting(host: Host, cluster: Cluster, machine: Machine) -> None:

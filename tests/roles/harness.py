@@ -10,8 +10,8 @@ import io
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +23,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
 
+from kybern.machines.control_plane import manifest
 from kybern.machines.topology import Cluster, Machine
 from roles import facts
 from roles.operations import NEW
@@ -48,6 +49,8 @@ class FakeMachine:
     packages: set[str] = field(default_factory=set)
     newer: set[str] = field(default_factory=set)  # packages that apt has newer
     users: set[str] = field(default_factory=set)
+    pods: dict[str, str] = field(default_factory=dict)  # the uids of those that run, by the daemon's name
+    images: set[str] = field(default_factory=set)  # that are there and pinned
     true: set[str] = field(default_factory=set)
     probe: str = ""
     restricted: bool = False  # it may not lower oom_score_adj
@@ -64,6 +67,8 @@ class FakeMachine:
         answers: dict[type, Callable[..., Any]] = {
             facts.Tree: self._tree,
             facts.Units: self._units,
+            facts.StaticPods: self._pods,
+            facts.Images: lambda names, _label: frozenset(self.images & set(names)),
             facts.Succeeds: self._succeeds,
             facts.Accounts: lambda names: frozenset(self.users & set(names)),
             facts.Packages: lambda names: frozenset(self.packages & set(names)),
@@ -110,12 +115,34 @@ class FakeMachine:
             if path in asked or path.startswith(tops or ("\0",))
         }
 
-    def _units(self, names: Iterable[str], alive: dict[str, str]) -> dict[str, facts.UnitState]:
-        unknown = facts.UnitState()
-        known = {name: self.units.get(name, unknown) for name in names}
+    def _units(
+        self, names: Iterable[str], _alive: dict[str, str], pods: dict[str, str]
+    ) -> dict[str, facts.UnitState]:
+        known = {name: self.units.get(name, facts.UnitState()) for name in names}
         return {
-            name: facts.UnitState(s.loaded, s.active, s.enabled, s.stale, s.stamp, name not in self.dead)
-            for name, s in known.items()
+            name: replace(
+                state, alive=name not in self.dead, instead=manifest(pods.get(name, "-")) in self.tree
+            )
+            for name, state in known.items()
+        }
+
+    def _unit_of(self, name: str) -> str:
+        unit = f"{name}.service"
+        active = self.units.get(unit, facts.UnitState()).active
+        there = f"/etc/systemd/system/{unit}" in self.tree
+        return facts.ACTIVE if active else "inactive" if there else ""
+
+    def _pods(self, names: Sequence[str], users: Sequence[str]) -> dict[str, facts.PodState]:
+        there = {path: found.digest for path, found in self.tree.items()}
+        return {
+            name: facts.PodState(
+                (900, 901),
+                there.get(manifest(name), ""),
+                self._unit_of(name),
+                frozenset({self.pods[name]} if name in self.pods else ()),
+            )
+            for name, user in zip(names, users, strict=True)
+            if user in self.users
         }
 
     def _succeeds(self, probe: str) -> bool:
@@ -153,8 +180,35 @@ class FakeMachine:
             case ["useradd", _]:
                 self.users.add(words[-1])
             case ["rm", "-rf"]:
-                for path in words[3:]:
-                    self.tree.pop(path.strip("'"), None)
+                self._remove([word.strip("'") for word in words[2:]])
+            case _:
+                self._step_of_pods(line, words)
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        below = tuple(f"{path}/" for path in paths)
+        self.tree = {
+            path: found
+            for path, found in self.tree.items()
+            if path not in paths and not path.startswith(below)
+        }
+
+    def _step_of_pods(self, line: str, words: list[str]) -> None:
+        match words[:2]:
+            case ["systemctl", "disable"]:
+                self._unit(words[4], active=False, enabled=False)
+            case ["mv", "-fT"] if (staged := words[2].removesuffix(NEW)) in self.tree and staged != words[3]:
+                self._manifest(staged, words[3])
+            case ["mv", "-f"]:
+                self.tree.pop(words[2], None)
+                self.pods.pop(PurePosixPath(words[2]).stem, None)
+            case ["timeout", _] if "images label" in line:
+                self.images.add(words[7])
+
+    def _manifest(self, staged: str, path: str) -> None:
+        """The kubelet runs what it is given."""
+        self.tree[path], self.contents[path] = self.tree.pop(staged), self.contents.pop(staged)
+        text = self.contents[path].decode()
+        self.pods[PurePosixPath(path).stem] = text.partition("  uid: ")[2].partition("\n")[0]
 
     def _unit(self, name: str, **changes: Any) -> None:
         state = self.units.get(name, facts.UnitState())

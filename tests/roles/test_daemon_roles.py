@@ -106,7 +106,7 @@ DAEMONS = (
     ),
     Daemon(
         "scheduler",
-        of_cluster(scheduler),
+        scheduler,
         "kube-scheduler.service",
         ("scheduler | Unit", "scheduler | Running"),
     ),

@@ -127,6 +127,7 @@ def test_members_and_api_servers_start_where_they_have_been_before(cluster: Clus
 
     assert apply(again, cluster, master(1), fake) == [
         "restore | etcd started",
+        "restore | API server's pod given back",
         "restore | API server started",
     ]
     assert [question for question in fake.asked if "[ ! -e /etc/systemd/system/etcd.service ]" in question]

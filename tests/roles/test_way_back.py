@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from kybern.machines.control_plane_image import REPOSITORY
 from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster, Machine
 from roles import way_back
-from roles.package import old_releases, package
+from roles.package import old_releases, package, surplus
 from roles.release import TARGET
 from roles.templates import render
 from roles.tree import File, Service
 from roles.way_back import CONFIGURATION, ORDER, PATHS, UNITS, WAITED, back
 from tests.roles.harness import FakeMachine, apply, deploy, plan
-from tests.roles.small import finished, use, use_images
+from tests.roles.small import Role, finished, use, use_images
 
 ROOT = Path(__file__).parents[2]
 # Written by roles, and no part of a release: see the docstring of way_back.
@@ -47,8 +48,9 @@ def only_package(_cluster: Cluster, _machine: Machine) -> object:
     return package()
 
 
-def at_the_end(_cluster: Cluster, _machine: Machine) -> object:
-    return old_releases()
+def at_the_end(cluster: Cluster, machine: Machine) -> object:
+    role: Role = old_releases
+    return role(cluster, machine)
 
 
 def going_back(_cluster: Cluster, _machine: Machine) -> object:
@@ -75,7 +77,7 @@ def test_old_releases_go_away_when_everything_else_is_done(cluster: Cluster, wor
 
     assert plan(at_the_end, cluster, worker, fake) == ["package | Old releases removed"]
     last = (ROOT / "deploys/cluster.py").read_text().splitlines()[-1]
-    assert last == "old_releases()"
+    assert last == "old_releases(cluster, machine)"
 
 
 def test_a_machine_that_is_back_is_left_alone(cluster: Cluster, worker: Machine) -> None:
@@ -154,10 +156,10 @@ class Place:
         done = self.run(render("release/kept.sh", target=TARGET, paths=PATHS).decode())
         assert done.returncode == 0, done.stderr
 
-    def surplus(self, digest: str) -> set[str]:
+    def surplus(self, digest: str, *images: str) -> set[str]:
         kept = (f"package-{digest}", f"dependencies-{digest}")
-        done = self.run(render("release/surplus.sh", target=TARGET, kept=kept).decode())
-        return {Path(line).name for line in done.stdout.splitlines()}
+        done = self.run(surplus(kept, images, master=bool(images)))
+        return {Path(line.partition(" ")[2]).name for line in done.stdout.splitlines()}
 
     def back(self) -> subprocess.CompletedProcess[str]:
         return self.run(way_back.script())
@@ -261,3 +263,113 @@ def test_what_is_kept_is_for_root_alone(place: Place) -> None:
     place.keep()
 
     assert (place.target / "before-aaa.tar").stat().st_mode & 0o777 == 0o600
+
+
+# Where the control plane is pods.
+
+CTR = """#!/bin/sh
+# containerd, whose kubelet runs each manifest that is there.
+case "$3 $4" in
+"containers ls")
+    for file in {manifests}/*.yaml; do
+        name=$(basename "$file" .yaml)
+        case "$6" in *"==$name,"*) echo "$name" ;; esac
+    done ;;
+"tasks ls") echo "TASK PID STATUS"; for file in {manifests}/*.yaml; do echo "$(basename "$file" .yaml) 1 RUNNING"; done ;;
+"containers info") echo "    \\"io.kubernetes.pod.uid\\": \\"$(sed -n 's/^  uid: //p' "{manifests}/$5.yaml")\\"," ;;
+"images ls") cat {images} ;;
+esac
+"""
+
+
+def as_pods(place: Place, digest: str, uid: str) -> Path:
+    """As a deploy leaves an API server that is a pod: its manifest, and no unit."""
+    folder = place.root / "etc/kubernetes/manifests"
+    folder.mkdir(parents=True, exist_ok=True)
+    ctr = place.root / "bin/ctr"
+    ctr.write_text(CTR.format(manifests=folder, images=place.root / "images"))
+    ctr.chmod(0o755)
+    text = (
+        f"metadata:\n  uid: {uid}\n  annotations:\n    kybern.io/release: {place.target}/package-{digest}\n"
+    )
+    (folder / "kube-apiserver.yaml").write_text(f"{text}      image: {REPOSITORY}:{digest}\n")
+    unit = place.units / "kube-apiserver.service"
+    stamp = place.root / "run/kybern/kube-apiserver.service.sha256"
+    for path in (unit, unit.with_name(f"{unit.name}.d") / "kybern.conf", stamp):
+        path.unlink(missing_ok=True)
+    return folder / "kube-apiserver.yaml"
+
+
+def start_all(place: Place) -> None:
+    for conf in place.units.glob("*.service.d/kybern.conf"):
+        unit = conf.parent.name.removesuffix(".d")
+        (place.root / f"run/kybern/{unit}.sha256").write_text(noted(place, unit))
+
+
+def test_the_manifests_of_the_release_before_come_back(place: Place) -> None:
+    place.release("aaa", "kubelet.service")
+    as_pods(place, "aaa", "1-1")
+    place.keep()
+    place.release("bbb", "kubelet.service")
+    path = as_pods(place, "bbb", "2-2")
+    assert not place.is_back
+
+    done = place.back()
+
+    assert done.returncode == 0, done.stderr
+    assert "uid: 1-1" in path.read_text()
+    assert [each.name for each in path.parent.iterdir()] == [path.name], (
+        "the kubelet reads what else lies there"
+    )
+    start_all(place)
+    assert place.is_back
+
+
+def test_the_way_back_leads_from_pods_to_units_and_from_units_to_pods(place: Place) -> None:
+    place.release("aaa", "kubelet.service", "kube-apiserver.service")
+    place.keep()
+    place.release("bbb", "kubelet.service")
+    path = as_pods(place, "bbb", "2-2")
+
+    done = place.back()
+
+    assert done.returncode == 0, done.stderr
+    assert list(path.parent.iterdir()) == []
+    assert "package-aaa" in place.text("kube-apiserver.service")
+    assert "restart kube-apiserver.service" in place.told
+    start_all(place)
+    assert place.is_back
+
+    (place.target / "before-aaa.tar").unlink()
+    place.release("ccc", "kubelet.service")
+    as_pods(place, "ccc", "3-3")
+    place.keep()
+    path.unlink()
+    place.release("ddd", "kubelet.service", "kube-apiserver.service")
+
+    done = place.back()
+
+    assert done.returncode == 0, done.stderr
+    assert "uid: 3-3" in path.read_text()
+    assert not (place.units / "kube-apiserver.service").exists()
+
+
+def test_images_stay_that_a_manifest_or_a_kept_file_names(place: Place) -> None:
+    place.release("aaa", "kubelet.service")
+    as_pods(place, "aaa", "1-1")
+    place.keep()
+    place.release("bbb", "kubelet.service")
+    as_pods(place, "bbb", "2-2")
+    names = [f"{REPOSITORY}:{each}" for each in ("aaa", "bbb", "ccc")]
+    base = [f"{REPOSITORY}-base:{each}" for each in ("b01", "b02")]
+    lines = [f"{name} manifest sha256:{name[-3:]} 1 MiB linux/amd64 -" for name in (*names, *base)]
+    lines += [f"sha256:{each} manifest sha256:{each} 1 MiB linux/amd64 -" for each in ("aaa", "ccc")]
+    lines += ["registry.k8s.io/pause:3.10 manifest sha256:ppp 1 MiB linux/amd64 -"]
+    (place.root / "images").write_text("\n".join(lines))
+
+    # With the name by which the runtime knows the same image.
+    assert place.surplus("bbb", names[1], base[1]) == {
+        "control-plane:ccc",
+        "control-plane-base:b01",
+        "sha256:ccc",
+    }

@@ -5,8 +5,9 @@ A part that a machine cannot give holds the words in which it refused; nothing i
 
 from collections.abc import Mapping
 
+from kybern.machines.control_plane import NAMESPACE, manifest
 from kybern.machines.parts import script as asking
-from kybern.machines.standing import ETCDCTL, units
+from kybern.machines.standing import ETCDCTL, pods, units
 from kybern.machines.topology import Cluster, Machine
 
 LINES = 400  # of the journal, for each unit
@@ -35,6 +36,10 @@ def parts(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         name = unit.removesuffix(".service")
         found[f"journal/{name}"] = f"journalctl --no-pager -o short-iso -n {LINES} -u {unit}"
         found[f"units/{name}"] = f"systemctl status --no-pager -n 0 {unit}; systemctl cat {unit}"
+    for name in pods(cluster, machine):
+        logs = f"ls -tr /var/log/pods/{NAMESPACE}_{name}-*/*/*.log | tail -n 3"
+        found[f"journal/{name}"] = f"{logs} | xargs -r tail -q -n {LINES}"
+        found[f"units/{name}"] = f"cat {manifest(name)}"
     if machine.is_node:
         found["containers"] = "ctr --address /run/containerd/containerd.sock -n k8s.io tasks list 2>&1"
         found["cni"] = "head -n 200 /etc/cni/net.d/* 2>&1"

@@ -25,6 +25,8 @@ KINDS = {
     "release": "releases",
     "file": "files",
     UNIT: "units",
+    "pod": "pods",
+    "image": "images",
     "command": "commands",
     "operator": "files of this computer",
     WAIT: "not ready",

@@ -38,6 +38,7 @@ PROXIES = ("iptables", "ipvs", "nftables")
 POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
 CGROUP_DRIVERS = ("cgroupfs", "systemd")
+CONTROL_PLANES = ("services", "pods")
 ENCRYPTION = (*PROVIDERS, NONE)
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -87,6 +88,7 @@ class _Reader:
         "admission",
         "pod_network",
         "cgroup_driver",
+        "control_plane",
         "etcd_quota",
         "driver",
         "ssh_user",
@@ -136,6 +138,12 @@ class _Reader:
             ),
             cgroup_driver=top.parse(
                 "cgroup_driver", one_of(*CGROUP_DRIVERS), "one of " + ", ".join(CGROUP_DRIVERS), "cgroupfs"
+            ),
+            control_plane=top.parse(
+                "control_plane",
+                one_of(*CONTROL_PLANES),
+                "one of " + ", ".join(CONTROL_PLANES),
+                "services",
             ),
             driver=self._driver(),
             ssh_user=top.parse("ssh_user", matching(NAME), "a user's name", "root"),

@@ -53,6 +53,16 @@ class Image:
     volumes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A packed layer. ``blob`` is None where whoever imports the image has it already."""
+
+    diff_id: str
+    digest: str
+    size: int
+    blob: bytes | None = field(default=None, repr=False)
+
+
 def _header(name: str, mode: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.mode, info.mtime = mode, 0
@@ -91,7 +101,14 @@ def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
     return {"mediaType": f"{MEDIA}.{kind}", "digest": _digest(content), "size": len(content)}
 
 
-def _config(image: Image, layers: Sequence[bytes]) -> bytes:
+def packed_layer(content: bytes) -> Layer:
+    """A layer of its uncompressed bytes."""
+    blob = gzip.compress(content, compresslevel=6, mtime=0)
+    return Layer(_digest(content), _digest(blob), len(blob), blob)
+
+
+def config_of(image: Image, layers: Sequence[Layer]) -> bytes:
+    """The image's configuration, whose digest is what a runtime calls the image's id."""
     config: dict[str, Any] = {"Env": list(image.environment)}
     for key, value in (("Entrypoint", image.entrypoint), ("Cmd", image.command)):
         if value:
@@ -110,29 +127,44 @@ def _config(image: Image, layers: Sequence[bytes]) -> bytes:
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [_digest(content) for content in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "kybern"} for _layer in layers],
         }
     )
 
 
+def _layers(image: Image) -> tuple[Layer, ...]:
+    return tuple(packed_layer(layer(entries)) for entries in (image.below, image.entries) if entries)
+
+
 def layout(images: Sequence[Image]) -> bytes:
     """The tarball of an OCI layout with these images."""
+    return assembled([(image, _layers(image)) for image in images])
+
+
+def assembled(images: Iterable[tuple[Image, Sequence[Layer]]]) -> bytes:
+    """The tarball of an OCI layout with these images of these layers. Layers without a blob are named, and not in it."""
     blobs: dict[str, bytes] = {}
     manifests = []
-    for image in images:
-        contents = [layer(entries) for entries in (image.below, image.entries) if entries]
-        packed = [gzip.compress(content, compresslevel=6, mtime=0) for content in contents]
-        config = _config(image, contents)
+    for image, layers in images:
+        config = config_of(image, layers)
         manifest = _json(
             {
                 "schemaVersion": 2,
                 "mediaType": f"{MEDIA}.manifest.v1+json",
                 "config": _descriptor("config.v1+json", config),
-                "layers": [_descriptor("layer.v1.tar+gzip", blob) for blob in packed],
+                "layers": [
+                    {
+                        "mediaType": f"{MEDIA}.layer.v1.tar+gzip",
+                        "digest": each.digest,
+                        "size": each.size,
+                    }
+                    for each in layers
+                ],
             }
         )
-        blobs |= {_digest(blob): blob for blob in (*packed, config, manifest)}
+        blobs |= {each.digest: each.blob for each in layers if each.blob is not None}
+        blobs |= {_digest(blob): blob for blob in (config, manifest)}
         for name in image.names:
             annotations = {
                 "io.containerd.image.name": name,

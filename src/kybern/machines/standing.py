@@ -10,6 +10,7 @@ from kybern.api.core_v1 import Node
 from kybern.api.taints import UNINITIALIZED
 from kybern.machines import node_names
 from kybern.machines.clouds import LOCAL
+from kybern.machines.control_plane import DAEMONS, runs
 from kybern.machines.etcd_seen import ENOUGH, FREE
 from kybern.machines.etcdctl import DATA, etcdctl
 from kybern.machines.expiry import Kept
@@ -23,7 +24,9 @@ NEARLY = 0.8  # of etcd's quota
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one machine says. ``failed`` are units of ours that do not run, ``etcd`` the member's status, if it answers.
+    """What one machine says. ``failed`` are units and static pods of ours that do not run.
+
+    ``etcd`` is the member's status, if it answers.
 
     ``free`` are MiB of the disk of etcd.
 
@@ -104,18 +107,13 @@ def told(text: str) -> Told:
 
 
 def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
-    """Our units that have to run on a machine."""
+    """Our units that have to run on a machine. Daemons that are static pods there have none."""
     wanted = ["kybern-firewall"]
     if machine.is_etcd:
         wanted.append("etcd")
     if machine.is_master:
-        wanted += [
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-scheduler",
-            "kybern-dns",
-            "kybern-metrics",
-        ]
+        wanted += [] if cluster.has_static_pods else DAEMONS
+        wanted += ["kybern-dns", "kybern-metrics"]
         wanted += ["keepalived"] if cluster.vip else []
         wanted += ["cloud-controller-manager"] if cluster.cloud else []
         wanted += ["kybern-libvirt"] if cluster.cloud == LOCAL else []
@@ -131,12 +129,17 @@ def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     return tuple(f"{name}.service" for name in wanted)
 
 
+def pods(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
+    """Our daemons that have to run on a machine as static pods."""
+    return DAEMONS if cluster.has_static_pods and machine.is_master else ()
+
+
 def question(cluster: Cluster, machine: Machine) -> str:
     """One command, whose answer ``told`` reads. It changes nothing."""
     names = " ".join(units(cluster, machine))
-    lines = [
-        f'echo "KYBERN failed" $(for unit in {names}; do systemctl is-active -q $unit || echo $unit; done)',
-    ]
+    failing = f"for unit in {names}; do systemctl is-active -q $unit || echo $unit; done"
+    failing = "; ".join([failing, *(f"{runs(name)} || echo {name}" for name in pods(cluster, machine))])
+    lines = [f'echo "KYBERN failed" $({failing})']
     if machine.is_master:
         ask = "curl -fsS --max-time 3 --cacert /etc/kubernetes/pki/ca.crt"
         lines.append(f'echo "KYBERN ready $({ask} https://127.0.0.1:{cluster.api_port}/readyz 2>/dev/null)"')

@@ -104,6 +104,8 @@ class Cluster:
     pod_network: str = "kybern"
     # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
     cgroup_driver: str = "cgroupfs"
+    # How API server, controller manager and scheduler run: as units (services), or as static pods (pods).
+    control_plane: str = "services"
     ssh_user: str = "root"
     # How large etcd's file may become, in MiB; at that size it takes no more writes.
     etcd_quota: int = 2048
@@ -119,6 +121,11 @@ class Cluster:
     def ip_families(self) -> tuple[str, ...]:
         """Of pods and services: the first is that of what has one address only."""
         return self.families or ((IPV4, IPV6) if self.ipv6 else (IPV4,))
+
+    @property
+    def has_static_pods(self) -> bool:
+        """Whether the control plane's daemons are pods of their machines' kubelets, and not units."""
+        return self.control_plane == "pods"
 
     @property
     def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node
+from kybern.machines.control_plane import DAEMONS, attempts, manifest, pid
 from kybern.machines.skew import API, OLDER, Running, Version
-from kybern.machines.standing import Told, question, told
+from kybern.machines.standing import Told, pods, question, told
 from kybern.machines.topology import Cluster, Machine
 
 CORDONED = "kybern.io/cordoned-by"
@@ -81,16 +82,19 @@ def asking(cluster: Cluster, machine: Machine, *, packages: bool = False) -> str
         question(cluster, machine),
         f'echo "KYBERN release $(basename "$(readlink {RELEASES}/current)")"',
     ]
+    files = " ".join(("/etc/systemd/system/*.service", *map(manifest, DAEMONS)))
     newest = f"ls -t {RELEASES}/before-*.tar 2>/dev/null | head -n 1"
     lines.append(f'echo "KYBERN before $({newest} | sed "s,.*/before-,package-,;s,.tar$,,")"')
     lines.append(
-        f'echo "KYBERN named $(grep -ohE "{RELEASES}/package-[0-9a-z]+" /etc/systemd/system/*.service | sort -u '
+        f'echo "KYBERN named $(grep -oshE "{RELEASES}/package-[0-9a-z]+" {files} | sort -u '
         '| sed "s,.*/,," | paste -sd,)"'
     )
-    lines.append(_versions())
+    lines.append(_versions(cluster, machine))
+    # Of a pod, the kubelet counts as systemd does of a unit.
+    counts = "".join(f"; {attempts(name)}" for name in pods(cluster, machine))
     lines.append(
-        'echo "KYBERN restarts $(systemctl show -P NRestarts "kube*" "kybern-*" etcd.service containerd.service '
-        "| awk '{n += $1} END {print n + 0}')\""
+        'echo "KYBERN restarts $({ systemctl show -P NRestarts "kube*" "kybern-*" etcd.service containerd.service'
+        f"{counts}; }} | awk '{{n += $1}} END {{print n + 0}}')\""
     )
     lines.append(
         'echo "KYBERN kubelet $(systemctl show -P ExecMainStartTimestamp --timestamp=unix kubelet.service | tr -d @)"'
@@ -101,7 +105,7 @@ def asking(cluster: Cluster, machine: Machine, *, packages: bool = False) -> str
     return "; ".join(lines)
 
 
-def _versions() -> str:
+def _versions(cluster: Cluster, machine: Machine) -> str:
     """The version of what runs, and not of what is installed: the two differ when a run has been interrupted."""
     program = "program=$(tr '\\0' '\\n' </proc/$pid/cmdline | grep -m 1 \"/$daemon\\$\")"
     ours = (
@@ -109,8 +113,11 @@ def _versions() -> str:
     )
     # Not ours, but upstream's in its place: "Kubernetes v1.36.2".
     other = 'timeout 10 "$program" --version 2>/dev/null | cut -d" " -f2'
+    # A machine may be on its way from units to pods.
+    in_pods = "".join(f"{name}) pid=$({pid(name)});; " for name in pods(cluster, machine))
+    search = f'[ "${{pid:-0}}" != 0 ] || case $daemon in {in_pods}esac; ' if in_pods else ""
     return (
-        f"for daemon in {' '.join(OLDER)}; do pid=$(systemctl show -P MainPID $daemon.service); "
+        f"for daemon in {' '.join(OLDER)}; do pid=$(systemctl show -P MainPID $daemon.service); {search}"
         f'[ "${{pid:-0}}" != 0 ] || continue; {program}; '
         f'version=$({ours}); [ -n "$version" ] || version=$({other}); echo "KYBERN version $daemon $version"; done'
     )

@@ -235,6 +235,12 @@ MISTAKES = [
         id="cgroup driver",
     ),
     pytest.param(
+        "cluster: good",
+        "cluster: good\ncontrol_plane: units",
+        '2: "units" is not one of services, pods',
+        id="control plane",
+    ),
+    pytest.param(
         "cluster: good", "cluster: good\nstorage: ceph", '2: "ceph" is not one of local, none', id="storage"
     ),
     pytest.param(

@@ -26,18 +26,23 @@ def operator(suite: str) -> str:
     return f"operator-{suite}"
 
 
+def has_image(cluster: Cluster) -> bool:
+    """Whether the operator makes a machine image: for machines, or for a control plane of pods, which is cut out of it."""
+    return cluster.driver != "none" or cluster.has_static_pods
+
+
 def packages(cluster: Cluster) -> tuple[str, ...]:
     """What the machines of a topology want, and the machine image when they are made here."""
     names = {name for machine in cluster.machines for name in wanted_packages(cluster, machine)}
     names |= {*PROGRAMS, "python3"}
-    if cluster.driver != "none":
+    if has_image(cluster):
         names |= {*PACKAGES, *(VM_PACKAGES if cluster.driver == "qemu" else ())}
     return tuple(sorted(names))
 
 
 def asked(cluster: Cluster) -> tuple[str, ...]:
     """What apt is asked for: packages, and patterns of apt's for what an image begins with."""
-    return (*packages(cluster), *(BASE if cluster.driver != "none" else ()))
+    return (*packages(cluster), *(BASE if has_image(cluster) else ()))
 
 
 def listed(content: str) -> tuple[str, ...]:

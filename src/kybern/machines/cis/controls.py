@@ -1,6 +1,6 @@
 """The controls of the CIS Kubernetes Benchmark v1.12, a line each, in its order. Pure.
 
-Where the benchmark speaks of a pod specification file, the systemd unit is meant: Kybern's daemons are units.
+Where the benchmark speaks of a pod specification file, the systemd unit is meant where a daemon is one.
 """
 
 from kybern.machines.cis import files, flags, kubelet, masters, rights, workloads
@@ -52,9 +52,14 @@ def _cluster(number: str, wants: str, weigh: Weigh) -> Control:
 
 
 FILES = (
-    *_unit("1.1.1/1.1.2", "unit of the API server", "unit/kube-apiserver", Scope.MASTER),
-    *_unit("1.1.3/1.1.4", "unit of the controller manager", "unit/kube-controller-manager", Scope.MASTER),
-    *_unit("1.1.5/1.1.6", "unit of the scheduler", "unit/kube-scheduler", Scope.MASTER),
+    *_unit("1.1.1/1.1.2", "unit or manifest of the API server", "unit/kube-apiserver", Scope.MASTER),
+    *_unit(
+        "1.1.3/1.1.4",
+        "unit or manifest of the controller manager",
+        "unit/kube-controller-manager",
+        Scope.MASTER,
+    ),
+    *_unit("1.1.5/1.1.6", "unit or manifest of the scheduler", "unit/kube-scheduler", Scope.MASTER),
     *_unit("1.1.7/1.1.8", "unit of etcd", "unit/etcd", Scope.MEMBER),
     _node("1.1.9", "CNI configuration: mode 600 or stricter", files.mode("cni", 0o600, needed=False)),
     _node("1.1.10", "CNI configuration: owned by root:root", files.owner("cni", "root:root", needed=False)),

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from kybern.machines import control_plane
 from kybern.machines.parts import script as asking
+from kybern.machines.standing import pods
 from kybern.machines.topology import Cluster, Machine
 
 DAEMONS = {
@@ -41,10 +43,13 @@ KEPT = "stat -L -c '%a %U:%G %n'"
 PROVIDERS = f"grep -oE '\"(aescbc|aesgcm|secretbox|kms|identity)\": ' {PKI}/encryption.yaml"
 
 
-def commands(machine: Machine) -> Mapping[str, str]:
-    """The commands by the name of their part."""
-    found = {f"flags/{name}": _flags(unit) for name, unit in DAEMONS.items()}
-    found |= {f"files/{name}": f"{KEPT} {paths}; true" for name, paths in PLACES.items()}
+def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
+    """The commands by the name of their part. Of a daemon that is a static pod, its manifest is what its unit is else."""
+    as_pods = pods(cluster, machine)
+    found = {f"flags/{name}": _flags(_process(unit)) for name, unit in DAEMONS.items()}
+    found |= {f"flags/{name}": _flags(control_plane.pid(name)) for name in as_pods}
+    places = PLACES | {f"unit/{name}": control_plane.manifest(name) for name in as_pods}
+    found |= {f"files/{name}": f"{KEPT} {paths}; true" for name, paths in places.items()}
     found |= {f"files/{name}": f"find {tree} | sort | xargs -r {KEPT}; true" for name, tree in TREES.items()}
     if machine.is_master:
         found["providers"] = f"{PROVIDERS}; true"
@@ -54,10 +59,14 @@ def commands(machine: Machine) -> Mapping[str, str]:
     return found
 
 
-def _flags(unit: str) -> str:
-    """A word a line, of the process that the unit runs."""
-    return f"tr '\\0' '\\n' </proc/$(systemctl show -P MainPID {unit})/cmdline; true"
+def _process(unit: str) -> str:
+    return f"systemctl show -P MainPID {unit}"
 
 
-def script(_cluster: Cluster, machine: Machine) -> str:
-    return asking(commands(machine))
+def _flags(process: str) -> str:
+    """A word a line, of the process whose number that prints."""
+    return f"tr '\\0' '\\n' </proc/$({process})/cmdline; true"
+
+
+def script(cluster: Cluster, machine: Machine) -> str:
+    return asking(commands(cluster, machine))

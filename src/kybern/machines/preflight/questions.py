@@ -14,10 +14,11 @@ from kybern.machines.preflight import (
 )
 from kybern.machines.topology import Cluster, Machine
 
-# "PID UNIT NAME" of each process that listens.
+# "PID UNIT NAME" of each process that listens. A pod of the control plane is the kubelet's.
 LISTENING = (
     "for pid in $(ss -Hlntup | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do "
     "unit=$(grep -o '[^/]*\\.service' /proc/$pid/cgroup | tail -n 1); "
+    '[ -n "$unit" ] || ! grep -q /opt/kybern/package- /proc/$pid/cmdline || unit=kubelet.service; '
     'echo "$pid ${unit:--} $(cat /proc/$pid/comm)"; done'
 )
 

@@ -435,7 +435,7 @@ def test_policies_that_nobody_puts_in_force_are_told(cluster: Cluster) -> None:
 
 def test_all_that_is_judged_is_asked_for(cluster: Cluster) -> None:
     """What the texts of a machine are called here is what the script calls them."""
-    asked = set(commands(cluster.masters[0]))
+    asked = set(commands(cluster, cluster.masters[0]))
 
     assert asked == {
         *(f"flags/{name}" for name in DAEMONS),
@@ -444,5 +444,6 @@ def test_all_that_is_judged_is_asked_for(cluster: Cluster) -> None:
     }  # fmt: skip
     assert set(WELL) | {"files/admin"} == asked
     assert not any(
-        "key" in command and "cat" in command.split() for command in commands(cluster.masters[0]).values()
+        "key" in command and "cat" in command.split()
+        for command in commands(cluster, cluster.masters[0]).values()
     )
