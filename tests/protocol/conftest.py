@@ -1,7 +1,9 @@
 """What protocol tests run against: real programs on loopback, each in a directory of its own."""
 
+import contextlib
 import gc
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -54,9 +56,12 @@ def tmp_path() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One below those that the kernel gives to connections, of which one would take it before its server does."""
+    while True:
+        port = 12000 + secrets.randbelow(17000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
