@@ -169,7 +169,9 @@ class Libvirt:
             if domain.isActive():
                 domain.destroy()
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            # libvirt waits three seconds for processes that it has killed, which may take longer on a busy host: we do.
+            lives = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and anchor is not None
+            if not lives and error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
                 raise MachineError(f"{name} cannot be stopped: {error}") from error
         self._ended(name, domain, anchor)
 
