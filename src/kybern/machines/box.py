@@ -25,7 +25,7 @@ DEFAULT linux
 LABEL linux
   KERNEL vmlinuz
   INITRD initrd.img
-  APPEND root=LABEL=kybern rw console=tty0 console=ttyS0 net.ifnames=0
+  APPEND root=LABEL=kybern rw console=tty0 console=ttyS0 net.ifnames=0 clearcpuid=cx16
 """
 VAGRANTFILE = {
     "libvirt": 'Vagrant.configure("2") { |config| config.vm.provider(:libvirt) { |it| it.disk_bus = "virtio" } }\n',

@@ -146,8 +146,19 @@ def start() -> bool:
     return True
 
 
+def has_machines(run: Path = Path("/run/libvirt")) -> bool:
+    """Whether a domain runs, ours or another's: Vagrant's are libvirt's, too."""
+    for path in (*run.glob("qemu/*.pid"), *run.glob("lxc/*.pid")):
+        text = path.read_text().strip()
+        if text.isdigit() and not wait_gone(int(text), 0):
+            return True
+    return False
+
+
 def stop() -> None:
-    """Stop what was started here, in the reverse order."""
+    """Stop what was started here, in the reverse order, unless a machine of somebody else needs it."""
+    if has_machines():
+        return
     for name in ("libvirtd", "virtlogd", "dbus"):
         if pid := pid_of(name):
             os.kill(pid, signal.SIGTERM)

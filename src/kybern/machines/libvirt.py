@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from functools import wraps
 from ipaddress import IPv4Network
@@ -168,7 +169,9 @@ class Libvirt:
             if domain.isActive():
                 domain.destroy()
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            # libvirt waits three seconds for processes that it has killed, which may take longer on a busy host: we do.
+            lives = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and anchor is not None
+            if not lives and error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
                 raise MachineError(f"{name} cannot be stopped: {error}") from error
         self._ended(name, domain, anchor)
 
@@ -228,6 +231,12 @@ class Libvirt:
                 os.kill(anchor, signal.SIGKILL)
             if not hypervisor.wait_gone(anchor, KILL):
                 raise MachineError(f"process {anchor}, the init of {name}, does not end; look at it with ps")
+        # libvirt hears of a process's end a moment after it, and takes the machine for a running one until then.
+        deadline = time.monotonic() + KILL
+        while domain.isActive():
+            if time.monotonic() > deadline:
+                raise MachineError(f"{name} has ended, and libvirt does not know it; look with 'virsh list'")
+            time.sleep(0.05)
         self._driver.after_stop(name, self._directory(domain))
 
     def _directory(self, domain: Any) -> Any:

@@ -198,11 +198,12 @@ class Drive:
     @property
     def element(self) -> Any:
         more = [element("serial", None, self.serial)] if self.serial else []
-        # What is no layer has no snapshots, and needs none: the settings are read once.
-        kept = {} if self.kind == "qcow2" else {"snapshot": "no"}
+        if self.kind != "qcow2":
+            # What is no layer has no snapshots; libvirt takes one of a machine only if nothing else of it can change.
+            more.append(element("readonly"))
         return element(
             "disk",
-            {"type": "file", "device": "disk", **kept},
+            {"type": "file", "device": "disk"},
             element("driver", {"name": "qemu", "type": self.kind, "cache": "writeback", "discard": "unmap"}),
             element("source", {"file": self.path}),
             element("target", {"dev": self.name, "bus": "virtio"}),

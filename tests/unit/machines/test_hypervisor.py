@@ -71,3 +71,17 @@ def test_the_reaper_buries_orphans_and_passes_on_how_its_program_ended() -> None
     command = [sys.executable, "-m", "kybern.machines.reaper", sys.executable, "-c", program]
 
     assert subprocess.run(command, timeout=30, check=False).returncode == 7
+
+
+def test_a_machine_of_somebody_else_keeps_libvirt_running(tmp_path: Path) -> None:
+    assert not hypervisor.has_machines(tmp_path)
+    for kind in ("qemu", "lxc"):
+        (tmp_path / kind).mkdir()
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        (tmp_path / kind / "gone.pid").write_text(f"{ended.pid}\n")
+    assert not hypervisor.has_machines(tmp_path)
+
+    (tmp_path / "qemu/other_box.pid").write_text(f"{os.getpid()}\n")
+
+    assert hypervisor.has_machines(tmp_path)
