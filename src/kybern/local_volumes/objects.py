@@ -4,26 +4,17 @@ from datetime import datetime
 
 from kybern.api.core_v1 import (
     CSIPersistentVolumeSource,
-    NodeSelector,
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
-    ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimCondition,
-    PersistentVolumeSpec,
-    VolumeNodeAffinity,
 )
-from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import StorageClass
 from kybern.local_volumes.names import DRIVER, NODE_KEY
-from kybern.loop.claims import class_of, requested
+from kybern.loop import made_volumes
+from kybern.loop.claims import requested
+from kybern.loop.made_volumes import volume_name
 from kybern.loop.volume_marks import (
-    DELETION_SECRET_NAME,
-    DELETION_SECRET_NAMESPACE,
     IDENTITY,
-    PROVISIONED_BY,
-    PROVISIONER_FINALIZER,
     SELECTED_NODE,
 )
 from kybern.machinery.struct import replace
@@ -31,40 +22,12 @@ from kybern.machinery.struct import replace
 RESIZING, INFEASIBLE = "Resizing", "ControllerResizeInfeasible"
 
 
-def volume_name(claim: PersistentVolumeClaim) -> str:
-    """Of the volume and, here, of its directory: upstream's provisioners name volumes so."""
-    return f"pvc-{claim.metadata.uid}"
-
-
 def volume_for(claim: PersistentVolumeClaim, found: StorageClass, node: str) -> PersistentVolume:
     """The volume that was made for a claim on a node."""
-    name, metadata = volume_name(claim), claim.metadata
-    policy = found.reclaim_policy or "Delete"
-    rule = NodeSelectorRequirement(key=NODE_KEY, operator="In", values=(node,))
-    only = NodeSelector(node_selector_terms=(NodeSelectorTerm(match_expressions=(rule,)),))
-    marks = {PROVISIONED_BY: DRIVER, DELETION_SECRET_NAME: "", DELETION_SECRET_NAMESPACE: ""}
-    spec = PersistentVolumeSpec(
-        access_modes=claim.spec.access_modes,
-        capacity={"storage": requested(claim)},
-        claim_ref=ObjectReference(
-            api_version="v1",
-            kind="PersistentVolumeClaim",
-            namespace=metadata.namespace,
-            name=metadata.name,
-            uid=metadata.uid,
-            resource_version=metadata.resource_version,
-        ),
-        csi=CSIPersistentVolumeSource(
-            driver=DRIVER, volume_handle=name, volume_attributes={IDENTITY: f"{DRIVER}-{node}"}
-        ),
-        mount_options=found.mount_options,
-        node_affinity=VolumeNodeAffinity(required=only),
-        persistent_volume_reclaim_policy=policy,
-        storage_class_name=class_of(claim),
-        volume_mode="Filesystem",
+    source = CSIPersistentVolumeSource(
+        driver=DRIVER, volume_handle=volume_name(claim), volume_attributes={IDENTITY: f"{DRIVER}-{node}"}
     )
-    held = (PROVISIONER_FINALIZER,) if policy == "Delete" else ()
-    return PersistentVolume(metadata=ObjectMeta(name=name, annotations=marks, finalizers=held), spec=spec)
+    return made_volumes.volume_for(claim, found, source, requested(claim), (NODE_KEY, node))
 
 
 def with_node(claim: PersistentVolumeClaim, node: str) -> PersistentVolumeClaim:

@@ -4,16 +4,9 @@ from collections.abc import Iterator
 
 from kybern.api.core_v1 import (
     CSIPersistentVolumeSource,
-    NodeSelector,
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
-    ObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
-    PersistentVolumeSpec,
-    VolumeNodeAffinity,
 )
-from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.storage_v1 import StorageClass
 from kybern.cloud.provider import BlockVolume
 from kybern.cloud.volumes.names import (
@@ -24,13 +17,9 @@ from kybern.cloud.volumes.names import (
     PROVISIONING_FINALIZER,
     ZONE_KEY,
 )
-from kybern.loop.claims import class_of
+from kybern.loop import made_volumes
 from kybern.loop.volume_marks import (
-    DELETION_SECRET_NAME,
-    DELETION_SECRET_NAMESPACE,
     IDENTITY,
-    PROVISIONED_BY,
-    PROVISIONER_FINALIZER,
     SELECTED_NODE,
 )
 from kybern.machinery.quantity import Format, Quantity
@@ -38,11 +27,6 @@ from kybern.machinery.struct import replace
 
 MODES = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 _NANO = 10**9
-
-
-def volume_name(claim: PersistentVolumeClaim) -> str:
-    """Of the volume, and of what the cloud has: upstream's provisioners name volumes so."""
-    return f"pvc-{claim.metadata.uid}"
 
 
 def bytes_(size: int) -> str:
@@ -108,38 +92,14 @@ def unmarked(claim: PersistentVolumeClaim, *, chosen: bool = True) -> Persistent
 
 def volume_for(claim: PersistentVolumeClaim, found: StorageClass, made: BlockVolume) -> PersistentVolume:
     """The volume that was made for a claim, for the nodes of its zone."""
-    metadata, policy = claim.metadata, found.reclaim_policy or "Delete"
-    mode = claim.spec.volume_mode or "Filesystem"
-    rule = NodeSelectorRequirement(key=ZONE_KEY, operator="In", values=(made.zone,))
-    only = NodeSelector(node_selector_terms=(NodeSelectorTerm(match_expressions=(rule,)),))
-    marks = {PROVISIONED_BY: DRIVER, DELETION_SECRET_NAME: "", DELETION_SECRET_NAMESPACE: ""}
-    spec = PersistentVolumeSpec(
-        access_modes=claim.spec.access_modes,
-        capacity={"storage": bytes_(made.size)},
-        claim_ref=ObjectReference(
-            api_version="v1",
-            kind="PersistentVolumeClaim",
-            namespace=metadata.namespace,
-            name=metadata.name,
-            uid=metadata.uid,
-            resource_version=metadata.resource_version,
-        ),
-        csi=CSIPersistentVolumeSource(
-            driver=DRIVER,
-            volume_handle=made.handle,
-            fs_type="" if mode == "Block" else found.parameters.get(FS_TYPE, "") or FS_TYPES[0],
-            volume_attributes={IDENTITY: DRIVER},
-        ),
-        mount_options=found.mount_options,
-        node_affinity=VolumeNodeAffinity(required=only),
-        persistent_volume_reclaim_policy=policy,
-        storage_class_name=class_of(claim),
-        volume_mode=mode,
+    is_block = claim.spec.volume_mode == "Block"
+    source = CSIPersistentVolumeSource(
+        driver=DRIVER,
+        volume_handle=made.handle,
+        fs_type="" if is_block else found.parameters.get(FS_TYPE, "") or FS_TYPES[0],
+        volume_attributes={IDENTITY: DRIVER},
     )
-    held = (PROVISIONER_FINALIZER,) if policy == "Delete" else ()
-    return PersistentVolume(
-        metadata=ObjectMeta(name=volume_name(claim), annotations=marks, finalizers=held), spec=spec
-    )
+    return made_volumes.volume_for(claim, found, source, bytes_(made.size), (ZONE_KEY, made.zone))
 
 
 def is_ours(volume: PersistentVolume) -> bool:

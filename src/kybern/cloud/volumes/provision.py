@@ -36,6 +36,7 @@ from kybern.loop.controller import (
     View,
     WhenChanged,
 )
+from kybern.loop.made_volumes import volume_name
 from kybern.loop.volume_marks import BETA_PROVISIONER, LATER, PROVISIONER, SELECTED_NODE
 from kybern.machinery.quantity import parse
 
@@ -74,7 +75,7 @@ def observe(volumes: Volumes, memory: Memory, view: View, key: Key) -> State | N
     claim = view.get(PersistentVolumeClaim, *key)
     if claim is None:
         return None
-    name, found = objects.volume_name(claim), view.get(StorageClass, "", class_of(claim))
+    name, found = volume_name(claim), view.get(StorageClass, "", class_of(claim))
     if PROVISIONING_FINALIZER not in claim.metadata.finalizers:
         memory.made.pop(name, None)  # what was refused before is asked for anew
     if found is None or not is_ours(claim, found):
@@ -185,7 +186,7 @@ def _failed(claim: PersistentVolumeClaim, code: str, why: str) -> Emit:
 
 
 def _name(claim: PersistentVolumeClaim) -> str:
-    return objects.volume_name(claim)
+    return volume_name(claim)
 
 
 def _shown(claim: PersistentVolumeClaim) -> str:
