@@ -6,15 +6,13 @@ Where the topology has it no more, the daemon goes; nodes keep what it gave them
 to the libvirt of the host.
 """
 
-from pathlib import PurePosixPath
-
 from pyinfra.api import deploy
 
-from kybern.machines.clouds import LOCAL, RELAY, SOCKETS
+from kybern.machines.clouds import LOCAL, RELAY
 from kybern.machines.topology import Cluster
-from roles import api_objects
+from roles import api_objects, hypervisors
 from roles.api_objects import Object, applied, apply
-from roles.cluster import CLOUD_USER, KUBERNETES, PKI, state
+from roles.cluster import CLOUD_USER, KUBERNETES, PKI
 from roles.kubeconfig import path
 from roles.operations import bundle, once, units
 from roles.package import here
@@ -26,6 +24,7 @@ CONFIG = "/etc/kybern/cloud/libvirt.yaml"
 KEYS = f"{KUBERNETES}/cloud"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SYSTEM = f"{RBAC}/namespaces/kube-system"
+OWN = (path("cloud"), KEYS)
 PLACES = {
     "clusterrole": f"{RBAC}/clusterroles/system:cloud-controller-manager",
     "clusterrolebinding": f"{RBAC}/clusterrolebindings/system:cloud-controller-manager",
@@ -49,28 +48,16 @@ def cloud(cluster: Cluster) -> None:
         bundle(name="Unit", files=[Directory(KEYS), *(file for one in services for file in one.files)])
         units(name="Running", services=services)
     else:
-        once(
-            name="Switched off",
-            probe=f"{absent()} && {relay_absent()}",
-            command=f"{removal()}; {relay_removal()}",
-        )
+        once(name="Switched off", probe=absent(), command=removal())
     if cluster.cloud and cluster.cloud != LOCAL:
         once(name="Relay switched off", probe=relay_absent(), command=relay_removal())
 
 
 def relay(cluster: Cluster) -> tuple[Service, ...]:
-    """Of a container alone: its host's libvirt is nothing that others see."""
+    """Of a container alone."""
     if cluster.cloud != LOCAL:
         return ()
-    socket = PurePosixPath(RELAY)
-    text = render(
-        "cloud/kybern-libvirt.service",
-        user=CLOUD_USER,
-        folder=socket.parent.name,
-        socket=socket,
-        sockets=SOCKETS,
-    )
-    return (Service(RELAY_UNIT, (File(f"/etc/systemd/system/{RELAY_UNIT}", text),)),)
+    return (hypervisors.relay("cloud/kybern-libvirt.service", RELAY_UNIT, RELAY, CLOUD_USER),)
 
 
 def unit(cluster: Cluster, programs: str) -> Service:
@@ -86,39 +73,25 @@ def unit(cluster: Cluster, programs: str) -> Service:
     files = (
         File(f"/etc/systemd/system/{UNIT}", text),
         File(CONFIG, render("cloud/libvirt.yaml", cluster=cluster)),
-        *keys(cluster),
+        *hypervisors.keys(cluster, "cloud", KEYS, CLOUD_USER),
     )
     return Service(UNIT, files, wait=False)
 
 
-def keys(cluster: Cluster) -> tuple[File, ...]:
-    """Certificates or SSH keys for hypervisors elsewhere, under the names that the topology's URIs use."""
-    folder = state(cluster) / "cloud"
-    found = sorted(one for one in folder.glob("*") if one.is_file()) if folder.is_dir() else []
-    return tuple(
-        File(f"{KEYS}/{one.name}", one.read_bytes(), mode="600", user=CLOUD_USER, secret=True)
-        for one in found
-    )
-
-
 def absent() -> str:
-    return f"[ ! -e /etc/systemd/system/{UNIT} ] && [ ! -e {path('cloud')} ] && [ ! -e {KEYS} ]"
+    return hypervisors.absent((UNIT, RELAY_UNIT), *OWN)
 
 
 def removal() -> str:
-    stop = f"if [ -e /etc/systemd/system/{UNIT} ]; then systemctl disable --now --quiet {UNIT}; fi"
-    gone = f"rm -rf /etc/systemd/system/{UNIT} /etc/systemd/system/{UNIT}.d {path('cloud')} {KEYS} {CONFIG}"
-    return f"{stop}; {gone} && systemctl daemon-reload"
+    return hypervisors.removal((UNIT, RELAY_UNIT), *OWN, CONFIG)
 
 
 def relay_absent() -> str:
-    return f"[ ! -e /etc/systemd/system/{RELAY_UNIT} ]"
+    return hypervisors.absent((RELAY_UNIT,))
 
 
 def relay_removal() -> str:
-    unit = f"/etc/systemd/system/{RELAY_UNIT}"
-    stop = f"if [ -e {unit} ]; then systemctl disable --now --quiet {RELAY_UNIT}; fi"
-    return f"{stop}; rm -rf {unit} {unit}.d && systemctl daemon-reload"
+    return hypervisors.removal((RELAY_UNIT,))
 
 
 def objects() -> tuple[Object, ...]:

@@ -6,15 +6,13 @@ with: all files of the operator's directory ``cloud-volumes`` beside ``pki`` (do
 a relay brings the daemon to the libvirt of the host. Where the topology has ``cloud`` alone, the daemons go; volumes stay.
 """
 
-from pathlib import PurePosixPath
-
 from pyinfra.api import deploy
 
-from kybern.machines.clouds import LOCAL, SOCKETS, VOLUMES_RELAY
+from kybern.machines.clouds import LOCAL, VOLUMES_RELAY
 from kybern.machines.topology import Cluster, Machine
-from roles import api_objects
+from roles import api_objects, hypervisors
 from roles.api_objects import Object, applied, apply
-from roles.cluster import CLOUD_VOLUMES_USER, KUBERNETES, state
+from roles.cluster import CLOUD_VOLUMES_USER, KUBERNETES
 from roles.kubeconfig import path
 from roles.operations import bundle, once, units
 from roles.package import here
@@ -25,6 +23,8 @@ UNIT, RELAY_UNIT = "kybern-cloud-volumes.service", "kybern-libvirt-volumes.servi
 NODE_UNIT = "kybern-cloud-volumes-node.service"
 CONFIG = "/etc/kybern/cloud-volumes/libvirt.yaml"
 KEYS = f"{KUBERNETES}/cloud-volumes"
+OWN = (path("cloud-volumes"), KEYS)
+EVERY = (UNIT, NODE_UNIT, RELAY_UNIT)
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SYSTEM = f"{RBAC}/namespaces/kube-system"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -70,6 +70,8 @@ def cloud_volumes(cluster: Cluster, machine: Machine) -> None:
         units(name="Running", services=services)
     else:
         once(name="Switched off", probe=absent(), command=removal())
+    if cluster.cloud_volumes and cluster.cloud != LOCAL and machine.is_master:
+        once(name="Relay switched off", probe=relay_absent(), command=relay_removal())
 
 
 def wanted(cluster: Cluster, machine: Machine, programs: str) -> list[Service]:
@@ -78,18 +80,11 @@ def wanted(cluster: Cluster, machine: Machine, programs: str) -> list[Service]:
 
 
 def relay(cluster: Cluster) -> tuple[Service, ...]:
-    """Of a container alone: its host's libvirt is nothing that others see."""
+    """Of a container alone."""
     if cluster.cloud != LOCAL:
         return ()
-    socket = PurePosixPath(VOLUMES_RELAY)
-    text = render(
-        "cloud_volumes/kybern-libvirt-volumes.service",
-        user=CLOUD_VOLUMES_USER,
-        folder=socket.parent.name,
-        socket=socket,
-        sockets=SOCKETS,
-    )
-    return (Service(RELAY_UNIT, (File(f"/etc/systemd/system/{RELAY_UNIT}", text),)),)
+    template = "cloud_volumes/kybern-libvirt-volumes.service"
+    return (hypervisors.relay(template, RELAY_UNIT, VOLUMES_RELAY, CLOUD_VOLUMES_USER),)
 
 
 def unit(cluster: Cluster, programs: str) -> Service:
@@ -104,7 +99,7 @@ def unit(cluster: Cluster, programs: str) -> Service:
     files = (
         File(f"/etc/systemd/system/{UNIT}", text),
         File(CONFIG, render("cloud_volumes/libvirt.yaml", cluster=cluster)),
-        *keys(cluster),
+        *hypervisors.keys(cluster, "cloud-volumes", KEYS, CLOUD_VOLUMES_USER),
     )
     return Service(UNIT, files, wait=False)
 
@@ -114,29 +109,20 @@ def node_unit(machine: Machine, programs: str) -> Service:
     return Service(NODE_UNIT, (File(f"/etc/systemd/system/{NODE_UNIT}", text),), wait=False)
 
 
-def keys(cluster: Cluster) -> tuple[File, ...]:
-    """Certificates for hypervisors elsewhere, under the names that the topology's URIs use."""
-    folder = state(cluster) / "cloud-volumes"
-    found = sorted(one for one in folder.glob("*") if one.is_file()) if folder.is_dir() else []
-    return tuple(
-        File(f"{KEYS}/{one.name}", one.read_bytes(), mode="600", user=CLOUD_VOLUMES_USER, secret=True)
-        for one in found
-    )
-
-
 def absent() -> str:
-    gone = (f"/etc/systemd/system/{UNIT}", f"/etc/systemd/system/{NODE_UNIT}", path("cloud-volumes"), KEYS)
-    return " && ".join(f"[ ! -e {one} ]" for one in gone)
+    return hypervisors.absent(EVERY, *OWN)
 
 
 def removal() -> str:
-    every = (UNIT, NODE_UNIT, RELAY_UNIT)
-    files = " ".join(f"/etc/systemd/system/{one} /etc/systemd/system/{one}.d" for one in every)
-    stop = (
-        f"for unit in {' '.join(every)}; do "
-        "if [ -e /etc/systemd/system/$unit ]; then systemctl disable --now --quiet $unit; fi; done"
-    )
-    return f"{stop}; rm -rf {files} {path('cloud-volumes')} {KEYS} {CONFIG} && systemctl daemon-reload"
+    return hypervisors.removal(EVERY, *OWN, CONFIG)
+
+
+def relay_absent() -> str:
+    return hypervisors.absent((RELAY_UNIT,))
+
+
+def relay_removal() -> str:
+    return hypervisors.removal((RELAY_UNIT,))
 
 
 def objects(cluster: Cluster) -> tuple[Object, ...]:

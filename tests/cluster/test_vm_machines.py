@@ -56,8 +56,8 @@ class Alone:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    if not any(Path("/usr/share/qemu/firmware").glob("*.json")) and not shutil.which("qemu-system-x86_64"):
-        pytest.skip("there is no qemu")
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("there is no qemu; install qemu-system-x86")
     made = Alone(tmp_path_factory.mktemp("alone"))
     made.up()
     yield made

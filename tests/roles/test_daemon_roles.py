@@ -820,7 +820,7 @@ def test_a_cloud_that_is_switched_off_is_taken_away(cluster: Cluster) -> None:
     fake = finished(role, replace(cluster, cloud=CLOUD), first)
 
     assert apply(role, cluster, first, fake) == ["cloud | Switched off"]
-    fake.true |= {cloud_absent(), relay_absent()}
+    fake.true.add(cloud_absent())
     assert plan(role, cluster, first, fake) == []
 
 
@@ -897,6 +897,10 @@ def test_in_a_container_a_relay_of_their_own_leads_to_the_host_s_libvirt(cluster
     assert f"UNIX-LISTEN:{VOLUMES_RELAY},fork,unlink-early,user=kybern-cloud-volumes " in relay
     assert "UNIX-CONNECT:/srv/libvirt/libvirt-sock\n" in relay
     assert re.findall(r"CAP_\w+", relay) == ["CAP_CHOWN"]
+    elsewhere = replace(cluster, cloud=CLOUD, cloud_volumes=VOLUMES)
+    assert apply(cloud_volumes, elsewhere, cluster.masters[0], master)[-1:] == [
+        "cloud volumes | Relay switched off"
+    ], "whoever keeps it keeps all rights on the host"
 
 
 def test_the_volumes_daemon_may_change_volumes_and_no_node(cluster: Cluster) -> None:

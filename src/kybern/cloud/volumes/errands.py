@@ -3,7 +3,6 @@
 A memory is one process's: what it has forgotten is asked for again, which changes nothing (see ``provider``).
 """
 
-import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,28 +43,18 @@ class Memory:
 
 async def _answer[T](request: Awaitable[T], seconds: float) -> T | Refused:
     """What came of it; what is refused for good is an answer, too. Raises ServiceUnavailable."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await done(_refusable(request), seconds)
-    except _Refusal as refusal:
-        return refusal.said
+    return await done(_refusable(request), seconds)
 
 
-class _Refusal(Exception):
-    def __init__(self, said: Refused) -> None:
-        super().__init__(said.why)
-        self.said = said
-
-
-async def _refusable[T](request: Awaitable[T]) -> T:
+async def _refusable[T](request: Awaitable[T]) -> T | Refused:
     try:
         return await request
     except NoRoom as problem:
-        raise _Refusal(Refused("ResourceExhausted", str(problem))) from problem
+        return Refused("ResourceExhausted", str(problem))
     except Impossible as problem:
-        raise _Refusal(Refused("InvalidArgument", str(problem))) from problem
+        return Refused("InvalidArgument", str(problem))
     except InUse as problem:
-        raise _Refusal(Refused("FailedPrecondition", str(problem))) from problem
+        return Refused("FailedPrecondition", str(problem))
 
 
 @dataclass(frozen=True, slots=True)
