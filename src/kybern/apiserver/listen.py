@@ -12,6 +12,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.connection import Requests, Whole
 from kybern.apiserver.received import MOST_BODY
 from kybern.daemon import tls
+from kybern.daemon.files import replace_file
 from kybern.daemon.health import EVERYWHERE
 from kybern.daemon.run import Fatal
 
@@ -85,7 +86,5 @@ class Listener:
             return paths[0] if paths else ""
         joined = Path(values["cert-dir"]) / "client-authorities.crt"
         joined.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = joined.with_suffix(".new")
-        fresh.write_bytes(b"\n".join(Path(path).read_bytes() for path in paths))
-        fresh.replace(joined)
+        replace_file(joined, b"\n".join(Path(path).read_bytes() for path in paths))
         return str(joined)

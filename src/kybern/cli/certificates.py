@@ -21,6 +21,7 @@ from kybern.cli.machines import Topology
 from kybern.cli.progress import table
 from kybern.cli.rotating import rotate_encryption_key
 from kybern.cli.trusting import rotate_ca, rotate_service_account_key
+from kybern.daemon.files import replace_file
 from kybern.machines import renewal
 from kybern.machines.errors import MachineError
 from kybern.machines.expiry import Kept, kept
@@ -128,9 +129,7 @@ def timer(
     when = renewal.schedule(cluster.certificate_life, calendar)
     found = renewal.units(cluster.name, topology, when, Path.cwd(), sys.executable)
     for path, text in found.items():
-        beside = place / f".{path}.new"
-        beside.write_text(text)
-        beside.rename(place / path)
+        replace_file(place / path, text.encode(), 0o644)
     _systemctl("daemon-reload")
     _systemctl("enable", "--now", f"{name}.timer")
     print(f"{name}.timer renews the certificates of {cluster.name}; see: systemctl list-timers {name}.timer")

@@ -15,6 +15,7 @@ from kybern.client.events import Recorder
 from kybern.client.lease import Election, Lost
 from kybern.client.rest import Client
 from kybern.daemon import local, logs
+from kybern.daemon.files import replace_file
 from kybern.daemon.flags import Flags, Values, commas
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.self_signed import pair
@@ -123,9 +124,5 @@ def _default(path: Path) -> str:
     """For names that no Ingress has a certificate for; kept, so that a restart changes nothing."""
     if not path.exists():
         certificate, key = pair(["ingress.kybern.invalid"])
-        beside = path.with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(certificate + key)
-        beside.rename(path)
+        replace_file(path, certificate + key)
     return path.read_text()

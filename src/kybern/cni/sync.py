@@ -8,8 +8,6 @@ what others remove comes back. When the API server cannot be reached, all stays 
 
 import asyncio
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -36,6 +34,7 @@ from kybern.cni.plan import (
     wanted,
     wanted_services,
 )
+from kybern.daemon.files import replace_file
 
 LOG = logging.getLogger(__name__)
 PERIOD = 60.0
@@ -146,12 +145,7 @@ class Syncer:
             path.chmod(MODE)
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(MODE)
-        Path(file.name).replace(path)
+        replace_file(path, content, MODE, durable=True)
         LOG.info("wrote %s", path)
 
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
+
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0
@@ -181,8 +183,5 @@ def self_signed(names: Sequence[str], directory: Path) -> tuple[str, str]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory / "serving.crt", directory / "serving.key"
     for path, content in zip(found, (cert, key), strict=True):
-        fresh = path.with_suffix(path.suffix + ".new")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        replace_file(path, content)
     return str(found[0]), str(found[1])

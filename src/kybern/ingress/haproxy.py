@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
 from kybern.ingress.render import CONFIGURATION
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,7 @@ class Haproxy:
 
     def use(self, configuration: Path) -> None:
         """What haproxy reads the next time that it starts or loads."""
-        beside = self.folder / f"{CONFIGURATION}.new"
-        beside.unlink(missing_ok=True)
-        _write(beside, configuration.read_text())
-        beside.rename(self.folder / CONFIGURATION)
+        replace_file(self.folder / CONFIGURATION, configuration.read_bytes())
 
     async def running(self) -> str:
         """The name of what it runs with; "" when it does not run."""

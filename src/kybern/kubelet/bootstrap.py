@@ -27,6 +27,7 @@ from kybern.client import kubeconfig
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
+from kybern.daemon.files import replace_file
 from kybern.daemon.run import Fatal
 from kybern.kubelet.settings import Settings
 from kybern.machinery.errors import ApiError
@@ -147,10 +148,7 @@ async def first(settings: Settings, node: str) -> None:
     )  # fmt: skip
     target = Path(settings.kubeconfig)
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(kubeconfig.dump(strong, name="default"))
-    fresh.replace(target)
+    replace_file(target, kubeconfig.dump(strong, name="default").encode(), durable=True)
 
 
 async def rotate(settings: Settings, config: Config, node: str) -> None:

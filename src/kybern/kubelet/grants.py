@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from kybern.api.core_v1 import ResourceRequirements
+from kybern.daemon.files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,4 @@ def read(home: Path) -> Grant | None:
 
 def write(home: Path, grant: Grant) -> None:
     home.mkdir(mode=0o750, parents=True, exist_ok=True)
-    fresh = home / f"{_NAME}.new"
-    fresh.write_bytes(msgspec.json.encode(grant))
-    fresh.replace(home / _NAME)
+    replace_file(home / _NAME, msgspec.json.encode(grant))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
+from kybern.daemon.files import replace_file
 from kybern.kubelet import env_files, hooks, image_volumes, names, recursive, user_namespaces
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
@@ -115,10 +116,7 @@ def _replaced(file: Path, content: bytes) -> None:
     """Have that content in a file that running containers see: whole at any time, also when the disk is full."""
     if file.exists() and file.read_bytes() == content:
         return
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.write_bytes(content)
-    fresh.chmod(0o644)
-    fresh.replace(file)
+    replace_file(file, content, 0o644)
 
 
 async def pull_secrets(pod: Pod, here: Surroundings) -> tuple[Secret, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern._proto import cri_pb2 as pb
+from kybern.daemon.files import replace_file
 from kybern.kubelet.convert import Abilities
 
 log = logging.getLogger(__name__)
@@ -161,9 +162,7 @@ class UserNamespaces:
             return first_of(file.read_text(), self._ids)
         first = free(self._ids, frozenset(self._taken()))
         file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fresh = file.with_name(f"{FILE}.new")
-        fresh.write_text(content_of(first, self._ids))
-        fresh.replace(file)
+        replace_file(file, content_of(first, self._ids).encode())
         return first
 
     def _taken(self) -> Iterator[int]:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kybern.daemon import descent, mounts
+from kybern.daemon.files import replace_file
 from kybern.local_volumes import quota
 from kybern.local_volumes.names import DRIVER
 
@@ -218,12 +219,8 @@ def _read(place: Path) -> Volume | None:
 
 
 def _write(place: Path, volume: Volume) -> None:
-    fresh = place / f"{_RECORD}.new"
-    with fresh.open("w") as stream:
-        json.dump({"driver": DRIVER, **asdict(volume)}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.rename(place / _RECORD)
+    found = {"driver": DRIVER, **asdict(volume)}
+    replace_file(place / _RECORD, json.dumps(found).encode(), durable=True)
     _settle(place)
 
 

@@ -1,21 +1,15 @@
 """Files that nobody but their owner reads at any moment, replaced atomically."""
 
-import os
 from pathlib import Path
 
 from kybern.auth.x509 import Pair
+from kybern.daemon.files import replace_file
 
 
 def write_secret(path: Path, content: bytes) -> None:
     """Replace a file atomically; nobody else may read it at any moment."""
     private_folder(path.parent)
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        os.fsync(stream.fileno())
-    beside.rename(path)
+    replace_file(path, content, durable=True)
 
 
 def private_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from kybern.daemon.files import replace_file
 from kybern.machines.topology import Cluster, Machine
 
 MARKERS = ("config.py", "pyproject.toml")
@@ -63,14 +64,7 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file atomically, and only when its content differs."""
     if path.exists() and path.read_bytes() == content:
         return
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    replace_file(path, content, mode, durable=True)
 
 
 def ensure_key(path: Path, comment: str) -> str:

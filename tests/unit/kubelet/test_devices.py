@@ -16,7 +16,7 @@ from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.kubelet.cpus.pinning import Pinning, Rules
 from kybern.kubelet.cri import Runtime
-from kybern.kubelet.devices.allocation import Devices, _read, _write
+from kybern.kubelet.devices.allocation import Devices
 from kybern.kubelet.devices.ledger import (
     Asked,
     Given,
@@ -81,14 +81,17 @@ def test_resources_without_a_plugin_are_not_ours() -> None:
     assert devices(pod(container(resources=ResourceRequirements(limits={"example.com/other": "1"})))) == {}
 
 
-def test_what_is_given_is_read_again(tmp_path: Path) -> None:
-    given = (Given("u1", "c", NAME, ("a",), b"\x00\xff"),)
+async def test_what_is_given_is_known_after_the_next_start(tmp_path: Path) -> None:
+    given = tuple(Given(uid, "c", NAME, ("a",), b"\x00\xff") for uid in ("u1", "u2"))
+    before = Devices(tmp_path / "plugins", Numa())
+    before.take(given)
 
-    _write(tmp_path / "devices.json", given)
+    await before.release("u2")
 
-    assert _read(tmp_path / "devices.json") == given
-    (tmp_path / "devices.json").write_text("{")
-    assert _read(tmp_path / "devices.json") == ()
+    assert Devices(tmp_path / "plugins", Numa()).of("u1", "c") == given[:1]
+    assert Devices(tmp_path / "plugins", Numa()).holders() == {"u1"}
+    (tmp_path / "plugins/devices.json").write_text("{")
+    assert Devices(tmp_path / "plugins", Numa()).holders() == frozenset()
 
 
 async def test_a_pod_that_cannot_have_all_gets_none(tmp_path: Path) -> None:

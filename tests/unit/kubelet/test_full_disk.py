@@ -10,6 +10,7 @@ from typing import Any, Never, cast
 import pytest
 
 from kybern.kubelet import agent as agents
+from kybern.kubelet import grants
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.allotment import Allotment
 from kybern.kubelet.rotation import Rotator
@@ -72,7 +73,7 @@ async def test_a_grant_that_could_not_be_written_was_not_given(
 ) -> None:
     allotment = Allotment(tmp_path / "u1", cast("Any", None), lambda _pod: None)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(grants, "replace_file", full)
         with pytest.raises(OSError, match="No space left"):
             await allotment.consider(pod())
 

@@ -14,6 +14,7 @@ import msgspec
 
 from kybern._proto import cri_pb2 as pb
 from kybern.api.core_v1 import Pod
+from kybern.kubelet.checkpoint import Checkpoint
 from kybern.kubelet.cpus.assignment import PACKED
 from kybern.kubelet.cpus.layout import Layout
 from kybern.kubelet.cpus.ledger import Given, Hand, Shelf, spelled, wish_of_pod
@@ -38,10 +39,10 @@ class Pinning:
     """Who has which CPUs for himself, and keeping everybody on what is his."""
 
     def __init__(self, file: Path, rules: Rules, runtime: Runtime) -> None:
-        self._file = file
         self._rules = rules
         self._runtime = runtime
         self._given = _read(file) if rules.layout.places else ()
+        self._checkpoint = Checkpoint(file, lambda: msgspec.json.encode(self._given))
         self._applied: dict[str, str] = {}
         self._turn = asyncio.Lock()
         self.every = _EVERY
@@ -78,7 +79,7 @@ class Pinning:
 
     async def keep(self) -> None:
         """Have on disk who has what, and all containers on their CPUs."""
-        await asyncio.to_thread(_write, self._file, self._given)
+        await self._checkpoint.keep()
         await self.look()
 
     def of(self, uid: str, container: str) -> str:
@@ -142,9 +143,3 @@ def _read(file: Path) -> tuple[Given, ...]:
     except (OSError, msgspec.DecodeError) as problem:
         log.warning("cannot read %s: %s; taking all CPUs for shared", file, problem)
         return ()
-
-
-def _write(file: Path, given: tuple[Given, ...]) -> None:
-    fresh = file.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(given))
-    fresh.replace(file)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
+
 _RECORD = "vol_data.json"
 _VOLUMES = "volumes/kubernetes.io~csi"
 
@@ -49,17 +51,12 @@ class Record:
 def write(directory: Path, record: Record) -> None:
     """All at once, so that a crash leaves the old one or the new one."""
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-    fresh = directory / f"{_RECORD}.new"
-    fresh.write_text(
-        json.dumps(
-            {
-                "driverName": record.driver, "volumeHandle": record.handle, "specVolID": record.name,
-                "nodeName": record.node, "attachmentID": record.attachment,
-                "volumeLifecycleMode": "Persistent" if record.persistent else "Ephemeral",
-            }
-        )
-    )  # fmt: skip
-    fresh.replace(directory / _RECORD)
+    found = {
+        "driverName": record.driver, "volumeHandle": record.handle, "specVolID": record.name,
+        "nodeName": record.node, "attachmentID": record.attachment,
+        "volumeLifecycleMode": "Persistent" if record.persistent else "Ephemeral",
+    }  # fmt: skip
+    replace_file(directory / _RECORD, json.dumps(found).encode())
 
 
 def read(directory: Path) -> Record | None:

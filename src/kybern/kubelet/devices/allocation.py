@@ -3,7 +3,6 @@
 What holds: what is given is on disk before a container uses it; the devices of a pod are free again when nothing of it runs.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import msgspec
 from kybern._proto import cri_pb2 as cri
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern.api.core_v1 import Pod, PodStatus
+from kybern.kubelet.checkpoint import Checkpoint
 from kybern.kubelet.devices.ledger import Given, Hand, Preferences, Question, Stand, free, health, wishes
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.topology.hints import Numa
@@ -48,6 +48,7 @@ class Devices:
         self._numa = numa
         self.plugins = Plugins(directory)
         self._given = _read(self._file)
+        self._checkpoint = Checkpoint(self._file, lambda: msgspec.json.encode(self._given))
         self.plugins.changed = self._changed
         self.told: Callable[[str], None] = lambda _uid: None
         """Hears the uid of a pod whose devices are worth something else."""
@@ -133,7 +134,7 @@ class Devices:
 
     async def _keep(self, given: tuple[Given, ...]) -> None:
         self._given = given
-        await asyncio.to_thread(_write, self._file, given)
+        await self._checkpoint.keep()
 
 
 _READS = msgspec.json.Decoder(tuple[Given, ...])
@@ -147,10 +148,3 @@ def _read(file: Path) -> tuple[Given, ...]:
     except (OSError, msgspec.DecodeError) as problem:
         log.warning("cannot read %s: %s; taking all devices for free", file, problem)
         return ()
-
-
-def _write(file: Path, given: tuple[Given, ...]) -> None:
-    file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(given))
-    fresh.replace(file)

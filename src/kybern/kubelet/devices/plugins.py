@@ -20,6 +20,7 @@ import grpc.aio
 
 from kybern._proto import deviceplugin_pb2 as pb
 from kybern._proto import deviceplugin_pb2_grpc as rpc
+from kybern.daemon.files import replace_file
 from kybern.kubelet.devices.ledger import Question
 from kybern.kubelet.topology.hints import Nodes, together
 
@@ -106,9 +107,7 @@ class Plugins:
 
     def _remember(self, name: str) -> None:
         self.names |= {name}
-        fresh = self._directory / f"{_NAMES}.new"
-        fresh.write_text("".join(f"{one}\n" for one in sorted(self.names)))
-        fresh.replace(self._directory / _NAMES)
+        replace_file(self._directory / _NAMES, "".join(f"{one}\n" for one in sorted(self.names)).encode())
 
     async def Register(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the call
         """A plugin says that it is there."""

@@ -19,6 +19,7 @@ from prometheus_client import Histogram
 from kybern.api.core_v1 import Container, ContainerStatus, Pod, PodStatus
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.verbs import Verbs
+from kybern.kubelet.checkpoint import Checkpoint
 from kybern.kubelet.dra import claims, health
 from kybern.kubelet.dra.claims import CannotPrepare, Prepared, Use
 from kybern.kubelet.dra.drivers import Drivers
@@ -50,7 +51,7 @@ class Claims:
         self.drivers = drivers
         self._prepared = {one.uid: one for one in _read(self._file)}
         self._turns = Turns()
-        self._writing = asyncio.Lock()
+        self._checkpoint = Checkpoint(self._file, lambda: msgspec.json.encode(tuple(self._prepared.values())))
         self.known: Callable[[str], bool] = lambda _uid: True
         self.told: Callable[[str], None] = lambda _uid: None
         """Hears the uid of a pod whose devices are worth something else."""
@@ -186,9 +187,7 @@ class Claims:
     async def _keep(self, changed: Iterable[Prepared]) -> None:
         self._prepared |= {one.uid: one for one in changed}
         try:
-            async with self._writing:
-                # What is there by now: an older picture must not replace a newer one.
-                await asyncio.to_thread(_write, self._file, tuple(self._prepared.values()))
+            await self._checkpoint.keep()
         except OSError as problem:
             raise CannotPrepare(f"cannot write {self._file}: {problem.strerror}") from problem
 
@@ -216,9 +215,3 @@ def _read(file: Path) -> tuple[Prepared, ...]:
     except (OSError, msgspec.DecodeError) as problem:
         log.warning("cannot read %s: %s; taking no claim for prepared", file, problem)
         return ()
-
-
-def _write(file: Path, found: tuple[Prepared, ...]) -> None:
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.write_bytes(msgspec.json.encode(found))
-    fresh.replace(file)

@@ -8,12 +8,12 @@ What cannot be read is as good as not there: whoever wants the image must show w
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
 from kybern.kubelet.convert import Image
 from kybern.kubelet.images import rights
 from kybern.kubelet.images.names import full
@@ -128,11 +128,7 @@ def _file(name: str) -> str:
 
 
 def _write(directory: Path, name: str, content: object) -> None:
-    path = directory / _file(name)
-    fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file)
-    fresh.replace(path)
+    replace_file(directory / _file(name), json.dumps(content).encode())
 
 
 def _read(directory: Path) -> Iterable[dict[str, object]]:

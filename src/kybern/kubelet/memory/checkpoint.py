@@ -55,14 +55,6 @@ def read(file: Path) -> tuple[str, Kept] | None:
         return None
 
 
-def write(file: Path, policy: str, kept: Kept) -> None:
-    """Replace the file as a whole. Raises OSError."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(encode(policy, kept))
-    fresh.replace(file)
-
-
 def checksum(policy: str, kept: Kept, name: str) -> int:
     found = 0x811C9DC5
     for byte in _spewed(policy, kept, name).encode():

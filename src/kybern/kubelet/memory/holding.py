@@ -4,12 +4,13 @@ What holds: what is given is on disk before a container runs with it; what was k
 kubelet does not start (upstream's rule: memory that is counted twice would be noticed only when it is gone).
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
+from kybern.daemon.files import replace_file
+from kybern.kubelet.checkpoint import Checkpoint
 from kybern.kubelet.memory import checkpoint
 from kybern.kubelet.memory.ledger import (
     Block,
@@ -33,10 +34,10 @@ class Memory:
     """``fresh``: the nodes with nothing given; empty switches all of it off (policy None). Raises Unusable."""
 
     def __init__(self, file: Path, policy: str, fresh: State, numa: Numa) -> None:
-        self._file = file
         self._numa = numa
         self.policy = policy
         self._kept = _restored(file, policy, fresh)
+        self._checkpoint = Checkpoint(file, lambda: checkpoint.encode(policy, self._kept))
 
     def hand(self, pod: Pod) -> Hand | None:
         """What gives a pod its memory; None when it gets none for certain, or has it."""
@@ -50,7 +51,7 @@ class Memory:
 
     async def keep(self) -> None:
         """Have on disk who has what. Raises OSError."""
-        await asyncio.to_thread(checkpoint.write, self._file, self.policy, self._kept)
+        await self._checkpoint.keep()
 
     async def release(self, uid: str) -> None:
         """Nothing of a pod runs any more."""
@@ -90,7 +91,7 @@ class Memory:
 def _begin(file: Path, policy: str, kept: Kept) -> None:
     """Write down that nobody has anything. A full disk is no reason to stop: nothing is lost when it cannot be."""
     try:
-        checkpoint.write(file, policy, kept)
+        replace_file(file, checkpoint.encode(policy, kept))
     except OSError as problem:
         log.warning("cannot write %s: %s; it is written when a pod is given memory", file, problem)
 

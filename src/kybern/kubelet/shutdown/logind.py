@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
 from kybern.kubelet.shutdown.bus import SYSTEM, Bus, BusFailure, connected
 
 _LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
@@ -52,10 +53,7 @@ class Logind:
         text = f"# Kubelet logind override\n[Login]\nInhibitDelayMaxSec={seconds:.0f}\n"
         try:
             self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            fresh = self._directory / f".{_FILE}.new"
-            fresh.write_text(text)
-            fresh.chmod(0o644)
-            fresh.replace(self._directory / _FILE)
+            replace_file(self._directory / _FILE, text.encode(), 0o644)
         except OSError as problem:
             raise BusFailure(f"cannot write {self._directory / _FILE}: {problem.strerror}") from problem
 

@@ -20,6 +20,7 @@ import msgspec
 from prometheus_client import Gauge
 
 from kybern.api.core_v1 import Pod
+from kybern.daemon.files import replace_file
 from kybern.kubelet.shutdown.bus import BusFailure
 from kybern.kubelet.shutdown.groups import Group, Period, groups, verdict
 from kybern.kubelet.status import Verdict
@@ -175,7 +176,7 @@ class Shutdown:
     async def _keep(self, state: State) -> None:
         _show(state)
         try:
-            await asyncio.to_thread(_write, self._file, state)
+            await asyncio.to_thread(replace_file, self._file, msgspec.json.encode(state))
         except OSError as problem:
             log.warning("cannot write %s: %s", self._file, problem.strerror)
 
@@ -226,9 +227,3 @@ def _read(file: Path) -> State:
     except (OSError, msgspec.DecodeError) as problem:
         log.warning("cannot read %s: %s", file, problem)
         return State()
-
-
-def _write(file: Path, state: State) -> None:
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.write_bytes(msgspec.json.encode(state))
-    fresh.replace(file)

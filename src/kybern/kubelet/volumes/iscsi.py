@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kybern.api.core_v1 import ISCSIPersistentVolumeSource, ISCSIVolumeSource
 from kybern.daemon import mounts
+from kybern.daemon.files import replace_file
 from kybern.kubelet.volumes import file_system, kernel, payload, programs
 from kybern.kubelet.volumes.file_system import Run
 from kybern.kubelet.volumes.open_iscsi import OpenIscsi, Target
@@ -151,9 +152,7 @@ def _records(root: Path) -> Iterator[Path]:
 def _note(whole: Path, target: Target) -> None:
     record = whole.with_name(f"{whole.name}.json")
     whole.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    fresh = record.with_name(f".{record.name}.new")
-    fresh.write_text(json.dumps({**asdict(target), "secrets": []}))
-    fresh.replace(record)
+    replace_file(record, json.dumps({**asdict(target), "secrets": []}).encode())
 
 
 def _read(record: Path) -> Target | None:

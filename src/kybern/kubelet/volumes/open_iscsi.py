@@ -6,12 +6,12 @@ is away.
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.daemon.files import replace_file
 from kybern.kubelet.volumes import programs
 from kybern.kubelet.volumes.file_system import Run
 from kybern.kubelet.volumes.plugin import CannotMount
@@ -161,11 +161,7 @@ class OpenIscsi:
         if not files:
             raise CannotMount(f"iscsi: there is no record {where} to write a CHAP secret into")
         for path in files:
-            fresh = path.with_name(f".{path.name}.kubelet")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(with_values(path.read_text(), values))
-            fresh.replace(path)
+            replace_file(path, with_values(path.read_text(), values).encode())
 
     async def _device(self, target: Target, portal: str, transport: str) -> Path:
         limit = asyncio.get_running_loop().time() + _DEVICE_PATIENCE
