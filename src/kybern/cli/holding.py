@@ -39,9 +39,10 @@ def holding(cluster: Cluster, verb: str, breaking: bool = False) -> Iterator[Non
     """Nobody else works on the cluster meanwhile. Raises MachineError when somebody does."""
     claim = Claim(secrets.token_hex(8), owner(verb))
     try:
-        answers = asyncio.run(ask(cluster, lock.taking(claim, breaking)))
+        there = Machines(cluster)
+        answers = asyncio.run(ask(there, lock.taking(claim, breaking)))
         if not answers.is_ours:
-            raise MachineError(lock.refused(cluster.name, answers))
+            raise MachineError(lock.refused(cluster.name, answers, there.silences))
         keeper = Keeper(cluster, claim)
         with ending_as_interrupts(), keeper:
             try:
@@ -51,7 +52,7 @@ def holding(cluster: Cluster, verb: str, breaking: bool = False) -> Iterator[Non
                     raise MachineError(keeper.lost) from None
                 raise
     finally:
-        asyncio.run(ask(cluster, lock.releasing(claim)))
+        asyncio.run(ask(Machines(cluster), lock.releasing(claim)))
 
 
 def owner(verb: str) -> str:
@@ -60,10 +61,9 @@ def owner(verb: str) -> str:
     return f"{getpass.getuser()}@{socket.gethostname()} ({verb}, process {os.getpid()}, since {now})"
 
 
-async def ask(cluster: Cluster, script: str) -> Answers:
+async def ask(there: Machines, script: str) -> Answers:
     """Run a script of the lock at once on all machines that keep it."""
-    there = Machines(cluster)
-    names = [machine.name for machine in cluster.members]
+    names = [machine.name for machine in there.cluster.members]
     said = await asyncio.gather(*(there.run(name, script, lock.WITHIN) for name in names))
     return lock.read(dict(zip(names, said, strict=True)))
 
@@ -72,7 +72,7 @@ class Keeper:
     """A thread that takes the lock anew while the run goes on, and interrupts the run when it cannot any more."""
 
     def __init__(self, cluster: Cluster, claim: Claim) -> None:
-        self._cluster, self._claim = cluster, claim
+        self._there, self._claim = Machines(cluster), claim
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lock", daemon=True)
         self.lost = ""
@@ -88,11 +88,12 @@ class Keeper:
         ends = time.monotonic() + lock.EXPIRES
         while not self._over.wait(lock.EVERY):
             began = time.monotonic()
-            answers = asyncio.run(ask(self._cluster, lock.taking(self._claim)))
+            answers = asyncio.run(ask(self._there, lock.taking(self._claim)))
             if answers.is_ours:
                 ends = began + lock.EXPIRES
             elif answers.is_another_s or time.monotonic() > ends:
-                self.lost = f"stopped, because the lock was lost: {lock.refused(self._cluster.name, answers)}"
+                why = lock.refused(self._there.cluster.name, answers, self._there.silences)
+                self.lost = f"stopped, because the lock was lost: {why}"
                 if not self._over.is_set():
                     # Not SIGINT, which a shell's background commands ignore.
                     os.kill(os.getpid(), signal.SIGTERM)

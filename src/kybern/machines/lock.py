@@ -13,6 +13,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 PLACE = "/run/kybern-deploy.lock"
 EXPIRES = 120  # seconds without a word of the holder
@@ -96,15 +97,16 @@ def read(texts: Mapping[str, str]) -> Answers:
     return Answers(len(texts), taken, len(refusals), held)
 
 
-def refused(cluster: str, answers: Answers) -> str:
-    """Why the lock is not ours, and what to do about it."""
+def refused(cluster: str, answers: Answers, silences: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Why the lock is not ours, and what to do about it. ``silences``: why machines said nothing, by their names."""
     if answers.held:
         owner, seconds = max(answers.held.items(), key=lambda one: one[1])
         return (
             f"cannot work on {cluster}: {owner} does, and has its lock for {seconds} s, or for as long as that run lives; "
             "wait for it, or, when it is certain that it is dead, say --break-lock"
         )
-    return (
-        f"cannot work on {cluster}: {answers.taken} of {answers.asked} machines with etcd gave the lock, which needs "
-        "more than half; another run may begin at this moment, or they do not answer by SSH"
-    )
+    few = f"cannot work on {cluster}: {answers.taken} of {answers.asked} machines with etcd gave the lock, which needs "
+    if silences:
+        heard = "; ".join(f"{name}: {why}" for name, why in sorted(silences.items()))
+        return f"{few}more than half ({heard}); look whether they answer by SSH, and run the command again"
+    return f"{few}more than half; another run may begin at this moment, so run the command again"

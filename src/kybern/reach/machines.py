@@ -24,6 +24,8 @@ class Machines:
     cluster: Cluster
     # Scripts run as the user that SSH logs in.
     plain: bool = field(default=False, kw_only=True)
+    # Why machines gave no answer the last time that they were asked, by their names.
+    silences: dict[str, str] = field(default_factory=dict, init=False, compare=False)
 
     async def run(self, node: str, script: str, seconds: float) -> str:
         """What a script prints on a machine, run by root's shell; empty when the machine does not answer."""
@@ -32,20 +34,25 @@ class Machines:
                 *self._command(node),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
             )
         except FileNotFoundError as missing:
             raise MachineError("there is no ssh on this computer; install openssh-client") from missing
         try:
             async with asyncio.timeout(seconds):
-                said, _ = await process.communicate(script.encode())
+                said, noted = await process.communicate(script.encode())
         except TimeoutError:
             LOG.info("%s did not end in %.0f s", node, seconds)
+            self.silences[node] = f"no answer within {seconds:.0f} s"
             return ""
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        self.silences.pop(node, None)
+        if process.returncode and not said:
+            last = noted.decode(errors="replace").strip().rpartition("\n")[2]
+            self.silences[node] = last.strip() or f"exit status {process.returncode} and not a word"
         return said.decode(errors="replace")
 
     def _command(self, node: str) -> list[str]:

@@ -102,6 +102,16 @@ def test_more_than_half_of_the_masters_make_it(masters: Masters, down: tuple[str
     assert ours or "1 of 3 machines with etcd gave the lock" in lock.refused("lab", answers)
 
 
+def test_a_refusal_says_why_machines_did_not_answer(masters: Masters) -> None:
+    masters.down = {"m1", "m2"}
+    answers = masters.ask(lock.taking(ANNE))
+
+    told = lock.refused("lab", answers, {"m2": "No route to host", "m1": "no answer within 30 s"})
+
+    assert "(m1: no answer within 30 s; m2: No route to host)" in told
+    assert "SSH" in told
+
+
 def test_of_many_at_once_one_has_it(masters: Masters) -> None:
     claims = [Claim(f"{number:x}", f"owner {number}") for number in range(1, 9)]
     answers: list[str] = []
