@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import time
+import threading
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ from tests.protocol.webhook_place import MUTATING, VALIDATING, Place, adds, conf
 from tests.protocol.webhook_server import Review, Webhooks, allow, deny, response
 
 pytestmark = pytest.mark.etcd
+
+SOON = 6  # seconds: a tenth of one, and what a busy machine adds; without word of a change it would be ten
 
 
 @pytest.fixture(scope="module")
@@ -215,17 +217,18 @@ def test_a_certificate_of_another_authority_is_not_trusted(place: Place) -> None
 
 
 def test_a_webhook_that_takes_too_long_is_given_up(place: Place) -> None:
+    answered = threading.Event()
+
     def slow(review: Review) -> Review:
-        time.sleep(1.5)
+        assert answered.wait(60), "the server waits for its webhook"
         return allow(review)
 
     place.configure(VALIDATING, place.hook("/slow", slow, timeoutSeconds=1))
-    began = time.monotonic()
     code, answer = place.create(config_map("a"))
+    answered.set()
 
     assert code == 500
     assert answer["message"].endswith("context deadline exceeded")
-    assert time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize(
@@ -357,7 +360,7 @@ def test_configurations_themselves_are_nobodys_business(place: Place) -> None:
 
 
 @pytest.mark.parametrize("kind", [VALIDATING, MUTATING])
-def test_a_changed_configuration_is_in_force_within_a_second(place: Place, kind: str) -> None:
+def test_a_changed_configuration_is_in_force_at_once(place: Place, kind: str) -> None:
     path = place.configure(kind, place.hook("/see", deny("no")))
     found = place.server.ask("GET", path)[1]
 
@@ -368,10 +371,10 @@ def test_a_changed_configuration_is_in_force_within_a_second(place: Place, kind:
     found["webhooks"][1]["rules"][0]["operations"] = ["UPDATE"]
     code, found = place.server.ask("PUT", path, found)
     assert code == 200
-    assert until(passes) < 1
+    assert until(passes) < SOON
     back = {"op": "replace", "path": "/webhooks/1/rules/0/operations", "value": ["CREATE"]}
     Api(place.server).patch(path, [back], JSON_PATCH)
-    assert until(lambda: not passes()) < 1
+    assert until(lambda: not passes()) < SOON
     place.server.ask("DELETE", path)
     until(lambda: not place.marked(path.rpartition("/")[2]))
 

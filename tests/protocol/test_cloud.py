@@ -189,7 +189,7 @@ async def test_a_hypervisor_that_hangs_is_given_up_in_time() -> None:
     for _ in range(2):  # the second finds a thread of its own
         with pytest.raises(CloudError, match="no answer within"):
             await one.all()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
     for writer in held:
         writer.close()
     await one.close()

@@ -24,6 +24,7 @@ from tests.protocol.containerd_bed import (
     running,
     settings,
 )
+from tests.protocol.freezing import frozen
 from tests.protocol.pods_bed import until
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(240)]
@@ -52,11 +53,8 @@ async def impatient(bed: Bed) -> AsyncIterator[OneNode]:
 @contextmanager
 def hanging(bed: Bed) -> Iterator[None]:
     assert bed.process is not None
-    os.kill(bed.process.pid, signal.SIGSTOP)
-    try:
+    with frozen(bed.process):
         yield
-    finally:
-        os.kill(bed.process.pid, signal.SIGCONT)
 
 
 def processes(bed: Bed, uid: str) -> list[int]:

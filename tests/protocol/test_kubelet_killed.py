@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -35,6 +34,7 @@ from tests.protocol.containerd_bed import (
     one_node,
     running,
 )
+from tests.protocol.freezing import frozen
 from tests.protocol.pods_bed import until
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(240)]
@@ -353,12 +353,9 @@ async def test_a_containerd_that_hangs_makes_the_node_not_ready_until_it_goes_on
         await node.add("calm", {"name": "c", "command": SLEEP})
         calm = await node.until("calm", running)
         assert bed.process is not None
-        os.kill(bed.process.pid, signal.SIGSTOP)
-        try:
+        with frozen(bed.process):
             await until(lambda: told(node)[0] == "False", 90)
             message = told(node)[1]
-        finally:
-            os.kill(bed.process.pid, signal.SIGCONT)
         await until(lambda: told(node)[0] == "True", 60)
         after = node.pod("calm")
 
