@@ -29,7 +29,7 @@ from kybern.proxy import metrics
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
-from kybern.proxy.iptables import Iptables
+from kybern.proxy.iptables import AT_ONCE, Iptables
 from kybern.proxy.ipvs.backend import Ipvs
 from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.table import table
@@ -873,3 +873,22 @@ def test_iptables_tells_how_many_rules_it_has_and_wrote() -> None:
     with pytest.raises(CannotApply):
         node.apply(replace(WEB, cluster_ip="nowhere"))
     assert [node.told(name, {"ip_family": "IPv4"}) for name in failures] == [count + 1 for count in before]
+
+
+@pytest.mark.usefixtures("network")
+def test_iptables_writes_many_services_in_several_runs_over_what_another_left() -> None:
+    many = [
+        replace(WEB, service=f"s{n}", cluster_ip=f"10.96.{n // 250 + 1}.{n % 250 + 1}", node_port=0)
+        for n in range(2 * AT_ONCE + 50)
+    ]
+    InNode("iptables").apply(*many[:120], replace(WEB, service="gone", cluster_ip="10.96.0.11"))
+
+    node = InNode("iptables")
+    node.prepare()
+    node.apply(*many[50:], WEB)
+
+    assert node.is_intact()
+    assert not traces("iptables", replace(WEB, service="gone"))
+    assert ask(CLIENT, many[-1].cluster_ip)
+    assert ask(CLIENT, many[60].cluster_ip)
+    assert node.apply(*many[50:], WEB) == 0

@@ -1,6 +1,7 @@
 """The kernel's tables through iptables-save and iptables-restore, and those of IPv6 through ip6tables' beside them."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,12 +10,14 @@ from kybern.netfilter.programs import CannotApply
 from kybern.proxy import metrics, tables, tunables
 from kybern.proxy.families import BOTH, IPV4, Family, version_of
 from kybern.proxy.model import ServicePort
-from kybern.proxy.restore import everything, missing_jumps, our_chains, touched, written
-from kybern.proxy.rules import INVALID_DROPPED, LOCALHOST_ACCEPTED, Settings
+from kybern.proxy.restore import missing_jumps, our_chains, steps, touched, written
+from kybern.proxy.rules import FIXED, INVALID_DROPPED, LOCALHOST_ACCEPTED, Settings
 from kybern.proxy.ruleset import Key, Ruleset
 
 LOG = logging.getLogger(__name__)
 COUNTERS = (INVALID_DROPPED, LOCALHOST_ACCEPTED)
+# Services in one run when all are written: the program of nf_tables takes time by their square (ADR 0029).
+AT_ONCE = 100
 
 
 class Iptables:
@@ -26,11 +29,15 @@ class Iptables:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._at_once: dict[int, int] = {}
         self._parts = self._made()
 
     def _made(self) -> list["_Part"]:
         served = (each for each in BOTH if self._settings.pod_network(each.version))
-        return [_Part(each, Ruleset(self._settings, each.version)) for each in served]
+        return [
+            _Part(each, Ruleset(self._settings, each.version), self._at_once.get(each.version, AT_ONCE))
+            for each in served
+        ]
 
     async def prepare(self) -> None:
         """What the rules need of the kernel beside its tables. What cannot be had is told, and done without."""
@@ -42,6 +49,11 @@ class Iptables:
                 LOG.warning("node ports will not answer at 127.0.0.1: %s", problem)
                 settings = replace(settings, localhost_node_ports=False)
         self._settings = replace(settings, counters=await _counters())
+        for family in BOTH:
+            try:
+                self._at_once[family.version] = 0 if await tables.is_legacy(family) else AT_ONCE
+            except CannotApply as problem:
+                LOG.debug("cannot tell which %s this is: %s", family.restore, problem)
         self._parts = self._made()
 
     @property
@@ -99,27 +111,28 @@ async def _counters() -> frozenset[str]:
 class _Part:
     """The tables of one family. One that failed is written anew by itself: the other one's rules are as they should be."""
 
-    def __init__(self, family: Family, rules: Ruleset) -> None:
-        self.family, self.rules, self.is_known = family, rules, False
+    def __init__(self, family: Family, rules: Ruleset, at_once: int) -> None:
+        self.family, self.rules, self.is_known, self._at_once = family, rules, False, at_once
 
     async def apply(self) -> int:
         rules, known = self.rules, self.is_known
         chains, self.is_known = rules.take(), False
-        text = (
-            touched(rules, chains) if known else everything(rules.tables(), await tables.saved(self.family))
-        )
+        lines, counts = 0, Counter[str]()
+        saved = "" if known else await tables.saved(self.family)
         try:
-            await tables.write(self.family, text)
+            for text in [touched(rules, chains)] if known else steps(rules, saved, self._at_once):
+                await tables.write(self.family, text)
+                lines += text.count("\n")
+                counts.update(written(text))
         except CannotApply:
             metrics.IPTABLES_FAILURES.labels(self.family.title).inc()
             if known:
                 metrics.IPTABLES_PARTIAL_FAILURES.labels(self.family.title).inc()
             raise
         self.is_known = True
-        for table, count in written(text).items():
+        for table in FIXED:
             metrics.IPTABLES_RULES.labels(self.family.title, table).set(rules.counts[table])
-            metrics.IPTABLES_WRITTEN.labels(self.family.title, table).set(count)
-        lines = text.count("\n")
+            metrics.IPTABLES_WRITTEN.labels(self.family.title, table).set(counts[table])
         LOG.debug("sent %d lines to %s (all chains: %s)", lines, self.family.restore, not known)
         return lines
 

@@ -7,7 +7,7 @@ Two backends have chains here, iptables and ipvs, some of one name. So each take
 before: in one commit it writes its own chains, and takes away those that only the other one has.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from kybern.proxy.ipvs import chains as ipvs
 from kybern.proxy.rules import FIXED, JUMPS, Chains
@@ -66,15 +66,38 @@ def _comment(rule: str) -> str:
     return rule.partition('--comment "')[2].partition('"')[0]
 
 
-def everything(tables: Mapping[str, Chains], saved: str, jumps: Jumps = JUMPS) -> str:
+def steps(rules: Ruleset, saved: str, size: int) -> Iterator[str]:
+    """Inputs for iptables-restore that write every chain anew, one after the other; ``saved`` is what iptables-save printed.
+
+    Services' own chains come first, ``size`` services at a time, each whole, and what leads to them comes last: whatever has
+    been written so far, no packet meets half a service. With a size of 0 it is one input.
+    """
+    batches = list(rules.batches(size)) if size else []
+    ready: set[Chain] = set()
+    if len(batches) > 1:
+        there = our_chains(saved)
+        yield _text({(table, name): [] for table, name in rules.shared if name not in there[table]}, (), {})
+        for batch in batches:
+            yield touched(rules, batch)
+            ready.update(batch)
+    yield everything(rules.tables(), saved, ready=ready)
+
+
+def everything(
+    tables: Mapping[str, Chains], saved: str, jumps: Jumps = JUMPS, ready: Container[Chain] = ()
+) -> str:
     """Input for iptables-restore that writes every chain anew; ``saved`` is what iptables-save printed.
 
-    Chains of ours that are no longer asked for are taken away, and jumps that are missing are put back.
+    Chains of ours that are no longer asked for are taken away, and jumps that are missing are put back. Those that are
+    ``ready`` were written before.
     """
     present = our_chains(saved)
     stale = {table: present[table] - tables[table].keys() for table in FIXED}
     wanted: dict[Chain, list[str] | None] = {
-        (table, chain): rules for table, chains in tables.items() for chain, rules in chains.items()
+        (table, chain): rules
+        for table, chains in tables.items()
+        for chain, rules in chains.items()
+        if (table, chain) not in ready
     }
     wanted |= {(table, chain): None for table, chains in stale.items() for chain in sorted(chains)}
     return _text(wanted, missing_jumps(saved, jumps), _leading(saved, stale, present))

@@ -6,7 +6,8 @@ when they are asked for.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import batched
 
 from kybern.proxy.model import ServicePort
 from kybern.proxy.rules import FIXED, Chains, Settings, Tables, fixed, fragment, last
@@ -64,6 +65,21 @@ class Ruleset:
     def take(self) -> set[Chain]:
         touched, self._touched = self._touched, set()
         return touched
+
+    @property
+    def shared(self) -> Collection[Chain]:
+        """The chains that services add to."""
+        return self._shared.keys()
+
+    def batches(self, size: int) -> Iterator[list[Chain]]:
+        """The chains that services have for themselves, those of ``size`` services at a time."""
+        each = (
+            [(table, chain) for table, chains in found.by_name().items() for chain in chains]
+            for found in self._services.values()
+        )
+        own = ([chain for chain in chains if chain not in self._shared] for chains in each)
+        for some in batched(own, size):
+            yield [chain for chains in some for chain in chains]
 
     def chains(self) -> Iterator[Chain]:
         """Every chain that has to be there."""

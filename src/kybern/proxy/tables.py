@@ -21,6 +21,11 @@ async def write(family: Family, text: str) -> None:
         await run(family.restore, "--wait=10", "--noflush", stdin=text)
 
 
+async def is_legacy(family: Family) -> bool:
+    """Whether the program is that of the kernel's old tables, which are fetched and put back whole each time."""
+    return "legacy" in await run(family.restore, "--version")
+
+
 async def check(family: Family, rule: str) -> None:
     """Whether kernel and program know what a rule asks. Writes nothing. Raises CannotApply."""
     await run(family.restore, "--wait=10", "--test", "--noflush", stdin=_CHECKED.format(rule=rule))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched, written
+from kybern.proxy.restore import steps as in_steps
 from kybern.proxy.rules import (
     INVALID_DROPPED,
     JUMPS,
@@ -368,6 +369,31 @@ def test_changes_one_after_the_other_lead_where_writing_all_leads(
         ),
     )
     assert kernel == whole
+
+
+@given(st.lists(services, max_size=7), st.integers(0, 3), st.lists(services, max_size=3))
+def test_all_of_it_written_in_steps_is_all_of_it_and_nothing_is_led_to_half_a_service(
+    found: list[ServicePort], size: int, before: list[ServicePort]
+) -> None:
+    wanted, old = Ruleset(SETTINGS), Ruleset(SETTINGS)
+    for at, (ruled, ports) in enumerate(((old, before), (wanted, found))):
+        for number, one in enumerate(ports):
+            held = replace(one, service=f"s{number}", cluster_ip=f"10.96.{at}.{number + 1}")
+            ruled.put(("default", held.service), [held])
+    kernel: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
+    applied(kernel, everything(old.tables(), ""))
+    there = "".join(
+        f"*{table}\n" + "".join(f":{chain} - [0:0]\n" for chain in chains) for table, chains in kernel.items()
+    )
+
+    for text in in_steps(wanted, there, size):
+        applied(kernel, "\n".join(line for line in text.splitlines() if line[:2] != "-I"))
+        for chains in kernel.values():
+            for rules in chains.values():
+                targets = {rule.rpartition(" -j ")[2].split(" ")[0] for rule in rules}
+                assert {one for one in targets if one.startswith("KUBE-")} <= chains.keys()
+
+    assert kernel == wanted.tables()
 
 
 @pytest.mark.parametrize(
