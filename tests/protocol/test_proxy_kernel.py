@@ -35,6 +35,7 @@ from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.table import table
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.nftables import Nftables
+from kybern.proxy.restore import LONG
 from kybern.proxy.rules import Settings
 from kybern.proxy.transaction import NAME
 from roles import firewall
@@ -875,11 +876,17 @@ def test_iptables_tells_how_many_rules_it_has_and_wrote() -> None:
     assert [node.told(name, {"ip_family": "IPv4"}) for name in failures] == [count + 1 for count in before]
 
 
+def saved_rules() -> list[str]:
+    command = ["ip", "netns", "exec", NODE, "iptables-save"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return sorted(line for line in found.splitlines() if line.startswith("-A KUBE-"))
+
+
 @pytest.mark.usefixtures("network")
-def test_iptables_writes_many_services_in_several_runs_over_what_another_left() -> None:
+def test_iptables_of_many_services_are_written_in_several_runs_and_edited_afterwards() -> None:
     many = [
-        replace(WEB, service=f"s{n}", cluster_ip=f"10.96.{n // 250 + 1}.{n % 250 + 1}", node_port=0)
-        for n in range(2 * AT_ONCE + 50)
+        replace(WEB, service=f"s{n}", cluster_ip=f"10.96.{n // 250 + 1}.{n % 250 + 1}", node_port=31000 + n)
+        for n in range(max(2 * AT_ONCE, LONG) + 150)
     ]
     InNode("iptables").apply(*many[:120], replace(WEB, service="gone", cluster_ip="10.96.0.11"))
 
@@ -892,3 +899,19 @@ def test_iptables_writes_many_services_in_several_runs_over_what_another_left() 
     assert ask(CLIENT, many[-1].cluster_ip)
     assert ask(CLIENT, many[60].cluster_ip)
     assert node.apply(*many[50:], WEB) == 0
+
+    for changed in (
+        replace(WEB, node_port=0),
+        replace(WEB, endpoints=()),
+        WEB,
+        replace(WEB, cluster_ip="10.96.0.12"),
+    ):
+        assert 0 < node.apply(changed) < 30, "a long chain is not written anew"
+    node.drop(many[70])
+    assert ask(CLIENT, "10.96.0.12")
+    assert knock(CLIENT, "10.96.0.10") != "open"
+    assert not traces("iptables", many[70])
+    edited = saved_rules()
+    node.kernel.forget()
+    node.apply()
+    assert edited == saved_rules()

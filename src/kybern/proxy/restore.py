@@ -7,12 +7,14 @@ Two backends have chains here, iptables and ipvs, some of one name. So each take
 before: in one commit it writes its own chains, and takes away those that only the other one has.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from kybern.proxy.ipvs import chains as ipvs
 from kybern.proxy.rules import FIXED, JUMPS, Chains
-from kybern.proxy.ruleset import Chain, Ruleset
+from kybern.proxy.ruleset import Chain, Edit, Ruleset
 
+LONG = 500
 PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
 _FIXED = {table: {*FIXED[table], *ipvs.FIXED[table]} for table in FIXED}
 
@@ -78,7 +80,7 @@ def steps(rules: Ruleset, saved: str, size: int) -> Iterator[str]:
         there = our_chains(saved)
         yield _text({(table, name): [] for table, name in rules.shared if name not in there[table]}, (), {})
         for batch in batches:
-            yield touched(rules, batch)
+            yield touched(rules, dict.fromkeys(batch))
             ready.update(batch)
     yield everything(rules.tables(), saved, ready=ready)
 
@@ -103,9 +105,25 @@ def everything(
     return _text(wanted, missing_jumps(saved, jumps), _leading(saved, stale, present))
 
 
-def touched(rules: Ruleset, chains: Iterable[Chain]) -> str:
-    """Input for iptables-restore that writes some chains only; "" for none."""
-    return _text({chain: rules.rules(chain) for chain in sorted(chains)}, (), {})
+def touched(rules: Ruleset, chains: Mapping[Chain, Edit | None]) -> str:
+    """Input for iptables-restore that writes some chains only; "" for none.
+
+    A long chain of which a few rules became other is edited, not written: one of 10,000 rules takes the program a second.
+    """
+    whole: dict[Chain, list[str] | None] = {}
+    edits: dict[Chain, Edit] = {}
+    for chain, edit in sorted(chains.items(), key=itemgetter(0)):
+        if edit is not None and rules.added(chain) > LONG + 10 * sum(map(len, edit)):
+            edits[chain] = edit
+        else:
+            whole[chain] = rules.rules(chain)
+    come: list[tuple[str, str, str]] = []
+    gone: dict[str, list[str]] = {}
+    for (table, name), found in edits.items():
+        place = rules.begin((table, name)) + 1
+        come += [(table, name, f"{place} {rule}") for rule in found.come]
+        gone.setdefault(table, []).extend(f"-D {name} {rule}" for rule in found.gone)
+    return _text(whole, come, gone)
 
 
 def written(text: str) -> dict[str, int]:
@@ -115,7 +133,7 @@ def written(text: str) -> dict[str, int]:
     for line in text.splitlines():
         if line.startswith("*"):
             table = line[1:]
-        elif line.startswith("-A "):
+        elif line.startswith(("-A ", "-I KUBE-")):
             found[table] += 1
     return found
 

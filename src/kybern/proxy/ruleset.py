@@ -8,6 +8,7 @@ when they are asked for.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import batched
+from typing import NamedTuple
 
 from kybern.proxy.model import ServicePort
 from kybern.proxy.rules import FIXED, Chains, Settings, Tables, fixed, fragment, last
@@ -17,6 +18,13 @@ type Key = tuple[str, str]
 
 type Chain = tuple[str, str]
 """Table and name of a chain."""
+
+
+class Edit(NamedTuple):
+    """What became other in a chain that services add to: the rules of some of them before, and now."""
+
+    gone: list[str]
+    come: list[str]
 
 
 class Ruleset:
@@ -35,6 +43,11 @@ class Ruleset:
         }
         self._services: dict[Key, Tables] = {}
         self._touched: set[Chain] = set()
+        self._before: dict[Chain, dict[Key, list[str]]] = {}
+        self._added = Counter[Chain]()
+        self._reached: set[Key] = set()
+        """Services with addresses that others may ask for as well; of those the first has it."""
+        self._ordered: set[Chain] = set()
         self.counts = Counter({table: sum(map(len, held.values())) for table, held in self._first.items()})
         self.counts["nat"] += len(last(settings, version))
 
@@ -44,15 +57,24 @@ class Ruleset:
         new = fragment(ports, self._settings)
         if ports:
             self._services[service] = new
+        ordered = service in self._reached
+        self._reached.discard(service)
+        if any(port.external_ips or port.balancer_ips for port in ports):
+            self._reached.add(service)
+            ordered = True
         for table, chains in new.by_name().items():
             for chain in old[table].keys() | chains.keys():
                 if old[table].get(chain) != chains.get(chain):
                     self._set(service, (table, chain), old[table].get(chain), chains.get(chain))
+                    if ordered:
+                        self._ordered.add((table, chain))
 
     def _set(self, service: Key, chain: Chain, before: list[str] | None, rules: list[str] | None) -> None:
         self._touched.add(chain)
         self.counts[chain[0]] += len(rules or ()) - len(before or ())
         if (shared := self._shared.get(chain)) is not None:
+            self._before.setdefault(chain, {}).setdefault(service, before or [])
+            self._added[chain] += len(rules or ()) - len(before or ())
             if rules is None:
                 del shared[service]
             else:
@@ -62,9 +84,20 @@ class Ruleset:
         else:
             self._own[chain] = rules
 
-    def take(self) -> set[Chain]:
+    def take(self) -> dict[Chain, Edit | None]:
+        """The touched chains; with what became other in those where rules may stand in any order."""
         touched, self._touched = self._touched, set()
-        return touched
+        edits = {chain: self._edit(chain) for chain in self._before.keys() - self._ordered}
+        self._before, self._ordered = {}, set()
+        return {chain: edits.get(chain) for chain in touched}
+
+    def _edit(self, chain: Chain) -> Edit:
+        now = self._shared[chain]
+        changed = [(old, now.get(service, [])) for service, old in self._before[chain].items()]
+        changed = [(old, new) for old, new in changed if old != new]
+        return Edit(
+            [rule for old, _ in changed for rule in old], [rule for _, new in changed for rule in new]
+        )
 
     @property
     def shared(self) -> Collection[Chain]:
@@ -100,6 +133,14 @@ class Ruleset:
         table, name = chain
         found = [*self._first[table][name], *(rule for _, rules in sorted(shared.items()) for rule in rules)]
         return found + last(self._settings, self._version) if chain == ("nat", "KUBE-SERVICES") else found
+
+    def begin(self, chain: Chain) -> int:
+        """How many rules stand in a chain before those of services."""
+        return len(self._first[chain[0]][chain[1]])
+
+    def added(self, chain: Chain) -> int:
+        """How many rules of services stand in a chain that they add to."""
+        return self._added[chain]
 
     def tables(self) -> Mapping[str, Chains]:
         """All of it, by table and chain."""

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kybern.proxy import restore
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched, written
 from kybern.proxy.restore import steps as in_steps
@@ -322,6 +324,12 @@ def applied(kernel: dict[str, dict[str, list[str]]], text: str) -> None:
         elif line.startswith("-A "):
             _, chain, rule = line.split(" ", 2)
             kernel[table][chain].append(rule)
+        elif line.startswith("-D "):
+            _, chain, rule = line.split(" ", 2)
+            kernel[table][chain].remove(rule)
+        elif line.startswith("-I KUBE-"):
+            _, chain, number, rule = line.split(" ", 3)
+            kernel[table][chain].insert(int(number) - 1, rule)
         elif line.startswith("-X "):
             assert kernel[table].pop(line[3:]) == []
 
@@ -369,6 +377,55 @@ def test_changes_one_after_the_other_lead_where_writing_all_leads(
         ),
     )
     assert kernel == whole
+
+
+@given(steps)
+def test_a_long_chain_is_edited_to_what_writing_it_would_make_of_it(
+    changes: list[tuple[str, ServicePort | None]],
+) -> None:
+    """Here every chain with a few services is long."""
+    rules = Ruleset(SETTINGS)
+    for number in range(40):
+        other = port(service=f"other{number}", cluster_ip=f"10.96.1.{number + 1}", node_port=31000 + number)
+        rules.put(("default", other.service), [other])
+    kernel: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
+    applied(kernel, everything(rules.tables(), ""))
+    rules.take()
+
+    for name, found in changes:
+        held = replace(found, service=name, cluster_ip=f"10.96.0.{ord(name)}") if found else None
+        rules.put(("default", name), [held] if held else [])
+        with mock.patch.object(restore, "LONG", 10):
+            text = touched(rules, rules.take())
+        applied(kernel, text)
+        assert ":KUBE-SERVICES" not in text.partition("*nat")[2]
+        last = kernel["nat"]["KUBE-SERVICES"][-1:]
+        assert last == rules.tables()["nat"]["KUBE-SERVICES"][-1:]
+        assert {
+            table: {one: sorted(held) for one, held in chains.items()} for table, chains in kernel.items()
+        } == {
+            table: {one: sorted(held) for one, held in chains.items()}
+            for table, chains in rules.tables().items()
+        }
+
+
+def test_where_two_services_may_ask_for_an_address_their_order_is_kept() -> None:
+    rules = Ruleset(SETTINGS)
+    for name, number in (("b", 1), ("a", 2)):
+        held = port(service=name, cluster_ip=f"10.96.0.{number}", external_ips=("198.51.100.8",))
+        with mock.patch.object(restore, "LONG", -1000):
+            rules.put(("default", name), [held])
+            text = touched(rules, rules.take())
+
+    asked = [line for line in text.splitlines() if "198.51.100.8" in line and "KUBE-SERVICES" in line]
+    assert ["default/a" in line for line in asked] == [True, False]
+    with mock.patch.object(restore, "LONG", -1000):
+        rules.put(("default", "a"), [port(service="a", cluster_ip="10.96.0.2")])
+        assert ":KUBE-SERVICES" in touched(rules, rules.take()), (
+            "who gives one up is no matter of order either"
+        )
+        rules.put(("default", "a"), [port(service="a", cluster_ip="10.96.0.3")])
+        assert ":KUBE-SERVICES" not in touched(rules, rules.take())
 
 
 @given(st.lists(services, max_size=7), st.integers(0, 3), st.lists(services, max_size=3))
