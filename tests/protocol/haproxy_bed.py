@@ -121,7 +121,7 @@ class Balancer:
         """``tls`` may be the context to verify by; without one of its own the client believes everybody."""
         context = tls if isinstance(tls, ssl.SSLContext) else unverified() if tls else None
         port = self.https if tls else self.http
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", port, ssl=context, server_hostname=host if tls else None
             )

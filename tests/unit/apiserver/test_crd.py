@@ -74,7 +74,7 @@ class Bed:
         await self.until(lambda: self.engine.table.kind(raw["spec"]["group"], raw["spec"]["names"]["plural"]))
 
     async def until(self, holds: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not holds():
                 await asyncio.sleep(0)
 
@@ -264,7 +264,7 @@ async def condemned(bed: Bed) -> Call:
 
 async def reason(bed: Bed, wanted: str) -> Raw:
     """The definition, once its condition Terminating gives that reason."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             found = await bed.local.get(GROUP, PLURAL, "", "toys.play.example.com")
             assert found is not None
@@ -308,7 +308,7 @@ async def test_a_finalizer_of_somebody_else_keeps_an_empty_definition(bed: Bed) 
     await condemned(bed)
 
     await reason(bed, "InstanceDeletionCompleted")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (found := await bed.local.get(GROUP, PLURAL, "", "toys.play.example.com")) is not None:
             if found["metadata"]["finalizers"] == ["play.example.com/kept"]:
                 break
@@ -330,7 +330,7 @@ async def test_a_definition_that_was_never_served_goes_at_once(bed: Bed) -> None
     await delete.delete(Call(bed.engine, kind, ADMIN, name="dolls.play.example.com"), DeleteOptions())
 
     found: Raw = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while found.get("metadata", {}).get("finalizers") != ["play.example.com/kept"]:
             found = await bed.local.get(GROUP, PLURAL, "", "dolls.play.example.com") or {}
             await asyncio.sleep(0)
@@ -345,7 +345,7 @@ async def test_names_belong_to_the_definition_that_had_them_first(bed: Bed) -> N
     late["spec"]["names"]["plural"] = "dolls"
     await bed.local.create(GROUP, PLURAL, late)
     crd: Raw = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (crd.get("status") or {}).get("conditions"):
             crd = await bed.local.get(GROUP, PLURAL, "", "dolls.play.example.com") or {}
             await asyncio.sleep(0)

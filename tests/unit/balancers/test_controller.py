@@ -227,6 +227,6 @@ def told(api: FakeApi, name: str) -> list[str]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # the fake API has nothing to wait on
             await asyncio.sleep(0.005)

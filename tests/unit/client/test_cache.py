@@ -90,7 +90,7 @@ async def test_a_write_is_waited_for_until_its_version_is_seen() -> None:
     assert not waiting.done()
 
     cache.apply(Added(pod("two", version="8")))
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_deletion_is_waited_for_until_the_object_is_gone_or_going() -> None:
@@ -102,7 +102,7 @@ async def test_a_deletion_is_waited_for_until_the_object_is_gone_or_going() -> N
 
     cache.apply(Deleted(old))
 
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 def test_tells_when_a_version_came_in() -> None:

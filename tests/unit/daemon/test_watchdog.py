@@ -43,7 +43,7 @@ async def test_who_is_well_says_so_again_and_again(monkeypatch: pytest.MonkeyPat
         well = [True, False, True]
         task = asyncio.create_task(alive(lambda: well.pop(0) if well else False))
         try:
-            heard = [await asyncio.wait_for(loop.sock_recv(systemd, 100), 5) for _each in range(2)]
+            heard = [await asyncio.wait_for(loop.sock_recv(systemd, 100), 30) for _each in range(2)]
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

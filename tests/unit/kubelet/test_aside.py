@@ -31,7 +31,7 @@ def nobody_asks() -> None:
     """What another test left waiting has ended."""
     for thread in threading.enumerate():
         if thread.name == "aside":
-            thread.join(5)
+            thread.join(30)
     assert asking() == 0
 
 
@@ -71,7 +71,7 @@ async def test_what_hangs_is_asked_once_and_again_when_it_is_back() -> None:
     assert await aside.ask("b", lambda: "well", 5) == "well"
 
     back.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while aside.waiting:
             await asyncio.sleep(0.01)
     assert await aside.ask("a", lambda: "well", 5) == "well"
@@ -90,7 +90,7 @@ async def test_a_claim_that_hangs_takes_no_thread_of_others(monkeypatch: pytest.
             now += 61
         assert asking() == 1
         # As many as all threads together: with one that hangs for each look none would be left.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*(asyncio.to_thread(int) for _one in range(40)))
 
 
@@ -123,7 +123,7 @@ async def test_a_volume_of_a_pod_that_hangs_keeps_no_measurement(monkeypatch: py
     monkeypatch.setattr(measure, "_PATIENCE", 0.01)
     with server_away(monkeypatch):
         for _turn in range(10):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await measured._look_afar([one])
             assert measured._volume(one, volume).used == 0
             now += 61

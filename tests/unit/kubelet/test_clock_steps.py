@@ -220,8 +220,11 @@ async def test_a_certificate_that_is_over_before_it_came_is_not_asked_for_withou
     monkeypatch.setattr(bootstrap, "certificate", sign)
     config = Config("https://127.0.0.1:1", cert_file=str(current), key_file=str(current))
 
+    rotating = asyncio.create_task(bootstrap.rotate(Settings(), config, "n1"))
+    async with asyncio.timeout(30):
+        while len(signer.requests) < 2:
+            await asyncio.sleep(0.01)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await bootstrap.rotate(Settings(), config, "n1")
+        await asyncio.wait_for(rotating, 0.5)  # the next one would be asked for at once
 
     assert len(signer.requests) == 2

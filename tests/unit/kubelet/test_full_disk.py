@@ -129,7 +129,7 @@ async def test_a_mirror_pod_that_nobody_took_is_offered_again(monkeypatch: pytes
     monkeypatch.setattr(agents, "_MIRROR_AGAIN", 0.01)
     agent._mirror_work.set()
     keeping = asyncio.create_task(agent._keep_mirrors(NOBODY))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await offered.wait()
 
     keeping.cancel()

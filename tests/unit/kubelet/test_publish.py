@@ -49,7 +49,7 @@ def at_version(version: int, *conditions: PodCondition) -> Pod:
 async def sent(publisher: Publisher) -> None:
     """Until what waits is sent."""
     task = asyncio.create_task(publisher.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await publisher.flushed(at_version(1).metadata.uid)
     task.cancel()
 

@@ -28,12 +28,12 @@ def test_processes_that_live_on_are_ended(
 
         machine.after_stop("lab-master-3", tmp_path)
 
-        assert lives.wait(5) == -9
+        assert lives.wait(30) == -9
 
 
 def test_one_that_has_ended_meanwhile_is_no_fault(cgroup: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
-        ended.wait(5)
+        ended.wait(30)
     (cgroup / "system.slice/etcd.service/cgroup.procs").write_text(f"{ended.pid}\n")
 
     lxc._end_rest("lab-master-3", [cgroup])

@@ -118,7 +118,7 @@ async def settled(one: Attempt, act: Callable[[], None]) -> Refused | Failed | N
         await asyncio.sleep(0)
     assert not task.done()
     act()
-    return await asyncio.wait_for(task, 5)
+    return await asyncio.wait_for(task, 30)
 
 
 async def test_a_parked_pod_goes_when_everybody_allowed_it() -> None:
