@@ -53,10 +53,18 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+def pods(topology: Path) -> Path:
+    """The same cluster with its control plane as pods."""
+    path = topology.with_name("pods.yaml")
+    path.write_text(yaml.safe_dump(yaml.safe_load(topology.read_text()) | {"control_plane": "pods"}))
+    return path
+
+
 @pytest.fixture(scope="module")
 def gap(topology: Path) -> Iterator[Lab]:
     """Bare machines, a bundle for them, and the network cut."""
     lab = Lab(load(topology))
+    lab.kybern("bundle", str(pods(topology)), seconds=1200)
     lab.kybern("bundle", str(topology), seconds=1200)
     try:
         lab.kybern("machines", "up", str(topology), seconds=900)
@@ -101,8 +109,8 @@ def _ip(*words: str) -> None:
 def offline(topology: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The operator's command, in the namespace without a network."""
 
-    def run(*words: str, seconds: int = 900) -> subprocess.CompletedProcess[str]:
-        command = ["ip", "netns", "exec", NAME, str(KYBERN), *words, str(topology)]
+    def run(*words: str, seconds: int = 900, of: Path = topology) -> subprocess.CompletedProcess[str]:
+        command = ["ip", "netns", "exec", NAME, str(KYBERN), *words, str(of)]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
 
     return run
@@ -156,3 +164,17 @@ def test_a_whole_bundle_is_made_without_a_network(
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{gap.cluster.bundle} is whole: 0 files fetched, 0 MB."
+
+
+def test_the_control_plane_becomes_pods_without_a_network(
+    gap: Lab, topology: Path, offline: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = offline("deploy", of=pods(topology))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+    said = gap.ssh("m1", "ls /etc/kubernetes/manifests; systemctl is-active kube-apiserver; true").split()
+    assert said == ["kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml", "inactive"]
+    gap.eventually("both nodes ready", lambda: gap.nodes_ready() == {"m1", "w1"}, seconds=120)
+    again = offline("deploy", of=pods(topology))
+    assert again.stdout.splitlines()[-1] == f"0 changes on 2 machines of {NAME}."
+    assert offline("deploy").returncode == 0

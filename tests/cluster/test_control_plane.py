@@ -3,21 +3,27 @@
 Meanwhile the API is asked ten times a second through its address, and a watch is held open over the whole of it.
 """
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
 
+from kybern.daemon.version import VERSION
 from kybern.machines import control_plane
 from kybern.machines.control_plane import DAEMONS
 from kybern.machines.state import State
 from tests.cluster.conftest import Lab
 from tests.cluster.test_cluster import web
 from tests.cluster.test_days_after import MOVES, asking, served
+from tests.cluster.test_upgrade import Tree, versions
 
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(1500)]
+
+NEXT_MINOR = "v1.37.0-kybern"
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +153,33 @@ def test_renewed_certificates_are_served_by_the_pods(lab: Lab, topologies: dict[
     assert lab.ssh("master-1", control_plane.pid("kube-apiserver")) == pods, (
         "it was not started again for that"
     )
+    nothing_to_do(lab, topology)
+
+
+def served_version(lab: Lab) -> str:
+    return str(json.loads(lab.kubectl("get", "--raw", "/version"))["gitVersion"])
+
+
+def test_an_upgrade_and_the_way_back_replace_the_pods(
+    lab: Lab, topologies: dict[str, str], tmp_path: Path
+) -> None:
+    """To the next minor version, whose image they run then, and back to this one."""
+    topology = as_pods(lab, topologies)
+    tree = Tree(tmp_path / "next", NEXT_MINOR)
+
+    with asking(lab) as asked:
+        done = tree.kybern("upgrade", topology)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert set(versions(lab).values()) == {NEXT_MINOR}
+        assert ways(lab) == all_are("pod")
+        assert served_version(lab) == NEXT_MINOR
+        assert "Nothing to upgrade" in tree.kybern("upgrade", topology).stdout
+
+        lab.kybern("upgrade", topology, "--allow-downgrade", seconds=900)
+        assert set(versions(lab).values()) == {VERSION}
+        assert ways(lab) == all_are("pod")
+        assert served_version(lab) == VERSION
+    assert len(asked.failures) <= 2 * MOVES, asked
     nothing_to_do(lab, topology)
 
 
