@@ -112,6 +112,15 @@ class Lab:
         server.wait()
         return server
 
+    def refused(self, port: int, *more: str) -> str:
+        """What a server says that does not start."""
+        program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
+        done = subprocess.run(
+            [*program, *self.flags(port, *more)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode != 0, "it started"
+        return done.stdout + done.stderr
+
     @contextmanager
     def without(self, server: "Server") -> Iterator[None]:
         """While the block runs, that server is away, and nobody else gets its port; the same one is back afterwards."""

@@ -14,6 +14,7 @@ from kybern.api.kinds import GATES
 from kybern.api.rules.pods import projections
 from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.enabled import served, ungated
+from kybern.apiserver.identity.flags import identity_flags
 from kybern.apiserver.services.addresses import Network
 from kybern.daemon import tls
 from kybern.daemon.flags import Flags, Values, commas, duration
@@ -188,7 +189,7 @@ _FLAGS = (
     .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
     .flag("--etcd-healthcheck-timeout", duration, 2.0, "Ignored.")
 )
-FLAGS = audit_flags(_FLAGS)
+FLAGS = identity_flags(audit_flags(_FLAGS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.hooks import Hooks, Stage
 from kybern.apiserver.http import Server
+from kybern.apiserver.identity.outside import Outside
 from kybern.apiserver.legacy_tracking import Tracking
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.listen import Listener
@@ -161,7 +162,10 @@ class Parts:
             values["service-account-extend-token-expiration"],
         )
         static = _static_tokens(values["token-auth-file"])
-        found = Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static)
+        self.outside = Outside(values, config.audiences)
+        found = Tokens(
+            verifier, lookup, values["enable-bootstrap-token-auth"], static=static, others=self.outside.asks
+        )
         self.tracking = Tracking(self.local, time.time)
         found.used = self.tracking.used
         return found, issuer, known
@@ -249,6 +253,7 @@ class Parts:
     async def run(self) -> None:
         self.engine.chain = self._chain()
         await self.server.trail.run(self.tasks)
+        await self.outside.start(self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")
         self.authorization.follow(self.informers)
@@ -304,6 +309,7 @@ class Parts:
             await asyncio.sleep(self.config.values["shutdown-delay-duration"])
         self.server.watching.end()
         await self.listener.close()
+        await self.outside.close()
         await self.aggregation.close()
         await self.server.trail.close()
 
