@@ -17,7 +17,6 @@ from kybern.apiserver import about, answers, bootstrap, compaction, defaults, ne
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.audit.setting import setting
 from kybern.apiserver.authentication import Authenticator, Tokens
-from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
@@ -37,6 +36,7 @@ from kybern.apiserver.passing.find import Finder
 from kybern.apiserver.passing.ways import Ways, open_ways
 from kybern.apiserver.paths import Asked, Given, Health, Paths
 from kybern.apiserver.reviews import Reviews
+from kybern.apiserver.rights.authorizers import Authorizers
 from kybern.apiserver.route import Table
 from kybern.apiserver.services import identities
 from kybern.apiserver.services.addresses import Addresses
@@ -110,15 +110,17 @@ class Parts:
         self.caches = Caches(store, tasks)
         table = Table.of(config.kinds)
         self.lookup = CacheLookup(store, self.caches, table)
-        self.engine = Engine(store, self.caches, table, self.lookup, gates=config.gates)
+        self.engine = Engine(
+            store, self.caches, table, self.lookup, gates=config.gates, event_ttl=int(values["event-ttl"])
+        )
         caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
         self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
-        self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
         self.engine.charge = self._charge
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
-        self.authorization = Authorization(config.modes, gates=config.gates)
+        self.authorizers = Authorizers(values)
+        self.authorization = self.authorizers.authorization(config.gates)
         self.engine.authorize = self.authorization.allow
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()
@@ -254,6 +256,7 @@ class Parts:
         self.engine.chain = self._chain()
         await self.server.trail.run(self.tasks)
         await self.outside.start(self.tasks)
+        await self.authorizers.start(self.authorization, self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")
         self.authorization.follow(self.informers)
@@ -310,6 +313,7 @@ class Parts:
         self.server.watching.end()
         await self.listener.close()
         await self.outside.close()
+        await self.authorizers.close()
         await self.aggregation.close()
         await self.server.trail.close()
 
