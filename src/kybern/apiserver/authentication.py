@@ -154,17 +154,21 @@ class Tokens:
 
 @dataclass(slots=True)
 class Authenticator:
-    """Gives every request its user. ``certificates`` or ``tokens`` may be absent; then what they would read is ignored."""
+    """Gives every request its user. ``certificates`` or ``tokens`` may be absent; then what they would read is ignored.
+
+    ``anonymous``: requests that bring nothing may come as nobody, to ``anonymous_paths`` alone if there are any.
+    """
 
     certificates: Certificates | None = None
     tokens: Tokens | None = None
     anonymous: bool = True
     clock: Callable[[], float] = time.time
+    anonymous_paths: frozenset[str] = frozenset()
     _bearers: dict[bytes, Bearer | None] = field(default_factory=dict, init=False)
     _sessions: dict[str, tuple[User, float]] = field(default_factory=dict, init=False)
 
     async def user_of(
-        self, peer: bytes | None, authorization: str | None, headers: Headers | None = None
+        self, peer: bytes | None, authorization: str | None, headers: Headers | None = None, path: str = ""
     ) -> User:
         """The user of a request. Raises Unauthorized.
 
@@ -179,6 +183,8 @@ class Authenticator:
         if token and self.tokens is not None:
             return await self._tokened(self.tokens, token)
         if token or not self.anonymous or self._refused(peer):
+            raise Unauthorized("Unauthorized")
+        if self.anonymous_paths and path not in self.anonymous_paths:
             raise Unauthorized("Unauthorized")
         return NOBODY
 

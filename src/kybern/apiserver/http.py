@@ -144,7 +144,7 @@ class Server:
     ) -> Attributes:
         """Who asks, or as whom he acts, and for what."""
         try:
-            user = await self._user(request)
+            user = await self._user(request, path)
         except Unauthorized as problem:
             nobody = asking.attributes(NOBODY, request.method, path, query, target)
             self.trail.unknown(request, nobody, problem)
@@ -174,10 +174,12 @@ class Server:
         self.trail.judged(request, asked, decision)
         self.authorization.demand(asked, decision)
 
-    async def _user(self, request: web.BaseRequest) -> User:
+    async def _user(self, request: web.BaseRequest, path: str) -> User:
         protocol = request.protocol
         peer = protocol.peer if isinstance(protocol, Connection) else None
-        return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
+        return await self.authenticator.user_of(
+            peer, request.headers.get("Authorization"), request.headers, path
+        )
 
     async def _page(self, request: web.BaseRequest, path: str, query: Mapping[str, str]) -> Whole:
         found = await self.paths.answer(

@@ -4,10 +4,11 @@ The metrics are upstream's (``apiserver_NAME_config_controller_*``): how often a
 content is in force, as its digest. What several servers shall all have before the next step is waited for by the digest.
 """
 
+import asyncio
 import base64
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from prometheus_client import REGISTRY, Counter, Gauge
@@ -21,7 +22,7 @@ def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _server() -> str:
+def server() -> str:
     """This server's identity as upstream makes it of the host's name, digested."""
     name = hashlib.sha256(socket.gethostname().encode()).digest()[:16]
     identity = "apiserver-" + base64.b32encode(name).decode().rstrip("=").lower()
@@ -53,8 +54,8 @@ class Reloads(Collector):
 
     def counted(self, status: str) -> None:
         """It was read again: "success" or "failure"."""
-        self._reloads.labels(status, _server()).inc()
-        self._last.labels(status, _server()).set_to_current_time()
+        self._reloads.labels(status, server()).inc()
+        self._last.labels(status, server()).set_to_current_time()
 
     def collect(self) -> Iterator[Metric]:
         found = GaugeMetricFamily(
@@ -63,7 +64,7 @@ class Reloads(Collector):
             labels=("apiserver_id_hash", "hash"),
         )
         if self._digest:
-            found.add_metric((_server(), self._digest), 1)
+            found.add_metric((server(), self._digest), 1)
         yield found
 
 
@@ -82,3 +83,27 @@ def stamp(path: Path) -> Stamp:
 def said(problem: Exception) -> str:
     """What went wrong with a file, without its name."""
     return (problem.strerror or str(problem)) if isinstance(problem, OSError) else str(problem)
+
+
+LATER = 60.0
+"""Seconds for which what a new configuration replaced is kept: requests under way may still use it."""
+
+
+class Retired:
+    """What was replaced, closed later."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, Callable[[], Awaitable[None]]]] = []
+
+    def add(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._waiting.append((asyncio.get_running_loop().time() + LATER, close))
+
+    async def tend(self) -> None:
+        """Close what has waited long enough."""
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._waiting[0][0] < now:
+            await self._waiting.pop(0)[1]()
+
+    async def close(self) -> None:
+        while self._waiting:
+            await self._waiting.pop(0)[1]()

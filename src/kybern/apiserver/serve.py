@@ -164,7 +164,7 @@ class Parts:
             values["service-account-extend-token-expiration"],
         )
         static = _static_tokens(values["token-auth-file"])
-        self.outside = Outside(values, config.audiences)
+        self.outside = Outside(values, config.audiences, config.issuers)
         found = Tokens(
             verifier, lookup, values["enable-bootstrap-token-auth"], static=static, others=self.outside.asks
         )
@@ -255,7 +255,7 @@ class Parts:
     async def run(self) -> None:
         self.engine.chain = self._chain()
         await self.server.trail.run(self.tasks)
-        await self.outside.start(self.tasks)
+        await self.outside.start(self.server.authenticator, self.tasks)
         await self.authorizers.start(self.authorization, self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")

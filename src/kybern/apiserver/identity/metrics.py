@@ -1,12 +1,16 @@
-"""Upstream's metrics of tokens: how often what is known of one served, and what others said of it."""
+"""Upstream's metrics of tokens: how often what is known of one served, what issuers' tokens cost, and their keys."""
 
+import contextlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from kybern.apiserver.reloads import digest as digested
+from kybern.apiserver.reloads import server
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CACHE = "authentication_token_cache"
@@ -72,3 +76,55 @@ class Cache(Collector):
 
 CACHE = Cache()
 REGISTRY.register(CACHE)
+
+_JWT = "apiserver_authentication_jwt_authenticator"
+jwt_seconds = Histogram(
+    f"{_JWT}_latency_seconds",
+    "Time to say whose an issuer's token is.",
+    ("result", "jwt_issuer_hash"),
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_last = Gauge(
+    f"{_JWT}_jwks_fetch_last_timestamp_seconds",
+    "When an issuer's keys were last fetched, or failed to be.",
+    ("result", "jwt_issuer_hash", "apiserver_id_hash"),
+)
+
+
+def digest(text: str) -> str:
+    return digested(text.encode())
+
+
+class KeySets(Collector):
+    """Which keys of issuers are in use, as digests of their sets."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str] = {}
+
+    def fetched(self, issuer: str, body: bytes) -> None:
+        self._digests[issuer] = digested(body)
+        _last.labels("success", digest(issuer), server()).set_to_current_time()
+
+    def failed(self, issuer: str) -> None:
+        _last.labels("failure", digest(issuer), server()).set_to_current_time()
+
+    def forget(self, issuer: str) -> None:
+        """An issuer is not in the configuration any more."""
+        self._digests.pop(issuer, None)
+        for result in ("success", "failure"):
+            with contextlib.suppress(KeyError):
+                _last.remove(result, digest(issuer), server())
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            f"{_JWT}_jwks_fetch_last_key_set_info",
+            "The keys of an issuer that were fetched last, as their digest.",
+            labels=("jwt_issuer_hash", "apiserver_id_hash", "hash"),
+        )
+        for issuer, found in self._digests.items():
+            family.add_metric((digest(issuer), server(), found), 1)
+        yield family
+
+
+KEY_SETS = KeySets()
+REGISTRY.register(KEY_SETS)

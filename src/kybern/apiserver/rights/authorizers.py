@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kybern.apiserver.authorization import Authorization, Authorizer
 from kybern.apiserver.config_file import Invalid
-from kybern.apiserver.reloads import EVERY, Reloads, said, stamp
+from kybern.apiserver.reloads import EVERY, Reloads, Retired, said, stamp
 from kybern.apiserver.rights import flags
 from kybern.apiserver.rights.configuration import WEBHOOK, Wanted, parse
 from kybern.apiserver.rights.webhook import WebhookAuthorizer, webhook_authorizer
@@ -21,8 +21,6 @@ from kybern.daemon.run import Fatal
 log = logging.getLogger(__name__)
 
 RELOADS = Reloads("authorization")
-_LATER = 60.0
-"""Seconds after which webhooks of an exchanged configuration are let go of: decisions under way may still ask them."""
 
 
 class Authorizers:
@@ -32,7 +30,7 @@ class Authorizers:
         flags.check_together(values)
         self._path = Path(values[flags.CONFIG]) if values[flags.CONFIG] else None
         self._webhooks: list[WebhookAuthorizer] = []
-        self._old: list[tuple[float, WebhookAuthorizer]] = []
+        self._retired = Retired()
         self._content = b""
         try:
             wanted = self._first() if self._path else flags.by_flags(values)
@@ -72,12 +70,10 @@ class Authorizers:
             tasks.create_task(self._follow(authorization, self._path), name="authorization configuration")
 
     async def _follow(self, authorization: Authorization, path: Path) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY)
             await self.look(authorization, path)
-            while self._old and self._old[0][0] + _LATER < loop.time():
-                await self._old.pop(0)[1].posting.close()
+            await self._retired.tend()
 
     async def look(self, authorization: Authorization, path: Path) -> None:
         """Take over what the file says, if it has changed."""
@@ -93,8 +89,8 @@ class Authorizers:
         for one in self._webhooks:
             await one.posting.start()
         authorization.use(made)
-        now = asyncio.get_running_loop().time()
-        self._old += [(now, one) for one in before]
+        for one in before:
+            self._retired.add(one.posting.close)
         RELOADS.uses(self._content)
         RELOADS.counted("success")
         log.info("Reloaded the authorization configuration %s", path)
@@ -117,5 +113,6 @@ class Authorizers:
         return self._made(wanted)
 
     async def close(self) -> None:
-        for one in (*self._webhooks, *(one for _, one in self._old)):
+        for one in self._webhooks:
             await one.posting.close()
+        await self._retired.close()

@@ -66,8 +66,8 @@ def test_a_webhook_may_keep_nothing_and_deny(tmp_path: Path) -> None:
         (content(), "authorizers: Required value: at least one authorization mode must be defined"),
         (content(NODE, surplus=1), 'strict decoding error: unknown field "surplus"'),
         (
-            content(NODE | {"nam": "x"}),
-            'strict decoding error: unknown field "authorizers[0].nam"',
+            content(NODE | {"label": "x"}),
+            'strict decoding error: unknown field "authorizers[0].label"',
         ),
         (content({"name": "x"}), "authorizers[0].type: Required value"),
         (
