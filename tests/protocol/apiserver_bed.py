@@ -104,13 +104,26 @@ class Lab:
             process.wait(30)  # seconds: a busy machine is slow to end them
 
     def start(self, port: int, *more: str) -> "Server":
+        return self.start_with(port, *self.flags(port, *more), more=more)
+
+    def start_with(self, port: int, *flags: str, more: tuple[str, ...] = ()) -> "Server":
+        """With these flags and no others; ``more`` are those beside the usual ones."""
         program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
         with (self.directory / f"{port}.log").open("wb") as log:
-            process = subprocess.Popen([*program, *self.flags(port, *more)], stdout=log, stderr=log)
+            process = subprocess.Popen([*program, *flags], stdout=log, stderr=log)
         self.started.append(process)
         server = Server(self.directory, port, process, more)
         server.wait()
         return server
+
+    def refused(self, port: int, *more: str) -> str:
+        """What a server says that does not start."""
+        program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
+        done = subprocess.run(
+            [*program, *self.flags(port, *more)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode != 0, "it started"
+        return done.stdout + done.stderr
 
     @contextmanager
     def without(self, server: "Server") -> Iterator[None]:
@@ -142,12 +155,24 @@ class Server:
         context.load_cert_chain(self.directory / f"{identity}.crt", self.directory / f"{identity}.key")
         return context
 
+    def log(self) -> str:
+        """What it has said so far."""
+        return (self.directory / f"{self.port}.log").read_text()
+
+    def ask_as(self, method: str, path: str, user: str, identity: str = "admin") -> tuple[int, Any]:
+        """As somebody who acts for a user."""
+        return self._ask(method, path, None, identity, {"Impersonate-User": user})
+
     def ask(
         self, method: str, path: str, body: Any = None, identity: str = "admin", form: str = "json"
     ) -> tuple[int, Any]:
         """``form`` is that of a patch: ``merge-patch+json``, ``strategic-merge-patch+json``."""
+        return self._ask(method, path, body, identity, {"Content-Type": f"application/{form}"})
+
+    def _ask(
+        self, method: str, path: str, body: Any, identity: str, headers: dict[str, str]
+    ) -> tuple[int, Any]:
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": f"application/{form}"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10, context=self.context(identity)) as answer:
@@ -167,7 +192,7 @@ class Server:
             except OSError:
                 pass
             time.sleep(0.1)
-        raise AssertionError((self.directory / f"{self.port}.log").read_text())
+        raise AssertionError(self.log())
 
 
 def _value(body: bytes) -> Any:

@@ -33,8 +33,10 @@ def attributes(
     if target is None:
         return Attributes(user, _METHODS.get(method, method.lower()), path=path)
     fields: tuple[tuple[str, str, str], ...] = ()
+    labels_wanted = ""
     if query and target.kind is not None and target.verb in ("list", "watch", "deletecollection"):
         fields = _fields(target, query)
+        labels_wanted = query.get("labelSelector", "")
     return Attributes(
         user,
         target.verb,
@@ -47,6 +49,7 @@ def attributes(
         target.name
         or next((value for key, sign, value in fields if (key, sign) == ("metadata.name", "=")), ""),
         field_selector=fields,
+        label_selector=labels_wanted,
     )
 
 

@@ -11,7 +11,7 @@ pods, secrets and nodes, and for bootstrap tokens' Secrets.
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from kybern.machinery.kind import Raw
 
 REMEMBERED = 10.0
 MOST_REMEMBERED = 10_000
+INVALID = "invalid bearer token"
 PROTOCOL = "base64url.bearer.authorization.k8s.io."
 """How browsers hand a token over on a WebSocket: in a subprotocol of this prefix. It is not a protocol to be chosen."""
 
@@ -51,13 +52,20 @@ type Used = Callable[[Raw, str], Awaitable[None]]
 """Told of a token out of a Secret: the Secret, and "auto", "manual" or "invalid"."""
 
 
+type Ask = Callable[[str, tuple[str, ...]], Awaitable[tuple[User, tuple[str, ...]] | None]]
+"""Whose a token is and for which of the audiences it is good; None: not known there. Raises InvalidToken."""
+
+
 async def _unnoticed(_secret: Raw, _sort: str) -> None:
     return
 
 
 @dataclass(slots=True)
 class Tokens:
-    """Bearer tokens of service accounts, those of a file, and, when ``bootstrap`` is set, those of nodes that join."""
+    """Bearer tokens of service accounts, those of a file, and, when ``bootstrap`` is set, those of nodes that join.
+
+    ``others`` are asked in their order about tokens that are none of these: issuers, and webhooks.
+    """
 
     verifier: Verifier
     lookup: Lookup
@@ -65,9 +73,34 @@ class Tokens:
     clock: Callable[[], float] = time.time
     static: Mapping[str, User] = field(default_factory=dict)
     used: Used = _unnoticed
+    others: Sequence[Ask] = ()
 
     async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> tuple[User, tuple[str, ...]]:
         """The user and for which of the wanted audiences. Raises InvalidToken in upstream's words."""
+        try:
+            return await self._own(token, audiences)
+        except InvalidToken as problem:
+            if not self.others:
+                raise
+            return await self._asked(token, audiences or self.verifier.audiences, problem)
+
+    async def _asked(
+        self, token: str, audiences: tuple[str, ...], problem: InvalidToken
+    ) -> tuple[User, tuple[str, ...]]:
+        """What others say of a token that is none of ours. Raises InvalidToken with all that was said."""
+        said = [str(problem)]
+        for ask in self.others:
+            try:
+                found = await ask(token, audiences)
+            except InvalidToken as refusal:
+                said.append(str(refusal))
+                continue
+            if found is not None:
+                return found
+        texts = [text for text in dict.fromkeys(said) if text != INVALID]
+        raise InvalidToken(", ".join(texts) or INVALID) from problem
+
+    async def _own(self, token: str, audiences: tuple[str, ...]) -> tuple[User, tuple[str, ...]]:
         if self.static and (known := static_tokens.user_of(token, self.static)):
             return known, self._for(audiences)
         if self.bootstrap and (name := bootstrap_token.secret_name(token)):
@@ -106,7 +139,7 @@ class Tokens:
         secret = await self.lookup.get("", "secrets", bootstrap_token.NAMESPACE, name)
         user = bootstrap_token.user_of(token, secret, self.clock())
         if user is None:
-            raise InvalidToken("invalid bearer token")
+            raise InvalidToken(INVALID)
         return user, self._for(audiences)
 
     def _for(self, audiences: tuple[str, ...]) -> tuple[str, ...]:
@@ -115,23 +148,27 @@ class Tokens:
             return self.verifier.audiences
         wanted = tuple(one for one in audiences if one in self.verifier.audiences)
         if not wanted:
-            raise InvalidToken("invalid bearer token")
+            raise InvalidToken(INVALID)
         return wanted
 
 
 @dataclass(slots=True)
 class Authenticator:
-    """Gives every request its user. ``certificates`` or ``tokens`` may be absent; then what they would read is ignored."""
+    """Gives every request its user. ``certificates`` or ``tokens`` may be absent; then what they would read is ignored.
+
+    ``anonymous``: requests that bring nothing may come as nobody, to ``anonymous_paths`` alone if there are any.
+    """
 
     certificates: Certificates | None = None
     tokens: Tokens | None = None
     anonymous: bool = True
     clock: Callable[[], float] = time.time
+    anonymous_paths: frozenset[str] = frozenset()
     _bearers: dict[bytes, Bearer | None] = field(default_factory=dict, init=False)
     _sessions: dict[str, tuple[User, float]] = field(default_factory=dict, init=False)
 
     async def user_of(
-        self, peer: bytes | None, authorization: str | None, headers: Headers | None = None
+        self, peer: bytes | None, authorization: str | None, headers: Headers | None = None, path: str = ""
     ) -> User:
         """The user of a request. Raises Unauthorized.
 
@@ -146,6 +183,8 @@ class Authenticator:
         if token and self.tokens is not None:
             return await self._tokened(self.tokens, token)
         if token or not self.anonymous or self._refused(peer):
+            raise Unauthorized("Unauthorized")
+        if self.anonymous_paths and path not in self.anonymous_paths:
             raise Unauthorized("Unauthorized")
         return NOBODY
 

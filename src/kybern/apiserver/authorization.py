@@ -1,14 +1,16 @@
 """Whether a request is allowed: the chain of authorizers, and acting as somebody else.
 
-``system:masters`` may do everything. Then the modes of ``--authorization-mode`` are asked in order (Node, RBAC,
-AlwaysAllow, AlwaysDeny); the first that allows or denies decides, and a request that nobody allows is forbidden with what
-the others said as reasons.
+``system:masters`` may do everything. Then the authorizers that flags or a file name are asked in order (Node, RBAC,
+AlwaysAllow, AlwaysDeny, webhooks); the first that allows or denies decides, and a request that nobody allows is forbidden
+with what the others said as reasons, or fails with what kept them from saying anything.
+
+A decision that a webhook has to be asked for first is ``auth.unsettled``; where there are none, none ever is.
 
 The authorizers learn of roles, bindings, pods and volumes from ``Informers``, which the server provides over its own watch
 caches: after ``subscribe`` every object that is there is reported with no old one, then every change, in order.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,17 +19,22 @@ import msgspec
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from kybern.apiserver.authentication import Headers, many
 from kybern.apiserver.bootstrap import wanted
+from kybern.apiserver.config_file import joined
+from kybern.apiserver.rights.metrics import DECISIONS, Counts
 from kybern.auth import escalation, impersonation, node, rbac
 from kybern.auth.attributes import Attributes, Decision, Verdict
 from kybern.auth.refusal import forbidden
 from kybern.auth.rules import FULL_AUTHORITY
 from kybern.auth.user import MASTERS, User
+from kybern.machinery.errors import InternalError
 from kybern.machinery.struct import Object, decoder
 
 type Changed = Callable[[bytes | None, bytes | None], None]
 """Old and new object as JSON; None for the one that is not there."""
 
 MODES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
+
+type Authorize = Callable[[Attributes], Decision]
 
 ALLOWED = Decision(Verdict.ALLOW)
 DENIED = Decision(Verdict.DENY, "Everything is forbidden.")
@@ -50,31 +57,54 @@ class Rights:
     incomplete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """One of the chain. ``authorize`` is None for this server's own, of which there is one of a type."""
+
+    type: str
+    name: str
+    authorize: Authorize | None = None
+
+
 @dataclass(slots=True)
 class Authorization:
-    """The chain. ``allow`` decides, ``check`` raises, ``acting`` follows Impersonate headers."""
+    """The chain. ``allow`` decides, ``check`` raises, ``acting`` follows Impersonate headers.
+
+    ``asks``: others are asked, so decisions may be unsettled. ``modes`` are the types of authorizers in force.
+    """
 
     modes: tuple[str, ...] = ("Node", "RBAC")
     policy: rbac.Policy = field(default_factory=rbac.Policy)
     graph: node.Graph = field(default_factory=node.Graph)
     gates: Collection[str] = ()
-    _chain: tuple[Callable[[Attributes], Decision], ...] = field(init=False)
+    asks: bool = field(default=False, init=False)
+    _own: Mapping[str, Authorize] = field(init=False)
+    _chain: tuple[tuple[Authorize, Counts], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        known: dict[str, Callable[[Attributes], Decision]] = {
+        self._own = {
             "AlwaysAllow": lambda _asked: ALLOWED,
             "AlwaysDeny": lambda _asked: DENIED,
             "Node": node.Authorizer(self.graph, node_rules(self.gates)).authorize,
             "RBAC": rbac.Authorizer(self.policy).authorize,
         }
-        for mode in self.modes:
-            if mode not in known:
-                raise ValueError(f'cannot authorize: "{mode}" is not a mode (known: {", ".join(MODES)})')
-        self._chain = tuple(known[mode] for mode in self.modes)
+        self.use(tuple(Authorizer(mode, mode.lower()) for mode in self.modes))
+
+    def use(self, authorizers: Sequence[Authorizer]) -> None:
+        """From now on ask these."""
+        chain: list[tuple[Authorize, Counts]] = []
+        for one in authorizers:
+            authorize = one.authorize or self._own.get(one.type)
+            if authorize is None:
+                raise ValueError(f'cannot authorize: "{one.type}" is not a mode (known: {", ".join(MODES)})')
+            chain.append((authorize, DECISIONS.of(one.type, one.name)))
+        self._chain = tuple(chain)
+        self.modes = tuple(one.type for one in authorizers)
+        self.asks = any(one.authorize is not None for one in authorizers)
 
     def follow(self, informers: Informers) -> None:
         """Learns what the modes need, now and from here on."""
-        if "RBAC" in self.modes:
+        if "RBAC" in self.modes or self.asks:
             roles: tuple[type[Role | ClusterRole], ...] = (Role, ClusterRole)
             for kind in roles:
                 informers.subscribe(escalation.GROUP, kind.plural, _typed(kind, self.policy.role))
@@ -88,25 +118,31 @@ class Authorization:
             informers.subscribe("resource.k8s.io", "resourceslices", self._bound("slice"))
 
     def allow(self, asked: Attributes) -> Decision:
-        """What the chain decides; no opinion means forbidden."""
+        """What the chain decides; no opinion means forbidden. Raises Unsettled where others are asked."""
         if MASTERS in asked.user.groups:
             return ALLOWED
         reasons: list[str] = []
-        for authorize in self._chain:
+        errors: list[str] = []
+        for authorize, counts in self._chain:
             decision = authorize(asked)
             if decision.verdict is not Verdict.NO_OPINION:
+                counts[decision.verdict is Verdict.DENY] += 1
                 return decision
             if decision.reason:
                 reasons.append(decision.reason)
-        return Decision(Verdict.NO_OPINION, "\n".join(reasons))
+            if decision.error:
+                errors.append(decision.error)
+        return Decision(Verdict.NO_OPINION, "\n".join(reasons), joined(errors) if errors else "")
 
     def check(self, asked: Attributes) -> None:
         """Raises Forbidden unless the request is allowed."""
         self.demand(asked, self.allow(asked))
 
     def demand(self, asked: Attributes, decision: Decision) -> None:
-        """Raises Forbidden unless this decision allows the request."""
+        """Raises Forbidden unless this decision allows the request, or InternalError when it could not be made."""
         if decision.verdict is not Verdict.ALLOW:
+            if decision.error:
+                raise InternalError.of(decision.error)
             raise forbidden(asked, decision.reason)
 
     def acting(self, asked: Attributes, headers: Headers) -> Attributes:
@@ -136,6 +172,8 @@ class Authorization:
         if "RBAC" in self.modes:
             held = self.policy.rights(user, namespace)
             rules, errors = tuple(held.rules), (*errors, *held.errors)
+        if self.asks:
+            errors, incomplete = (*errors, "webhook authorizer does not support user rule resolution"), True
         if "AlwaysAllow" in self.modes:
             rules = (*rules, *FULL_AUTHORITY)
         return Rights(rules, errors, incomplete)
@@ -146,7 +184,7 @@ class Authorization:
         The server asks before a Role, ClusterRole, RoleBinding or ClusterRoleBinding is created, and before an update that
         changes more than metadata.
         """
-        if "RBAC" not in self.modes:
+        if "RBAC" not in self.modes and not self.asks:
             return
         if isinstance(written, Role | ClusterRole):
             escalation.check_role(written, user, self.policy, self.allow)

@@ -14,6 +14,8 @@ from kybern.api.kinds import GATES
 from kybern.api.rules.pods import projections
 from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.enabled import served, ungated
+from kybern.apiserver.identity.flags import identity_flags
+from kybern.apiserver.rights.flags import rights_flags
 from kybern.apiserver.services.addresses import Network
 from kybern.daemon import tls
 from kybern.daemon.flags import Flags, Values, commas, duration
@@ -115,7 +117,6 @@ _FLAGS = (
     .flag("--service-account-extend-token-expiration", bool, True, "Let pods' tokens live for a year.")
     .flag("--service-account-lookup", bool, True, "Ignored: tokens are always checked against their objects.")
     .flag("--api-audiences", commas, (), "Audiences of this API. Default: the issuers.")
-    .flag("--authorization-mode", commas, (), "AlwaysAllow, AlwaysDeny, Node, RBAC; in the order of asking.")
     .flag("--enable-admission-plugins", commas, (), "Admission plugins to switch on beside the default ones.")
     .flag("--disable-admission-plugins", commas, (), "Admission plugins to switch off.")
     .flag(
@@ -188,7 +189,7 @@ _FLAGS = (
     .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
     .flag("--etcd-healthcheck-timeout", duration, 2.0, "Ignored.")
 )
-FLAGS = audit_flags(_FLAGS)
+FLAGS = rights_flags(identity_flags(audit_flags(_FLAGS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,6 @@ class Config:
     values: Values
     networks: Sequence[Network]
     advertise: str
-    modes: tuple[str, ...]
     issuers: tuple[str, ...]
     audiences: tuple[str, ...]
     gates: frozenset[str]
@@ -248,7 +248,6 @@ def read(values: Values) -> Config:
         values,
         networks,
         advertised,
-        values["authorization-mode"] or ("AlwaysAllow",),
         issuers,
         values["api-audiences"] or issuers,
         on,

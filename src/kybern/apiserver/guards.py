@@ -1,5 +1,6 @@
 """What only the server can check or say of a write, beside addresses of Services; see ``engine.Guard``."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from kybern.apiserver import reviews
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.engine import Call, Outcome
 from kybern.apiserver.local import SERVER
+from kybern.auth.unsettled import settled
 from kybern.machinery.kind import Raw
 from kybern.machinery.struct import decoder
 
@@ -27,7 +29,7 @@ class Escalation:
             return Outcome()
         if old is not None and all(new.get(key) == old.get(key) for key in _RIGHTS):
             return Outcome()
-        self._authorization.check_escalation(_typed(new), call.user)
+        await settled(partial(self._authorization.check_escalation, _typed(new), call.user))
         return Outcome()
 
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
@@ -27,7 +28,8 @@ from kybern.apiserver.paths import Asked, Paths
 from kybern.apiserver.render import Renderer, plain
 from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
-from kybern.auth.attributes import Attributes
+from kybern.auth.attributes import Attributes, Decision
+from kybern.auth.unsettled import settled
 from kybern.auth.user import MASTERS, User
 from kybern.machinery.errors import (
     ApiError,
@@ -110,11 +112,12 @@ class Server:
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
         asked = await self._asked(request, path, query, target)
+        asks = self.authorization.asks
         if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
-            self._check(request, asked)
+            await self._check_asking(request, asked) if asks else self._check(request, asked)
             return await self.hand(request, remote, asked.user)
         if target is not None and target.verb == "watch":
-            self._check(request, asked)
+            await self._check_asking(request, asked) if asks else self._check(request, asked)
             return await self._watch(request, target, asked.user, query)
         writing = request.method not in ("GET", "HEAD")
         lasting = target is not None and target.subresource in self.streaming
@@ -124,7 +127,7 @@ class Server:
             self.limits.enter(writing=writing)
         try:
             async with limit:
-                self._check(request, asked)
+                await self._check_asking(request, asked) if asks else self._check(request, asked)
                 if target is None or asking.nowhere(self.engine.table, target):
                     return await self._page(request, path, query)
                 return await self._resource(request, target, asked.user, query)
@@ -141,7 +144,7 @@ class Server:
     ) -> Attributes:
         """Who asks, or as whom he acts, and for what."""
         try:
-            user = await self._user(request)
+            user = await self._user(request, path)
         except Unauthorized as problem:
             nobody = asking.attributes(NOBODY, request.method, path, query, target)
             self.trail.unknown(request, nobody, problem)
@@ -150,7 +153,10 @@ class Server:
         self.trail.begin(request, asked)
         if user.warnings:
             request["warnings"] = list(user.warnings)
-        asked = self.authorization.acting(asked, request.headers)
+        if self.authorization.asks:
+            asked = await settled(partial(self.authorization.acting, asked, request.headers))
+        else:
+            asked = self.authorization.acting(asked, request.headers)
         if user.warnings:
             # They are for whoever sends the request, as whom ever he acts.
             asked = asked._replace(user=replace(asked.user, warnings=user.warnings))
@@ -158,14 +164,22 @@ class Server:
 
     def _check(self, request: web.BaseRequest, asked: Attributes) -> None:
         """Raises Forbidden unless the request is allowed."""
-        decision = self.authorization.allow(asked)
+        self._demand(request, asked, self.authorization.allow(asked))
+
+    async def _check_asking(self, request: web.BaseRequest, asked: Attributes) -> None:
+        """The same where others may have to be asked first."""
+        self._demand(request, asked, await settled(partial(self.authorization.allow, asked)))
+
+    def _demand(self, request: web.BaseRequest, asked: Attributes, decision: Decision) -> None:
         self.trail.judged(request, asked, decision)
         self.authorization.demand(asked, decision)
 
-    async def _user(self, request: web.BaseRequest) -> User:
+    async def _user(self, request: web.BaseRequest, path: str) -> User:
         protocol = request.protocol
         peer = protocol.peer if isinstance(protocol, Connection) else None
-        return await self.authenticator.user_of(peer, request.headers.get("Authorization"), request.headers)
+        return await self.authenticator.user_of(
+            peer, request.headers.get("Authorization"), request.headers, path
+        )
 
     async def _page(self, request: web.BaseRequest, path: str, query: Mapping[str, str]) -> Whole:
         found = await self.paths.answer(

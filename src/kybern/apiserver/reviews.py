@@ -7,6 +7,7 @@ create-only kinds instead of storing them, after authorization and admission lik
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from kybern.apiserver.authentication import Tokens, authenticated
 from kybern.apiserver.authorization import Authorization
 from kybern.auth.attributes import Attributes, Verdict
 from kybern.auth.tokens import InvalidToken
+from kybern.auth.unsettled import settled
 from kybern.auth.user import User
 from kybern.machinery import written
 from kybern.machinery.errors import BadRequest, Cause, Invalid
@@ -86,7 +88,7 @@ class Reviews:
     async def _access(self, body: Raw, _user: User, _namespace: str) -> Answered:
         spec = body.get("spec") or {}
         _require_valid([*_spec_causes(spec), *_subject_causes(spec), *_metadata_causes(body["metadata"])])
-        return _answered(body, status=self._access_status(spec, _subject(spec)))
+        return _answered(body, status=await self._access_status(spec, _subject(spec)))
 
     async def _local_access(self, body: Raw, _user: User, namespace: str) -> Answered:
         spec = body.get("spec") or {}
@@ -99,16 +101,18 @@ class Reviews:
                 *_local(spec, namespace),
             ]
         )
-        return _answered(body, metadata=metadata, status=self._access_status(spec, _subject(spec)))
+        return _answered(body, metadata=metadata, status=await self._access_status(spec, _subject(spec)))
 
     async def _self_access(self, body: Raw, user: User, _namespace: str) -> Answered:
         spec = body.get("spec") or {}
         _require_valid([*_spec_causes(spec), *_metadata_causes(body["metadata"])])
-        return _answered(body, status=self._access_status(spec, user))
+        return _answered(body, status=await self._access_status(spec, user))
 
-    def _access_status(self, spec: Raw, user: User) -> Raw:
+    async def _access_status(self, spec: Raw, user: User) -> Raw:
         asked, problems = _attributes(spec, user)
-        decision = self.authorization.allow(asked)
+        decision = await settled(partial(self.authorization.allow, asked))
+        if decision.error:
+            problems.insert(0, decision.error)
         status: Raw = {
             "allowed": decision.verdict is Verdict.ALLOW,
             "denied": decision.verdict is Verdict.DENY,
@@ -174,7 +178,27 @@ def _attributes(spec: Raw, user: User) -> tuple[Attributes, list[str]]:
         problems.append("spec.resourceAttributes.labelSelector ignored due to parse error")
     words = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
     said = {word: asked.get(word, "") for word in words}
-    return Attributes(user, field_selector=fields, **said), problems
+    labels = _label_text(asked.get("labelSelector") or {})
+    return Attributes(user, field_selector=fields, label_selector=labels, **said), problems
+
+
+_LABEL_FORMS: Mapping[str, Callable[[str, str], str]] = {
+    "In": lambda key, values: f"{key} in ({values})",
+    "NotIn": lambda key, values: f"{key} notin ({values})",
+    "Exists": lambda key, _: key,
+    "DoesNotExist": lambda key, _: f"!{key}",
+}
+
+
+def _label_text(selector: Raw) -> str:
+    """A label selector as requests carry it. Operators that nobody knows narrow nothing down."""
+    found: list[str] = [raw] if (raw := selector.get("rawSelector", "")) else []
+    found += [
+        form(one.get("key", ""), ",".join(one.get("values") or ()))
+        for one in selector.get("requirements") or ()
+        if (form := _LABEL_FORMS.get(one.get("operator", "")))
+    ]
+    return ",".join(found)
 
 
 def _requirements(selector: Raw) -> tuple[tuple[tuple[str, str, str], ...], bool]:

@@ -17,7 +17,6 @@ from kybern.apiserver import about, answers, bootstrap, compaction, defaults, ne
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.audit.setting import setting
 from kybern.apiserver.authentication import Authenticator, Tokens
-from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
@@ -26,6 +25,7 @@ from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.hooks import Hooks, Stage
 from kybern.apiserver.http import Server
+from kybern.apiserver.identity.outside import Outside
 from kybern.apiserver.legacy_tracking import Tracking
 from kybern.apiserver.limits import Limits
 from kybern.apiserver.listen import Listener
@@ -36,6 +36,7 @@ from kybern.apiserver.passing.find import Finder
 from kybern.apiserver.passing.ways import Ways, open_ways
 from kybern.apiserver.paths import Asked, Given, Health, Paths
 from kybern.apiserver.reviews import Reviews
+from kybern.apiserver.rights.authorizers import Authorizers
 from kybern.apiserver.route import Table
 from kybern.apiserver.services import identities
 from kybern.apiserver.services.addresses import Addresses
@@ -109,15 +110,17 @@ class Parts:
         self.caches = Caches(store, tasks)
         table = Table.of(config.kinds)
         self.lookup = CacheLookup(store, self.caches, table)
-        self.engine = Engine(store, self.caches, table, self.lookup, gates=config.gates)
+        self.engine = Engine(
+            store, self.caches, table, self.lookup, gates=config.gates, event_ttl=int(values["event-ttl"])
+        )
         caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
         self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
-        self.engine.event_ttl = int(values["event-ttl"])
         self.local = Local(self.engine)
         self.engine.charge = self._charge
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
-        self.authorization = Authorization(config.modes, gates=config.gates)
+        self.authorizers = Authorizers(values)
+        self.authorization = self.authorizers.authorization(config.gates)
         self.engine.authorize = self.authorization.allow
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()
@@ -161,7 +164,10 @@ class Parts:
             values["service-account-extend-token-expiration"],
         )
         static = _static_tokens(values["token-auth-file"])
-        found = Tokens(verifier, lookup, values["enable-bootstrap-token-auth"], static=static)
+        self.outside = Outside(values, config.audiences, config.issuers)
+        found = Tokens(
+            verifier, lookup, values["enable-bootstrap-token-auth"], static=static, others=self.outside.asks
+        )
         self.tracking = Tracking(self.local, time.time)
         found.used = self.tracking.used
         return found, issuer, known
@@ -249,6 +255,8 @@ class Parts:
     async def run(self) -> None:
         self.engine.chain = self._chain()
         await self.server.trail.run(self.tasks)
+        await self.outside.start(self.server.authenticator, self.tasks)
+        await self.authorizers.start(self.authorization, self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")
         self.authorization.follow(self.informers)
@@ -304,6 +312,8 @@ class Parts:
             await asyncio.sleep(self.config.values["shutdown-delay-duration"])
         self.server.watching.end()
         await self.listener.close()
+        await self.outside.close()
+        await self.authorizers.close()
         await self.aggregation.close()
         await self.server.trail.close()
 

@@ -13,6 +13,7 @@ class Attributes(NamedTuple):
     ``field_selector`` holds the requirements (field, operator, value) of a list, watch or deletecollection; the Node
     authorizer lets kubelets read pods only with ``("spec.nodeName", "=", their name)``. Operators are "=", "!=" ("==" is
     written "=").
+    ``label_selector`` is that of such a request, as it was written.
 
     A tuple, since one is made for each request, and a frozen dataclass of so many fields takes five times as long.
     """
@@ -27,6 +28,7 @@ class Attributes(NamedTuple):
     name: str = ""
     path: str = ""
     field_selector: tuple[tuple[str, str, str], ...] = ()
+    label_selector: str = ""
 
     @property
     def is_resource(self) -> bool:
@@ -43,5 +45,8 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """``error`` is what kept an authorizer from deciding, whatever the verdict without it is."""
+
     verdict: Verdict
     reason: str = ""
+    error: str = ""

@@ -8,7 +8,7 @@ async def validate(request: Request) -> None:
     if request.operation != "UPDATE" or request.subresource != "approval" or request.old is None:
         return
     signer = (request.old.get("spec") or {}).get("signerName", "")
-    if not may(request, "approve", signer):
+    if not await may(request, "approve", signer):
         raise refused(request, f'user not permitted to approve requests with signerName "{signer}"')
 
 

@@ -12,7 +12,7 @@ async def validate(request: Request) -> None:
     if all(after.get(field) == before.get(field) for field in ("certificate", "conditions")):
         return
     signer = (old.get("spec") or {}).get("signerName", "")
-    if not may(request, "sign", signer):
+    if not await may(request, "sign", signer):
         raise refused(request, f'user not permitted to sign requests with signerName "{signer}"')
 
 

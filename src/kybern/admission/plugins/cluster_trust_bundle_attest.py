@@ -15,7 +15,7 @@ async def validate(request: Request) -> None:
     signer = (new.get("spec") or {}).get("signerName") or ""
     if not signer or (request.old is not None and _same(new, request.old)):
         return
-    if not may(request, "attest", signer):
+    if not await may(request, "attest", signer):
         raise refused(request, f'user not permitted to attest for signerName "{signer}"')
 
 

@@ -4,6 +4,7 @@ What a policy sets belongs to nobody: who updates the object again, and is not m
 """
 
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -20,6 +21,7 @@ from kybern.admission.policies.policy import JSON_PATCH, Binding, Mutation, Poli
 from kybern.admission.rewriting import put, rewritten
 from kybern.admission.seen import View, undisguised, view
 from kybern.admission.selecting import Selecting
+from kybern.auth.unsettled import settled
 from kybern.machinery.errors import ApiError, PassedOn
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.patch.json import TestFailed, json_patch
@@ -110,7 +112,8 @@ class _Round:
         namespace = await namespace_seen(request, self._selecting)
         try:
             sees = visible(seen, turn.params, namespace)
-            if policy.conditions and not conditions.hold(policy.conditions, sees, policy.variables):
+            held = partial(conditions.hold, policy.conditions, sees, policy.variables)
+            if policy.conditions and not await settled(held):
                 return
         except conditions.Unclear as problem:
             self._failed(policy, turn.binding, str(problem), "Invalid")
@@ -137,7 +140,7 @@ class _Round:
         evaluation = Evaluation(visible(seen, turn.params, namespace), turn.policy.variables)
         if mutation.expression.program is None:
             raise NotCompiled(mutation.expression.error)
-        value = evaluation.value(mutation.expression)
+        value = await settled(partial(evaluation.value, mutation.expression))
         made = _patched(seen, value) if mutation.kind == JSON_PATCH else self._applied(seen, value)
         return made is not None and await put(seen, rewritten(seen, made))
 

@@ -4,6 +4,8 @@ What a webhook makes is decoded and given defaults like a body. A webhook with r
 once more when somebody changed it after its turn.
 """
 
+from functools import partial
+
 import msgspec
 
 from kybern.admission.framework import Again, Plugin, Request
@@ -14,6 +16,7 @@ from kybern.admission.selecting import Selecting
 from kybern.admission.webhooks.call import Failed, Turn, call, meant
 from kybern.admission.webhooks.review import JSON_PATCH, Verdict
 from kybern.admission.webhooks.webhook import Webhook
+from kybern.auth.unsettled import settled
 from kybern.machinery.errors import ApiError, InternalError
 from kybern.machinery.patch.json import json_patch
 
@@ -46,7 +49,7 @@ async def _dispatch(request: Request, again: Again, hooks: tuple[Webhook, ...]) 
         if kind is None:
             continue
         seen = await view(request, kind)
-        if not meant(hook, seen) or again.skips(NAME, hook.uid):
+        if not await settled(partial(meant, hook, seen)) or again.skips(NAME, hook.uid):
             continue
         verdict = await call(hook, seen, Turn("admit", again.round, index))
         changed = verdict is not None and await _patched(hook, seen, verdict)

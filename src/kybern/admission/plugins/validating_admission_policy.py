@@ -1,5 +1,6 @@
 """Puts a write before the validating policies that are bound to it: they may deny it, warn, or note it for the audit."""
 
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -14,6 +15,7 @@ from kybern.admission.policies.params import Misconfigured, collected
 from kybern.admission.policies.policy import Binding, Policy
 from kybern.admission.seen import undisguised, view
 from kybern.admission.selecting import Selecting, is_namespace
+from kybern.auth.unsettled import settled
 from kybern.machinery.errors import ApiError, PassedOn
 from kybern.machinery.kind import Kind, Raw
 
@@ -76,7 +78,7 @@ class _Round:
         namespace = await namespace_seen(request, self._selecting)
         for one in params:
             began = perf_counter()
-            said = decided(policy, visible(seen, one, namespace))
+            said = await settled(partial(decided, policy, visible(seen, one, namespace)))
             self._heard(policy, binding, said)
             _count(policy, binding, said, perf_counter() - began)
 

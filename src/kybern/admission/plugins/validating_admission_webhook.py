@@ -1,6 +1,7 @@
 """Asks the cluster's validating webhooks about a write, all at once: any of them may refuse it."""
 
 import asyncio
+from functools import partial
 
 from kybern.admission.framework import Plugin, Request
 from kybern.admission.matching import is_exempt
@@ -8,6 +9,7 @@ from kybern.admission.seen import View, undisguised, view
 from kybern.admission.selecting import Selecting
 from kybern.admission.webhooks.call import Turn, call, meant
 from kybern.admission.webhooks.webhook import Webhook
+from kybern.auth.unsettled import settled
 from kybern.machinery.errors import ApiError
 
 
@@ -36,7 +38,7 @@ async def _asked(request: Request, hooks: tuple[Webhook, ...]) -> list[tuple[Web
         seen = views.get(kind.api_version)
         if seen is None:
             seen = views[kind.api_version] = await view(request, kind)
-        if meant(hook, seen):
+        if await settled(partial(meant, hook, seen)):
             found.append((hook, seen))
     return found
 

@@ -5,6 +5,7 @@ yet), and the result is decoded like a body and goes the way of an update or a c
 """
 
 import copy
+from functools import partial
 from typing import Any
 
 from kybern.apiserver import body, problems
@@ -14,6 +15,7 @@ from kybern.apiserver.generic import create, owners, prepare, update
 from kybern.apiserver.generic.current import Current
 from kybern.auth import refusal
 from kybern.auth.attributes import Attributes, Verdict
+from kybern.auth.unsettled import settled
 from kybern.machinery import codec
 from kybern.machinery.apply import managers, merge
 from kybern.machinery.apply.lists import Unkeyed
@@ -57,7 +59,7 @@ def read(call: Call, data: bytes) -> Raw:
 
 
 async def _created(call: Call, config: Raw) -> One:
-    _may_create(call)
+    await _may_create(call)
     uid = (config.get("metadata") or {}).get("uid")
     if uid:
         why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
@@ -66,7 +68,7 @@ async def _created(call: Call, config: Raw) -> One:
     return await create.create(call, _whole(call, raw, managed, config), owned=True)
 
 
-def _may_create(call: Call) -> None:
+async def _may_create(call: Call) -> None:
     """Who makes an object by applying must be allowed to create it. Raises Forbidden."""
     if call.engine.authorize is None:
         return
@@ -74,7 +76,7 @@ def _may_create(call: Call) -> None:
     asked = Attributes(
         call.user, "create", kind.group, kind.version, kind.plural, "", call.namespace, call.name
     )
-    decision = call.engine.authorize(asked)
+    decision = await settled(partial(call.engine.authorize, asked))
     if decision.verdict is not Verdict.ALLOW:
         raise refusal.forbidden(asked, decision.reason)
 

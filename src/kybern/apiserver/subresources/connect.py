@@ -6,6 +6,7 @@ too. Subprotocols that no runtime speaks are passed on to a kubelet that declare
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from kybern.apiserver.generic import current
 from kybern.apiserver.route import Target
 from kybern.apiserver.subresources.log import Kubelets
 from kybern.auth.attributes import Attributes
+from kybern.auth.unsettled import settled
 from kybern.daemon import sockets, upgrade
 from kybern.machinery.errors import BadRequest, InternalError
 from kybern.machinery.kind import Raw
@@ -92,7 +94,7 @@ class Connects:
         if call.kind.plural != "pods" or target.verb not in ("get", "create") or target.tail:
             raise problems.not_allowed()
         if target.verb == "get":
-            self._authorization.check(_creation(call))
+            await settled(partial(self._authorization.check, _creation(call)))
         await admit(call, options_of(call.subresource, request.query))
         pod = (await current.read(call)).raw
         where = _where(call, pod, request.query)

@@ -11,6 +11,7 @@ from kybern.machinery.cel.known import Sizes
 from kybern.machinery.cel.room import with_room
 from kybern.machinery.cel.run.frame import UNSET, Frame
 from kybern.machinery.cel.run.plan import Planner
+from kybern.machinery.cel.syntax.tree import selects
 from kybern.machinery.cel.types import Type
 from kybern.machinery.cel.values import EvaluationError
 
@@ -37,6 +38,10 @@ class Program:
     def uses(self, variable: str) -> bool:
         """Whether the expression reads a variable. One that comes under another name is not it."""
         return any(name == variable for name, _ in self._names)
+
+    def selects(self, variable: str, field: str) -> bool:
+        """Whether ``variable.field`` or ``variable.?field`` is written somewhere in the expression."""
+        return selects(self._checked.root, variable, field)
 
     def evaluate(self, variables: Mapping[str, Any], budget: int = BUDGET) -> tuple[Any, int]:
         """The value, and what it cost. Raises EvaluationError, which knows the cost, or BudgetExceeded."""

@@ -4,7 +4,8 @@ Nodes are told apart by identity: what the checker finds out about a node is kep
 messages about the node name.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -102,3 +103,34 @@ class Comprehension(Node):
             and isinstance(condition, Literal)
             and condition.value is False
         )
+
+
+def _parts(node: Node) -> Iterator[Node]:
+    """The nodes right below one."""
+    for each in fields(node):
+        found = getattr(node, each.name)
+        if isinstance(found, Node):
+            yield found
+        elif isinstance(found, tuple):
+            yield from (part for part in found if isinstance(part, Node))
+
+
+def selects(root: Node, variable: str, field: str) -> bool:
+    """Whether ``variable.field``, or that with a question mark, is somewhere in a tree."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Select) and node.field == field:
+            operand: Node | None = node.operand
+        elif isinstance(node, Call) and node.function == "_?._" and _names(node.arguments[1], field):
+            operand = node.arguments[0]
+        else:
+            operand = None
+        if isinstance(operand, Ident) and operand.name == variable:
+            return True
+        waiting.extend(_parts(node))
+    return False
+
+
+def _names(node: Node, field: str) -> bool:
+    return isinstance(node, Literal) and bool(node.value == field)
