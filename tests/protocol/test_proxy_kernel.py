@@ -389,6 +389,17 @@ def test_where_nobody_answers_callers_are_told_and_where_others_would_they_are_n
 
 
 @each
+@pytest.mark.usefixtures("network")
+def test_the_number_of_a_node_port_is_nobody_else_s(mode: str) -> None:
+    """What passes by on its way to another machine's port of that number is left alone, whether there are endpoints here."""
+    node = InNode(mode)
+
+    for endpoints in (AWAY, AWAY[1:], ()):
+        node.apply(replace(WEB, endpoints=endpoints, external_local=True))
+        assert knock(POD, "192.0.2.2", 30080) == "refused", "nobody listens there, and so it says itself"
+
+
+@each
 @pytest.mark.parametrize("places", [("192.0.2.0/24",), ("primary",)])
 @pytest.mark.usefixtures("network")
 def test_node_ports_answer_where_they_shall(mode: str, places: tuple[str, ...]) -> None:

@@ -82,7 +82,11 @@ class Ending:
                 await asyncio.wait({stopping, woken}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 await asyncio.gather(woken, return_exceptions=True)
-                if not stopping.done() and self._grace() < grace:
+                if stopping.done():
+                    break
+                # Readiness is probed to the end: a pod that no longer serves says so, and services turn away from it.
+                worker.describe(ending=True)
+                if self._grace() < grace:
                     return
             stopping.result()
         finally:

@@ -1,7 +1,8 @@
 """healthCheckNodePort: where load balancers outside the cluster ask whether this node has endpoints of a service.
 
-A service of type LoadBalancer with externalTrafficPolicy Local has such a port. It answers 200 while pods of this node serve
-and the proxy is up to date, else 503, in upstream's form (pkg/proxy/healthcheck/service_health.go).
+A service of type LoadBalancer with externalTrafficPolicy Local has such a port. It answers 200 while pods of this node are
+ready and the proxy is up to date, else 503, in upstream's form (pkg/proxy/healthcheck/service_health.go). Pods that end do
+not count, though they may still be asked: so balancers go elsewhere before the last of them is gone (KEP-1669).
 """
 
 import logging
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from kybern.api.core_v1 import ObjectReference
-from kybern.proxy.model import ServicePort, usable
+from kybern.proxy.model import ServicePort
 from kybern.proxy.ruleset import Key
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def wanted(services: Mapping[Key, tuple[ServicePort, ...]]) -> dict[int, Answer]
     found = {}
     for service, ports in services.items():
         if ports and ports[0].health_check_port:
-            here = {one.ip for port in ports for one in usable(each for each in port.endpoints if each.local)}
+            here = {one.ip for port in ports for one in port.endpoints if one.local and one.ready}
             found[ports[0].health_check_port] = Answer(service, len(here))
     return found
 

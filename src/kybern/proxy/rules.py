@@ -335,8 +335,7 @@ class _Port:
 
     def _refuse(self, match: str, chain: str, *, dropped: bool) -> None:
         """Nobody answers: tell the client at once; drop it where another node would have answered."""
-        if dropped:
-            self.tables.filter[chain].append(f"{self._comment('has no local endpoints')} {match} -j DROP")
-        else:
-            local = "" if match.startswith("-d") else "-m addrtype --dst-type LOCAL "
-            self.tables.filter[chain].append(f"{self._comment('has no endpoints')} {local}{match} -j REJECT")
+        # A node port is one of this node alone: the same port of another node, or of anybody, is none of our business.
+        local = "" if match.startswith("-d") else "-m addrtype --dst-type LOCAL "
+        what, target = ("has no local endpoints", "DROP") if dropped else ("has no endpoints", "REJECT")
+        self.tables.filter[chain].append(f"{self._comment(what)} {local}{match} -j {target}")

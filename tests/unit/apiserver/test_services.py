@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kybern.api.rules.services import validate
 from kybern.apiserver.generic import delete, patch
 from kybern.apiserver.generic.patch import MERGE_PATCH
 from kybern.apiserver.local import Local
@@ -113,6 +114,78 @@ async def test_a_service_of_both_families_becomes_one_of_the_first_by_its_policy
     # The second address is free again.
     again = await make("services", service("b", ipFamilyPolicy=policy, clusterIP=second, ipFamilies=["IPv6"]))
     assert again["spec"]["clusterIPs"][0] == second
+
+
+FOUR, SIX = "10.96.0.5", "fd00:96::5"
+ONE = {"clusterIPs": [FOUR], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
+BOTH = {"clusterIPs": [FOUR, SIX], "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
+NONE = {**ONE, "clusterIPs": ["None"]}
+KEPT = "may not change once set"
+
+
+def causes(old: dict[str, Any], **new: Any) -> list[tuple[str, str]]:
+    """What is wrong with a change: fields, and what is said of them after their values."""
+    port = {"port": 80, "protocol": "TCP", "targetPort": 80}
+    kept = {"type": "ClusterIP", "ports": [port], "sessionAffinity": "None"}
+    was, now = ({"spec": {**kept, **each}} for each in (old, {**old, **new}))
+    return [(one.field, one.message.rpartition(": ")[2]) for one in validate(now, was)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        pytest.param(ONE, {}, [], id="nothing"),
+        pytest.param(ONE, BOTH, [], id="a-second"),
+        pytest.param(BOTH, ONE, [], id="the-second-gone"),
+        pytest.param(NONE, {"ipFamilies": ["IPv6"]}, [], id="headless"),
+        pytest.param(ONE, {"clusterIPs": ["10.96.0.6"]}, [("spec.clusterIPs[0]", KEPT)], id="first"),
+        pytest.param(ONE, {"clusterIPs": ["None"]}, [("spec.clusterIPs[0]", KEPT)], id="to-headless"),
+        pytest.param(
+            ONE,
+            {"clusterIPs": []},
+            [("spec.clusterIPs[0]", "primary clusterIP can not be unset")],
+            id="unset",
+        ),
+        pytest.param(BOTH, {"clusterIPs": [FOUR, "fd00:96::6"]}, [("spec.clusterIPs[1]", KEPT)], id="second"),
+        pytest.param(
+            ONE,
+            {"ipFamilies": ["IPv6"]},
+            [
+                ("spec.clusterIPs[0]", "expected an IPv6 value as indicated by `ipFamilies[0]`"),
+                ("spec.ipFamilies[0]", KEPT),
+            ],
+            id="family",
+        ),
+        pytest.param(
+            BOTH,
+            {"ipFamilies": ["IPv4"]},
+            [("spec.ipFamilyPolicy", "must be set to 'SingleStack' when releasing the secondary ipFamily")],
+            id="family-without-policy",
+        ),
+        pytest.param(
+            {**ONE, "type": "LoadBalancer", "loadBalancerClass": "a/b", "externalTrafficPolicy": "Cluster"},
+            {"loadBalancerClass": "a/c"},
+            [("spec.loadBalancerClass", KEPT)],
+            id="class",
+        ),
+        pytest.param(
+            {**ONE, "type": "LoadBalancer", "externalTrafficPolicy": "Cluster"},
+            {"loadBalancerClass": "a/c"},
+            [("spec.loadBalancerClass", KEPT)],
+            id="class-where-there-was-none",
+        ),
+        pytest.param(
+            {**ONE, "type": "NodePort", "externalTrafficPolicy": "Cluster"},
+            {"type": "LoadBalancer", "loadBalancerClass": "a/c"},
+            [],
+            id="class-of-a-new-balancer",
+        ),
+    ],
+)
+def test_addresses_families_and_the_balancer_s_class_stay(
+    old: dict[str, Any], new: dict[str, Any], wanted: list[tuple[str, str]]
+) -> None:
+    assert causes(old, **new) == wanted
 
 
 async def test_two_families_want_a_policy_that_has_two_and_get_it_where_none_is_said(

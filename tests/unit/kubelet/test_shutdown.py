@@ -382,6 +382,42 @@ async def test_a_pod_has_ended_when_its_volumes_are_away_though_its_cgroup_stays
     await asyncio.wait({ending})
 
 
+async def test_a_pod_that_ends_goes_on_telling_whether_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its grace period may be long, and readiness is probed to the end."""
+    probed, told = asyncio.Event(), asyncio.Event()
+
+    async def forever(*_given: object) -> None:
+        await asyncio.Event().wait()
+
+    async def nothing(**_how: object) -> None:
+        pass
+
+    def describe(*, ending: bool, final: bool = False) -> None:
+        if ending and not final and probed.is_set():
+            told.set()
+
+    async def change(_seconds: float | None = None) -> None:
+        await probed.wait()
+        if told.is_set():
+            probed.clear()
+
+    worker = SimpleNamespace(
+        pod=named("web"), verdict=None, observe=nothing, describe=describe, wait_for_change=change,
+        actual=SimpleNamespace(alive=True),
+    )  # fmt: skip
+    monkeypatch.setattr("kybern.kubelet.ending.stop_pod", forever)
+    monkeypatch.setattr("kybern.kubelet.ending.grace_of", lambda *_given: 300)
+    ending = asyncio.ensure_future(Ending(cast("Any", worker), NOBODY, NOBODY).run())
+    await asyncio.sleep(0)
+    assert not told.is_set()
+
+    probed.set()
+    async with asyncio.timeout(10):
+        await told.wait()
+    ending.cancel()
+    await asyncio.wait({ending})
+
+
 def test_a_pod_that_is_over_by_itself_stays_what_it_came_to() -> None:
     ended = list[str]()
 

@@ -28,6 +28,14 @@ def test_pods_count_once_however_many_ports_they_have() -> None:
     assert wanted(service(0, HERE)) == {}
 
 
+def test_pods_that_end_do_not_count_though_they_serve() -> None:
+    """Upstream's "should fail health check node port if there are only terminating endpoints"."""
+    ending = replace(HERE, ready=False, serving=True, terminating=True)
+
+    assert wanted(service(31000, ending))[31000].endpoints == 0
+    assert wanted(service(31000, ending, replace(HERE, ip="10.244.1.3")))[31000].endpoints == 1
+
+
 @pytest.fixture
 async def told() -> AsyncIterator[tuple[HealthPorts, list[tuple[Any, ...]]]]:
     events: list[tuple[Any, ...]] = []

@@ -134,7 +134,8 @@ def test_local_traffic_policy_drops_where_only_others_could_answer() -> None:
 
     (rule,) = tables.filter["KUBE-EXTERNAL-SERVICES"]
 
-    assert rule.endswith("--dport 30080 -j DROP")
+    # Of this node: what a pod sends to the same port of another node, which has an endpoint, goes on its way.
+    assert rule.endswith("-m addrtype --dst-type LOCAL -p tcp -m tcp --dport 30080 -j DROP")
 
 
 def test_internal_policy_local_asks_only_this_node() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kybern.api.rules import ports
+from kybern.api.rules import ports, servicefamilies
 from kybern.api.rules.causes import (
     all_invalid,
     duplicate,
@@ -129,7 +129,8 @@ def _families(spec: Raw) -> Iterator[Cause]:
             yield duplicate(f"spec.ipFamilies[{i}]", family)
     if spec.get("ipFamilyPolicy") is not None:
         yield from one_of("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], _FAMILY_POLICIES)
-    yield from _addresses(spec.get("clusterIPs") or [])
+    wrong = list(_addresses(spec.get("clusterIPs") or []))
+    yield from wrong or servicefamilies.matching(spec)
 
 
 def _addresses(found: list[str]) -> Iterator[Cause]:
@@ -199,13 +200,11 @@ def _traffic(spec: Raw) -> Iterator[Cause]:
 
 
 def _update(spec: Raw, old: Raw) -> Iterator[Cause]:
-    """The first address stays while the service keeps one."""
-    if "ExternalName" in (spec.get("type"), old.get("type")) or not old.get("clusterIPs"):
-        return
-    new, was = (spec.get("clusterIPs") or [""])[0], old["clusterIPs"][0]
-    if new != was:
-        text = "may not change once set"
-        yield invalid("spec.clusterIPs[0]", new, text)
+    """Addresses may not change but for a second one, and not whose balancer it is."""
+    changed = spec.get("loadBalancerClass") != old.get("loadBalancerClass")
+    if changed and (spec.get("type"), old.get("type")) == ("LoadBalancer", "LoadBalancer"):
+        yield invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set")
+    yield from servicefamilies.changed(spec, old)
 
 
 def validate_status(new: Raw, _old: Raw | None) -> Iterator[Cause]:
