@@ -74,14 +74,9 @@ def node_address(cluster: Cluster, machine: Machine) -> str:
     return str(cluster.addresses(machine)[0])
 
 
-def dns_address(cluster: Cluster) -> IPv4Address | IPv6Address:
-    """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
-    return cluster.service_ranges[0][10]
-
-
 def name_servers(cluster: Cluster) -> tuple[IPv4Address | IPv6Address, ...]:
     """Whom pods ask, in their order. Behind the node's own cache stands the Service, for when the cache is down."""
-    return (NODE_DNS_ADDRESS, dns_address(cluster)) if cluster.node_local_dns else (dns_address(cluster),)
+    return (NODE_DNS_ADDRESS, cluster.dns_address) if cluster.node_local_dns else (cluster.dns_address,)
 
 
 def api_endpoint(cluster: Cluster, machine: Machine) -> str:

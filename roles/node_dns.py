@@ -12,7 +12,7 @@ from pyinfra.api import deploy
 
 from kybern.machines.node_names import UNIT_FILE, is_asked
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import DNS_USER, NODE_DNS_ADDRESS, NODE_DNS_HEALTH_PORT, dns_address
+from roles.cluster import DNS_USER, NODE_DNS_ADDRESS, NODE_DNS_HEALTH_PORT
 from roles.facts import OldNames
 from roles.operations import FACT_SECONDS, bundle, once, ready, units
 from roles.package import here
@@ -76,7 +76,7 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         health_port=NODE_DNS_HEALTH_PORT,
         link=LINK_UNIT,
     )
-    servers = [str(address) for address in (dns_address(cluster), *(one.address for one in cluster.masters))]
+    servers = [str(address) for address in (cluster.dns_address, *(one.address for one in cluster.masters))]
     config = render("node_dns/config.yaml", cluster=cluster, servers=servers)
     return Service(UNIT, (File(UNIT_FILE, text), File(CONFIG, config)))
 

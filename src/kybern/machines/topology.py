@@ -136,6 +136,11 @@ class Cluster:
     def service_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return self._ordered(self.service_cidr, self.ipv6.services if self.ipv6 else None)
 
+    @property
+    def dns_address(self) -> IPv4Address | IPv6Address:
+        """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
+        return self.service_ranges[0][10]
+
     def addresses(self, machine: Machine) -> tuple[IPv4Address | IPv6Address, ...]:
         """A node's own, one of each family of the pods and in their order."""
         return self._ordered(machine.address, self.address6(machine) if self.ipv6 else None)

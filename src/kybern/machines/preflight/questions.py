@@ -9,6 +9,7 @@ from kybern.machines.preflight import (
     firewalls,
     leftovers,
     modules,
+    ranges,
     sources,
     virtual_address,
 )
@@ -43,6 +44,7 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         "addresses": "ip -o -4 address show | tr -s ' ' | cut -d' ' -f4",
         "hostname": "cat /proc/sys/kernel/hostname",
         "leftovers": leftovers.ASKED,
+        "settled": ranges.ASKED,
         "firewalls": firewalls.ASKED,
         "confinement": confinement.ASKED,
         "vip": virtual_address.asked(cluster) if cluster.vip and machine.is_master else "true",
