@@ -51,7 +51,7 @@ def dns_service(cluster: Cluster) -> None:
 
 
 def answers(machine: Machine) -> str:
-    return f"curl -fsS --max-time 3 http://{machine.address}:{DNS_HEALTH_PORT}/ready"
+    return f"curl -fsS --max-time 3 http://{machine.host}:{DNS_HEALTH_PORT}/ready"
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:

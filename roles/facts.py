@@ -208,15 +208,15 @@ class OldNames(Answer):
 
 
 class Interface(FactBase[str]):
-    """The network interface that has this address. It does not change while a machine is in use."""
+    """The network interface that has this address, of either family. It does not change while a machine is in use."""
 
     default = str
 
     def command(self, address: str) -> str:
-        return f"ip -o -4 address show to {address}; true"
+        return f"ip -o address show to {address}; true"
 
     def process(self, output: list[str]) -> str:
-        shown = [line.split() for line in output if " inet " in line]
+        shown = [line.split() for line in output if " inet" in line]
         return shown[0][1] if shown else ""
 
 

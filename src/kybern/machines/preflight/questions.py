@@ -41,7 +41,7 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         "machine-id": "cat /etc/machine-id",
         "macs": "for link in /sys/class/net/*; do "
         "[ -e $link/device ] || [ ${link##*/} = eth0 ] && cat $link/address; done; true",
-        "addresses": "ip -o -4 address show | tr -s ' ' | cut -d' ' -f4",
+        "addresses": f"ip -o -{cluster.network.version} address show | tr -s ' ' | cut -d' ' -f4",
         "hostname": "cat /proc/sys/kernel/hostname",
         "leftovers": leftovers.ASKED,
         "settled": ranges.ASKED,
