@@ -13,10 +13,12 @@ from roles.kubeconfig import kubeconfigs
 from roles.package import package
 from roles.pki import pki
 from roles.second_family import second_family
+from roles.settled import settled
 from roles.system import system
 
 cluster, machine = here()
 
+settled(cluster, machine)
 system(cluster, machine)
 firewall(cluster, machine)
 second_family(cluster, machine)

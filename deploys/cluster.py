@@ -31,11 +31,13 @@ from roles.pod_network import pod_network
 from roles.runtime import runtime
 from roles.scheduler import scheduler
 from roles.second_family import second_family
+from roles.settled import settled
 from roles.snapshots import snapshots
 from roles.system import system
 
 cluster, machine = here()
 
+settled(cluster, machine)
 system(cluster, machine)
 firewall(cluster, machine)
 second_family(cluster, machine)

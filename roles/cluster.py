@@ -4,7 +4,6 @@
 name ("@machine/master-1") is the connector's business and appears in no role.
 """
 
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from pyinfra import host
@@ -12,7 +11,7 @@ from pyinfra import host
 from kybern.machines import node_names
 from kybern.machines.packages import has_balancer
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Address, Cluster, Machine
 from roles.record import attach
 
 KUBERNETES = "/etc/kubernetes"
@@ -39,7 +38,6 @@ KUBELET_PORT = 10250
 BALANCER_PORT = 8443  # haproxy on the masters: any master's API server, by its readiness
 BALANCER_HEALTH_PORT = 8404
 DNS_HEALTH_PORT = 9153
-NODE_DNS_ADDRESS = node_names.ADDRESS
 NODE_DNS_HEALTH_PORT = 9253
 METRICS_PORT = 10251
 SPEAKER_PORT = 10261  # UDP, from machine to machine
@@ -74,14 +72,13 @@ def node_address(cluster: Cluster, machine: Machine) -> str:
     return str(cluster.addresses(machine)[0])
 
 
-def dns_address(cluster: Cluster) -> IPv4Address | IPv6Address:
-    """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
-    return cluster.service_ranges[0][10]
-
-
-def name_servers(cluster: Cluster) -> tuple[IPv4Address | IPv6Address, ...]:
+def name_servers(cluster: Cluster) -> tuple[Address, ...]:
     """Whom pods ask, in their order. Behind the node's own cache stands the Service, for when the cache is down."""
-    return (NODE_DNS_ADDRESS, dns_address(cluster)) if cluster.node_local_dns else (dns_address(cluster),)
+    return (
+        (node_names.address_of(cluster), cluster.dns_address)
+        if cluster.node_local_dns
+        else (cluster.dns_address,)
+    )
 
 
 def api_endpoint(cluster: Cluster, machine: Machine) -> str:
@@ -95,4 +92,4 @@ def api_endpoint(cluster: Cluster, machine: Machine) -> str:
 def etcd_endpoints(cluster: Cluster, machine: Machine) -> str:
     """The member of this machine first, which spares a way over the network; the others are for when it is down."""
     members = sorted(cluster.members, key=lambda member: member != machine)
-    return ",".join(f"https://{member.address}:{ETCD_CLIENT_PORT}" for member in members)
+    return ",".join(f"https://{member.host}:{ETCD_CLIENT_PORT}" for member in members)

@@ -10,7 +10,7 @@ from pyinfra.api import deploy
 from kybern.machines.topology import Cluster, Machine
 from roles import api_objects
 from roles.api_objects import Object, applied, apply
-from roles.cluster import DNS_HEALTH_PORT, DNS_USER, dns_address
+from roles.cluster import DNS_HEALTH_PORT, DNS_USER
 from roles.kubeconfig import path
 from roles.operations import bundle, once, ready, units
 from roles.package import here
@@ -51,7 +51,7 @@ def dns_service(cluster: Cluster) -> None:
 
 
 def answers(machine: Machine) -> str:
-    return f"curl -fsS --max-time 3 http://{machine.address}:{DNS_HEALTH_PORT}/ready"
+    return f"curl -fsS --max-time 3 http://{machine.host}:{DNS_HEALTH_PORT}/ready"
 
 
 def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
@@ -65,14 +65,14 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         config=CONFIG,
         health_port=DNS_HEALTH_PORT,
     )
-    config = render("cluster_dns/config.yaml", cluster=cluster, address=dns_address(cluster))
+    config = render("cluster_dns/config.yaml", cluster=cluster, address=cluster.dns_address)
     return Service(UNIT, (File(f"/etc/systemd/system/{UNIT}", text), File(CONFIG, config)), wait=False)
 
 
 def objects(cluster: Cluster) -> tuple[Object, ...]:
     """In the order of writing: rights before what needs them."""
     values = {
-        "address": dns_address(cluster),
+        "address": cluster.dns_address,
         "health_port": DNS_HEALTH_PORT,
         "leases": [f"kybern-dns-{master.name}" for master in cluster.masters],
     }

@@ -8,13 +8,14 @@ passed over; a line of ours that cannot be read fails this machine by name, and 
 import base64
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
+from kybern.machines import settled
 from kybern.machines.control_plane import aside, manifest, uids
 from roles.tree import Found
 
@@ -207,15 +208,15 @@ class OldNames(Answer):
 
 
 class Interface(FactBase[str]):
-    """The network interface that has this address. It does not change while a machine is in use."""
+    """The network interface that has this address, of either family. It does not change while a machine is in use."""
 
     default = str
 
     def command(self, address: str) -> str:
-        return f"ip -o -4 address show to {address}; true"
+        return f"ip -o address show to {address}; true"
 
     def process(self, output: list[str]) -> str:
-        shown = [line.split() for line in output if " inet " in line]
+        shown = [line.split() for line in output if " inet" in line]
         return shown[0][1] if shown else ""
 
 
@@ -318,10 +319,14 @@ def _blocks(output: list[str]) -> Iterable[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Nature:
-    """The version of the machine's own Python, as "3.13", and whether its kernel keeps root from lowering oom_score_adj."""
+    """The version of the machine's own Python, as "3.13", and whether its kernel keeps root from lowering oom_score_adj.
+
+    ``settled`` is what it has of a cluster that was deployed before; see ``kybern.machines.settled``.
+    """
 
     python: str
     restricted: bool = False
+    settled: Mapping[str, str] = field(default_factory=dict)
 
 
 class NatureOfMachine(FactBase[Nature]):
@@ -329,10 +334,10 @@ class NatureOfMachine(FactBase[Nature]):
 
     def command(self) -> str:
         lowers = "(echo -999 >/proc/self/oom_score_adj) 2>/dev/null && echo 'KYBERN free' || echo 'KYBERN restricted'"
-        return f"python3 -c 'import sys; print(\"KYBERN %d.%d\" % sys.version_info[:2])' && {{ {lowers}; }}"
+        return f"python3 -c 'import sys; print(\"KYBERN %d.%d\" % sys.version_info[:2])' && {{ {lowers}; }}; {settled.ASKED}"
 
     def process(self, output: list[str]) -> Nature:
         found = [line.removeprefix("KYBERN ") for line in output if line.startswith("KYBERN ")]
         if len(found) != 2:
             raise FactProcessError("the machine's python3 does not answer: install python3")
-        return Nature(found[0], found[1] == "restricted")
+        return Nature(found[0], found[1] == "restricted", settled.told(output))

@@ -11,11 +11,13 @@ the host's network, and pods' traffic to other machines (which bears the machine
 before. Everybody else gets the ports listed here.
 """
 
+from dataclasses import dataclass
+
 from pyinfra import host
 from pyinfra.api import deploy
 
 from kybern.machines.packages import has_balancer, has_ingress
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Address, Cluster, Machine, Network
 from roles.cluster import (
     BALANCER_PORT,
     ETCD_CLIENT_PORT,
@@ -50,23 +52,43 @@ def rules(cluster: Cluster, machine: Machine, ssh: tuple[int, ...]) -> Service:
         "ports": open_ports(cluster, machine),
         "node_ports": NODE_PORTS,
         "etcd_ports": (ETCD_CLIENT_PORT, ETCD_PEER_PORT),
-        "etcd_clients": tuple(peer for peer in cluster.machines if peer.is_etcd or peer.is_master),
-        "cluster": cluster,
     }
+    four, six = sides(cluster)
+    tool = "ip6tables" if four is None else "iptables"
     return Service(
         UNIT,
         (
-            File(RULES, render("firewall/firewall.rules", **values)),
-            File(RULES6, render("firewall/firewall6.rules", **values)),
+            File(RULES, render("firewall/firewall.rules", side=four, **values)),
+            File(RULES6, render("firewall/firewall6.rules", side=six, **values)),
             File(
                 LOAD,
-                render("firewall/firewall", rules=RULES, rules6=RULES6, dual=cluster.ipv6 is not None),
+                render("firewall/firewall", rules=RULES, rules6=RULES6, four=four, six=six),
                 mode="755",
             ),
             File(f"/etc/systemd/system/{UNIT}", render("firewall/kybern-firewall.service", load=LOAD)),
         ),
-        alive="iptables -w 10 -C INPUT -j KYBERN-INPUT && iptables -w 10 -C KYBERN-INPUT -j DROP",
+        alive=f"{tool} -w 10 -C INPUT -j KYBERN-INPUT && {tool} -w 10 -C KYBERN-INPUT -j DROP",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What the rules of one family know: addresses of machines and of those that may reach etcd, and the pods' network."""
+
+    machines: tuple[Address, ...]
+    etcd_clients: tuple[Address, ...]
+    pods: Network
+
+
+def sides(cluster: Cluster) -> tuple[Side | None, Side | None]:
+    """Of IPv4 and of IPv6; nothing for one that the machines do not have. etcd is reached by their own network's only."""
+    clients = tuple(peer.address for peer in cluster.machines if peer.is_etcd or peer.is_master)
+    own = Side(tuple(each.address for each in cluster.machines), clients, cluster.pod_cidr)
+    if cluster.has_no_ipv4:
+        return None, own
+    if cluster.ipv6 is None:
+        return own, None
+    return own, Side(tuple(cluster.address6(each) for each in cluster.machines), (), cluster.ipv6.pods)
 
 
 def open_ports(cluster: Cluster, machine: Machine) -> tuple[int, ...]:

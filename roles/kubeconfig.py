@@ -79,7 +79,7 @@ def files(cluster: Cluster, machine: Machine, given: Certificates) -> Iterator[F
 
 def admin(cluster: Cluster) -> bytes:
     authority, pair = Keep(state(cluster) / "pki", datetime.now(UTC)).admin(cluster)
-    server = f"https://{cluster.api_address}:{cluster.api_port}"
+    server = f"https://{cluster.api}"
     return kubeconfig(server, authority, pair, CLIENTS["admin"], cluster.name)
 
 

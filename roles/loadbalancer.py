@@ -44,7 +44,9 @@ def balancer(cluster: Cluster, machine: Machine) -> Service:
         "loadbalancer/haproxy.cfg",
         cluster=cluster,
         machine=machine,
-        bind=f"0.0.0.0:{BALANCER_PORT}" if machine.is_master else f"127.0.0.1:{cluster.api_port}",
+        bind=f"{everywhere(cluster)}:{BALANCER_PORT}"
+        if machine.is_master
+        else f"127.0.0.1:{cluster.api_port}",
         health=f"127.0.0.1:{BALANCER_HEALTH_PORT}",
         authority=f"{PKI}/ca.crt",
     )
@@ -54,6 +56,11 @@ def balancer(cluster: Cluster, machine: Machine) -> Service:
         (File("/etc/haproxy/haproxy.cfg", conf), File(f"/etc/systemd/system/{BALANCER}", unit)),
         reads=reads(cluster, machine, f"{PKI}/ca.crt"),
     )
+
+
+def everywhere(cluster: Cluster) -> str:
+    """All of a machine's addresses, as haproxy has them: ``[::]`` stands for those of IPv4, too, such as 127.0.0.1."""
+    return "ipv6@::" if cluster.has_no_ipv4 else "0.0.0.0"
 
 
 def interface(machine: Machine) -> str:

@@ -24,12 +24,12 @@ JOIN_SECONDS = 120
 
 def etcdctl(machines: Sequence[Machine] = (), seconds: int = 10) -> str:
     """The client of etcd, asking these members, or the one of this machine; ``seconds`` is what an answer may take."""
-    addresses = [str(machine.address) for machine in machines] or [words.HERE]
+    addresses = [machine.host for machine in machines] or [words.HERE]
     return words.etcdctl(addresses, seconds)
 
 
 def peer(machine: Machine) -> str:
-    return f"https://{machine.address}:{ETCD_PEER_PORT}"
+    return f"https://{machine.host}:{ETCD_PEER_PORT}"
 
 
 @operation()
@@ -64,7 +64,7 @@ def join(
         unit=unit,
         etcdctl=ask,
         name=machine.name,
-        client=f"https://{machine.address}:{ETCD_CLIENT_PORT}",
+        client=f"https://{machine.host}:{ETCD_CLIENT_PORT}",
         seconds=JOIN_SECONDS,
     )
     yield StringCommand(script.decode(), _timeout=JOIN_SECONDS + COMMAND_SECONDS)

@@ -10,9 +10,9 @@ the name servers that they started with. That comes after the kubelet, which tel
 from pyinfra import host
 from pyinfra.api import deploy
 
-from kybern.machines.node_names import UNIT_FILE, is_asked
+from kybern.machines.node_names import UNIT_FILE, address_of, is_asked
 from kybern.machines.topology import Cluster, Machine
-from roles.cluster import DNS_USER, NODE_DNS_ADDRESS, NODE_DNS_HEALTH_PORT, dns_address
+from roles.cluster import DNS_USER, NODE_DNS_HEALTH_PORT
 from roles.facts import OldNames
 from roles.operations import FACT_SECONDS, bundle, once, ready, units
 from roles.package import here
@@ -29,7 +29,7 @@ ASKED = "asked"
 
 @deploy("node dns")
 def node_dns(cluster: Cluster, machine: Machine) -> None:
-    services = [link(), unit(cluster, machine, here().programs)]
+    services = [link(cluster), unit(cluster, machine, here().programs)]
     bundle(name="Files", files=[file for service in services for file in service.files])
     units(name="Running", services=services)
     ready(name="Answering", probe=answers(machine), log=UNIT)
@@ -40,7 +40,7 @@ def node_dns_left(cluster: Cluster, machine: Machine) -> None:
     found = host.get_fact(OldNames, f"sh -c '{left()}'", _timeout=FACT_SECONDS)
     if found == ASKED:
         # Of this release, like all other daemons: those of before do not stay on the machine for ever.
-        services = [link(), unit(cluster, machine, here().programs)]
+        services = [link(cluster), unit(cluster, machine, here().programs)]
         bundle(name="Files, for pods of before", files=[file for one in services for file in one.files])
         units(name="Running, for pods of before", services=services)
     if found:
@@ -53,15 +53,16 @@ def left() -> str:
 
 
 def answers(machine: Machine) -> str:
-    return f"curl -fsS --max-time 3 http://{machine.address}:{NODE_DNS_HEALTH_PORT}/ready"
+    return f"curl -fsS --max-time 3 http://{machine.host}:{NODE_DNS_HEALTH_PORT}/ready"
 
 
-def link() -> Service:
-    text = render("node_dns/kybern-node-dns-link.service", name=LINK, address=NODE_DNS_ADDRESS)
+def link(cluster: Cluster) -> Service:
+    address = address_of(cluster)
+    text = render("node_dns/kybern-node-dns-link.service", name=LINK, address=address)
     return Service(
         LINK_UNIT,
         (File(f"{UNITS}/{LINK_UNIT}", text),),
-        alive=f"ip -o address show dev {LINK} | grep -qw {NODE_DNS_ADDRESS}",
+        alive=f"ip -o address show dev {LINK} | grep -qwF {address}",
     )
 
 
@@ -72,11 +73,11 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         user=DNS_USER,
         programs=programs,
         config=CONFIG,
-        address=NODE_DNS_ADDRESS,
+        address=address_of(cluster),
         health_port=NODE_DNS_HEALTH_PORT,
         link=LINK_UNIT,
     )
-    servers = [str(address) for address in (dns_address(cluster), *(one.address for one in cluster.masters))]
+    servers = [str(address) for address in (cluster.dns_address, *(one.address for one in cluster.masters))]
     config = render("node_dns/config.yaml", cluster=cluster, servers=servers)
     return Service(UNIT, (File(UNIT_FILE, text), File(CONFIG, config)))
 

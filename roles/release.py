@@ -23,6 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
+from kybern.machines import images
 from kybern.machines.bundle import contents
 from kybern.machines.bundle.opened import Bundle
 from kybern.machines.bundle.wheels import offline
@@ -111,14 +112,22 @@ def _digest(python: str, inputs: list[Path]) -> str:
 def _archive(store: Path, name: str, digest: str, fill: Callable[[Path], None]) -> Archive:
     source = store / f"{name}-{digest}.tar.gz"
     if not source.exists():
-        with tempfile.TemporaryDirectory(dir=store, prefix=".build-") as directory:
-            root = Path(directory) / "root"
-            root.mkdir()
-            fill(root)
-            fresh = Path(directory) / source.name
-            fresh.write_bytes(_packed(root))
-            fresh.replace(source)
+        # Another deploy may make the same at this moment: it is waited for.
+        with images.lock(store):
+            if not source.exists():
+                images.say(f"makes the release's {name}: {source}")
+                _make(source, fill)
     return Archive(source, f"{TARGET}/{name}-{digest}")
+
+
+def _make(source: Path, fill: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(dir=source.parent, prefix=".build-") as directory:
+        root = Path(directory) / "root"
+        root.mkdir()
+        fill(root)
+        fresh = Path(directory) / source.name
+        fresh.write_bytes(_packed(root))
+        fresh.replace(source)
 
 
 def _packed(root: Path) -> bytes:

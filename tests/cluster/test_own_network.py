@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from kybern.machines.node_names import is_asked
-from roles.cluster import NODE_DNS_ADDRESS, dns_address
+from kybern.machines.node_names import ADDRESS, is_asked
 from tests.cluster.conftest import Lab, made_apart
 from tests.cluster.kernel_state import LOOK, ours
 from tests.cluster.pods import Place, pod, server, service
@@ -162,7 +161,7 @@ def names_are_known(place: Place) -> None:
 def test_a_pod_asks_the_cache_of_its_node(place: Place) -> None:
     lines = place.kubectl("exec", "asker", "--", "cat", "/etc/resolv.conf").splitlines()
     servers = [line.split()[1] for line in lines if line.startswith("nameserver")]
-    assert servers == [str(NODE_DNS_ADDRESS), str(dns_address(place.lab.cluster))]
+    assert servers == [str(ADDRESS), str(place.lab.cluster.dns_address)]
     names_are_known(place)
     for way in ("udp", "tcp"):
         full = f"nobody.{NAMESPACE}.svc.{place.lab.cluster.cluster_domain}"
@@ -214,7 +213,7 @@ def test_a_cache_that_is_switched_off_stays_for_the_pods_that_were_told_of_it(
     full = f"web.{NAMESPACE}.svc.{place.lab.cluster.cluster_domain}"
     assert place.ask("asker", "dns", full, "A") == [ip], "the cache itself, which is the pod's first server"
     servers = place.kubectl("exec", "later", "--", "grep", "nameserver", "/etc/resolv.conf").split()[1::2]
-    assert servers == [str(dns_address(place.lab.cluster))]
+    assert servers == [str(place.lab.cluster.dns_address)]
     said = place.lab.kybern("status", str(tmp_path / "topology.yaml"), check=False).stdout
     for name in NODES:
         assert f"{name} keeps its cache of names for" in said, said
@@ -234,7 +233,7 @@ def test_once_those_pods_are_gone_nothing_of_the_cache_is_left(place: Place, tmp
     for name in NODES:
         seen = place.lab.ssh(name, LOOK + "systemctl list-unit-files --no-legend; ls /etc/kybern")
         assert not [line for line in seen.splitlines() if LEFT.search(line)], seen
-        assert str(NODE_DNS_ADDRESS) not in seen
+        assert str(ADDRESS) not in seen
     ip = place.get("service", "web")["spec"]["clusterIP"]
     place.answers("later", {ip}, "resolve", "web")
 
@@ -243,7 +242,7 @@ def test_a_reset_leaves_the_user_s_bridge_and_nothing_of_ours(place: Place, tmp_
     place.lab.deploy_with(tmp_path)  # the cache is there again
     place.lab.eventually(
         "its link is there",
-        partial(place.lab.ssh, "node-2", f"ip address show to {NODE_DNS_ADDRESS} | grep kybern"),
+        partial(place.lab.ssh, "node-2", f"ip address show to {ADDRESS} | grep kybern"),
     )
 
     place.lab.pyinfra(tmp_path / "inventory.py", "deploys/reset.py")

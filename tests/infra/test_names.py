@@ -5,10 +5,10 @@ import json
 import pytest
 from testinfra.host import Host
 
-from kybern.machines.node_names import is_asked
+from kybern.machines.node_names import address_of, is_asked
 from kybern.machines.topology import Cluster, Machine
 from roles.apiserver import ask
-from roles.cluster import NODE_DNS_ADDRESS, dns_address, name_servers, node_address
+from roles.cluster import name_servers, node_address
 
 # A question and its answer in as few lines as the wire has: the machines have no resolver tools.
 QUESTION = """
@@ -44,14 +44,14 @@ def kind_of(cluster: Cluster) -> int:
 def test_the_api_has_a_name_on_every_node(host: Host, cluster: Cluster, protocol: str) -> None:
     name = f"kubernetes.default.svc.{cluster.cluster_domain}"
 
-    told = resolved(host, name, dns_address(cluster), protocol, kind_of(cluster))
+    told = resolved(host, name, cluster.dns_address, protocol, kind_of(cluster))
 
     assert told == f"0 1 {cluster.service_ranges[0][1]}"
 
 
 @pytest.mark.on("nodes")
 def test_a_name_that_is_not_there_is_denied(host: Host, cluster: Cluster) -> None:
-    assert resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", dns_address(cluster)) == "3 0"
+    assert resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", cluster.dns_address) == "3 0"
 
 
 @pytest.mark.on("nodes")
@@ -88,10 +88,10 @@ def test_the_node_s_own_cache_knows_the_cluster_s_names(host: Host, cluster: Clu
     name = f"kubernetes.default.svc.{cluster.cluster_domain}"
 
     if cluster.node_local_dns:
-        told = resolved(host, name, NODE_DNS_ADDRESS, protocol, kind_of(cluster))
+        told = resolved(host, name, address_of(cluster), protocol, kind_of(cluster))
         assert told == f"0 1 {cluster.service_ranges[0][1]}"
         assert (
-            resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", NODE_DNS_ADDRESS, protocol)
+            resolved(host, f"nobody.default.svc.{cluster.cluster_domain}", address_of(cluster), protocol)
             == "3 0"
         )
     elif host.run(is_asked()).rc != 0:

@@ -9,7 +9,7 @@ import base64
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -54,6 +54,7 @@ class FakeMachine:
     true: set[str] = field(default_factory=set)
     probe: str = ""
     restricted: bool = False  # it may not lower oom_score_adj
+    settled: Mapping[str, str] = field(default_factory=dict)  # by an earlier deploy
     questions: int = 0
     asked: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
@@ -77,7 +78,7 @@ class FakeMachine:
             facts.Answer: self._answer,
             facts.OldNames: self._answer,
             facts.Interface: lambda _address: "eth0",
-            facts.NatureOfMachine: lambda: facts.Nature("3.13", self.restricted),
+            facts.NatureOfMachine: lambda: facts.Nature("3.13", self.restricted, self.settled),
             facts.Contents: lambda paths: {
                 path: self.contents[path].decode() for path in paths if path in self.contents
             },

@@ -33,7 +33,7 @@ from roles.cloud import objects as cloud_objects
 from roles.cloud_volumes import absent as cloud_volumes_absent
 from roles.cloud_volumes import cloud_volumes
 from roles.cloud_volumes import objects as cloud_volume_objects
-from roles.cluster import dns_address, state
+from roles.cluster import state
 from roles.cluster_dns import cluster_dns, dns_service, objects
 from roles.cluster_metrics import cluster_metrics
 from roles.cluster_metrics import objects as metrics_objects
@@ -494,6 +494,8 @@ def test_what_a_machine_is_comes_from_what_it_does() -> None:
 
     assert fact.process(["banner", "KYBERN 3.13", "KYBERN restricted"]) == Nature("3.13", restricted=True)
     assert fact.process(["KYBERN 3.12", "KYBERN free"]) == Nature("3.12", restricted=False)
+    told = ["KYBERN 3.12", "KYBERN free", "SETTLED cluster-cidr 10.244.0.0/16"]
+    assert fact.process(told).settled == {"cluster-cidr": "10.244.0.0/16"}
     with pytest.raises(FactProcessError, match="install python3"):
         fact.process(["bash: python3: command not found"])
 
@@ -632,7 +634,7 @@ def test_daemons_are_told_of_ipv6_first_where_it_comes_first(
     assert told in whole
     behind = whole.partition(told)[2]
     assert behind.startswith(",") == (len(families) == 2 and not told.endswith(" "))
-    assert str(dns_address(six)) == "fd00:96::a"
+    assert str(six.dns_address) == "fd00:96::a"
 
 
 def test_a_machine_has_an_address_of_the_second_family_and_rules_for_it(

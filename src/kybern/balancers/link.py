@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from kybern.balancers import frames
 from kybern.machinery.pools import Address
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _GET_ADDRESS, _GET_HARDWARE = 0x8915, 0x8927  # SIOCGIFADDR, SIOCGIFHWADDR
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_SIX = Path("/proc/net/if_inet6")
 _AT_ONCE = 64
 # Only neighbour solicitations wake us: IPv6 whose next header is ICMPv6 (58) and whose type is 135.
 _SOLICITATIONS = (
@@ -32,8 +34,22 @@ _SOLICITATIONS = (
 )
 
 
-def interface_of(address: IPv4Address) -> str:
+def interface_of(address: Address) -> str:
     """The interface that has an address; "" when there is none."""
+    return _interface_of_six(address) if isinstance(address, IPv6Address) else _interface_of_four(address)
+
+
+def _interface_of_six(address: IPv6Address) -> str:
+    """Lines of the kernel's table: the address in hexadecimal first, and the interface last."""
+    try:
+        shown = _SIX.read_text()
+    except FileNotFoundError:
+        return ""  # a kernel without IPv6
+    rows = (line.split() for line in shown.splitlines())
+    return next((row[-1] for row in rows if row[0] == address.packed.hex()), "")
+
+
+def _interface_of_four(address: IPv4Address) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
             try:

@@ -5,13 +5,13 @@ topology is made and looked at by preflight, and only then files are written. A 
 """
 
 import asyncio
-import re
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +28,7 @@ from kybern.machines.parts import script as asking
 from kybern.machines.preflight.checks import findings
 from kybern.machines.preflight.record import Level
 from kybern.machines.state import State, ssh_config, write
-from kybern.machines.topology import CONTROL_PLANE, WORKER, Cluster, Machine
+from kybern.machines.topology import CONTROL_PLANE, WORKER, Address, Cluster, Machine, Network
 from kybern.reach.host_keys import shown
 from kybern.reach.machines import Machines
 
@@ -36,8 +36,9 @@ WITHIN = 20.0  # seconds a machine may take
 SUDO = "as root: echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/kybern"
 QUESTIONS = {
     "name": "cat /proc/sys/kernel/hostname",
-    "addresses": "ip -o -4 address show scope global | tr -s ' ' | cut -d' ' -f4",
-    "gateway": "ip -o -4 route show default | head -n 1 | grep -o 'via [0-9.]*' | cut -d' ' -f2; true",
+    "addresses": "ip -o address show scope global | tr -s ' ' | cut -d' ' -f4",
+    "gateway": "for each in -4 -6; do ip -o $each route show default | head -n 1; done | "
+    "grep -o 'via [0-9a-f.:]*' | cut -d' ' -f2; true",
 }
 
 
@@ -75,7 +76,7 @@ def adopt(  # noqa: PLR0913, PLR0917  # each is a flag
     told = adopting.explicit([*_resolved(master or ()).values()], [*_resolved(worker or ()).values()])
     path = TOPOLOGIES / f"{name}.yaml"
     before = load(path) if path.exists() else None
-    address, range_ = _parsed(IPv4Address, vip, "--vip"), _parsed(IPv4Network, network, "--network")
+    address, range_ = _parsed(ip_address, vip, "--vip"), _parsed(ip_network, network, "--network")
     if before:
         adopting.agrees(before, user, address, range_)
     given = _given(named, [*_resolved(hosts or ()).values()], told, masters, before)
@@ -109,36 +110,37 @@ def adopt(  # noqa: PLR0913, PLR0917  # each is a flag
     )
 
 
-def _resolved(hosts: Sequence[str]) -> dict[str, IPv4Address]:
+def _resolved(hosts: Sequence[str]) -> dict[str, Address]:
     """Addresses by what was written. Raises MachineError for a name that is not answered, and for one given twice."""
-    found: dict[str, IPv4Address] = {}
+    found: dict[str, Address] = {}
     for host in hosts:
         _, _, where = host.rpartition("=")
         try:
-            answer = socket.getaddrinfo(where, 22, socket.AF_INET, socket.SOCK_STREAM)
+            answer = socket.getaddrinfo(where.strip("[]"), 22, type=socket.SOCK_STREAM)
         except socket.gaierror as problem:
             raise MachineError(f"cannot find {where}: {problem.strerror}; write its address") from problem
-        address = IPv4Address(answer[0][4][0])
+        # A name that has both is taken by IPv4, which all parts of a cluster have beside IPv6.
+        address = min((ip_address(one[4][0]) for one in answer), key=lambda one: one.version)
         if address in found.values():
             raise MachineError(f"{host} is given twice ({address}); name each machine once")
         found[host] = address
     return found
 
 
-def _parsed[T](parse: type[T], text: str | None, flag: str) -> T | None:
+def _parsed[T](parse: Callable[[str], T], text: str | None, flag: str) -> T | None:
     try:
-        return parse(text) if text else None  # type: ignore[call-arg]  # both take a text
+        return parse(text) if text else None
     except ValueError as problem:
         raise MachineError(f"{flag}: {problem}") from problem
 
 
 def _given(
-    named: Mapping[str, IPv4Address],
-    hosts: Sequence[IPv4Address],
-    told: Mapping[IPv4Address, tuple[str, ...]],
+    named: Mapping[str, Address],
+    hosts: Sequence[Address],
+    told: Mapping[Address, tuple[str, ...]],
     masters: int | None,
     before: Cluster | None,
-) -> Mapping[IPv4Address, tuple[str, ...]]:
+) -> Mapping[Address, tuple[str, ...]]:
     """What each shall be. To a topology that is there, a host without a role comes as a worker."""
     if not named:
         raise MachineError(
@@ -181,7 +183,7 @@ def _take_key(state: State, key: Path | None) -> None:
     write(state.key, content)
 
 
-def _record(state: State, addresses: Sequence[IPv4Address], *, accept: bool) -> None:
+def _record(state: State, addresses: Sequence[Address], *, accept: bool) -> None:
     """Host keys that are not recorded yet, once somebody has agreed to them. Raises MachineError."""
     lines = state.known_hosts.read_text().splitlines() if state.known_hosts.exists() else []
     before = adopting.known(lines)
@@ -215,10 +217,10 @@ def _agree(keys: Sequence[HostKey], *, accept: bool) -> None:
         raise MachineError("nothing is adopted: the host keys were not agreed to")
 
 
-async def _facts(name: str, user: str, addresses: Sequence[IPv4Address]) -> Mapping[IPv4Address, Found]:
+async def _facts(name: str, user: str, addresses: Sequence[Address]) -> Mapping[Address, Found]:
     """Who the machines are. Raises MachineError for one that lets us not in, or not be root."""
     machines = tuple(Machine(str(each), each, frozenset({WORKER})) for each in addresses)
-    anywhere = IPv4Network("0.0.0.0/0")
+    anywhere = ip_network("0.0.0.0/0")
     cluster = Cluster(
         name=name, network=anywhere, gateway=anywhere[1], vip=None, machines=machines, ssh_user=user
     )
@@ -240,18 +242,21 @@ async def _facts(name: str, user: str, addresses: Sequence[IPv4Address]) -> Mapp
 
 
 def _found(parts: Mapping[str, str]) -> Found:
-    interfaces = re.findall(r"\d+\.\d+\.\d+\.\d+/\d+", parts.get("addresses", ""))
-    gateway = re.search(r"\d+\.\d+\.\d+\.\d+", parts.get("gateway", ""))
     return Found(
         parts.get("name", "").strip().partition(".")[0].lower(),
-        tuple(map(IPv4Interface, interfaces)),
-        IPv4Address(gateway[0]) if gateway else None,
+        tuple(_read(ip_interface, parts.get("addresses", ""))),
+        tuple(_read(ip_address, parts.get("gateway", ""))),
     )
 
 
-def _node_name(
-    named: Mapping[str, IPv4Address], found: Mapping[IPv4Address, Found], address: IPv4Address
-) -> str:
+def _read[T](parse: Callable[[str], T], text: str) -> Iterator[T]:
+    """What can be read; a machine may have said other things beside."""
+    for word in text.split():
+        with suppress(ValueError):
+            yield parse(word)
+
+
+def _node_name(named: Mapping[str, Address], found: Mapping[Address, Found], address: Address) -> str:
     """As written before the equals sign, else as the machine calls itself."""
     written = next(host for host, where in named.items() if where == address)
     name = written.rpartition("=")[0] or found[address].name
@@ -264,9 +269,9 @@ def _new(  # all that a topology says
     name: str,
     user: str,
     wanted: Sequence[Wanted],
-    found: Mapping[IPv4Address, Found],
-    vip: IPv4Address | None,
-    network: IPv4Network | None,
+    found: Mapping[Address, Found],
+    vip: Address | None,
+    network: Network | None,
 ) -> str:
     masters = sum(CONTROL_PLANE in (each.roles or ()) for each in wanted)
     if masters > 1 and vip is None:

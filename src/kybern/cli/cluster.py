@@ -166,7 +166,7 @@ def summary(cluster: Cluster, changes: int, seconds: float) -> None:
     )
     print(
         f"\n{cluster.name} is ready after {seconds:.0f} s, with {changes} changes. The API is at "
-        f"https://{cluster.api_address}:{cluster.api_port}\n\n"
+        f"https://{cluster.api}\n\n"
         f"  export KUBECONFIG={config.absolute()}\n\n"
         "  kubectl get nodes -o wide\n"
         "  kubectl create deployment web --image=busybox:1.36 --replicas=4 -- httpd -f -p 8080 -h /etc\n"

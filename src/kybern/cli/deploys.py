@@ -18,6 +18,7 @@ from kybern.machines import changes, journal
 from kybern.machines.bundle import taking
 from kybern.machines.changes import Change
 from kybern.machines.errors import MachineError
+from kybern.machines.images import SAYS
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 
@@ -26,6 +27,10 @@ TOTAL = re.compile(
     r"\s*Grand total\s+(?P<hosts>\d+|-)\s+(?P<success>\d+|-)\s+(?P<error>\d+|-)\s+(?P<same>\d+|-)"
 )
 BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
+# What a role says of a machine while the run is prepared: nothing was done then.
+REFUSED = re.compile(r"--> Operation error in .+? line \d+: (?P<why>.+)")
+# What takes long before the first operation, or keeps it waiting.
+SAID = re.compile(rf"{SAYS}(?P<name>.+)")
 NOBODY = re.compile(r"\s*No host matches found for --limit pattern: (?P<pattern>.+)")
 LAST = 25  # lines that are shown of a step that failed
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -79,6 +84,8 @@ def run_deploy(
         result = "failed" if followed.code or followed.nobody else "done"
     finally:
         journal.end(path, result, datetime.now(UTC))
+    if followed.refused:
+        raise StepFailed(f"cannot deploy {cluster.name}: {followed.refused}")
     told = journal.parsed(path.read_text())
     if followed.nobody:
         raise StepFailed(
@@ -111,12 +118,13 @@ def tell(told: journal.Journal, last: Sequence[str], path: Path, again: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """How a run of pyinfra ended. ``nobody`` are limits that name no machine."""
+    """How a run of pyinfra ended. ``nobody`` are limits that name no machine; ``refused`` is why nothing was begun."""
 
     code: int
     changes: int
     nobody: tuple[str, ...]
     last: tuple[str, ...]
+    refused: str = ""
 
 
 def follow(
@@ -129,7 +137,7 @@ def follow(
     taking.check(cluster)
     last: deque[str] = deque(maxlen=LAST)
     nobody: list[str] = []
-    changes = 0
+    changes, refused = 0, ""
     own = {"PYINFRA_PROGRESS": "off", journal.PARENT: str(os.getpid())}
     with (
         Progress(f"{verb.capitalize()}: {cluster.name}") as progress,
@@ -144,20 +152,22 @@ def follow(
         assert running.stdout is not None, "a pipe was asked for"
         try:
             for line in running.stdout:
-                if found := OPERATION.match(line):
-                    progress.step(verb, found["name"])
+                if found := OPERATION.match(line) or SAID.match(line):
+                    progress.step(verb, found["name"].rstrip())
                 elif found := TOTAL.match(line):
                     changes = int(found["success"]) if found["success"].isdigit() else 0
                 elif found := NOBODY.match(line):
                     # pyinfra warns, does nothing, and calls it a success.
                     nobody.append(found["pattern"])
+                elif found := REFUSED.match(line):
+                    refused = found["why"].rstrip()
                 elif not BORING.search(line):
                     last.append(line.rstrip())
             code = running.wait()
         except BaseException:
             running.terminate()
             raise
-    return Followed(code, changes, tuple(nobody), tuple(last))
+    return Followed(code, changes, tuple(nobody), tuple(last), refused if code else "")
 
 
 def run_plan(topology: str, cluster: Cluster, more: Sequence[str] = ()) -> tuple[Change, ...]:
@@ -167,6 +177,8 @@ def run_plan(topology: str, cluster: Cluster, more: Sequence[str] = ()) -> tuple
         followed = follow(topology, cluster, "cluster", ("--dry", *more), {changes.VARIABLE: str(to)})
         if followed.nobody:
             raise StepFailed(f'{cluster.name} has no machine or group "{followed.nobody[0]}"')
+        if followed.refused:
+            raise StepFailed(f"cannot plan {cluster.name}: {followed.refused}")
         if followed.code or not to.exists():
             print("\n".join(followed.last), file=sys.stderr)
             raise StepFailed(f"cannot plan {cluster.name}: see above what its machines said")

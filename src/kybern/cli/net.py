@@ -52,14 +52,14 @@ def check(
         typer.Option(
             "--outside",
             metavar="ADDRESS[:PORT]",
-            help="What pods have to reach outside; the gateway of the machines' IPv4 network when not given.",
+            help="What pods have to reach outside; the gateway of the machines' network when not given.",
         ),
     ] = None,
 ) -> None:
     """Try every way between all nodes, and tell where a packet stays that does not arrive. Fails if one does not."""
     cluster = machines.read(topology, None)
-    # A gateway of IPv6 is known to the machines' routers alone.
-    usual = [str(cluster.gateway)] if IPV4 in cluster.ip_families else []
+    # Beside IPv4, a gateway of IPv6 is known to the machines' routers alone.
+    usual = [str(cluster.gateway)] if IPV4 in cluster.ip_families or cluster.has_no_ipv4 else []
     targets = [_target(text) for text in outside or usual]
     with Progress(f"Network of {cluster.name}") as progress:
         report = asyncio.run(_check(cluster, targets, progress))

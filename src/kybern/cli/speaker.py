@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from kybern.api.core_v1 import Node, ObjectReference, Secret, Service
@@ -91,7 +91,7 @@ def _link(values: Values) -> Link:
     interface = values["interface"]
     if not interface:
         try:
-            interface = interface_of(IPv4Address(values["node-ip"]))
+            interface = interface_of(ip_address(values["node-ip"]))
         except ValueError as problem:
             raise Fatal(f"cannot find the interface: {problem}; give --interface, or --node-ip") from problem
     if not interface:

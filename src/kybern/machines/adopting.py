@@ -9,10 +9,12 @@ import binascii
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv6Interface
 
 from kybern.machines.errors import MachineError
-from kybern.machines.topology import CONTROL_PLANE, ETCD, WORKER, Cluster, Machine
+from kybern.machines.topology import CONTROL_PLANE, ETCD, WORKER, Address, Cluster, Machine, Network
+
+type Interface = IPv4Interface | IPv6Interface
 
 SEVERAL = 3
 """So many masters are made of three machines or more when nobody says how many: the fewest that bear the end of one."""
@@ -21,18 +23,18 @@ MASTER = (ETCD, CONTROL_PLANE)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a machine said of itself: its own name, and its addresses with their networks."""
+    """What a machine said of itself: its own name, its addresses with their networks, and its routers."""
 
     name: str
-    interfaces: tuple[IPv4Interface, ...] = ()
-    gateway: IPv4Address | None = None
+    interfaces: tuple[Interface, ...] = ()
+    gateways: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A machine to adopt: where it is, and what it shall be; ``roles`` is None for whoever is in the file already."""
 
-    address: IPv4Address
+    address: Address
     name: str
     roles: tuple[str, ...] | None
 
@@ -93,7 +95,7 @@ def refuse_exchanged(key: HostKey, before: tuple[str, str]) -> None:
         )
 
 
-def roles(addresses: Sequence[IPv4Address], masters: int | None) -> Mapping[IPv4Address, tuple[str, ...]]:
+def roles(addresses: Sequence[Address], masters: int | None) -> Mapping[Address, tuple[str, ...]]:
     """The first are masters, the others workers; without workers masters take pods. Raises MachineError."""
     count = masters if masters is not None else (SEVERAL if len(addresses) >= SEVERAL else 1)
     if not 0 < count <= len(addresses) or count % 2 == 0:
@@ -103,16 +105,14 @@ def roles(addresses: Sequence[IPv4Address], masters: int | None) -> Mapping[IPv4
     return explicit(addresses[:count], addresses[count:])
 
 
-def explicit(
-    masters: Sequence[IPv4Address], workers: Sequence[IPv4Address]
-) -> Mapping[IPv4Address, tuple[str, ...]]:
+def explicit(masters: Sequence[Address], workers: Sequence[Address]) -> Mapping[Address, tuple[str, ...]]:
     if both := set(masters) & set(workers):
-        raise MachineError(f"{min(both)} cannot be both --master and --worker; name it once")
+        raise MachineError(f"{min(map(str, both))} cannot be both --master and --worker; name it once")
     alone = () if workers else (WORKER,)
     return dict.fromkeys(masters, (*MASTER, *alone)) | dict.fromkeys(workers, (WORKER,))
 
 
-def network_of(found: Mapping[IPv4Address, Found]) -> IPv4Network:
+def network_of(found: Mapping[Address, Found]) -> Network:
     """The network in which all machines are. Raises MachineError when there is none."""
     first = next(iter(found))
     own = [one.network for one in found[first].interfaces if one.ip == first]
@@ -125,9 +125,9 @@ def network_of(found: Mapping[IPv4Address, Found]) -> IPv4Network:
     return own[0]
 
 
-def gateway_of(network: IPv4Network, found: Mapping[IPv4Address, Found]) -> IPv4Address:
+def gateway_of(network: Network, found: Mapping[Address, Found]) -> Address:
     """The machines' own router, if it is near; else an address that none of them has."""
-    told = [one.gateway for one in found.values() if one.gateway and one.gateway in network]
+    told = [each for one in found.values() for each in one.gateways if each in network]
     free = next((each for each in network.hosts() if each not in found), None)
     chosen = told[0] if told else free
     if chosen is None:
@@ -136,9 +136,9 @@ def gateway_of(network: IPv4Network, found: Mapping[IPv4Address, Found]) -> IPv4
 
 
 def machine_line(machine: Wanted) -> str:
-    return (
-        f"  - {{name: {machine.name}, address: {machine.address}, roles: [{', '.join(machine.roles or ())}]}}"
-    )
+    # One of IPv6 may end in a colon.
+    address = f'"{machine.address}"' if machine.address.version == 6 else str(machine.address)
+    return f"  - {{name: {machine.name}, address: {address}, roles: [{', '.join(machine.roles or ())}]}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,9 @@ class Frame:
 
     name: str
     user: str
-    network: IPv4Network
-    gateway: IPv4Address
-    vip: IPv4Address | None
+    network: Network
+    gateway: Address
+    vip: Address | None
 
 
 def topology(frame: Frame, machines: Sequence[Wanted]) -> str:
@@ -180,7 +180,7 @@ def inventory(name: str) -> str:
     return INVENTORY.format(name=name)
 
 
-def agrees(cluster: Cluster, user: str | None, vip: IPv4Address | None, network: IPv4Network | None) -> None:
+def agrees(cluster: Cluster, user: str | None, vip: Address | None, network: Network | None) -> None:
     """Raises MachineError when a file says otherwise than what is given now; what is not given agrees."""
     for what, given, has in (
         ("--user", user, cluster.ssh_user),
@@ -199,11 +199,11 @@ def agrees(cluster: Cluster, user: str | None, vip: IPv4Address | None, network:
 
 def added(
     cluster: Cluster,
-    given: Mapping[IPv4Address, tuple[str, ...]],
-    named: Mapping[IPv4Address, tuple[str, ...]],
-) -> Sequence[IPv4Address]:
+    given: Mapping[Address, tuple[str, ...]],
+    named: Mapping[Address, tuple[str, ...]],
+) -> Sequence[Address]:
     """Who of those given is not in a topology yet. ``named``: those whose role was said. Raises MachineError."""
-    has: dict[IPv4Address, Machine] = {one.address: one for one in cluster.machines}
+    has: dict[Address, Machine] = {one.address: one for one in cluster.machines}
     for address, said in named.items():
         if address in has and (CONTROL_PLANE in said) != has[address].is_master:
             role = "a master" if has[address].is_master else "a worker"

@@ -61,7 +61,7 @@ def question(cluster: Cluster, machine: Machine) -> str:
     """One script, whose answer ``seen`` reads. It changes nothing."""
     # The peers' port agrees to HTTP/2 and does not speak it.
     ask = f"curl -fsS --http1.1 --max-time 2 --cacert {PKI}/ca.crt --cert {PKI}/peer.crt --key {PKI}/peer.key"
-    own = f"https://{machine.address}:{PEER_PORT}/members"
+    own = f"https://{machine.host}:{PEER_PORT}/members"
     numbers = f"curl -fsS --max-time 3 http://127.0.0.1:{METRICS_PORT}/metrics 2>/dev/null"
     identity = """awk 'tolower($1) == "x-etcd-cluster-id:" {print "KYBERN cluster", $2}'"""
     lines = [
@@ -73,7 +73,7 @@ def question(cluster: Cluster, machine: Machine) -> str:
         f'echo "KYBERN members $({ask} {own} 2>/dev/null)"',
         f"{ask} -D - -o /dev/null {own} 2>/dev/null | tr -d '\\r' | {identity}",
         *(
-            f'{ask} -o /dev/null https://{each.address}:{PEER_PORT}/version 2>/dev/null && echo "KYBERN reaches {each.name}"'
+            f'{ask} -o /dev/null https://{each.host}:{PEER_PORT}/version 2>/dev/null && echo "KYBERN reaches {each.name}"'
             for each in cluster.members
             if each != machine
         ),

@@ -1,17 +1,17 @@
 """The topology's ``families``: which of IPv4 and IPv6 pods and services have, in their order, such as [IPv6, IPv4].
 
-The first is that of a Service that does not say which it wants, of ``kubernetes`` and of the cluster's DNS. Machines have an
-IPv4 address in any case: their own matters (etcd, the balancers in front of the masters, SSH) go by that.
+The first is that of a Service that does not say which it wants, of ``kubernetes`` and of the cluster's DNS. Machines'
+own matters (etcd, the balancers in front of the masters, SSH) go by the family of their network in any case.
 """
 
 import yaml
 
 from kybern.machines.fields import Fields, Place
-from kybern.machines.topology import IPV4, IPV6, Cluster
+from kybern.machines.topology import IPV4, IPV6, Cluster, Network
 
 
-def families_of(top: Fields) -> tuple[str, ...]:
-    """None where the topology says nothing of it. Raises TopologyError."""
+def families_of(top: Fields, machines: Network) -> tuple[str, ...]:
+    """None where the topology says nothing of it. ``machines`` is their network. Raises TopologyError."""
     node, six = top.node("families"), top.node("ipv6")
     if node is None:
         return ()
@@ -23,6 +23,12 @@ def families_of(top: Fields) -> tuple[str, ...]:
                 f'"families" is a list of {IPV4} and {IPV6}, each once, and the first one first'
             )
         found.append(one.value)
+    if machines.version == 6:
+        if found != [IPV6]:
+            raise place.error(
+                f'the machines\' network {machines} is of IPv6, and so are pods and services: leave out "families"'
+            )
+        return (IPV6,)
     if IPV6 in found and six is None:
         raise place.error(f'{IPV6} needs networks: add "ipv6" with network, pods and services')
     if IPV6 not in found and six is not None:
@@ -33,8 +39,8 @@ def families_of(top: Fields) -> tuple[str, ...]:
 
 
 def check_families(cluster: Cluster, at: Place) -> None:
-    """What knows pods and services by IPv4 only is left out where they have none."""
-    if IPV4 in cluster.ip_families:
+    """What knows pods by IPv4 where machines have that is left out where pods have none."""
+    if IPV4 in cluster.ip_families or cluster.has_no_ipv4:
         return
     for key, has in (
         ("ingress", cluster.ingress),

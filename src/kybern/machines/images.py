@@ -9,9 +9,11 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kybern.machines.errors import MachineError
@@ -25,6 +27,8 @@ KEYRINGS = tuple(
 )
 SIZE_NEEDED = 2048  # MiB, while building
 TIMEOUT = 1800
+SAYS = "kybern: "
+SHOWN = 80  # characters of a command line
 
 type Say = Callable[[str], None]
 _in_process = threading.Lock()
@@ -38,9 +42,32 @@ def lock(store: Path) -> Iterator[None]:
     among them, so they queue for their own lock first: under pyinfra that one is gevent's, and lets the others work.
     """
     store.mkdir(parents=True, exist_ok=True)
-    with _in_process, (store / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _in_process, (store / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(waits(file.read(), store))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()} {datetime.now(UTC):%H:%M:%S} {shlex.join(sys.orig_argv[1:])[:SHOWN]}\n")
+        file.flush()
         yield
+
+
+def waits(note: str, store: Path) -> str:
+    """What is said by one that has to wait, from what the other one has written. Pure."""
+    match note.strip().split(" ", 2):
+        case [pid, since, words]:
+            return f"waits for process {pid}, which builds in {store} since {since} UTC: {words}"
+        case _:
+            return f"waits for another process, which builds in {store}"
+
+
+def say(text: str) -> None:
+    """A line for whoever runs this, which ``kybern.cli.deploys`` finds among those of pyinfra."""
+    sys.stderr.write(f"{SAYS}{text}\n")
+    sys.stderr.flush()
 
 
 def run(arguments: list[str], timeout: float = TIMEOUT) -> str:

@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable
 from functools import wraps
-from ipaddress import IPv4Network
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ from kybern.machines.errors import MachineError
 from kybern.machines.moments import Taken
 from kybern.machines.plan import Defined, Wanted
 from kybern.machines.state import File
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Cluster, Network
 
 # With what belongs to the machine alone: the variables of its firmware, and its snapshots.
 UNDEFINED = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -264,5 +263,5 @@ class Libvirt:
             return None
 
 
-def _same_network(definition: str, cidr: IPv4Network) -> bool:
+def _same_network(definition: str, cidr: Network) -> bool:
     return network.of_xml(definition) == cidr

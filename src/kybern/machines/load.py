@@ -6,7 +6,7 @@ from the YAML nodes, so the loader works on nodes and never on plain dictionarie
 
 import re
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from kybern.machines.topology import (
     PODS,
     SERVICES,
     WORKER,
+    Address,
     Cluster,
     Machine,
+    Network,
     SecondFamily,
 )
 
@@ -47,7 +49,8 @@ DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 LIFE = 'a time such as "365d", "12h" or "3m", and at least "3m"'
 LABEL = "a name of small letters, digits and dashes that begins with a letter, at most 32 long"
 CIDR6 = 'a network such as "fd00:42::/64" (with no bits set behind the prefix)'
-CIDR = 'a network such as "10.42.0.0/24" (with no bits set behind the prefix)'
+CIDR = 'a network such as "10.42.0.0/24" or "fd00:42::/64" (with no bits set behind the prefix)'
+ADDRESS = "an address"
 
 
 def load(path: Path) -> Cluster:
@@ -103,22 +106,22 @@ class _Reader:
 
     def cluster(self) -> Cluster:
         top = self._top
-        cidr = top.required("network").parse(IPv4Network, CIDR)
-        if cidr.prefixlen > 30:
+        cidr = top.required("network").parse(ip_network, CIDR)
+        if cidr.prefixlen > cidr.max_prefixlen - 2:
             raise top.required("network").at.error(
-                f"{cidr} has no room for machines; use a prefix of /30 or shorter"
+                f"{cidr} has no room for machines; use a prefix of /{cidr.max_prefixlen - 2} or shorter"
             )
-        gateway = top.parse("gateway", IPv4Address, "an IPv4 address", cidr[1])
+        gateway = top.parse("gateway", ip_address, ADDRESS, cidr[1])
         if gateway not in cidr:
             raise top.required("gateway").at.error(f"gateway {gateway} is outside the network {cidr}")
         made = Cluster(
             name=top.required("cluster").parse(matching(NAME), LABEL),
             network=cidr,
             gateway=gateway,
-            vip=top.parse("vip", IPv4Address, "an IPv4 address", None),
+            vip=top.parse("vip", ip_address, ADDRESS, None),
             machines=self._machines(cidr, gateway),
-            pod_cidr=top.parse("pods", IPv4Network, CIDR, PODS),
-            service_cidr=top.parse("services", IPv4Network, CIDR, SERVICES),
+            pod_cidr=top.parse("pods", ip_network, CIDR, PODS[cidr.version]),
+            service_cidr=top.parse("services", ip_network, CIDR, SERVICES[cidr.version]),
             cluster_domain=top.parse("domain", matching(DOMAIN), "a DNS domain", "cluster.local"),
             api_port=top.parse("api_port", _port, "a port from 1 to 65535", 6443),
             proxy_mode=top.parse("proxy", one_of(*PROXIES), "one of " + ", ".join(PROXIES), "iptables"),
@@ -150,10 +153,11 @@ class _Reader:
             etcd_quota=top.parse("etcd_quota", size, shapes.MIB, 2048),
             bundle=top.parse("bundle", str, "a directory", ""),
             ipv6=self._second_family(cidr),
-            families=families_of(top),
+            families=families_of(top, cidr),
             cloud=cloud_of(top),
             cloud_volumes=cloud_volumes_of(top),
         )
+        self._check_family(made)
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
@@ -163,11 +167,15 @@ class _Reader:
         check_cloud_volumes(made, self._at("cloud_volumes"))
         return made
 
-    def _second_family(self, machines: IPv4Network) -> SecondFamily | None:
+    def _second_family(self, machines: Network) -> SecondFamily | None:
         node = self._top.node("ipv6")
         if node is None:
             return None
         fields = Fields(self._path, node, "ipv6", ("network", "pods", "services"))
+        if machines.version == 6:
+            raise fields.at.error(
+                f'"ipv6" stands beside IPv4, and the machines\' network {machines} is of IPv6 itself: leave it out'
+            )
         found = {
             key: fields.required(key).parse(IPv6Network, CIDR6) for key in ("network", "pods", "services")
         }
@@ -200,10 +208,10 @@ class _Reader:
         node = self._top.node(key)
         return self._top.at if node is None else Place(self._path, node.start_mark.line + 1)
 
-    def _machines(self, cidr: IPv4Network, gateway: IPv4Address) -> tuple[Machine, ...]:
+    def _machines(self, cidr: Network, gateway: Address) -> tuple[Machine, ...]:
         defaults = self._defaults()
         names: dict[str, int] = {}
-        addresses: dict[IPv4Address, int] = {gateway: self._at("gateway").line}
+        addresses: dict[Address, int] = {gateway: self._at("gateway").line}
         machines = []
         for node in self._top.items("machines"):
             fields = Fields(self._path, node, "a machine", self.MACHINE)
@@ -232,7 +240,7 @@ class _Reader:
 
     def _defaults(self) -> Machine:
         node = self._top.node("defaults")
-        blank = Machine("", IPv4Address(0), frozenset())
+        blank = Machine("", ip_address(0), frozenset())
         if node is None:
             return blank
         return shapes.shaped(self._path, Fields(self._path, node, "defaults", shapes.KEYS), blank)
@@ -241,7 +249,7 @@ class _Reader:
         made = replace(
             shapes.shaped(self._path, fields, defaults),
             name=fields.required("name").parse(matching(NAME), LABEL),
-            address=fields.required("address").parse(IPv4Address, "an IPv4 address"),
+            address=fields.required("address").parse(ip_address, ADDRESS),
             roles=self._roles(fields),
         )
         shapes.check_kind(fields.required("name").at, made, self._driver())
@@ -261,6 +269,29 @@ class _Reader:
             roles.append(node.value)
         return frozenset(roles)
 
+    def _check_family(self, cluster: Cluster) -> None:
+        """Where machines have IPv6 alone, pods and services do; else those of IPv6 are written in "ipv6"."""
+        family = cluster.network.version
+        for name, cidr in (("pods", cluster.pod_cidr), ("services", cluster.service_cidr)):
+            if cidr.version != family:
+                raise self._at(name).error(
+                    f"{name} {cidr} are of IPv{cidr.version}, and the machines' network {cluster.network} is not; "
+                    f"take a network of IPv{family}" + (', or add "ipv6"' if family == 4 else "")
+                )
+        if cluster.has_no_ipv4:
+            self._check_sizes(cluster)
+
+    def _check_sizes(self, cluster: Cluster) -> None:
+        """As of a second family, which a machine's pods and services have instead."""
+        if cluster.pod_cidr.prefixlen > 63:
+            raise self._at("pods").error(
+                f"pods {cluster.pod_cidr} has no room for a /64 for each node; use /63 or shorter"
+            )
+        if not 108 <= cluster.service_cidr.prefixlen <= 120:
+            raise self._at("services").error(
+                f"services {cluster.service_cidr} are more than an API server takes, or too few; use /108 to /120"
+            )
+
     def _check_overlaps(self, cluster: Cluster) -> None:
         ranges = [
             ("network", cluster.network),
@@ -269,7 +300,7 @@ class _Reader:
         ]
         for index, (name, cidr) in enumerate(ranges):
             for other, against in ranges[:index]:
-                if cidr.overlaps(against):
+                if cidr.version == against.version and cidr.overlaps(against):
                     place = self._at(name) if self._top.node(name) is not None else self._at(other)
                     raise place.error(
                         f"{name} {cidr} overlaps {other} {against}; choose ranges that do not overlap"

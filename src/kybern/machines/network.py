@@ -2,28 +2,32 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from kybern.machines.errors import MachineError
 from kybern.machines.images import run
+from kybern.machines.topology import Network
+
+# What is sent to many leads to nobody's address.
+GROUPS = ("broadcast", "multicast", "anycast")
 
 
-def conflict(cidr: IPv4Network, routes: Iterable[Mapping[str, Any]], bridge: str) -> Mapping[str, Any] | None:
+def conflict(cidr: Network, routes: Iterable[Mapping[str, Any]], bridge: str) -> Mapping[str, Any] | None:
     """The route of the host that leads into ``cidr`` by another device than ``bridge``."""
     for route in routes:
         destination = route.get("dst", "default")
-        if destination == "default" or route.get("dev") == bridge or route.get("type") == "broadcast":
+        if destination == "default" or route.get("dev") == bridge or route.get("type") in GROUPS:
             continue
-        if IPv4Network(destination, strict=False).overlaps(cidr):
+        if ip_network(destination, strict=False).overlaps(cidr):
             return route
     return None
 
 
-def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
-    routes = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"], 20) or "[]")
+def refuse_conflict(cidr: Network, bridge: str) -> None:
+    routes = json.loads(run(["ip", "-json", f"-{cidr.version}", "route", "show", "table", "all"], 20) or "[]")
     if found := conflict(cidr, routes, bridge):
         raise MachineError(
             f"network {cidr} is in use on this host ({found['dst']} on {found.get('dev', 'no device')}); "
@@ -38,10 +42,10 @@ def remove_stale(bridge: str) -> None:
         run(["ip", "link", "delete", bridge], 20)
 
 
-def of_xml(definition: str) -> IPv4Network | None:
+def of_xml(definition: str) -> Network | None:
     """The addresses of a libvirt network."""
     ip = ET.fromstring(definition).find("ip")  # noqa: S314  # libvirt's own output
     if ip is None:
         return None
     prefix = ip.get("prefix") or ip.get("netmask")
-    return IPv4Network(f"{ip.get('address')}/{prefix}", strict=False)
+    return ip_network(f"{ip.get('address')}/{prefix}", strict=False)

@@ -8,11 +8,10 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 
 from kybern.machines.clouds import LOCAL
 from kybern.machines.errors import MachineError
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Address, Cluster, Machine, Network
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:kybern:machine:1")
 
@@ -22,8 +21,8 @@ class Wanted:
     """A machine as it should be, with everything that libvirt must know about it."""
 
     cluster: str
-    network: IPv4Network
-    gateway: IPv4Address
+    network: Network
+    gateway: Address
     driver: str
     machine: Machine
     sees_libvirt: bool = False

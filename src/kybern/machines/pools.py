@@ -59,5 +59,7 @@ def check_pools(cluster: Cluster, at: Place) -> None:
     for pool, texts in cluster.load_balancer:
         for text in texts:
             one = parse_range(text)
+            if one.first.version == 4 and cluster.has_no_ipv4:
+                raise at.error(f'"{text}" of pool "{pool}" is of IPv4, which this cluster does not have')
             if clash := next((name for name, other in taken if one.overlaps(other)), ""):
                 raise at.error(f'"{text}" of pool "{pool}" has an address of {clash}; choose others')

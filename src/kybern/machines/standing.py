@@ -181,7 +181,7 @@ def standing(cluster: Cluster, seen: Seen, now: datetime) -> Standing:
             f"etcd has no quorum: {len(voters)} of {len(cluster.members)} members answer; see kybern recover {cluster.name}",
         )
     if seen.nodes is None:
-        wrong.insert(0, f"the API does not answer at {cluster.api_address}:{cluster.api_port}")
+        wrong.insert(0, f"the API does not answer at {cluster.api}")
     verdict = "down" if seen.nodes is None or not quorum else "degraded" if wrong else "whole"
     return Standing(verdict, lines, tuple(wrong), _notes(cluster, seen, now))
 

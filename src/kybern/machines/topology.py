@@ -1,5 +1,6 @@
 """What a cluster is made of, as data: the frozen form of ``inventories/topology/*.yaml``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -8,8 +9,10 @@ ETCD = "etcd"
 CONTROL_PLANE = "control-plane"
 WORKER = "worker"
 IPV4, IPV6 = "IPv4", "IPv6"
-PODS = IPv4Network("10.244.0.0/16")
-SERVICES = IPv4Network("10.96.0.0/16")
+type Address = IPv4Address | IPv6Address
+type Network = IPv4Network | IPv6Network
+PODS: Mapping[int, Network] = {4: IPv4Network("10.244.0.0/16"), 6: IPv6Network("fd00:244::/56")}
+SERVICES: Mapping[int, Network] = {4: IPv4Network("10.96.0.0/16"), 6: IPv6Network("fd00:96::/112")}
 CERTIFICATE_LIFE = timedelta(days=365)
 
 
@@ -18,7 +21,7 @@ class Machine:
     """One machine. ``memory``, ``disk`` and ``disks`` in MiB; ``roles`` of etcd, control-plane, worker."""
 
     name: str
-    address: IPv4Address
+    address: Address
     roles: frozenset[str]
     memory: int = 1024
     cpus: int = 1
@@ -32,6 +35,11 @@ class Machine:
     def is_virtual_for_certain(self) -> bool:
         """Asks for what a container does not have."""
         return bool(self.disks) or self.firmware != "bios" or self.autostart
+
+    @property
+    def host(self) -> str:
+        """The address as it stands before a port."""
+        return host(self.address)
 
     @property
     def is_master(self) -> bool:
@@ -74,15 +82,18 @@ class CloudVolumes:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves."""
+    """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves.
+
+    The family of ``network`` is that of all that is the machines' own; where it is IPv6, pods and services have that alone.
+    """
 
     name: str
-    network: IPv4Network
-    gateway: IPv4Address
-    vip: IPv4Address | None
+    network: Network
+    gateway: Address
+    vip: Address | None
     machines: tuple[Machine, ...]
-    pod_cidr: IPv4Network = PODS
-    service_cidr: IPv4Network = SERVICES
+    pod_cidr: Network = PODS[4]
+    service_cidr: Network = SERVICES[4]
     cluster_domain: str = "cluster.local"
     api_port: int = 6443
     driver: str = "lxc"
@@ -120,7 +131,14 @@ class Cluster:
     @property
     def ip_families(self) -> tuple[str, ...]:
         """Of pods and services: the first is that of what has one address only."""
+        if self.has_no_ipv4:
+            return (IPV6,)
         return self.families or ((IPV4, IPV6) if self.ipv6 else (IPV4,))
+
+    @property
+    def has_no_ipv4(self) -> bool:
+        """Whether the machines have addresses of IPv6 alone, and with them all the cluster."""
+        return self.network.version == 6
 
     @property
     def has_static_pods(self) -> bool:
@@ -128,24 +146,30 @@ class Cluster:
         return self.control_plane == "pods"
 
     @property
-    def pod_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def pod_ranges(self) -> tuple[Network, ...]:
         """As daemons are told them, in the order of the families."""
         return self._ordered(self.pod_cidr, self.ipv6.pods if self.ipv6 else None)
 
     @property
-    def service_ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def service_ranges(self) -> tuple[Network, ...]:
         return self._ordered(self.service_cidr, self.ipv6.services if self.ipv6 else None)
 
-    def addresses(self, machine: Machine) -> tuple[IPv4Address | IPv6Address, ...]:
+    @property
+    def dns_address(self) -> Address:
+        """Where pods ask for names: the tenth address of the services' network, as kubeadm has it."""
+        return self.service_ranges[0][10]
+
+    def addresses(self, machine: Machine) -> tuple[Address, ...]:
         """A node's own, one of each family of the pods and in their order."""
         return self._ordered(machine.address, self.address6(machine) if self.ipv6 else None)
 
-    def _ordered[T, S](self, four: T, six: S | None) -> tuple[T | S, ...]:
-        found = {IPV4: four, IPV6: six}
+    def _ordered[T](self, first: T, second: T | None) -> tuple[T, ...]:
+        """``first`` is of the family of the machines' network."""
+        found = {IPV6: first} if self.has_no_ipv4 else {IPV4: first, IPV6: second}
         return tuple(one for family in self.ip_families if (one := found[family]) is not None)
 
     def address6(self, machine: Machine) -> IPv6Address:
-        """Ends as the machine's IPv4 address does, counted from its network's beginning."""
+        """Its second: ends as the machine's IPv4 address does, counted from its network's beginning."""
         if self.ipv6 is None:
             raise ValueError(f"cannot tell the IPv6 address of {machine.name}: the cluster has none")
         place = int(machine.address) - int(self.network.network_address)
@@ -165,5 +189,15 @@ class Cluster:
         return tuple(machine for machine in self.machines if machine.is_etcd)
 
     @property
-    def api_address(self) -> IPv4Address:
+    def api_address(self) -> Address:
         return self.vip or self.masters[0].address
+
+    @property
+    def api(self) -> str:
+        """Where clients find the API: the address and the port."""
+        return f"{host(self.api_address)}:{self.api_port}"
+
+
+def host(address: Address) -> str:
+    """An address as it stands before a port, and in a URL: in brackets when it is of IPv6."""
+    return f"[{address}]" if address.version == 6 else str(address)

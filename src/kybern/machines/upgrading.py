@@ -208,7 +208,7 @@ def hindrances(cluster: Cluster, looked: Looked, without: Iterable[str] = ()) ->
 
 
 def api(cluster: Cluster) -> str:
-    return f"{cluster.api_address}:{cluster.api_port}"
+    return cluster.api
 
 
 def _master(machine: Machine, told: Told) -> list[str]:

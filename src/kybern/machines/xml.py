@@ -6,7 +6,6 @@ The metadata element tells everything that discovery needs, so no file beside li
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -14,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 from kybern.machines.moments import Taken
 from kybern.machines.plan import NAMESPACE, Defined, Wanted
+from kybern.machines.topology import Address, Network
 
 URN = "urn:kybern:machine:1"
 SIGNED = ("enrolled-keys", "secure-boot")
@@ -40,8 +40,12 @@ def bridge_name(cluster: str) -> str:
     return "kyb" + hashlib.sha256(cluster.encode()).hexdigest()[:8]
 
 
-def network(cluster: str, cidr: IPv4Network, gateway: IPv4Address) -> str:
-    """A bridge of the cluster's own. The host is the gateway; addresses are static, so there is no DHCP and no DNS."""
+def network(cluster: str, cidr: Network, gateway: Address) -> str:
+    """A bridge of the cluster's own. The host is the gateway; addresses are static, so there is no DHCP and no DNS.
+
+    Of IPv6, libvirt masquerades what leaves only if it is told to.
+    """
+    masquerade = [element("nat", {"ipv6": "yes"})] if cidr.version == 6 else []
     return ET.tostring(
         element(
             "network",
@@ -49,13 +53,17 @@ def network(cluster: str, cidr: IPv4Network, gateway: IPv4Address) -> str:
             element("name", None, network_name(cluster)),
             element("uuid", None, str(uuid5(NAMESPACE, "network/" + cluster))),
             element("metadata", None, element(f"{{{URN}}}network", {"cluster": cluster})),
-            element("forward", {"mode": "nat"}),
+            element("forward", {"mode": "nat"}, *masquerade),
             element("bridge", {"name": bridge_name(cluster), "stp": "off", "delay": 0}),
             element("dns", {"enable": "no"}),
-            element("ip", {"address": gateway, "prefix": cidr.prefixlen}),
+            element("ip", {"family": family(gateway), "address": gateway, "prefix": cidr.prefixlen}),
         ),
         encoding="unicode",
     )
+
+
+def family(address: Address) -> str:
+    return f"ipv{address.version}"
 
 
 def metadata(wanted: Wanted) -> Any:
@@ -152,8 +160,9 @@ def lxc(wanted: Wanted, root: Path, binds: Mapping[str, Path], environment: Mapp
         )
         for target, source in {"/": root, **binds}.items()
     ]
-    address = {"address": wanted.machine.address, "family": "ipv4", "prefix": wanted.network.prefixlen}
-    default = {"family": "ipv4", "address": "0.0.0.0", "prefix": 0, "gateway": wanted.gateway}
+    kind, anywhere = family(wanted.gateway), "::" if wanted.gateway.version == 6 else "0.0.0.0"
+    address = {"address": wanted.machine.address, "family": kind, "prefix": wanted.network.prefixlen}
+    default = {"family": kind, "address": anywhere, "prefix": 0, "gateway": wanted.gateway}
     return ET.tostring(
         element(
             "domain",

@@ -71,4 +71,4 @@ def _job(job: Job, cluster: Cluster) -> dict[str, Any]:
 
 
 def _targets(machines: Sequence[Machine], port: int) -> list[dict[str, Any]]:
-    return [{"targets": [f"{each.address}:{port}"], "labels": {"machine": each.name}} for each in machines]
+    return [{"targets": [f"{each.host}:{port}"], "labels": {"machine": each.name}} for each in machines]

@@ -26,6 +26,7 @@ import msgspec
 from kybern.machinery.errors import ApiError
 from kybern.machinery.kind import Kind
 from kybern.storage.entry import Change, Entry
+from kybern.storage.interruptions import Interruptions
 from kybern.storage.labels import Labels
 from kybern.storage.messages import Messages
 from kybern.storage.store import Compacted, Event, Progress, Store, Stored, Unavailable
@@ -77,9 +78,16 @@ class Stale(Exception):
 class Cache:
     """The objects of one kind. ``run`` must be running for it to fill and follow."""
 
-    def __init__(self, store: Store, kind: Kind, messages: Messages | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kind: Kind,
+        messages: Messages | None = None,
+        interruptions: Interruptions | None = None,
+    ) -> None:
         self.kind = kind
         self.messages = messages or Messages()
+        self._interruptions = interruptions or Interruptions()
         self.form = Form(kind)
         self.prefix = kind.prefix()
         self.revision = 0
@@ -178,7 +186,7 @@ class Cache:
                 self._restart()
             except (Unavailable, ApiError) as problem:
                 if failures == 0:
-                    log.warning("Watch of %s interrupted: %s", self.prefix, problem)
+                    self._interruptions.add(self.prefix, str(problem))
                 # An ApiError: objects are of another version, and who converts them cannot be asked.
                 self._failed = problem if isinstance(problem, ApiError) else None
                 await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])

@@ -4,6 +4,7 @@ import asyncio
 
 from kybern.machinery.kind import Kind
 from kybern.storage.cache import Cache
+from kybern.storage.interruptions import Interruptions
 from kybern.storage.messages import Messages
 from kybern.storage.store import Store, Unavailable
 
@@ -15,6 +16,7 @@ class Caches:
         self._store = store
         self._tasks = tasks
         self._messages = Messages()
+        self._interruptions = Interruptions()
         self._caches: dict[str, Cache] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._asking = asyncio.Lock()
@@ -25,7 +27,7 @@ class Caches:
         key = _place(kind)
         found = self._caches.get(key)
         if found is None:
-            found = self._caches[key] = Cache(self._store, kind, self._messages)
+            found = self._caches[key] = Cache(self._store, kind, self._messages, self._interruptions)
             self._running[key] = self._tasks.create_task(found.run(), name=f"cache of {key}")
         return found
 

@@ -39,7 +39,9 @@ class World:
         self, _name: str, _user: str, addresses: Sequence[IPv4Address]
     ) -> Mapping[IPv4Address, Found]:
         return {
-            each: Found(f"host{str(each)[-2:]}", (IPv4Interface(f"{each}/24"),), IPv4Address("192.0.2.254"))
+            each: Found(
+                f"host{str(each)[-2:]}", (IPv4Interface(f"{each}/24"),), (IPv4Address("192.0.2.254"),)
+            )
             for each in addresses
         }
 

@@ -1,7 +1,7 @@
 """How machines that are there become a topology."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,9 @@ from kybern.machines import adopting
 from kybern.machines.adopting import Found, Frame, HostKey, Wanted
 from kybern.machines.errors import MachineError
 from kybern.machines.load import load
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Address, Cluster
 
-ONE, TWO, THREE, FOUR = (IPv4Address(f"192.0.2.{at}") for at in (11, 12, 13, 21))
+ONE, TWO, THREE, FOUR = (ip_address(f"192.0.2.{at}") for at in (11, 12, 13, 21))
 MASTER, WORKER = ("etcd", "control-plane"), ("worker",)
 FRAME = Frame("mine", "ann", IPv4Network("192.0.2.0/24"), IPv4Address("192.0.2.1"), None)
 # Of RFC 8032's first test vector: the key of nobody.
@@ -46,8 +46,21 @@ def test_nobody_is_both() -> None:
         adopting.explicit([ONE], [ONE, TWO])
 
 
-def found(address: IPv4Address, prefix: int = 24, gateway: str = "192.0.2.254") -> Found:
-    return Found("m", (IPv4Interface(f"{address}/{prefix}"),), IPv4Address(gateway))
+def found(address: Address, prefix: int = 24, gateway: str = "192.0.2.254") -> Found:
+    return Found("m", (IPv4Interface(f"{address}/{prefix}"),), (IPv4Address(gateway),))
+
+
+def test_machines_with_ipv6_alone_are_found_and_written() -> None:
+    one, two = ip_address("fd00:2::11"), ip_address("fd00:2::12")
+    # A router of IPv6 mostly tells its link-local address, which is no topology's.
+    said = Found("m", (ip_interface("fd00:2::11/64"),), (ip_address("fe80::1"),))
+
+    network = adopting.network_of({one: said, two: said})
+    assert network == ip_network("fd00:2::/64")
+    assert adopting.gateway_of(network, {one: said, two: said}) == ip_address("fd00:2::1")
+    assert adopting.machine_line(Wanted(one, "m", ("worker",))) == (
+        '  - {name: m, address: "fd00:2::11", roles: [worker]}'
+    )
 
 
 def test_the_network_is_that_of_the_first_and_all_are_in_it() -> None:

@@ -1,6 +1,9 @@
+import fcntl
+import os
 import subprocess
 import sys
 import tarfile
+import threading
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -103,6 +106,42 @@ def test_images_that_are_there_wait_for_no_builder_of_others(
         assert oci.bundle(print, tmp_path / "store") == made
     assert made.read_bytes() == b"packed"
     assert made.stat().st_mode & 0o777 == 0o644
+
+
+def test_who_has_to_wait_for_another_process_says_for_whom_and_since_when(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = threading.Event()
+
+    def other() -> None:
+        with images.lock(tmp_path):
+            told.set()
+
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4711 01:02:03 -m kybern.cli.main machines up lab\n")
+        file.flush()
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        said = ""
+        while not said:
+            waiting.join(0.05)
+            said = capsys.readouterr().err
+        assert not told.is_set()
+    waiting.join(60)
+
+    assert told.is_set()
+    assert said == (
+        f"kybern: waits for process 4711, which builds in {tmp_path} since 01:02:03 UTC: "
+        "-m kybern.cli.main machines up lab\n"
+    )
+    # Whoever comes next would be told of this one.
+    assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
+
+
+def test_a_note_that_cannot_be_read_is_no_reason_to_end() -> None:
+    """One of a release before had none."""
+    assert images.waits("", Path("/s")) == "waits for another process, which builds in /s"
 
 
 def content_of(archive: tarfile.TarFile, name: str) -> bytes:

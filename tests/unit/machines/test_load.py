@@ -111,6 +111,68 @@ def test_what_the_families_do_not_allow_is_told_with_its_line(tmp_path: Path, mo
     assert f":{len(text.splitlines()) + 1}:" in str(failed.value)
 
 
+SIX = """cluster: six
+network: "fd00:1::/64"
+machines:
+  - {name: m1, address: "fd00:1::11", roles: [etcd, control-plane, worker]}
+"""
+
+
+def six(tmp_path: Path, more: str = "") -> Path:
+    path = tmp_path / "six.yaml"
+    path.write_text(f"{SIX}{more}\n")
+    return path
+
+
+def test_machines_may_have_ipv6_alone_and_so_do_their_pods_and_services(tmp_path: Path) -> None:
+    cluster = load(six(tmp_path, 'load_balancer: {pools: ["fd00:1::100-fd00:1::110"]}\nnode_local_dns: true'))
+
+    assert cluster.has_no_ipv4
+    assert cluster.ip_families == ("IPv6",)
+    assert str(cluster.gateway) == "fd00:1::1"
+    assert [str(one) for one in (*cluster.pod_ranges, *cluster.service_ranges)] == [
+        "fd00:244::/56",
+        "fd00:96::/112",
+    ]
+    assert [str(one) for one in cluster.addresses(cluster.machines[0])] == ["fd00:1::11"]
+    assert (cluster.api, cluster.machines[0].host) == ("[fd00:1::11]:6443", "[fd00:1::11]")
+    assert load(six(tmp_path, "families: [IPv6]")).ip_families == ("IPv6",)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("families: [IPv6, IPv4]", 'so are pods and services: leave out "families"'),
+        (
+            'ipv6: {network: "fd00:2::/64", pods: "fd00:3::/56", services: "fd00:4::/112"}',
+            "is of IPv6 itself",
+        ),
+        ("pods: 10.244.0.0/16", "take a network of IPv6"),
+        ("services: 10.96.0.0/16", "take a network of IPv6"),
+        ('pods: "fd00:3::/64"', "has no room for a /64 for each node"),
+        ('services: "fd00:4::/64"', "use /108 to /120"),
+        ('pods: "fd00:1::/56"', "overlaps network fd00:1::/64"),
+        ("vip: 10.0.0.10", "is outside the network fd00:1::/64"),
+        ("load_balancer: {pools: [10.47.0.100-10.47.0.110]}", "is of IPv4, which this cluster does not have"),
+    ],
+)
+def test_what_machines_without_ipv4_cannot_have_is_told_with_its_line(
+    tmp_path: Path, more: str, said: str
+) -> None:
+    with pytest.raises(TopologyError, match=re.escape(said)) as failed:
+        load(six(tmp_path, more))
+
+    assert f":{len(SIX.splitlines()) + 1}:" in str(failed.value)
+
+
+def test_networks_of_ipv6_beside_machines_of_ipv4_are_written_in_their_own_place(tmp_path: Path) -> None:
+    path = tmp_path / "single.yaml"
+    path.write_text((TOPOLOGIES / "single.yaml").read_text() + 'pods: "fd00:3::/56"\n')
+
+    with pytest.raises(TopologyError, match='take a network of IPv4, or add "ipv6"'):
+        load(path)
+
+
 def test_a_family_without_networks_is_told(tmp_path: Path) -> None:
     path = tmp_path / "single.yaml"
     path.write_text((TOPOLOGIES / "single.yaml").read_text() + "families: [IPv4, IPv6]\n")
@@ -193,7 +255,7 @@ MISTAKES = [
     ),
     pytest.param("0.21", "0.255", "9: address 10.8.0.255 is no machine's", id="broadcast address"),
     pytest.param("0.21", "0.1", "9: address 10.8.0.1 is the gateway's; take another", id="gateway's address"),
-    pytest.param("0.21", "0.256", '9: "10.8.0.256" is not an IPv4 address', id="no address"),
+    pytest.param("0.21", "0.256", '9: "10.8.0.256" is not an address', id="no address"),
     pytest.param("0.0/24", "0.5/24", '2: "10.8.0.5/24" is not a network such as', id="host bits"),
     pytest.param("0.0/24", "0.0/31", "2: 10.8.0.0/31 has no room for machines", id="tiny network"),
     pytest.param(

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -108,3 +109,25 @@ def test_a_network_is_a_bridge_with_a_short_name_and_the_gateways_address(cluste
     assert at(made, "dns").get("enable") == "no"
     assert made.find("ip/dhcp") is None
     assert network.of_xml(definition) == cluster.network
+
+
+def test_a_network_of_ipv6_is_masqueraded_and_read_back(cluster: Cluster) -> None:
+    cidr, gateway = ip_network("fd00:1::/64"), ip_address("fd00:1::1")
+
+    definition = xml.network("six", cidr, gateway)
+
+    assert '<forward mode="nat"><nat ipv6="yes" /></forward>' in definition
+    assert '<ip family="ipv6" address="fd00:1::1" prefix="64" />' in definition
+    assert network.of_xml(definition) == cidr
+
+
+def test_a_container_may_have_an_address_of_ipv6(cluster: Cluster) -> None:
+    machine = replace(cluster.machines[0], address=ip_address("fd00:1::11"))
+    six = replace(
+        cluster, network=ip_network("fd00:1::/64"), gateway=ip_address("fd00:1::1"), machines=(machine,)
+    )
+
+    definition = xml.lxc(wanted(six)[0], Path("/root"), {}, {})
+
+    assert '<ip address="fd00:1::11" family="ipv6" prefix="64" />' in definition
+    assert '<route family="ipv6" address="::" prefix="0" gateway="fd00:1::1" />' in definition

@@ -11,6 +11,7 @@ from kybern.machines.preflight.firewalls import firewalls
 from kybern.machines.preflight.hostnames import hostnames
 from kybern.machines.preflight.leftovers import leftovers
 from kybern.machines.preflight.modules import modules
+from kybern.machines.preflight.ranges import ranges
 from kybern.machines.preflight.record import Check, Facts, Level, Looked, Outcome, failure
 from kybern.machines.preflight.sources import sources
 from kybern.machines.preflight.virtual_address import virtual_address
@@ -29,6 +30,7 @@ CHECKS = (
     Check("address", identity.address),
     Check("hostname", hostnames),
     Check("leftovers", leftovers),
+    Check("ranges and domain", ranges),
     Check("firewalls", firewalls),
     Check("ports", identity.ports),
     Check("peers", identity.peers),

@@ -40,14 +40,14 @@ def wanted(cluster: Cluster, machine: Machine) -> Iterator[Port]:
     """What a deploy needs free, as the roles have it."""
     if machine.is_etcd:
         yield Port("tcp", 2379, "etcd")
-        yield Port("tcp", 2380, "etcd", str(machine.address))
+        yield Port("tcp", 2380, "etcd", machine.host)
         yield Port("tcp", 2381, "etcd", LOOPBACK)
     if machine.is_master:
-        yield from _of_master(cluster, str(machine.address))
+        yield from _of_master(cluster, machine.host)
     else:
         yield Port("tcp", cluster.api_port, "haproxy", LOOPBACK)
     if machine.is_node:
-        yield from _of_node(cluster, str(machine.address))
+        yield from _of_node(cluster, machine.host)
     if cluster.ingress and machine in cluster.workers:
         yield Port("tcp", 80, "kybern-ingress")
         yield Port("tcp", 443, "kybern-ingress")

@@ -9,6 +9,7 @@ from kybern.machines.preflight import (
     firewalls,
     leftovers,
     modules,
+    ranges,
     sources,
     virtual_address,
 )
@@ -40,9 +41,10 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
         "machine-id": "cat /etc/machine-id",
         "macs": "for link in /sys/class/net/*; do "
         "[ -e $link/device ] || [ ${link##*/} = eth0 ] && cat $link/address; done; true",
-        "addresses": "ip -o -4 address show | tr -s ' ' | cut -d' ' -f4",
+        "addresses": f"ip -o -{cluster.network.version} address show | tr -s ' ' | cut -d' ' -f4",
         "hostname": "cat /proc/sys/kernel/hostname",
         "leftovers": leftovers.ASKED,
+        "settled": ranges.ASKED,
         "firewalls": firewalls.ASKED,
         "confinement": confinement.ASKED,
         "vip": virtual_address.asked(cluster) if cluster.vip and machine.is_master else "true",

@@ -73,6 +73,12 @@ def test_machines_that_are_well_pass_everything(cluster: Cluster) -> None:
         ("cgroups", {"controllers": "cpu cpuset pids"}, "failure", "without memory"),
         ("cgroups", {"cgroups": "tmpfs"}, "warning", "version 1"),
         ("swap", {"swaps": "/dev/vda2 partition 1048572 0 -2"}, "warning", "swap is on: /dev/vda2"),
+        (
+            "ranges and domain",
+            {"settled": "SETTLED cluster-cidr 10.9.9.0/24\nSETTLED clusterDomain other"},
+            "failure",
+            "pods are 10.9.9.0/24 there",
+        ),
         ("machine-id", {"machine-id": "b"}, "failure", "that of worker-1, too"),
         (
             "hardware address",
