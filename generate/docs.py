@@ -24,6 +24,7 @@ from kybern.cli.ingress import FLAGS as INGRESS
 from kybern.cli.load_balancers import FLAGS as LOAD_BALANCERS
 from kybern.cli.local_volumes import FLAGS as LOCAL_VOLUMES
 from kybern.cli.metrics import FLAGS as METRICS
+from kybern.cli.netboot import FLAGS as NETBOOT
 from kybern.cli.pod_network import FLAGS as POD_NETWORK
 from kybern.cli.policies import FLAGS as POLICIES
 from kybern.cli.proxy import FLAGS as PROXY
@@ -62,6 +63,7 @@ DAEMONS = (
     LOAD_BALANCERS,
     SPEAKER,
     INGRESS,
+    NETBOOT,
 )
 TYPES = {
     "at_least_one": "number",

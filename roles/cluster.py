@@ -29,6 +29,7 @@ SPEAKER_USER = "kybern-speaker"
 INGRESS_USER = "kybern-ingress"
 CLOUD_USER = "cloud-controller-manager"
 CLOUD_VOLUMES_USER = "kybern-cloud-volumes"
+NETBOOT_USER = "kybern-netboot"
 ETCD_USER = "etcd"
 
 ETCD_CLIENT_PORT = 2379
@@ -42,6 +43,7 @@ NODE_DNS_HEALTH_PORT = 9253
 METRICS_PORT = 10251
 SPEAKER_PORT = 10261  # UDP, from machine to machine
 INGRESS_PORTS = (80, 443)
+NETBOOT_PORT = 8069
 NODE_PORTS = (30000, 32767)
 
 # Of TLS 1.2; all of 1.3 are on. Those that the CIS benchmark calls strong (1.2.29, 4.2.12).

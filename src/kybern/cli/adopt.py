@@ -87,8 +87,8 @@ def adopt(  # noqa: PLR0913, PLR0917  # each is a flag
         )
         return
     logs_in = user or (before.ssh_user if before else "root")
-    _take_key(State.of(name), key)
-    _record(State.of(name), new, accept=accept)
+    take_key(State.of(name), key)
+    record_host_keys(State.of(name), new, accept=accept)
     found = asyncio.run(_facts(name, logs_in, new))
     wanted = [Wanted(each, _node_name(named, found, each), given[each]) for each in new]
     text = (
@@ -163,7 +163,7 @@ def _given(
     return found
 
 
-def _take_key(state: State, key: Path | None) -> None:
+def take_key(state: State, key: Path | None) -> None:
     """The cluster's own copy of the key. Another one than before is refused."""
     if key is None:
         if not state.key.exists():
@@ -183,7 +183,7 @@ def _take_key(state: State, key: Path | None) -> None:
     write(state.key, content)
 
 
-def _record(state: State, addresses: Sequence[Address], *, accept: bool) -> None:
+def record_host_keys(state: State, addresses: Sequence[Address], *, accept: bool) -> None:
     """Host keys that are not recorded yet, once somebody has agreed to them. Raises MachineError."""
     lines = state.known_hosts.read_text().splitlines() if state.known_hosts.exists() else []
     before = adopting.known(lines)
@@ -214,7 +214,7 @@ def _agree(keys: Sequence[HostKey], *, accept: bool) -> None:
             "machines' consoles, and say --accept-host-keys"
         )
     if not typer.confirm("Are these the machines' own keys (ssh-keygen -lf on their consoles)?"):
-        raise MachineError("nothing is adopted: the host keys were not agreed to")
+        raise MachineError("nothing was done: the host keys were not agreed to")
 
 
 async def _facts(name: str, user: str, addresses: Sequence[Address]) -> Mapping[Address, Found]:

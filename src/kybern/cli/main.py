@@ -10,6 +10,7 @@ from kybern.cli.audit import audit
 from kybern.cli.bundle import bundle
 from kybern.cli.defragment import defragment
 from kybern.cli.monitoring import monitoring
+from kybern.cli.netbooting import netboot
 from kybern.cli.preflight import preflight
 from kybern.cli.recover import recover
 from kybern.cli.remove import remove
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 machines.app.add_typer(moments.app, name="snapshot")
+machines.app.command()(netboot)
 app.add_typer(machines.app, name="machines")
 app.add_typer(net.app, name="net")
 app.add_typer(certificates.app, name="certificates")

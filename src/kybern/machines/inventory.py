@@ -1,11 +1,16 @@
 """pyinfra's view of a topology: groups of (machine, data). The ten-line files in ``inventories/`` hand it on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kybern.machines.errors import MachineError
 from kybern.machines.load import load
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
+
+NETBOOT = "netboot"
+"""What the machine that installs others is called."""
 
 type Host = tuple[str, dict[str, Any]]
 
@@ -35,14 +40,25 @@ def host(cluster: Cluster, machine: Machine) -> Host:
     }
 
 
+def topology_file(topology: Path | str) -> Path:
+    path = Path(topology)
+    return path if path.suffix else Path("inventories") / "topology" / f"{topology}.yaml"
+
+
 def inventory(topology: Path | str) -> Groups:
     """The groups of a topology file; a bare name is looked up beside the inventories."""
-    path = Path(topology)
-    if not path.suffix:
-        path = Path("inventories") / "topology" / f"{topology}.yaml"
-    cluster = load(path)
+    cluster = load(topology_file(topology))
     return Groups(
         masters=[host(cluster, machine) for machine in cluster.masters],
         workers=[host(cluster, machine) for machine in cluster.workers],
         etcd=[host(cluster, machine) for machine in cluster.members],
     )
+
+
+def netboot_host(topology: Path | str) -> Host:
+    """The machine that installs those of a topology over the network, as it is reached for that. Raises MachineError."""
+    cluster = load(topology_file(topology))
+    if cluster.netboot is None:
+        raise MachineError(f'{cluster.name} has no "netboot" in its topology; see docs/how-to/netboot.md')
+    server = Machine(NETBOOT, cluster.netboot.server, frozenset())
+    return host(replace(cluster, ssh_user=cluster.netboot.ssh_user), server)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from kybern.machines import shapes
+from kybern.machines import netboot, shapes
 from kybern.machines.admission import admission_plugins
 from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
 from kybern.machines.encryption import NONE, PROVIDERS
@@ -97,11 +97,11 @@ class _Reader:
         "ssh_user",
         "bundle",
     )
-    MACHINE = ("name", "address", "roles", *shapes.KEYS)
+    MACHINE = ("name", "address", "roles", *shapes.KEYS, *netboot.KEYS)
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
-        known = (*self.KEYS, "machines", "defaults", "families", "ipv6", "cloud", "cloud_volumes")
+        known = (*self.KEYS, "machines", "defaults", "families", "ipv6", "cloud", "cloud_volumes", "netboot")
         self._top = Fields(path, node, "the topology", known)
 
     def cluster(self) -> Cluster:
@@ -156,6 +156,7 @@ class _Reader:
             families=families_of(top, cidr),
             cloud=cloud_of(top),
             cloud_volumes=cloud_volumes_of(top),
+            netboot=netboot.netboot_of(top),
         )
         self._check_family(made)
         self._check_overlaps(made)
@@ -165,6 +166,7 @@ class _Reader:
         check_pools(made, self._at("load_balancer"))
         check_cloud(made, self._at("cloud"))
         check_cloud_volumes(made, self._at("cloud_volumes"))
+        netboot.check_netboot(made, self._at("netboot" if self._top.node("netboot") else "machines"))
         return made
 
     def _second_family(self, machines: Network) -> SecondFamily | None:
@@ -253,7 +255,7 @@ class _Reader:
             roles=self._roles(fields),
         )
         shapes.check_kind(fields.required("name").at, made, self._driver())
-        return made
+        return netboot.booted(fields, made)
 
     def _driver(self) -> str:
         return self._top.parse("driver", one_of(*DRIVERS), "one of " + ", ".join(DRIVERS), "lxc")

@@ -50,6 +50,17 @@ VM_PACKAGES = (
     "udev",
     "xfsprogs",
 )
+# A machine of its own boots by itself, by BIOS and by UEFI, and nobody sets its clock; and what is booted to install it.
+METAL_PACKAGES = (
+    "dosfstools",
+    "fdisk",
+    "grub-efi-amd64-bin",
+    "grub-pc-bin",
+    "grub2-common",
+    "ipxe",
+    "systemd-timesyncd",
+    "zstd",
+)
 EXCLUDED = ("doc", "locale", "man", "info", "lintian", "bug")
 # The roles configure and start these; the rest only burns time in a machine that lives an hour.
 DISABLED = (
@@ -90,6 +101,9 @@ BOX_STEPS = (
     'chmod 440 "$1"/etc/sudoers.d/vagrant',
     # Vagrant reaches a machine before it has keys of ours.
     'chroot "$1" systemctl --quiet enable sshd-keygen.service',
+)
+METAL_STEPS = (
+    'ls "$1"/lib/modules | xargs chroot "$1" mkinitramfs -d /usr/lib/kybern/installer -o /boot/kybern-installer',
 )
 
 
@@ -142,3 +156,10 @@ def box() -> Recipe:
     """The image of Vagrant's boxes: a virtual machine that lets Vagrant in."""
     steps = STEPS + VM_STEPS + BOX_STEPS
     return Recipe(SUITE, (*PACKAGES, *VM_PACKAGES, "sudo"), EXCLUDED, steps, ("root", "vm", "box"))
+
+
+def bare_metal() -> Recipe:
+    """The image of machines that are booted over the network: a virtual machine's, with boot loaders and every driver."""
+    steps = STEPS + VM_STEPS + METAL_STEPS
+    packages = PACKAGES + VM_PACKAGES + METAL_PACKAGES
+    return Recipe(SUITE, packages, EXCLUDED, steps, ("root", "vm", "metal"))

@@ -30,6 +30,11 @@ class Machine:
     disks: tuple[int, ...] = ()
     firmware: str = "bios"
     autostart: bool = False
+    # Of machines that are installed over the network: their card's hardware address, which disk, and whether it may be
+    # emptied for that.
+    mac: str = ""
+    install_on: str = ""
+    wipe: bool = False
 
     @property
     def is_virtual_for_certain(self) -> bool:
@@ -81,6 +86,17 @@ class CloudVolumes:
 
 
 @dataclass(frozen=True, slots=True)
+class Netboot:
+    """Who installs machines over the network. ``dhcp``: full, or proxy beside a DHCP server that is there already."""
+
+    server: IPv4Address
+    ssh_user: str = "root"
+    dhcp: str = "full"
+    # Arguments of the kernel, while it installs and afterwards.
+    kernel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves.
 
@@ -125,6 +141,7 @@ class Cluster:
     families: tuple[str, ...] = ()
     cloud: Cloud | None = None
     cloud_volumes: CloudVolumes | None = None
+    netboot: Netboot | None = None
     # The directory, on the operator's side, that everything is taken from; none: from where it is published.
     bundle: str = ""
 

@@ -187,7 +187,7 @@ def test_another_key_does_not_replace_the_cluster_s(world: World) -> None:
     with pytest.raises(MachineError, match="is another key"):
         adopt("192.0.2.12", key=Path("other"))
     with pytest.raises(MachineError, match="cannot log in without a key"):
-        command._take_key(replace(State.of("mine"), directory=Path("nowhere")), None)
+        command.take_key(replace(State.of("mine"), directory=Path("nowhere")), None)
 
 
 @pytest.mark.parametrize(
