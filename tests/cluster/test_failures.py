@@ -16,7 +16,7 @@ from tests.cluster.test_cluster import web
 def holder(lab: Lab) -> str:
     """The master that has the virtual address."""
     for machine in lab.cluster.masters:
-        if f"{lab.cluster.vip}/32" in lab.ssh(machine.name, "ip -4 -o addr"):
+        if f" {lab.cluster.vip}/" in lab.ssh(machine.name, "ip -o addr"):
             return machine.name
     pytest.fail("no master has the virtual address")
 

@@ -62,6 +62,7 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         load_balancer=(("default", ("fd00:1::100-fd00:1::110",)),),
         ingress=True,
         node_local_dns=True,
+        proxy_mode="ipvs",
     )
     folder = tmp_path_factory.mktemp("six")
     (folder / "six").mkdir()
@@ -150,3 +151,11 @@ def test_addresses_for_services_and_ingresses_are_of_ipv6(six: Deployed) -> None
     ingress = files["/etc/systemd/system/kybern-ingress.service"]
     assert f"--publish-addresses={worker.address} " in ingress
     assert "--http-bind=[::]:80 " in ingress
+
+
+def test_virtual_servers_are_of_ipv6(six: Deployed) -> None:
+    proxy = six.worker["/etc/systemd/system/kube-proxy.service"]
+
+    assert "--cluster-cidr=fd00:244::/56 " in proxy
+    assert "--proxy-mode=ipvs --ipvs-strict-arp\n" in proxy
+    assert " ip_vs ip_vs_rr " in six.worker["/etc/systemd/system/kybern-machine.service"]

@@ -16,6 +16,8 @@ from typing import Any
 
 import uvloop
 
+from kybern.daemon import given_up
+
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,7 @@ async def alive(well: Callable[[], bool] = lambda: True) -> None:
 
 async def _until_told(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(given_up.handle)
     task = asyncio.ensure_future(main())
     told = False
 
