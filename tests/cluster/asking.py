@@ -46,8 +46,9 @@ def endpoints(net: Place, name: str) -> dict[str, set[int]]:
     sliced: dict[str, set[int]] = {}
     for part in net.get("endpointslices", "-l", f"kubernetes.io/service-name={name}")["items"]:
         for one in part.get("endpoints") or []:
-            if one["conditions"]["ready"]:
-                ports = {port["port"] for port in part["ports"] or []}
+            # A pod that has none of the service's named ports is in a slice without ports, and in no Endpoints.
+            ports = {port["port"] for port in part["ports"] or []}
+            if ports and one["conditions"]["ready"]:
                 sliced.setdefault(one["targetRef"]["name"], set()).update(ports)
     assert told == sliced
     return told
