@@ -181,6 +181,13 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
+def services_lab() -> Iterator[Lab]:
+    """Three machines with both families of IP and addresses for load balancers, deployed."""
+    with made_apart("services") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def machine() -> Iterator[Lab]:
     """One real virtual machine that is everything, deployed. Without KVM it is emulated, which takes minutes."""
     with made_apart("vm", up=1200, deploy=1800) as found:
@@ -201,7 +208,16 @@ def vm_namespace(machine: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def _namespace(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.replace("_", "-").removeprefix("test-")[:40].strip("-")
+    with space(lab, name):
+        yield name
+
+
+@contextmanager
+def space(lab: Lab, name: str) -> Iterator[None]:
+    """A namespace, as soon as pods can run in it. It goes at the end."""
     lab.kubectl("create", "namespace", name)
-    lab.eventually("the default service account", lambda: lab.kubectl("get", "sa", "default", "-n", name))
-    yield name
-    lab.kubectl("delete", "namespace", name, "--wait=true", "--timeout=60s", check=False, seconds=90)
+    try:
+        lab.eventually("the default service account", lambda: lab.kubectl("get", "sa", "default", "-n", name))
+        yield
+    finally:
+        lab.kubectl("delete", "namespace", name, "--wait=true", "--timeout=60s", check=False, seconds=90)

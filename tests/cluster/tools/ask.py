@@ -4,6 +4,8 @@ ask.py http HOST:PORT/PATH [TIMES]
 ask.py udp HOST:PORT TEXT [TIMES]
 ask.py resolve NAME                  as programs do: hosts, search path
 ask.py dns NAME TYPE [tcp]           of the first name server
+ask.py pause SECONDS WAY ...         waits first, and then asks
+ask.py from PORT udp ...             from a port of the asker's choice
 
 HOST may be an address of IPv6 in brackets.
 """
@@ -13,10 +15,12 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 3
+OWN = {"port": 0}
 KINDS = {"A": 1, "CNAME": 5, "PTR": 12, "AAAA": 28, "SRV": 33}
 CODES = {2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 
@@ -40,9 +44,10 @@ def udp(where: str, text: str) -> str:
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as line:
         line.settimeout(SECONDS)
+        line.bind(("", OWN["port"]))
         line.connect((host.strip("[]"), int(port)))
         line.send(text.encode())
-        return line.recv(2048).decode()
+        return line.recv(4096).decode()
 
 
 def resolve(name: str) -> str:
@@ -117,6 +122,12 @@ WAYS: dict[str, Callable[..., str]] = {"http": http_, "udp": udp, "resolve": res
 
 if __name__ == "__main__":
     way, *words = sys.argv[1:]
+    if way == "pause":
+        time.sleep(float(words[0]))
+        way, *words = words[1:]
+    if way == "from":
+        OWN["port"] = int(words[0])
+        way, *words = words[1:]
     times = 1
     if (way, len(words)) in (("http", 2), ("udp", 3)):
         times = int(words.pop())

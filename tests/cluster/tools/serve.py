@@ -70,7 +70,10 @@ def udp(port: int) -> None:
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         server.bind(("", port))
         while True:
-            asked, sender = server.recvfrom(2048)
+            asked, sender = server.recvfrom(4096)
+            if asked.startswith(b"echo "):
+                server.sendto(asked.removeprefix(b"echo "), sender)
+                continue
             server.sendto({b"clientip": plain(sender[0]).encode()}.get(asked.strip(), NAME.encode()), sender)
 
 

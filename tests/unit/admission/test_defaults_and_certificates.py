@@ -88,6 +88,26 @@ async def test_an_ingress_gets_the_default_class(ingress: Raw, chosen: str | Non
 
 
 @pytest.mark.parametrize(
+    ("classes", "chosen"),
+    [
+        ([], None),
+        ([marked("a", "2026-01-01T00:00:00Z", INGRESS, "false")], None),
+        ([marked("a", "2026-01-01T00:00:00Z", INGRESS), marked("b", "2026-01-02T00:00:00Z", INGRESS)], "b"),
+        ([marked("b", "2026-01-01T00:00:00Z", INGRESS), marked("a", "2026-01-01T00:00:00Z", INGRESS)], "a"),
+    ],
+)
+async def test_the_default_class_of_ingress_is_the_newest_and_of_equals_the_first_by_name(
+    classes: list[Raw], chosen: str | None
+) -> None:
+    ingress = named("i", "x", spec={})
+    lookup = stored(*(("ingressclasses", one) for one in classes))
+
+    await admitted(default_ingress_class.PLUGIN, write("CREATE", "ingresses", ingress, lookup=lookup))
+
+    assert ingress["spec"].get("ingressClassName") == chosen
+
+
+@pytest.mark.parametrize(
     ("plural", "finalizer"),
     [("persistentvolumes", "pv"), ("persistentvolumeclaims", "pvc"), ("volumeattributesclasses", "vac")],
 )

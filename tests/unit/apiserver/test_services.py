@@ -150,17 +150,21 @@ def causes(old: dict[str, Any], **new: Any) -> list[tuple[str, str]]:
         pytest.param(
             ONE,
             {"ipFamilies": ["IPv6"]},
-            [
-                ("spec.clusterIPs[0]", "expected an IPv6 value as indicated by `ipFamilies[0]`"),
-                ("spec.ipFamilies[0]", KEPT),
-            ],
+            [("spec.clusterIPs[0]", "expected an IPv6 value as indicated by `ipFamilies[0]`")],
             id="family",
         ),
+        pytest.param(BOTH, {"ipFamilies": ["IPv4"]}, [], id="the-second-family-unsaid"),
         pytest.param(
             BOTH,
-            {"ipFamilies": ["IPv4"]},
-            [("spec.ipFamilyPolicy", "must be set to 'SingleStack' when releasing the secondary ipFamily")],
-            id="family-without-policy",
+            {"clusterIPs": [FOUR]},
+            [("spec.ipFamilyPolicy", "must be set to 'SingleStack' when releasing the secondary clusterIP")],
+            id="the-second-gone-without-policy",
+        ),
+        pytest.param(
+            ONE,
+            {"ipFamilies": ["IPv4x"]},
+            [("spec.ipFamilies[0]", '"IPv4", "IPv6"')],
+            id="unknown-family",
         ),
         pytest.param(
             {**ONE, "type": "LoadBalancer", "loadBalancerClass": "a/b", "externalTrafficPolicy": "Cluster"},

@@ -1,7 +1,8 @@
 """The addresses of a service and their families: each of its own family, the first for good, a second with the policy.
 
 By upstream's ValidateServiceClusterIPsRelatedFields, validateUpgradeDowngradeClusterIPs and
-validateUpgradeDowngradeIPFamilies (pkg/apis/core/validation).
+validateUpgradeDowngradeIPFamilies (pkg/apis/core/validation). The first of them comes before all others there, and families
+that are not said are those of the addresses by the time of the last: so a list that is shorter than theirs is no change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +11,25 @@ from kybern.api.rules.causes import invalid
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
+_OF = ("IPv4", "IPv6")
 _KEPT = "may not change once set"
+
+
+def _of(address: str) -> str:
+    return _OF[":" in address]
+
+
+def _families(spec: Raw) -> list[str]:
+    """Those that are said, and after them those of the addresses."""
+    said = list(spec.get("ipFamilies") or ())
+    return said + [_of(address) for address in (spec.get("clusterIPs") or [])[len(said) :]]
 
 
 def matching(spec: Raw) -> Iterator[Cause]:
     """Every address is of the family at its place."""
     pairs = zip(spec.get("clusterIPs") or (), spec.get("ipFamilies") or (), strict=False)
     for at, (address, family) in enumerate(pairs):
-        if address != "None" and family != ("IPv6" if ":" in address else "IPv4"):
+        if address != "None" and family in _OF and family != _of(address):
             text = f"expected an {family} value as indicated by `ipFamilies[{at}]`"
             yield invalid(f"spec.clusterIPs[{at}]", address, text)
 
@@ -31,7 +43,7 @@ def changed(spec: Raw, old: Raw) -> Iterator[Cause]:
     if was and not all(headless):
         yield from _changed(spec, "clusterIPs", "clusterIP", new, was)
     if not any(headless):
-        new, was = (one.get("ipFamilies") or [] for one in (spec, old))
+        new, was = (_families(one) for one in (spec, old))
         yield from _changed(spec, "ipFamilies", "ipFamily", new, was)
 
 

@@ -36,7 +36,8 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     yield from _ports("spec.ports", spec)
     yield from labels("spec.selector", spec.get("selector"))
     yield from _affinity(spec)
-    yield from _families(spec)
+    wrong = list(_families(spec))
+    yield from wrong
     for i, address in enumerate(spec.get("externalIPs") or ()):
         at = f"spec.externalIPs[{i}]"
         complaints = ip(address)
@@ -51,6 +52,8 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     yield from _traffic(spec)
     if old is not None:
         yield from _update(spec, old.get("spec") or {})
+        if not wrong:
+            yield from servicefamilies.changed(spec, old.get("spec") or {})
 
 
 def _of_type(spec: Raw) -> Iterator[Cause]:
@@ -200,11 +203,10 @@ def _traffic(spec: Raw) -> Iterator[Cause]:
 
 
 def _update(spec: Raw, old: Raw) -> Iterator[Cause]:
-    """Addresses may not change but for a second one, and not whose balancer it is."""
+    """Whose balancer it is stays for as long as it has one."""
     changed = spec.get("loadBalancerClass") != old.get("loadBalancerClass")
     if changed and (spec.get("type"), old.get("type")) == ("LoadBalancer", "LoadBalancer"):
         yield invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set")
-    yield from servicefamilies.changed(spec, old)
 
 
 def validate_status(new: Raw, _old: Raw | None) -> Iterator[Cause]:
