@@ -316,6 +316,38 @@ DEVICES: Mapping[str, Any] = {
         ],
     },
 }  # fmt: skip
+KMS: Mapping[str, Any] = {
+    # The API of key management plugins (k8s.io/kms/apis/v2), and what lies in etcd, whose package has the same name
+    # (k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmsv2/v2).
+    "package": "v2",
+    "messages": {
+        "StatusRequest": [],
+        "StatusResponse": [
+            [1, "version", "string", ""], [2, "healthz", "string", ""], [3, "key_id", "string", ""],
+        ],
+        "DecryptRequest": [
+            [1, "ciphertext", "bytes", ""], [2, "uid", "string", ""], [3, "key_id", "string", ""],
+            [4, "annotations", "map<string,bytes>", ""],
+        ],
+        "DecryptResponse": [[1, "plaintext", "bytes", ""]],
+        "EncryptRequest": [[1, "plaintext", "bytes", ""], [2, "uid", "string", ""]],
+        "EncryptResponse": [
+            [1, "ciphertext", "bytes", ""], [2, "key_id", "string", ""], [3, "annotations", "map<string,bytes>", ""],
+        ],
+        "EncryptedObject": [
+            [1, "encryptedData", "bytes", ""], [2, "keyID", "string", ""], [3, "encryptedDEKSource", "bytes", ""],
+            [4, "annotations", "map<string,bytes>", ""], [5, "encryptedDEKSourceType", "EncryptedDEKSourceType", ""],
+        ],
+    },
+    "enums": {"EncryptedDEKSourceType": {"AES_GCM_KEY": 0, "HKDF_SHA256_XNONCE_AES_GCM_SEED": 1}},
+    "services": {
+        "KeyManagementService": [
+            {"rpc": "Status", "request": "StatusRequest", "response": "StatusResponse"},
+            {"rpc": "Decrypt", "request": "DecryptRequest", "response": "DecryptResponse"},
+            {"rpc": "Encrypt", "request": "EncryptRequest", "response": "EncryptResponse"},
+        ],
+    },
+}  # fmt: skip
 # Alternatives of one another: a value of zero must still be sent, to say which alternative is meant.
 ONEOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RequestOp": ("request", ("request_range", "request_put", "request_delete_range", "request_txn")),
@@ -395,6 +427,7 @@ def sources() -> dict[str, str]:
         "dra": proto(DRA),
         "dra_health": proto(DRA_HEALTH),
         "deviceplugin": proto(DEVICES),
+        "kms": proto(KMS),
         "podresources": proto(json.loads((FACTS / "protobuf_pod_resources.json").read_text())),
     }
 

@@ -11,6 +11,7 @@ another master: a restart costs no request.
 from pyinfra.api import deploy
 
 from kybern.machines.certificates import CLIENTS
+from kybern.machines.errors import TopologyError
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import APISERVER_USER, CIPHERS, ENCRYPTION, PKI, etcd_endpoints
 from roles.control_plane import image_of
@@ -28,6 +29,7 @@ LOGS = "/var/log/kubernetes"
 # needs 4.5 s at most.
 SHUTDOWN_SECONDS = 6
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+AUTHENTICATION = "/etc/kubernetes/authentication.yaml"
 ADMISSION, LIMITED = "/etc/kubernetes/admission.yaml", "EventRateLimit"
 # What they read is not told: it is what they are for.
 DAEMONS = tuple(sorted(set(CLIENTS.values()) - {CLIENTS["admin"], CLIENTS["kubelet"]}))
@@ -125,6 +127,7 @@ def line(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         ciphers=CIPHERS,
         admission=ADMISSION if LIMITED in cluster.admission else "",
         audit_policy=AUDIT_POLICY,
+        authentication=AUTHENTICATION if cluster.authentication else "",
         # Also of a cluster that does not encrypt any more: its old values have to be read.
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
     )
@@ -134,7 +137,23 @@ def read(cluster: Cluster) -> tuple[File, ...]:
     """Its files beside certificates."""
     audit = File(AUDIT_POLICY, render("apiserver/audit-policy.yaml", daemons=DAEMONS))
     limits = (File(ADMISSION, render("apiserver/admission.yaml")),) if LIMITED in cluster.admission else ()
-    return (audit, *limits)
+    return (audit, *limits, *issuers(cluster))
+
+
+def issuers(cluster: Cluster) -> tuple[File, ...]:
+    """Whose identity tokens it believes. Raises TopologyError for a file that it would not start with."""
+    if not cluster.authentication:
+        return ()
+    # Imported here: what checks expressions is large, and most clusters have no such file.
+    from kybern.apiserver.config_file import Invalid  # noqa: PLC0415
+    from kybern.apiserver.identity import configuration  # noqa: PLC0415
+
+    content = cluster.authentication.encode()
+    try:
+        configuration.parse(content, (f"https://kubernetes.default.svc.{cluster.cluster_domain}",))
+    except Invalid as problem:
+        raise TopologyError(f'the file of "authentication" cannot be used: {problem}') from problem
+    return (File(AUTHENTICATION, content),)
 
 
 def authorities(cluster: Cluster, machine: Machine) -> tuple[File, ...]:

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,13 +108,20 @@ class Lab:
 
     def start_with(self, port: int, *flags: str, more: tuple[str, ...] = ()) -> "Server":
         """With these flags and no others; ``more`` are those beside the usual ones."""
+        server = self._launched(port, flags, more)
+        server.wait()
+        return server
+
+    def launch(self, port: int, *more: str) -> "Server":
+        """The same without waiting until it is ready."""
+        return self._launched(port, self.flags(port, *more), more)
+
+    def _launched(self, port: int, flags: Sequence[str], more: tuple[str, ...]) -> "Server":
         program = [sys.executable, "-c", "from kybern.cli.apiserver import main; main()"]
         with (self.directory / f"{port}.log").open("wb") as log:
             process = subprocess.Popen([*program, *flags], stdout=log, stderr=log)
         self.started.append(process)
-        server = Server(self.directory, port, process, more)
-        server.wait()
-        return server
+        return Server(self.directory, port, process, more)
 
     def refused(self, port: int, *more: str) -> str:
         """What a server says that does not start."""

@@ -17,6 +17,7 @@ from pyinfra.api.exceptions import FactProcessError, PyinfraError
 from kybern.admission.chain import chain
 from kybern.machines import oci
 from kybern.machines.clouds import LOCAL, VOLUMES_RELAY
+from kybern.machines.errors import TopologyError
 from kybern.machines.load import PROXIES
 from kybern.machines.node_names import is_asked
 from kybern.machines.topology import Cloud, CloudVolumes, Cluster, Machine, SecondFamily
@@ -247,9 +248,18 @@ def test_a_new_release_does_not_touch_containerd(
     assert plan(daemon.role, cluster, cluster.masters[0], fake) == []
 
 
+ISSUERS = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: "https://issuer.example", audiences: [kubernetes]}
+  claimMappings: {username: {claim: sub, prefix: "issuer:"}}
+"""
+
 CHANGES = [
     ("apiserver", {"service_cidr": IPv4Network("10.97.0.0/16")}),
     ("apiserver", {"admission": ("EventRateLimit",)}),
+    ("apiserver", {"authentication": ISSUERS}),
     ("controller manager", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kubelet", {"cluster_domain": "example.local"}),
     ("cluster dns", {"cluster_domain": "example.local"}),
@@ -330,6 +340,26 @@ def test_admission_plugins_of_the_topology_are_on_with_limits_that_they_take(clu
     chain(names, (), {plugin["name"]: plugin["configuration"]})
     assert "--enable-admission-plugins=NodeRestriction " in plain
     assert "admission-control-config-file" not in plain
+
+
+def test_issuers_of_the_topology_are_a_file_on_every_master_and_a_bad_one_is_told_before(
+    cluster: Cluster,
+) -> None:
+    fake = finished(apiserver, replace(cluster, authentication=ISSUERS), cluster.masters[0])
+    unit = fake.contents["/etc/systemd/system/kube-apiserver.service"].decode()
+
+    assert "--authentication-config=/etc/kubernetes/authentication.yaml " in unit
+    assert fake.contents["/etc/kubernetes/authentication.yaml"].decode() == ISSUERS
+    assert "authentication-config" not in unit_of("apiserver", cluster, cluster.masters[0])
+    for bad, why in (
+        (ISSUERS.replace("https", "http"), "jwt\\[0\\].issuer.url.*URL scheme must be https"),
+        (
+            ISSUERS.replace("issuer.example", f"kubernetes.default.svc.{cluster.cluster_domain}"),
+            "must not overlap with disallowed issuers",
+        ),
+    ):
+        with pytest.raises(TopologyError, match=f'the file of "authentication" cannot be used: .*{why}'):
+            finished(apiserver, replace(cluster, authentication=bad), cluster.masters[0])
 
 
 @pytest.mark.parametrize("mode", PROXIES)

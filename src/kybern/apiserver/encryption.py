@@ -2,76 +2,32 @@
 
 With ``--encryption-provider-config-automatic-reload`` the file's stamp is looked at once a second (upstream: once a
 minute), and a new configuration takes over within the running server: no watch ends. One that cannot be used leaves the
-old one in force. Which one is in force is told by upstream's metric, as the digest of the file: a rotation of keys waits
-until every server tells the same.
+old one in force, and so does one whose key management services are not well. Which one is in force is told by upstream's
+metric, as the digest of the file: a rotation of keys waits until every server tells the same.
 """
 
 import asyncio
-import base64
-import hashlib
 import logging
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from prometheus_client import REGISTRY, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from kybern.apiserver import kms_metrics
+from kybern.apiserver.reloads import EVERY, Reloads, Retired, said, stamp
 from kybern.daemon.run import Fatal
 from kybern.machinery.kind import Kind
 from kybern.storage.encryption.configuration import Configuration, Invalid, parse
+from kybern.storage.encryption.kms import Kms, KmsSetting
+from kybern.storage.encryption.plugin import Plugin, Unwell
 from kybern.storage.encryption.values import Values
 
 log = logging.getLogger(__name__)
 
 FLAG = "encryption-provider-config"
-EVERY = 1.0  # seconds
+PROVIDERS = "kms-providers"
+"""The name of the check of health."""
 _MOVED = "events.k8s.io"  # its objects are kept as the core group's
 
-_NAME = "apiserver_encryption_config_controller"
-_reloads = Counter(
-    f"{_NAME}_automatic_reloads",
-    "Automatic reloads of the encryption configuration, by how they ended.",
-    ("status", "apiserver_id_hash"),
-)
-_last = Gauge(
-    f"{_NAME}_automatic_reload_last_timestamp_seconds",
-    "When the encryption configuration was last reloaded, or failed to be.",
-    ("status", "apiserver_id_hash"),
-)
-
-
-class _Info(Collector):
-    """The digest of the configuration in force."""
-
-    def __init__(self) -> None:
-        self.digest = ""
-
-    def collect(self) -> Iterator[Metric]:
-        found = GaugeMetricFamily(
-            f"{_NAME}_last_config_info",
-            "The encryption configuration in force, as its digest.",
-            labels=("apiserver_id_hash", "hash"),
-        )
-        if self.digest:
-            found.add_metric((_server(), self.digest), 1)
-        yield found
-
-
-_info = _Info()
-REGISTRY.register(_info)
-
-
-def _server() -> str:
-    """This server's identity as upstream makes it of the host's name, digested."""
-    name = hashlib.sha256(socket.gethostname().encode()).digest()[:16]
-    identity = "apiserver-" + base64.b32encode(name).decode().rstrip("=").lower()
-    return digest(identity.encode())
-
-
-def digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+RELOADS = Reloads("encryption")
 
 
 def resources(kinds: Iterable[Kind]) -> Mapping[str, tuple[str, str]]:
@@ -84,56 +40,108 @@ def resources(kinds: Iterable[Kind]) -> Mapping[str, tuple[str, str]]:
 class Encryption:
     """The file, and the values that are sealed by it. Raises Fatal when it cannot be used at the start."""
 
-    def __init__(self, path: Path, kinds: Iterable[Kind], root: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, kinds: Iterable[Kind], root: str, *, follows: bool = False) -> None:
+        self._path, self._follows = path, follows
+        self._plugins: dict[KmsSetting, Plugin] = {}
+        self._made: dict[KmsSetting, Plugin] = {}
+        self._retired = Retired()
+        self._content = b""
         try:
-            self._stamp = self._stamped()
+            self._stamp = stamp(path)
             configuration = self._read()
         except (OSError, Invalid) as problem:
-            raise Fatal(f"kube-apiserver: cannot use --{FLAG} {path}: {_said(problem)}") from problem
+            raise Fatal(f"kube-apiserver: cannot use --{FLAG} {path}: {said(problem)}") from problem
+        self._plugins = self._made
+        RELOADS.uses(self._content)
         self.values = Values(configuration, resources(kinds), root)
 
-    async def run(self) -> None:
-        """Follow the file, for ever."""
+    @property
+    def checked(self) -> bool:
+        """Whether health has a check of key management services: there are some, or may be some day."""
+        return self._follows or bool(self._plugins)
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Connect to the services, and follow the file if that is wanted. A service that is not well may come later."""
+        for plugin in self._plugins.values():
+            await plugin.start()
+        if self._follows:
+            tasks.create_task(self._run(), name="encryption")
+
+    async def close(self) -> None:
+        for plugin in self._plugins.values():
+            await plugin.close()
+        await self._retired.close()
+
+    async def check(self) -> None:
+        """Raises Unwell when a service is not well."""
+        await _check(tuple(self._plugins.values()))
+
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            self.look()
+            await self.look()
+            await self._retired.tend()
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Take over what the file says, if it has changed."""
         try:
-            stamp = self._stamped()
-            if stamp == self._stamp:
+            now = stamp(self._path)
+            if now == self._stamp:
                 return
-            self._stamp = stamp
+            self._stamp = now
             configuration = self._read()
-        except (OSError, Invalid) as problem:
+            await self._connect()
+        except (OSError, Invalid, Unwell) as problem:
             log.warning(
-                "cannot use %s: %s; the configuration before it stays in force", self._path, _said(problem)
+                "cannot use %s: %s; the configuration before it stays in force", self._path, said(problem)
             )
-            self._counted("failure")
+            RELOADS.counted("failure")
             return
         self.values.use(configuration)
-        self._counted("success")
+        for setting, plugin in self._plugins.items():
+            if setting not in self._made:
+                self._retired.add(plugin.close)
+        self._plugins = self._made
+        RELOADS.uses(self._content)
+        RELOADS.counted("success")
         log.info("Reloaded the encryption configuration %s", self._path)
+
+    async def _connect(self) -> None:
+        """Connect to the services that are new in a configuration. Raises Unwell, and leaves none connected then."""
+        new = tuple(plugin for setting, plugin in self._made.items() if setting not in self._plugins)
+        for plugin in new:
+            await plugin.start()
+        try:
+            await _check(new)
+        except Unwell:
+            for plugin in new:
+                await plugin.close()
+            raise
 
     def _read(self) -> Configuration:
         content = self._path.read_bytes()
-        configuration = parse(content)
-        _info.digest = digest(content)
+        self._made = {}
+        configuration = parse(content, self._service)
+        self._content = content
         return configuration
 
-    def _stamped(self) -> tuple[int, int, int]:
+    def _service(self, setting: KmsSetting) -> Kms:
+        """The way of a service: one that is at work goes on, with the seeds that it knows."""
+        plugin = self._plugins.get(setting)
+        if plugin is None:
+            kms = Kms(setting, noticed=kms_metrics.used(setting.name))
+            plugin = Plugin(kms, kms_metrics.timed(setting.name), kms_metrics.named(setting.name))
+            kms_metrics.SEEDS.follow(setting.name, kms)
+        self._made[setting] = plugin
+        return plugin.kms
+
+
+async def _check(plugins: Sequence[Plugin]) -> None:
+    problems = []
+    for number, plugin in enumerate(plugins):
         try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return 0, 0, 0
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _counted(self, status: str) -> None:
-        _reloads.labels(status, _server()).inc()
-        _last.labels(status, _server()).set_to_current_time()
-
-
-def _said(problem: OSError | Invalid) -> str:
-    return (problem.strerror or str(problem)) if isinstance(problem, OSError) else str(problem)
+            await plugin.check()
+        except Unwell as problem:
+            problems.append(f"kms-provider-{number}: {problem}")
+    if problems:
+        raise Unwell(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")

@@ -40,6 +40,7 @@ from kybern.machinery.errors import (
     Unauthorized,
 )
 from kybern.storage.cache import Stale
+from kybern.storage.encryption.kms import ServiceFailed
 from kybern.storage.store import Full, Unavailable
 from kybern.storage.value import Unreadable
 
@@ -289,6 +290,8 @@ class Server:
     def _failed(self, request: web.BaseRequest, problem: Exception) -> Whole:
         if isinstance(problem, Full | Unreadable):
             return self._refused(request, InternalError(str(problem)))
+        if isinstance(problem, ServiceFailed):
+            return self._refused(request, InternalError.of(str(problem)))
         if isinstance(problem, Unavailable):
             return self._refused(request, ServiceUnavailable(str(problem)))
         if isinstance(problem, Stale):

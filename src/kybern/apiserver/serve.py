@@ -20,7 +20,7 @@ from kybern.apiserver.authentication import Authenticator, Tokens
 from kybern.apiserver.config import Config
 from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
-from kybern.apiserver.encryption import Encryption
+from kybern.apiserver.encryption import PROVIDERS, Encryption
 from kybern.apiserver.engine import Engine
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.hooks import Hooks, Stage
@@ -75,7 +75,8 @@ async def serve(config: Config) -> None:
         root = values["etcd-prefix"].rstrip("/")
         file = values["encryption-provider-config"]
         # All of them: what is not served may lie in the store all the same.
-        encryption = Encryption(Path(file), KINDS, root) if file else None
+        follows = values["encryption-provider-config-automatic-reload"]
+        encryption = Encryption(Path(file), KINDS, root, follows=follows) if file else None
         store = EtcdStore(
             members,
             Credentials(values["etcd-cafile"], values["etcd-certfile"], values["etcd-keyfile"]),
@@ -85,10 +86,13 @@ async def serve(config: Config) -> None:
         stack.push_async_callback(store.close)
         ways = await stack.enter_async_context(open_ways(values))
         async with asyncio.TaskGroup() as tasks:
-            if encryption and values["encryption-provider-config-automatic-reload"]:
-                tasks.create_task(encryption.run(), name="encryption")
             tasks.create_task(ways.follow(values), name="kubelet client certificate")
             parts = Parts(config, store, tasks, ways)
+            if encryption:
+                stack.push_async_callback(encryption.close)
+                await encryption.start(tasks)
+                if encryption.checked:
+                    parts.health.add(PROVIDERS, encryption.check)
             try:
                 await parts.run()
                 await asyncio.Event().wait()
@@ -125,8 +129,8 @@ class Parts:
         self.informers = Informers(self.caches, table)
         self.tokens, self.issuer, self.jwks = self._identity()
         certificates = self._client_certificates()
-        self.identity = certificates.headers
-        self.paths = Paths(table, config.address, self._health())
+        self.health = self._health()
+        self.paths = Paths(table, config.address, self.health)
         self._pages()
         self.server = Server(
             self.engine,
@@ -135,8 +139,8 @@ class Parts:
             self.paths,
             Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
         )
-        self._answers(ways)
-        self.aggregation = Aggregation(values, self.local, self.lookup, self.identity)
+        self._answers(ways, certificates.headers)
+        self.aggregation = Aggregation(values, self.local, self.lookup, certificates.headers)
         self.aggregation.serve(self.server, self.documents)
         self.listener = Listener(config, self.server.handle)
         self.synced = False
@@ -227,7 +231,7 @@ class Parts:
         self.documents.follow(custom)
         self.aggregation.announce.wake()
 
-    def _answers(self, ways: Ways) -> None:
+    def _answers(self, ways: Ways, headers: ProxyHeaders) -> None:
         self.server.trail = setting(self.config.values)
         self.server.request_timeout = self.config.values["request-timeout"]
         review = Reviews(self.authorization, self.tokens, time.time)
@@ -241,7 +245,7 @@ class Parts:
         self.server.streaming["log"] = Logs(ways.kubelets)
         connects = connect.Connects(ways.kubelets, self.authorization)
         self.server.streaming |= dict.fromkeys(connect.NAMES, connects)
-        self.server.streaming["proxy"] = Proxies(Finder(self.lookup, ways.kubelets), ways, self.identity)
+        self.server.streaming["proxy"] = Proxies(Finder(self.lookup, ways.kubelets), ways, headers)
         escalation = Escalation(self.authorization)
         roles = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
         self.engine.guards = {

@@ -92,6 +92,7 @@ class _Reader:
         "pod_network",
         "cgroup_driver",
         "control_plane",
+        "authentication",
         "etcd_quota",
         "driver",
         "ssh_user",
@@ -103,6 +104,13 @@ class _Reader:
         self._path = path
         known = (*self.KEYS, "machines", "defaults", "families", "ipv6", "cloud", "cloud_volumes", "netboot")
         self._top = Fields(path, node, "the topology", known)
+
+    def _beside(self, name: str) -> str:
+        """The text of a file whose path is relative to the topology's. Raises ValueError."""
+        try:
+            return (self._path.parent / name).read_text()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ValueError(name) from problem
 
     def cluster(self) -> Cluster:
         top = self._top
@@ -136,6 +144,7 @@ class _Reader:
             ),
             certificate_life=top.parse("certificate_life", life, LIFE, CERTIFICATE_LIFE),
             admission=admission_plugins(top),
+            authentication=top.parse("authentication", self._beside, "a file that can be read", ""),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
             ),

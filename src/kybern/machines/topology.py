@@ -128,6 +128,8 @@ class Cluster:
     certificate_life: timedelta = CERTIFICATE_LIFE
     # Admission plugins of the API server beside those that are on everywhere.
     admission: tuple[str, ...] = ()
+    # An AuthenticationConfiguration: issuers whose identity tokens API servers believe. Empty: there are none.
+    authentication: str = ""
     pod_network: str = "kybern"
     # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
     cgroup_driver: str = "cgroupfs"

@@ -12,7 +12,7 @@ Watches run on a stream each (HTTP/2 multiplexes them over one connection), so t
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,15 @@ class EtcdStore:
 
     async def _range(self, request: Any) -> Any:
         answer, _ = await self._call(RANGE, request.SerializeToString())
-        return etcd_pb2.RangeResponse.FromString(answer)
+        found = etcd_pb2.RangeResponse.FromString(answer)
+        if self._values is not None and self._values.asks:
+            await self._learn(found.kvs)
+        return found
+
+    async def _learn(self, pairs: Iterable[Any]) -> None:
+        """Have the keys of values told that a key management service keeps. Raises Unavailable."""
+        assert self._values is not None  # only who has some asks
+        await self._values.learn((pair.key, pair.value) for pair in pairs)
 
     async def get(self, key: str, revision: int = 0) -> tuple[Stored | None, int]:
         if not revision:
@@ -165,7 +173,10 @@ class EtcdStore:
 
     async def _txn(self, request: bytes) -> tuple[Any, bool]:
         answer, doubtful = await self._call(TXN, request)
-        return etcd_pb2.TxnResponse.FromString(answer), doubtful
+        found = etcd_pb2.TxnResponse.FromString(answer)
+        if self._values is not None and self._values.asks:
+            await self._learn(pair for response in found.responses for pair in response.response_range.kvs)
+        return found, doubtful
 
     def _key(self, key: str) -> bytes:
         if self._root != ROOT and key.startswith(ROOT):
@@ -233,7 +244,10 @@ class EtcdStore:
             self._streams.setdefault(prefix, set()).add(stream)
             member.streams.add(stream)
             async for answer in stream:
-                for event in self._told(etcd_pb2.WatchResponse.FromString(answer)):
+                found = etcd_pb2.WatchResponse.FromString(answer)
+                if self._values is not None and self._values.asks:
+                    await self._learn(event.kv for event in found.events)
+                for event in self._told(found):
                     yield event
         except Failed as error:
             self._leave(member)

@@ -55,6 +55,17 @@ def test_admission_plugins_are_named_in_the_order_of_running(tmp_path: Path) -> 
     assert load(path).admission == ("AlwaysPullImages", "EventRateLimit")
 
 
+def test_the_issuers_are_the_text_of_a_file_beside_the_topology(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text(f"{GOOD}authentication: issuers.yaml\n")
+    (tmp_path / "issuers.yaml").write_text("kind: AuthenticationConfiguration\n")
+
+    assert load(path).authentication == "kind: AuthenticationConfiguration\n"
+    (tmp_path / "issuers.yaml").unlink()
+    with pytest.raises(TopologyError, match=r'"issuers\.yaml" is not a file that can be read'):
+        load(path)
+
+
 def test_a_second_family_gives_each_machine_an_address_that_ends_as_its_first() -> None:
     cluster = load(TOPOLOGIES / "dual.yaml")
 

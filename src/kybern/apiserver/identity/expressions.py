@@ -7,10 +7,11 @@ a UserInfo. Conditions must be booleans by their types; what a mapping gives is 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, override
 
 from kybern.auth.user import User
 from kybern.machinery.cel.environment import Environment
+from kybern.machinery.cel.names import unescaped
 from kybern.machinery.cel.program import Program
 from kybern.machinery.cel.source import CompileError
 from kybern.machinery.cel.types import BOOL, DYN, STRING, list_of, map_of, object_of
@@ -21,6 +22,19 @@ _USER_INFO = object_of(
     "kubernetes.UserInfo",
     {"username": STRING, "uid": STRING, "groups": list_of(STRING), "extra": map_of(STRING, list_of(STRING))},
 )
+
+
+class _Named(dict[str, Any]):
+    """A map whose keys can be written as fields, too: ``claims.example__dot__org`` is that of "example.org"."""
+
+    def __missing__(self, key: object) -> Any:
+        if not isinstance(key, str) or not super().__contains__(name := unescaped(key)):
+            raise KeyError(key)
+        return super().__getitem__(name)
+
+    @override
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (isinstance(key, str) and super().__contains__(unescaped(key)))
 
 
 class Failed(Exception):
@@ -74,7 +88,7 @@ def seen_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seen_user(user: User) -> dict[str, Any]:
-    extra = {key: list(values) for key, values in user.extra.items()}
+    extra = _Named({key: list(values) for key, values in user.extra.items()})
     info = {"username": user.name, "uid": user.uid, "groups": list(user.groups), "extra": extra}
     return {USER: info}
 
@@ -85,5 +99,5 @@ def _as_doubles(value: Any) -> Any:
     if isinstance(value, int):
         return float(value)
     if isinstance(value, Mapping):
-        return {key: _as_doubles(one) for key, one in value.items()}
+        return _Named({key: _as_doubles(one) for key, one in value.items()})
     return [_as_doubles(one) for one in value] if isinstance(value, list) else value

@@ -28,3 +28,13 @@ def escaped(name: str) -> str | None:
     if "__" not in name and _PLAIN.fullmatch(name):
         return name
     return re.sub(r"__|[./-]", lambda sign: _SIGNS[sign[0]], name)
+
+
+_SPELLINGS = {spelling: sign for sign, spelling in _SIGNS.items()}
+
+
+def unescaped(identifier: str) -> str:
+    """The field that an identifier stands for."""
+    if identifier.startswith("__") and identifier.endswith("__") and identifier[2:-2] in _WORDS:
+        return identifier[2:-2]
+    return re.sub("|".join(_SPELLINGS), lambda spelling: _SPELLINGS[spelling[0]], identifier)

@@ -10,13 +10,15 @@ providers in order.
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from kybern.daemon.flags import duration
 from kybern.storage.encryption.ciphers import PROVIDERS, Way
+from kybern.storage.encryption.kms import Kms, KmsSetting
 
 API_VERSION, KIND = "apiserver.config.k8s.io/v1", "EncryptionConfiguration"
 MARK = b"k8s:enc:"
@@ -44,9 +46,13 @@ IDENTITY = Step(b"", None)
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Rules by resource as the configuration names it: secrets, deployments.apps, ``*.apps``, ``*.``, ``*.*``."""
+    """Rules by resource as the configuration names it: secrets, deployments.apps, ``*.apps``, ``*.``, ``*.*``.
+
+    ``services`` are the ways that need a key management service, in the order in which they are named.
+    """
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    services: tuple[Kms, ...] = ()
 
     def rule(self, group: str, resource: str) -> Rule:
         """Of a resource; empty when nothing is said of it."""
@@ -54,8 +60,8 @@ class Configuration:
         return next((self.rules[name] for name in names if name in self.rules), ())
 
 
-def parse(text: bytes) -> Configuration:
-    """Raises Invalid."""
+def parse(text: bytes, make: Callable[[KmsSetting], Kms] = Kms) -> Configuration:
+    """``make`` gives the way of a key management service: a new one, or one that is at work. Raises Invalid."""
     try:
         found = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
@@ -67,15 +73,18 @@ def parse(text: bytes) -> Configuration:
         raise Invalid(f"it is not a {KIND} of {API_VERSION}")
     _only(found, "", ("apiVersion", "kind", "resources"))
     rules: dict[str, Rule] = {}
+    services = _Services(make)
     for at, entry in _each(found, "resources", ""):
         _only(entry, at, ("resources", "providers"))
         names = _names(entry, f"{at}.resources")
-        rule = tuple(step for where, one in _each(entry, "providers", at) for step in _steps(one, where))
+        rule = tuple(
+            step for where, one in _each(entry, "providers", at) for step in _steps(one, where, services)
+        )
         for name in names:
             group = name.partition(".")[2]
             if ALL not in rules and f"*.{group}" not in rules:
                 rules[name] = rules.get(name, ()) + rule
-    return Configuration(rules)
+    return Configuration(rules, tuple(services.made))
 
 
 def _names(entry: Mapping[str, Any], at: str) -> tuple[str, ...]:
@@ -114,19 +123,84 @@ def _refused(name: str) -> str:
     return next((why for applies, why in refusals if applies), "")
 
 
-def _steps(provider: Mapping[str, Any], at: str) -> Iterator[Step]:
-    if "kms" in provider:
-        raise Invalid(
-            f"{at}.kms: key management services are not supported; use one of {', '.join(PROVIDERS)}"
-        )
+class _Services:
+    """Key management services that a configuration names; each name once."""
+
+    def __init__(self, make: Callable[[KmsSetting], Kms]) -> None:
+        self._make = make
+        self.made: list[Kms] = []
+
+    def step(self, raw: Any, at: str) -> Step:
+        """Raises Invalid."""
+        if not isinstance(raw, Mapping):
+            raise Invalid(f"{at}: it is no object")
+        _only(raw, at, ("apiVersion", "name", "cachesize", "endpoint", "timeout"))
+        if problem := next(self._problems(raw), ""):
+            raise Invalid(f"{at}.{problem}")
+        setting = KmsSetting(raw["name"], raw["endpoint"], _timeout(raw))
+        self.made.append(self._make(setting))
+        return Step(b"%bkms:v2:%b:" % (MARK, setting.name.encode()), self.made[-1])
+
+    def _problems(self, raw: Mapping[str, Any]) -> Iterator[str]:
+        """Upstream's words, after the field."""
+        version = raw.get("apiVersion") or "v1"
+        yield from self._wrong_name(raw.get("name"), version)
+        if _timeout(raw) <= 0:
+            yield "timeout: timeout should be a positive value"
+        yield from _wrong_endpoint(raw.get("endpoint"))
+        if version not in ("v1", "v2"):
+            yield "apiVersion: unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported"
+        if version == "v1":
+            yield f"apiVersion: {_OLD}"
+        if raw.get("cachesize") is not None:
+            yield "cachesize: cachesize is not supported in v2"
+
+    def _wrong_name(self, name: Any, version: str) -> Iterator[str]:
+        if not isinstance(name, str) or not name:
+            yield "name: name is a mandatory field for a provider"
+        elif ":" in name and version != "v1":
+            yield f"name: invalid KMS provider name {name}, must not contain ':'"
+        elif any(one.setting.name == name for one in self.made):
+            yield f"name: duplicate KMS provider name {name}, names must be unique"
+
+
+def _wrong_endpoint(endpoint: Any) -> Iterator[str]:
+    if not isinstance(endpoint, str) or not endpoint:
+        yield "endpoint: endpoint is a mandatory field for a kms"
+    elif not endpoint.startswith("unix://"):
+        scheme = endpoint.partition("://")[0] if "://" in endpoint else ""
+        yield f'endpoint: unsupported scheme "{scheme}" for KMS provider, only unix is supported'
+
+
+_OLD = (
+    "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead.  Set "
+    "--feature-gates=KMSv1=true to use the deprecated KMSv1 feature."
+)
+
+
+def _timeout(raw: Mapping[str, Any]) -> float:
+    """Seconds; three unless something is said. What cannot be read is none."""
+    found = raw.get("timeout")
+    if found is None:
+        return 3.0
+    try:
+        return duration(found) if isinstance(found, str) else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _steps(provider: Mapping[str, Any], at: str, services: _Services) -> Iterator[Step]:
     if len(provider) != 1:
-        raise Invalid(f"{at}: one provider is required, one of {', '.join(PROVIDERS)}, identity")
+        raise Invalid(f"{at}: one provider is required, one of {', '.join(PROVIDERS)}, kms, identity")
     ((name, settings),) = provider.items()
+    if name == "kms":
+        yield services.step(settings, f"{at}.kms")
+        return
     if name == "identity":
         yield IDENTITY
         return
     if name not in PROVIDERS:
-        raise Invalid(f'{at}: unknown provider "{name}"; known: {", ".join(PROVIDERS)}, identity')
+        raise Invalid(f'{at}: unknown provider "{name}"; known: {", ".join(PROVIDERS)}, kms, identity')
     if not isinstance(settings, Mapping):
         raise Invalid(f"{at}.{name}: at least one key is required")
     _only(settings, f"{at}.{name}", ("keys",))

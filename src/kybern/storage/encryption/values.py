@@ -8,11 +8,13 @@ nothing of the object changes.
 The configuration may be exchanged at any time; from then on new values are sealed by its first key.
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kybern.storage.encryption.ciphers import CannotDecrypt
 from kybern.storage.encryption.configuration import MARK, Configuration, Rule
+from kybern.storage.encryption.kms import Kms
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,21 @@ class Values:
         """From now on seal and open by this one."""
         self.configuration = configuration
         self._rules = {}
+
+    @property
+    def asks(self) -> bool:
+        """Whether values may have to be learned before they are read."""
+        return bool(self.configuration.services)
+
+    async def learn(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Have the keys of these values (key in etcd, value) told by their services. Raises ServiceFailed."""
+        for key, value in pairs:
+            if not value.startswith(MARK):
+                continue
+            for step in self._rule(key):
+                if isinstance(step.way, Kms) and value.startswith(step.prefix):
+                    with contextlib.suppress(ValueError):  # who reads it says so
+                        await step.way.learn(value[len(step.prefix) :])
 
     def read(self, key: bytes, value: bytes) -> tuple[bytes, bool]:
         """The plain value, and whether it is stale."""
@@ -107,6 +124,9 @@ def _opened(rule: Rule, value: bytes, key: bytes) -> tuple[bytes, bool]:
                 return value, number > 0
         elif value.startswith(step.prefix):
             try:
+                if isinstance(step.way, Kms):
+                    plain, stale = step.way.opened(value[len(step.prefix) :], key)
+                    return plain, stale or number > 0
                 return step.way.open(value[len(step.prefix) :], key), number > 0
             except ValueError as problem:
                 # Another key of the same name may be the one.

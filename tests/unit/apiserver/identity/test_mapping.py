@@ -132,3 +132,20 @@ def test_rules_that_hold_let_the_user_in() -> None:
         userValidationRules=[{"expression": "user.groups.size() == 0 && user.username == 'x:j'"}],
     )
     assert found.name == "x:j"
+
+
+@pytest.mark.parametrize(
+    ("expression", "name"),
+    [
+        ("claims.example__dot__org__slash__name", "a"),
+        ("claims['example.org/name']", "a"),
+        ("claims.org.my__dash__name", "b"),
+        ("claims.?org.?my__dash__name.orValue('none')", "b"),
+        ("has(claims.org.my__dash__name) && !has(claims.org.other__dash__name) ? 'c' : 'd'", "c"),
+        ("string(claims.size()) + claims.org.map(k, k)[0]", "2my-name"),
+    ],
+)
+def test_claims_of_any_name_can_be_written_as_fields(expression: str, name: str) -> None:
+    claims = {"example.org/name": "a", "org": {"my-name": "b"}}
+
+    assert user(claims, mappings={"username": {"expression": expression}}).name == name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kybern.machinery.cel.names import escaped
+from kybern.machinery.cel.names import escaped, unescaped
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,11 @@ from kybern.machinery.cel.names import escaped
 )
 def test_every_name_has_one_spelling_or_none(name: str, identifier: str | None) -> None:
     assert escaped(name) == identifier
+
+
+@pytest.mark.parametrize("name", ["plain", "a.b", "a-b/c", "in", "a__b", "__proto__", "_x"])
+def test_every_spelling_stands_for_one_name(name: str) -> None:
+    spelling = escaped(name)
+
+    assert spelling is not None
+    assert unescaped(spelling) == name

@@ -15,6 +15,9 @@ def key(name: str = "one", secret: str = SECRET) -> dict[str, str]:
     return {"name": name, "secret": secret}
 
 
+KMS = {"apiVersion": "v2", "name": "a", "endpoint": "unix:///s"}
+
+
 def document(*entries: dict[str, Any], **more: Any) -> bytes:
     found = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration"}
     return json.dumps(found | {"resources": entries} | more).encode()
@@ -102,7 +105,26 @@ def provider(**settings: Any) -> bytes:
         (document(entry("secrets.*")), "across groups is not supported"),
         (document(entry("serviceipallocations")), "do not have REST API/s"),
         (document({"resources": ["secrets"]}), "resources[0].providers: at least one is required"),
-        (provider(kms={"name": "a"}), "providers[0].kms: key management services are not supported"),
+        (
+            provider(kms={"name": "a", "endpoint": "unix:///s"}),
+            "providers[0].kms.apiVersion: KMSv1 is deprecated and will only receive security updates going forward.",
+        ),
+        (provider(kms=KMS | {"name": ""}), "kms.name: name is a mandatory field for a provider"),
+        (provider(kms=KMS | {"name": "a:b"}), "kms.name: invalid KMS provider name a:b, must not contain ':'"),
+        (provider(kms=KMS | {"endpoint": ""}), "kms.endpoint: endpoint is a mandatory field for a kms"),
+        (
+            provider(kms=KMS | {"endpoint": "tcp://x"}),
+            'kms.endpoint: unsupported scheme "tcp" for KMS provider, only unix is supported',
+        ),
+        (provider(kms=KMS | {"timeout": "0s"}), "kms.timeout: timeout should be a positive value"),
+        (provider(kms=KMS | {"timeout": "soon"}), "kms.timeout: timeout should be a positive value"),
+        (provider(kms=KMS | {"cachesize": 10}), "kms.cachesize: cachesize is not supported in v2"),
+        (provider(kms=KMS | {"apiVersion": "v3"}), "kms.apiVersion: unsupported apiVersion"),
+        (provider(kms=KMS | {"socket": "x"}), "kms.socket: unknown field"),
+        (
+            document(entry("secrets", providers=[{"kms": KMS}, {"kms": KMS}])),
+            "providers[1].kms.name: duplicate KMS provider name a, names must be unique",
+        ),
         (provider(rot13={}), 'unknown provider "rot13"'),
         (provider(identity={}, aesgcm={}), "one provider is required"),
         (provider(aesgcm={}), "aesgcm.keys: at least one is required"),
