@@ -19,11 +19,9 @@ from kybern.machines.state import State
 from tests.cluster.conftest import Lab
 from tests.cluster.test_cluster import web
 from tests.cluster.test_days_after import MOVES, asking, served
-from tests.cluster.test_upgrade import Tree, versions
+from tests.cluster.test_upgrade import NEXT, Tree, versions
 
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(1500)]
-
-NEXT_MINOR = "v1.37.0-kybern"
 
 
 @pytest.fixture(scope="module")
@@ -156,33 +154,6 @@ def test_renewed_certificates_are_served_by_the_pods(lab: Lab, topologies: dict[
     nothing_to_do(lab, topology)
 
 
-def served_version(lab: Lab) -> str:
-    return str(json.loads(lab.kubectl("get", "--raw", "/version"))["gitVersion"])
-
-
-def test_an_upgrade_and_the_way_back_replace_the_pods(
-    lab: Lab, topologies: dict[str, str], tmp_path: Path
-) -> None:
-    """To the next minor version, whose image they run then, and back to this one."""
-    topology = as_pods(lab, topologies)
-    tree = Tree(tmp_path / "next", NEXT_MINOR)
-
-    with asking(lab) as asked:
-        done = tree.kybern("upgrade", topology)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert set(versions(lab).values()) == {NEXT_MINOR}
-        assert ways(lab) == all_are("pod")
-        assert served_version(lab) == NEXT_MINOR
-        assert "Nothing to upgrade" in tree.kybern("upgrade", topology).stdout
-
-        lab.kybern("upgrade", topology, "--allow-downgrade", seconds=900)
-        assert set(versions(lab).values()) == {VERSION}
-        assert ways(lab) == all_are("pod")
-        assert served_version(lab) == VERSION
-    assert len(asked.failures) <= 2 * MOVES, asked
-    nothing_to_do(lab, topology)
-
-
 def test_a_switch_that_is_killed_is_finished_by_the_next_run(lab: Lab, topologies: dict[str, str]) -> None:
     topology = as_pods(lab, topologies)
     with asking(lab) as asked:
@@ -204,3 +175,30 @@ def test_nothing_of_the_other_way_stays(lab: Lab, topologies: dict[str, str]) ->
 
     asked = f"ls -A {control_plane.MANIFESTS}; ctr -n k8s.io images ls -q | grep control-plane; true"
     assert [lab.ssh(master.name, asked) for master in lab.cluster.masters] == [""] * len(lab.cluster.masters)
+
+
+def served_version(lab: Lab) -> str:
+    return str(json.loads(lab.kubectl("get", "--raw", "/version"))["gitVersion"])
+
+
+def test_an_upgrade_and_the_way_back_replace_the_pods(
+    lab: Lab, topologies: dict[str, str], tmp_path: Path
+) -> None:
+    """To another release, whose image they run then, and back to this one."""
+    topology = as_pods(lab, topologies)
+    tree = Tree(tmp_path / "next", NEXT)
+
+    with asking(lab) as asked:
+        done = tree.kybern("upgrade", topology)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert set(versions(lab).values()) == {NEXT}
+        assert ways(lab) == all_are("pod")
+        assert served_version(lab) == NEXT
+        assert "Nothing to upgrade" in tree.kybern("upgrade", topology).stdout
+
+        lab.kybern("upgrade", topology, "--allow-downgrade", seconds=900)
+        assert set(versions(lab).values()) == {VERSION}
+        assert ways(lab) == all_are("pod")
+        assert served_version(lab) == VERSION
+    assert len(asked.failures) <= 2 * MOVES, asked
+    nothing_to_do(lab, topology)
