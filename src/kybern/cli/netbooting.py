@@ -60,12 +60,14 @@ def netboot(  # each is a flag
     anew = orders(cluster, reinstall or ())
     kept = State.of(cluster.name)
     _reach(cluster, server, kept, key, accept=accept)
-    where = {"KYBERN_TOPOLOGY": str(machines.topology_path(topology).absolute())}
+    path = machines.topology_path(topology)
+    where = {"KYBERN_TOPOLOGY": str(path.absolute())}
     if off:
         run_deploy(NETBOOT, cluster, ("--data", "off=yes"), verb=NETBOOT, extra=where)
         print(f"{server.machines[0].address} installs nobody any more.")
         return
     preflight.root()
+    _hand_on(path, cluster, kept)
     with Progress(f"Image for {cluster.name}") as progress:
         metal.build(progress.say, taking.packages(cluster))
     run_deploy(NETBOOT, cluster, _told(anew), verb=NETBOOT, extra=where)
@@ -77,6 +79,16 @@ def netboot(  # each is a flag
     if within:
         _wait(cluster, server, wanted, anew, within)
         print(f"{len(wanted)} machines of {cluster.name} answer by SSH. Next: kybern deploy {topology}")
+
+
+def _hand_on(path: Path, cluster: Cluster, kept: State) -> None:
+    """What deploys and people reach the machines with, as after an adoption."""
+    state.write(kept.ssh_config, state.ssh_config(cluster, kept, cluster.ssh_user).encode())
+    inventory = path.parent.parent / f"{path.stem}.py"
+    if path.parent.name == "topology" and not inventory.exists():
+        name = path.stem if path.parent == machines.TOPOLOGIES else str(path.absolute())
+        text = adopting.inventory(name, "installed over the network", "machines netboot")
+        state.write(inventory, text.encode(), 0o644)
 
 
 def server_of(cluster: Cluster) -> Cluster:

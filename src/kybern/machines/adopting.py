@@ -168,7 +168,7 @@ def topology(frame: Frame, machines: Sequence[Wanted]) -> str:
     return "\n".join(lines) + "\n"
 
 
-INVENTORY = '''"""Machines that were adopted: kybern adopt {name}."""
+INVENTORY = '''"""Machines that were {how}: kybern {verb} {name}."""
 
 from kybern.machines.inventory import inventory
 
@@ -176,8 +176,9 @@ masters, workers, etcd = inventory("{name}")
 '''
 
 
-def inventory(name: str) -> str:
-    return INVENTORY.format(name=name)
+def inventory(name: str, how: str = "adopted", verb: str = "adopt") -> str:
+    """The file that hands a topology on to deploys."""
+    return INVENTORY.format(name=name, how=how, verb=verb)
 
 
 def agrees(cluster: Cluster, user: str | None, vip: Address | None, network: Network | None) -> None:
