@@ -69,6 +69,8 @@ def unit(cluster: Cluster, machine: Machine, programs: str) -> Service:
         kubeconfig=path("kubelet"),
         config=CONFIG,
         drop_ins=DROP_INS,
+        # Where the cloud is known, its daemon says where nodes are.
+        zone="" if cluster.cloud else machine.hypervisor,
         taint=f"{MASTER}=:NoSchedule"
         if machine.is_master and cluster.workers and machine not in cluster.workers
         else "",

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ from kybern.machines.lxc import Lxc, cgroups_of  # noqa: E402
 from kybern.machines.plan import Wanted, wanted  # noqa: E402
 from kybern.machines.qemu import Qemu  # noqa: E402
 from kybern.machines.state import File, State  # noqa: E402
-from kybern.machines.topology import CONTROL_PLANE, ETCD, Cluster, Machine  # noqa: E402
+from kybern.machines.topology import CONTROL_PLANE, ETCD, Attached, Cluster, Machine  # noqa: E402
 
 pytestmark = pytest.mark.libvirt
 
+BESIDE = f"kyb{os.getpid()}"
 CLUSTER = Cluster(
     name="proto",
     network=IPv4Network("10.213.77.0/24"),
@@ -55,6 +56,9 @@ class Fake:
     def xml(self, wanted: Wanted) -> str:
         text = xml.lxc(wanted, self.home, {}, {})
         return text.replace('type="lxc"', 'type="test"').replace("x86_64", "i686").replace(">exe<", ">hvm<")
+
+    def remove(self, cluster: str, machine: str) -> None:
+        self.seen.append(f"remove {cluster}-{machine}")
 
     def before_start(self, wanted_name: str, directory: Path) -> None:
         self.seen.append(f"mount {directory.name}")
@@ -195,8 +199,15 @@ def running(kind: Lxc | Qemu, cluster: Cluster) -> Iterator[Run]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     needs(recipe.container())
     monkeypatch.setenv("KYBERN_STATE", str(tmp_path))
-    with running(Lxc(lambda _text: None), CLUSTER) as made:
-        yield made
+    (machine,) = CLUSTER.machines
+    networks = (Attached("bridge", BESIDE, IPv4Interface("10.213.79.11/24")), Attached("bridge", BESIDE))
+    cluster = replace(CLUSTER, machines=(replace(machine, networks=networks),))
+    subprocess.run(["ip", "link", "add", BESIDE, "type", "bridge"], check=True, timeout=20)
+    try:
+        with running(Lxc(lambda _text: None), cluster) as made:
+            yield made
+    finally:
+        subprocess.run(["ip", "link", "delete", BESIDE], check=True, timeout=20)
 
 
 def ssh(run: Run, command: str) -> str:
@@ -214,6 +225,11 @@ def test_a_container_boots_keeps_its_disk_and_leaves_nothing(run: Run) -> None:
     assert ssh(run, "hostname; cat /etc/machine-id") == f"one\n{wanted(CLUSTER)[0].uuid.hex}"
     assert ssh(run, "systemctl is-system-running --wait") == "running"
     assert ssh(run, "awk '/MemTotal/ {print $2}' /proc/meminfo") == str(512 * 1024)
+    interfaces = [line.split() for line in ssh(run, "ip -brief address show type veth").splitlines()]
+    assert [(one[0].partition("@")[0], one[1]) for one in interfaces] == [
+        ("eth0", "UP"), ("eth1", "UP"), ("eth2", "UP"),
+    ]  # fmt: skip
+    assert interfaces[1][2] == "10.213.79.11/24"
     # Its processes are in cgroups of its own: its init is at the top of what it sees.
     assert {line.rpartition(":")[2] for line in ssh(run, "cat /proc/1/cgroup").split()} <= {
         "/",

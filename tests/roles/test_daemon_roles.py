@@ -488,6 +488,18 @@ def test_pods_have_a_limit_and_a_seccomp_profile_and_the_kubelet_strong_ciphers(
     assert config["tlsCipherSuites"]
 
 
+def test_a_node_is_in_the_zone_of_its_hypervisor_unless_a_cloud_says_where_it_is(cluster: Cluster) -> None:
+    there = replace(cluster.masters[0], hypervisor="rack-1")
+
+    def flags(on: Cluster, machine: Machine) -> bytes:
+        return kubelet_role.unit(on, machine, "/p").files[0].content
+
+    label = b"--node-labels=topology.kubernetes.io/zone=rack-1 "
+    assert label in flags(cluster, there)
+    assert b"--node-labels" not in flags(replace(cluster, cloud=CLOUD), there)
+    assert b"--node-labels" not in flags(cluster, cluster.masters[0])
+
+
 @pytest.mark.parametrize(("driver", "by_systemd"), [("cgroupfs", "false"), ("systemd", "true")])
 def test_the_kubelet_and_the_runtime_have_the_same_cgroup_driver(
     driver: str, by_systemd: str, cluster: Cluster

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import typer
 
+from kybern.cli.hypervisors import fleet
 from kybern.cli.progress import Progress, table
 from kybern.machines import box as boxes
 from kybern.machines import driver as drivers
-from kybern.machines import hypervisor, images, kinds, recipe, state
+from kybern.machines import hypervisor, images, kinds, qemu, recipe, state
 from kybern.machines.bundle import taking
 from kybern.machines.driver import Hypervisor, Provider
 from kybern.machines.errors import MachineError
@@ -71,6 +72,10 @@ def read(given: str, kind: Kind | None) -> Cluster:
     for machine in cluster.machines:
         if why := unfit(machine, kind.value):
             raise MachineError(why)
+    if cluster.hypervisors and kind is not Kind.QEMU:
+        raise MachineError(
+            f"the hypervisors of {cluster.name} make virtual machines; leave out --driver {kind}"
+        )
     return replace(cluster, driver=kind.value)
 
 
@@ -93,7 +98,9 @@ def provider(kind: str, uri: str, say: images.Say) -> Iterator[Hypervisor]:
     if kind not in kinds.DRIVERS:
         raise MachineError("this topology says 'driver: none': its machines are not made here")
     if urlsplit(uri).netloc:
-        raise MachineError(f"{uri} is on another host, and images lie on this one; run kybern on that host")
+        raise MachineError(
+            f'{uri} is on another host; name it in the topology\'s "hypervisors" (docs/how-to/hypervisors.md)'
+        )
     if not uri:
         hypervisor.start()
     with Libvirt(kinds.of(kind, say), uri) as found:
@@ -129,6 +136,12 @@ def up(
     preflight.check(cluster)
     kept = State.of(cluster.name)
     with Progress(f"Machines of {cluster.name}") as progress:
+        if cluster.hypervisors:
+            with fleet(cluster, uri, progress.say) as (several, silent):
+                qemu.build(progress.say, taking.packages(cluster))
+                run = Run(several, cluster, kept, progress.step, frozenset(silent))
+                told(cluster, kept, run.up(replace=replace_machines, patience=qemu.Qemu.patience))
+                return
         others = [kind for kind in where(cluster, uri, progress.say) if kind != cluster.driver]
         if others:
             raise MachineError(
@@ -140,6 +153,10 @@ def up(
             kind.image(taking.packages(cluster))
             run = Run(found, cluster, kept, progress.step)
             changes = run.up(replace=replace_machines, patience=kind.patience)
+    told(cluster, kept, changes)
+
+
+def told(cluster: Cluster, kept: State, changes: int) -> None:
     print(f"{len(cluster.machines)} machines of {cluster.name} run, {changes} changes.")
     print(f"Reach one with: ssh -F {kept.ssh_config} {cluster.machines[0].name}")
 
@@ -151,30 +168,70 @@ def down(topology: Topology = "lab", uri: Uri = "") -> None:
     preflight.root()
     kept, removed = State.of(cluster.name), 0
     with Progress(f"Machines of {cluster.name}") as progress:
-        # One that was interrupted may have left a network or storage without a machine.
-        for kind in where(cluster, uri, progress.say) or [cluster.driver]:
-            with provider(kind, uri, progress.say) as found:
-                removed += Run(found, cluster, kept, progress.step).down()
+        if cluster.hypervisors:
+            removed = remove_fleet(cluster, uri, progress)
+        else:
+            # One that was interrupted may have left a network or storage without a machine.
+            for kind in where(cluster, uri, progress.say) or [cluster.driver]:
+                with provider(kind, uri, progress.say) as found:
+                    removed += Run(found, cluster, kept, progress.step).down()
     kept.remove()
     if not uri and not any(drivers.STORE.glob("*/*")):
         hypervisor.stop()
     print(f"{removed} machines of {cluster.name} removed.")
 
 
+def remove_fleet(cluster: Cluster, uri: str, progress: Progress) -> int:
+    """How many machines went. MachineError, which keeps the cluster's keys, when some may be left."""
+    with fleet(cluster, uri, progress.say) as (several, silent):
+        removed = Run(several, cluster, State.of(cluster.name), progress.step).down()
+    if silent:
+        raise MachineError(
+            f"{removed} machines of {cluster.name} removed, and those of {', '.join(silent)} are left; run it again when "
+            "it answers"
+        )
+    return removed
+
+
 @app.command("list")
-def list_machines(uri: Uri = "") -> None:
-    """The machines of every cluster on this host."""
+def list_machines(
+    topology: Annotated[
+        str, typer.Argument(help="One with hypervisors: theirs, instead of this host's.", show_default=False)
+    ] = "",
+    uri: Uri = "",
+) -> None:
+    """The machines of every cluster on this host, or on the hypervisors of a topology."""
+    if topology and (cluster := read(topology, None)).hypervisors:
+        list_fleet(cluster, uri)
+        return
     rows = []
     for kind in kinds.DRIVERS if uri or hypervisor.answers() else ():
         with suppress(MachineError), provider(kind, uri, print) as found:
             rows += [
                 (each.cluster, each.machine, each.address, kind, " ".join(sorted(each.roles)), state_of(each))
                 for each in found.defined()
+                if not topology or each.cluster == cluster.name
             ]
     if not rows:
         print("No machines.")
         return
     table(("CLUSTER", "NAME", "ADDRESS", "DRIVER", "ROLES", "STATE"), rows)
+
+
+def list_fleet(cluster: Cluster, uri: str) -> None:
+    """The machines of a cluster on its hypervisors; exit code 1 when one of them does not answer."""
+    with fleet(cluster, uri, lambda text: print(text, file=sys.stderr)) as (several, silent):
+        found = several.defined(cluster.name)
+    rows = [
+        (each.cluster, each.machine, each.address, each.hypervisor, " ".join(sorted(each.roles)), state_of(each))
+        for each in sorted(found, key=lambda one: one.machine)
+    ]  # fmt: skip
+    if rows:
+        table(("CLUSTER", "NAME", "ADDRESS", "HYPERVISOR", "ROLES", "STATE"), rows)
+    else:
+        print("No machines.")
+    if silent:
+        raise MachineError(f"machines of {', '.join(silent)} are not listed: it does not answer")
 
 
 def state_of(machine: Defined) -> str:
@@ -187,12 +244,18 @@ def one(first: str, second: str | None, uri: str) -> Iterator[tuple[Provider, st
     cluster, machine = machine_of(first, second)
     preflight.root()
     with Progress(f"Machines of {cluster.name}") as progress:
+        domain, kept = domain_name(cluster.name, machine.name), State.of(cluster.name)
+        if cluster.hypervisors:
+            with fleet(cluster, uri, progress.say) as (several, _silent):
+                state.hang_up(kept, machine.name)
+                yield several, domain
+                return
         found = where(cluster, uri, progress.say)
         if not found:
             raise MachineError(f"cluster {cluster.name} has no machines; run 'kybern machines up' first")
-        state.hang_up(State.of(cluster.name), machine.name)
+        state.hang_up(kept, machine.name)
         with provider(found[0], uri, progress.say) as has:
-            yield has, domain_name(cluster.name, machine.name)
+            yield has, domain
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kybern.cli import machines
+from kybern.cli.hypervisors import fleet, refuse_silent
 from kybern.cli.machines import Topology, Uri
 from kybern.cli.progress import Progress, table
 from kybern.machines import state
@@ -26,11 +27,14 @@ Given = Annotated[str, typer.Argument(metavar="NAME", help="The snapshot's name.
 def moments(topology: str, uri: str) -> Iterator[tuple[Cluster, Moments, Progress]]:
     cluster = machines.read(topology, None)
     preflight.root()
-    with (
-        Progress(f"Snapshots of {cluster.name}") as progress,
-        machines.provider("qemu", uri, progress.say) as found,
-    ):
-        yield cluster, Moments(found, cluster.name), progress
+    with Progress(f"Snapshots of {cluster.name}") as progress:
+        if cluster.hypervisors:
+            with fleet(cluster, uri, progress.say) as (several, silent):
+                refuse_silent(cluster, silent, "take or use snapshots")
+                yield cluster, Moments(several, cluster.name), progress
+            return
+        with machines.provider("qemu", uri, progress.say) as found:
+            yield cluster, Moments(found, cluster.name), progress
 
 
 @app.command()

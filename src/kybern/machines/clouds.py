@@ -26,8 +26,8 @@ VOLUMES_RELAY = "/run/kybern-libvirt-volumes/libvirt-sock"
 """The same for the daemon of the volumes, and the socket by which everything may be done."""
 LOCAL = Cloud((("local", f"lxc+unix:///system?socket={RELAY}"),))
 _LOCAL_VOLUMES = (("local", f"lxc+unix:///system?socket={VOLUMES_RELAY}"),)
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_NAMED = "a name of letters, digits, dots and dashes, at most 63 long"
+HYPERVISOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+NAMED = "a name of letters, digits, dots and dashes, at most 63 long"
 _URI = re.compile(r"[a-z0-9+]+://\S*")
 
 
@@ -44,17 +44,18 @@ def cloud_of(top: Fields) -> Cloud | None:
             )
         return LOCAL if value.text == "libvirt" else None
     fields = top.within(found, "cloud", ("hypervisors", "region"))
-    return Cloud(_hypervisors(fields, "cloud"), fields.parse("region", matching(_NAME), _NAMED, ""))
+    return Cloud(hypervisors_in(fields, "cloud"), fields.parse("region", matching(HYPERVISOR), NAMED, ""))
 
 
-def _hypervisors(fields: Fields, key: str) -> tuple[tuple[str, str], ...]:
+def hypervisors_in(fields: Fields, key: str) -> tuple[tuple[str, str], ...]:
+    """URIs by name, of the field ``hypervisors``. Raises TopologyError with its line."""
     node = fields.node("hypervisors")
     if not isinstance(node, yaml.MappingNode) or not node.value:
         raise fields.at.error(f'{key}: "hypervisors" must be a mapping of names to URIs of libvirt\'s')
     names = tuple(name.value for name, _ in node.value)
     named = fields.within(node, "hypervisors", names)
-    if strange := next((name for name in names if not _NAME.fullmatch(name)), ""):
-        raise named.at.error(f'hypervisor "{strange}" is not {_NAMED}')
+    if strange := next((name for name in names if not HYPERVISOR.fullmatch(name)), ""):
+        raise named.at.error(f'hypervisor "{strange}" is not {NAMED}')
     uri = "a URI of libvirt's, such as qemu+tls://HOST/system"
     return tuple((name, named.required(name).parse(matching(_URI), uri)) for name in names)
 
@@ -65,11 +66,11 @@ def cloud_volumes_of(top: Fields) -> CloudVolumes | None:
     if found is None:
         return None
     if not isinstance(found, yaml.MappingNode):
-        pool = top.required("cloud_volumes").parse(matching(_NAME), _NAMED)
+        pool = top.required("cloud_volumes").parse(matching(HYPERVISOR), NAMED)
         return None if pool == "none" else CloudVolumes(pool, _LOCAL_VOLUMES)
     fields = top.within(found, "cloud_volumes", ("pool", "hypervisors"))
-    pool = fields.required("pool").parse(matching(_NAME), _NAMED)
-    return CloudVolumes(pool, _hypervisors(fields, "cloud_volumes"))
+    pool = fields.required("pool").parse(matching(HYPERVISOR), NAMED)
+    return CloudVolumes(pool, hypervisors_in(fields, "cloud_volumes"))
 
 
 def check_cloud(cluster: Cluster, at: Place) -> None:

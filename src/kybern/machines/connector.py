@@ -131,13 +131,15 @@ class LibvirtConnector(MachineConnector):
             raise InventoryError(str(error)) from error
         hosts: dict[str, Host] = {plain(host[0]): host for members in groups.values() for host in members}
         cluster = next(iter(hosts.values()))[1]["cluster"]
-        uri = os.environ.get("LIBVIRT_DEFAULT_URI") or f"{cluster.driver}:///system"
+        uris = [uri for _name, uri in cluster.hypervisors]
+        uris = uris or [os.environ.get("LIBVIRT_DEFAULT_URI") or f"{cluster.driver}:///system"]
         # A call into C stops every greenlet; a thread does not.
-        running = gevent.get_hub().threadpool.apply(discover, (uri, cluster.name))
+        threads = gevent.get_hub().threadpool
+        running = frozenset[str]().union(*(threads.apply(discover, (uri, cluster.name)) for uri in uris))
         found = [machine for machine in hosts if machine in running and only in ("", machine)]
         if not found:
             raise InventoryError(
-                f"no running machine for @libvirt/{name} at {uri}: `kybern machines up {topology}`"
+                f"no running machine for @libvirt/{name} at {', '.join(uris)}: `kybern machines up {topology}`"
             )
         for machine in found:
             member_of = [group for group, members in groups.items() if hosts[machine] in members]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from kybern.machines.errors import MachineError
 from kybern.machines.load import load
+from kybern.machines.placing import located
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
 
@@ -48,6 +49,8 @@ def topology_file(topology: Path | str) -> Path:
 def inventory(topology: Path | str) -> Groups:
     """The groups of a topology file; a bare name is looked up beside the inventories."""
     cluster = load(topology_file(topology))
+    if cluster.hypervisors:
+        cluster = located(cluster, State.of(cluster.name).where())
     return Groups(
         masters=[host(cluster, machine) for machine in cluster.masters],
         workers=[host(cluster, machine) for machine in cluster.workers],

@@ -5,13 +5,13 @@ Every method brings about a state and does nothing where it is there already, so
 
 import contextlib
 import os
-import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, Self
 
 import libvirt
 
@@ -36,15 +36,17 @@ def _silent(_context: object, _error: object) -> None:
 libvirt.registerErrorHandler(_silent, None)
 
 
-def told[**P, R](method: Callable[P, R]) -> Callable[P, R]:
+def told[S: "Libvirt", **P, R](
+    method: Callable[Concatenate[S, P], R],
+) -> Callable[Concatenate[S, P], R]:
     """What libvirt refuses is told in its words, as one line; everything but what the method itself expects."""
 
     @wraps(method)
-    def call(*arguments: P.args, **named: P.kwargs) -> R:
+    def call(self: S, /, *arguments: P.args, **named: P.kwargs) -> R:
         try:
-            return method(*arguments, **named)
+            return method(self, *arguments, **named)
         except libvirt.libvirtError as error:
-            raise MachineError(f"libvirt refuses: {error}") from error
+            raise MachineError(f"{self.label} refuses: {error}") from error
 
     return call
 
@@ -52,11 +54,14 @@ def told[**P, R](method: Callable[P, R]) -> Callable[P, R]:
 class Libvirt:
     """A connection to one hypervisor, with the driver for its kind of machines."""
 
-    def __init__(self, kind: Driver, uri: str = "") -> None:
+    label = "libvirt"
+
+    def __init__(self, kind: Driver, uri: str = "", connection: Any = None) -> None:
+        """``connection``: one that is open already."""
         self._driver = kind
         self.uri = uri or kind.uri
         try:
-            self._connection = libvirt.open(self.uri)
+            self._connection = connection or libvirt.open(self.uri)
         except libvirt.libvirtError as error:
             raise MachineError(f"cannot connect to {self.uri}: {error}") from error
 
@@ -66,7 +71,12 @@ class Libvirt:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; a connection that is broken already is."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.close()
 
     @told
     def defined(self, cluster: str = "") -> tuple[Defined, ...]:
@@ -86,6 +96,7 @@ class Libvirt:
     @told
     def ensure_network(self, cluster: Cluster) -> None:
         """The cluster's bridge, defined and up. Refuses addresses that something else on this host uses."""
+        self._refuse_missing(cluster)
         name = xml.network_name(cluster.name)
         found = self._network(name)
         if found is None or not found.isActive():
@@ -107,6 +118,16 @@ class Libvirt:
             self._remove_stale_bridge(cluster.name)
             found.create()
 
+    def _refuse_missing(self, cluster: Cluster) -> None:
+        further = [one for machine in cluster.machines for one in machine.networks]
+        for kind, missing in (("bridge", missing_bridges), ("network", missing_networks)):
+            names = [one.name for one in further if one.kind == kind]
+            if lacking := missing(self._connection, names):
+                raise MachineError(
+                    f"this host has no active {kind} {', '.join(lacking)}, which machines are to be attached to; make it "
+                    "first, or leave it out of their 'networks'"
+                )
+
     @told
     def remove_network(self, cluster: str) -> bool:
         found = self._network(xml.network_name(cluster))
@@ -117,6 +138,11 @@ class Libvirt:
             found.destroy()
         found.undefine()
         return True
+
+    @told
+    def remove_rest(self, cluster: str) -> None:
+        """What a cluster has beside its machines."""
+        self.remove_network(cluster)
 
     @told
     def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
@@ -155,7 +181,7 @@ class Libvirt:
         if domain.isActive():
             if not self._driver.power_button(name):
                 domain.shutdown()
-            if anchor is None or not hypervisor.wait_gone(anchor, SHUTDOWN):
+            if not _has_ended(domain, anchor, SHUTDOWN):
                 self.kill(name)
         self._ended(name, domain, anchor)
 
@@ -169,7 +195,8 @@ class Libvirt:
                 domain.destroy()
         except libvirt.libvirtError as error:
             # libvirt waits three seconds for processes that it has killed, which may take longer on a busy host: we do.
-            lives = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and anchor is not None
+            lives = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR
+            lives = lives and (anchor is not None or _has_ended(domain, None, KILL))
             if not lives and error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
                 raise MachineError(f"{name} cannot be stopped: {error}") from error
         self._ended(name, domain, anchor)
@@ -179,12 +206,12 @@ class Libvirt:
         """Remove a machine with all that was made for it."""
         domain = self._domain(name)
         self.kill(name)
-        storage = self._directory(domain)
+        one = self._ours(domain)
         if self._connection.getType() == "QEMU":
             domain.undefineFlags(UNDEFINED)
         else:
             domain.undefine()  # others know no flags
-        shutil.rmtree(storage, ignore_errors=True)
+        self._driver.remove(one.cluster, one.machine)
 
     @told
     def pause(self, name: str) -> None:
@@ -231,18 +258,19 @@ class Libvirt:
             if not hypervisor.wait_gone(anchor, KILL):
                 raise MachineError(f"process {anchor}, the init of {name}, does not end; look at it with ps")
         # libvirt hears of a process's end a moment after it, and takes the machine for a running one until then.
-        deadline = time.monotonic() + KILL
-        while domain.isActive():
-            if time.monotonic() > deadline:
-                raise MachineError(f"{name} has ended, and libvirt does not know it; look with 'virsh list'")
-            time.sleep(0.05)
+        if not _has_ended(domain, None, KILL):
+            raise MachineError(f"{name} has ended, and libvirt does not know it; look with 'virsh list'")
         self._driver.after_stop(name, self._directory(domain))
 
-    def _directory(self, domain: Any) -> Any:
+    def _directory(self, domain: Any) -> Path:
+        one = self._ours(domain)
+        return driver.directory(one.cluster, one.machine)
+
+    def _ours(self, domain: Any) -> Defined:
         one = xml.defined(domain.XMLDesc(0), active=False)
         if one is None:
             raise MachineError(f"{domain.name()} is not a machine of kybern's; it is left alone")
-        return driver.directory(one.cluster, one.machine)
+        return one
 
     def _domain(self, name: str) -> Any:
         try:
@@ -261,6 +289,36 @@ class Libvirt:
             return self._connection.networkLookupByName(name)
         except libvirt.libvirtError:
             return None
+
+
+def missing_networks(connection: Any, names: Iterable[str]) -> list[str]:
+    """Of networks of libvirt's, those that are not there or not active."""
+    active = {each.name() for each in connection.listAllNetworks() if each.isActive()}
+    return sorted(set(names) - active)
+
+
+def missing_bridges(connection: Any, names: Iterable[str]) -> list[str]:
+    """None where libvirt cannot tell: then it is told when a machine starts."""
+    if not (wanted := set(names)):
+        return []
+    try:
+        return sorted(wanted - {each.name() for each in connection.listAllInterfaces()})
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return []
+        raise
+
+
+def _has_ended(domain: Any, anchor: int | None, seconds: float) -> bool:
+    """Within that time, as the end of the machine's process tells, or libvirt where we cannot see that."""
+    if anchor is not None:
+        return hypervisor.wait_gone(anchor, seconds)
+    deadline = time.monotonic() + seconds
+    while domain.isActive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _same_network(definition: str, cidr: Network) -> bool:

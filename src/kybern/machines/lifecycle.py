@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kybern.machines import driver, state
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
+from kybern.machines.placing import left_out, placed, refuse_forgotten, refuse_twice
 from kybern.machines.plan import (
     Action,
     Define,
@@ -43,11 +44,19 @@ class Run:
     cluster: Cluster
     state: State
     report: Report
+    silent: frozenset[str] = frozenset()
+    """Hypervisors that do not answer: the machines that may be there are left as they are."""
 
     def up(self, *, replace: bool = False, patience: float = BOOT) -> int:
         """Machines as wanted, running and answering by SSH. Returns how many changes that took."""
-        targets = wanted(self.cluster)
+        noted = self.state.where()
+        refuse_forgotten(self.cluster, noted)
         there = self.provider.defined(self.cluster.name)
+        refuse_twice(there)
+        left = left_out(self.cluster, there, self.silent)
+        cluster = placed(self.cluster, there)
+        targets = tuple(each for each in wanted(cluster) if each.machine.name not in left)
+        there = tuple(each for each in there if each.machine not in left)
         refuse_smaller(targets, there)
         actions = plan(targets, there)
         if (lost := replaced(actions)) and not replace:
@@ -56,22 +65,32 @@ class Run:
                 "say --replace if that is meant"
             )
         state.prepare(self.cluster, self.state)
+        if cluster.hypervisors:
+            found = {each.machine.name: each.machine.hypervisor for each in targets}
+            self.state.note({name: noted[name] for name in left if name in noted} | found)
         # Machines that go may hold addresses, or the bridge, that those which come need.
         self._each({each.defined.machine: [each] for each in actions if isinstance(each, Undefine)})
-        self.provider.ensure_network(self.cluster)
+        self.provider.ensure_network(cluster)
         names = {each.name: each.machine.name for each in targets}
-        steps: dict[str, list[Action]] = {machine.name: [] for machine in self.cluster.machines}
+        steps: dict[str, list[Action]] = {
+            machine.name: [] for machine in self.cluster.machines if machine.name not in left
+        }
         for action in actions:
             if not isinstance(action, Undefine):
                 steps[names[_subject(action)]].append(action)
         self._each(steps, lambda name: self._wait(name, patience, quiet=not steps[name]))
+        if left:
+            raise MachineError(
+                f"{', '.join(sorted(left))}: left as they are, because {', '.join(sorted(self.silent))} does not answer; "
+                f"the others run, {len(actions)} changes"
+            )
         return len(actions)
 
     def down(self) -> int:
         """Nothing left of the cluster's machines, its network and its storage. Returns how many machines went."""
         defined = self.provider.defined(self.cluster.name)
         self._each({each.machine: [Undefine(each)] for each in defined})
-        self.provider.remove_network(self.cluster.name)
+        self.provider.remove_rest(self.cluster.name)
         shutil.rmtree(driver.STORE / self.cluster.name, ignore_errors=True)
         return len(defined)
 

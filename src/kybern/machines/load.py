@@ -19,6 +19,14 @@ from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
 from kybern.machines.families import check_families, families_of
 from kybern.machines.fields import Fields, Place, life, matching, one_of, size, yes_or_no
+from kybern.machines.hypervisors import (
+    bridge_of,
+    check_hypervisors,
+    hypervisors_of,
+    named_hypervisor,
+    pool_of,
+)
+from kybern.machines.networks import check_networks, networks_of
 from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
     CERTIFICATE_LIFE,
@@ -97,13 +105,17 @@ class _Reader:
         "driver",
         "ssh_user",
         "bundle",
+        "hypervisors",
+        "bridge",
+        "pool",
     )
-    MACHINE = ("name", "address", "roles", *shapes.KEYS, *netboot.KEYS)
+    MACHINE = ("name", "address", "roles", "networks", "hypervisor", *shapes.KEYS, *netboot.KEYS)
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._path = path
         known = (*self.KEYS, "machines", "defaults", "families", "ipv6", "cloud", "cloud_volumes", "netboot")
         self._top = Fields(path, node, "the topology", known)
+        self._places: dict[str, Place] = {}
 
     def _beside(self, name: str) -> str:
         """The text of a file whose path is relative to the topology's. Raises ValueError."""
@@ -166,6 +178,9 @@ class _Reader:
             cloud=cloud_of(top),
             cloud_volumes=cloud_volumes_of(top),
             netboot=netboot.netboot_of(top),
+            hypervisors=hypervisors_of(top),
+            bridge=bridge_of(top),
+            pool=pool_of(top),
         )
         self._check_family(made)
         self._check_overlaps(made)
@@ -176,6 +191,8 @@ class _Reader:
         check_cloud(made, self._at("cloud"))
         check_cloud_volumes(made, self._at("cloud_volumes"))
         netboot.check_netboot(made, self._at("netboot" if self._top.node("netboot") else "machines"))
+        check_hypervisors(made, self._at("hypervisors"), self._places)
+        check_networks(made, self._places)
         return made
 
     def _second_family(self, machines: Network) -> SecondFamily | None:
@@ -246,6 +263,7 @@ class _Reader:
                     f"duplicate address {machine.address}, first on line {first}; change one"
                 )
             names[machine.name], addresses[machine.address] = name.at.line, address.at.line
+            self._places[machine.name] = name.at
             machines.append(machine)
         return tuple(machines)
 
@@ -262,6 +280,8 @@ class _Reader:
             name=fields.required("name").parse(matching(NAME), LABEL),
             address=fields.required("address").parse(ip_address, ADDRESS),
             roles=self._roles(fields),
+            networks=networks_of(self._path, fields),
+            hypervisor=named_hypervisor(fields),
         )
         shapes.check_kind(fields.required("name").at, made, self._driver())
         return netboot.booted(fields, made)

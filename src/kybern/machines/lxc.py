@@ -78,6 +78,9 @@ class Lxc:
             binds[SOCKETS] = hypervisor.SOCKET_FOLDER
         return xml.lxc(wanted, home / "root", binds, environment)
 
+    def remove(self, cluster: str, machine: str) -> None:
+        shutil.rmtree(driver.directory(cluster, machine), ignore_errors=True)
+
     def before_start(self, wanted_name: str, directory: Path) -> None:
         self.after_stop(wanted_name, directory)
         lower = images.STORE / (directory / "image").read_text() / "root"

@@ -27,6 +27,8 @@ class Wanted:
     machine: Machine
     sees_libvirt: bool = False
     takes_volumes: bool = False
+    # The bridge of its host that it is on; empty: on the cluster's own network.
+    bridge: str = ""
 
     @property
     def name(self) -> str:
@@ -41,7 +43,11 @@ class Wanted:
     def mac(self) -> str:
         """A locally administered address that is the same in every life of the machine."""
         digest = hashlib.sha256(self.name.encode()).digest()
-        return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *digest[:3]))
+        return _mac(digest)
+
+    def mac_of(self, number: int) -> str:
+        """Of its interface eth1, eth2 and so on."""
+        return _mac(hashlib.sha256(f"{self.name}/{number}".encode()).digest())
 
     @property
     def identity(self) -> str:
@@ -53,6 +59,9 @@ class Wanted:
             self.gateway,
             self.machine.name,
             self.machine.address,
+            # Its addresses are given at its first start, so it keeps the networks that it has then.
+            *((self.bridge,) if self.bridge else ()),
+            *((one.kind, one.name, one.address) for one in self.machine.networks),
         )
         return hashlib.sha256("|".join(map(str, fields)).encode()).hexdigest()[:16]
 
@@ -79,6 +88,8 @@ class Defined:
     active: bool
     firmware: str = "bios"
     autostart: bool = False
+    # Where it is, when the cluster's machines are made on several.
+    hypervisor: str = ""
 
     @property
     def name(self) -> str:
@@ -111,6 +122,11 @@ class Undefine:
 type Action = Define | Start | Resize | Undefine
 
 
+def _mac(digest: bytes) -> str:
+    """Locally administered, as QEMU's are."""
+    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *digest[:3]))
+
+
 def domain_name(cluster: str, machine: str) -> str:
     return f"{cluster}-{machine}"
 
@@ -125,6 +141,7 @@ def wanted(cluster: Cluster) -> tuple[Wanted, ...]:
             machine,
             sees_libvirt=cluster.cloud == LOCAL and machine.is_master,
             takes_volumes=cluster.cloud_volumes is not None,
+            bridge=cluster.bridge,
         )
         for machine in cluster.machines
     )
@@ -168,7 +185,7 @@ def refuse_smaller(wanted: Iterable[Wanted], defined: Iterable[Defined]) -> None
 def _one(wanted: Wanted, defined: Defined | None) -> list[Action]:
     if defined is None:
         return [Define(wanted), Start(wanted.name)]
-    if defined.identity != wanted.identity:
+    if (defined.identity, defined.hypervisor) != (wanted.identity, wanted.machine.hypervisor):
         return [Undefine(defined), Define(wanted), Start(wanted.name)]
     actions: list[Action] = []
     hard = (defined.size, defined.firmware) != (wanted.size, wanted.firmware)

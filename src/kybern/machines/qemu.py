@@ -16,6 +16,7 @@ import select
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
@@ -143,20 +144,48 @@ def archive(files: tuple[File, ...]) -> bytes:
     return made.getvalue()
 
 
-def link(wanted: Wanted) -> File:
-    """The machine's address, for systemd-networkd."""
-    return File(
-        "etc/systemd/network/10-eth0.network",
-        (
-            f"[Match]\nMACAddress={wanted.mac}\n\n[Network]\n"
-            f"Address={wanted.machine.address}/{wanted.network.prefixlen}\nGateway={wanted.gateway}\n"
-        ).encode(),
+def links(wanted: Wanted) -> tuple[File, ...]:
+    """The machine's addresses, for systemd-networkd."""
+    first = f"Address={wanted.machine.address}/{wanted.network.prefixlen}\nGateway={wanted.gateway}\n"
+    made = [_link(0, wanted.mac, first)]
+    for number, one in enumerate(wanted.machine.networks, 1):
+        # Nobody waits for the others at boot: what a switch behind them does is not what the machine needs to start.
+        text = f"Address={one.address}\n" if one.address else "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+        made.append(_link(number, wanted.mac_of(number), text, "[Link]\nRequiredForOnline=no\n\n"))
+    return tuple(made)
+
+
+def _link(number: int, mac: str, text: str, more: str = "") -> File:
+    path = f"etc/systemd/network/10-eth{number}.network"
+    return File(path, f"[Match]\nMACAddress={mac}\n\n{more}[Network]\n{text}".encode())
+
+
+def extra_disks(wanted: Wanted) -> list[str]:
+    """Of the disks beside the machine's own: files and serial numbers, so a machine has them as virtio-data-1."""
+    return [f"data-{number}" for number, _size in enumerate(wanted.machine.disks, 1)]
+
+
+def command_line(wanted: Wanted) -> str:
+    """Of the machine's kernel."""
+    return (
+        "root=/dev/vda rw console=ttyS0 net.ifnames=0 kybern.settings "
+        f"systemd.machine_id={wanted.uuid.hex} systemd.hostname={wanted.machine.name}"
     )
 
 
-def _names(wanted: Wanted) -> list[str]:
-    """Of the disks beside the machine's own: files and serial numbers, so a machine has them as virtio-data-1."""
-    return [f"data-{number}" for number, _size in enumerate(wanted.machine.disks, 1)]
+DISK, SETTINGS = "disk.qcow2", "settings.tar"
+
+
+def drives(wanted: Wanted, place: Callable[[str], Path]) -> list[xml.Drive]:
+    """The machine's disks; ``place`` tells where a file of this name is."""
+    return [
+        xml.Drive("vda", place(DISK)),
+        xml.Drive("vdb", place(SETTINGS), "raw"),
+        *(
+            xml.Drive(f"vd{letter}", place(f"{name}.qcow2"), serial=name)
+            for letter, name in zip(ascii_lowercase[2:], extra_disks(wanted), strict=False)
+        ),
+    ]
 
 
 class Qemu:
@@ -187,12 +216,15 @@ class Qemu:
             60,
         )  # fmt: skip
         self._extra(wanted, home)
-        write(home / "settings.tar", archive((*files, link(wanted))), 0o600)
+        write(home / "settings.tar", archive((*files, *links(wanted))), 0o600)
         (home / "image").write_text(base.disk.parent.name)
 
     def resize(self, wanted: Wanted) -> None:
         home = driver.directory(wanted.cluster, wanted.machine.name)
-        sizes = {"disk": wanted.machine.disk, **dict(zip(_names(wanted), wanted.machine.disks, strict=True))}
+        sizes = {
+            "disk": wanted.machine.disk,
+            **dict(zip(extra_disks(wanted), wanted.machine.disks, strict=True)),
+        }
         self._extra(wanted, home)
         for name, mebibytes in sizes.items():
             path = str(home / f"{name}.qcow2")
@@ -202,7 +234,7 @@ class Qemu:
 
     def _extra(self, wanted: Wanted, home: Path) -> None:
         """The empty disks that are not there yet."""
-        for name, mebibytes in zip(_names(wanted), wanted.machine.disks, strict=True):
+        for name, mebibytes in zip(extra_disks(wanted), wanted.machine.disks, strict=True):
             if not (home / f"{name}.qcow2").exists():
                 building = home / f"{name}.new"
                 images.run(["qemu-img", "create", "-q", "-f", "qcow2", str(building), f"{mebibytes}M"], 60)
@@ -211,20 +243,12 @@ class Qemu:
     def xml(self, wanted: Wanted) -> str:
         home = driver.directory(wanted.cluster, wanted.machine.name)
         image = images.STORE / (home / "image").read_text()
-        words = (
-            "root=/dev/vda rw console=ttyS0 net.ifnames=0 kybern.settings",
-            f"systemd.machine_id={wanted.uuid.hex} systemd.hostname={wanted.machine.name}",
-        )
-        boot = xml.Boot(image / "vmlinuz", image / "initrd.img", " ".join(words))
-        own = [
-            xml.Drive("vda", home / "disk.qcow2"),
-            xml.Drive("vdb", home / "settings.tar", "raw"),
-            *(
-                xml.Drive(f"vd{letter}", home / f"{name}.qcow2", serial=name)
-                for letter, name in zip(ascii_lowercase[2:], _names(wanted), strict=False)
-            ),
-        ]
+        boot = xml.Boot(image / "vmlinuz", image / "initrd.img", command_line(wanted))
+        own = drives(wanted, lambda name: home / name)
         return xml.qemu(wanted, accelerator(boot.kernel), boot, own, home / "console.log")
+
+    def remove(self, cluster: str, machine: str) -> None:
+        shutil.rmtree(driver.directory(cluster, machine), ignore_errors=True)
 
     def before_start(self, wanted_name: str, directory: Path) -> None:
         """Everything is on disk already."""

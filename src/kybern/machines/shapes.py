@@ -49,6 +49,8 @@ def check_kind(place: Place, machine: Machine, driver: str) -> None:
 
 def unfit(machine: Machine, driver: str) -> str:
     """Why a driver cannot make the machine; empty if it can."""
+    if driver == "none" and machine.networks:
+        return f'{machine.name} has networks, which "driver: none" does not give; give it them yourself, and leave them out'
     if driver == "qemu" or not machine.is_virtual_for_certain:
         return ""
     return (

@@ -4,9 +4,11 @@ It holds the SSH key, the machines' host keys, the known_hosts file made from th
 admin.conf). Keys are made here, so nobody has to trust a host key on first use.
 """
 
+import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +53,21 @@ class State:
     @property
     def ssh_config(self) -> Path:
         return self.directory / "ssh_config"
+
+    @property
+    def _hypervisors(self) -> Path:
+        return self.directory / "hypervisors.json"
+
+    def where(self) -> dict[str, str]:
+        """The hypervisors that machines were on when they were last brought up, by the machines' names."""
+        if not self._hypervisors.exists():
+            return {}
+        found = json.loads(self._hypervisors.read_text())
+        return {str(machine): str(name) for machine, name in found.items()}
+
+    def note(self, where: Mapping[str, str]) -> None:
+        """For deploys, which ask no hypervisor."""
+        write(self._hypervisors, (json.dumps(where, indent=1, sort_keys=True) + "\n").encode())
 
     def remove(self) -> None:
         """Forget the cluster."""

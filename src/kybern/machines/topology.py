@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 
 ETCD = "etcd"
 CONTROL_PLANE = "control-plane"
@@ -14,6 +14,18 @@ type Network = IPv4Network | IPv6Network
 PODS: Mapping[int, Network] = {4: IPv4Network("10.244.0.0/16"), 6: IPv6Network("fd00:244::/56")}
 SERVICES: Mapping[int, Network] = {4: IPv4Network("10.96.0.0/16"), 6: IPv6Network("fd00:96::/112")}
 CERTIFICATE_LIFE = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A network beside the first: a bridge of the machine's host, or a network of its libvirt's.
+
+    ``kind`` of bridge, network; ``address`` with its prefix, None for an interface that has none.
+    """
+
+    kind: str
+    name: str
+    address: IPv4Interface | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,10 @@ class Machine:
     mac: str = ""
     install_on: str = ""
     wipe: bool = False
+    # Its interfaces eth1 and so on.
+    networks: tuple[Attached, ...] = ()
+    # Of those of the cluster; empty: where it is, or where it fits best.
+    hypervisor: str = ""
 
     @property
     def is_virtual_for_certain(self) -> bool:
@@ -113,6 +129,10 @@ class Cluster:
     cluster_domain: str = "cluster.local"
     api_port: int = 6443
     driver: str = "lxc"
+    # Where virtual machines are made when it is not here: URIs of libvirt's by name, and what each of them has.
+    hypervisors: tuple[tuple[str, str], ...] = ()
+    bridge: str = ""
+    pool: str = "default"
     proxy_mode: str = "iptables"
     storage: str = "local"
     network_policies: bool = True

@@ -140,13 +140,31 @@ def _head(wanted: Wanted) -> list[Any]:
 
 
 def _interface(wanted: Wanted, *children: Any) -> Any:
-    return element(
-        "interface",
-        {"type": "network"},
-        element("mac", {"address": wanted.mac}),
-        element("source", {"network": network_name(wanted.cluster)}),
-        *children,
-    )
+    if wanted.bridge:
+        return _attached(wanted.mac, "bridge", wanted.bridge, *children)
+    return _attached(wanted.mac, "network", network_name(wanted.cluster), *children)
+
+
+def _attached(mac: str, kind: str, name: str, *children: Any) -> Any:
+    source = element("source", {kind: name})
+    return element("interface", {"type": kind}, element("mac", {"address": mac}), source, *children)
+
+
+def _further_of_container(wanted: Wanted) -> list[Any]:
+    """The interfaces beside the first, which libvirt itself gives their addresses."""
+    made = []
+    for number, one in enumerate(wanted.machine.networks, 1):
+        address = one.address and {
+            "address": one.address.ip,
+            "family": "ipv4",
+            "prefix": one.address.network.prefixlen,
+        }
+        ip = [element("ip", address)] if address else []
+        guest = element("guest", {"dev": f"eth{number}"})
+        made.append(
+            _attached(wanted.mac_of(number), one.kind, one.name, *ip, guest, element("link", {"state": "up"}))
+        )
+    return made
 
 
 def lxc(wanted: Wanted, root: Path, binds: Mapping[str, Path], environment: Mapping[str, str]) -> str:
@@ -188,6 +206,7 @@ def lxc(wanted: Wanted, root: Path, binds: Mapping[str, Path], environment: Mapp
                     element("route", default),
                     element("guest", {"dev": "eth0"}),
                 ),
+                *_further_of_container(wanted),
                 element("console", {"type": "pty"}),
             ),
         ),
@@ -263,8 +282,12 @@ def _ports() -> list[Any]:
     ]
 
 
-def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], log: Path) -> str:
-    """A virtual machine: ``accelerator`` is kvm or qemu (emulation)."""
+def _virtio() -> Any:
+    return element("model", {"type": "virtio"})
+
+
+def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], log: Path | None) -> str:
+    """A virtual machine: ``accelerator`` is kvm or qemu (emulation); ``log`` is what its console says, if a file."""
     command_line = boot.command_line
     if accelerator == "kvm":
         cpu = element("cpu", {"mode": "host-passthrough"})
@@ -299,8 +322,12 @@ def qemu(wanted: Wanted, accelerator: str, boot: Boot, drives: Iterable[Drive], 
                 None,
                 *(_ports() if wanted.takes_volumes else ()),
                 *(drive.element for drive in drives),
-                _interface(wanted, element("model", {"type": "virtio"})),
-                element("serial", {"type": "pty"}, element("log", {"file": log})),
+                _interface(wanted, _virtio()),
+                *(
+                    _attached(wanted.mac_of(number), one.kind, one.name, _virtio())
+                    for number, one in enumerate(wanted.machine.networks, 1)
+                ),
+                element("serial", {"type": "pty"}, *([element("log", {"file": log})] if log else [])),
                 element("console", {"type": "pty"}, element("target", {"type": "serial", "port": 0})),
                 element("rng", {"model": "virtio"}, element("backend", {"model": "random"}, "/dev/urandom")),
                 element("memballoon", {"model": "none"}),

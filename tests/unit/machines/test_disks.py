@@ -2,7 +2,9 @@
 
 import struct
 import tarfile
+from dataclasses import replace
 from io import BytesIO
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from kybern.machines import box, qemu
 from kybern.machines.errors import MachineError
 from kybern.machines.plan import wanted
 from kybern.machines.state import File
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Attached, Cluster
 
 
 def test_settings_are_an_archive_of_whole_sectors_with_their_modes() -> None:
@@ -26,10 +28,30 @@ def test_settings_are_an_archive_of_whole_sectors_with_their_modes() -> None:
 def test_a_machine_finds_its_interface_by_its_hardware_address(cluster: Cluster) -> None:
     target = wanted(cluster)[0]
 
-    text = qemu.link(target).content.decode()
+    (made,) = qemu.links(target)
+    text = made.content.decode()
 
     assert f"MACAddress={target.mac}\n" in text
     assert "Address=10.9.0.11/24\nGateway=10.9.0.1\n" in text
+
+
+def test_each_further_network_is_an_interface_with_an_address_or_without(cluster: Cluster) -> None:
+    target = wanted(cluster)[0]
+    networks = (Attached("bridge", "br1", IPv4Interface("10.50.0.11/24")), Attached("network", "isolated"))
+    target = replace(target, machine=replace(target.machine, networks=networks))
+
+    first, second, third = qemu.links(target)
+
+    assert first == qemu.links(wanted(cluster)[0])[0]
+    assert (second.path, third.path) == (
+        "etc/systemd/network/10-eth1.network",
+        "etc/systemd/network/10-eth2.network",
+    )
+    assert f"MACAddress={target.mac_of(1)}\n" in second.content.decode()
+    assert "Address=10.50.0.11/24\n" in second.content.decode()
+    assert "Gateway" not in second.content.decode(), "the first has it"
+    assert "LinkLocalAddressing=no\n" in third.content.decode()
+    assert len({target.mac, target.mac_of(1), target.mac_of(2)}) == 3
 
 
 def test_a_boxs_partitions_follow_each_other_and_fill_the_disk(

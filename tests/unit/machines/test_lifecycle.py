@@ -27,9 +27,8 @@ class Memory:
     def ensure_network(self, cluster: Cluster) -> None:
         self.networks.add(cluster.name)
 
-    def remove_network(self, cluster: str) -> bool:
+    def remove_rest(self, cluster: str) -> None:
         self.networks.discard(cluster)
-        return True
 
     def define(self, wanted: Wanted, files: tuple[File, ...]) -> None:
         assert wanted.cluster in self.networks

@@ -1,12 +1,12 @@
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Interface, ip_address, ip_network
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from kybern.machines import network, xml
 from kybern.machines.moments import Taken
 from kybern.machines.plan import wanted
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Attached, Cluster
 
 
 def at(element: ET.Element, path: str) -> ET.Element:
@@ -89,6 +89,43 @@ def test_a_virtual_machine_has_the_disks_and_the_firmware_of_its_topology(cluste
     assert found is not None
     assert found.size == (2048, 2, 10240, 1024, 2048)
     assert (found.firmware, found.autostart) == ("uefi", True)
+
+
+NETWORKS = (Attached("bridge", "br1", IPv4Interface("10.50.0.11/24")), Attached("network", "isolated"))
+
+
+def test_a_virtual_machine_has_its_further_networks_behind_the_first(cluster: Cluster) -> None:
+    target = wanted(replace(cluster, bridge="br0"))[0]
+    target = replace(target, machine=replace(target.machine, networks=NETWORKS))
+
+    made = ET.fromstring(xml.qemu(target, "kvm", xml.Boot(Path("/k"), Path("/i"), ""), [], None))
+
+    found = made.findall("devices/interface")
+    assert [each.get("type") for each in found] == ["bridge", "bridge", "network"]
+    sources = [at(each, "source").attrib for each in found]
+    assert sources == [{"bridge": "br0"}, {"bridge": "br1"}, {"network": "isolated"}]
+    macs = [at(each, "mac").get("address") for each in found]
+    assert macs == [target.mac, target.mac_of(1), target.mac_of(2)]
+    assert made.find("devices/serial/log") is None, "files of another host are not ours"
+
+
+def test_a_container_is_given_the_addresses_of_its_further_networks(cluster: Cluster) -> None:
+    target = wanted(cluster)[0]
+    target = replace(target, machine=replace(target.machine, networks=NETWORKS))
+
+    _, second, third = ET.fromstring(xml.lxc(target, Path("/r"), {}, {})).findall("devices/interface")
+
+    assert at(second, "ip").attrib == {"address": "10.50.0.11", "family": "ipv4", "prefix": "24"}
+    assert [at(each, "guest").get("dev") for each in (second, third)] == ["eth1", "eth2"]
+    assert third.find("ip") is None
+
+
+def test_machines_without_further_networks_are_those_that_they_were(cluster: Cluster) -> None:
+    """Their identity is in the metadata of domains that older releases made: another would replace them."""
+    target = wanted(cluster)[0]
+
+    assert target.identity == "90b3ec1a7064f957"
+    assert wanted(replace(cluster, bridge="br0"))[0].identity != target.identity
 
 
 def test_a_snapshot_is_known_by_what_libvirt_says_of_it() -> None:

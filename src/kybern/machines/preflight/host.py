@@ -64,10 +64,10 @@ def disk(cluster: Cluster, path: Path, free: int) -> None:
 
 
 def check(cluster: Cluster) -> None:
-    """Everything, before the first change. A cluster that is up needs nothing more."""
+    """Everything, before the first change. A cluster that is up needs nothing more, and one made elsewhere nothing here."""
     root()
     distribution(Path("/etc/os-release").read_text())
-    if (driver.STORE / cluster.name).exists():
+    if (driver.STORE / cluster.name).exists() or cluster.hypervisors:
         return
     memory(cluster, available(Path("/proc/meminfo").read_text()))
     place = images.existing(driver.STORE)
