@@ -76,6 +76,30 @@ def test_a_range_of_cluster_ips_becomes_ready_and_goes(cluster: Callable[[str], 
     bed.until(path, lambda one: not one)
 
 
+def test_services_get_addresses_of_a_range_that_was_added_until_it_goes(
+    cluster: Callable[[str], Cluster],
+) -> None:
+    bed = cluster("added-range")
+    path = f"{NETWORKING}/servicecidrs/added"
+    bed.make(
+        f"{NETWORKING}/servicecidrs", {"metadata": {"name": "added"}, "spec": {"cidrs": ["10.201.0.0/24"]}}
+    )
+    bed.until(path, lambda one: condition(one, "Ready"))
+
+    def asking(name: str, last: int) -> tuple[int, Any]:
+        spec = {"ports": [{"port": 80}], "clusterIP": f"10.201.0.{last}"}
+        return bed.ask("POST", bed.path(CORE, "services"), {"metadata": {"name": name}, "spec": spec})
+
+    assert asking("one", 5)[0] == 201
+    bed.ask("DELETE", path)
+    bed.until(path, lambda one: (condition(one, "Ready") or {}).get("status") == "False")
+    code, refusal = asking("two", 6)
+    assert code == 422
+    assert "failed to allocate IP 10.201.0.6: the provided network does not match" in refusal["message"]
+    bed.ask("DELETE", bed.path(CORE, "services", "one"))
+    bed.until(path, lambda one: not one)
+
+
 def test_cluster_info_is_signed_and_old_tokens_go(cluster: Callable[[str], Cluster]) -> None:
     bed = cluster("bootstrap")
     for name, until in (("abcdef", "2100-01-01T00:00:00Z"), ("oldold", "2020-01-01T00:00:00Z")):

@@ -12,7 +12,7 @@ from kybern.apiserver.generic import delete, patch
 from kybern.apiserver.generic.patch import MERGE_PATCH
 from kybern.apiserver.local import Local
 from kybern.apiserver.options import DeleteOptions
-from kybern.apiserver.services.addresses import Addresses
+from kybern.apiserver.services.addresses import Addresses, further
 from kybern.apiserver.services.guard import ServiceGuard
 from kybern.apiserver.services.masters import Master, Masters
 from kybern.apiserver.services.ports import Exhausted, Ports, Taken
@@ -47,8 +47,44 @@ async def test_an_address_that_is_taken_is_refused(make: Any, parts: Any) -> Non
 
     with pytest.raises(Invalid, match="provided IP is already allocated"):
         await make("services", service("b", clusterIP=taken))
-    with pytest.raises(Invalid, match="not in the valid range"):
+    with pytest.raises(Invalid, match=r"192\.0\.2\.1: the provided network does not match the current range"):
         await make("services", service("c", clusterIP="192.0.2.1"))
+    with pytest.raises(Invalid, match=rf"is not in the valid range\. The range of valid IPs is {NETWORK}"):
+        await make("services", service("d", clusterIP=str(NETWORK[0])))
+
+
+def test_ranges_of_service_cidrs_are_used_while_they_are_ready_and_stay() -> None:
+    def cidr(*ranges: str, ready: str = "", going: bool = False) -> dict[str, Any]:
+        return {
+            "metadata": {"name": "x", **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if going else {})},
+            "spec": {"cidrs": list(ranges)},
+            "status": {"conditions": [{"type": "Ready", "status": ready}] if ready else []},
+        }
+
+    listed = [
+        cidr("10.1.0.0/24", "fd01::/112", ready="True"), cidr("10.2.0.0/24"), cidr("10.3.0.0/24", ready="False"),
+        cidr("10.4.0.0/24", ready="True", going=True), {"metadata": {"name": "bare"}},
+    ]  # fmt: skip
+
+    assert [str(one) for one in further(listed, {4})] == ["10.1.0.0/24", "10.2.0.0/24"]
+    assert [str(one) for one in further(listed, {4, 6})] == ["10.1.0.0/24", "fd01::/112", "10.2.0.0/24"]
+
+
+async def test_a_service_cidr_gives_addresses_to_those_who_ask_and_when_the_first_range_is_full(
+    make: Any, parts: Any
+) -> None:
+    made = {"metadata": {"name": "more"}}
+    await make(
+        "servicecidrs", made | {"spec": {"cidrs": ["10.77.0.0/28"]}}, group="networking.k8s.io", namespace=""
+    )
+
+    asked = await make("services", service("asks", clusterIP="10.77.0.5"))
+    others = [await make("services", service(f"s{at}")) for at in range(NETWORK.num_addresses - 2 + 3)]
+
+    assert asked["spec"]["clusterIPs"] == ["10.77.0.5"]
+    given = [ipaddress.ip_address(one["spec"]["clusterIP"]) for one in others]
+    assert sum(one in NETWORK for one in given) == NETWORK.num_addresses - 2
+    assert sum(one in ipaddress.ip_network("10.77.0.0/28") for one in given) == 3
 
 
 async def test_two_servers_never_give_the_same_address(make: Any, parts: Any) -> None:

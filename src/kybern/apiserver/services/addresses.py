@@ -7,13 +7,13 @@ to those who choose their own, as upstream does.
 
 import ipaddress
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from kybern.apiserver.local import Local
 from kybern.machinery.errors import AlreadyExists, NotFound
 from kybern.machinery.kind import Raw
 
-GROUP, PLURAL = "networking.k8s.io", "ipaddresses"
+GROUP, PLURAL, RANGES = "networking.k8s.io", "ipaddresses", "servicecidrs"
 MANAGER = "ipallocator.k8s.io"
 _TRIES = 64
 
@@ -30,7 +30,11 @@ class Taken(Exception):
 
 
 class OutOfRange(Exception):
-    """The address is of no range of this cluster."""
+    """The address is of no range of this cluster; or ``network`` has it for itself, as its first or broadcast address."""
+
+    def __init__(self, network: Network | None = None) -> None:
+        super().__init__(str(network))
+        self.network = network
 
 
 def family(network: Network) -> str:
@@ -44,21 +48,23 @@ def static_share(network: Network) -> int:
 
 
 class Addresses:
-    """The ranges of one cluster."""
+    """The ranges of one cluster: those that it began with, and those of ServiceCIDRs (KEP-1880)."""
 
     def __init__(self, local: Local, networks: Sequence[Network]) -> None:
         self.networks = tuple(networks)
         self._local = local
 
-    def range_of(self, wanted: str) -> Network | None:
-        return next((network for network in self.networks if family(network) == wanted), None)
+    async def ranges(self) -> list[Network]:
+        """Whatever addresses are given out of now."""
+        listed = await self._local.engine.lookup.list(GROUP, RANGES)
+        return list(dict.fromkeys([*self.networks, *further(listed, {one.version for one in self.networks})]))
 
     async def take(self, address: str, namespace: str, name: str, *, dry_run: bool = False) -> None:
         """Give a certain address to a Service. Raises Taken, OutOfRange."""
         parsed = ipaddress.ip_address(address)
-        network = next((found for found in self.networks if parsed in found), None)
-        if network is None or parsed in (network.network_address, _last(network)):
-            raise OutOfRange(address)
+        around = [network for network in await self.ranges() if parsed in network]
+        if all(parsed in (network.network_address, _last(network)) for network in around):
+            raise OutOfRange(around[0] if around else None)
         if dry_run:
             if await self._local.get(GROUP, PLURAL, "", str(parsed)) is not None:
                 raise Taken(address)
@@ -68,21 +74,23 @@ class Addresses:
         except AlreadyExists as exists:
             raise Taken(address) from exists
 
-    async def take_any(self, network: Network, namespace: str, name: str, *, dry_run: bool = False) -> str:
-        """Give some free address of a range to a Service. Raises Exhausted.
+    async def take_any(self, wanted: str, namespace: str, name: str, *, dry_run: bool = False) -> str:
+        """Give some free address of a family to a Service. Raises Exhausted.
 
         The cache may not know yet what others have just taken: those that turn out so are remembered, until none is left.
         """
         taken = {found["metadata"]["name"] for found in await self._local.engine.lookup.list(GROUP, PLURAL)}
-        while candidates := _candidates(network, taken):
-            for candidate in candidates:
-                try:
-                    await self.take(candidate, namespace, name, dry_run=dry_run)
-                except Taken:
-                    taken.add(candidate)
-                    continue
-                return candidate
-        raise Exhausted(str(network))
+        ranges = [network for network in await self.ranges() if family(network) == wanted]
+        for network in ranges:
+            while candidates := _candidates(network, taken):
+                for candidate in candidates:
+                    try:
+                        await self.take(candidate, namespace, name, dry_run=dry_run)
+                    except (Taken, OutOfRange):  # the latter when its ServiceCIDR has begun to go meanwhile
+                        taken.add(candidate)
+                        continue
+                    return candidate
+        raise Exhausted(", ".join(map(str, ranges)))
 
     async def release(self, address: str, namespace: str, name: str) -> None:
         """Take an address back, if it is this Service's."""
@@ -94,6 +102,22 @@ class Addresses:
             await self._local.delete(GROUP, PLURAL, "", canonical)
         except NotFound:
             return
+
+
+def further(listed: Iterable[Raw], versions: Container[int]) -> Iterator[Network]:
+    """The ranges of ServiceCIDRs that are ready and do not go, of versions of IP that the cluster has.
+
+    One that nobody has judged yet is ready, since a cluster may run without its controller.
+    """
+    for each in listed:
+        conditions = (each.get("status") or {}).get("conditions") or ()
+        judged = [one.get("status") for one in conditions if one.get("type") == "Ready"]
+        if each["metadata"].get("deletionTimestamp") or judged[:1] not in ([], ["True"]):
+            continue
+        for text in (each.get("spec") or {}).get("cidrs") or ():
+            network = ipaddress.ip_network(text, strict=False)
+            if network.version in versions:
+                yield network
 
 
 def _last(network: Network) -> Address | None:

@@ -130,21 +130,18 @@ class ServiceGuard:
 
     async def _give_address(self, call: Call, family: str, wanted: str, asked: list[str]) -> str:
         dry = call.options.dry_run
-        network = self._addresses.range_of(family)
         try:
             if wanted:
                 await self._addresses.take(wanted, call.namespace, call.name, dry_run=dry)
                 return wanted
-            assert network is not None  # families were held against the ranges before
-            return await self._addresses.take_any(network, call.namespace, call.name, dry_run=dry)
+            return await self._addresses.take_any(family, call.namespace, call.name, dry_run=dry)
         except addresses.Taken:
             text = f"failed to allocate IP {wanted}: provided IP is already allocated"
-        except addresses.OutOfRange:
-            ranges = ", ".join(str(found) for found in self._addresses.networks)
-            text = (
-                f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. "
-                f"The range of valid IPs is {ranges}"
-            )
+        except addresses.OutOfRange as problem:
+            why = "the provided network does not match the current range"
+            if problem.network:
+                why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {problem.network}"
+            text = f"failed to allocate IP {wanted}: {why}"
         except addresses.Exhausted as exhausted:
             raise InternalError(
                 "Internal error occurred: failed to allocate a serviceIP: range is full"

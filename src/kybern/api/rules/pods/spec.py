@@ -145,8 +145,9 @@ def _searches(field: str, searches: list[str]) -> Iterator[Cause]:
         yield invalid(field, searches, "must not have more than 32 search paths")
     for i, search in enumerate(searches):
         if search != ".":
-            name = search.removesuffix(".")
-            yield from all_invalid(f"{field}[{i}]", search, subdomain(name.replace("_", "-")))
+            # A label may begin with an underscore, as those of SRV records do, and have others within.
+            labels = [label.removeprefix("_") for label in search.removesuffix(".").split(".")]
+            yield from all_invalid(f"{field}[{i}]", search, subdomain(".".join(labels).replace("_", "-")))
 
 
 def _aliases(field: str, found: list[Raw]) -> Iterator[Cause]:
