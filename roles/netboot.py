@@ -13,6 +13,7 @@ from pyinfra.api import deploy
 from pyinfra.api.exceptions import OperationError
 
 from kybern.machines import metal, state
+from kybern.machines.bundle.contents import SERVER
 from kybern.machines.netboot import partition
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine, Netboot
@@ -57,7 +58,7 @@ def netboot(cluster: Cluster, machine: Machine) -> None:
     offered = repository(cluster)
     if offered is not None:
         bundle(name="Package index", files=offered.index)
-    packages(name="Packages", names=("dnsmasq-base",), repository=offered)
+    packages(name="Packages", names=(SERVER,), repository=offered)
     accounts(name="Users", users=(NETBOOT_USER,))
     image = Upload(f"{FOLDER}/files/{scripts.IMAGE}", source=made.image)
     bundle(name="Image", files=files(made, image))

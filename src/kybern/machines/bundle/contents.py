@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 
 from kybern.machines.packages import wanted_packages
-from kybern.machines.recipe import PACKAGES, SUITE, VM_PACKAGES
+from kybern.machines.recipe import METAL_PACKAGES, PACKAGES, SUITE, VM_PACKAGES
 from kybern.machines.topology import Cluster
 
 MACHINES = f"debian-{SUITE}"
@@ -17,6 +17,8 @@ IMAGES = "images"
 WHEELS = "wheels"
 # The programs of the images that a cluster starts with.
 PROGRAMS = ("busybox-static", "catatonit")
+# Of the machine that installs others over the network.
+SERVER = "dnsmasq-base"
 # What mmdebstrap makes an image of, before it takes the packages that it is told.
 BASE = ("?essential", "?priority(required)", "apt")
 
@@ -28,7 +30,7 @@ def operator(suite: str) -> str:
 
 def has_image(cluster: Cluster) -> bool:
     """Whether the operator makes a machine image: for machines, or for a control plane of pods, which is cut out of it."""
-    return cluster.driver != "none" or cluster.has_static_pods
+    return cluster.driver != "none" or cluster.has_static_pods or cluster.netboot is not None
 
 
 def packages(cluster: Cluster) -> tuple[str, ...]:
@@ -37,6 +39,8 @@ def packages(cluster: Cluster) -> tuple[str, ...]:
     names |= {*PROGRAMS, "python3"}
     if has_image(cluster):
         names |= {*PACKAGES, *(VM_PACKAGES if cluster.driver == "qemu" else ())}
+    if cluster.netboot:
+        names |= {*VM_PACKAGES, *METAL_PACKAGES, SERVER}
     return tuple(sorted(names))
 
 

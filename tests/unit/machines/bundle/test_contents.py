@@ -1,6 +1,7 @@
 """What a bundle has to hold for a topology, and what a deploy looks at before it begins."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kybern.machines.bundle import contents, lock, taking, wheels
 from kybern.machines.bundle.lock import Lock, Part
 from kybern.machines.errors import MachineError
 from kybern.machines.packages import wanted_packages
-from kybern.machines.topology import Cluster
+from kybern.machines.topology import Cluster, Netboot
 
 ROOT = Path(__file__).parents[4]
 
@@ -21,6 +22,11 @@ def test_all_that_a_role_installs_is_in_it(cluster: Cluster) -> None:
     for machine in cluster.machines:
         assert {*wanted_packages(cluster, machine)} <= set(own) < set(made_here)
     assert "linux-image-amd64" in contents.packages(replace(cluster, driver="qemu"))
+    booted = replace(cluster, driver="none", netboot=Netboot(IPv4Address("10.9.0.5")))
+    assert {"grub-pc-bin", "linux-image-amd64", "dnsmasq-base", "etcd-server"} <= set(
+        contents.packages(booted)
+    )
+    assert "apt" in contents.asked(booted), "an image is made for them"
     assert "linux-image-amd64" not in made_here
     assert set(contents.BASE) <= set(contents.asked(cluster))
 
