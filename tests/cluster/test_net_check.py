@@ -11,6 +11,7 @@ def checked(lab: Lab) -> tuple[int, dict[str, Any]]:
     done: subprocess.CompletedProcess[str] = lab.kybern(
         "net", "check", TOPOLOGY, "-o", "json", check=False, seconds=300
     )
+    assert done.stdout, done.stderr[-3000:]
     report: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, report
 
