@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kybern.apiserver import kms_metrics
-from kybern.apiserver.reloads import EVERY, Reloads, Retired, said, stamp
+from kybern.apiserver.reloads import EVERY, Followed, Reloads, Retired, said
 from kybern.daemon.run import Fatal
 from kybern.machinery.kind import Kind
 from kybern.storage.encryption.configuration import Configuration, Invalid, parse
@@ -41,18 +41,15 @@ class Encryption:
     """The file, and the values that are sealed by it. Raises Fatal when it cannot be used at the start."""
 
     def __init__(self, path: Path, kinds: Iterable[Kind], root: str, *, follows: bool = False) -> None:
-        self._path, self._follows = path, follows
+        self._follows = follows
         self._plugins: dict[KmsSetting, Plugin] = {}
-        self._made: dict[KmsSetting, Plugin] = {}
         self._retired = Retired()
-        self._content = b""
         try:
-            self._stamp = stamp(path)
-            configuration = self._read()
+            self._file = Followed(path)
+            configuration, plugins = self._parsed()
         except (OSError, Invalid) as problem:
             raise Fatal(f"kube-apiserver: cannot use --{FLAG} {path}: {said(problem)}") from problem
-        self._plugins = self._made
-        RELOADS.uses(self._content)
+        self._use(plugins)
         self.values = Values(configuration, resources(kinds), root)
 
     @property
@@ -85,55 +82,59 @@ class Encryption:
     async def look(self) -> None:
         """Take over what the file says, if it has changed."""
         try:
-            now = stamp(self._path)
-            if now == self._stamp:
+            if not self._file.changed():
                 return
-            self._stamp = now
-            configuration = self._read()
-            await self._connect()
+            configuration, plugins = self._parsed()
+            await _connect([plugin for at, plugin in plugins.items() if at not in self._plugins])
         except (OSError, Invalid, Unwell) as problem:
             log.warning(
-                "cannot use %s: %s; the configuration before it stays in force", self._path, said(problem)
+                "cannot use %s: %s; the configuration before it stays in force",
+                self._file.path,
+                said(problem),
             )
             RELOADS.counted("failure")
             return
         self.values.use(configuration)
         for setting, plugin in self._plugins.items():
-            if setting not in self._made:
+            if setting not in plugins:
                 self._retired.add(plugin.close)
-        self._plugins = self._made
-        RELOADS.uses(self._content)
+        self._use(plugins)
         RELOADS.counted("success")
-        log.info("Reloaded the encryption configuration %s", self._path)
+        log.info("Reloaded the encryption configuration %s", self._file.path)
 
-    async def _connect(self) -> None:
-        """Connect to the services that are new in a configuration. Raises Unwell, and leaves none connected then."""
-        new = tuple(plugin for setting, plugin in self._made.items() if setting not in self._plugins)
+    def _use(self, plugins: dict[KmsSetting, Plugin]) -> None:
+        """The file and its services are in force from now on."""
+        self._plugins = plugins
+        for setting, plugin in plugins.items():
+            kms_metrics.SEEDS.follow(setting.name, plugin.kms)
+        RELOADS.uses(self._file.content)
+
+    def _parsed(self) -> tuple[Configuration, dict[KmsSetting, Plugin]]:
+        """What the file says, and its services: one that is at work goes on, with the seeds that it knows."""
+        plugins: dict[KmsSetting, Plugin] = {}
+
+        def service(setting: KmsSetting) -> Kms:
+            plugin = plugins[setting] = self._plugins.get(setting) or _plugin(setting)
+            return plugin.kms
+
+        return parse(self._file.content, service), plugins
+
+
+def _plugin(setting: KmsSetting) -> Plugin:
+    kms = Kms(setting, noticed=kms_metrics.used(setting.name))
+    return Plugin(kms, kms_metrics.timed(setting.name), kms_metrics.named(setting.name))
+
+
+async def _connect(new: Sequence[Plugin]) -> None:
+    """Connect to the services that are new in a configuration. Raises Unwell, and leaves none connected then."""
+    for plugin in new:
+        await plugin.start()
+    try:
+        await _check(new)
+    except Unwell:
         for plugin in new:
-            await plugin.start()
-        try:
-            await _check(new)
-        except Unwell:
-            for plugin in new:
-                await plugin.close()
-            raise
-
-    def _read(self) -> Configuration:
-        content = self._path.read_bytes()
-        self._made = {}
-        configuration = parse(content, self._service)
-        self._content = content
-        return configuration
-
-    def _service(self, setting: KmsSetting) -> Kms:
-        """The way of a service: one that is at work goes on, with the seeds that it knows."""
-        plugin = self._plugins.get(setting)
-        if plugin is None:
-            kms = Kms(setting, noticed=kms_metrics.used(setting.name))
-            plugin = Plugin(kms, kms_metrics.timed(setting.name), kms_metrics.named(setting.name))
-            kms_metrics.SEEDS.follow(setting.name, kms)
-        self._made[setting] = plugin
-        return plugin.kms
+            await plugin.close()
+        raise
 
 
 async def _check(plugins: Sequence[Plugin]) -> None:

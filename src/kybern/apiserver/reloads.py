@@ -80,6 +80,24 @@ def stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+class Followed:
+    """A file and its content, as it was when somebody looked last. Raises OSError when it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp = stamp(path)
+        self.content = path.read_bytes()
+
+    def changed(self) -> bool:
+        """Whether the content is another one than before. Raises OSError."""
+        now = stamp(self.path)
+        if now == self._stamp:
+            return False
+        self._stamp = now
+        before, self.content = self.content, self.path.read_bytes()
+        return self.content != before
+
+
 def said(problem: Exception) -> str:
     """What went wrong with a file, without its name."""
     return (problem.strerror or str(problem)) if isinstance(problem, OSError) else str(problem)

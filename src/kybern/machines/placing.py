@@ -36,7 +36,6 @@ def spread(
 ) -> dict[str, str]:
     """By the machines' names. ``there``: where those are that exist."""
     machines, names = tuple(machines), tuple(hypervisors)
-    found: dict[str, Machine] = {}
     where = {each.name: each.hypervisor or there.get(each.name, "") for each in machines}
     found = {each.name: each for each in machines if where[each.name]}
     # Members first, then masters, then workers: the later ones fill what the first leave.

@@ -99,7 +99,7 @@ class Volumes:
 
     patience = qemu.Qemu.patience
 
-    def __init__(  # what one hypervisor is
+    def __init__(
         self,
         connection: Any,
         uri: str,

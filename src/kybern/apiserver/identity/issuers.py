@@ -8,7 +8,6 @@ by nobody follows it, too.
 import asyncio
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from kybern.apiserver.authentication import Authenticator
 from kybern.apiserver.config_file import Invalid
@@ -16,7 +15,7 @@ from kybern.apiserver.identity import flags, metrics
 from kybern.apiserver.identity.configuration import AnonymousSetting, File, issuer_of, parse
 from kybern.apiserver.identity.issuer import JWTAuthenticator
 from kybern.apiserver.identity.remembered import Known
-from kybern.apiserver.reloads import EVERY, Reloads, Retired, said, stamp
+from kybern.apiserver.reloads import EVERY, Followed, Reloads, Retired, said
 from kybern.auth.oidc import token as tokens
 from kybern.auth.oidc.keys import ALGORITHMS
 from kybern.daemon.flags import Values
@@ -35,7 +34,7 @@ class Issuers:
         self._own, self._disallowed = own, tuple(disallowed)
         self._by_flag = bool(values["anonymous-auth"])
         self._path = flags.checked(values)
-        self._content = b""
+        self._file: Followed | None = None
         self._retired = Retired()
         try:
             file, algorithms = self._first(values)
@@ -53,10 +52,9 @@ class Issuers:
     def _first(self, values: Values) -> tuple[File, Sequence[str]]:
         if self._path is None:
             return flags.by_flags(values, self._disallowed)
-        self._stamp = stamp(self._path)
-        self._content = self._path.read_bytes()
-        file = parse(self._content, self._disallowed)
-        RELOADS.uses(self._content)
+        self._file = Followed(self._path)
+        file = parse(self._file.content, self._disallowed)
+        RELOADS.uses(self._file.content)
         return file, ALGORITHMS
 
     def __bool__(self) -> bool:
@@ -67,8 +65,8 @@ class Issuers:
         self._admit(authenticator, self._anonymous)
         for one in self._current:
             await one.start()
-        if self._path is not None:
-            tasks.create_task(self._follow(authenticator, self._path), name="authentication configuration")
+        if self._file is not None:
+            tasks.create_task(self._follow(authenticator, self._file), name="authentication configuration")
 
     def _admit(self, authenticator: Authenticator, anonymous: AnonymousSetting | None) -> None:
         """Who may come as nobody: as the file says, else as the flag does."""
@@ -89,21 +87,23 @@ class Issuers:
                 return await one.authenticate(parsed), wanted
         return None
 
-    async def _follow(self, authenticator: Authenticator, path: Path) -> None:
+    async def _follow(self, authenticator: Authenticator, file: Followed) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            await self.look(authenticator, path)
+            await self._look(authenticator, file)
             await self._retired.tend()
 
-    async def look(self, authenticator: Authenticator, path: Path) -> None:
+    async def _look(self, authenticator: Authenticator, followed: Followed) -> None:
         """Take over what the file says, if it has changed."""
         try:
-            file = self._changed(path)
-            if file is None:
+            if not followed.changed():
                 return
+            file = parse(followed.content, self._disallowed)
             made = await self._found(file)
         except (OSError, Invalid) as problem:
-            log.warning("cannot use %s: %s; the issuers before it stay in force", path, said(problem))
+            log.warning(
+                "cannot use %s: %s; the issuers before it stay in force", followed.path, said(problem)
+            )
             RELOADS.counted("failure")
             return
         before, self._current = self._current, made
@@ -113,21 +113,9 @@ class Issuers:
                 self._retired.add(one.close)
         for url in {one.issuer.url for one in before} - {one.issuer.url for one in made}:
             metrics.KEY_SETS.forget(url)
-        RELOADS.uses(self._content)
+        RELOADS.uses(followed.content)
         RELOADS.counted("success")
-        log.info("Reloaded the authentication configuration %s", path)
-
-    def _changed(self, path: Path) -> File | None:
-        """What a file says that has changed. Raises OSError and Invalid."""
-        now = stamp(path)
-        if now == self._stamp:
-            return None
-        self._stamp = now
-        content = path.read_bytes()
-        if content == self._content:
-            return None
-        self._content = content
-        return parse(content, self._disallowed)
+        log.info("Reloaded the authentication configuration %s", followed.path)
 
     async def _found(self, file: File) -> tuple[JWTAuthenticator, ...]:
         """The issuers of a file, all of them found. Raises Invalid."""

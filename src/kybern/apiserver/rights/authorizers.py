@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kybern.apiserver.authorization import Authorization, Authorizer
 from kybern.apiserver.config_file import Invalid
-from kybern.apiserver.reloads import EVERY, Reloads, Retired, said, stamp
+from kybern.apiserver.reloads import EVERY, Followed, Reloads, Retired, said
 from kybern.apiserver.rights import flags
 from kybern.apiserver.rights.configuration import WEBHOOK, Wanted, parse
 from kybern.apiserver.rights.webhook import WebhookAuthorizer, webhook_authorizer
@@ -28,24 +28,22 @@ class Authorizers:
 
     def __init__(self, values: Values) -> None:
         flags.check_together(values)
-        self._path = Path(values[flags.CONFIG]) if values[flags.CONFIG] else None
+        path = values[flags.CONFIG]
+        self._file: Followed | None = None
         self._webhooks: list[WebhookAuthorizer] = []
         self._retired = Retired()
-        self._content = b""
         try:
-            wanted = self._first() if self._path else flags.by_flags(values)
+            wanted = self._first(Path(path)) if path else flags.by_flags(values)
             self.first = self._made(wanted)
         except (OSError, Invalid) as problem:
-            where = f"--{flags.CONFIG} {self._path}" if self._path else "the authorization webhook"
+            where = f"--{flags.CONFIG} {path}" if path else "the authorization webhook"
             raise Fatal(f"kube-apiserver: cannot use {where}: {said(problem)}") from problem
         self._needed = {one.type for one in wanted} - {WEBHOOK}
 
-    def _first(self) -> tuple[Wanted, ...]:
-        assert self._path is not None
-        self._stamp = stamp(self._path)
-        self._content = self._path.read_bytes()
-        found = parse(self._content)
-        RELOADS.uses(self._content)
+    def _first(self, path: Path) -> tuple[Wanted, ...]:
+        self._file = Followed(path)
+        found = parse(self._file.content)
+        RELOADS.uses(self._file.content)
         return found
 
     def _made(self, wanted: Sequence[Wanted]) -> tuple[Authorizer, ...]:
@@ -66,45 +64,39 @@ class Authorizers:
     async def start(self, authorization: Authorization, tasks: asyncio.TaskGroup) -> None:
         for one in self._webhooks:
             await one.posting.start()
-        if self._path is not None:
-            tasks.create_task(self._follow(authorization, self._path), name="authorization configuration")
+        if self._file is not None:
+            tasks.create_task(self._follow(authorization, self._file), name="authorization configuration")
 
-    async def _follow(self, authorization: Authorization, path: Path) -> None:
+    async def _follow(self, authorization: Authorization, file: Followed) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            await self.look(authorization, path)
+            await self._look(authorization, file)
             await self._retired.tend()
 
-    async def look(self, authorization: Authorization, path: Path) -> None:
+    async def _look(self, authorization: Authorization, file: Followed) -> None:
         """Take over what the file says, if it has changed."""
         before = self._webhooks
         try:
-            made = self._changed(path)
+            if not file.changed():
+                return
+            made = self._new(file.content)
         except (OSError, Invalid) as problem:
-            log.warning("cannot use %s: %s; the authorizers before it stay in force", path, said(problem))
+            log.warning(
+                "cannot use %s: %s; the authorizers before it stay in force", file.path, said(problem)
+            )
             RELOADS.counted("failure")
-            return
-        if made is None:
             return
         for one in self._webhooks:
             await one.posting.start()
         authorization.use(made)
         for one in before:
             self._retired.add(one.posting.close)
-        RELOADS.uses(self._content)
+        RELOADS.uses(file.content)
         RELOADS.counted("success")
-        log.info("Reloaded the authorization configuration %s", path)
+        log.info("Reloaded the authorization configuration %s", file.path)
 
-    def _changed(self, path: Path) -> tuple[Authorizer, ...] | None:
-        """The authorizers of a file that has changed; None when they are those in force. Raises Invalid and OSError."""
-        now = stamp(path)
-        if now == self._stamp:
-            return None
-        self._stamp = now
-        content = path.read_bytes()
-        if content == self._content:
-            return None
-        self._content = content
+    def _new(self, content: bytes) -> tuple[Authorizer, ...]:
+        """The authorizers of a file that has changed. Raises Invalid and OSError."""
         wanted = parse(content, self._needed)
         if strange := sorted({one.type for one in wanted} & {"Node", "RBAC"} - self._needed):
             raise Invalid(

@@ -203,10 +203,6 @@ class Kms:
         stale = state is not None and (found.keyID != state.key_id or found.encryptedDEKSourceType != DERIVED)
         return plain, stale
 
-    def lacks(self, sealed: bytes) -> bool:
-        """Whether a value is under a seed that is not known. Raises ValueError."""
-        return self._at(read(sealed)) not in self._seeds
-
     async def learn(self, sealed: bytes) -> None:
         """Ask the service for the seed of a value. Raises ServiceFailed, and ValueError for what is no such value."""
         found = read(sealed)
