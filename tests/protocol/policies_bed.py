@@ -21,7 +21,9 @@ POD_A, POD_B, FAR, OUTSIDE = (f"{NODE}-{name}" for name in ("a", "b", "far", "ou
 # Serves TCP and UDP, and calls whom it is told to call, all at once: "tcp 10.0.0.2 10.0.0.1 80", from whom to whom,
 # on a line of its own.
 AGENT = """
-import asyncio, socket, sys
+import asyncio, itertools, socket, sys
+# Each call from a port of its own: one that a call of before came from still counts as that call's connection, which passes.
+callers = itertools.cycle(range(1024, 65536))
 class Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport): self.transport = transport
     def datagram_received(self, data, caller): self.transport.sendto(data, caller)
@@ -34,7 +36,7 @@ async def serve(reader, writer):
         writer.write(data)
     writer.close()
 async def tcp(source, address, port):
-    reader, writer = await asyncio.open_connection(address, port, local_addr=(source, 0))
+    reader, writer = await asyncio.open_connection(address, port, local_addr=(source, next(callers)))
     writer.write(b"x")
     got = await reader.read(1)
     writer.close()
@@ -42,7 +44,7 @@ async def tcp(source, address, port):
 async def udp(source, address, port):
     loop = asyncio.get_running_loop()
     heard = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: Heard(heard), (source, 0), (address, port))
+    transport, _ = await loop.create_datagram_endpoint(lambda: Heard(heard), (source, next(callers)), (address, port))
     transport.sendto(b"x")
     try:
         return await heard
