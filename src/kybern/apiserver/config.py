@@ -177,7 +177,12 @@ _FLAGS = (
     .flag("--storage-media-type", str, "application/json", "Ignored: values are JSON.")
     .flag("--watch-cache", bool, True, "Ignored: there is always one.")
     .flag("--default-watch-cache-size", int, 100, "Ignored.")
-    .flag("--enable-priority-and-fairness", bool, True, "Ignored: requests in flight are limited in number.")
+    .flag(
+        "--enable-priority-and-fairness",
+        bool,
+        True,
+        "Requests have seats and queues by FlowSchema. false: the two limits below alone.",
+    )
     .flag(
         "--enable-aggregator-routing",
         bool,

@@ -21,8 +21,9 @@ from kybern.apiserver.audit.trail import Untold
 from kybern.apiserver.authentication import NOBODY, Authenticator
 from kybern.apiserver.authorization import Authorization
 from kybern.apiserver.connection import Connection, Whole
+from kybern.apiserver.crowded import BODY, HEADERS, Crowded
 from kybern.apiserver.engine import Call, Engine
-from kybern.apiserver.limits import Limits
+from kybern.apiserver.limits import Gate, Place
 from kybern.apiserver.negotiate import Form
 from kybern.apiserver.paths import Asked, Paths
 from kybern.apiserver.render import Renderer, plain
@@ -30,7 +31,7 @@ from kybern.apiserver.route import Target
 from kybern.apiserver.watching import Watching
 from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.unsettled import settled
-from kybern.auth.user import MASTERS, User
+from kybern.auth.user import User
 from kybern.machinery.errors import (
     ApiError,
     Details,
@@ -63,6 +64,10 @@ async def _nobody(_request: web.BaseRequest, _remote: Remote, _user: User) -> we
     raise problems.no_such_resource()
 
 
+def _nothing() -> None:
+    return
+
+
 class Server:
     """Answers requests; ``handle`` is aiohttp's handler."""
 
@@ -72,13 +77,16 @@ class Server:
         authenticator: Authenticator,
         authorization: Authorization,
         paths: Paths,
-        limits: Limits,
+        gate: Gate,
     ) -> None:
         self.engine = engine
         self.authenticator = authenticator
         self.authorization = authorization
         self.paths = paths
-        self.limits = limits
+        self.gate = gate
+        # Reads and writes that are on their way.
+        self.inflight = [0, 0]
+        metrics.count_inflight(self.inflight)
         self.watching = Watching()
         self.streaming: dict[str, Streaming] = {}
         # Group versions, by path, that others answer for, and who hands requests to them.
@@ -105,6 +113,8 @@ class Server:
             response = self._refused(request, problem)
         except Exception as problem:
             response = self._failed(request, problem)
+        if isinstance(response, Whole) and (flow := request.get("flow")):
+            response.headers = (*response.headers, *flow)
         self.trail.complete(request, response.status)
         metrics.observe(asking.labels(request, target, query), response.status, time.perf_counter() - started)
         return response
@@ -113,22 +123,21 @@ class Server:
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
     ) -> web.StreamResponse | Whole:
         asked = await self._asked(request, path, query, target)
-        asks = self.authorization.asks
-        if self.remotes and (remote := self.remotes.get(prefix(path))) is not None:
-            await self._check_asking(request, asked) if asks else self._check(request, asked)
-            return await self.hand(request, remote, asked.user)
-        if target is not None and target.verb == "watch":
-            await self._check_asking(request, asked) if asks else self._check(request, asked)
-            return await self._watch(request, target, asked.user, query)
-        writing = request.method not in ("GET", "HEAD")
+        remote = self.remotes.get(prefix(path)) if self.remotes else None
+        if remote is not None or (target is not None and target.verb == "watch"):
+            return await self._handed(request, asked, query, target, remote)
         lasting = target is not None and target.subresource in self.streaming
-        exempt = lasting or MASTERS in asked.user.groups
         limit = asyncio.timeout(None if lasting else deadline.seconds(query, self.request_timeout))
-        if not exempt:
-            self.limits.enter(writing=writing)
+        writing = request.method not in ("GET", "HEAD")
+        place = None if lasting else self._place(request, asked, query)
+        self.inflight[writing] += 1
         try:
             async with limit:
-                await self._check_asking(request, asked) if asks else self._check(request, asked)
+                if place is not None and place.turn is not None:
+                    await place.wait(self.gate.patience)
+                await self._check_asking(request, asked) if self.authorization.asks else self._check(
+                    request, asked
+                )
                 if target is None or asking.nowhere(self.engine.table, target):
                     return await self._page(request, path, query)
                 return await self._resource(request, target, asked.user, query)
@@ -137,8 +146,46 @@ class Server:
                 raise deadline.exceeded() from None
             raise
         finally:
-            if not exempt:
-                self.limits.leave(writing=writing)
+            self.inflight[writing] -= 1
+            if place is not None:
+                place.leave()
+
+    async def _handed(
+        self,
+        request: web.BaseRequest,
+        asked: Attributes,
+        query: Mapping[str, str],
+        target: Target | None,
+        remote: Remote | None,
+    ) -> web.StreamResponse:
+        """What another server answers, and watches: these have a place until they have begun."""
+        place = None if "Upgrade" in request.headers else self._place(request, asked, query)
+        try:
+            if place is not None:
+                await place.wait(self.gate.patience)
+            await self._check_asking(request, asked) if self.authorization.asks else self._check(
+                request, asked
+            )
+            watching = target is not None and target.verb == "watch"
+            begun = place.leave if place is not None and watching else _nothing
+            if remote is not None:
+                begun()
+                return await self.hand(request, remote, asked.user)
+            assert target is not None
+            return await self._watch(request, target, asked.user, query, begun)
+        finally:
+            if place is not None:
+                place.leave()
+
+    def _place(self, request: web.BaseRequest, asked: Attributes, query: Mapping[str, str]) -> Place:
+        try:
+            place = self.gate.take(asked, query)
+        except Crowded as problem:
+            request["flow"] = problem.headers
+            raise
+        if place.headers:
+            request["flow"] = place.headers
+        return place
 
     async def _asked(
         self, request: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None
@@ -270,6 +317,11 @@ class Server:
         return Whole(code, fields, body)
 
     def _refused(self, request: web.BaseRequest, problem: ApiError) -> Whole:
+        if isinstance(problem, Crowded):
+            reading = request.method in ("GET", "HEAD")
+            metrics.rejected.labels("readOnly" if reading else "mutating").inc()
+            self.trail.refused(request, problem.status())
+            return Whole(problem.code, HEADERS, BODY)
         try:
             form = negotiate.negotiate(request.headers.get("Accept", ""), shapes=False)
         except ApiError:
@@ -306,7 +358,12 @@ class Server:
         return self._refused(request, InternalError(f"Internal error occurred: {type(problem).__name__}"))
 
     async def _watch(
-        self, request: web.BaseRequest, target: Target, user: User, query: Mapping[str, str]
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        user: User,
+        query: Mapping[str, str],
+        begun: Callable[[], None],
     ) -> web.StreamResponse:
         call = self._call(target, user, query)
         if "watch" not in call.kind.verbs:
@@ -314,7 +371,7 @@ class Server:
         form = _form(request, call, streams=True)
         if form.media == negotiate.YAML:
             raise negotiate.unknown_form(negotiate.STREAMS)
-        return await self.watching.answer(request, call, form)
+        return await self.watching.answer(request, call, form, begun)
 
 
 def _form(request: web.BaseRequest, call: Call, *, streams: bool, shapes: bool = True) -> Form:

@@ -2,7 +2,7 @@
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge
@@ -110,3 +110,9 @@ def forget(name: str) -> None:
     """An APIService has gone."""
     with contextlib.suppress(KeyError):
         _unavailable.remove(name)
+
+
+def count_inflight(now: Sequence[int]) -> None:
+    """``now``: how many reads and writes are on their way, whenever somebody asks."""
+    inflight.labels("readOnly").set_function(lambda: now[0])
+    inflight.labels("mutating").set_function(lambda: now[1])

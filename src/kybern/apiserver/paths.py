@@ -23,6 +23,8 @@ from kybern.machinery.kind import Raw
 from kybern.storage.value import encoded
 
 TEXT = "text/plain; charset=utf-8"
+UNLISTED = "/debug/"
+"""Pages below it are served and not told of."""
 MISSING = b"404 page not found\n"
 
 
@@ -226,7 +228,7 @@ class Paths:
             "/openapi/v3/",
             "/version",
         }
-        found |= self.pages.keys()
+        found |= {path for path in self.pages if not path.startswith(UNLISTED)}
         for group, version in self.table.versions:
             found |= {f"/apis/{group}", f"/apis/{group}/{version}"} if group else {f"/api/{version}"}
         for other in self.others():

@@ -22,12 +22,14 @@ from kybern.apiserver.crd.serving import Definitions
 from kybern.apiserver.dangling import Dangling
 from kybern.apiserver.encryption import PROVIDERS, Encryption
 from kybern.apiserver.engine import Engine
+from kybern.apiserver.fairness import dumps
+from kybern.apiserver.fairness.gate import Fairness
 from kybern.apiserver.guards import Escalation, Requester
 from kybern.apiserver.hooks import Hooks, Stage
 from kybern.apiserver.http import Server
 from kybern.apiserver.identity.outside import Outside
 from kybern.apiserver.legacy_tracking import Tracking
-from kybern.apiserver.limits import Limits
+from kybern.apiserver.limits import Gate, Limits
 from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup, Informers
@@ -137,7 +139,7 @@ class Parts:
             Authenticator(certificates, self.tokens, values["anonymous-auth"]),
             self.authorization,
             self.paths,
-            Limits(values["max-requests-inflight"], values["max-mutating-requests-inflight"]),
+            self._gate(),
         )
         self._answers(ways, certificates.headers)
         self.aggregation = Aggregation(values, self.local, self.lookup, certificates.headers)
@@ -175,6 +177,23 @@ class Parts:
         self.tracking = Tracking(self.local, time.time)
         found.used = self.tracking.used
         return found, issuer, known
+
+    def _gate(self) -> Gate:
+        values = self.config.values
+        reads, writes = values["max-requests-inflight"], values["max-mutating-requests-inflight"]
+        self.fairness: Fairness | None = None
+        if not values["enable-priority-and-fairness"]:
+            return Limits(reads, writes)
+        # A quarter of the time that a request has, as upstream.
+        patience = values["request-timeout"] / 4
+        self.fairness = Fairness(reads + writes, patience, self._stored, time.monotonic)
+        self.paths.pages |= dumps.pages(self.fairness, time.monotonic, time.time)
+        return self.fairness
+
+    def _stored(self, group: str, plural: str) -> int:
+        kind = self.engine.table.kind(group, plural)
+        cache = self.caches.known(self.engine.table.stored(kind)) if kind else None
+        return len(cache) if cache else 0
 
     def _client_certificates(self) -> Certificates:
         values = self.config.values
@@ -263,11 +282,7 @@ class Parts:
         await self.authorizers.start(self.authorization, self.tasks)
         await self.listener.start()
         self.tasks.create_task(self.server.watching.tend(), name="watches")
-        self.authorization.follow(self.informers)
-        self.definitions.follow(self.informers)
-        self.configured.follow(self.informers)
-        self.aggregation.follow(self.informers)
-        dangling = Dangling(self.local, self.informers)
+        dangling = self._follow()
         await self.informers.follow()
         self.configured.filled()
         self.synced = True
@@ -279,6 +294,8 @@ class Parts:
         self.tasks.create_task(self.definitions.run(), name="definitions")
         self.aggregation.run(self.tasks)
         self.tasks.create_task(dangling.run(), name="dangling")
+        if self.fairness:
+            self.tasks.create_task(self.fairness.run(), name="fairness")
         self.tasks.create_task(self.tracking.run(), name="tracking")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
@@ -287,6 +304,16 @@ class Parts:
         self.hooks.reached(Stage.LOOPS)
         ready()
         log.info("Serving on %s", self.config.address)
+
+    def _follow(self) -> Dangling:
+        """Let all know of what they need to know of from here on."""
+        self.authorization.follow(self.informers)
+        self.definitions.follow(self.informers)
+        self.configured.follow(self.informers)
+        self.aggregation.follow(self.informers)
+        if self.fairness:
+            self.fairness.follow(self.informers)
+        return Dangling(self.local, self.informers)
 
     def _chain(self) -> Chain:
         values = self.config.values

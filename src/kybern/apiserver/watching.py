@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -14,7 +15,8 @@ from kybern.apiserver.negotiate import Form
 
 
 async def _opened(request: web.BaseRequest, form: Form) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": form.stream, "Cache-Control": "no-cache, private"})
+    headers = {"Content-Type": form.stream, "Cache-Control": "no-cache, private"}
+    response = web.StreamResponse(headers=headers | dict(request.get("flow", ())))
     await response.prepare(request)
     return response
 
@@ -32,8 +34,10 @@ class Watching:
         self._transports: dict[watch.Stream, asyncio.Transport] = {}
         self._turn = Turn()
 
-    async def answer(self, request: web.BaseRequest, call: Call, form: Form) -> web.StreamResponse:
-        """Lasts as long as the watch."""
+    async def answer(
+        self, request: web.BaseRequest, call: Call, form: Form, ready: Callable[[], None]
+    ) -> web.StreamResponse:
+        """Lasts as long as the watch; ``ready`` is called once it has begun."""
         stream, frames = await watch.begin(call, form, call.query.get("includeObject", ""))
         spoken = messages.wanted(request)
         gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
@@ -41,6 +45,7 @@ class Watching:
         try:
             begun(request, 101 if spoken else 200)
             response = await (messages.opened(request) if spoken else _opened(request, form))
+            ready()
             lasts = watch.seconds(options.list_options(call.kind, {**call.query, "watch": "1"}))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lasts):

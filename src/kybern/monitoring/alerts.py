@@ -60,7 +60,7 @@ ALERTS = (
         "10m",
         "ticket",
         "Requests are refused, since too many come at once.",
-        "The audit log tells who asks; --max-requests-inflight is the limit.",
+        "apiserver_flowcontrol_rejected_requests_total tells of which flow schema; docs/how-to/fairness.md.",
     ),
     Alert(
         "AggregatedApiUnavailable",

@@ -1,0 +1,1 @@
+"""Which requests run at once, and which wait for others: API Priority and Fairness (KEP-1040)."""
