@@ -1,6 +1,6 @@
 """Whether a request is allowed: the chain of authorizers, and acting as somebody else.
 
-``system:masters`` may do everything. Then the authorizers that flags or a file name are asked in order (Node, RBAC,
+``system:masters`` may do everything. Then the authorizers that flags or a file name are asked in order (Node, RBAC, ABAC,
 AlwaysAllow, AlwaysDeny, webhooks); the first that allows or denies decides, and a request that nobody allows is forbidden
 with what the others said as reasons, or fails with what kept them from saying anything.
 
@@ -21,7 +21,7 @@ from kybern.apiserver.authentication import Headers, many
 from kybern.apiserver.bootstrap import wanted
 from kybern.apiserver.config_file import joined
 from kybern.apiserver.rights.metrics import DECISIONS, Counts
-from kybern.auth import escalation, impersonation, node, rbac
+from kybern.auth import abac, escalation, impersonation, node, rbac
 from kybern.auth.attributes import Attributes, Decision, Verdict
 from kybern.auth.refusal import forbidden
 from kybern.auth.rules import FULL_AUTHORITY
@@ -32,7 +32,7 @@ from kybern.machinery.struct import Object, decoder
 type Changed = Callable[[bytes | None, bytes | None], None]
 """Old and new object as JSON; None for the one that is not there."""
 
-MODES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
+MODES = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
 
 type Authorize = Callable[[Attributes], Decision]
 
@@ -77,12 +77,14 @@ class Authorization:
     policy: rbac.Policy = field(default_factory=rbac.Policy)
     graph: node.Graph = field(default_factory=node.Graph)
     gates: Collection[str] = ()
+    attributes: abac.Authorizer = field(default_factory=abac.Authorizer)
     asks: bool = field(default=False, init=False)
     _own: Mapping[str, Authorize] = field(init=False)
     _chain: tuple[tuple[Authorize, Counts], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._own = {
+            "ABAC": self.attributes.authorize,
             "AlwaysAllow": lambda _asked: ALLOWED,
             "AlwaysDeny": lambda _asked: DENIED,
             "Node": node.Authorizer(self.graph, node_rules(self.gates)).authorize,
@@ -172,6 +174,8 @@ class Authorization:
         if "RBAC" in self.modes:
             held = self.policy.rights(user, namespace)
             rules, errors = tuple(held.rules), (*errors, *held.errors)
+        if "ABAC" in self.modes:
+            rules = (*rules, *self.attributes.held(user, namespace))
         if self.asks:
             errors, incomplete = (*errors, "webhook authorizer does not support user rule resolution"), True
         if "AlwaysAllow" in self.modes:

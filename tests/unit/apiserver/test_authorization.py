@@ -193,8 +193,8 @@ def test_modes_are_asked_in_order(modes: tuple[str, ...], user: User, verdict: V
 
 
 def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(ValueError, match='"ABAC" is not a mode'):
-        Authorization(("ABAC",))
+    with pytest.raises(ValueError, match='"Guess" is not a mode'):
+        Authorization(("Guess",))
 
 
 def test_impersonation_changes_the_user_of_the_request() -> None:

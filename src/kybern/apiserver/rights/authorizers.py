@@ -38,6 +38,7 @@ class Authorizers:
         except (OSError, Invalid) as problem:
             where = f"--{flags.CONFIG} {path}" if path else "the authorization webhook"
             raise Fatal(f"kube-apiserver: cannot use {where}: {said(problem)}") from problem
+        self._attributes = flags.attributes(values, wanted=any(one.type == "ABAC" for one in wanted))
         self._needed = {one.type for one in wanted} - {WEBHOOK}
 
     def _first(self, path: Path) -> tuple[Wanted, ...]:
@@ -57,7 +58,7 @@ class Authorizers:
 
     def authorization(self, gates: Collection[str]) -> Authorization:
         """The chain with the authorizers that the server starts with."""
-        found = Authorization(gates=gates)
+        found = Authorization(gates=gates, attributes=self._attributes)
         found.use(self.first)
         return found
 
@@ -98,7 +99,7 @@ class Authorizers:
     def _new(self, content: bytes) -> tuple[Authorizer, ...]:
         """The authorizers of a file that has changed. Raises Invalid and OSError."""
         wanted = parse(content, self._needed)
-        if strange := sorted({one.type for one in wanted} & {"Node", "RBAC"} - self._needed):
+        if strange := sorted({one.type for one in wanted} & {"ABAC", "Node", "RBAC"} - self._needed):
             raise Invalid(
                 f"authorizer type {strange[0]} is not allowed if it was not enabled at initial server startup"
             )

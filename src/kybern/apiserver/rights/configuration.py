@@ -20,7 +20,7 @@ from kybern.machinery.errors import Cause
 
 KIND = "AuthorizationConfiguration"
 WEBHOOK = "Webhook"
-TYPES = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", WEBHOOK)
+TYPES = ("ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", WEBHOOK)
 IN_CLUSTER, FILE = "InClusterConfig", "KubeConfigFile"
 _MOST = 64  # match conditions
 _LONGEST = 30.0  # seconds
@@ -89,8 +89,6 @@ class Wanted:
 def parse(content: bytes, needed: Collection[str] = ()) -> tuple[Wanted, ...]:
     """The authorizers of a file. ``needed``: types that it must have. Raises Invalid."""
     file = read(content, KIND, File)
-    if any(one.type == "ABAC" for one in file.authorizers):
-        raise Invalid("authorizers: ABAC is not supported; use RBAC or a Webhook")
     require_none(_causes(file))
     faults = [
         f"expected name {one.type.lower()} for authorizer {one.type} instead of {one.name}"

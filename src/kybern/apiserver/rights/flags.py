@@ -1,12 +1,16 @@
 """The flags that say who decides what is allowed: upstream's names, defaults and refusals."""
 
+from pathlib import Path
+
 from kybern.apiserver.config_file import joined
 from kybern.apiserver.rights.configuration import AUTHORIZED, TYPES, UNAUTHORIZED, WEBHOOK, Wanted, Webhook
+from kybern.auth import abac
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal
 
 CONFIG = "authorization-config"
 _MODE, _PREFIX = "authorization-mode", "authorization-webhook-"
+_ABAC, _POLICY = "ABAC", "authorization-policy-file"
 DEFAULT_NAME = "default"
 
 
@@ -16,6 +20,7 @@ def rights_flags(known: Flags) -> Flags:
         known.flag(
             f"--{_MODE}", commas, (), f"{', '.join(TYPES)}; in the order of asking. Default: AlwaysAllow."
         )
+        .flag(f"--{_POLICY}", str, "", "Rules of the mode ABAC, one JSON object a line.")
         .flag(
             f"--{CONFIG}",
             str,
@@ -66,6 +71,17 @@ def check_together(values: Values) -> None:
         )
 
 
+def attributes(values: Values, *, wanted: bool) -> abac.Authorizer:
+    """The rules of mode ABAC. Raises Fatal."""
+    path = values[_POLICY]
+    if wanted and not path:
+        raise Fatal(f"kube-apiserver: cannot use the authorizer ABAC: give its rules by --{_POLICY}")
+    try:
+        return abac.Authorizer(abac.read(Path(path).read_text()) if path else ())
+    except (OSError, UnicodeDecodeError, abac.Unreadable) as problem:
+        raise Fatal(f"kube-apiserver: cannot read --{_POLICY} {path}: {problem}") from problem
+
+
 _LEGACY = ("config-file", "version", "cache-authorized-ttl", "cache-unauthorized-ttl")
 
 
@@ -75,6 +91,10 @@ def _problems(values: Values, modes: tuple[str, ...]) -> list[str]:
     if not modes:
         found.append("at least one authorization-mode must be passed")
     found += [f'authorization-mode "{mode}" is not a valid mode' for mode in modes if mode not in TYPES]
+    if _ABAC in modes and not values[_POLICY]:
+        found.append("authorization-mode ABAC's authorization policy file not passed")
+    if values[_POLICY] and _ABAC not in modes:
+        found.append(f"cannot specify --{_POLICY} without mode ABAC")
     if WEBHOOK in modes and not file:
         found.append("authorization-mode Webhook's authorization config file not passed")
     if file and WEBHOOK not in modes:
