@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kybern.netboot.seen import Seen
+from kybern.netboot.seen import INSTALLED, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _missing(one: Standing, seen: Seen, now: float) -> str:
             "server, and that its mac in the topology is that of the card it boots from"
         )
     ago = f"last heard of {max(now - seen.heard, 0) / 60:.0f} minutes ago"
-    if one.done:
+    if one.done and seen.phase == INSTALLED:
         return (
             f"{one.name} is installed and does not answer by SSH at {one.address} ({ago}: {seen.phase}, {seen.said}); look "
             "at its console: its firmware has to go on to the disk when the network tells it to"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kybern.netboot.seen import INSTALLED, INSTALLING, Seen, read, written
+from kybern.netboot.seen import INSTALLED, INSTALLING, REFUSED, Seen, read, written
 from kybern.netboot.standing import OtherKey, known_hosts, missing, standing
 
 KEY, OTHER = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
@@ -36,6 +36,14 @@ def test_a_machine_that_is_installed_and_silent_points_to_its_firmware() -> None
     (told,) = missing([found], {"a": seen}, 1000.0)
     assert "does not answer by SSH at 10.8.0.11 (last heard of 1 minutes ago" in told
     assert "firmware" in told
+
+
+def test_an_installed_machine_that_is_refused_is_told_with_why() -> None:
+    """It got another disk: its console and its firmware are not what is to be looked at."""
+    seen = Seen(REFUSED, "/dev/vda of a is not empty", heard=940.0, host_key=KEY)
+
+    (told,) = missing([standing("a", ADDRESS, seen, KEY, "")], {"a": seen}, 1000.0)
+    assert told == "a: last heard of 1 minutes ago: refused, /dev/vda of a is not empty"
 
 
 def test_a_machine_that_was_installed_long_ago_needs_no_word_of_the_server() -> None:
