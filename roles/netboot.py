@@ -117,7 +117,10 @@ def machines(cluster: Cluster, digest: str, orders: Orders) -> Sequence[Entry]:
             File(f"{FOLDER}/settings/{machine.name}.tar", metal.settings(cluster, machine, kept, resolvers))
             for machine in booted(cluster)
         ),
-        *(File(f"{FOLDER}/orders/{name}", f"{orders.name}\n".encode()) for name in orders.machines),
+        *(
+            File(f"{FOLDER}/orders/{partition(cluster.name, name)}", f"{orders.name}\n".encode())
+            for name in orders.machines
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kybern.machines import metal
+from kybern.machines.netboot import partition
 from kybern.machines.topology import Cluster, Machine, Netboot
 from roles import netboot as role
 from roles.netboot import CONF, DAEMON, DNSMASQ, FOLDER, Orders
@@ -157,7 +158,7 @@ def test_an_order_is_a_file_for_each_machine(racks: Cluster) -> None:
     files = {one.path: one for one in role.machines(racks, "ab", found)}
 
     assert found == Orders("1-a", ("m1", "m2"))
-    assert getattr(files[f"{FOLDER}/orders/m1"], "content", b"") == b"1-a\n"
+    assert getattr(files[f"{FOLDER}/orders/{partition(racks.name, 'm1')}"], "content", b"") == b"1-a\n"
     assert orders({}) == Orders()
     assert not [
         one for one in role.machines(racks, "ab", Orders()) if one.path.startswith(f"{FOLDER}/orders/")

@@ -23,6 +23,7 @@ from kybern.machines import adopting, metal, state
 from kybern.machines.bundle import taking
 from kybern.machines.errors import MachineError
 from kybern.machines.inventory import NETBOOT
+from kybern.machines.netboot import partition
 from kybern.machines.preflight import host as preflight
 from kybern.machines.state import State
 from kybern.machines.topology import Cluster, Machine
@@ -141,7 +142,7 @@ def _wait(
     told: dict[str, str] = {}
     with Progress(f"Machines of {cluster.name}") as progress:
         while True:
-            seen = asyncio.run(_seen(server))
+            seen = asyncio.run(_seen(server, cluster.name, wanted))
             found = _standings(wanted, seen, kept, anew)
             there = asyncio.run(_answering(cluster, [one.name for one in found if one.done]))
             for one in found:
@@ -186,13 +187,15 @@ def _standings(
     return found
 
 
-async def _seen(server: Cluster) -> Mapping[str, Seen]:
-    """Nothing while the server does not answer: it may be back when it is asked again."""
+async def _seen(server: Cluster, cluster: str, wanted: Sequence[Machine]) -> Mapping[str, Seen]:
+    """By name. Nothing while the server does not answer: it may be back when it is asked again."""
     text = await Machines(server).run(NETBOOT, f"cat {SEEN} 2>/dev/null", ONE_LOOK)
     try:
-        return read(text) if text else {}
+        found = read(text) if text else {}
     except ValueError as problem:
         raise MachineError(f"cannot read {SEEN} of netboot's server: {problem}") from problem
+    roots = {machine.name: partition(cluster, machine.name) for machine in wanted}
+    return {name: found[root] for name, root in roots.items() if root in found}
 
 
 async def _answering(cluster: Cluster, names: Sequence[str]) -> frozenset[str]:

@@ -2,9 +2,11 @@
 
 A disk is written when nothing is on it, when the topology says that what is on it may go (``wipe``), or when an installation
 of ours on it was cut short. A disk on which one was finished is written only by order of the operator, which is carried out
-once; neither ``wipe`` nor a server that forgot what it did is such an order.
+once; neither ``wipe`` nor a server that forgot what it did is such an order. So the disk itself bears which order was the
+last: the UUID of its partition table is made of that.
 """
 
+import uuid
 from dataclasses import dataclass
 
 from kybern.netboot.disks import FINISHED, UNFINISHED, Disk, Partition
@@ -16,9 +18,10 @@ LEAST = 4 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """Write this disk."""
+    """Write this disk. ``table`` is the UUID that its partition table gets."""
 
     disk: str
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,27 @@ def from_disk(*, installed: bool, done: str, ordered: str) -> bool:
     return installed and (not ordered or done == ordered)
 
 
-def decide(wanted: Wanted, disks: tuple[Disk, ...], *, anew: bool) -> Decision:
-    """``anew``: the operator has ordered to install a machine that is installed."""
+def table_of(wanted: Wanted, order: str) -> str:
+    """The UUID of the partition table of a disk that was installed by this order; empty for the first time, without one."""
+    return str(uuid.uuid5(uuid.UUID(wanted.partition), order))
+
+
+def decide(wanted: Wanted, disks: tuple[Disk, ...], *, order: str, done: str) -> Decision:
+    """``order`` and ``done`` as for ``from_disk``: the operator's last to install it anew, and what the server remembers."""
+    table = table_of(wanted, order)
     own = [(disk, root) for disk in disks if (root := _own(disk, wanted)) is not None]
-    finished = next((root for _, root in own if root.label == FINISHED), None)
-    if finished is not None and not anew:
-        return Return(finished.path)
+    finished = [(disk, root) for disk, root in own if root.label == FINISHED]
+    last = [root for disk, root in finished if disk.table == table]
+    anew = bool(order) and done != order and not last
+    if finished and not anew:
+        root = last[0] if last else finished[0][1]
+        return Return(root.path)
     chosen = _chosen(wanted, disks)
     if isinstance(chosen, Wait):
         return chosen
     if why := _refusal(wanted, chosen, anew=anew):
         return Wait(why)
-    return Install(chosen.path)
+    return Install(chosen.path, table)
 
 
 def _own(disk: Disk, wanted: Wanted) -> Partition | None:
@@ -111,8 +123,8 @@ def _refusal(wanted: Wanted, disk: Disk, *, anew: bool) -> str:
 def line(decision: Decision, partition: str, image: str, sha256: str) -> str:
     """The decision as the machine reads it: words of one line."""
     match decision:
-        case Install(disk):
-            return f"install {disk} {partition} {image} {sha256}\n"
+        case Install(disk, table):
+            return f"install {disk} {table} {partition} {image} {sha256}\n"
         case Return(path):
             return f"return {path}\n"
         case Wait(why):

@@ -19,10 +19,14 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """``size`` in bytes; ``signatures`` is what wipefs finds on it as a whole, such as "gpt", "ext4", "LVM2_member"."""
+    """``size`` in bytes; ``table`` is its partition table's UUID, in small letters.
+
+    ``signatures`` is what wipefs finds on it as a whole, such as "gpt", "ext4", "LVM2_member".
+    """
 
     path: str
     size: int
+    table: str
     names: frozenset[str]
     model: str
     serial: str
@@ -69,6 +73,7 @@ def _disk(raw: Mapping[str, Any], signatures: Mapping[str, list[str]]) -> Disk:
     return Disk(
         path=path,
         size=int(raw["size"]),
+        table=str(raw.get("ptuuid") or "").lower(),
         names=frozenset(names),
         model=str(raw.get("model") or "").strip(),
         serial=str(raw.get("serial") or "").strip(),

@@ -70,13 +70,13 @@ def public_key(text: str) -> str:
 
 
 def written(all_seen: Mapping[str, Seen]) -> str:
-    return json.dumps({name: asdict(one) for name, one in all_seen.items()}, indent=1) + "\n"
+    return json.dumps({root: asdict(one) for root, one in all_seen.items()}, indent=1) + "\n"
 
 
 def read(text: str) -> dict[str, Seen]:
-    """By name. Raises ValueError for what is no such file."""
+    """By the UUID of the machine's root (``Wanted.partition``). Raises ValueError for what is no such file."""
     try:
         raw: dict[str, dict[str, Any]] = json.loads(text)
-        return {name: Seen(**one) for name, one in raw.items()}
+        return {root: Seen(**one) for root, one in raw.items()}
     except (TypeError, AttributeError) as problem:
         raise ValueError(f"not what kybern-netboot has seen: {problem}") from problem

@@ -27,7 +27,10 @@ SEEN, ORDERS = "seen.json", "orders"
 
 
 class Netboot:
-    """The answers. ``folder`` has netboot.json, orders/NAME, settings/NAME.tar and files/; ``state`` is its own to write."""
+    """The answers. ``folder`` has netboot.json, orders/, settings/NAME.tar and files/; ``state`` is its own to write.
+
+    Orders and what was seen go by the UUIDs of machines' roots: another cluster of this server may have the same names.
+    """
 
     def __init__(self, folder: Path, state: Path) -> None:
         self._folder, self._state = folder, state
@@ -54,7 +57,7 @@ class Netboot:
     def order(self, machine: Wanted) -> str:
         """The operator's last order to install a machine anew; empty for none."""
         try:
-            return (self._folder / ORDERS / machine.name).read_text().strip()
+            return (self._folder / ORDERS / machine.partition).read_text().strip()
         except FileNotFoundError:
             return ""
 
@@ -68,11 +71,15 @@ class Netboot:
             log.warning("%s; it begins anew", problem)
             return {}
 
-    def _see(self, name: str, now: Seen) -> None:
-        known = self.seen()
-        if known.get(name, Seen()).phase != now.phase or known[name].said != now.said:
-            log.info("%s: %s: %s", name, now.phase, now.said)
-        replace_file(self._state / SEEN, seen.written({**known, name: now}).encode(), 0o644, durable=True)
+    def _known(self, machine: Wanted) -> Seen:
+        return self.seen().get(machine.partition, Seen())
+
+    def _see(self, machine: Wanted, now: Seen) -> None:
+        was = self._known(machine)
+        if (was.phase, was.said) != (now.phase, now.said):
+            log.info("%s: %s: %s", machine.name, now.phase, now.said)
+        known = {**self.seen(), machine.partition: now}
+        replace_file(self._state / SEEN, seen.written(known).encode(), 0o644, durable=True)
 
     def _of(self, request: web.Request) -> Wanted:
         mac = request.match_info["mac"][:17]
@@ -97,13 +104,13 @@ class Netboot:
 
     async def _boot(self, request: web.Request) -> web.Response:
         machine = self._of(request)
-        was = self.seen().get(machine.name, Seen())
+        was = self._known(machine)
         if decide.from_disk(installed=was.installed, done=was.order, ordered=self.order(machine)):
-            self._see(machine.name, seen.from_disk(was, time.time()))
+            self._see(machine, seen.from_disk(was, time.time()))
             return web.Response(text=scripts.local(machine))
         # A second question must not take the ticket from an installation that is under way.
         ticket = was.ticket or secrets.token_hex(16)
-        self._see(machine.name, seen.booting(was, ticket, time.time()))
+        self._see(machine, seen.booting(was, ticket, time.time()))
         return web.Response(text=scripts.install(self.served(), machine, ticket))
 
     async def _settings(self, request: web.Request) -> web.FileResponse:
@@ -117,7 +124,7 @@ class Netboot:
         async def answered(request: web.Request) -> web.Response:
             machine = self._of(request)
             text = (await request.read()).decode(errors="replace")
-            was = self.seen().get(machine.name, Seen())
+            was = self._known(machine)
             given = request.headers.get("Ticket", "").encode()
             if not was.ticket or not secrets.compare_digest(given, was.ticket.encode()):
                 raise web.HTTPForbidden(text="this server has not started that installation\n")
@@ -129,27 +136,25 @@ class Netboot:
         return answered
 
     def _disks(self, machine: Wanted, was: Seen, text: str) -> str:
-        order = self.order(machine)
-        anew = bool(order) and was.order != order
-        decision = decide.decide(machine, disks.parse(text), anew=anew)
+        decision = decide.decide(machine, disks.parse(text), order=self.order(machine), done=was.order)
         phase, words = seen.INSTALLING, "begins"
         if isinstance(decision, decide.Wait):
             phase, words = seen.REFUSED, decision.why
-        self._see(machine.name, seen.said(was, phase, words, time.time()))
+        self._see(machine, seen.said(was, phase, words, time.time()))
         served = self.served()
         return decide.line(decision, machine.partition, f"{served.url}/files/{scripts.IMAGE}", served.sha256)
 
     def _step(self, machine: Wanted, was: Seen, text: str) -> str:
-        self._see(machine.name, seen.said(was, seen.INSTALLING, text, time.time()))
+        self._see(machine, seen.said(was, seen.INSTALLING, text, time.time()))
         return "ok\n"
 
     def _failed(self, machine: Wanted, was: Seen, text: str) -> str:
-        self._see(machine.name, seen.said(was, seen.FAILED, text, time.time()))
+        self._see(machine, seen.said(was, seen.FAILED, text, time.time()))
         return "ok\n"
 
     def _done(self, machine: Wanted, was: Seen, text: str) -> str:
         key = seen.public_key(text)
-        self._see(machine.name, seen.installed(was, key, self.order(machine), time.time()))
+        self._see(machine, seen.installed(was, key, self.order(machine), time.time()))
         return "ok\n"
 
 

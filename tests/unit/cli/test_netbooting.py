@@ -11,6 +11,7 @@ import pytest
 from kybern.cli import netbooting as command
 from kybern.machines import metal, state
 from kybern.machines.errors import MachineError
+from kybern.machines.netboot import partition
 from kybern.machines.preflight import host as preflight
 from kybern.machines.state import State
 from kybern.netboot.seen import INSTALLED, INSTALLING, Seen, written
@@ -45,7 +46,8 @@ class World:
         if not self.lets_in:
             return ""
         if script.startswith("cat "):
-            return written(self.seen.pop(0) if len(self.seen) > 1 else self.seen[0])
+            found = self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+            return written({partition("racks", name): one for name, one in found.items()})
         return "there\n"
 
     def deploy(

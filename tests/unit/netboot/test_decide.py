@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kybern.netboot.decide import Install, Return, Wait, decide, from_disk, line
+from kybern.netboot.decide import Install, Return, Wait, decide, from_disk, line, table_of
 from kybern.netboot.disks import FINISHED, UNFINISHED, parse
 from kybern.netboot.wanted import Wanted
 
@@ -14,6 +14,9 @@ OWN, OTHER = "11111111-1111-5111-8111-111111111111", "22222222-2222-5222-8222-22
 MACHINE = Wanted("a", "52:54:00:00:00:11", "10.8.0.11/24", OWN)
 MAY_WIPE = replace(MACHINE, wipe=True)
 GB = 10**9
+ORDER = "1-a"
+FIRST = table_of(MACHINE, "")
+BY_ORDER = table_of(MACHINE, ORDER)
 
 
 def disk(name: str, size: int = 20 * GB, **more: Any) -> dict[str, Any]:
@@ -36,18 +39,20 @@ def said(*disks: dict[str, Any], signatures: str = "") -> str:
 
 
 def decided(machine: Wanted, *disks: dict[str, Any], signatures: str = "", anew: bool = False) -> Any:
-    return decide(machine, parse(said(*disks, signatures=signatures)), anew=anew)
+    return decide(machine, parse(said(*disks, signatures=signatures)), order=ORDER if anew else "", done="")
 
 
-def ours(label: str, uuid: str = OWN) -> dict[str, Any]:
-    return disk("vda", children=[part("/dev/vda1", "kybern-bios"), part("/dev/vda3", label, uuid)])
+def ours(label: str, uuid: str = OWN, table: str = FIRST) -> dict[str, Any]:
+    return disk(
+        "vda", ptuuid=table, children=[part("/dev/vda1", "kybern-bios"), part("/dev/vda3", label, uuid)]
+    )
 
 
 GPT = "/dev/vda gpt\n/dev/vda PMBR\n"
 
 
 def test_a_blank_disk_is_written() -> None:
-    assert decided(MACHINE, disk("vda")) == Install("/dev/vda")
+    assert decided(MACHINE, disk("vda")) == Install("/dev/vda", FIRST)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +72,11 @@ def test_a_disk_that_is_not_empty_is_refused_and_what_it_has_is_told(
     assert isinstance(refused, Wait)
     assert f"it has: {shown}; when all of it may go, say wipe: true" in refused.why
     assert refused.why.startswith("/dev/vda (20 GB, QEMU S-vda) of a is not empty")
-    assert decided(MAY_WIPE, there, signatures=signatures) == Install("/dev/vda")
+    assert decided(MAY_WIPE, there, signatures=signatures) == Install("/dev/vda", FIRST)
 
 
 def test_an_installation_that_was_cut_short_is_begun_again() -> None:
-    assert decided(MACHINE, ours(UNFINISHED), signatures=GPT) == Install("/dev/vda")
+    assert decided(MACHINE, ours(UNFINISHED), signatures=GPT) == Install("/dev/vda", FIRST)
 
 
 def test_another_machine_s_that_was_cut_short_is_not_ours() -> None:
@@ -86,7 +91,14 @@ def test_an_installed_machine_is_never_written_by_itself(machine: Wanted) -> Non
 
 
 def test_an_installed_machine_is_written_by_order() -> None:
-    assert decided(MACHINE, ours(FINISHED), signatures=GPT, anew=True) == Install("/dev/vda")
+    assert decided(MACHINE, ours(FINISHED), signatures=GPT, anew=True) == Install("/dev/vda", BY_ORDER)
+
+
+def test_an_order_that_a_disk_bears_is_not_carried_out_again_by_a_server_that_forgot() -> None:
+    assert decided(MACHINE, ours(FINISHED, table=BY_ORDER.upper()), anew=True) == Return("/dev/vda3")
+    assert decided(MACHINE, ours(UNFINISHED, table=BY_ORDER), anew=True) == Install("/dev/vda", BY_ORDER)
+    newer = disk("vdb", ptuuid=BY_ORDER, children=[part("/dev/vdb3", FINISHED, OWN)])
+    assert decided(MACHINE, ours(FINISHED), newer, anew=True) == Return("/dev/vdb3")
 
 
 @pytest.mark.parametrize("machine", [MACHINE, MAY_WIPE])
@@ -96,7 +108,7 @@ def test_the_disk_of_another_machine_of_ours_is_written_by_order_alone(machine: 
     assert isinstance(refused, Wait)
     assert "another name or cluster" in refused.why
     assert "kybern machines netboot --reinstall a" in refused.why
-    assert decided(machine, ours(FINISHED, OTHER), signatures=GPT, anew=True) == Install("/dev/vda")
+    assert decided(machine, ours(FINISHED, OTHER), signatures=GPT, anew=True) == Install("/dev/vda", BY_ORDER)
 
 
 def test_an_order_is_no_leave_to_wipe_what_is_not_ours() -> None:
@@ -110,8 +122,8 @@ def test_of_several_disks_one_has_to_be_named() -> None:
     assert isinstance(refused, Wait)
     assert "a has 2 disks: /dev/sda (20 GB, QEMU S-sda), /dev/sdb (20 GB, QEMU S-sdb)" in refused.why
     assert "install_on" in refused.why
-    assert decided(replace(MACHINE, disk="/dev/sdb"), *two) == Install("/dev/sdb")
-    assert decided(replace(MACHINE, disk="S-sda"), *two) == Install("/dev/sda")
+    assert decided(replace(MACHINE, disk="/dev/sdb"), *two) == Install("/dev/sdb", FIRST)
+    assert decided(replace(MACHINE, disk="S-sda"), *two) == Install("/dev/sda", FIRST)
     gone = decided(replace(MACHINE, disk="/dev/sdc"), *two)
     assert isinstance(gone, Wait)
     assert 'a has no disk "/dev/sdc"; it has: /dev/sda' in gone.why
@@ -129,7 +141,7 @@ def test_of_several_disks_one_has_to_be_named() -> None:
 )
 def test_what_is_too_small_or_cannot_stay_is_not_taken(unfit: dict[str, Any]) -> None:
     assert isinstance(decided(MACHINE, unfit), Wait)
-    assert decided(MACHINE, unfit, disk("vdb")) == Install("/dev/vdb")
+    assert decided(MACHINE, unfit, disk("vdb")) == Install("/dev/vdb", FIRST)
 
 
 def test_a_named_disk_that_is_too_small_is_refused() -> None:
@@ -164,7 +176,8 @@ def test_an_order_is_carried_out_once(installed: bool, done: str, ordered: str, 
 
 def test_a_decision_is_a_line_of_words() -> None:
     assert (
-        line(Install("/dev/vda"), OWN, "http://s/root", "ab") == f"install /dev/vda {OWN} http://s/root ab\n"
+        line(Install("/dev/vda", FIRST), OWN, "http://s/root", "ab")
+        == f"install /dev/vda {FIRST} {OWN} http://s/root ab\n"
     )
     assert line(Return("/dev/vda3"), OWN, "", "") == "return /dev/vda3\n"
     assert line(Wait("not now"), OWN, "", "") == "wait not now\n"

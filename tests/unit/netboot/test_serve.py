@@ -11,7 +11,7 @@ from kybern.netboot.disks import FINISHED
 from kybern.netboot.seen import BOOTING, FAILED, INSTALLED, INSTALLING, REFUSED
 from kybern.netboot.serve import Netboot, application
 from kybern.netboot.wanted import Served, Wanted, written
-from tests.unit.netboot.test_decide import GPT, MACHINE, OWN, disk, ours, said
+from tests.unit.netboot.test_decide import BY_ORDER, FIRST, GPT, MACHINE, ORDER, OTHER, OWN, disk, ours, said
 
 MAC = "52-54-00-00-00-11"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA a"
@@ -47,11 +47,11 @@ class Machine:
         assert await self.tell("done", KEY) == (200, "ok\n")
 
     def order(self, name: str) -> None:
-        (self.folder / "orders" / "a").write_text(f"{name}\n")
+        (self.folder / "orders" / OWN).write_text(f"{name}\n")
 
     @property
     def phase(self) -> str:
-        return self.netboot.seen()["a"].phase
+        return self.netboot.seen()[OWN].phase
 
 
 @pytest.fixture
@@ -109,14 +109,14 @@ async def test_a_machine_that_was_installed_starts_from_its_disk(machine: Machin
     assert "kernel" not in script
     assert script.endswith("exit 1\n")
     assert machine.phase == INSTALLED
-    assert machine.netboot.seen()["a"].host_key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+    assert machine.netboot.seen()[OWN].host_key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
 
 
 async def test_what_is_said_on_the_way_is_kept_in_one_line(machine: Machine) -> None:
     await machine.boot()
     await machine.tell("step", "writes \x1b[31m the\nsystem" + "x" * 10_000)
 
-    seen = machine.netboot.seen()["a"]
+    seen = machine.netboot.seen()[OWN]
     assert (seen.phase, seen.said[:23], len(seen.said)) == (INSTALLING, "writes [31m the systemx", 500)
     await machine.tell("failed", "no space")
     assert machine.phase == FAILED
@@ -138,7 +138,7 @@ async def test_a_changed_topology_counts_at_once(machine: Machine) -> None:
     (machine.folder / "netboot.json").write_text(written(changed))
 
     assert (await machine.tell("disks", full))[1].startswith(
-        f"install /dev/vda {OWN} http://10.8.0.5:8069/files/root"
+        f"install /dev/vda {FIRST} {OWN} http://10.8.0.5:8069/files/root"
     )
 
 
@@ -155,7 +155,7 @@ async def test_a_ticket_is_used_up_with_the_installation(machine: Machine) -> No
     await machine.install()
 
     assert (await machine.tell("done", "ssh-ed25519 BBBB other"))[0] == 403
-    assert machine.netboot.seen()["a"].host_key.endswith("AAAAIA")
+    assert machine.netboot.seen()[OWN].host_key.endswith("AAAAIA")
 
 
 async def test_somebody_who_asks_in_between_does_not_stop_an_installation(machine: Machine) -> None:
@@ -182,7 +182,7 @@ async def test_an_order_installs_once_more_and_only_once(machine: Machine) -> No
     await machine.tell("done", "ssh-ed25519 CCCC a")
 
     assert "kernel" not in await machine.boot()
-    assert machine.netboot.seen()["a"].order == "1-a"
+    assert machine.netboot.seen()[OWN].order == "1-a"
 
 
 async def test_a_server_that_forgot_asks_for_the_key_and_leaves_the_disk(machine: Machine) -> None:
@@ -193,6 +193,33 @@ async def test_a_server_that_forgot_asks_for_the_key_and_leaves_the_disk(machine
     assert await machine.tell("disks", said(ours(FINISHED), signatures=GPT)) == (200, "return /dev/vda3\n")
     await machine.tell("done", KEY)
     assert "kernel" not in await machine.boot()
+
+
+async def test_a_server_that_forgot_does_not_carry_out_again_what_it_was_ordered(machine: Machine) -> None:
+    await machine.install()
+    machine.order(ORDER)
+    await machine.boot()
+    await machine.tell("disks", said(ours(FINISHED), signatures=GPT))
+    await machine.tell("done", KEY)
+    (machine.folder / "state" / "seen.json").unlink()
+
+    assert "kernel" in await machine.boot()
+    there = said(ours(FINISHED, table=BY_ORDER), signatures=GPT)
+    assert await machine.tell("disks", there) == (200, "return /dev/vda3\n")
+    await machine.tell("done", KEY)
+    assert "kernel" not in await machine.boot()
+
+
+async def test_a_machine_of_another_cluster_with_the_same_name_is_another(machine: Machine) -> None:
+    """Neither is it installed because that was, nor does an order count for both."""
+    await machine.install()
+    machine.order(ORDER)
+    other = replace(SERVED, machines=(replace(MACHINE, partition=OTHER),))
+    (machine.folder / "netboot.json").write_text(written(other))
+
+    assert "kernel" in await machine.boot()
+    there = said(ours(FINISHED, OTHER), signatures=GPT)
+    assert (await machine.tell("disks", there))[1] == "return /dev/vda3\n"
 
 
 async def test_settings_are_the_machine_s_own(machine: Machine) -> None:
