@@ -13,6 +13,9 @@ from kybern.machines.topology import Cluster, Machine
 NETBOOT = "netboot"
 """What the machine that installs others is called."""
 
+GREETING = 60.0
+"""Seconds until a machine has greeted by SSH, and until it has looked at a key: slow hardware has much else to do."""
+
 type Host = tuple[str, dict[str, Any]]
 
 
@@ -36,6 +39,7 @@ def host(cluster: Cluster, machine: Machine) -> Host:
         "ssh_user": cluster.ssh_user,
         "ssh_key": str(state.key),
         "ssh_known_hosts_file": str(state.known_hosts),
+        "ssh_paramiko_connect_kwargs": {"banner_timeout": GREETING, "auth_timeout": GREETING},
         "state": str(state.directory),
         **becoming,
     }
