@@ -180,6 +180,7 @@ class Kubelet:
             cluster_dns=settings.cluster_dns,
             container_logs=Path(settings.container_logs),
             restart_most=settings.restart_most,
+            unseen_for=settings.unseen_for,
             rules=Room(
                 sysctls=sysctls.allowed(settings.unsafe_sysctls), apparmor=machine.has_app_armor(),
                 features=of_kubelet(settings.cpu_policy),

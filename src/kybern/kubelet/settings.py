@@ -101,6 +101,7 @@ class Settings:
     report_every: float = 300.0
     most_images: int = 50
     restart_most: float = 300.0
+    unseen_for: float = 1.0
     event_rate: int = 50
     event_burst: int = 100
     lease_seconds: int = 40

@@ -20,6 +20,7 @@ from kybern.kubelet.objects import ApiObjects
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.unseen import PERIOD
 from kybern.kubelet.user_namespaces import UserNamespaces
 from kybern.kubelet.voice import Voice
 from kybern.kubelet.volumes.kept import Kept
@@ -80,6 +81,8 @@ class Surroundings:
     rules: Room = field(default_factory=Room)
     restart_most: float = backoff.LAST
     """The longest that a container waits between two runs."""
+    unseen_for: float = PERIOD
+    """How long a container with stdin has to be seen running before it is told of, in seconds."""
 
     @property
     def devices(self) -> Devices:

@@ -34,6 +34,7 @@ from kybern.kubelet.runtime import Actual
 from kybern.kubelet.status import FINISHED, Situation, Verdict, status_of
 from kybern.kubelet.steps import Steps
 from kybern.kubelet.surroundings import Surroundings
+from kybern.kubelet.unseen import Unseen
 from kybern.kubelet.volumes.kept import Failed
 from kybern.machinery.struct import replace
 
@@ -79,6 +80,9 @@ class Worker:
         self.unmounted, self.stopped = asyncio.Event(), asyncio.Event()
         self._steps = Steps(here, self.allotment)
         self._active = Countdown()
+        # Seconds after which the status is to be told that was not told yet.
+        self._untold: float | None = None
+        self._unseen = Unseen(here.unseen_for)
         self._volumes: Mapping[str, Path] | None = None
         self._refresh_at = 0.0
         self._mount_delay = _FIRST_MOUNT
@@ -127,7 +131,8 @@ class Worker:
             while not self.ending:
                 pause = await self._interruptible(self._guarded())
                 if not self.ending:
-                    await self._wait(pause)
+                    waits = [found for found in (pause, self._untold) if found is not None]
+                    await self._wait(min(waits, default=None))
             await Ending(self, self._here, self._publisher).run()
         finally:
             self.unmounted.set()
@@ -240,6 +245,11 @@ class Worker:
         self.status = self._here.claims.health(self.pod, found, before)
         if final:
             self.status = finished(self.status)
+        self._untold = None
+        if not ending and not final:
+            self._untold = self._unseen.left(self.pod, self.actual, asyncio.get_running_loop().time())
+        if self._untold is not None:
+            return
         mirror = self._told(self.pod)
         if mirror is not None:
             self._publisher.tell(mirror, replace(self.status, qos_class=mirror.status.qos_class))
