@@ -30,6 +30,7 @@ from kybern.proxy.state import State
 from kybern.proxy.topology import Place
 
 SERVICES, ROUNDS = 10_000, 50
+NODES = 500  # the endpoints are spread over so many: a hundred of 50,000 are on this one
 SETTINGS = Settings(pod_cidr="10.244.0.0/16")
 MODES: dict[str, tuple[Callable[[Settings], Backend], str, int]] = {
     "nftables": (Nftables, "nft", SERVICES),
@@ -51,13 +52,16 @@ def endpoints(number: int, last: int = 1) -> EndpointSlice:
     return EndpointSlice(
         metadata=ObjectMeta(namespace="default", name=f"s{number}-x", labels={SERVICE_NAME: f"s{number}"}),
         address_type="IPv4",
-        endpoints=tuple(Endpoint(addresses=(one,), conditions=ready, node_name="n") for one in addresses),
+        endpoints=tuple(
+            Endpoint(addresses=(one,), conditions=ready, node_name=f"n{(5 * number + at) % NODES}")
+            for at, one in enumerate(addresses)
+        ),
         ports=(EndpointPort(name="http", port=8080, protocol="TCP"),),
     )
 
 
 def filled(count: int) -> State:
-    state = State(Place("n"))
+    state = State(Place("n0"))
     state.sync(Service, [service(number) for number in range(count)])
     state.sync(EndpointSlice, [endpoints(number) for number in range(count)])
     return state
@@ -116,7 +120,7 @@ def virtual_memory() -> list[Row]:
 
 
 def pure() -> Iterable[Row]:
-    state, rules = State(Place("n")), Ruleset(SETTINGS)
+    state, rules = State(Place("n0")), Ruleset(SETTINGS)
 
     def render() -> str:
         for key in state.take():
@@ -180,10 +184,14 @@ class Measured:
         self.state.put(service(self.count + number), None)
         self.state.put(endpoints(self.count + number), None)
 
+    def one_less(self, number: int) -> None:
+        self.state.drop(service(self.count // 2 + number))
+
     async def all(self) -> None:
         await self.spent("all written", 1, lambda _number: None)
         await self.spent("one endpoint changed", ROUNDS, self.one_endpoint)
         await self.spent("one service more", ROUNDS, self.one_service)
+        await self.spent("one service less", ROUNDS, self.one_less)
         self.rows.append(
             Row(f"{self.name}: memory, with what the watches saw", resident_mebibytes(os.getpid()), "MiB")
         )

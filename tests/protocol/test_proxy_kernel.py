@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
@@ -25,10 +25,11 @@ from kybern.cni.netlink import Kernel as Routes
 from kybern.cni.plan import ServiceRoute
 from kybern.machines.topology import Cluster, Machine
 from kybern.netfilter.programs import CannotApply
-from kybern.proxy import metrics
+from kybern.proxy import metrics, tables
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
+from kybern.proxy.families import Family
 from kybern.proxy.iptables import AT_ONCE, Iptables
 from kybern.proxy.ipvs.backend import Ipvs
 from kybern.proxy.ipvs.plan import Options
@@ -36,7 +37,7 @@ from kybern.proxy.ipvs.table import table
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.nftables import Nftables
 from kybern.proxy.restore import LONG
-from kybern.proxy.rules import Settings
+from kybern.proxy.rules import JUMPS, Settings, chain_of, endpoint_chain
 from kybern.proxy.transaction import NAME
 from roles import firewall
 from tests.protocol import sctp
@@ -863,7 +864,7 @@ def sh_python(where: str, code: str) -> None:
 def test_iptables_tells_how_many_rules_it_has_and_wrote() -> None:
     node = InNode("iptables")
     node.prepare()
-    node.apply(WEB, replace(WEB, service="other", cluster_ip="10.96.0.11", node_port=0))
+    node.apply(WEB, replace(WEB, service="other", cluster_ip="10.96.0.26", node_port=0))
     labels = {"ip_family": "IPv4", "table": "nat"}
     total, last = (f"kubeproxy_sync_proxy_rules_iptables_{name}" for name in ("total", "last"))
 
@@ -876,14 +877,14 @@ def test_iptables_tells_how_many_rules_it_has_and_wrote() -> None:
 
     node.apply(replace(WEB, endpoints=()))
     assert node.told(total, labels) == written()
-    assert node.told(last, labels) == 2, "the other service's and the node ports' in the chain that all share"
+    assert node.told(last, labels) == 1, "the other service's in the chain that both share"
 
     failures = [
         f"kubeproxy_sync_proxy_rules_iptables_{kind}restore_failures_total" for kind in ("partial_", "")
     ]
     before = [node.told(name, {"ip_family": "IPv4"}) or 0 for name in failures]
     with pytest.raises(CannotApply):
-        node.apply(replace(WEB, cluster_ip="nowhere"))
+        node.apply(replace(WEB, port=99999))
     assert [node.told(name, {"ip_family": "IPv4"}) for name in failures] == [count + 1 for count in before]
 
 
@@ -896,7 +897,9 @@ def saved_rules() -> list[str]:
 @pytest.mark.usefixtures("network")
 def test_iptables_of_many_services_are_written_in_several_runs_and_edited_afterwards() -> None:
     many = [
-        replace(WEB, service=f"s{n}", cluster_ip=f"10.96.{n // 250 + 1}.{n % 250 + 1}", node_port=31000 + n)
+        replace(
+            WEB, service=f"s{n}", cluster_ip=f"10.96.{n // 15 + 1}.{n % 15 * 16 + 10}", node_port=31000 + n
+        )
         for n in range(max(2 * AT_ONCE, LONG) + 150)
     ]
     InNode("iptables").apply(*many[:120], replace(WEB, service="gone", cluster_ip="10.96.0.11"))
@@ -915,14 +918,81 @@ def test_iptables_of_many_services_are_written_in_several_runs_and_edited_afterw
         replace(WEB, node_port=0),
         replace(WEB, endpoints=()),
         WEB,
-        replace(WEB, cluster_ip="10.96.0.12"),
+        replace(WEB, cluster_ip="10.96.0.26"),
     ):
         assert 0 < node.apply(changed) < 30, "a long chain is not written anew"
     node.drop(many[70])
-    assert ask(CLIENT, "10.96.0.12")
+    assert ask(CLIENT, "10.96.0.26")
     assert knock(CLIENT, "10.96.0.10") != "open"
     assert not traces("iptables", many[70])
     edited = saved_rules()
     node.kernel.forget()
     node.apply()
     assert edited == saved_rules()
+
+
+@pytest.mark.usefixtures("network")
+def test_iptables_gives_packets_addresses_of_other_nodes_endpoints_and_none_gets_its_own_call() -> None:
+    node = InNode("iptables")
+    away = replace(WEB, endpoints=AWAY)
+    node.apply(away)
+
+    assert not left_of("KUBE-SEP-")
+    assert {ask(NODE, "10.96.0.10").split(" ")[0] for _ in range(12)} == {one.ip for one in AWAY}
+    assert ask(CLIENT, "10.96.0.10").split(" ")[1] == "10.244.1.1", "masqueraded"
+
+    node.apply(replace(away, external_local=True))
+    # Pods call this node from outside as any endpoint's may do, and keep their address but for the one that calls itself.
+    assert {ask(POD, "192.0.2.1", 30080) for _ in range(12)} == {
+        "10.244.1.3 10.244.1.2",
+        "10.244.1.2 10.244.1.1",
+    }
+
+
+def of_before(ports: Sequence[ServicePort]) -> str:
+    """What a release of before wrote: a chain for each endpoint, and all services in one."""
+    lines = ["*nat", ":KUBE-SERVICES - [0:0]", ":KUBE-MARK-MASQ - [0:0]", ":KUBE-POSTROUTING - [0:0]"]
+    lines += [
+        "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000",
+        "-A KUBE-POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE",
+    ]
+    lines += [f"-I {chain} {rule}" for where, chain, rule in JUMPS if where == "nat"]
+    for port in ports:
+        service, where = chain_of("SVC", port), f"-d {port.cluster_ip}/32 -p tcp -m tcp --dport 80"
+        lines += [f":{service} - [0:0]", f"-A KUBE-SERVICES {where} -j {service}"]
+        lines.append(f"-A {service} ! -s 10.244.0.0/16 {where} -j KUBE-MARK-MASQ")
+        for one, chance in zip(
+            port.endpoints, ("-m statistic --mode random --probability 0.5 ", ""), strict=True
+        ):
+            chain = endpoint_chain(port, one)
+            lines += [f":{chain} - [0:0]", f"-A {service} {chance}-j {chain}"]
+            lines.append(f"-A {chain} -s {one.ip}/32 -j KUBE-MARK-MASQ")
+            lines.append(f"-A {chain} -p tcp -m tcp -j DNAT --to-destination {one.address}")
+    return "\n".join([*lines, "COMMIT", ""])
+
+
+@pytest.mark.usefixtures("network")
+def test_chains_that_a_release_of_before_had_for_each_endpoint_go_and_no_call_fails_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = [
+        replace(WEB, service=f"s{n}", cluster_ip=f"10.96.1.{n + 1}", node_port=0, endpoints=AWAY)
+        for n in range(AT_ONCE + 20)
+    ]
+    command = ["ip", "netns", "exec", NODE, "iptables-restore", "--noflush"]
+    subprocess.run(command, check=True, input=of_before(many), text=True, timeout=60)
+    assert len(left_of(":KUBE-SEP-")) == 2 * len(many)
+    write, told = tables.write, [ask(CLIENT, many[0].cluster_ip)]
+
+    async def asking(family: Family, text: str) -> None:
+        await write(family, text)
+        told.append(ask(CLIENT, many[0].cluster_ip))
+
+    monkeypatch.setattr(tables, "write", asking)
+    node = InNode("iptables")
+    node.apply(*many)
+
+    assert len(told) > 4
+    assert {one.partition(" ")[2] for one in told} == {"10.244.1.1"}, told
+    assert not left_of("KUBE-SEP-")
+    assert node.is_intact()

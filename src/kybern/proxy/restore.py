@@ -8,14 +8,16 @@ before: in one commit it writes its own chains, and takes away those that only t
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from operator import itemgetter
+from itertools import batched
 
 from kybern.proxy.ipvs import chains as ipvs
 from kybern.proxy.rules import FIXED, JUMPS, Chains
 from kybern.proxy.ruleset import Chain, Edit, Ruleset
 
-LONG = 500
-PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
+LONG = 50
+LATE = 10  # chains that go in one input, for each service that comes in one
+ENDPOINT = "KUBE-SEP-"
+PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", ENDPOINT)
 _FIXED = {table: {*FIXED[table], *ipvs.FIXED[table]} for table in FIXED}
 
 type Jumps = Sequence[tuple[str, str, str]]
@@ -72,29 +74,40 @@ def steps(rules: Ruleset, saved: str, size: int) -> Iterator[str]:
     """Inputs for iptables-restore that write every chain anew, one after the other; ``saved`` is what iptables-save printed.
 
     Services' own chains come first, ``size`` services at a time, each whole, and what leads to them comes last: whatever has
-    been written so far, no packet meets half a service. With a size of 0 it is one input.
+    been written so far, no packet meets half a service. Endpoints' chains that nothing leads to any more go after that, as
+    many at a time as come: a release of before had one for each endpoint. With a size of 0 it is one input.
     """
     batches = list(rules.batches(size)) if size else []
     ready: set[Chain] = set()
+    late: list[str] = []
     if len(batches) > 1:
-        there = our_chains(saved)
+        there, wanted = our_chains(saved), rules.names()
+        late = sorted(name for name in there["nat"] - wanted["nat"] if name.startswith(ENDPOINT))
         yield _text({(table, name): [] for table, name in rules.shared if name not in there[table]}, (), {})
         for batch in batches:
             yield touched(rules, dict.fromkeys(batch))
             ready.update(batch)
-    yield everything(rules.tables(), saved, ready=ready)
+    yield everything(rules.tables(), saved, ready=ready, kept=set(late))
+    for some in batched(late, LATE * size or 1):
+        yield _text({("nat", name): None for name in some}, (), {})
 
 
 def everything(
-    tables: Mapping[str, Chains], saved: str, jumps: Jumps = JUMPS, ready: Container[Chain] = ()
+    tables: Mapping[str, Chains],
+    saved: str,
+    jumps: Jumps = JUMPS,
+    ready: Container[Chain] = (),
+    kept: Container[str] = (),
 ) -> str:
     """Input for iptables-restore that writes every chain anew; ``saved`` is what iptables-save printed.
 
-    Chains of ours that are no longer asked for are taken away, and jumps that are missing are put back. Those that are
-    ``ready`` were written before.
+    Chains of ours that are no longer asked for are taken away unless ``kept``, and jumps that are missing are put back.
+    Those that are ``ready`` were written before.
     """
     present = our_chains(saved)
-    stale = {table: present[table] - tables[table].keys() for table in FIXED}
+    stale = {
+        table: {one for one in present[table] - tables[table].keys() if one not in kept} for table in FIXED
+    }
     wanted: dict[Chain, list[str] | None] = {
         (table, chain): rules
         for table, chains in tables.items()
@@ -108,11 +121,11 @@ def everything(
 def touched(rules: Ruleset, chains: Mapping[Chain, Edit | None]) -> str:
     """Input for iptables-restore that writes some chains only; "" for none.
 
-    A long chain of which a few rules became other is edited, not written: one of 10,000 rules takes the program a second.
+    A long chain of which a few rules became other is edited, not written: the program takes 0.1 ms for each rule.
     """
     whole: dict[Chain, list[str] | None] = {}
     edits: dict[Chain, Edit] = {}
-    for chain, edit in sorted(chains.items(), key=itemgetter(0)):
+    for chain, edit in chains.items():
         if edit is not None and rules.added(chain) > LONG + 10 * sum(map(len, edit)):
             edits[chain] = edit
         else:

@@ -1,8 +1,11 @@
 """The ports of a service as iptables chains. Pure: the same ports always give the same chains, byte for byte.
 
 Chains bear upstream's names (pkg/proxy/iptables/proxier.go), so that what an operator knows of kube-proxy holds here, and
-so that one proxy can take over from the other. A packet goes KUBE-SERVICES, then for its port KUBE-SVC-* (any
-endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from outside), then KUBE-SEP-* (one endpoint).
+so that one proxy can take over from the other. A packet goes KUBE-SERVICES, then KUBE-SERVICES-* by the last bits of its
+destination, then for its port KUBE-SVC-* (any endpoint), KUBE-SVL-* (only endpoints of this node) or KUBE-EXT-* (came from
+outside). There it gets the address of an endpoint, by way of KUBE-SEP-* (one endpoint) only where more is to be done for
+that one: with each change the kernel goes through all rules that packets can reach, so there are no more of them, nor of
+comments in them, than are needed (ADR 0029).
 """
 
 import base64
@@ -10,7 +13,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from itertools import islice
 
 from kybern.proxy.families import IPV4, IPV6, family_of, version_of
@@ -24,6 +27,9 @@ INVALID_DROPPED = "ct_state_invalid_dropped_pkts"
 LOCALHOST_ACCEPTED = "localhost_nps_accepted_pkts"
 PRIMARY = "primary"  # of the networks of node ports: the node's first address
 
+# Services' addresses are looked for in one of these, by the last four bits: one list of all would be long for packets, and
+# the program reads all of a list to take a rule out of it.
+PORTALS = tuple(f"KUBE-SERVICES-{bits:X}" for bits in range(16))
 # Chains that exist whatever the services are, by table.
 FIXED = {
     "filter": (
@@ -34,7 +40,7 @@ FIXED = {
         "KUBE-PROXY-FIREWALL",
         "KUBE-SERVICES",
     ),
-    "nat": ("KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-SERVICES"),
+    "nat": ("KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-SERVICES", *PORTALS),
 }
 # Our rules in chains that are not ours: (table, chain, rule). Put at the chain's head when they are missing.
 _NEW = "-m conntrack --ctstate NEW -m comment --comment"
@@ -146,6 +152,7 @@ def fixed(settings: Settings, version: int = 4) -> Tables:
         f"-j MARK --xor-mark {MARK}",
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
+    tables.nat["KUBE-SERVICES"] += [*_to_portals(version), *_to_node_ports(settings, version)]
     dropped = settings.counting(INVALID_DROPPED)
     tables.filter["KUBE-FORWARD"] += [
         *([f"-m conntrack --ctstate INVALID {dropped}-j DROP"] if settings.drop_invalid else []),
@@ -161,7 +168,18 @@ def fixed(settings: Settings, version: int = 4) -> Tables:
     return tables
 
 
-def last(settings: Settings, version: int) -> list[str]:
+def portal(ip: str) -> str:
+    """The chain of nat that holds what is served at an address."""
+    return PORTALS[int(ip_address(ip)) % len(PORTALS)]
+
+
+def _to_portals(version: int) -> list[str]:
+    address = IPv4Address if version == 4 else IPv6Address
+    mask = address(len(PORTALS) - 1)
+    return [f"-d {address(bits)}/{mask} -j {chain}" for bits, chain in enumerate(PORTALS)]
+
+
+def _to_node_ports(settings: Settings, version: int) -> list[str]:
     """What must stand last in nat's KUBE-SERVICES: node ports, which any address of the node may have."""
     local = "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
     comment = (
@@ -222,31 +240,49 @@ class _Port:
             self._refuse(match, "KUBE-SERVICES", dropped=bool(self.everywhere))
             return
         chain = chain_of("SVL" if port.internal_local else "SVC", port)
-        self.tables.nat["KUBE-SERVICES"].append(f"{self._comment('cluster IP')} {match} -j {chain}")
+        self.tables.nat[portal(port.cluster_ip)].append(f"{self._comment('cluster IP')} {match} -j {chain}")
         self._balance(chain, answering)
 
     def _masquerade(self) -> str:
         """Which callers of the cluster IP must look as if they came from this node: those that are no pods."""
         outsiders = "" if self.settings.masquerade_all else f"! -s {self.pods} "
         match = self._match(self.port.cluster_ip, self.port.port)
-        return f"{self._comment('cluster IP')} {outsiders}{match} -j KUBE-MARK-MASQ"
+        return f"{outsiders}{match} -j KUBE-MARK-MASQ"
 
     def _balance(self, chain: str, endpoints: tuple[Endpoint, ...]) -> None:
         """A chain that picks one of some endpoints: the one the client had, else each with the same chance."""
         if chain in self.tables.nat:
             return
         rules = self.tables.nat[chain] = [self._masquerade()]
-        targets = [(one, endpoint_chain(self.port, one)) for one in endpoints]
-        self.used.update(endpoints)
         if self.port.affinity:
             remembered = f"--rcheck --seconds {self.port.affinity} --reap"
-            for one, target in targets:
-                comment = self._comment(f"-> {one.address}")
-                rules.append(f"{comment} -m recent --name {target} {remembered} -j {target}")
-        for index, (one, target) in enumerate(targets):
-            left = len(targets) - index
+            for one in endpoints:
+                target = endpoint_chain(self.port, one)
+                rules.append(f"{self._towards(one)} -m recent --name {target} {remembered} -j {target}")
+        for index, one in enumerate(endpoints):
+            left = len(endpoints) - index
             chance = f"-m statistic --mode random --probability {1 / left:.10f} " if left > 1 else ""
-            rules.append(f"{self._comment(f'-> {one.address}')} {chance}-j {target}")
+            if self._has_chain(one):
+                self.used.add(one)
+                rules.append(f"{self._towards(one)} {chance}-j {endpoint_chain(self.port, one)}")
+            else:
+                rules.append(f"{chance}{self._rewritten(one)}")
+
+    def _towards(self, endpoint: Endpoint) -> str:
+        return self._comment(f"-> {endpoint.address}")
+
+    def _has_chain(self, endpoint: Endpoint) -> bool:
+        """Whether more is done for an endpoint than giving a packet its address: it is remembered, or it may be the caller.
+
+        Who calls through this node is on it, but for pods that call the node from outside where callers keep their address.
+        Of an endpoint without a node nobody knows where it is.
+        """
+        port = self.port
+        kept = port.is_external and port.external_local
+        return bool(port.affinity) or kept or endpoint.local or endpoint.unplaced
+
+    def _rewritten(self, endpoint: Endpoint) -> str:
+        return f"-p {self.protocol} -m {self.protocol} -j DNAT --to-destination {endpoint.address}"
 
     def _endpoint(self, endpoint: Endpoint) -> None:
         chain = endpoint_chain(self.port, endpoint)
@@ -254,22 +290,24 @@ class _Port:
         remember = f"-m recent --name {chain} --set " if self.port.affinity else ""
         self.tables.nat[chain] = [
             f"{comment} -s {endpoint.ip}/{self.family.length} -j KUBE-MARK-MASQ",
-            f"{comment} {remember}-p {self.protocol} -m {self.protocol} -j DNAT --to-destination {endpoint.address}",
+            f"{comment} {remember}{self._rewritten(endpoint)}",
         ]
 
     def _from_outside(self) -> None:
         """Node ports, external IPs and load balancers' IPs."""
         port = self.port
         answering = self.here if port.external_local else self.everywhere
-        for what, match in self._outside_matches():
+        for what, ip, number in self._outside():
+            match = self._match(ip, number)
             if not answering:
                 self._refuse(match, "KUBE-EXTERNAL-SERVICES", dropped=bool(self.everywhere))
             if self.everywhere:
-                chain = "KUBE-NODEPORTS" if what == "node port" else "KUBE-SERVICES"
                 entry = self._entry(what)
-                if chain == "KUBE-NODEPORTS":
+                if not ip:
                     self._count_localhost(match, entry)
-                self.tables.nat[chain].append(f"{self._comment(what)} {match} -j {entry}")
+                self.tables.nat[portal(ip) if ip else "KUBE-NODEPORTS"].append(
+                    f"{self._comment(what)} {match} -j {entry}"
+                )
         if self.everywhere:
             self._external_chain()
 
@@ -281,14 +319,15 @@ class _Port:
                 f"{self._comment('node port')} -d {_LOCALHOST} {match} {counting}-j {entry}"
             )
 
-    def _outside_matches(self) -> Iterator[tuple[str, str]]:
+    def _outside(self) -> Iterator[tuple[str, str, int]]:
+        """What it is called at, the address ("" for any of the node) and the number."""
         port = self.port
         for ip in port.external_ips:
-            yield "external IP", self._match(ip, port.port)
+            yield "external IP", ip, port.port
         for ip in port.balancer_ips:
-            yield "loadbalancer IP", self._match(ip, port.port)
+            yield "loadbalancer IP", ip, port.port
         if port.node_port:
-            yield "node port", self._match("", port.node_port)
+            yield "node port", "", port.node_port
 
     def _entry(self, what: str) -> str:
         if what == "loadbalancer IP" and self.port.source_ranges:

@@ -17,10 +17,12 @@ from kybern.proxy.rules import (
     INVALID_DROPPED,
     JUMPS,
     LOCALHOST_ACCEPTED,
+    PORTALS,
     Settings,
     Tables,
     chain_of,
     endpoint_chain,
+    portal,
 )
 from kybern.proxy.ruleset import Ruleset
 
@@ -58,16 +60,37 @@ def test_a_cluster_ip_goes_to_each_endpoint_with_the_same_chance() -> None:
     rules = nat(one, "SVC")
 
     assert rules == [
-        (
-            '-m comment --comment "default/web:http cluster IP" ! -s 10.244.0.0/16 -d 10.96.0.10/32 '
-            "-p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ"
-        ),
+        "! -s 10.244.0.0/16 -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ",
         (
             '-m comment --comment "default/web:http -> 10.244.1.2:8080" -m statistic --mode random '
             f"--probability 0.5000000000 -j {endpoint_chain(one, HERE)}"
         ),
-        f'-m comment --comment "default/web:http -> 10.244.2.2:8080" -j {endpoint_chain(one, THERE)}',
+        "-p tcp -m tcp -j DNAT --to-destination 10.244.2.2:8080",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "endpoint", "expected"),
+    [
+        ({}, THERE, False),
+        ({}, HERE, True),
+        ({}, Endpoint("192.0.2.7", 8080, unplaced=True), True),
+        ({"affinity": 60}, THERE, True),
+        ({"node_port": 30080}, THERE, False),
+        ({"external_ips": ("198.51.100.8",), "external_local": True}, THERE, True),
+        ({"external_local": True}, THERE, False),
+        ({"internal_local": True}, HERE, True),
+    ],
+)
+def test_an_endpoint_has_a_chain_where_it_is_remembered_or_may_be_the_caller(
+    changes: dict[str, object], endpoint: Endpoint, *, expected: bool
+) -> None:
+    one = port(**changes, endpoints=(endpoint,))
+
+    chains = render((one,), SETTINGS).nat
+
+    assert (endpoint_chain(one, endpoint) in chains) == expected
+    assert str(chains).count(f"DNAT --to-destination {endpoint.address}") == 1
 
 
 def test_an_endpoint_is_reached_by_dnat_and_its_own_calls_are_masqueraded() -> None:
@@ -102,7 +125,7 @@ def test_a_service_without_endpoints_refuses_at_once() -> None:
             "-p tcp -m tcp --dport 30080 -j REJECT"
         )
     ]
-    assert not any("10.96.0.10" in rule for rule in tables.nat["KUBE-SERVICES"])
+    assert not tables.nat[portal("10.96.0.10")]
 
 
 def test_a_node_port_masquerades_and_reaches_every_endpoint() -> None:
@@ -183,7 +206,7 @@ def test_a_service_of_ipv6_has_the_same_chains_with_its_own_addresses() -> None:
         "fd00:244::2/128 -j KUBE-MARK-MASQ"
     ]
     assert chains[endpoint_chain(one, OF_SIX)][1].endswith("-j DNAT --to-destination [fd00:244::2]:8080")
-    assert any("-d 2001:db8::7/128 " in rule for rule in chains["KUBE-SERVICES"])
+    assert any("-d 2001:db8::7/128 " in rule for rule in chains["KUBE-SERVICES-7"])
     pods = nat(replace(one, external_local=True), "EXT", settings)[0]
     assert pods.endswith(f"-s fd00:244::/64 -j {chain_of('SVC', one)}")
 
@@ -205,7 +228,7 @@ def test_node_ports_of_ipv6_answer_in_their_own_networks_and_never_at_the_loopba
 
     rules = Ruleset(settings, 6).rules(("nat", "KUBE-SERVICES")) or ()
 
-    assert [rule.partition("-m comment")[0] for rule in rules] == [found]
+    assert [rule.partition("-m comment")[0] for rule in rules[len(PORTALS) :]] == [found]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +245,23 @@ def test_node_ports_answer_where_they_shall(places: tuple[str, ...], found: list
 
     rules = render((), settings).nat["KUBE-SERVICES"]
 
-    assert [rule.partition("-m comment")[0] for rule in rules] == found
+    assert [rule.partition("-m comment")[0] for rule in rules[len(PORTALS) :]] == found
+
+
+@pytest.mark.parametrize(
+    ("version", "ip", "rule"),
+    [
+        (4, "10.96.0.16", "-d 0.0.0.0/0.0.0.15 -j KUBE-SERVICES-0"),
+        (4, "10.96.3.250", "-d 0.0.0.10/0.0.0.15 -j KUBE-SERVICES-A"),
+        (6, "fd00:96::8000", "-d ::/::f -j KUBE-SERVICES-0"),
+        (6, "fd00:96::ab1f", "-d ::f/::f -j KUBE-SERVICES-F"),
+    ],
+)
+def test_an_address_is_looked_for_in_the_chain_of_its_last_bits(version: int, ip: str, rule: str) -> None:
+    rules = Ruleset(replace(SETTINGS, pod_cidr6="fd00:244::/64"), version).rules(("nat", "KUBE-SERVICES"))
+
+    assert rule in (rules or ())
+    assert rule.endswith(f" {portal(ip)}")
 
 
 def test_node_ports_are_looked_at_last() -> None:
@@ -264,10 +303,10 @@ def test_a_lost_endpoint_sends_only_its_service() -> None:
     wanted = ruleset([port(service="db", cluster_ip="10.96.0.11"), port()])
     wanted.take()
 
-    wanted.put(("default", "web"), [port(endpoints=(HERE,))])
+    wanted.put(("default", "web"), [port(endpoints=(THERE,))])
     text = touched(wanted, wanted.take())
 
-    assert f"-X {endpoint_chain(port(), THERE)}" in text
+    assert f"-X {endpoint_chain(port(), HERE)}" in text
     assert "default/db" not in text
     assert "*filter" not in text
 
@@ -386,22 +425,22 @@ def test_a_long_chain_is_edited_to_what_writing_it_would_make_of_it(
 ) -> None:
     """Here every chain with a few services is long."""
     rules = Ruleset(SETTINGS)
+    shared = len(PORTALS)
     for number in range(40):
-        other = port(service=f"other{number}", cluster_ip=f"10.96.1.{number + 1}", node_port=31000 + number)
+        ip = f"10.96.{number // 15}.{number % 15 * shared + 1}"
+        other = port(service=f"other{number}", cluster_ip=ip, node_port=31000 + number)
         rules.put(("default", other.service), [other])
     kernel: dict[str, dict[str, list[str]]] = {"filter": {}, "nat": {}}
     applied(kernel, everything(rules.tables(), ""))
     rules.take()
 
     for name, found in changes:
-        held = replace(found, service=name, cluster_ip=f"10.96.0.{ord(name)}") if found else None
+        held = replace(found, service=name, cluster_ip=f"10.97.{ord(name)}.1") if found else None
         rules.put(("default", name), [held] if held else [])
         with mock.patch.object(restore, "LONG", 10):
             text = touched(rules, rules.take())
         applied(kernel, text)
         assert ":KUBE-SERVICES" not in text.partition("*nat")[2]
-        last = kernel["nat"]["KUBE-SERVICES"][-1:]
-        assert last == rules.tables()["nat"]["KUBE-SERVICES"][-1:]
         assert {
             table: {one: sorted(held) for one, held in chains.items()} for table, chains in kernel.items()
         } == {
