@@ -218,3 +218,19 @@ def test_without_it_the_two_limits_count(lab: Lab, server: Server, free_ports: A
         second.begin("counted-second")
         assert second.answer().status == 429
         assert first.end().status == 201
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ("--max-requests-inflight=0", "--max-mutating-requests-inflight=0"),
+            "MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to something positive",
+        ),
+        (("--max-requests-inflight=-1",), "--max-requests-inflight can not be negative value"),
+    ],
+)
+def test_seats_that_make_no_sense_are_refused(
+    lab: Lab, free_ports: Any, flags: tuple[str, ...], said: str
+) -> None:
+    assert said in lab.refused(free_ports(), *flags)

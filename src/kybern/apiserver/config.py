@@ -151,8 +151,18 @@ _FLAGS = (
         "Which of a node's addresses to use, in order.",
     )
     .flag("--kubelet-timeout", duration, 5.0, "Ignored.")
-    .flag("--max-requests-inflight", int, 400, "Most reads at once. 0: no limit.")
-    .flag("--max-mutating-requests-inflight", int, 200, "Most writes at once. 0: no limit.")
+    .flag(
+        "--max-requests-inflight",
+        int,
+        400,
+        "Most reads at once; with the next one the seats of priority and fairness.",
+    )
+    .flag(
+        "--max-mutating-requests-inflight",
+        int,
+        200,
+        "Most writes at once. 0: no limit, without priority and fairness.",
+    )
     .flag("--min-request-timeout", int, 1800, "Ignored: watches live at least this long.")
     .flag(
         "--request-timeout",
@@ -240,6 +250,7 @@ def read(values: Values) -> Config:
         )
     if values["request-timeout"] <= 0:
         raise Fatal("kube-apiserver: --request-timeout must be longer than 0")
+    _check_seats(values)
     issuers = values["service-account-issuer"]
     if not issuers or not values["service-account-signing-key-file"]:
         raise Fatal(
@@ -258,6 +269,18 @@ def read(values: Values) -> Config:
         on,
         _kinds(values, on),
     )
+
+
+def _check_seats(values: Values) -> None:
+    reads, writes = values["max-requests-inflight"], values["max-mutating-requests-inflight"]
+    for name, value in (("max-requests-inflight", reads), ("max-mutating-requests-inflight", writes)):
+        if value < 0:
+            raise Fatal(f"kube-apiserver: --{name} can not be negative value")
+    if values["enable-priority-and-fairness"] and not reads + writes:
+        raise Fatal(
+            f"kube-apiserver: invalid configuration: MaxRequestsInFlight={reads} and MaxMutatingRequestsInFlight={writes}; "
+            "they must add up to something positive"
+        )
 
 
 def _check_family(advertised: str, networks: Sequence[Network]) -> None:
