@@ -341,6 +341,51 @@ def test_a_second_time_and_a_new_daemon_change_what_differs_only(mode: str) -> N
     assert ask(NODE, "10.96.0.11")
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "iptables -t nat -F",
+        "iptables -t nat -F KUBE-SERVICES",
+        "iptables -t nat -F KUBE-SERVICES-A",
+        "iptables -t nat -F KUBE-MARK-MASQ",
+        "iptables -t nat -F KUBE-POSTROUTING",
+        "iptables -t nat -F KUBE-NODEPORTS",
+        "iptables -F FORWARD",
+        "iptables -F KUBE-FORWARD",
+        "nft delete table ip nat",
+        "nft flush ruleset",
+    ],
+)
+@pytest.mark.usefixtures("network")
+def test_whatever_flush_of_iptables_is_noticed_even_when_rules_are_changed_after_it(loss: str) -> None:
+    node = InNode("iptables")
+    node.apply(WEB)
+    sh(f"ip netns exec {NODE} nft add table ip somebody")
+    assert node.is_intact()
+
+    sh(f"ip netns exec {NODE} {loss}")
+    if "nft" not in loss:
+        node.apply(replace(WEB, service="other", cluster_ip="10.96.0.11", node_port=0))
+
+    assert not node.is_intact()
+    node.kernel.forget()
+    node.apply()
+    assert node.is_intact()
+    assert ask(CLIENT, "10.96.0.10")
+
+
+def test_while_nobody_changed_rules_of_iptables_no_program_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = InNode("iptables")
+    sh(f"ip netns add {NODE}")
+    try:
+        node.apply(WEB)
+        monkeypatch.setenv("PATH", "")
+        assert node.is_intact()
+    finally:
+        monkeypatch.undo()
+        sh(f"ip netns del {NODE}")
+
+
 AWAY = tuple(replace(one, local=False) for one in WEB.endpoints)
 BALANCED = replace(WEB, balancer_ips=("198.51.100.7",), external_ips=("198.51.100.8",))
 

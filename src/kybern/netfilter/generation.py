@@ -7,6 +7,8 @@ them. While the number stays, nothing of ours can have been lost.
 import socket
 import struct
 
+from kybern.netfilter.programs import CannotApply
+
 _NETFILTER = 12  # the family of netlink sockets (linux/netlink.h)
 _GET = 10 << 8 | 16  # subsystem nftables, its message NFT_MSG_GETGEN (linux/netfilter/nf_tables.h)
 _REQUEST = 1
@@ -18,12 +20,19 @@ _TIMEOUT = 5.0  # seconds; the kernel answers at once
 
 
 def generation() -> int:
-    """Raises OSError where it cannot be asked for."""
+    """Raises CannotApply where it cannot be asked for."""
+    try:
+        return read(_asked())
+    except OSError as problem:
+        raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem
+
+
+def _asked() -> bytes:
     length = _HEADER.size + _NFGEN.size
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as kernel:
         kernel.settimeout(_TIMEOUT)
         kernel.sendto(_HEADER.pack(length, _GET, _REQUEST, 1, 0) + _NFGEN.pack(0, 0, 0), (0, 0))
-        return read(kernel.recv(4096))
+        return kernel.recv(4096)
 
 
 def read(answer: bytes) -> int:

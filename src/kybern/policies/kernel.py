@@ -9,7 +9,7 @@ import logging
 
 from kybern.netfilter import frames
 from kybern.netfilter.generation import generation
-from kybern.netfilter.programs import CannotApply, run
+from kybern.netfilter.programs import run
 from kybern.policies.model import Model
 from kybern.policies.table import FAMILY, NAME, removal
 
@@ -46,7 +46,7 @@ class Kernel:
             lines = await _send(model.table.everything()) + await self._show_frames(model)
             self._whole = asyncio.get_running_loop().time()
             self._is_there = True
-        self._is_known, self._generation = True, _generation()
+        self._is_known, self._generation = True, generation()
         return lines
 
     async def remove(self) -> None:
@@ -81,7 +81,7 @@ class Kernel:
             return True
         if asyncio.get_running_loop().time() - self._whole > FULL:
             return False
-        if (now := _generation()) == self._generation:
+        if (now := generation()) == self._generation:
             return True
         told = json.loads(await run("nft", "--json", "--terse", "list", "ruleset", FAMILY))
         rules = {
@@ -95,10 +95,3 @@ async def _send(text: str) -> int:
     if text:
         await run("nft", "-f", "-", stdin=text)
     return text.count("\n")
-
-
-def _generation() -> int:
-    try:
-        return generation()
-    except OSError as problem:
-        raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem

@@ -1,23 +1,27 @@
 """The kernel's tables through iptables-save and iptables-restore, and those of IPv6 through ip6tables' beside them."""
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from kybern.netfilter import accounting
+from kybern.netfilter.generation import generation
 from kybern.netfilter.programs import CannotApply
 from kybern.proxy import metrics, tables, tunables
 from kybern.proxy.families import BOTH, IPV4, Family, version_of
 from kybern.proxy.model import ServicePort
 from kybern.proxy.restore import missing_jumps, our_chains, steps, touched, written
-from kybern.proxy.rules import FIXED, INVALID_DROPPED, LOCALHOST_ACCEPTED, Settings
+from kybern.proxy.rules import FIXED, INVALID_DROPPED, JUMPS, LOCALHOST_ACCEPTED, Settings
 from kybern.proxy.ruleset import Key, Ruleset
 
 LOG = logging.getLogger(__name__)
 COUNTERS = (INVALID_DROPPED, LOCALHOST_ACCEPTED)
 # Services in one run when all are written: the program of nf_tables takes time by their square (ADR 0029).
 AT_ONCE = 100
+# Seconds until the names of all chains are looked at, whatever the kernel says: of 10,000 services that takes a second.
+FULL = 3600.0
 
 
 class Iptables:
@@ -30,6 +34,8 @@ class Iptables:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._at_once: dict[int, int] = {}
+        self._listed = 0.0
+        self._generation = 0
         self._parts = self._made()
 
     def _made(self) -> list["_Part"]:
@@ -76,14 +82,39 @@ class Iptables:
         for part in self._parts:
             part.is_known = False
 
+    @property
+    def _is_counted(self) -> bool:
+        """Whether the kernel counts changes of these tables: it does not for the old ones."""
+        return not any(part.is_legacy for part in self._parts)
+
     async def apply(self) -> int:
-        if not self.is_known:
+        whole = not self.is_known
+        if whole:
             await tables.clear_unserved(part.family.version for part in self._parts)
-        return sum([await part.apply() for part in self._parts])
+        # What others changed before is still to be looked at when we change something after them.
+        follows = whole or (self._is_counted and generation() == self._generation)
+        lines = sum([await part.apply() for part in self._parts])
+        if self._is_counted and follows:
+            self._generation = generation()
+        if whole:
+            self._listed = asyncio.get_running_loop().time()
+        return lines
 
     async def is_intact(self) -> bool:
-        """Whether our chains and jumps are all still there. Looks at names only: who edits our chains must expect it."""
-        return all([await part.is_intact() for part in self._parts])
+        """Whether our chains and jumps are all still there: who takes rules out of the middle of our chains must expect it.
+
+        Nothing is looked at while nobody changed any rule; then one rule of each chain that services share, and now and then
+        the names of all chains.
+        """
+        now = asyncio.get_running_loop().time()
+        names = now - self._listed > FULL
+        changes = generation() if self._is_counted else 0
+        if changes and changes == self._generation and not names:
+            return True
+        if not all([await part.is_intact(names=names) for part in self._parts]):
+            return False
+        self._generation, self._listed = changes, now if names else self._listed
+        return True
 
     async def remove(self) -> None:
         for family in BOTH:
@@ -114,6 +145,10 @@ class _Part:
     def __init__(self, family: Family, rules: Ruleset, at_once: int) -> None:
         self.family, self.rules, self.is_known, self._at_once = family, rules, False, at_once
 
+    @property
+    def is_legacy(self) -> bool:
+        return not self._at_once
+
     async def apply(self) -> int:
         rules, known = self.rules, self.is_known
         chains, self.is_known = rules.take(), False
@@ -136,6 +171,9 @@ class _Part:
         LOG.debug("sent %d lines to %s (all chains: %s)", lines, self.family.restore, not known)
         return lines
 
-    async def is_intact(self) -> bool:
-        saved = await tables.saved(self.family)
-        return our_chains(saved) == self.rules.names() and not missing_jumps(saved)
+    async def is_intact(self, *, names: bool) -> bool:
+        if names or self.is_legacy:
+            saved = await tables.saved(self.family)
+            if our_chains(saved) != self.rules.names() or missing_jumps(saved):
+                return False
+        return self.is_legacy or await tables.holds(self.family, (*JUMPS, *self.rules.signs()))

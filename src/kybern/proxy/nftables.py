@@ -77,7 +77,7 @@ class Nftables:
         else:
             text = await self._write_all()
             self._whole = asyncio.get_running_loop().time()
-        self.is_known, self._generation = True, _generation()
+        self.is_known, self._generation = True, generation()
         return text
 
     async def _write_all(self) -> str:
@@ -99,7 +99,7 @@ class Nftables:
         """Whether our chains are all still there and have rules. False, too, when it is time to write all anew."""
         if asyncio.get_running_loop().time() - self._whole > FULL:
             return False
-        if (now := _generation()) == self._generation:
+        if (now := generation()) == self._generation:
             return True
         for table in self._tables:
             if (await _present(table.family)).chains != table.names().chains:
@@ -128,10 +128,3 @@ async def _listed(kind: str, *question: str) -> list[dict[str, Any]]:
     """What ``nft`` lists of a kind of objects."""
     told = json.loads(await run("nft", "--json", *question))
     return [one[kind] for one in told["nftables"] if kind in one]
-
-
-def _generation() -> int:
-    try:
-        return generation()
-    except OSError as problem:
-        raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem

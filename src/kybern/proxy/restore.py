@@ -21,7 +21,7 @@ PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", ENDPOINT)
 _FIXED = {table: {*FIXED[table], *ipvs.FIXED[table]} for table in FIXED}
 
 type Jumps = Sequence[tuple[str, str, str]]
-"""Rules of ours in chains that are not: table, chain, and the rule."""
+"""Rules of ours, most of them in chains that are not: table, chain, and the rule."""
 
 
 def is_ours(table: str, chain: str) -> bool:
@@ -149,6 +149,14 @@ def written(text: str) -> dict[str, int]:
         elif line.startswith(("-A ", "-I KUBE-")):
             found[table] += 1
     return found
+
+
+def questions(rules: Jumps) -> str:
+    """Input for iptables-restore that writes nothing, and that it refuses when one of some rules is not there."""
+    asked: dict[str, list[str]] = {}
+    for table, chain, rule in rules:
+        asked.setdefault(table, []).append(f"-C {chain} {rule}")
+    return "".join("\n".join([f"*{table}", *lines, "COMMIT", ""]) for table, lines in asked.items())
 
 
 def removal(saved: str) -> str:

@@ -136,6 +136,12 @@ class Ruleset:
         table, name = chain
         return [*self._first[table][name], *(rule for _, rules in sorted(shared.items()) for rule in rules)]
 
+    def signs(self) -> Iterator[tuple[str, str, str]]:
+        """Table, chain and rule: one of each chain that services add to, by which it can be told that it was not emptied."""
+        for (table, chain), services in self._shared.items():
+            held = self._first[table][chain] or next(iter(services.values()), [])
+            yield from ((table, chain, rule) for rule in held[:1])
+
     def begin(self, chain: Chain) -> int:
         """How many rules stand in a chain before those of services."""
         return len(self._first[chain[0]][chain[1]])

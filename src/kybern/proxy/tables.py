@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterable
 
-from kybern.netfilter.programs import CannotApply, run
+from kybern.netfilter.programs import CannotApply, Missing, run
 from kybern.proxy.families import BOTH, Family
-from kybern.proxy.restore import removal
+from kybern.proxy.restore import Jumps, questions, removal
 
 LOG = logging.getLogger(__name__)
 _CHECKED = "*filter\n:KUBE-PROXY-CANARY - [0:0]\n-A KUBE-PROXY-CANARY {rule}\nCOMMIT\n"
@@ -24,6 +24,18 @@ async def write(family: Family, text: str) -> None:
 async def is_legacy(family: Family) -> bool:
     """Whether the program is that of the kernel's old tables, which are fetched and put back whole each time."""
     return "legacy" in await run(family.restore, "--version")
+
+
+async def holds(family: Family, rules: Jumps) -> bool:
+    """Whether rules are there, which the program finds without listing all chains. Raises Missing."""
+    try:
+        await write(family, questions(rules))
+    except Missing:
+        raise
+    except CannotApply as problem:
+        LOG.info("rules of ours are gone: %s", problem)
+        return False
+    return True
 
 
 async def check(family: Family, rule: str) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from kybern.proxy import restore
 from kybern.proxy.model import Endpoint, ServicePort
-from kybern.proxy.restore import everything, is_ours, missing_jumps, our_chains, removal, touched, written
+from kybern.proxy.restore import (
+    everything,
+    is_ours,
+    missing_jumps,
+    our_chains,
+    questions,
+    removal,
+    touched,
+    written,
+)
 from kybern.proxy.restore import steps as in_steps
 from kybern.proxy.rules import (
     INVALID_DROPPED,
@@ -342,6 +351,19 @@ def test_a_missing_jump_is_put_back() -> None:
     lost = saved(wanted).replace("-A PREROUTING", "-A DOCKER")
 
     assert [chain for _, chain, _ in missing_jumps(lost)] == ["PREROUTING"]
+
+
+def test_one_rule_of_each_chain_that_services_share_is_asked_for_and_nothing_is_written() -> None:
+    signs = tuple(ruleset([port(node_port=30080), port(service="db", cluster_ip="10.96.1.10")]).signs())
+
+    text = questions((*JUMPS, *signs))
+
+    assert {chain for table, chain, _ in signs if table == "nat"} == {
+        "KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-SERVICES", "KUBE-SERVICES-A",
+    }  # fmt: skip
+    assert "-C KUBE-SERVICES -d 0.0.0.0/0.0.0.15 -j KUBE-SERVICES-0" in text
+    assert {line[:2] for line in text.splitlines()} == {"*f", "*n", "-C", "CO"}
+    assert questions(()) == ""
 
 
 def test_cleaning_up_removes_our_chains_and_the_jumps_to_them() -> None:
