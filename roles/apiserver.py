@@ -10,6 +10,7 @@ another master: a restart costs no request.
 
 from pyinfra.api import deploy
 
+from kybern.machines.authorization import FOLDER
 from kybern.machines.certificates import CLIENTS
 from kybern.machines.errors import TopologyError
 from kybern.machines.topology import Cluster, Machine
@@ -30,6 +31,7 @@ LOGS = "/var/log/kubernetes"
 SHUTDOWN_SECONDS = 6
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 AUTHENTICATION = "/etc/kubernetes/authentication.yaml"
+AUTHORIZATION = "/etc/kubernetes/authorization.yaml"
 ADMISSION, LIMITED = "/etc/kubernetes/admission.yaml", "EventRateLimit"
 # What they read is not told: it is what they are for.
 DAEMONS = tuple(sorted(set(CLIENTS.values()) - {CLIENTS["admin"], CLIENTS["kubelet"]}))
@@ -43,12 +45,13 @@ READS = ("ca.crt", "front-proxy-ca.crt", "sa.pub", "sa.key")
 def apiserver(cluster: Cluster, machine: Machine) -> None:
     probe = is_ready(cluster)
     if cluster.has_static_pods:
-        bundle(name="Files", files=[Directory(LOGS, mode="700", user=APISERVER_USER), *read(cluster)])
+        files = [Directory(LOGS, mode="700", user=APISERVER_USER), *read(cluster)]
+        bundle(name="Files", files=files, prune=[str(FOLDER)])
         pods(name="Started", pods=[pod(cluster, machine)], image=image_of(cluster), restart=False)
         ready(name="Ready", probe=probe, log=KUBELET, _retries=4, _retry_delay=0)
         return
     service = unit(cluster, machine, here().programs)
-    bundle(name="Unit", files=service.files)
+    bundle(name="Unit", files=service.files, prune=[str(FOLDER)])
     units(name="Started", services=[service], restart=False)
     ready(name="Ready", probe=probe, log=UNIT, _retries=4, _retry_delay=0)
 
@@ -128,6 +131,7 @@ def line(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
         admission=ADMISSION if LIMITED in cluster.admission else "",
         audit_policy=AUDIT_POLICY,
         authentication=AUTHENTICATION if cluster.authentication else "",
+        authorization=AUTHORIZATION if cluster.authorization else "",
         # Also of a cluster that does not encrypt any more: its old values have to be read.
         encryption=ENCRYPTION if certificates(cluster, machine).encryption else "",
     )
@@ -137,7 +141,7 @@ def read(cluster: Cluster) -> tuple[File, ...]:
     """Its files beside certificates."""
     audit = File(AUDIT_POLICY, render("apiserver/audit-policy.yaml", daemons=DAEMONS))
     limits = (File(ADMISSION, render("apiserver/admission.yaml")),) if LIMITED in cluster.admission else ()
-    return (audit, *limits, *issuers(cluster))
+    return (audit, *limits, *issuers(cluster), *authorizers(cluster))
 
 
 def issuers(cluster: Cluster) -> tuple[File, ...]:
@@ -154,6 +158,31 @@ def issuers(cluster: Cluster) -> tuple[File, ...]:
     except Invalid as problem:
         raise TopologyError(f'the file of "authentication" cannot be used: {problem}') from problem
     return (File(AUTHENTICATION, content),)
+
+
+def authorizers(cluster: Cluster) -> tuple[File, ...]:
+    """Who decides what is allowed. Raises TopologyError for a file that no server of ours can do with."""
+    if cluster.authorization is None:
+        return ()
+    # Imported here, as above.
+    from kybern.apiserver.config_file import Invalid  # noqa: PLC0415
+    from kybern.apiserver.rights import configuration  # noqa: PLC0415
+
+    content = cluster.authorization.text.encode()
+    try:
+        # Nodes and daemons have their rights from these two. Whether a kubeconfig is there, only masters know.
+        found = configuration.parse(content, ("Node", "RBAC"), look=lambda _path: "")
+        if any(one.type == "ABAC" for one in found):
+            raise Invalid("authorizers: ABAC reads a file that a topology cannot name; use RBAC or a Webhook")
+    except Invalid as problem:
+        raise TopologyError(f'the file of "authorization" cannot be used: {problem}') from problem
+    return (
+        File(AUTHORIZATION, content),
+        *(
+            File(str(FOLDER / name), text.encode(), mode="600", user=APISERVER_USER, secret=True)
+            for name, text in cluster.authorization.kubeconfigs
+        ),
+    )
 
 
 def authorities(cluster: Cluster, machine: Machine) -> tuple[File, ...]:

@@ -20,7 +20,7 @@ from kybern.machines.clouds import LOCAL, VOLUMES_RELAY
 from kybern.machines.errors import TopologyError
 from kybern.machines.load import PROXIES
 from kybern.machines.node_names import is_asked
-from kybern.machines.topology import Cloud, CloudVolumes, Cluster, Machine, SecondFamily
+from kybern.machines.topology import Authorization, Cloud, CloudVolumes, Cluster, Machine, SecondFamily
 from roles import kubelet as kubelet_role
 from roles import runtime as runtime_role
 from roles.apiserver import apiserver as apiserver_role
@@ -256,10 +256,26 @@ jwt:
   claimMappings: {username: {claim: sub, prefix: "issuer:"}}
 """
 
+RIGHTS = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+- {type: Node, name: node}
+- {type: RBAC, name: rbac}
+- type: Webhook
+  name: entitlements
+  webhook:
+    timeout: 3s
+    subjectAccessReviewVersion: v1
+    failurePolicy: NoOpinion
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/kubernetes/authorization/entitlements.kubeconfig}
+"""
+
 CHANGES = [
     ("apiserver", {"service_cidr": IPv4Network("10.97.0.0/16")}),
     ("apiserver", {"admission": ("EventRateLimit",)}),
     ("apiserver", {"authentication": ISSUERS}),
+    ("apiserver", {"authorization": Authorization(RIGHTS)}),
     ("controller manager", {"pod_cidr": IPv4Network("10.245.0.0/16")}),
     ("kubelet", {"cluster_domain": "example.local"}),
     ("cluster dns", {"cluster_domain": "example.local"}),
@@ -360,6 +376,42 @@ def test_issuers_of_the_topology_are_a_file_on_every_master_and_a_bad_one_is_tol
     ):
         with pytest.raises(TopologyError, match=f'the file of "authentication" cannot be used: .*{why}'):
             finished(apiserver, replace(cluster, authentication=bad), cluster.masters[0])
+
+
+def test_authorizers_of_the_topology_take_the_place_of_the_flag_and_their_kubeconfigs_are_the_servers_alone(
+    cluster: Cluster,
+) -> None:
+    folder = "/etc/kubernetes/authorization"
+    with_one = replace(cluster, authorization=Authorization(RIGHTS, (("entitlements.kubeconfig", "secret"),)))
+    fake = finished(apiserver, with_one, cluster.masters[0])
+    unit = fake.contents["/etc/systemd/system/kube-apiserver.service"].decode()
+
+    assert "--authorization-config=/etc/kubernetes/authorization.yaml " in unit
+    assert "--authorization-mode" not in unit
+    assert fake.contents["/etc/kubernetes/authorization.yaml"].decode() == RIGHTS
+    shipped = fake.tree[f"{folder}/entitlements.kubeconfig"]
+    assert (shipped.mode, shipped.user) == ("600", "kube-apiserver")
+    assert "secret" not in repr(with_one)
+
+    # Without it, credentials do not stay, and the authorizers are the usual ones again.
+    apply(apiserver, cluster, cluster.masters[0], fake)
+    assert f"{folder}/entitlements.kubeconfig" not in fake.tree
+    assert "--authorization-mode=Node,RBAC " in unit_of("apiserver", cluster, cluster.masters[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("- {type: RBAC, name: rbac}\n", "", "missing required types: \\[RBAC\\]"),
+        ("timeout: 3s", "timeout: 31s", "timeout.*must be > 0s and <= 30s"),
+        ("failurePolicy", "failurPolicy", "unknown field"),
+        ("type: Webhook", "type: ABAC", "ABAC is not supported"),
+    ],
+)
+def test_bad_authorizers_are_told_before(cluster: Cluster, old: str, new: str, why: str) -> None:
+    bad = Authorization(RIGHTS.replace(old, new))
+    with pytest.raises(TopologyError, match=f'the file of "authorization" cannot be used: .*{why}'):
+        finished(apiserver, replace(cluster, authorization=bad), cluster.masters[0])
 
 
 @pytest.mark.parametrize("mode", PROXIES)

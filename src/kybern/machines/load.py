@@ -14,6 +14,7 @@ import yaml
 
 from kybern.machines import netboot, shapes
 from kybern.machines.admission import admission_plugins
+from kybern.machines.authorization import authorization_of
 from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
 from kybern.machines.encryption import NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
@@ -101,6 +102,7 @@ class _Reader:
         "cgroup_driver",
         "control_plane",
         "authentication",
+        "authorization",
         "etcd_quota",
         "driver",
         "ssh_user",
@@ -157,6 +159,7 @@ class _Reader:
             certificate_life=top.parse("certificate_life", life, LIFE, CERTIFICATE_LIFE),
             admission=admission_plugins(top),
             authentication=top.parse("authentication", self._beside, "a file that can be read", ""),
+            authorization=authorization_of(top),
             pod_network=top.parse(
                 "pod_network", one_of(*POD_NETWORKS), "one of " + ", ".join(POD_NETWORKS), "kybern"
             ),

@@ -1,7 +1,7 @@
 """What a cluster is made of, as data: the frozen form of ``inventories/topology/*.yaml``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 
@@ -113,6 +113,14 @@ class Netboot:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorization:
+    """An AuthorizationConfiguration, and kubeconfigs of its webhooks by name, which masters get; credentials are in them."""
+
+    text: str
+    kubeconfigs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A topology. ``vip`` is the address in front of the masters; None with a single master, where its own serves.
 
@@ -150,6 +158,8 @@ class Cluster:
     admission: tuple[str, ...] = ()
     # An AuthenticationConfiguration: issuers whose identity tokens API servers believe. Empty: there are none.
     authentication: str = ""
+    # Who decides what is allowed. None: nodes by what they run, everybody else by RBAC.
+    authorization: Authorization | None = None
     pod_network: str = "kybern"
     # Who makes the cgroups of pods: the kubelet and the runtime themselves, or systemd for them.
     cgroup_driver: str = "cgroupfs"

@@ -1,10 +1,10 @@
 """The AuthorizationConfiguration: which authorizers there are, in which order, and how webhooks among them are asked.
 
 Checked as upstream checks it (``apiserver/pkg/apis/apiserver/validation``; what kube-apiserver asks beside it is in
-``pkg/kubeapiserver/authorizer``), in its words. Pure but for a look at the kubeconfigs that are named.
+``pkg/kubeapiserver/authorizer``), in its words. Pure but for a look at the kubeconfigs that are named, where these are here.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,21 @@ class Wanted:
     webhook: Webhook | None = None
 
 
-def parse(content: bytes, needed: Collection[str] = ()) -> tuple[Wanted, ...]:
-    """The authorizers of a file. ``needed``: types that it must have. Raises Invalid."""
+def unusable(path: Path) -> str:
+    """What is wrong with a file that is named, as far as a look tells."""
+    try:
+        path.stat()
+    except OSError as problem:
+        return f"error loading file: stat {path}: {(problem.strerror or '').lower()}"
+    return "" if path.is_file() else "must be a regular file"
+
+
+def parse(
+    content: bytes, needed: Collection[str] = (), look: Callable[[Path], str] = unusable
+) -> tuple[Wanted, ...]:
+    """The authorizers of a file. ``needed``: types that it must have; ``look`` as ``unusable``. Raises Invalid."""
     file = read(content, KIND, File)
-    require_none(_causes(file))
+    require_none(_causes(file, look))
     faults = [
         f"expected name {one.type.lower()} for authorizer {one.type} instead of {one.name}"
         for one in file.authorizers
@@ -118,7 +129,7 @@ def _webhook(setting: WebhookSetting) -> Webhook:
     )
 
 
-def _causes(file: File) -> Iterator[Cause]:
+def _causes(file: File, look: Callable[[Path], str]) -> Iterator[Cause]:
     if not file.authorizers:
         yield required("authorizers", "at least one authorization mode must be defined")
     types: set[str] = set()
@@ -134,7 +145,7 @@ def _causes(file: File) -> Iterator[Cause]:
         else:
             types.add(one.type)
             yield from _name(one.name, f"{at}.name", known)
-            yield from _webhook_causes(one, f"{at}.webhook")
+            yield from _webhook_causes(one, f"{at}.webhook", look)
 
 
 def _name(name: str, at: str, known: set[str]) -> Iterator[Cause]:
@@ -147,7 +158,7 @@ def _name(name: str, at: str, known: set[str]) -> Iterator[Cause]:
     known.add(name)
 
 
-def _webhook_causes(one: AuthorizerSetting, at: str) -> Iterator[Cause]:
+def _webhook_causes(one: AuthorizerSetting, at: str, look: Callable[[Path], str]) -> Iterator[Cause]:
     if one.type != WEBHOOK:
         if one.webhook is not None:
             yield invalid(at, "non-null", "may only be specified when type=Webhook")
@@ -170,7 +181,7 @@ def _webhook_causes(one: AuthorizerSetting, at: str) -> Iterator[Cause]:
             f"{at}.matchConditionSubjectAccessReviewVersion", "required if match conditions are specified"
         )
     yield from _choice(f"{at}.failurePolicy", setting.failure_policy, ("NoOpinion", "Deny"))
-    yield from _connection(setting.connection_info, f"{at}.connectionInfo")
+    yield from _connection(setting.connection_info, f"{at}.connectionInfo", look)
     yield from _conditions(setting.match_conditions, f"{at}.matchConditions")
 
 
@@ -195,7 +206,7 @@ def _times(setting: WebhookSetting, at: str) -> Iterator[Cause]:
             yield invalid(f"{at}.{name}", shown_duration(found), "must be > 0s")
 
 
-def _connection(info: ConnectionInfo, at: str) -> Iterator[Cause]:
+def _connection(info: ConnectionInfo, at: str, look: Callable[[Path], str]) -> Iterator[Cause]:
     place, path = f"{at}.kubeConfigFile", info.kube_config_file
     if not info.type:
         yield required(f"{at}.type")
@@ -208,16 +219,8 @@ def _connection(info: ConnectionInfo, at: str) -> Iterator[Cause]:
         yield required(place)
     elif not path.startswith("/"):
         yield invalid(place, path, "must be an absolute path")
-    elif problem := _unusable(Path(path)):
+    elif problem := look(Path(path)):
         yield invalid(place, path, problem)
-
-
-def _unusable(path: Path) -> str:
-    try:
-        path.stat()
-    except OSError as problem:
-        return f"error loading file: stat {path}: {(problem.strerror or '').lower()}"
-    return "" if path.is_file() else "must be a regular file"
 
 
 def _conditions(found: Sequence[MatchCondition], at: str) -> Iterator[Cause]:

@@ -134,12 +134,23 @@ API_SERVER = (
     _master(
         "1.2.6",
         "--authorization-mode without AlwaysAllow",
-        flags.every(
-            flags.present(API, "authorization-mode"), flags.omits(API, "authorization-mode", "AlwaysAllow")
+        masters.authorizers(
+            flags.every(
+                flags.present(API, "authorization-mode"),
+                flags.omits(API, "authorization-mode", "AlwaysAllow"),
+            ),
+            "AlwaysAllow",
+            wanted=False,
         ),
     ),
-    _master("1.2.7", "--authorization-mode with Node", flags.lists(API, "authorization-mode", "Node")),
-    _master("1.2.8", "--authorization-mode with RBAC", flags.lists(API, "authorization-mode", "RBAC")),
+    *(
+        _master(
+            number,
+            f"--authorization-mode with {mode}",
+            masters.authorizers(flags.lists(API, "authorization-mode", mode), mode),
+        )
+        for number, mode in (("1.2.7", "Node"), ("1.2.8", "RBAC"))
+    ),
     _master(
         "1.2.9",
         "EventRateLimit",

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from kybern.machines.cis.record import Level, Outcome, Place, failed, passed, unknown
+from kybern.machines.cis.record import Judge, Level, Outcome, Place, failed, passed, unknown
 
 STRONG = ("aescbc", "secretbox", "kms")
 # What the benchmark's 3.2.2 wants told, by group and resource.
@@ -33,6 +33,29 @@ def encryption(place: Place) -> Outcome:
             "authenticated, as aescbc is not; exchange its key after some 200,000 writes of Secrets (docs/how-to/keys.md)",
         )
     return failed(f"written by {first or 'nobody'}", "set encryption in the topology, and deploy")
+
+
+def authorizers(by_flags: Judge, mode: str, *, wanted: bool = True) -> Judge:
+    """What is judged by --authorization-mode; of a server that is given a file in its place, whether it has that type."""
+
+    def judge(place: Place) -> Outcome:
+        if "authorization-config" not in (place.flags("kube-apiserver") or {}):
+            return by_flags(place)
+        try:
+            file = yaml.safe_load(place.text("authorization"))
+        except yaml.YAMLError:
+            file = None
+        if not isinstance(file, Mapping):
+            return unknown("the file of --authorization-config could not be read")
+        types = [one.get("type", "") for one in file.get("authorizers") or () if isinstance(one, Mapping)]
+        said = f"authorizers: {', '.join(types)}"
+        return (
+            passed(said)
+            if (mode in types) is wanted
+            else failed(said, "mend the file of authorization, and deploy")
+        )
+
+    return judge
 
 
 def audit_policy(place: Place) -> Outcome:

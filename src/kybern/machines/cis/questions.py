@@ -54,6 +54,7 @@ def commands(cluster: Cluster, machine: Machine) -> Mapping[str, str]:
     if machine.is_master:
         found["providers"] = f"{PROVIDERS}; true"
         found["audit-policy"] = "cat /etc/kubernetes/audit-policy.yaml"
+        found["authorization"] = "cat /etc/kubernetes/authorization.yaml 2>/dev/null; true"
     if machine.is_etcd:
         found["authorities"] = f"sha256sum {PKI}/ca.crt {PKI}/etcd/ca.crt | cut -d' ' -f1"
     return found

@@ -169,6 +169,14 @@ API, MANAGER, ROTATES = "kube-apiserver", "kube-controller-manager", "RotateKube
 FAILED, EXPLAINED, UNKNOWN = "failed", "explained", "unknown"
 
 
+def by_file(*types: str) -> dict[str, str]:
+    """An API server whose authorizers are named by a file."""
+    lines = "".join(f"- type: {one}\n  name: {one.lower()}\n" for one in types)
+    return flagged(API, "--authorization-mode=Node,RBAC", "--authorization-config=/f") | {
+        "authorization": f"authorizers:\n{lines}"
+    }
+
+
 def hiding(resource: str) -> dict[str, str]:
     """A policy that leaves a resource out."""
     return {"audit-policy": f"rules: [{{level: None, resources: [{resource}]}}, {{level: Metadata}}]"}
@@ -206,6 +214,13 @@ MODE_644 = {
         ("1.2.6", flagged(API, "Node,RBAC", "AlwaysAllow"), FAILED, "AlwaysAllow"),
         ("1.2.6", flagged(API, "--authorization-mode=Node,RBAC"), FAILED, "is not set"),
         ("1.2.7", flagged(API, "Node,RBAC", "RBAC"), FAILED, "=RBAC"),
+        ("1.2.6", by_file("Node", "RBAC"), "passed", "authorizers: Node, RBAC"),
+        ("1.2.6", by_file("Node", "RBAC", "AlwaysAllow"), FAILED, "AlwaysAllow"),
+        ("1.2.7", by_file("Node", "RBAC"), "passed", "authorizers: Node, RBAC"),
+        ("1.2.7", by_file("RBAC", "Webhook"), FAILED, "authorizers: RBAC, Webhook"),
+        ("1.2.8", by_file("Node", "Webhook"), FAILED, "authorizers: Node, Webhook"),
+        ("1.2.8", by_file() | {"authorization": ""}, UNKNOWN, "could not be read"),
+        ("1.2.8", by_file() | {"authorization": "{"}, UNKNOWN, "could not be read"),
         ("1.2.10", flagged(API, "=NodeRestriction", "=AlwaysAdmit"), FAILED, "AlwaysAdmit"),
         ("1.2.12", flagged(API, "--prof", "--disable-admission-plugins=ServiceAccount\n--prof"), FAILED, "Service"),
         ("1.2.14", flagged(API, "=NodeRestriction", "="), FAILED, "--enable-admission-plugins="),
@@ -440,7 +455,7 @@ def test_all_that_is_judged_is_asked_for(cluster: Cluster) -> None:
     assert asked == {
         *(f"flags/{name}" for name in DAEMONS),
         *(f"files/{name}" for name in (*PLACES, *TREES)),
-        "providers", "audit-policy", "authorities",
+        "providers", "audit-policy", "authorization", "authorities",
     }  # fmt: skip
     assert set(WELL) | {"files/admin"} == asked
     assert not any(
