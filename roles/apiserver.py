@@ -172,10 +172,13 @@ def authorizers(cluster: Cluster) -> tuple[File, ...]:
     try:
         # Nodes and daemons have their rights from these two. Whether a kubeconfig is there, only masters know.
         found = configuration.parse(content, ("Node", "RBAC"), look=lambda _path: "")
-        if any(one.type == "ABAC" for one in found):
-            raise Invalid("authorizers: ABAC reads a file that a topology cannot name; use RBAC or a Webhook")
     except Invalid as problem:
         raise TopologyError(f'the file of "authorization" cannot be used: {problem}') from problem
+    if any(one.type == "ABAC" for one in found):
+        raise TopologyError(
+            'the file of "authorization" cannot be used: ABAC reads rules from a file that a topology cannot name; '
+            "use RBAC or a Webhook"
+        )
     return (
         File(AUTHORIZATION, content),
         *(

@@ -405,7 +405,7 @@ def test_authorizers_of_the_topology_take_the_place_of_the_flag_and_their_kubeco
         ("- {type: RBAC, name: rbac}\n", "", "missing required types: \\[RBAC\\]"),
         ("timeout: 3s", "timeout: 31s", "timeout.*must be > 0s and <= 30s"),
         ("failurePolicy", "failurPolicy", "unknown field"),
-        ("type: Webhook", "type: ABAC", "ABAC is not supported"),
+        ("- {type: RBAC", "- {type: ABAC, name: abac}\n- {type: RBAC", "ABAC reads rules from a file"),
     ],
 )
 def test_bad_authorizers_are_told_before(cluster: Cluster, old: str, new: str, why: str) -> None:

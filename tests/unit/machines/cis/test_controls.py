@@ -53,6 +53,7 @@ WELL = {
     "files/keys": f"640 kube-apiserver:kube-controller-manager {MANAGER_KEY}",
     "providers": '"aesgcm": \n"identity": ',
     "audit-policy": "rules:\n- {level: None, userGroups: [system:nodes]}\n- {level: Metadata}\n",
+    "authorization": "",
     "authorities": "aa\nbb",
 }
 KUBELET: dict[str, Any] = {
