@@ -16,10 +16,12 @@ pyinfra loads every connector on every run, so libvirt is imported only when it 
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack
 
 import gevent
+from pyinfra import logger
 from pyinfra.api import StringCommand
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.exceptions import InventoryError
@@ -29,12 +31,18 @@ from pyinfra.connectors.util import CommandOutput, remove_any_sudo_askpass_file
 from kybern.machines import xml
 from kybern.machines.errors import MachineError
 from kybern.machines.inventory import Host, inventory
+from kybern.machines.lifecycle import answers
+from kybern.machines.topology import Machine
 
 if TYPE_CHECKING:
     from paramiko import Transport
 
 KEEPALIVE = 10
 DEAD_AFTER = 40
+PATIENCE = 20.0
+"""Seconds for what a hypervisor has, which for SSH is a handshake and a program's start."""
+WITHIN = 3.0
+"""Seconds for the greeting of a machine's SSH."""
 
 type Names = Iterator[tuple[str, dict[str, Any], list[str]]]
 
@@ -131,15 +139,22 @@ class LibvirtConnector(MachineConnector):
             raise InventoryError(str(error)) from error
         hosts: dict[str, Host] = {plain(host[0]): host for members in groups.values() for host in members}
         cluster = next(iter(hosts.values()))[1]["cluster"]
-        uris = [uri for _name, uri in cluster.hypervisors]
-        uris = uris or [os.environ.get("LIBVIRT_DEFAULT_URI") or f"{cluster.driver}:///system"]
-        # A call into C stops every greenlet; a thread does not.
-        threads = gevent.get_hub().threadpool
-        running = frozenset[str]().union(*(threads.apply(discover, (uri, cluster.name)) for uri in uris))
+        here = os.environ.get("LIBVIRT_DEFAULT_URI") or f"{cluster.driver}:///system"
+        uris = dict(cluster.hypervisors) or {"": here}
+        running, silent = asked(uris, cluster.name)
+        if silent and not cluster.hypervisors:
+            raise InventoryError(silent[""])
+        perhaps = untold((data["machine"] for _name, data in hosts.values()), running, silent)
+        running |= greeting(one for each in perhaps.values() for one in each)
+        for hypervisor, why in silent.items():
+            left = ", ".join(one.name for one in perhaps[hypervisor] if one.name not in running)
+            logger.warning(f"hypervisor {hypervisor}: {why}" + (f"; left out: {left}" if left else ""))
         found = [machine for machine in hosts if machine in running and only in ("", machine)]
         if not found:
+            if silent:
+                raise InventoryError("; ".join(silent.values()))
             raise InventoryError(
-                f"no running machine for @libvirt/{name} at {', '.join(uris)}: `kybern machines up {topology}`"
+                f"no running machine for @libvirt/{name} at {', '.join(uris.values())}: `kybern machines up {topology}`"
             )
         for machine in found:
             member_of = [group for group, members in groups.items() if hosts[machine] in members]
@@ -148,6 +163,48 @@ class LibvirtConnector(MachineConnector):
                 {"ssh_strict_host_key_checking": "yes", **hosts[machine][1]},
                 [*member_of, "@libvirt"],
             )
+
+
+def asked(uris: Mapping[str, str], cluster: str) -> tuple[frozenset[str], dict[str, str]]:
+    """The running machines of a cluster, and why hypervisors of ``uris`` (by name) do not say what they have.
+
+    All are asked at once. One that says nothing within ``PATIENCE`` is left behind with its thread, in which
+    libvirt's call may never end.
+    """
+    # A call into C stops every greenlet; a thread does not.
+    threads = gevent.get_hub().threadpool
+    threads.maxsize = max(threads.maxsize, len(uris))
+    given = {name: threads.spawn(discover, uri, cluster) for name, uri in uris.items()}
+    gevent.wait(list(given.values()), timeout=PATIENCE)
+    running, silent = frozenset[str](), dict[str, str]()
+    for name, answer in given.items():
+        if not answer.ready():
+            silent[name] = f"cannot ask {uris[name]} for machines: no answer within {PATIENCE:.0f} s"
+            continue
+        try:
+            running |= answer.get(block=False)
+        except InventoryError as problem:
+            silent[name] = str(problem)
+    return running, silent
+
+
+def untold(
+    machines: Iterable[Machine], running: Collection[str], silent: Collection[str]
+) -> dict[str, tuple[Machine, ...]]:
+    """By silent hypervisors: the machines that may be there. Pure.
+
+    Which hypervisor has a machine is what ``up`` noted; one of which nothing was noted may be on any.
+    """
+    unseen = [one for one in machines if one.name not in running]
+    return {name: tuple(one for one in unseen if one.hypervisor in (name, "")) for name in silent}
+
+
+def greeting(machines: Iterable[Machine]) -> frozenset[str]:
+    """Those that answer by SSH, asked all at once: what a silent hypervisor has may be well all the same."""
+    distinct = {one.name: one for one in machines}
+    with ThreadPoolExecutor(len(distinct) or 1) as pool:
+        there = pool.map(lambda one: answers(one, WITHIN), distinct.values())
+        return frozenset(name for name, answered in zip(distinct, there, strict=True) if answered)
 
 
 def discover(uri: str, cluster: str) -> frozenset[str]:

@@ -3,11 +3,14 @@
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyinfra import logger
 from pyinfra.api import Config, HiddenValue, Inventory, State, StringCommand
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.connectors.ssh import SSHConnector
@@ -18,6 +21,7 @@ from kybern.machines import connector
 from kybern.machines.connector import LibvirtConnector, MachineConnector, discover, tune
 from kybern.machines.inventory import inventory
 from kybern.machines.load import load
+from kybern.machines.state import State as Kept
 
 TOPOLOGY = """
 cluster: some
@@ -236,6 +240,79 @@ def test_running_machines_are_known_by_their_metadata(tmp_path: Path) -> None:
     (tmp_path / "node.xml").write_text(f"<node>{texts}</node>")
 
     assert discover(f"test://{tmp_path}/node.xml", "some") == {"m1"}
+
+
+HYPERVISORS = "driver: qemu\nbridge: br0\nhypervisors: {a: 'qemu+tls://a.example/system', b: 'qemu+tls://b.example/system'}\n"
+
+
+@pytest.fixture
+def two(topology: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """The inventory of m1 and w1 on one hypervisor, m2 on another that is silent, and m3 of which nothing is noted."""
+    (tmp_path / "inventories/topology/some.yaml").write_text(TOPOLOGY + HYPERVISORS)
+    (tmp_path / "state/some").mkdir(parents=True)
+    Kept.of("some").note({"m1": "a", "w1": "a", "m2": "b"})
+
+    def given(silent: Any, *greeting: str) -> list[str]:
+        def discover(uri: str, _cluster: str) -> frozenset[str]:
+            if "b.example" in uri:
+                silent()
+            return frozenset({"m1", "w1"})
+
+        monkeypatch.setattr(connector, "discover", discover)
+        monkeypatch.setattr(connector, "answers", lambda machine, _within: machine.name in greeting)
+        return [name for name, _, _ in LibvirtConnector.make_names_data(topology)]
+
+    return given
+
+
+def refusing() -> None:
+    raise InventoryError("cannot ask b for machines")
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What pyinfra's log says."""
+    monkeypatch.setattr(logger, "propagate", True)
+    return caplog
+
+
+def test_a_silent_hypervisor_is_told_and_the_machines_of_the_others_are_there(
+    two: Callable[..., list[str]], told: pytest.LogCaptureFixture
+) -> None:
+    assert two(refusing) == ["m1", "w1"]
+    assert told.messages == ["hypervisor b: cannot ask b for machines; left out: m2, m3"]
+
+
+def test_machines_that_answer_themselves_are_there_though_their_hypervisor_is_silent(
+    two: Callable[..., list[str]], told: pytest.LogCaptureFixture
+) -> None:
+    assert two(refusing, "m2") == ["m1", "m2", "w1"]
+    assert told.messages == ["hypervisor b: cannot ask b for machines; left out: m3"]
+    assert two(refusing, "m2", "m3") == ["m1", "m2", "m3", "w1"]
+    assert told.messages[1:] == ["hypervisor b: cannot ask b for machines"]
+
+
+def test_one_that_never_answers_is_left_behind(
+    two: Callable[..., list[str]], told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "PATIENCE", 1.0)
+    over = threading.Event()
+    try:
+        # It would wait for ever; the other one is asked at the same time.
+        assert two(lambda: over.wait(60)) == ["m1", "w1"]
+        assert not over.is_set()
+    finally:
+        over.set()
+    assert "no answer within 1 s; left out: m2, m3" in told.messages[0]
+
+
+def test_a_machine_of_a_silent_hypervisor_alone_is_an_error(
+    two: Callable[..., list[str]], topology: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(refusing)
+
+    with pytest.raises(InventoryError, match="cannot ask b for machines"):
+        list(LibvirtConnector.make_names_data(f"{topology}/m2"))
 
 
 def test_without_libvirt_every_other_connector_works() -> None:
