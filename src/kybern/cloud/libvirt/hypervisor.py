@@ -62,7 +62,8 @@ class Hypervisor:
                     f"cannot ask {self.name}: no answer within {self._patience:.0f} s"
                 ) from problem
             except libvirt.libvirtError as problem:
-                self._renew()
+                if self._line.broken:
+                    self._renew()
                 raise CloudError(f"cannot ask {self.name}: {problem}") from problem
 
     def _renew(self) -> None:
@@ -71,18 +72,23 @@ class Hypervisor:
 
 
 class _Line:
-    """One connection, and the only thread that uses it."""
+    """One connection, and the only thread that uses it. ``broken``: it is of no use any more; an error may be an answer."""
 
     def __init__(self, uri: str, writes: bool) -> None:
         self._uri = uri
         self._open = libvirt.open if writes else libvirt.openReadOnly
         self._connection: Any = None
+        self.broken = False
         self.thread = ThreadPoolExecutor(1, "libvirt")
 
     def ask[T](self, question: Callable[[Any], T]) -> T:
         if self._connection is None:
             self._connection = self._open(self._uri)
-        return question(self._connection)
+        try:
+            return question(self._connection)
+        except libvirt.libvirtError as problem:
+            self.broken = _is_of_transport(problem) or not _is_alive(self._connection)
+            raise
 
     def abandon(self) -> None:
         """Hang up, once the thread comes back from what it does, if ever."""
@@ -118,6 +124,19 @@ def _all(connection: Any) -> tuple[Domain, ...]:
 def _domain(found: Any) -> Domain | None:
     state, _reason = found.state()
     return domains.read(found.XMLDesc(0), running=state not in _STOPPED)
+
+
+def _is_of_transport(problem: libvirt.libvirtError) -> bool:
+    """It comes from what lies between us and the hypervisor, be it found out here or there."""
+    return problem.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
+
+
+def _is_alive(connection: Any) -> bool:
+    """As libvirt knows it without asking the other end."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _is_gone(problem: libvirt.libvirtError) -> bool:
