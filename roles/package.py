@@ -19,12 +19,15 @@ from roles.bundled import bundle_of
 from roles.control_plane import image_of
 from roles.facts import Succeeds
 from roles.nature import nature
-from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle
+from roles.operations import COMMAND_SECONDS, FACT_SECONDS, bundle, waiting
 from roles.record import change, digest, planned
 from roles.release import TARGET, Archive, Release, release
 from roles.templates import render
 from roles.tree import Directory, Link
 from roles.way_back import kept
+
+SOCKET = "/run/containerd/containerd.sock"
+PATIENCE = 60  # seconds for an image to go
 
 
 @deploy("package")
@@ -77,12 +80,14 @@ def pruned(release: Release, images: Sequence[str], master: bool) -> Generator[S
         host.noop("there is no old release")
         return
     yield from planned(change("release", "old ones", "remove", digest(" ".join((*names, *images)))))
-    remove = f"while read -r kind each; do case $kind in image) {CTR} images rm $each;; *) rm -rf $each;; esac; done"
-    yield StringCommand(f"({listed}) | {remove}", _timeout=COMMAND_SECONDS)
+    yield StringCommand(removal(listed), _timeout=COMMAND_SECONDS)
 
 
 def surplus(kept: Sequence[str], images: Sequence[str], *, master: bool) -> str:
-    """A script that prints what shall go: "path PATH" and "image NAME", a line each."""
+    """A script that prints what shall go: "path PATH" and "image NAME", a line each.
+
+    Or "unknown images", of a containerd that runs and does not tell. One that never ran has none.
+    """
     text = render(
         "release/surplus.sh",
         target=TARGET,
@@ -92,5 +97,19 @@ def surplus(kept: Sequence[str], images: Sequence[str], *, master: bool) -> str:
         repository=REPOSITORY,
         manifests=MANIFESTS,
         ctr=CTR,
+        socket=SOCKET,
     )
     return text.decode()
+
+
+def removal(listed: str) -> str:
+    """Takes away what a script prints as ``surplus`` does. Fails when images could not be asked for, or do not go."""
+    image = waiting(f"{CTR} images rm $each", PATIENCE)
+    why = (
+        "cannot remove the images of an old release: containerd does not answer; see journalctl -u containerd"
+    )
+    failed = f'{{ echo "{why}, and deploy again" >&2; exit 1; }}'
+    return (
+        f"({listed}) | while read -r kind each; do case $kind in unknown) {failed};; "
+        f"image) {image} || {failed};; *) rm -rf $each;; esac; done"
+    )

@@ -1,6 +1,7 @@
 """The release before: what is kept of it, what goes away, and the way back, run for real on files of the test's own."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kybern.machines.control_plane_image import REPOSITORY
 from kybern.machines.packages import wanted_packages
 from kybern.machines.topology import Cluster, Machine
 from roles import way_back
-from roles.package import old_releases, package, surplus
+from roles.package import old_releases, package, removal, surplus
 from roles.release import TARGET
 from roles.templates import render
 from roles.tree import File, Service
@@ -126,7 +127,7 @@ class Place:
         return told.read_text().splitlines() if told.exists() else []
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        for path in ("/opt/kybern", "/etc/", "/run/kybern", "/var/lib/"):
+        for path in ("/opt/kybern", "/etc/", "/run/kybern", "/run/containerd", "/var/lib/"):
             script = script.replace(path, f"{self.root}{path}")
         environment = {**os.environ, "PATH": f"{self.root}/bin:{os.environ['PATH']}"}
         return subprocess.run(
@@ -278,6 +279,7 @@ case "$3 $4" in
 "tasks ls") echo "TASK PID STATUS"; for file in {manifests}/*.yaml; do echo "$(basename "$file" .yaml) 1 RUNNING"; done ;;
 "containers info") echo "    \\"io.kubernetes.pod.uid\\": \\"$(sed -n 's/^  uid: //p' "{manifests}/$5.yaml")\\"," ;;
 "images ls") cat {images} ;;
+"images rm") sed -i "\\|^$5 |d" {images} ;;
 esac
 """
 
@@ -373,3 +375,63 @@ def test_images_stay_that_a_manifest_or_a_kept_file_names(place: Place) -> None:
         "control-plane-base:b01",
         "sha256:ccc",
     }
+
+
+@pytest.fixture
+def with_old_image(place: Place) -> Place:
+    """Of a release before the one that is in use; containerd tells of both."""
+    place.release("bbb", "kubelet.service")
+    as_pods(place, "bbb", "2-2")
+    lines = (f"{REPOSITORY}:{each} manifest sha256:{each} 1 MiB linux/amd64 -" for each in ("aaa", "bbb"))
+    (place.root / "images").write_text("".join(f"{line}\n" for line in lines))
+    return place
+
+
+def listed() -> str:
+    """As the role asks and does it."""
+    return surplus(("package-bbb", "dependencies-bbb"), (f"{REPOSITORY}:bbb",), master=True)
+
+
+def broken(place: Place, what: str) -> None:
+    """Of a containerd that does not answer to one question."""
+    ctr = place.root / "bin/ctr"
+    ctr.write_text(ctr.read_text().replace(f'"{what}") ', f'"{what}") exit 1; '))
+
+
+def test_an_image_that_nothing_names_goes(with_old_image: Place) -> None:
+    done = with_old_image.run(removal(listed()))
+
+    assert done.returncode == 0, done.stderr
+    assert "aaa" not in (with_old_image.root / "images").read_text()
+    assert "bbb" in (with_old_image.root / "images").read_text()
+
+
+def test_a_containerd_that_does_not_answer_is_not_taken_for_one_without_images(
+    with_old_image: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy one: the image would stay, and nobody would know."""
+    broken(with_old_image, "images ls")
+    assert with_old_image.surplus("bbb", f"{REPOSITORY}:bbb") == set()
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        path = with_old_image.root / "run/containerd/containerd.sock"
+        path.parent.mkdir(parents=True)
+        with monkeypatch.context() as here:
+            # The path of a socket has to be short.
+            here.chdir(path.parent)
+            listening.bind(path.name)
+        assert with_old_image.surplus("bbb", f"{REPOSITORY}:bbb") == {"images"}
+        done = with_old_image.run(removal(listed()))
+
+    assert done.returncode == 1
+    assert "cannot remove the images of an old release: containerd does not answer" in done.stderr
+
+
+def test_an_image_that_does_not_go_is_told(with_old_image: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roles.package.PATIENCE", 0)
+    broken(with_old_image, "images rm")
+
+    done = with_old_image.run(removal(listed()))
+
+    assert done.returncode == 1
+    assert "cannot remove the images of an old release" in done.stderr
