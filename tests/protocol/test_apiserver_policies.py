@@ -103,6 +103,34 @@ def test_a_policy_denies_with_its_message_and_reason(place: Place) -> None:
     assert place.create(config_map("c", a="yes"))[0] == 201
 
 
+def test_a_policy_for_deployments_denies_them_alone_though_its_message_fails(place: Place) -> None:
+    """A number cannot be put to a text: then the expression itself is the message."""
+    wants = "'wants replicas > 1, got ' + object.spec.replicas"
+    here = f"namespaceObject.metadata.name == '{place.name}'"
+    checks = [
+        {"expression": "object.spec.replicas > 1", "messageExpression": wants},
+        {"expression": here, "message": "Other namespaces should not be matched."},
+    ]
+    rules = [rule("deployments", "CREATE", "UPDATE", group="apps")]
+    place.policy(VALIDATING, {"matchConstraints": {"resourceRules": rules}, "validations": checks})
+
+    def make(plural: str, replicas: int) -> tuple[int, Any]:
+        template = {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "registry.example.com/app:1"}]},
+        }
+        spec = {"replicas": replicas, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+        path = f"{place.path(plural, '/apis/apps/v1')}?dryRun=All"
+        return place.server.ask("POST", path, {"metadata": {"name": "made"}, "spec": spec})
+
+    until(lambda: make("deployments", 1)[0] == 422)
+    refused = make("deployments", 1)[1]
+    assert refused["reason"] == "Invalid"
+    assert "failed expression: object.spec.replicas > 1" in refused["message"]
+    assert make("deployments", 2)[0] == 201
+    assert make("replicasets", 1)[0] == 201
+
+
 def test_expressions_may_refer_to_variables(place: Place) -> None:
     spec = {
         "matchConstraints": {"resourceRules": [rule("deployments", "CREATE", group="apps")]},

@@ -281,6 +281,57 @@ def test_addresses_of_ready_pods_are_endpoints_and_no_others(cluster: Callable[[
     assert endpoint["conditions"] == {"ready": True, "serving": True, "terminating": False}
 
 
+def test_every_port_of_a_service_is_that_of_the_pod_that_has_it(cluster: Callable[[str], Cluster]) -> None:
+    """Ports by number and by name: each service names the one of its pods that has them."""
+    bed = cluster("pods-by-port")
+    bed.make(f"{CORE}/nodes", {"metadata": {"name": "n2"}, "status": {}})
+    for number, numbered in ((1, 3000), (2, 3001)):
+        ports = [{"name": "example-name", "containerPort": numbered}]
+        container = {**template()["spec"]["containers"][0], "ports": ports}
+        labels = {"foo": "bar", f"pod{number}": "yes"}
+        body = {
+            "metadata": {"name": f"pod{number}", "labels": labels},
+            "spec": {"containers": [container], "nodeName": "n2"},
+        }
+        bed.run(bed.make(bed.path(CORE, "pods"), body))
+        ip = f"10.9.8.{number}"
+        addresses = {"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}
+        bed.patch(f"{bed.path(CORE, 'pods', f'pod{number}')}/status", addresses, "merge")
+    by_number = {"name": "example-no-match", "port": 80, "targetPort": 3000, "protocol": "TCP"}
+    by_name = {"name": "http", "port": 80, "targetPort": "example-name", "protocol": "TCP"}
+    for name, selector, port in (
+        ("example-int-port", {"pod1": "yes"}, by_number),
+        ("example-named-port", {"foo": "bar"}, by_name),
+    ):
+        spec = {"selector": selector, "ports": [port], "publishNotReadyAddresses": True}
+        bed.make(bed.path(CORE, "services"), {"metadata": {"name": name}, "spec": spec})
+
+    def pairs(name: str) -> set[tuple[str, int, str]]:
+        """Address, port and name of the pod, as slices and endpoints both have them."""
+        path = f"{bed.path(DISCOVERY, 'endpointslices')}?labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        sliced = {
+            (endpoint["addresses"][0], port["port"], endpoint["targetRef"]["name"])
+            for one in bed.items(path)
+            for endpoint in one.get("endpoints") or ()
+            for port in one["ports"]
+        }
+        whole = {
+            (address["ip"], port["port"], address["targetRef"]["name"])
+            for subset in bed.get(bed.path(CORE, "endpoints", name)).get("subsets") or ()
+            for address in subset["addresses"]
+            for port in subset["ports"]
+        }
+        return sliced if sliced == whole else set()
+
+    one, two = ("10.9.8.1", 3000, "pod1"), ("10.9.8.2", 3001, "pod2")
+    everything = bed.path(DISCOVERY, "endpointslices")
+    bed.until(everything, lambda _found: pairs("example-int-port") == {one})
+    bed.until(everything, lambda _found: pairs("example-named-port") == {one, two})
+    assert bed.ask("DELETE", bed.path(CORE, "services", "example-named-port"))[0] == 200
+    bed.until(everything, lambda found: len(found["items"]) == 1)
+    bed.until(bed.path(CORE, "endpoints", "example-named-port"), lambda found: not found)
+
+
 def test_budgets_are_listed_everywhere_and_deleted_together(cluster: Callable[[str], Cluster]) -> None:
     beds = [cluster("budgets"), cluster("budgets-2")]
     label = {"labelSelector": "pdb=listed"}

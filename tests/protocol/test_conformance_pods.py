@@ -40,8 +40,9 @@ async def test_environments_come_from_maps_secrets_and_the_pod(node: OneNode) ->
     await secret(node, "hidden", {"data-1": "value-1"})
     key = {"configMapKeyRef": {"name": "cm", "key": "data-1"}}
     prefixed = [{"prefix": text, "secretRef": {"name": "hidden"}} for text in ("", "p-", "1-", "$_")]
+    maps = [{"prefix": text, "configMapRef": {"name": "cm"}} for text in ("", "p-", "1-", "$_", "#@!")]
     containers: dict[str, dict[str, Any]] = {
-        "map": {"env": [{"name": "ONE", "valueFrom": key}], "envFrom": [{"configMapRef": {"name": "cm"}}]},
+        "map": {"env": [{"name": "ONE", "valueFrom": key}], "envFrom": maps},
         "secret": {"envFrom": prefixed},
         "sizes": {"env": RESOURCES, "resources": SIZES},
         "node": {"env": RESOURCES[:2]},
@@ -59,6 +60,7 @@ async def test_environments_come_from_maps_secrets_and_the_pod(node: OneNode) ->
     found = await outputs(node, *containers)
 
     assert lines(found["map"]) >= {"ONE=value-1", "data-1=value-1", "data-2=value-2"}
+    assert lines(found["map"]) >= {f"{text}data-2=value-2" for text in ("p-", "1-", "$_", "#@!")}
     assert lines(found["secret"]) >= {f"{text}data-1=value-1" for text in ("", "p-", "1-", "$_")}
     assert lines(found["sizes"]) >= {
         "CPU_LIMIT=2", "MEMORY_LIMIT=67108864", "CPU_REQUEST=1", "MEMORY_REQUEST=33554432",
@@ -224,6 +226,7 @@ async def test_users_privileges_and_the_root_file_system(node: OneNode) -> None:
     who = "id -u; id -g"
     containers = {
         "user": secured(who, runAsUser=65534),
+        "own": secured(who, runAsUser=1001, runAsGroup=2002),
         "unprivileged": secured("ip link add dummy0 type dummy 2>&1 || true", privileged=False),
         "writes": secured("touch checkfile && echo well", readOnlyRootFilesystem=False),
         "reads": secured("touch /checkfile 2>/dev/null || echo refused", readOnlyRootFilesystem=True),
@@ -241,7 +244,7 @@ async def test_users_privileges_and_the_root_file_system(node: OneNode) -> None:
     found = await outputs(node, *containers, "both")
 
     assert found["user"].split()[0] == "65534"
-    assert found["both"].split() == ["1001", "2002"]
+    assert found["both"].split() == found["own"].split() == ["1001", "2002"]
     assert "Operation not permitted" in found["unprivileged"]
     assert found["writes"] == "well\n"
     assert found["reads"] == "refused\n"

@@ -121,6 +121,58 @@ def test_a_stateful_set_is_scaled_and_patched(cluster: Callable[[str], Cluster])
     bed.until(path, lambda found: found["status"].get("observedGeneration", 0) >= generation)
 
 
+@pytest.mark.parametrize("plural", ["deployments", "replicasets"])
+def test_a_workload_is_scaled_by_its_subresource(cluster: Callable[[str], Cluster], plural: str) -> None:
+    bed = cluster(f"scaled-{plural}")
+    path = bed.path(APPS, plural, "web")
+    made = bed.make(bed.path(APPS, plural), {"metadata": {"name": "web"}, "spec": spec(replicas=1)})
+    run(bed, 1)
+    bed.until(path, lambda found: found["status"].get("availableReplicas") == 1)
+
+    scale = bed.get(f"{path}/scale")
+    assert (scale["apiVersion"], scale["kind"]) == ("autoscaling/v1", "Scale")
+    assert scale["metadata"]["uid"] == made["metadata"]["uid"]
+    assert (scale["spec"]["replicas"], scale["status"]) == (1, {"replicas": 1, "selector": "app=web"})
+    # Without a version the write is unconditional.
+    scale["metadata"]["resourceVersion"] = ""
+    scale["spec"]["replicas"] = 2
+    code, answer = bed.ask("PUT", f"{path}/scale", scale)
+    assert (code, answer["spec"]["replicas"], bed.get(path)["spec"]["replicas"]) == (200, 2, 2)
+    run(bed, 2)
+
+    # As a client in Go writes a scale of which only one field is set.
+    patch = {"metadata": {"creationTimestamp": None}, "spec": {"replicas": 4}, "status": {"replicas": 0}}
+    assert bed.patch(f"{path}/scale", patch)["spec"]["replicas"] == 4
+    assert bed.get(path)["spec"]["replicas"] == 4
+    run(bed, 4)
+    bed.until(path, lambda found: found["status"].get("readyReplicas") == 4)
+
+
+def test_a_replica_set_is_replaced_and_patched(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("rs-replaced")
+    path, pods = bed.path(APPS, "replicasets", "web"), bed.path(CORE, "pods")
+    bed.make(pods, {**template(app="web"), "metadata": {"name": "one", "labels": {"app": "web"}}})
+    labels = {"test-rs": "set"}
+    bed.make(bed.path(APPS, "replicasets"), {"metadata": {"name": "web", "labels": labels}, "spec": spec()})
+    run(bed, 1)
+
+    bed.change(path, lambda found: found["spec"].update(replicas=2))
+    run(bed, 2)
+    bed.until(path, lambda found: found["status"].get("readyReplicas") == 2)
+    added = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "example.test/more"}]}
+    patch = {
+        "metadata": {"labels": {"test-rs": "patched"}},
+        "spec": {"replicas": 3, "template": {"spec": added}},
+    }
+    patched = bed.patch(path, patch)
+    assert patched["metadata"]["labels"] == {"test-rs": "patched"}
+    assert patched["spec"]["template"]["spec"]["containers"][0]["image"] == "example.test/more"
+    run(bed, 3)
+    found = bed.until(path, lambda found: found["status"].get("readyReplicas") == 3)
+    assert found["metadata"]["labels"] == {"test-rs": "patched"}
+    assert found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 0
+
+
 def test_a_replication_controller_lives_from_create_to_delete(cluster: Callable[[str], Cluster]) -> None:
     bed = cluster("rc-lives")
     path, all_of_it = (
@@ -263,3 +315,57 @@ def test_a_job_takes_back_a_pod_and_lets_one_go(cluster: Callable[[str], Cluster
     per_index = work(completionMode="Indexed", backoffLimitPerIndex=1, suspend=True)
     made = bed.make(bed.path(BATCH, "jobs"), {"metadata": {"name": "each"}, "spec": per_index})
     assert made["spec"]["backoffLimit"] == 2**31 - 1
+
+
+def test_a_condition_of_a_job_that_somebody_else_writes_is_kept(cluster: Callable[[str], Cluster]) -> None:
+    bed = cluster("job-status")
+    path = bed.path(BATCH, "jobs", "work")
+    made = bed.make(bed.path(BATCH, "jobs"), {"metadata": {"name": "work"}, "spec": work()})
+    run(bed, 2)
+
+    def told(when: str) -> Raw:
+        return {"type": "CustomConditionType", "status": "True", "lastTransitionTime": when}
+
+    # As a client in Go writes it: times that are not known are null, structs that are empty are there.
+    one = {**told("2026-01-02T03:04:05Z"), "lastProbeTime": None}
+    body = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"conditions": [one]}}
+    patched = bed.patch(f"{path}/status", body, "merge")
+    assert condition(patched, "CustomConditionType")["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+    assert patched["metadata"]["annotations"]["patchedstatus"] == "true"
+
+    def later(found: Raw) -> None:
+        condition(found, "CustomConditionType")["lastTransitionTime"] = "2026-01-02T03:04:06Z"
+
+    updated = bed.change(path, later, "/status")
+    assert condition(updated, "CustomConditionType")["lastTransitionTime"] == "2026-01-02T03:04:06Z"
+    assert bed.get(f"{path}/status")["metadata"]["uid"] == made["metadata"]["uid"]
+    bed.until(path, lambda found: found["status"].get("active") == 2)
+    assert condition(bed.get(path), "CustomConditionType")["status"] == "True"
+
+
+def test_a_job_fails_early_by_an_exit_code(cluster: Callable[[str], Cluster]) -> None:
+    """One pod fails with the code of the policy; the other, which runs still, is ended and counted."""
+    bed = cluster("job-exit-code")
+    path, pods = bed.path(BATCH, "jobs", "work"), bed.path(CORE, "pods")
+    rule = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}}
+    policy = {"rules": [rule]}
+    bed.make(
+        bed.path(BATCH, "jobs"),
+        {"metadata": {"name": "work"}, "spec": work(backoffLimit=1, podFailurePolicy=policy)},
+    )
+    made = bed.get(path)["spec"]["podFailurePolicy"]["rules"][0]
+    assert made["onExitCodes"] == {"operator": "In", "values": [1]}
+    first, *_ = run(bed, 2)
+
+    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    status = {"name": "c", "image": "a", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+    bed.change(
+        f"{pods}/{first['metadata']['name']}",
+        lambda found: found["status"].update(phase="Failed", containerStatuses=[status]),
+        "/status",
+    )
+    target = bed.until(path, lambda found: condition(found, "FailureTarget"))
+    assert condition(target, "FailureTarget")["reason"] == "PodFailurePolicy"
+    failed = bed.until(path, lambda found: condition(found, "Failed"))
+    assert condition(failed, "Failed")["reason"] == "PodFailurePolicy"
+    assert "exit code 1 matching FailJob rule at index 0" in condition(failed, "Failed")["message"]

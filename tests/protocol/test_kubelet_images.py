@@ -165,6 +165,25 @@ async def test_a_private_image_that_is_there_is_only_for_those_who_may_have_it(
     registry.forget(bed, image, f"{registry.host}/private/four@{digest}")
 
 
+async def test_an_image_that_is_a_volume_is_always_pulled_where_the_pod_says_so(
+    bed: Bed, registry: Registry
+) -> None:
+    image = registry.put(bed, "files:1", "private/files:1")
+    async with one_node(bed) as node:
+        await secret(node, registry, "key", PASSWORD)
+        volume = {"name": "volume", "image": {"reference": image, "pullPolicy": "Always"}}
+        mount = {"name": "volume", "mountPath": "/volume"}
+        await node.add(
+            "shows", {"name": "c", "command": SLEEP, "volumeMounts": [mount]},
+            volumes=[volume], imagePullSecrets=[{"name": "key"}], restartPolicy="Always",
+        )  # fmt: skip
+        await node.until("shows", running)
+
+        assert await node.execute("shows", "cat", "/volume/data/upper") == "upper"
+        assert any(f'Successfully pulled image "{image}"' in text for _reason, text in node.events("shows"))
+    await clean(bed)
+
+
 class Parts:
     """Puts manifests and what they name into a registry, without a client of images."""
 

@@ -238,17 +238,38 @@ async def test_an_exit_code_fails_its_index_at_once(cluster: Simulation) -> None
     assert (status.failed, status.succeeded, len(cluster.api.all(Pod))) == (1, 1, 2)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [SuccessPolicyRule(succeeded_count=1), SuccessPolicyRule(succeeded_indexes="0")],
+    ids=["count", "indexes"],
+)
 async def test_a_success_policy_is_met_while_indexes_are_pending(
-    cluster: Simulation, monkeypatch: pytest.MonkeyPatch
+    cluster: Simulation, monkeypatch: pytest.MonkeyPatch, rule: SuccessPolicyRule
 ) -> None:
     monkeypatch.setitem(plan.__globals__, "_FIRST_WAIT", 0.05)
-    policy = SuccessPolicy(rules=(SuccessPolicyRule(succeeded_count=1),))
+    policy = SuccessPolicy(rules=(rule,))
     job = await run_indexed(
         cluster, "Complete", parallelism=2, completions=5, backoff_limit=2**31 - 1, success_policy=policy
     )
 
     assert reason(job, "SuccessCriteriaMet") == reason(job, "Complete") == "SuccessPolicy"
     assert (job.status.completed_indexes, job.status.succeeded) == ("0", 1)
+    assert (job.status.active, job.status.ready, job.status.terminating) == (None, 0, 0)
+
+
+async def test_a_success_policy_is_met_by_all_indexes(cluster: Simulation) -> None:
+    kubelets = asyncio.create_task(finish(cluster, lambda _pod: "Succeeded"))
+    policy = SuccessPolicy(rules=(SuccessPolicyRule(succeeded_count=2),))
+    await cluster.api.create(
+        work(completion_mode="Indexed", parallelism=2, completions=2, success_policy=policy)
+    )
+    await cluster.until(lambda: ended(cluster) == "Complete")
+    kubelets.cancel()
+
+    job = current(cluster)
+    assert reason(job, "SuccessCriteriaMet") == reason(job, "Complete") == "SuccessPolicy"
+    assert (job.status.completed_indexes, job.status.succeeded, job.status.failed) == ("0,1", 2, None)
+    assert (job.status.active, job.status.ready, job.status.terminating) == (None, 0, 0)
 
 
 async def test_pods_that_were_evicted_are_ignored_and_replaced(cluster: Simulation) -> None:
