@@ -11,9 +11,7 @@ from kybern.admission.plugins import PLUGINS
 from kybern.machinery.kind import Raw
 
 LATER = frozenset({
-    "AlwaysAdmit", "AlwaysDeny",
     "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
-    "NamespaceAutoProvision", "NamespaceExists",
     "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
     "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction",
 })  # fmt: skip

@@ -109,6 +109,7 @@ class Request:
     ``operation`` is CREATE, UPDATE, DELETE or CONNECT; ``name`` may be empty when generateName is used.
     ``warnings`` go to the client as Warning headers. ``authorize`` asks what a user may do (signers, for one);
     ``charge`` stores the status of a ResourceQuota, and raises Conflict when it is not the newest.
+    ``provision`` makes a namespace of a name as the server itself, and raises ApiError.
     ``annotations`` are for the audit log. ``configured`` are the webhooks and policies of the cluster, None where they
     have no say. ``again`` is there once one of them was called that may be called again.
     """
@@ -127,6 +128,7 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     authorize: Callable[[Attributes], Decision] | None = None
     charge: Callable[[Raw], Awaitable[None]] | None = None
+    provision: Callable[[str], Awaitable[None]] | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     configured: "Configured | None" = None
     disguise: Disguise | None = None

@@ -56,6 +56,7 @@ class Engine:
     guards: dict[tuple[str, str], tuple[Guard, ...]] = field(default_factory=dict)
     authorize: Callable[[Attributes], Decision] | None = None
     charge: Callable[[Raw], Awaitable[None]] | None = None
+    provision: Callable[[str], Awaitable[None]] | None = None
     configured: Configured | None = None
     event_ttl: int = 3600
     gates: Collection[str] = ()

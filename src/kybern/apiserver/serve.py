@@ -122,7 +122,7 @@ class Parts:
         caller = WebhookCaller(ways.hooks, Reach(self.lookup), identities.of_admission(values[ADMISSION]))
         self.configured = self.engine.configured = Configured(ServedVersions(self.engine), caller)
         self.local = Local(self.engine)
-        self.engine.charge = self._charge
+        self.engine.charge, self.engine.provision = self._charge, self._provision
         self.addresses = Addresses(self.local, config.networks)
         self.ports = Ports(store, *values["service-node-port-range"])
         self.authorizers = Authorizers(values)
@@ -151,6 +151,9 @@ class Parts:
 
     async def _charge(self, quota: Raw) -> None:
         await self.local.update("", "resourcequotas", quota, "status")
+
+    async def _provision(self, namespace: str) -> None:
+        await self.local.create("", "namespaces", {"metadata": {"name": namespace}})
 
     def _identity(self) -> tuple[Tokens, Issuer, list[keys.VerifyingKey]]:
         config, values = self.config, self.config.values

@@ -2,6 +2,8 @@
 
 from kybern.admission.framework import Plugin
 from kybern.admission.plugins import (
+    always_admit,
+    always_deny,
     always_pull_images,
     certificate_approval,
     certificate_signing,
@@ -15,6 +17,8 @@ from kybern.admission.plugins import (
     limit_ranger,
     mutating_admission_policy,
     mutating_admission_webhook,
+    namespace_auto_provision,
+    namespace_exists,
     namespace_lifecycle,
     node_declared_feature_validator,
     node_restriction,
@@ -33,7 +37,10 @@ from kybern.admission.plugins import (
 )
 
 PLUGINS: tuple[Plugin, ...] = (
+    always_admit.PLUGIN,
+    namespace_auto_provision.PLUGIN,
     namespace_lifecycle.PLUGIN,
+    namespace_exists.PLUGIN,
     limit_ranger.PLUGIN,
     service_account.PLUGIN,
     node_restriction.PLUGIN,
@@ -61,4 +68,5 @@ PLUGINS: tuple[Plugin, ...] = (
     validating_admission_policy.PLUGIN,
     validating_admission_webhook.PLUGIN,
     resource_quota.PLUGIN,
+    always_deny.PLUGIN,
 )

@@ -3,7 +3,8 @@
 import asyncio
 
 from kybern.admission.framework import Plugin, Request, refused
-from kybern.machinery.errors import Cause, Details, NotFound
+from kybern.admission.namespaces import is_namespace, namespace_of
+from kybern.machinery.errors import Cause, Details
 from kybern.machinery.kind import Raw
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
@@ -12,7 +13,7 @@ CACHE_DELAY = 0.05
 
 
 async def check(request: Request) -> None:
-    if request.kind.plural == "namespaces" and not request.kind.group:
+    if is_namespace(request):
         if request.operation == "DELETE" and not request.subresource and request.name in IMMORTAL:
             raise refused(request, "this namespace may not be deleted")
         return
@@ -34,16 +35,13 @@ async def check(request: Request) -> None:
 
 
 async def _namespace(request: Request) -> Raw:
-    name = request.namespace
-    found = await request.lookup.get("", "namespaces", "", name)
-    if found is None and request.operation == "CREATE":
+    if request.operation == "CREATE":
+        found = await request.lookup.get("", "namespaces", "", request.namespace)
+        if found is not None:
+            return found
         # It may have been made a moment ago by this very client.
         await asyncio.sleep(CACHE_DELAY)
-        found = await request.lookup.get("", "namespaces", "", name)
-    found = found or await request.lookup.get_live("", "namespaces", "", name)
-    if found is None:
-        raise NotFound(f'namespaces "{name}" not found', Details(name=name, kind="namespaces"))
-    return found
+    return await namespace_of(request)
 
 
 PLUGIN = Plugin("NamespaceLifecycle", mutate=check)

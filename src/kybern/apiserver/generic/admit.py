@@ -23,6 +23,7 @@ def request(
         warnings=call.warnings,
         authorize=call.engine.authorize,
         charge=call.engine.charge,
+        provision=call.engine.provision,
         annotations=call.annotations,
         configured=None if call.asked else call.engine.configured,
         disguise=call.disguise,
