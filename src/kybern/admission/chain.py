@@ -11,8 +11,7 @@ from kybern.admission.plugins import PLUGINS
 from kybern.machinery.kind import Raw
 
 LATER = frozenset({
-    "ExtendedResourceToleration", "ImagePolicyWebhook", "JobValidation", "LimitPodHardAntiAffinityTopology",
-    "OwnerReferencesPermissionEnforcement", "PodGroupProtection",
+    "ImagePolicyWebhook", "JobValidation", "PodGroupProtection",
     "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction",
 })  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""

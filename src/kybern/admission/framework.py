@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kybern.auth.attributes import Attributes, Decision
 from kybern.auth.user import User
-from kybern.machinery.errors import Details, Forbidden
+from kybern.machinery.errors import Details, Forbidden, PassedOn
 from kybern.machinery.kind import Kind, Raw
 
 if TYPE_CHECKING:
@@ -172,3 +172,18 @@ def refused(request: Request, message: str) -> Forbidden:
     name = request.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
     details = Details(name=name, group=kind.group, kind=kind.plural)
     return Forbidden(f'{kind.group_resource} "{name}" is forbidden: {message}', details)
+
+
+def denied(request: Request, message: str) -> Forbidden:
+    """The 403 that upstream's apierrors.NewForbidden makes, which knows an object by its own name alone."""
+    kind = request.kind
+    name = ((request.new or {}).get("metadata") or {}).get("name") or ""
+    shown = f'{kind.group_resource} "{name}"' if name else f"{kind.group_resource}"
+    return Forbidden(
+        f"{shown} is forbidden: {message}", Details(name=name, group=kind.group, kind=kind.plural)
+    )
+
+
+def failed(message: str) -> PassedOn:
+    """The 500 without a reason that upstream answers when a plugin returns an error that is no status."""
+    return PassedOn({"status": "Failure", "message": message, "code": 500})
