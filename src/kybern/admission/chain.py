@@ -12,7 +12,7 @@ from kybern.machinery.kind import Raw
 
 LATER = frozenset({
     "ImagePolicyWebhook", "JobValidation", "PodGroupProtection",
-    "PodGroupWorkloadExists", "PodNodeSelector", "PodTolerationRestriction",
+    "PodGroupWorkloadExists",
 })  # fmt: skip
 """Upstream's plugins that are not here yet: naming one to switch it off is no error, to switch it on is."""
 
