@@ -5,12 +5,21 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from kybern.apiserver import metrics, options
+from kybern.apiserver.connection import Whole
 from kybern.apiserver.route import Table, Target
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import User
 from kybern.machinery.errors import ApiError
 
 _METHODS = {"GET": "get", "POST": "post", "PUT": "put", "PATCH": "patch", "DELETE": "delete", "HEAD": "head"}
+_VERBS = {
+    **{method: method for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "CONNECT")},
+    "HEAD": "GET",
+}
+_COUNTED = {"list": "LIST", "watch": "WATCH"}
+_READS = frozenset({"get", "list"})
+_CONNECTED = frozenset({"log", "exec", "portforward", "attach", "proxy"})
+_APPLY = "application/apply-patch+yaml"
 
 
 def path_of(request: web.BaseRequest) -> str:
@@ -64,10 +73,27 @@ def _fields(target: Target, query: Mapping[str, str]) -> tuple[tuple[str, str, s
 
 
 def labels(request: web.BaseRequest, target: Target | None, query: Mapping[str, str]) -> metrics.Labels:
-    verb = request.method
+    """How a request is counted: as upstream's MonitorRequest has it."""
+    verb = _VERBS.get(request.method, "other")
     if target is None:
         return (verb, "", "", "", "", "", "")
-    verb = {"list": "LIST", "watch": "WATCH", "deletecollection": "DELETECOLLECTION"}.get(target.verb, verb)
-    scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
+    if target.subresource in _CONNECTED:
+        verb = "CONNECT"
+    elif target.verb in _COUNTED:
+        verb = _COUNTED[target.verb]
+    elif verb == "PATCH" and request.headers.get("Content-Type") == _APPLY:
+        verb = "APPLY"
+    scope = "resource" if target.name or verb == "POST" else "namespace" if target.namespace else "cluster"
+    dry_run = "" if "dryRun" not in query else "All" if query["dryRun"] == "All" else "invalid"
     plural = target.plural if target.kind is not None else ""
-    return (verb, query.get("dryRun", ""), target.group, target.version, plural, target.subresource, scope)
+    return (verb, dry_run, target.group, target.version, plural, target.subresource, scope)
+
+
+def size(request: web.BaseRequest, target: Target | None, response: web.StreamResponse | Whole) -> int:
+    """Bytes of the body that answers a GET or a LIST; -1 for all other requests, of which upstream counts none."""
+    if target is None:
+        if request.method != "GET":
+            return -1
+    elif target.verb not in _READS or (target.subresource in _CONNECTED and target.subresource != "log"):
+        return -1
+    return len(response.body) if isinstance(response, Whole) else response.body_length

@@ -116,7 +116,12 @@ class Server:
         if isinstance(response, Whole) and (flow := request.get("flow")):
             response.headers = (*response.headers, *flow)
         self.trail.complete(request, response.status)
-        metrics.observe(asking.labels(request, target, query), response.status, time.perf_counter() - started)
+        metrics.observe(
+            asking.labels(request, target, query),
+            response.status,
+            time.perf_counter() - started,
+            asking.size(request, target, response),
+        )
         return response
 
     async def _answered(
@@ -274,7 +279,10 @@ class Server:
             raise problems.no_such_resource()
         namespace = target.namespace if target.kind.namespaced else ""
         deprecated = target.kind.deprecated or _DEPRECATED.get((target.group, target.plural))
-        warnings = [deprecated] if deprecated else []
+        warnings = []
+        if deprecated:
+            warnings.append(deprecated)
+            metrics.deprecated(target.group, target.version, target.plural, target.subresource)
         return Call(
             self.engine,
             target.kind,

@@ -40,7 +40,7 @@ class Watching:
         """Lasts as long as the watch; ``ready`` is called once it has begun."""
         stream, frames = await watch.begin(call, form, call.query.get("includeObject", ""))
         spoken = messages.wanted(request)
-        gauge = metrics.longrunning.labels("WATCH", call.kind.plural)
+        gauge = metrics.longrunning("WATCH", call)
         gauge.inc()
         try:
             begun(request, 101 if spoken else 200)

@@ -11,7 +11,7 @@ import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from kybern.scheduler.tally import Tallies, powers
+from kybern.daemon.tally import Tallies, powers
 
 if TYPE_CHECKING:
     from kybern.scheduler.queue import Queue, Waiting

@@ -12,6 +12,7 @@ from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, PersistentVolume, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.api.storage_v1 import CSINode
+from kybern.daemon.tally import Tallies, powers
 from kybern.scheduler.changes import Action, Happening
 from kybern.scheduler.cycle import schedule
 from kybern.scheduler.event_labels import label, of_waiting
@@ -23,7 +24,6 @@ from kybern.scheduler.plugins import PLUGINS
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import DELAYS, Queue
 from kybern.scheduler.stopwatch import SAMPLE, Sampled, Stopwatch, measuring
-from kybern.scheduler.tally import Tallies, powers
 from tests.unit.scheduler.making import DEFAULT, attempt, bears, node, pod, table_of
 
 

@@ -5,7 +5,6 @@ Errors are plain text, as upstream's are: what is wrong is between two servers, 
 
 from aiohttp import web
 
-from kybern.apiserver import metrics
 from kybern.apiserver.aggregation.lines import Lines
 from kybern.apiserver.aggregation.remote import Remote, speaks_for
 from kybern.apiserver.passing.forward import Backend, NoUpgrade, Unreached, forward
@@ -64,13 +63,12 @@ class Handing:
             identity=self._identity,
             added=speaks_for(user),
         )
-        with metrics.longrunning.labels("CONNECT", remote.name).track_inprogress():
-            try:
-                return await forward(request, backend)
-            except Unreached as problem:
-                return _plain(f"error trying to reach service: {problem}")
-            except NoUpgrade as problem:
-                return _plain(str(problem))
+        try:
+            return await forward(request, backend)
+        except Unreached as problem:
+            return _plain(f"error trying to reach service: {problem}")
+        except NoUpgrade as problem:
+            return _plain(str(problem))
 
 
 def _plain(text: str, code: int = 503) -> web.Response:

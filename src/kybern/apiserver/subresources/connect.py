@@ -118,7 +118,7 @@ class Connects:
             raise InternalError(f"error dialing backend: {problem}") from problem
         except upgrade.Refused as refusal:
             return web.Response(status=refusal.status, text=refusal.text, content_type=refusal.media)
-        with metrics.longrunning.labels("CONNECT", call.kind.plural).track_inprogress():
+        with metrics.longrunning("CONNECT", call).track_inprogress():
             if not socket:
                 return await upgrade.pass_on(request, answer)
             begun(request, 101)

@@ -45,7 +45,7 @@ class Proxies:
         there = await self._finder.find(call, wanted)
         if not path and request.method in ("GET", "HEAD") and not upgrade.wanted(request.headers):
             return _with_slash(request)
-        with metrics.longrunning.labels("CONNECT", call.kind.plural).track_inprogress():
+        with metrics.longrunning("CONNECT", call).track_inprogress():
             return await self._forwarded(request, there, path)
 
     async def _forwarded(self, request: web.BaseRequest, there: There, path: str) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Histograms for one thread, for what is counted several times a pod.
+"""Histograms for one thread, for what is counted several times a pod or a request.
 
 prometheus_client's own take a lock and walk all buckets at each value; here a value costs a search and two additions. What
 is read is the same.
