@@ -123,7 +123,8 @@ _FLAGS = (
         "--admission-control-config-file",
         str,
         "",
-        "AdmissionConfiguration: as whom webhooks are called (WebhookAdmissionConfiguration), and limits of EventRateLimit.",
+        "AdmissionConfiguration: as whom webhooks are called (WebhookAdmissionConfiguration), and the settings of "
+        "EventRateLimit, PodNodeSelector and PodTolerationRestriction.",
     )
     .flag("--allow-privileged", bool, False, "Let containers be privileged.")
     .flag(

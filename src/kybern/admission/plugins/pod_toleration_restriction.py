@@ -53,8 +53,8 @@ def covers(wide: Raw, narrow: Raw) -> bool:
         if other is None or other > seconds:
             return False
     if operator in ("", "Equal"):
-        return narrow.get("operator") == "Equal" and value == narrow.get("value", "")
-    return operator == "Exists"
+        return bool(narrow.get("operator") == "Equal" and value == narrow.get("value", ""))
+    return bool(operator == "Exists")
 
 
 def merged(first: Sequence[Raw], second: Sequence[Raw]) -> Tolerations:
