@@ -27,8 +27,10 @@ TOTAL = re.compile(
     r"\s*Grand total\s+(?P<hosts>\d+|-)\s+(?P<success>\d+|-)\s+(?P<error>\d+|-)\s+(?P<same>\d+|-)"
 )
 BORING = re.compile(r"(No changes|Skipped|Success)\s*$|^\s*$|^--> ")
-# What a role says of a machine while the run is prepared: nothing was done then.
-REFUSED = re.compile(r"--> Operation error in .+? line \d+: (?P<why>.+)")
+# What a role says of a machine, or of the topology, while the run is prepared: nothing was done then.
+REFUSED = re.compile(
+    r"(?:--> Operation error in .+? line \d+|kybern\.machines\.errors\.TopologyError): (?P<why>.+)"
+)
 # What takes long before the first operation, or keeps it waiting.
 SAID = re.compile(rf"{SAYS}(?P<name>.+)")
 NOBODY = re.compile(r"\s*No host matches found for --limit pattern: (?P<pattern>.+)")

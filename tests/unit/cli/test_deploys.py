@@ -30,19 +30,24 @@ def runs(monkeypatch: pytest.MonkeyPatch, code: int, *lines: str) -> None:
     monkeypatch.setattr(deploys, "command_of", command)
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (
+            "--> Operation error in /x/roles/settled.py line 16: m1 is of another cluster",
+            "m1 is of another cluster",
+        ),
+        ('kybern.machines.errors.TopologyError: "a" cannot be used: b', '"a" cannot be used: b'),
+    ],
+)
 def test_what_a_role_refuses_before_it_begins_is_the_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, why: str
 ) -> None:
-    runs(
-        monkeypatch,
-        1,
-        "    [m1] Connected",
-        "--> Operation error in /x/roles/settled.py line 16: m1 is of another cluster",
-    )
+    runs(monkeypatch, 1, "    [m1] Connected", line)
 
-    with pytest.raises(deploys.StepFailed, match=r"cannot deploy one: m1 is of another cluster$"):
+    with pytest.raises(deploys.StepFailed, match=rf"cannot deploy one: {why}$"):
         deploys.run_deploy("one", CLUSTER)
-    with pytest.raises(deploys.StepFailed, match=r"cannot plan one: m1 is of another cluster$"):
+    with pytest.raises(deploys.StepFailed, match=rf"cannot plan one: {why}$"):
         deploys.run_plan("one", CLUSTER)
     assert "Connected" not in capsys.readouterr().err
 
