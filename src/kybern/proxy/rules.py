@@ -194,11 +194,14 @@ def _to_node_ports(settings: Settings, version: int) -> list[str]:
     return [f"{where}{comment} {local}" for where in places]
 
 
-def fragment(ports: Sequence[ServicePort], settings: Settings) -> Tables:
-    """What one service adds: chains of its own, and its rules of the fixed ones."""
+def fragment(ports: Sequence[ServicePort], settings: Settings, *, named: bool = True) -> Tables:
+    """What one service adds: chains of its own, and its rules of the fixed ones.
+
+    Where it is not ``named``, the rule that leads from the cluster IP has no comment.
+    """
     tables = Tables(defaultdict(list), defaultdict(list))
     for port in ports:
-        _Port(port, settings, tables).write()
+        _Port(port, settings, tables, named=named).write()
     for number, title in {one.health_check_port: f"{one.namespace}/{one.service}" for one in ports}.items():
         if number:
             comment = f'-m comment --comment "{title} health check node port"'
@@ -209,8 +212,8 @@ def fragment(ports: Sequence[ServicePort], settings: Settings) -> Tables:
 class _Port:
     """The chains of one port, written into ``tables``."""
 
-    def __init__(self, port: ServicePort, settings: Settings, tables: Tables) -> None:
-        self.port, self.settings, self.tables = port, settings, tables
+    def __init__(self, port: ServicePort, settings: Settings, tables: Tables, *, named: bool) -> None:
+        self.port, self.settings, self.tables, self.named = port, settings, tables, named
         self.protocol = port.protocol.lower()
         self.family = family_of(port.cluster_ip)
         self.pods = settings.pod_network(self.family.version)
@@ -240,7 +243,8 @@ class _Port:
             self._refuse(match, "KUBE-SERVICES", dropped=bool(self.everywhere))
             return
         chain = chain_of("SVL" if port.internal_local else "SVC", port)
-        self.tables.nat[portal(port.cluster_ip)].append(f"{self._comment('cluster IP')} {match} -j {chain}")
+        comment = f"{self._comment('cluster IP')} " if self.named else ""
+        self.tables.nat[portal(port.cluster_ip)].append(f"{comment}{match} -j {chain}")
         self._balance(chain, answering)
 
     def _masquerade(self) -> str:
@@ -282,7 +286,7 @@ class _Port:
         return bool(port.affinity) or kept or endpoint.local or endpoint.unplaced
 
     def _rewritten(self, endpoint: Endpoint) -> str:
-        return f"-p {self.protocol} -m {self.protocol} -j DNAT --to-destination {endpoint.address}"
+        return f"-p {self.protocol} -j DNAT --to-destination {endpoint.address}"
 
     def _endpoint(self, endpoint: Endpoint) -> None:
         chain = endpoint_chain(self.port, endpoint)

@@ -13,6 +13,10 @@ from typing import NamedTuple
 from kybern.proxy.model import ServicePort
 from kybern.proxy.rules import FIXED, Chains, Settings, Tables, fixed, fragment
 
+# Services until the rules of those that come leave their names out: each takes the kernel a microsecond with each change,
+# and addresses tell them apart. Upstream leaves names out from as many endpoints on (largeClusterEndpointsThreshold).
+NAMED = 1_000
+
 type Key = tuple[str, str]
 """Namespace and name of a service."""
 
@@ -53,7 +57,7 @@ class Ruleset:
     def put(self, service: Key, ports: Sequence[ServicePort]) -> None:
         """Make the rules of a service as its ports ask; without ports it has none."""
         old = self._services.pop(service, _NOTHING).by_name()
-        new = fragment(ports, self._settings)
+        new = fragment(ports, self._settings, named=len(self._services) < NAMED)
         if ports:
             self._services[service] = new
         ordered = service in self._reached

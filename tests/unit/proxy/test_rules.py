@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kybern.proxy import restore
+from kybern.proxy import ruleset as ruleset_module
 from kybern.proxy.model import Endpoint, ServicePort
 from kybern.proxy.restore import (
     everything,
@@ -74,7 +75,7 @@ def test_a_cluster_ip_goes_to_each_endpoint_with_the_same_chance() -> None:
             '-m comment --comment "default/web:http -> 10.244.1.2:8080" -m statistic --mode random '
             f"--probability 0.5000000000 -j {endpoint_chain(one, HERE)}"
         ),
-        "-p tcp -m tcp -j DNAT --to-destination 10.244.2.2:8080",
+        "-p tcp -j DNAT --to-destination 10.244.2.2:8080",
     ]
 
 
@@ -107,7 +108,7 @@ def test_an_endpoint_is_reached_by_dnat_and_its_own_calls_are_masqueraded() -> N
 
     assert render((one,), SETTINGS).nat[endpoint_chain(one, HERE)] == [
         '-m comment --comment "default/web:http" -s 10.244.1.2/32 -j KUBE-MARK-MASQ',
-        '-m comment --comment "default/web:http" -p tcp -m tcp -j DNAT --to-destination 10.244.1.2:8080',
+        '-m comment --comment "default/web:http" -p tcp -j DNAT --to-destination 10.244.1.2:8080',
     ]
 
 
@@ -297,6 +298,19 @@ def test_the_first_change_writes_all_chains_and_jumps() -> None:
 
     assert text.count("-I ") == len(JUMPS)
     assert all(f":{chain} - [0:0]" in text for chain in wanted.tables()["nat"])
+
+
+def test_of_very_many_services_those_that_come_late_are_not_named_where_their_address_tells_them() -> None:
+    with mock.patch.object(ruleset_module, "NAMED", 1):
+        wanted = ruleset([port(), port(service="late", cluster_ip="10.96.0.26")])
+        wanted.take()
+
+        assert [rule.partition("-d ")[0] for rule in wanted.tables()["nat"]["KUBE-SERVICES-A"]] == [
+            "",
+            '-m comment --comment "default/web:http cluster IP" ',
+        ]
+        wanted.put(("default", "web"), [port(endpoints=(HERE,))])
+        assert "default/web:http cluster IP" not in touched(wanted, wanted.take())
 
 
 def test_what_is_as_wanted_needs_no_change() -> None:
