@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 PLACE = "/run/kybern-deploy.lock"
-EXPIRES = 120  # seconds without a word of the holder
+EXPIRES = 300  # seconds without a word of the holder: several answers may be as late as they may be
 EVERY = 20  # seconds between two words
-WITHIN = 30.0  # seconds that a machine may take to answer
+WITHIN = 60.0  # seconds that a machine may take to answer: SSH anew, on one that its first deploy keeps busy
 TAKEN = "KYBERN taken"
 HELD = re.compile(r"KYBERN held (?P<seconds>\d+) (?P<owner>.*)")
 

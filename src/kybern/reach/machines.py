@@ -14,7 +14,7 @@ from kybern.machines.state import State
 from kybern.machines.topology import Cluster
 
 LOG = logging.getLogger(__name__)
-CONNECT = 5  # seconds
+CONNECT = 15  # seconds, the greeting among them
 
 
 @dataclass(frozen=True, slots=True)
