@@ -3,12 +3,13 @@
 What holds: the namespace is removed however the check ends, also when it is interrupted or the API server fails in between.
 A way counts as failed when it failed to the end of SETTLE seconds, since rules for new Services take a moment to arrive; it
 is then tried once more between two looks at the nodes, so that the counters of dropped packets tell about this way.
+An API server that is not reached is asked again for a while: its address may be moving from one master to another.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from kybern.api.core_v1 import Namespace, Node, Pod, Service, ServiceAccount
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Deleted, Modified, Synced, watch
-from kybern.machinery.errors import ApiError, NotFound
+from kybern.machinery.errors import AlreadyExists, ApiError, NotFound, ServiceUnavailable, Timeout
 from kybern.machinery.struct import Object
 from kybern.machines.errors import MachineError
 from kybern.reach import objects, probes, seen
@@ -32,6 +33,8 @@ START = 45.0  # seconds for the pods to run
 SETTLE = 12.0
 CLEAN = 30.0
 LOOK = 20.0
+AGAIN = 20.0  # seconds in which the API server is asked again
+PAUSE = 1.0  # between two times
 ROUND = 25.0  # seconds for all probes of one node, which run together
 
 type Step = Callable[[str, str], None]
@@ -70,7 +73,7 @@ class Check:
 
     async def _nodes(self) -> list[str]:
         """The machines of the topology that are nodes of the cluster, too."""
-        found, _ = await self.client.list(Node)
+        found, _ = await _insisting(lambda: self.client.list(Node))
         known = {one.metadata.name for one in found}
         nodes = [one.name for one in self.machines.cluster.machines if one.is_node and one.name in known]
         if not nodes:
@@ -92,7 +95,7 @@ class Check:
             for kind, one in made:
                 tasks.create_task(self._create(kind, one))
         pods = await self._running(2 * len(nodes))
-        services, _ = await self.client.list(Service, self.namespace)
+        services, _ = await _insisting(lambda: self.client.list(Service, self.namespace))
         addresses = {one.metadata.name: one.spec.cluster_ips or (one.spec.cluster_ip,) for one in services}
         versions = [int(family.removeprefix("IPv")) for family in self.machines.cluster.ip_families]
         self._places = {
@@ -105,7 +108,11 @@ class Check:
         path = (
             f"/api/v1/namespaces/{self.namespace}/{kind.plural}" if kind.namespaced else "/api/v1/namespaces"
         )
-        await self.client.request("POST", path, msgspec.json.encode(content))
+        try:
+            await _insisting(lambda: self.client.request("POST", path, msgspec.json.encode(content)))
+        except AlreadyExists:
+            # Nobody else has this namespace: it is what the first try made before its answer was lost.
+            LOG.debug("%s was made at the first try", path)
 
     async def _appears(self, kind: type[ServiceAccount], wanted: Callable[[ServiceAccount], bool]) -> None:
         try:
@@ -259,14 +266,26 @@ class Check:
             async with asyncio.timeout(CLEAN):
                 options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
                 at = f"/api/v1/namespaces/{self.namespace}"
-                await self.client.request("DELETE", f"{at}/pods", options)
-                await self.client.request("DELETE", at)
+                await _insisting(lambda: self.client.request("DELETE", f"{at}/pods", options))
+                await _insisting(lambda: self.client.request("DELETE", at))
         except NotFound:
             LOG.debug("nothing was made yet")
         except (ApiError, TimeoutError) as problem:
             raise MachineError(
                 f"cannot remove namespace {self.namespace}: {problem or 'no time'}; remove it with kubectl delete namespace"
             ) from problem
+
+
+async def _insisting[T](ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer, asked for until somebody is there to give it, or AGAIN is over."""
+    ends = time.monotonic() + AGAIN
+    while True:
+        try:
+            return await ask()
+        except (ServiceUnavailable, Timeout):
+            if time.monotonic() > ends:
+                raise
+        await asyncio.sleep(PAUSE)
 
 
 def _failed(results: Mapping[Probe, Result]) -> list[Probe]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kybern.cli.net import as_json, show
 from kybern.client.verbs import Verbs
-from kybern.machinery.errors import InternalError, NotFound
+from kybern.machinery.errors import AlreadyExists, InternalError, NotFound, ServiceUnavailable
 from kybern.machines.topology import Cluster, Machine, SecondFamily
 from kybern.reach.machines import Machines
 from kybern.reach.probes import Way
@@ -30,11 +30,29 @@ CLUSTER = Cluster(
 )
 
 
+def _come_true(made: dict[str, Any], number: int) -> None:
+    """What kubelets and the server would add."""
+    if made["kind"] == "Pod":
+        made["status"] = {
+            "phase": "Running",
+            "podIP": f"10.244.0.{number}",
+            "podIPs": [{"ip": f"10.244.0.{number}"}, {"ip": f"fd00:244::{number}"}],
+            "containerStatuses": [{"name": "c", "containerID": "containerd://abc"}],
+        }
+    if made["kind"] == "Service":
+        made["spec"]["clusterIP"] = f"10.96.0.{number}"
+        made["spec"]["clusterIPs"] = [made["spec"]["clusterIP"], f"fd00:96::{number}"]
+
+
 @dataclass
 class Api(Verbs):
-    """Runs every pod at once. ``broken`` is a path that answers with an error."""
+    """Runs every pod at once. ``broken`` is a path that answers with an error.
+
+    ``shaky``: nobody answers the first time that something is asked, although it was done.
+    """
 
     broken: str = ""
+    shaky: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     made: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -44,20 +62,19 @@ class Api(Verbs):
     ) -> bytes:
         path = path.partition("?")[0]
         self.asked.append((method, path))
+        answer = self._answer(method, path, body)
+        if self.shaky and self.asked.count((method, path)) == 1:
+            raise ServiceUnavailable("cannot reach it: connection reset by peer")
+        return answer
+
+    def _answer(self, method: str, path: str, body: Any) -> bytes:
         if self.broken and path.endswith(self.broken) and method == "POST":
             raise InternalError("broken")
         if method == "POST":
             made = json.loads(body)
-            if made["kind"] == "Pod":
-                made["status"] = {
-                    "phase": "Running",
-                    "podIP": f"10.244.0.{len(self.made)}",
-                    "podIPs": [{"ip": f"10.244.0.{len(self.made)}"}, {"ip": f"fd00:244::{len(self.made)}"}],
-                    "containerStatuses": [{"name": "c", "containerID": "containerd://abc"}],
-                }
-            if made["kind"] == "Service":
-                made["spec"]["clusterIP"] = f"10.96.0.{len(self.made)}"
-                made["spec"]["clusterIPs"] = [made["spec"]["clusterIP"], f"fd00:96::{len(self.made)}"]
+            if f"{path}/{made['metadata']['name']}" in self.made:
+                raise AlreadyExists("it is there")
+            _come_true(made, len(self.made))
             self.made[f"{path}/{made['metadata']['name']}"] = made
         if method == "GET" and path.endswith("/kube-dns"):
             raise NotFound("no such service")
@@ -157,6 +174,18 @@ async def test_pods_go_when_the_check_is_interrupted() -> None:
         await running
 
     assert removed(api)
+
+
+async def test_an_api_server_that_is_moving_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.reach.run.PAUSE", 0.0)
+    api = Api(shaky=True)
+    said = "\n".join(f"== {number} 0 {'one' if number % 8 < 4 else 'two'}" for number in range(8))
+
+    report = await check(api, said).run()
+
+    assert not report.failed
+    assert api.asked[-1] == ("DELETE", "/api/v1/namespaces/ns")
+    assert sum(path.endswith("/pods") and method == "POST" for method, path in api.asked) > 4
 
 
 async def test_a_way_that_answers_is_well() -> None:
