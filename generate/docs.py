@@ -254,7 +254,7 @@ def controllers(listed: Iterable[Controller[Any]], of_a_cloud: Iterable[Controll
 
 def metrics() -> Iterator[str]:
     """What controllers count and measure."""
-    found = {**COUNTS, **{name: (text, ()) for name, (text, _) in DURATIONS.items()}}
+    found = {**COUNTS, **{name: (text, labels) for name, (text, labels, _) in DURATIONS.items()}}
     rows = (
         (f"`{name}`", ", ".join(f"`{label}`" for label in labels), f"{text}.")
         for name, (text, labels) in sorted(found.items())

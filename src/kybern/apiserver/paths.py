@@ -144,7 +144,8 @@ async def _failure(check: Check) -> str:
 class Paths:
     """Answers them. ``pages`` are those that others add: OpenAPI, keys of service accounts.
 
-    ``others`` gives the group versions that aggregated servers answer for.
+    ``others`` gives the group versions that aggregated servers answer for. ``measure`` asks for what metrics tell that
+    is not known here.
     """
 
     table: Table
@@ -153,6 +154,7 @@ class Paths:
     pages: dict[str, Page] = field(default_factory=dict)
     prefixes: dict[str, Page] = field(default_factory=dict)
     others: Callable[[], Sequence[Foreign]] = tuple
+    measure: Check = _fine
 
     async def answer(self, asked: Asked) -> Given:
         path = asked.path.rstrip("/") or "/"
@@ -164,6 +166,8 @@ class Paths:
         )
         if page is not None:
             return page(asked)
+        if path == "/metrics":
+            await self.measure()
         return self._own(path, asked)
 
     def _own(self, path: str, asked: Asked) -> Given:

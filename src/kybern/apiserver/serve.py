@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from prometheus_client import REGISTRY
 
 from kybern.admission.chain import CONFIGURED, Chain, chain
 from kybern.admission.configured import Configured
@@ -48,6 +49,7 @@ from kybern.apiserver.services.masters import Master, Masters
 from kybern.apiserver.services.ports import Ports
 from kybern.apiserver.services.reach import Reach
 from kybern.apiserver.services.repair import Repair
+from kybern.apiserver.storage_metrics import Stored
 from kybern.apiserver.subresources import connect
 from kybern.apiserver.subresources.log import Logs
 from kybern.apiserver.subresources.proxy import Proxies
@@ -133,7 +135,7 @@ class Parts:
         certificates = self._client_certificates()
         self.health = self._health()
         self.paths = Paths(table, config.address, self.health)
-        self._pages()
+        self._pages(store)
         self.server = Server(
             self.engine,
             Authenticator(certificates, self.tokens, values["anonymous-auth"]),
@@ -236,7 +238,10 @@ class Parts:
         if self.stopping:
             raise Fatal("the server is being stopped")
 
-    def _pages(self) -> None:
+    def _pages(self, store: EtcdStore) -> None:
+        figures = Stored(self.caches.running, store.size)
+        REGISTRY.register(figures)
+        self.paths.measure = figures.ask
         values, issuers = self.config.values, self.config.issuers
         uri = values["service-account-jwks-uri"] or f"https://{self.config.address}/openid/v1/jwks"
         well_known = _json(keys.discovery(issuers[0], uri, self.jwks))

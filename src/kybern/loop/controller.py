@@ -5,7 +5,7 @@ The loop owns, once, for every controller: watches, owner mapping, the queue (ne
 leader election, metrics, and waiting until its own writes are in its cache.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -232,7 +232,8 @@ class Controller[S]:
     from an object to index values; the same name means the same function everywhere. ``diff`` may raise ApiError never:
     it is pure. ``every`` seconds, if set, wakes all keys. ``everything``, if set, has the loop watch the metadata of
     every kind there is, and maps an object of any kind to the keys it wakes (``kind`` may then be ``Partial``: keys are
-    what that function makes).
+    what that function makes). ``told``, if set, gives what a round adds to the metrics when it is over: from its state,
+    its actions, whether nothing failed, and its seconds.
     """
 
     name: str
@@ -247,6 +248,7 @@ class Controller[S]:
     component: str = ""
     source: str = ""
     everything: Callable[[Any, View], Iterable[Key]] | None = None
+    told: Callable[[S, Sequence[Action], bool, float], Iterable[Measure]] | None = None
 
     @property
     def account(self) -> str:

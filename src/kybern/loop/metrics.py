@@ -37,13 +37,16 @@ LEADING = Gauge(
 
 _JOB = "job_controller"
 _SECONDS = tuple(2.0**exponent for exponent in range(10))
+_MILLISECONDS = tuple(0.004 * 2.0**exponent for exponent in range(15))
 _TENTHS = tuple(0.1 * 2.0**exponent for exponent in range(14))
+_SYNC = ("completion_mode", "result", "action")
 COUNTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     f"{_JOB}_jobs_finished_total": ("The number of finished jobs", ("completion_mode", "result", "reason")),
     f"{_JOB}_job_pods_finished_total": (
         "The number of finished Pods that are fully tracked",
         ("completion_mode", "result"),
     ),
+    f"{_JOB}_job_syncs_total": ("The number of job syncs", _SYNC),
     f"{_JOB}_job_finished_indexes_total": ("The number of finished indexes", ("status", "backoffLimit")),
     f"{_JOB}_job_pods_creation_total": ("The number of Pods that jobs created", ("reason", "status")),
     f"{_JOB}_pod_failures_handled_by_failure_policy_total": (
@@ -68,19 +71,24 @@ COUNTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """What controllers count: what it is, and by which labels."""
-DURATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+DURATIONS: Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {
+    f"{_JOB}_job_sync_duration_seconds": ("The time it took to sync a job", _SYNC, _MILLISECONDS),
     "cronjob_controller_job_creation_skew_duration_seconds": (
         "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
+        (),
         _SECONDS,
     ),
     "ttl_after_finished_controller_job_deletion_duration_seconds": (
         "The time it took to delete the job since it became eligible for deletion",
+        (),
         _TENTHS,
     ),
 }
-"""Seconds that controllers measure: what they are, and the bounds of the buckets."""
+"""Seconds that controllers measure: what they are, by which labels, and the bounds of the buckets."""
 _COUNTED = {name: Counter(name, text, labels) for name, (text, labels) in COUNTS.items()}
-_MEASURED = {name: Histogram(name, text, buckets=bounds) for name, (text, bounds) in DURATIONS.items()}
+_MEASURED = {
+    name: Histogram(name, text, labels, buckets=bounds) for name, (text, labels, bounds) in DURATIONS.items()
+}
 
 
 def note(name: str, labels: tuple[str, ...], value: float) -> None:
@@ -89,4 +97,5 @@ def note(name: str, labels: tuple[str, ...], value: float) -> None:
         counter = _COUNTED[name]
         (counter.labels(*labels) if labels else counter).inc(value)
     else:
-        _MEASURED[name].observe(value)
+        measured = _MEASURED[name]
+        (measured.labels(*labels) if labels else measured).observe(value)

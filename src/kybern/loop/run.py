@@ -21,7 +21,8 @@ from kybern.client.discovery import Resource, discover, partial
 from kybern.client.events import Recorder
 from kybern.client.verbs import Partial, Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced
-from kybern.loop.act import Actor
+from kybern.loop import metrics
+from kybern.loop.act import Actor, Round
 from kybern.loop.controller import Controller, Failure, Key, View, WhenChanged
 from kybern.loop.queue import Queue
 from kybern.loop.view import Glance, observed
@@ -79,12 +80,13 @@ class _Running:
 
     async def _once(self, key: Key, kinds: Callable[[], Iterable[type[Object]]]) -> None:
         before = self._failures.get(key)
+        began = asyncio.get_running_loop().time()
 
         def glance(answers: dict[Any, Any]) -> Glance:
             return Glance(self._cache, before, answers, kinds)
 
         state = await observed(self.client, self.controller.observe, key, glance)
-        done = await self._actor.act(self.controller.diff(state) if state is not None else ())
+        done = await self._acted(state, began)
         for seconds in done.again:
             self.queue.add_after(key, seconds)
         if done.failure is not None:
@@ -96,6 +98,19 @@ class _Running:
         if self._failures.pop(key, None) is not None:
             # What was said about the failure is to be taken back.
             self.queue.add(key)
+
+    async def _acted(self, state: Any, began: float) -> Round:
+        """What came of a state; ``began`` is when its round did, on the event loop's clock."""
+        controller = self.controller
+        actions = controller.diff(state) if state is not None else ()
+        if controller.told is None or state is None:
+            return await self._actor.act(actions)
+        actions = tuple(actions)
+        done = await self._actor.act(actions)
+        seconds = asyncio.get_running_loop().time() - began
+        for one in controller.told(state, actions, done.failure is None, seconds):
+            metrics.note(one.metric, one.labels, one.value)
+        return done
 
     def _failed(self, key: Key, problem: ApiError) -> None:
         if _is_terminating(problem):

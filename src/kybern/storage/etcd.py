@@ -22,7 +22,7 @@ from kybern.storage.encryption.values import Values
 from kybern.storage.http2 import failed
 from kybern.storage.http2.failed import Failed
 from kybern.storage.http2.link import Stream
-from kybern.storage.member import COMPACT, GRANT, RANGE, TXN, WATCH, Credentials, Member
+from kybern.storage.member import COMPACT, GRANT, RANGE, STATUS, TXN, WATCH, Credentials, Member
 from kybern.storage.reads import Reads
 from kybern.storage.store import (
     Compacted,
@@ -214,6 +214,11 @@ class EtcdStore:
     async def revision(self) -> int:
         answer = await self._range(etcd_pb2.RangeRequest(key=b"\0", count_only=True))
         return int(answer.header.revision)
+
+    async def size(self) -> int:
+        """Bytes that the member which is asked has taken of its disk for the database. Raises Unavailable."""
+        answer, _ = await self._call(STATUS, etcd_pb2.StatusRequest().SerializeToString())
+        return int(etcd_pb2.StatusResponse.FromString(answer).dbSize)
 
     async def compact(self, revision: int) -> None:
         request = etcd_pb2.CompactionRequest(revision=revision)

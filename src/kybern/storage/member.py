@@ -12,6 +12,7 @@ from kybern.storage.http2.link import Stream
 ATTEMPT_SECONDS = 2.0
 RANGE, TXN, COMPACT = "KV/Range", "KV/Txn", "KV/Compact"
 GRANT, WATCH = "Lease/LeaseGrant", "Watch/Watch"
+STATUS = "Maintenance/Status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Member:
             call: hpack.encoded(
                 ((":method", "POST"), (":scheme", scheme), (":path", f"/etcdserverpb.{call}"), *common)
             )
-            for call in (RANGE, TXN, COMPACT, GRANT, WATCH)
+            for call in (RANGE, TXN, COMPACT, GRANT, WATCH, STATUS)
         }
 
     async def ask(self, call: str, request: bytes) -> bytes:

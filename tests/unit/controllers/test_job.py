@@ -549,3 +549,34 @@ def test_why_pods_are_made_is_measured(policy: str, failed: int, *, going: bool,
     assert [one for one in found if one[0] == "job_pods_creation_total"] == [
         ("job_pods_creation_total", (reason, "succeeded"), 2)
     ]
+
+
+def rounds(
+    status: JobStatus | None = None, *pods: Pod, deleted: bool = False
+) -> list[tuple[str, tuple[str, ...]]]:
+    """What a round of a job is told as, without its seconds."""
+    wanted = batch(status)
+    if deleted:
+        wanted = replace(wanted, metadata=replace(wanted.metadata, deletion_timestamp=NOW))
+    state = job.observe(view(CONTROLLER, wanted, *pods, kinds=(Job,), live=lambda _: wanted), Key("a", "web"))
+    assert state is not None
+    told = CONTROLLER.told
+    assert told is not None
+    return [(one.metric, one.labels) for one in told(state, list(diff(state)), True, 0.5)]
+
+
+def test_a_round_is_told_by_what_it_did_to_pods() -> None:
+    def both(action: str) -> list[tuple[str, tuple[str, ...]]]:
+        labels = ("NonIndexed", "success", action)
+        return [
+            ("job_controller_job_syncs_total", labels),
+            ("job_controller_job_sync_duration_seconds", labels),
+        ]
+
+    over = JobStatus(conditions=(JobCondition(type="Complete", status="True"),))
+
+    assert rounds() == both("pods_created")
+    assert rounds(None, *(member(name, batch()) for name in "pq")) == both("tracking")
+    assert rounds(None, *(member(name, batch()) for name in "pqr")) == both("pods_deleted")
+    assert rounds(None, deleted=True) == both("reconciling")
+    assert rounds(over) == []

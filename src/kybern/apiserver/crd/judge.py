@@ -6,8 +6,10 @@ a warning; the engine asks for warnings right after it has asked what is wrong.
 
 from collections.abc import Iterator
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
+from kybern.apiserver.crd import metrics
 from kybern.machinery.causes import invalid, required
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw, ScalePaths
@@ -41,7 +43,10 @@ class Judge:
 
     @cached_property
     def _validator(self) -> Validator | None:
-        return build(self._schema.schema, compile_rule)
+        began = perf_counter()
+        found = build(self._schema.schema, compile_rule)
+        metrics.COMPILED.of().observe(perf_counter() - began)
+        return found
 
     def causes(self, new: Raw, old: Raw | None) -> Iterator[Cause]:
         """Everything that is wrong with an object."""
@@ -74,7 +79,9 @@ class Judge:
             return
         validator = self._validator
         if validator is not None:
+            began = perf_counter()
             walk = validate(validator, new, old)
+            metrics.EVALUATED.of().observe(perf_counter() - began)
             self._warnings = walk.warnings
             yield from walk.causes
 

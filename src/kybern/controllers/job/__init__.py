@@ -7,14 +7,14 @@ when all have ended and are counted, Complete or Failed says that it has. So who
 numbers. A round writes the status before it takes finalizers away and before it makes or ends pods.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
 from kybern.controllers.job.count import FINALIZER, Tally, is_tracked
-from kybern.controllers.job.figures import creation_reason, measured
+from kybern.controllers.job.figures import creation_reason, measured, synced
 from kybern.controllers.job.plan import Plan, plan
 from kybern.controllers.job.status import deadline, outcome, told
 from kybern.loop.controller import (
@@ -170,6 +170,13 @@ def _carry_out(job: Job, tally: Tally, failure: Failure | None, found: Plan) -> 
         yield Again(found.again + 0.1)
 
 
+def ended(state: State, actions: Sequence[Action], succeeded: bool, seconds: float) -> Iterable[Measure]:
+    """What a round is told as: nothing of jobs that are gone or over, as upstream."""
+    job = state.job
+    if job is not None and finished(job) is None:
+        yield from synced(job, actions, succeeded=succeeded, seconds=seconds)
+
+
 def matching(pod: Pod, view: View) -> Iterable[Key]:
     """A pod that nobody controls wakes whoever might adopt it, and whoever frees it of its finalizer."""
     if controller_of(pod) is None:
@@ -189,4 +196,5 @@ def controller(_settings: Settings) -> Controller[State]:
         owns=(Pod,),
         watches=((Pod, matching),),
         indexes=((Pod, "orphan", orphaned), (Pod, "job", tracked)),
+        told=ended,
     )

@@ -1,12 +1,13 @@
 """What a job adds to the metrics of its controller, by upstream's names; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kybern.api.batch_v1 import Job, JobStatus
 from kybern.controllers.job.count import Tally
 from kybern.controllers.job.indexes import parsed
-from kybern.loop.controller import Measure
+from kybern.loop.controller import Action, Create, Delete, Measure, PatchStatus
 
+_ENDING = frozenset({"SuccessCriteriaMet", "FailureTarget", "Complete", "Failed"})
 _ENDS = (("Complete", "succeeded"), ("Failed", "failed"))
 
 
@@ -45,3 +46,26 @@ def creation_reason(tally: Tally) -> str:
     if tally.failed and tally.job.spec.pod_replacement_policy == "Failed":
         return "recreate_failed"
     return "recreate_terminating_or_failed" if tally.failed or tally.terminating else "new"
+
+
+def synced(job: Job, actions: Sequence[Action], *, succeeded: bool, seconds: float) -> Iterable[Measure]:
+    """One round for a job, and the seconds that it took."""
+    result = "success" if succeeded else "error"
+    labels = job.spec.completion_mode or "NonIndexed", result, sync_action(job, actions)
+    yield Measure("job_controller_job_syncs_total", labels)
+    yield Measure("job_controller_job_sync_duration_seconds", labels, seconds)
+
+
+def sync_action(job: Job, actions: Sequence[Action]) -> str:
+    """What a round did, in upstream's words: of a job that ends or is deleted, its pods are not what it is about."""
+    status = next(
+        (one.new.status for one in actions if isinstance(one, PatchStatus) and isinstance(one.new, Job)),
+        job.status,
+    )
+    if job.metadata.deletion_timestamp or any(
+        one.type in _ENDING and one.status == "True" for one in status.conditions
+    ):
+        return "reconciling"
+    if any(isinstance(one, Create) for one in actions):
+        return "pods_created"
+    return "pods_deleted" if any(isinstance(one, Delete) for one in actions) else "tracking"
