@@ -188,7 +188,7 @@ class Server:
             with refused:
                 return refused.code, _value(refused.read())
 
-    def wait(self, path: str = "/readyz", wanted: int = 200, seconds: float = 40) -> None:
+    def wait(self, path: str = "/readyz", wanted: int = 200, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -107,7 +107,7 @@ class Cache:
     def ask(self, name: str, kind: str = "A", *, tcp: bool = False) -> list[str]:
         return sorted(str(one.rdata) for one in self.query(name, kind, tcp=tcp).rr)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process is None or self.process.poll() is None, self.log.read_text()

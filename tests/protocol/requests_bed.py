@@ -69,7 +69,7 @@ class Api:
     def get(self, path: str, **query: str) -> Any:
         return self.send("GET", path, **query).ok()
 
-    def settled(self, path: str, seconds: float = 5) -> Raw:
+    def settled(self, path: str, seconds: float = 60) -> Raw:
         """An object that the server itself writes no more: of a flow schema it first says whether its level is there."""
         deadline = time.monotonic() + seconds
         found: Raw = self.get(path)

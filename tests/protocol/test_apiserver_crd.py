@@ -64,7 +64,7 @@ def servers(lab: Lab, free_ports: Any) -> tuple[Server, Server]:
     )
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> float:
+def until(holds: Callable[[], bool], seconds: float = 60) -> float:
     """How long it took until something held."""
     began = time.monotonic()
     while not holds():

@@ -186,7 +186,7 @@ async def test_one_address_goes_to_one_service(servers: tuple[Server, Server]) -
     assert len(left) == 1
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await holds():
             await asyncio.sleep(0.1)  # between two looks

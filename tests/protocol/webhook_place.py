@@ -77,7 +77,7 @@ class Place:
         return self.server.ask("POST", f"{self.path('configmaps')}{query}", map_)
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> float:
+def until(holds: Callable[[], bool], seconds: float = 60) -> float:
     began = time.monotonic()
     while not holds():
         assert time.monotonic() < began + seconds
