@@ -100,9 +100,14 @@ class Bed:
     def subnet(self) -> str:
         """The first three numbers of its pods' addresses: no bed of another run on this machine has the same ones.
 
-        The mark is a socket without a file, which the kernel takes away with whoever held it.
+        The mark is a socket without a file, which the kernel takes away with whoever held it. What pods of a run that was
+        killed have left in the kernel bears no mark, but addresses.
         """
+        command = ["ip", "-o", "-4", "address"]
+        held = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
         for number in range(200, 250):
+            if f" 10.213.{number}." in held:
+                continue
             try:
                 self.mark.bind(f"\0kybern-test-bed-{number}")
             except OSError:
