@@ -3,9 +3,9 @@
 Where the benchmark speaks of a pod specification file, the systemd unit is meant where a daemon is one.
 """
 
-from kybern.machines.cis import files, flags, kubelet, masters, rights, workloads
-from kybern.machines.cis.record import Control, Judge, Scope, Weigh
-from kybern.machines.cis.rights import Wish
+from kybern.machines.cis import files, flags, kubelet, masters, workloads
+from kybern.machines.cis.policies import PODS, RIGHTS, cluster
+from kybern.machines.cis.record import Control, Judge, Scope
 
 API, MANAGER, SCHEDULER = "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 STRONG = frozenset({
@@ -47,10 +47,6 @@ def _node(number: str, wants: str, judge: Judge) -> Control:
     return Control(number, wants, Scope.NODE, judge)
 
 
-def _cluster(number: str, wants: str, weigh: Weigh) -> Control:
-    return Control(number, wants, Scope.CLUSTER, weigh=weigh)
-
-
 FILES = (
     *_unit("1.1.1/1.1.2", "unit or manifest of the API server", "unit/kube-apiserver", Scope.MASTER),
     *_unit(
@@ -65,7 +61,7 @@ FILES = (
     _node("1.1.10", "CNI configuration: owned by root:root", files.owner("cni", "root:root", needed=False)),
     _member("1.1.11", "etcd's data: mode 700 or stricter", files.mode("etcd", 0o700)),
     _member("1.1.12", "etcd's data: owned by etcd:etcd", files.owner("etcd", "etcd:etcd")),
-    _cluster("1.1.13", "credentials of the administrator: mode 600", workloads.operator_file),
+    cluster("1.1.13", "credentials of the administrator: mode 600", workloads.operator_file),
     _node(
         "1.1.14", "credentials of the administrator: root's", files.none("admin", "take it off the machine")
     ),
@@ -266,7 +262,7 @@ ETCD = (
 )
 
 CONTROL_PLANE = (
-    _cluster(
+    cluster(
         "3.1.1",
         "no client certificates for people",
         workloads.explain(
@@ -275,14 +271,14 @@ CONTROL_PLANE = (
             "one: the operator's",
         ),
     ),
-    _cluster(
+    cluster(
         "3.1.2",
         "no service account tokens for people",
         workloads.explain(
             "Kybern makes none that lasts; see 5.1.13 for who may make some", "none is made for people"
         ),
     ),
-    _cluster("3.1.3", "no bootstrap tokens for people", workloads.bootstrap_tokens),
+    cluster("3.1.3", "no bootstrap tokens for people", workloads.bootstrap_tokens),
     _master("3.2.1", "an audit policy", flags.present(API, "audit-policy-file")),
     _master("3.2.2", "the audit policy tells what matters", masters.audit_policy),
 )
@@ -347,158 +343,6 @@ NODES = (
             lambda value: value is None or value.startswith(("127.0.0.1", "[::1]", "localhost")),
             "take --metrics-bind-address away",
         ),
-    ),
-)
-
-RIGHTS = (
-    _cluster("5.1.0", "anonymous requests are allowed little (for 1.2.1)", rights.anonymous),
-    _cluster("5.1.1", "cluster-admin where required alone", rights.administrators),
-    _cluster(
-        "5.1.2",
-        "few may read Secrets",
-        rights.nobody_else("read Secrets", Wish("secrets", "", ("get", "list", "watch"))),
-    ),
-    _cluster("5.1.3", "few stars in roles", rights.wildcards),
-    _cluster(
-        "5.1.4", "few may create pods", rights.nobody_else("create pods", Wish("pods", "", ("create",)))
-    ),
-    _cluster(
-        "5.1.5",
-        "default service accounts are not used",
-        workloads.no_pod(
-            "runs as default with a token of it",
-            workloads.as_default_account,
-            "give them accounts of their own, or automountServiceAccountToken: false",
-        ),
-    ),
-    _cluster(
-        "5.1.6",
-        "tokens are mounted where needed alone",
-        workloads.no_pod(
-            "has its account's token",
-            workloads.has_token,
-            "set automountServiceAccountToken: false on those that need none",
-        ),
-    ),
-    _cluster(
-        "5.1.7",
-        "no system:masters",
-        workloads.explain(
-            "the operator's certificate (admin.conf) and the API server's own for kubelets are of it, as kubeadm has them; "
-            "it never leaves the operator's side, and `kybern certificates` ends it by another authority",
-            "the operator's certificate is of it",
-        ),
-    ),
-    _cluster(
-        "5.1.8",
-        "few may bind, impersonate, escalate",
-        rights.nobody_else(
-            "bind, escalate or impersonate",
-            Wish("clusterroles", "rbac.authorization.k8s.io", ("bind", "escalate")),
-            Wish("roles", "rbac.authorization.k8s.io", ("bind", "escalate")),
-            Wish("users", "", ("impersonate",)),
-            Wish("groups", "", ("impersonate",)),
-            Wish("serviceaccounts", "", ("impersonate",)),
-        ),
-    ),
-    _cluster(
-        "5.1.9",
-        "few may create persistent volumes",
-        rights.nobody_else("create PersistentVolumes", Wish("persistentvolumes", "", ("create",))),
-    ),
-    _cluster(
-        "5.1.10",
-        "few may use nodes/proxy",
-        rights.nobody_else("use nodes/proxy", Wish("nodes/proxy", "", ("get", "create"))),
-    ),
-    _cluster(
-        "5.1.11",
-        "few may approve certificates",
-        rights.nobody_else(
-            "approve certificates",
-            Wish("certificatesigningrequests/approval", "certificates.k8s.io", ("update", "patch")),
-        ),
-    ),
-    _cluster(
-        "5.1.12",
-        "few may write webhook configurations",
-        rights.nobody_else(
-            "write webhook configurations",
-            *(
-                Wish(
-                    f"{kind}webhookconfigurations",
-                    "admissionregistration.k8s.io",
-                    ("create", "update", "patch"),
-                )
-                for kind in ("validating", "mutating")
-            ),
-        ),
-    ),
-    _cluster(
-        "5.1.13",
-        "few may make tokens",
-        rights.nobody_else("make tokens of service accounts", Wish("serviceaccounts/token", "", ("create",))),
-    ),
-)
-
-PODS = (
-    _cluster("5.2.1", "a policy looks at pods", workloads.pod_security),
-    _cluster("5.2.2", "few privileged containers", workloads.no_pod("is privileged", workloads.privileged)),
-    _cluster(
-        "5.2.3", "few in the host's processes", workloads.no_pod("has hostPID", workloads.spec("hostPID"))
-    ),
-    _cluster("5.2.4", "few in the host's IPC", workloads.no_pod("has hostIPC", workloads.spec("hostIPC"))),
-    _cluster(
-        "5.2.5",
-        "few in the host's network",
-        workloads.no_pod("has hostNetwork", workloads.spec("hostNetwork")),
-    ),
-    _cluster(
-        "5.2.6", "few that may gain privileges", workloads.no_pod("may gain privileges", workloads.escalates)
-    ),
-    _cluster("5.2.7", "few that may be root", workloads.no_pod("may run as root", workloads.as_root)),
-    _cluster("5.2.8", "few with NET_RAW", workloads.no_pod("may have NET_RAW", workloads.raw_packets)),
-    _cluster(
-        "5.2.9", "few with capabilities", workloads.no_pod("keeps or adds capabilities", workloads.capable)
-    ),
-    _cluster(
-        "5.2.10", "no Windows HostProcess", workloads.no_pod("is a HostProcess", workloads.host_process)
-    ),
-    _cluster("5.2.11", "few with hostPath", workloads.no_pod("has a hostPath volume", workloads.host_path)),
-    _cluster("5.2.12", "few with host ports", workloads.no_pod("has a hostPort", workloads.host_port)),
-    _cluster("5.3.1", "network policies are put in force", workloads.supports_policies),
-    _cluster("5.3.2", "every namespace has a network policy", workloads.policy_in_each_namespace),
-    _cluster(
-        "5.4.1",
-        "Secrets as files",
-        workloads.no_pod("has Secrets in variables", workloads.secret_variables, "mount them as files"),
-    ),
-    _cluster(
-        "5.4.2",
-        "external storage of Secrets considered",
-        workloads.explain(
-            "they are encrypted in etcd, with keys that `kybern certificates` exchanges", "none by default"
-        ),
-    ),
-    _cluster(
-        "5.5.1",
-        "provenance of images",
-        workloads.explain(
-            "ImagePolicyWebhook is not there; use a validating webhook or policy of your own",
-            "none by default",
-        ),
-    ),
-    _cluster("5.6.1", "namespaces as boundaries", workloads.several_namespaces),
-    _cluster("5.6.2", "seccomp for pods", workloads.no_pod("asks for no seccomp", workloads.unconfined)),
-    _cluster(
-        "5.6.3",
-        "a security context for pods",
-        workloads.no_pod("says nothing of security", workloads.without_context),
-    ),
-    _cluster(
-        "5.6.4",
-        "nothing in the namespace default",
-        workloads.no_pod("runs in default", workloads.in_default, "give each workload a namespace"),
     ),
 )
 
