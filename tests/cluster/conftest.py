@@ -215,7 +215,9 @@ def _namespace(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
 @contextmanager
 def space(lab: Lab, name: str) -> Iterator[None]:
     """A namespace, as soon as pods can run in it. It goes at the end."""
-    lab.kubectl("create", "namespace", name)
+    made = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # On a busy machine the virtual address may move between masters at any time, and kubectl gives up at once.
+    lab.eventually(f"namespace {name}", lambda: lab.kubectl("apply", "-f", "-", stdin=made))
     try:
         lab.eventually("the default service account", lambda: lab.kubectl("get", "sa", "default", "-n", name))
         yield

@@ -37,7 +37,7 @@ def ended(machine: Lab, namespace: str, name: str) -> str:
         phase = machine.get("pod", name, "-n", namespace)["status"].get("phase")
         return phase in ("Succeeded", "Failed")
 
-    machine.eventually(f"{name} has ended", over, seconds=120)
+    machine.eventually(f"{name} has ended", over, seconds=600)
     assert machine.get("pod", name, "-n", namespace)["status"]["phase"] == "Succeeded", name
     return machine.kubectl("logs", name, "-n", namespace).strip()
 
