@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from kybern.auth.x509 import Authority, signing_key
+from kybern.auth.x509 import Authority, Leaf, signing_key
 
 
 @dataclass
@@ -58,6 +58,15 @@ class Lab:
 
     def write(self, name: str, content: bytes) -> None:
         (self.directory / name).write_bytes(content)
+
+    def add_node(self, name: str) -> None:
+        """The identity "node": a kubelet's certificate for this node."""
+        ca, key = ((self.directory / f"ca.{end}").read_bytes() for end in ("crt", "key"))
+        pair = Authority.load(ca, key).issue_leaf(
+            Leaf(f"system:node:{name}", ("system:nodes",)), now=datetime.now(UTC)
+        )
+        self.write("node.crt", pair.cert_pem)
+        self.write("node.key", pair.key_pem)
 
     def flags(self, port: int, *more: str) -> list[str]:
         at = self.directory

@@ -7,13 +7,11 @@ before it attaches, and again if that fails. Both read it once of a pod that the
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kybern.auth.x509 import Authority, Leaf
 from kybern.client import kubeconfig
 from kybern.client.rest import Client
 from kybern.kubelet.cri import Runtime
@@ -33,12 +31,7 @@ type Run = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def server(lab: Lab, free_ports: Callable[[], int]) -> Server:
-    authority = Authority.load(
-        (lab.directory / "ca.crt").read_bytes(), (lab.directory / "ca.key").read_bytes()
-    )
-    pair = authority.issue_leaf(Leaf(f"system:node:{NODE}", ("system:nodes",)), now=datetime.now(UTC))
-    lab.write("node.crt", pair.cert_pem)
-    lab.write("node.key", pair.key_pem)
+    lab.add_node(NODE)
     found = lab.start(free_ports(), "--kubelet-preferred-address-types=InternalIP")
     body = {"metadata": {"name": "default"}}
     code, answer = found.ask("POST", "/api/v1/namespaces/default/serviceaccounts", body)

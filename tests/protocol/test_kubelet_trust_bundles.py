@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kybern.auth.x509 import Authority, Leaf
+from kybern.auth.x509 import Authority
 from kybern.client import kubeconfig
 from kybern.client.rest import Client
 from kybern.kubelet.cri import Runtime
@@ -29,12 +29,7 @@ SIGNER = "example.com/s"
 
 @pytest.fixture(scope="module")
 def server(lab: Lab, free_ports: Callable[[], int]) -> Server:
-    authority = Authority.load(
-        (lab.directory / "ca.crt").read_bytes(), (lab.directory / "ca.key").read_bytes()
-    )
-    pair = authority.issue_leaf(Leaf(f"system:node:{NODE}", ("system:nodes",)), now=datetime.now(UTC))
-    lab.write("node.crt", pair.cert_pem)
-    lab.write("node.key", pair.key_pem)
+    lab.add_node(NODE)
     found = lab.start(
         free_ports(),
         "--enable-admission-plugins=NodeRestriction",

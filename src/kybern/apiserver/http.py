@@ -135,7 +135,8 @@ class Server:
         limit = asyncio.timeout(None if lasting else deadline.seconds(query, self.request_timeout))
         writing = request.method not in ("GET", "HEAD")
         place = None if lasting else self._place(request, asked, query)
-        self.inflight[writing] += 1
+        if place is not None:
+            self.inflight[writing] += 1
         try:
             async with limit:
                 if place is not None and place.turn is not None:
@@ -151,8 +152,8 @@ class Server:
                 raise deadline.exceeded() from None
             raise
         finally:
-            self.inflight[writing] -= 1
             if place is not None:
+                self.inflight[writing] -= 1
                 place.leave()
 
     async def _handed(
