@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kybern.netfilter.programs import run
 from kybern.policies.kernel import Kernel
 from kybern.policies.model import Model
 from kybern.proxy.model import Endpoint, ServicePort
@@ -327,6 +328,59 @@ def test_rules_that_somebody_removed_are_missed_and_a_foreign_table_is_nobody_s_
 
     inside(bed.real.remove())
     assert "kybern-policies" not in in_node("nft list tables")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_flush_right_beside_a_write_of_ours_is_noticed(
+    agents: Agents, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others write while our program runs: after we asked how often rules were changed, and before we ask again."""
+    bed = Bed(agents)
+    bed.policy("deny", {}, [])
+    bed.write()
+
+    async def beside(*command: str, stdin: str = "") -> str:
+        flush = ("nft", "flush", "chain", "inet", "kybern-policies", "forward")
+        if stdin and when == "before":
+            await run(*flush)
+        said = await run(*command, stdin=stdin)
+        if stdin and when == "after":
+            await run(*flush)
+        return said
+
+    bed.policy("allow", {}, ALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("kybern.policies.kernel.run", beside)
+        assert bed.write() > 0
+    assert not inside(bed.real.is_intact())
+
+    bed.real.forget()
+    bed.check("written again")
+
+
+def test_after_our_own_changes_no_program_is_asked(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(agents)
+    for name, rules in (("deny", []), ("allow", ALL), ("deny", ALL)):
+        bed.policy(name, {}, rules)
+        assert bed.write() > 0
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", "")
+            assert inside(bed.real.is_intact())
+
+
+def test_frames_are_shown_again_after_everything_was_flushed(agents: Agents) -> None:
+    bed = Bed(agents)
+    bed.policy("deny", {}, [])
+    bed.write()
+    has_frames = "table bridge kybern-policies" in in_node("nft list tables")
+
+    in_node("nft delete table bridge kybern-policies")
+    assert inside(bed.real.is_intact()) is not has_frames
+
+    in_node("nft flush ruleset")
+    assert not inside(bed.real.is_intact())
+    bed.real.forget()
+    assert Packet(B, A) not in bed.check("written again")
 
 
 def test_addresses_move_from_pod_to_pod(agents: Agents) -> None:

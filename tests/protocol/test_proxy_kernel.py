@@ -24,7 +24,7 @@ from kybern.cli.proxy import backends
 from kybern.cni.netlink import Kernel as Routes
 from kybern.cni.plan import ServiceRoute
 from kybern.machines.topology import Cluster, Machine
-from kybern.netfilter.programs import CannotApply
+from kybern.netfilter.programs import CannotApply, run
 from kybern.proxy import metrics, tables
 from kybern.proxy.backend import Backend
 from kybern.proxy.config import Config
@@ -374,16 +374,99 @@ def test_whatever_flush_of_iptables_is_noticed_even_when_rules_are_changed_after
     assert ask(CLIENT, "10.96.0.10")
 
 
-def test_while_nobody_changed_rules_of_iptables_no_program_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = InNode("iptables")
+counted = pytest.mark.parametrize("mode", ["iptables", "nftables"])
+OTHER_WEB = replace(WEB, service="other", cluster_ip="10.96.0.11", node_port=0)
+
+
+@pytest.fixture
+def bare_node() -> Iterator[None]:
+    """The node alone: no links, for tests of rules that no packet meets."""
     sh(f"ip netns add {NODE}")
     try:
-        node.apply(WEB)
-        monkeypatch.setenv("PATH", "")
-        assert node.is_intact()
+        yield
     finally:
-        monkeypatch.undo()
         sh(f"ip netns del {NODE}")
+
+
+@counted
+@pytest.mark.usefixtures("bare_node")
+def test_while_nobody_else_changed_rules_no_program_is_asked(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = InNode(mode, DUAL)
+
+    def is_intact_unseen() -> bool:
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", "")
+            return node.is_intact()
+
+    six = replace(SIX, service="six", node_port=0)
+    node.apply(WEB, six)
+    assert is_intact_unseen()
+    without = replace(WEB, endpoints=())
+    for ports in ([OTHER_WEB], [without, WEB], [without, replace(six, endpoints=())], [WEB], [WEB]):
+        node.apply(*ports)
+        assert is_intact_unseen(), "each of our own writes is counted as many times as the kernel does"
+    node.drop(OTHER_WEB)
+    assert is_intact_unseen()
+
+
+@counted
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.usefixtures("bare_node")
+def test_a_flush_right_beside_a_write_of_ours_is_noticed(
+    mode: str, when: str, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """Others write while our program runs: after we asked for the count, and before we ask for it again."""
+    node = InNode(mode)
+    node.apply(WEB)
+    if whole:
+        node.kernel.forget()
+
+    async def beside(*command: str, stdin: str = "") -> str:
+        if not stdin:
+            return await run(*command)
+        if when == "before":
+            await run(*LOSE[mode].split())
+        said = await run(*command, stdin=stdin)
+        if when == "after":
+            await run(*LOSE[mode].split())
+        return said
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kybern.proxy.tables.run", beside)
+        patch.setattr("kybern.proxy.nftables.run", beside)
+        node.apply(OTHER_WEB)
+    # Where all was written after the flush nothing is lost, and the look at the rules finds so.
+    assert node.is_intact() is (whole and when == "before" and mode == "nftables")
+
+    node.kernel.forget()
+    node.apply()
+    assert node.is_intact()
+
+
+@pytest.mark.usefixtures("bare_node")
+def test_what_one_family_lost_is_noticed_although_the_other_one_was_written_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = InNode("iptables", DUAL)
+    node.apply(WEB, SIX)
+
+    async def refusing(*command: str, stdin: str = "") -> str:
+        if command[0] == "ip6tables-restore":
+            raise CannotApply("refused")
+        return await run(*command, stdin=stdin)
+
+    other_six = replace(SIX, service="other", cluster_ip="fd00:96::11", node_port=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("kybern.proxy.tables.run", refusing)
+        with pytest.raises(CannotApply, match="refused"):
+            node.apply(OTHER_WEB, other_six)
+    sh(f"ip netns exec {NODE} {LOSE['iptables']}")
+
+    node.apply()
+    assert not node.is_intact()
 
 
 AWAY = tuple(replace(one, local=False) for one in WEB.endpoints)

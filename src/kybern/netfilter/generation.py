@@ -2,10 +2,16 @@
 
 It is one message to ask for it, where reading the rules may take ``nft`` a second: it reads all elements of all maps with
 them. While the number stays, nothing of ours can have been lost.
+
+Our own writes count, too, one for each batch that a program sends: a run of ``nft -f``, or a table (a ``COMMIT``) of
+iptables-restore. So ``Seen`` tells them from those of others without a look at the rules.
 """
 
 import socket
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from kybern.netfilter.programs import CannotApply
 
@@ -25,6 +31,33 @@ def generation() -> int:
         return read(_asked())
     except OSError as problem:
         raise CannotApply(f"cannot ask the kernel how often its rules were changed: {problem}") from problem
+
+
+@dataclass(slots=True)
+class Writes:
+    """Transactions of ours so far, each of which changed something."""
+
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Seen:
+    """The generation of the kernel in which all of ours was last known to be there; None for none so far.
+
+    It goes on with a write of ours only where nobody else wrote from before it until after it: otherwise it stays, so that
+    the next look is at the rules themselves. Whoever looks takes note of the generation before the look.
+    """
+
+    ask: Callable[[], int] = generation
+    last: int | None = None
+
+    @contextmanager
+    def writing(self, *, whole: bool) -> Iterator[Writes]:
+        """Around a write, which counts its transactions. A ``whole`` one needs nothing to have been there before."""
+        before, writes = self.ask(), Writes()
+        yield writes
+        if (whole or before == self.last) and self.ask() == before + writes.count:
+            self.last = before + writes.count
 
 
 def _asked() -> bytes:

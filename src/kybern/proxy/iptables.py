@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kybern.netfilter import accounting
-from kybern.netfilter.generation import generation
+from kybern.netfilter.generation import Seen, Writes
 from kybern.netfilter.programs import CannotApply
 from kybern.proxy import metrics, tables, tunables
 from kybern.proxy.families import BOTH, IPV4, Family, version_of
 from kybern.proxy.model import ServicePort
-from kybern.proxy.restore import missing_jumps, our_chains, steps, touched, written
+from kybern.proxy.restore import missing_jumps, our_chains, steps, touched, transactions, written
 from kybern.proxy.rules import FIXED, INVALID_DROPPED, JUMPS, LOCALHOST_ACCEPTED, Settings
 from kybern.proxy.ruleset import Key, Ruleset
 
@@ -35,7 +35,7 @@ class Iptables:
         self._settings = settings
         self._at_once: dict[int, int] = {}
         self._listed = 0.0
-        self._generation = 0
+        self._seen = Seen()
         self._parts = self._made()
 
     def _made(self) -> list["_Part"]:
@@ -88,14 +88,17 @@ class Iptables:
         return not any(part.is_legacy for part in self._parts)
 
     async def apply(self) -> int:
-        whole = not self.is_known
-        if whole:
+        if not self.is_known:
             await tables.clear_unserved(part.family.version for part in self._parts)
-        # What others changed before is still to be looked at when we change something after them.
-        follows = whole or (self._is_counted and generation() == self._generation)
-        lines = sum([await part.apply() for part in self._parts])
-        if self._is_counted and follows:
-            self._generation = generation()
+        if not self._is_counted:
+            return await self._write(Writes())
+        # Where one family is written anew, what became of the other one's rules is still to be looked at.
+        with self._seen.writing(whole=not any(part.is_known for part in self._parts)) as writes:
+            return await self._write(writes)
+
+    async def _write(self, writes: Writes) -> int:
+        whole = not any(part.is_known for part in self._parts)
+        lines = sum([await part.apply(writes) for part in self._parts])
         if whole:
             self._listed = asyncio.get_running_loop().time()
         return lines
@@ -108,12 +111,12 @@ class Iptables:
         """
         now = asyncio.get_running_loop().time()
         names = now - self._listed > FULL
-        changes = generation() if self._is_counted else 0
-        if changes and changes == self._generation and not names:
+        changes = self._seen.ask() if self._is_counted else None
+        if changes is not None and changes == self._seen.last and not names:
             return True
         if not all([await part.is_intact(names=names) for part in self._parts]):
             return False
-        self._generation, self._listed = changes, now if names else self._listed
+        self._seen.last, self._listed = changes, now if names else self._listed
         return True
 
     async def remove(self) -> None:
@@ -149,7 +152,7 @@ class _Part:
     def is_legacy(self) -> bool:
         return not self._at_once
 
-    async def apply(self) -> int:
+    async def apply(self, writes: Writes) -> int:
         rules, known = self.rules, self.is_known
         chains, self.is_known = rules.take(), False
         lines, counts = 0, Counter[str]()
@@ -157,6 +160,7 @@ class _Part:
         try:
             for text in [touched(rules, chains)] if known else steps(rules, saved, self._at_once):
                 await tables.write(self.family, text)
+                writes.count += transactions(text)
                 lines += text.count("\n")
                 counts.update(written(text))
         except CannotApply:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kybern.netfilter.generation import generation
+from kybern.netfilter.generation import Seen, Writes
 from kybern.netfilter.programs import CannotApply, run
 from kybern.proxy import metrics
 from kybern.proxy.families import BOTH, Family, version_of
@@ -36,7 +36,7 @@ class Nftables:
         self.is_known = False
         self._settings = settings
         self._whole = 0.0
-        self._generation = 0
+        self._seen = Seen()
         self._tables = self._made()
 
     def _made(self) -> list[Table]:
@@ -69,22 +69,22 @@ class Nftables:
         return text.count("\n")
 
     async def _write(self) -> str:
-        if self.is_known:
-            text = "".join(table.changes() for table in self._tables)
-            self.is_known = False
-            if text:
-                await run("nft", "-f", "-", stdin=text)
-        else:
-            text = await self._write_all()
-            self._whole = asyncio.get_running_loop().time()
-        self.is_known, self._generation = True, generation()
+        known, self.is_known = self.is_known, False
+        with self._seen.writing(whole=not known) as writes:
+            if known:
+                text = "".join(table.changes() for table in self._tables)
+                await _send(text, writes)
+            else:
+                text = await self._write_all(writes)
+                self._whole = asyncio.get_running_loop().time()
+        self.is_known = True
         return text
 
-    async def _write_all(self) -> str:
+    async def _write_all(self, writes: Writes) -> str:
         present = [await _present(table.family) for table in self._tables]
         text = "".join(table.everything(there) for table, there in zip(self._tables, present, strict=True))
         try:
-            await run("nft", "-f", "-", stdin=text)
+            await _send(text, writes)
         except CannotApply as problem:
             if not any(there.chains for there in present):
                 raise
@@ -92,14 +92,14 @@ class Nftables:
                 metrics.CLEANUP_FAILURES.labels(table.family.title).inc()
             LOG.warning("cannot bring the table %s up to date: %s; making it anew", NAME, problem)
             text = "".join(table.removal() + table.everything(Present()) for table in self._tables)
-            await run("nft", "-f", "-", stdin=text)
+            await _send(text, writes)
         return text
 
     async def is_intact(self) -> bool:
         """Whether our chains are all still there and have rules. False, too, when it is time to write all anew."""
         if asyncio.get_running_loop().time() - self._whole > FULL:
             return False
-        if (now := generation()) == self._generation:
+        if (now := self._seen.ask()) == self._seen.last:
             return True
         for table in self._tables:
             if (await _present(table.family)).chains != table.names().chains:
@@ -107,12 +107,18 @@ class Nftables:
             # A table that was flushed keeps its chains, and none of their rules.
             if not await _listed("rule", "--terse", "list", "chain", table.family.name, NAME, BASES[0][0]):
                 return False
-        self._generation = now
+        self._seen.last = now
         return True
 
     async def remove(self) -> None:
         await run("nft", "-f", "-", stdin="".join(Table(each, self._settings).removal() for each in BOTH))
         self.forget()
+
+
+async def _send(text: str, writes: Writes) -> None:
+    if text:
+        await run("nft", "-f", "-", stdin=text)
+        writes.count += 1
 
 
 async def _present(family: Family) -> Present:

@@ -151,6 +151,11 @@ def written(text: str) -> dict[str, int]:
     return found
 
 
+def transactions(text: str) -> int:
+    """As how many batches of changes the program of nf_tables sends an input to the kernel."""
+    return text.splitlines().count("COMMIT")
+
+
 def questions(rules: Jumps) -> str:
     """Input for iptables-restore that writes nothing, and that it refuses when one of some rules is not there."""
     asked: dict[str, list[str]] = {}

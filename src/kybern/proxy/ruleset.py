@@ -88,11 +88,15 @@ class Ruleset:
             self._own[chain] = rules
 
     def take(self) -> dict[Chain, Edit | None]:
-        """The touched chains; with what became other in those where rules may stand in any order."""
-        touched, self._touched = self._touched, set()
-        edits = {chain: self._edit(chain) for chain in self._before.keys() - self._ordered}
-        self._before, self._ordered = {}, set()
-        return {chain: edits.get(chain) for chain in sorted(touched)}
+        """The touched chains; with what became other in those where rules may stand in any order.
+
+        A chain that services add to is left out where all became as it was.
+        """
+        edits = {chain: self._edit(chain) for chain in self._before}
+        same = {chain for chain, edit in edits.items() if edit == _UNCHANGED}
+        touched, ordered = self._touched - same, self._ordered
+        self._touched, self._before, self._ordered = set(), {}, set()
+        return {chain: None if chain in ordered else edits.get(chain) for chain in sorted(touched)}
 
     def _edit(self, chain: Chain) -> Edit:
         now = self._shared[chain]
@@ -163,3 +167,4 @@ class Ruleset:
 
 
 _NOTHING = Tables()
+_UNCHANGED = Edit([], [])

@@ -322,6 +322,16 @@ def test_what_is_as_wanted_needs_no_change() -> None:
     assert touched(wanted, wanted.take()) == ""
 
 
+def test_a_chain_that_became_again_what_it_was_is_not_written() -> None:
+    wanted = ruleset([port(external_ips=("198.51.100.8",))])
+    wanted.take()
+
+    for changes in ({"endpoints": ()}, {"endpoints": (), "external_ips": ()}, {}):
+        wanted.put(("default", "web"), [port(**{"external_ips": ("198.51.100.8",)} | changes)])
+
+    assert not {chain for chain in wanted.take() if chain in wanted.shared}
+
+
 def test_a_lost_endpoint_sends_only_its_service() -> None:
     wanted = ruleset([port(service="db", cluster_ip="10.96.0.11"), port()])
     wanted.take()
