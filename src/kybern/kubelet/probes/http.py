@@ -1,4 +1,7 @@
-"""An HTTP GET: well when the status is 200 to 399. Certificates are not verified, redirects only followed on the host."""
+"""An HTTP GET: well when the status is 200 to 399. Certificates are not verified, redirects only followed on the host.
+
+One that leads elsewhere is well, too, and is told.
+"""
 
 import os
 import ssl
@@ -52,7 +55,7 @@ async def get(action: HTTPGetAction, target: Target) -> tuple[int, str]:
                     return answer.status, text
                 if urlsplit(url).hostname != host:
                     return answer.status, text
-    return 500, "stopped after 10 redirects"
+    raise aiohttp.ClientError(f"stopped after {_REDIRECTS} redirects")
 
 
 def speaks_plainly(problem: aiohttp.ClientConnectorSSLError) -> bool:
@@ -63,7 +66,7 @@ def speaks_plainly(problem: aiohttp.ClientConnectorSSLError) -> bool:
 
 async def probe(action: HTTPGetAction, target: Target) -> Outcome:
     try:
-        status, _text = await get(action, target)
+        status, text = await get(action, target)
     except TimeoutError:
         url = url_of(action, target)
         return Outcome(False, f'Get "{url}": context deadline exceeded')
@@ -76,6 +79,13 @@ async def probe(action: HTTPGetAction, target: Target) -> Outcome:
         if isinstance(problem, NoPort):
             return Outcome(None, str(problem))
         return Outcome(False, f'Get "{url_of(action, target)}": {problem}')
-    if 200 <= status < 400:
+    return verdict(status, text)
+
+
+def verdict(status: int, text: str) -> Outcome:
+    """Of an answer. Pure."""
+    if 300 <= status < 400:
+        return Outcome(True, f"Probe terminated redirects, Response body: {text}", warns=True)
+    if 200 <= status < 300:
         return Outcome(True)
     return Outcome(False, f"HTTP probe failed with statuscode: {status}")

@@ -34,6 +34,7 @@ PROBES: tuple[tuple[str, Callable[[Any, Target], Awaitable[Outcome]]], ...] = (
 )
 _KINDS = ("startup", "liveness", "readiness")
 _TITLES = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"}
+_TRIES = 3
 _FIELDS = {"startup": "started", "liveness": "live", "readiness": "ready"}
 
 
@@ -43,7 +44,16 @@ def _of_kind(container: Container, kind: str) -> Probe | None:
 
 
 async def once(probe: Probe, target: Target) -> Outcome:
-    """Make one probe."""
+    """Make one probe. One that could not be made is made again at once, as often as upstream does (maxProbeRetries)."""
+    outcome = await _once(probe, target)
+    for _try in range(_TRIES - 1):
+        if outcome.ok is not None:
+            break
+        outcome = await _once(probe, target)
+    return outcome
+
+
+async def _once(probe: Probe, target: Target) -> Outcome:
     for name, run in PROBES:
         action = getattr(probe, name)
         if action is not None:
@@ -53,6 +63,15 @@ async def once(probe: Probe, target: Target) -> Outcome:
             except TimeoutError:
                 return Outcome(False, "context deadline exceeded")
     return Outcome(None, "missing probe handler")
+
+
+def told(title: str, outcome: Outcome) -> tuple[str, str]:
+    """The reason and the text of the event for an outcome that is not plainly well. Pure."""
+    if outcome.ok:
+        return "ProbeWarning", f"{title} probe warning: {outcome.text}"
+    if outcome.ok is None:
+        return "Unhealthy", f"{title} probe errored and resulted in unknown state: {outcome.text}"
+    return "Unhealthy", f"{title} probe failed: {outcome.text}"
 
 
 def initial(probe: Probe, started: datetime | None, now: datetime) -> float:
@@ -133,7 +152,7 @@ class Prober:
             begun = time.monotonic()
             outcome = await once(probe, target)
             metrics.count(kind, found.pod, found.container.name, outcome.ok, time.monotonic() - begun)
-            if outcome.ok is not True:
+            if outcome.ok is not True or outcome.warns:
                 self._tell(found, kind, outcome)
             tally, verdict = count(tally, outcome.ok, probe)
             if verdict is not None:
@@ -158,13 +177,8 @@ class Prober:
             self._wake()
 
     def _tell(self, found: _Running, kind: str, outcome: Outcome) -> None:
-        title = _TITLES[kind]
-        text = (
-            f"{title} probe errored and resulted in unknown state: {outcome.text}"
-            if outcome.ok is None
-            else f"{title} probe failed: {outcome.text}"
-        )
-        self._voice.container(found.pod, found.container, "Warning", "Unhealthy", text)
+        reason, text = told(_TITLES[kind], outcome)
+        self._voice.container(found.pod, found.container, "Warning", reason, text)
 
 
 def _running(pod: Pod, actual: Actual, ip: str) -> Iterator[_Running]:

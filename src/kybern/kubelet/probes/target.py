@@ -8,10 +8,14 @@ from kybern.kubelet.cri import Runtime
 
 
 class Outcome(NamedTuple):
-    """``ok`` is None when the probe could not be made at all. ``text`` is what the event says."""
+    """``ok`` is None when the probe could not be made at all. ``text`` is what the event says.
+
+    ``warns``: it went well, but somebody should know what was found.
+    """
 
     ok: bool | None
     text: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
