@@ -176,7 +176,7 @@ async def test_a_path_of_the_node_is_what_its_type_says(node: OneNode, tmp_path:
         }  # fmt: skip
         wrong = {
             "directory": ("Directory", "file", "is not a directory"), "file": ("File", "directory", "is not a file"),
-            "missing": ("File", "missing", "is not a file"), "socket": ("Socket", "file", "is not a socket"),
+            "missing": ("File", "missing", "is not a file"), "socket": ("Socket", "file", "is not a socket file"),
             "character": ("CharDevice", "block", "is not a character device"),
             "block": ("BlockDevice", "character", "is not a block device"),
             "made-directory": ("DirectoryOrCreate", "file", "is not a directory"),

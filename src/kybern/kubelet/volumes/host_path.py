@@ -9,7 +9,7 @@ from kybern.kubelet.volumes.plugin import CannotMount, Plugin, Site
 _CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
     "Directory": (stat.S_ISDIR, "is not a directory"),
     "File": (stat.S_ISREG, "is not a file"),
-    "Socket": (stat.S_ISSOCK, "is not a socket"),
+    "Socket": (stat.S_ISSOCK, "is not a socket file"),
     "CharDevice": (stat.S_ISCHR, "is not a character device"),
     "BlockDevice": (stat.S_ISBLK, "is not a block device"),
     "DirectoryOrCreate": (stat.S_ISDIR, "is not a directory"),

@@ -21,9 +21,17 @@ def of_secret(found: Secret) -> Mapping[str, bytes]:
 
 
 def chosen(
-    data: Mapping[str, bytes], items: Iterable[KeyToPath], mode: int | None, *, optional: bool
+    data: Mapping[str, bytes],
+    items: Iterable[KeyToPath],
+    mode: int | None,
+    *,
+    optional: bool,
+    kind: str = "config",
 ) -> dict[str, File]:
-    """All keys, or those that are listed, at their paths. A listed key that is not there is an error, unless optional."""
+    """All keys, or those that are listed, at their paths. A listed key that is not there is an error, unless optional.
+
+    ``kind`` is how the error calls keys: those of a config, or of a secret.
+    """
     usual = DEFAULT_MODE if mode is None else mode
     listed = tuple(items)
     if not listed:
@@ -33,7 +41,7 @@ def chosen(
         if item.key in data:
             found[_path(item.path)] = File(data[item.key], usual if item.mode is None else item.mode)
         elif not optional:
-            raise CannotMount(f"references non-existent config key: {item.key}")
+            raise CannotMount(f"references non-existent {kind} key: {item.key}")
     return found
 
 

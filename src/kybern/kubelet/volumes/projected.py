@@ -56,7 +56,9 @@ async def _secret(site: Site, source: SecretProjection, mode: int | None) -> dic
         if source.optional:
             return {}
         raise CannotMount(f'secret "{source.name}" not found')
-    return payload.chosen(payload.of_secret(found), source.items, mode, optional=bool(source.optional))
+    return payload.chosen(
+        payload.of_secret(found), source.items, mode, optional=bool(source.optional), kind="secret"
+    )
 
 
 def _path(path: str) -> str:

@@ -15,7 +15,9 @@ async def _set_up(site: Site) -> Path:
     if found is None and not optional:
         raise CannotMount(f'secret "{source.secret_name}" not found')
     data = payload.of_secret(found) if found is not None else {}
-    files = payload.chosen(data, source.items, source.default_mode, optional=optional or found is None)
+    files = payload.chosen(
+        data, source.items, source.default_mode, optional=optional or found is None, kind="secret"
+    )
     await tmpfs.mount(site.directory)
     atomic.write(site.directory, files, site.fs_group)
     own(site.directory, site.fs_group)
