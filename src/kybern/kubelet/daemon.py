@@ -35,6 +35,7 @@ from kybern.kubelet.images.rights import Policy
 from kybern.kubelet.node import Cloud, NodeKeeper, Wishes, own_hostname
 from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.objects import ApiObjects
+from kybern.kubelet.oom import OutOfMemory
 from kybern.kubelet.pleg import Watcher
 from kybern.kubelet.pod_resources.serving import PodResources
 from kybern.kubelet.publish import Publisher
@@ -130,7 +131,7 @@ class Kubelet:
         period = int(settings.cpu_cfs_period * 1_000_000)
         alignment = outset.apportionment(settings, root, runtime, reserved)
         cgroups = outset.tree(settings, period, tuple(hardware.huge_pages), alignment.cpus)
-        self._room = node_status.together(hardware, reserved, machine.processes()[1])
+        self._room = outset.together(settings, hardware, reserved)
         self._recorder: voice.Recorder = (
             Recorder(client, "kubelet", node, allowance=Allowance(settings.event_rate, settings.event_burst))
             if client is not None
@@ -221,6 +222,7 @@ class Kubelet:
             for part in (
                 registry, claims.drivers, claims, self.here.devices.plugins, self.here.cpus, self.measure.claimed,
                 PodResources(self.here, self.agent.current), self.watcher, Rotator(self.agent, self.here, self.settings),
+                OutOfMemory(self.here.voice),
             ):  # fmt: skip
                 tasks.create_task(part.run())
             keeper = None
@@ -249,10 +251,11 @@ class Kubelet:
             await self.here.images.load()
         except (RuntimeFailure, OSError) as problem:
             raise Fatal(f"cannot find out which images were pulled: {problem}") from problem
-        await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups)
-        await asyncio.to_thread(
-            self.here.cgroups.prepare, self._room if "pods" in self.settings.enforce else None
-        )
+        for text in await asyncio.to_thread(outset.enforce, self.settings, self.here.cgroups):
+            self.here.voice.node("Normal", "NodeAllocatableEnforced", text)
+        await asyncio.to_thread(self.here.cgroups.prepare, self._room)
+        text = "Updated Node Allocatable limit across pods"
+        self.here.voice.node("Normal", "NodeAllocatableEnforced", text)
 
     def _evictor(self, collector: Collector) -> Evictor:
         settings = self.settings

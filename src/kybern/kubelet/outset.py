@@ -93,8 +93,17 @@ def tree(settings: Settings, period: int, huge: tuple[str, ...], pinning: Pinnin
     return found
 
 
-def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:
-    """The cgroups of the system that are to be limited to what was reserved for them. Pure."""
+def together(settings: Settings, found: Hardware, reserved: Reserved) -> Room:
+    """What pods may have together: all of the machine where what is reserved is not kept.
+
+    A limit it is all the same: without one their cgroup would weigh no more than any other.
+    """
+    kept = reserved if "pods" in settings.enforce else Reserved()
+    return node_status.together(found, kept, machine.processes()[1])
+
+
+def reservations(settings: Settings) -> Iterator[tuple[str, str, Room]]:
+    """The parts of the system whose cgroups are to be limited to what was reserved for them. Pure."""
     for part, cgroup, amounts in (
         ("system", settings.system_cgroup, settings.system_reserved),
         ("kube", settings.kube_cgroup, settings.kube_reserved),
@@ -102,14 +111,18 @@ def reservations(settings: Settings) -> Iterator[tuple[str, Room]]:
         cpu = parse(amounts["cpu"]).milli() if "cpu" in amounts else 0
         memory, pids = (parse(amounts[name]).value() if name in amounts else 0 for name in ("memory", "pid"))
         if f"{part}-reserved" in settings.enforce:
-            yield cgroup, Room(cpu, memory, pids)
+            yield part, cgroup, Room(cpu, memory, pids)
         elif f"{part}-reserved-compressible" in settings.enforce:
-            yield cgroup, Room(cpu, 0)
+            yield part, cgroup, Room(cpu, 0)
 
 
-def enforce(settings: Settings, cgroups: Cgroups) -> None:
-    """Limit the system's cgroups, where that was asked for. Blocking; raises Fatal for one that is not there."""
-    for name, room in reservations(settings):
+def enforce(settings: Settings, cgroups: Cgroups) -> tuple[str, ...]:
+    """Limit the system's cgroups, where that was asked for; what is to be told of it.
+
+    Blocking; raises Fatal for one that is not there.
+    """
+    told = []
+    for part, name, room in reservations(settings):
         try:
             cgroups.reserve(name, room)
         except FileNotFoundError as problem:
@@ -117,6 +130,8 @@ def enforce(settings: Settings, cgroups: Cgroups) -> None:
                 f"cannot enforce what is reserved: {problem}; make it, or take it out of "
                 "enforceNodeAllocatable"
             ) from problem
+        told.append(f"Updated limits on {part} reserved cgroup {name}")
+    return tuple(told)
 
 
 def ids(settings: Settings, cpus: int) -> Ids:

@@ -18,8 +18,10 @@ from kybern.kubelet import outset, process
 from kybern.kubelet.access import Access
 from kybern.kubelet.cgroups import Cgroups, Room
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.machine import Hardware
 from kybern.kubelet.node_logs import NodeLogs
 from kybern.kubelet.node_query import BadQuery, arguments, check, query_of
+from kybern.kubelet.node_status import Reserved
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
@@ -436,10 +438,31 @@ def test_what_is_reserved_limits_the_cgroups_that_are_named() -> None:
     )  # fmt: skip
 
     assert list(outset.reservations(settings)) == [
-        ("/system", Room(500, 2**30, 100)),
-        ("/kube", Room(500, 0)),
+        ("system", "/system", Room(500, 2**30, 100)),
+        ("kube", "/kube", Room(500, 0)),
     ]
     assert list(outset.reservations(Settings(system_cgroup="/system"))) == []
+
+
+@pytest.mark.parametrize(("enforce", "left"), [(("pods",), 3 << 30), (("none",), 4 << 30), ((), 4 << 30)])
+def test_pods_together_are_always_limited(enforce: tuple[str, ...], left: int) -> None:
+    hardware = Hardware(4, 4 << 30, 0)
+    reserved = Reserved(({"memory": "1Gi"},))
+
+    room = outset.together(Settings(enforce=enforce), hardware, reserved)
+
+    assert (room.milli_cpu, room.memory) == (4000, left)
+
+
+def test_what_is_limited_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (tmp_path / "kube").mkdir()
+    settings = Settings(enforce=("kube-reserved",), kube_cgroup="/kube", kube_reserved={"memory": "1Gi"})
+
+    told = outset.enforce(settings, Cgroups(root=tmp_path))
+
+    assert told == ("Updated limits on kube reserved cgroup /kube",)
+    assert (tmp_path / "kube" / "memory.max").read_text() == str(1 << 30)
 
 
 def test_a_reserved_cgroup_must_be_there(tmp_path: Path) -> None:
