@@ -9,6 +9,7 @@ from kybern.api.core_v1.pod import KIND
 from kybern.api.rules import qos
 from kybern.api.rules.pods import updates
 from kybern.api.rules.pods.security import privileged
+from kybern.apiserver.generic.parts import PARTS
 from kybern.machinery.kind import Raw
 
 CREATED = "2020-01-01T00:00:00Z"
@@ -218,6 +219,48 @@ def test_a_limit_that_was_set_can_not_be_taken_away_while_the_pod_runs() -> None
 
     assert list(updates.resize(grown, old)) == []
     assert [cause.field for cause in updates.resize(freed, old)] == ["spec.containers[0].resources.limits"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known"),
+    [
+        ({}, {"requests": {"cpu": "1"}}, "BestEffort"),
+        (
+            {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}},
+            {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}},
+            "Guaranteed",
+        ),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pod_stays_in_its_class_when_it_is_resized(
+    before: Raw, after: Raw, known: str, *, whole: bool
+) -> None:
+    old = pod(status={"qosClass": known})
+    new = copy.deepcopy(old)
+    for one, resources in ((old, before), (new, after)):
+        (one["spec"] if whole else one["spec"]["containers"][0])["resources"] = resources
+
+    (cause,) = updates.resize(new, old)
+
+    assert (cause.field, cause.message) == (
+        "spec", f'Invalid value: "{known}": Pod QOS Class may not change as a result of resizing'
+    )  # fmt: skip
+
+
+def test_a_pod_as_a_whole_can_be_resized_as_its_containers_can() -> None:
+    old = pod(resources={"limits": {"memory": "1Gi", "hugepages-2Mi": "4Mi"}, "requests": {"memory": "1Gi"}})
+    grown, freed, others = copy.deepcopy(old), copy.deepcopy(old), copy.deepcopy(old)
+    grown["spec"]["resources"]["limits"]["memory"] = "2Gi"
+    grown["spec"]["resources"]["limits"]["cpu"] = "1"
+    del freed["spec"]["resources"]["limits"]["memory"]
+    others["spec"]["resources"]["limits"]["hugepages-2Mi"] = "8Mi"
+    others["spec"]["resources"]["requests"]["hugepages-2Mi"] = "8Mi"
+
+    assert PARTS["pods", "resize"].take(grown, old)["spec"]["resources"] == grown["spec"]["resources"]
+    assert list(updates.resize(grown, old)) == []
+    assert [cause.field for cause in updates.resize(freed, old)] == ["spec.resources.limits"]
+    assert {cause.field for cause in updates.resize(others, old)} == {"spec.resources"}
 
 
 def test_a_server_without_privileges_names_every_container_that_wants_them() -> None:

@@ -35,7 +35,13 @@ def _ephemeral(new: Raw, old: Raw) -> Raw:
 
 
 def _resized(new: Raw, old: Raw) -> Raw:
+    """What containers have, and the pod as a whole (KEP-5419)."""
     spec = {**(old.get("spec") or {})}
+    whole = (new.get("spec") or {}).get("resources")
+    if whole:
+        spec["resources"] = whole
+    else:
+        spec.pop("resources", None)
     for kind in ("containers", "initContainers"):
         wanted = {one.get("name"): one for one in (new.get("spec") or {}).get(kind) or ()}
         if kind in spec:

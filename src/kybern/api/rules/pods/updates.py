@@ -9,6 +9,7 @@ from typing import Any
 from kybern.api.rules import within
 from kybern.api.rules.causes import forbidden, in_range, invalid
 from kybern.api.rules.pods import spec as specs
+from kybern.api.rules.qos import class_of
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
@@ -120,11 +121,16 @@ def ephemeral(new: Raw, old: Raw) -> Iterator[Cause]:
 
 
 def resize(new: Raw, old: Raw) -> Iterator[Cause]:
-    """The subresource resize: amounts of cpu and memory may change, what was limited stays limited."""
+    """The subresource resize: amounts of cpu and memory may change, what was limited stays limited, as does the class."""
     yield from specs.pod(new)
+    fresh, stored_spec = new.get("spec") or {}, old.get("spec") or {}
+    known = (old.get("status") or {}).get("qosClass") or class_of(stored_spec)
+    if class_of(fresh) != known:
+        yield invalid("spec", known, "Pod QOS Class may not change as a result of resizing")
+    yield from _resized("spec.resources", fresh.get("resources") or {}, stored_spec.get("resources") or {})
     for kind in ("containers", "initContainers"):
         stored = _named(old, kind)
-        for i, container in enumerate((new.get("spec") or {}).get(kind) or ()):
+        for i, container in enumerate(fresh.get(kind) or ()):
             before = (stored.get(container.get("name", "")) or {}).get("resources") or {}
             yield from _resized(f"spec.{kind}[{i}].resources", container.get("resources") or {}, before)
 
