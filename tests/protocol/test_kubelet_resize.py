@@ -80,6 +80,42 @@ async def test_containers_are_resized_in_place(node: OneNode) -> None:
     assert [reason for reason, _ in node.events("grow")][-2:] == ["ResizeStarted", "ResizeCompleted"]
 
 
+@pytest.mark.skipif(
+    not Path("/sys/fs/cgroup/cpu").exists(), reason="the numbers are read as of cgroup version 1"
+)
+async def test_a_pod_is_resized_as_a_whole(node: OneNode) -> None:
+    await node.add(
+        "whole",
+        {"name": "free", "command": SLEEP},
+        sized("own", "100m", "64Mi"),
+        resources=resources("400m", "128Mi"),
+    )
+    before = await node.until("whole", running)
+
+    asked = await node.change("whole", {"spec": {"resources": resources("600m", "256Mi")}})
+    after = await node.until(
+        "whole",
+        lambda p: (
+            p.status.observed_generation == asked.metadata.generation
+            and p.status.resources == asked.spec.resources
+            and not any(condition.type.startswith("PodResize") for condition in p.status.conditions)
+        ),
+    )
+
+    mebi = 1024 * 1024
+    assert before.status.resources == before.spec.resources
+    assert before.status.allocated_resources == {"cpu": "400m", "memory": "128Mi"}
+    assert after.status.allocated_resources == {"cpu": "600m", "memory": "256Mi"}
+    # A container without a limit has that of the pod.
+    assert of_kernel(node, after, 0)[1:] == (60000, 256 * mebi)
+    assert of_kernel(node, after, 1) == (102, 10000, 64 * mebi)
+    assert of_kernel(node, after, None) == (614, 60000, 256 * mebi)
+    assert [s.container_id for s in after.status.container_statuses] == [
+        s.container_id for s in before.status.container_statuses
+    ]
+    assert [reason for reason, _ in node.events("whole")][-2:] == ["ResizeStarted", "ResizeCompleted"]
+
+
 async def test_a_container_is_run_anew_where_its_policy_says_so(node: OneNode) -> None:
     policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
     await node.add("anew", sized("one", "100m", "64Mi", resizePolicy=policy), restartPolicy="OnFailure")

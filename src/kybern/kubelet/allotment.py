@@ -15,11 +15,12 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.grants import Grant
 from kybern.kubelet.plan import Resize
-from kybern.kubelet.resize import Progress, Refusal
-from kybern.kubelet.resources import amount, limits
+from kybern.kubelet.resize import WHOLE, Progress, Refusal
+from kybern.kubelet.resources import cgroup_of, own_limit, total
 from kybern.kubelet.runtime import Instance
 from kybern.kubelet.spec import SWAP_MAX, Machine, container_resources
 from kybern.kubelet.voice import Voice
+from kybern.machinery.struct import replace
 
 
 class CannotResize(Exception):
@@ -35,6 +36,8 @@ class Allotment:
         self._refuse = refuse
         self._grant = grants.read(home)
         self.progress = Progress(self._grant.generation if self._grant is not None else None)
+        # Whether the pod's cgroup has yet to get what was granted.
+        self.due = self.progress.generation is not None
 
     def granted(self, pod: Pod) -> Pod:
         """The pod with the resources that it was granted."""
@@ -70,9 +73,9 @@ class Allotment:
 
     async def _grant_anew(self, wanted: Pod, before: Grant) -> None:
         fresh = resize.resources_of(wanted)
-        actuated = {**before.allocated, **before.actuated}
-        kept = {n: r for n, r in actuated.items() if n and n in fresh and not resize.same(r, fresh[n])}
+        kept = resize.changes({**before.allocated, **before.actuated}, fresh)
         await self._keep(Grant(fresh, kept, wanted.metadata.generation))
+        self.due = True
         self.progress = Progress(wanted.metadata.generation)
         self._voice.pod(wanted, "Normal", "ResizeStarted", resize.told("started", wanted))
 
@@ -92,26 +95,59 @@ class Allotment:
         """Do what was planned; raises CannotResize. ``pod`` is as granted."""
         try:
             for container, instance in action.runs:
-                await self._fits(container, instance, runtime)
-            await asyncio.to_thread(cgroups.lift, pod)
+                await self._fits(pod, container, instance, runtime)
+            await self._whole_fits(pod, cgroups)
+        except RuntimeFailure as problem:
+            raise CannotResize(str(problem)) from problem
+        await asyncio.to_thread(cgroups.lift, pod)
+        try:
             for container, instance in action.runs:
                 await runtime.update_container(instance.id, _changes(pod, container, machine))
                 await self.has(container.name)
         except RuntimeFailure as problem:
             raise CannotResize(str(problem)) from problem
+        else:
+            self.due = False
         finally:
-            await asyncio.to_thread(cgroups.limit, pod)
+            # A limit below what containers still have would kill them.
+            await asyncio.to_thread(cgroups.limit, self._before(pod) if self.due else pod)
 
-    async def _fits(self, container: Container, instance: Instance, runtime: Runtime) -> None:
-        most = amount(limits(container), "memory").value()
-        before = self.actuated.get(container.name, ResourceRequirements())
-        if most == 0 or amount(before.limits, "memory").value() <= most:
+    async def _fits(self, pod: Pod, container: Container, instance: Instance, runtime: Runtime) -> None:
+        most = own_limit(pod, container, "memory").value()
+        before = own_limit(self._before(pod), self._had(container), "memory").value()
+        if most == 0 or before <= most:
             return
         used = await runtime.memory_of(instance.id)
         if used > most:
             raise CannotResize(
                 f"attempting to set container {container.name} memory limit ({most}) below current usage ({used})"
             )
+
+    async def _whole_fits(self, pod: Pod, cgroups: Cgroups) -> None:
+        most, before = total(pod).memory_limit, total(self._before(pod)).memory_limit
+        if most is None or (before is not None and before <= most):
+            return
+        found = await asyncio.to_thread(cgroups.memory, cgroup_of(pod, cgroups.parent))
+        if found is not None and found.usage > most:
+            raise CannotResize(
+                f"attempting to set pod memory limit ({most}) below current usage ({found.usage})"
+            )
+
+    def _had(self, container: Container) -> Container:
+        return replace(container, resources=self.actuated.get(container.name, container.resources))
+
+    def _before(self, pod: Pod) -> Pod:
+        """The pod as it asked for what it had before the last change."""
+        spec = pod.spec
+        return replace(
+            pod,
+            spec=replace(
+                spec,
+                containers=tuple(map(self._had, spec.containers)),
+                init_containers=tuple(map(self._had, spec.init_containers)),
+                resources=self.actuated.get(WHOLE, spec.resources),
+            ),
+        )
 
     def failed(self, pod: Pod, problem: CannotResize) -> None:
         """Tell that a resize did not go well, once for each problem."""

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 from kybern.api.core_v1 import Pod
 
+_LONGEST_NAME = 64
+"""Characters of a host name in the kernel."""
 _MOST_SERVERS, _MOST_SEARCHES, _MOST_CHARACTERS = 3, 32, 2048
 _HOSTS_HEAD = "# Kubernetes-managed hosts file."
 _HOSTS_HEAD_OF_NODE = "# Kubernetes-managed hosts file (host network)."
+
+_NO_CLUSTER_DNS = (
+    'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
+    'Falling back to "Default" policy.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,20 @@ def read_resolv_conf(text: str) -> Resolver:
     return Resolver(tuple(servers), searches, options)
 
 
+type Told = tuple[tuple[str, str], ...]
+"""Reasons and texts of events."""
+
+
 def resolver_of(
     pod: Pod, of_node: Resolver, cluster_servers: tuple[str, ...], domain: str
-) -> tuple[Resolver, str]:
-    """What the pod's resolv.conf says, and a warning when the cluster's DNS was wanted but there is none."""
+) -> tuple[Resolver, Told]:
+    """What the pod's resolv.conf says, and what is to be told: no cluster's DNS where it was wanted, or too many names."""
     policy = pod.spec.dns_policy or "ClusterFirst"
     if policy == "ClusterFirst" and pod.spec.host_network:
         policy = "Default"
     if policy == "ClusterFirstWithHostNet":
         policy = "ClusterFirst"
-    warning = ""
+    told: Told = ()
     base = Resolver() if policy == "None" else of_node
     if policy == "ClusterFirst" and cluster_servers:
         namespace = pod.metadata.namespace
@@ -55,11 +66,9 @@ def resolver_of(
         options = dict.fromkeys(("ndots:5", *of_node.options))
         base = Resolver(cluster_servers, searches, tuple(options))
     elif policy == "ClusterFirst":
-        warning = (
-            'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
-            'Falling back to "Default" policy.'
-        )
-    return _limited(_configured(pod, base)), warning
+        told = (("MissingClusterDNS", _NO_CLUSTER_DNS),)
+    resolver, beyond = _limited(_configured(pod, base))
+    return resolver, (*told, *(("DNSConfigForming", text) for text in beyond))
 
 
 def _configured(pod: Pod, base: Resolver) -> Resolver:
@@ -77,11 +86,23 @@ def _configured(pod: Pod, base: Resolver) -> Resolver:
     )
 
 
-def _limited(found: Resolver) -> Resolver:
-    searches = found.searches[:_MOST_SEARCHES]
+def _limited(found: Resolver) -> tuple[Resolver, tuple[str, ...]]:
+    """What resolvers take, and what is to be told of the rest."""
+    servers, searches = found.servers[:_MOST_SERVERS], found.searches[:_MOST_SEARCHES]
     while searches and len(" ".join(searches)) > _MOST_CHARACTERS:
         searches = searches[:-1]
-    return Resolver(found.servers[:_MOST_SERVERS], searches, found.options)
+    told = []
+    if servers != found.servers:
+        told.append(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+            + " ".join(servers)
+        )
+    if searches != found.searches:
+        told.append(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "
+            + " ".join(searches)
+        )
+    return Resolver(servers, searches, found.options), tuple(told)
 
 
 def hostname_of(pod: Pod, domain: str, node: str) -> tuple[str, str]:
@@ -96,10 +117,22 @@ def hostname_of(pod: Pod, domain: str, node: str) -> tuple[str, str]:
     return name, below
 
 
+class TooLong(ValueError):
+    """The kernel takes no such name."""
+
+
 def kernel_hostname(pod: Pod, domain: str, node: str) -> str:
-    """What ``hostname`` prints inside."""
+    """What ``hostname`` prints inside. Raises TooLong."""
     name, below = hostname_of(pod, domain, node)
-    return f"{name}.{below}" if below and pod.spec.set_hostname_as_fqdn else name
+    if not below or not pod.spec.set_hostname_as_fqdn:
+        return name
+    full = f"{name}.{below}"
+    if len(full) > _LONGEST_NAME:
+        raise TooLong(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+            f"({_LONGEST_NAME} is the max, {len(full)} characters requested)"
+        )
+    return full
 
 
 def hosts_file(pod: Pod, ips: Iterable[str], name: tuple[str, str], of_node: str) -> str:

@@ -21,7 +21,7 @@ from kybern.kubelet import rounds
 from kybern.kubelet.backoff import LAST, Delay, remaining
 from kybern.kubelet.labels import spec_hash
 from kybern.kubelet.parts import containers, ephemeral, is_sidecar
-from kybern.kubelet.resize import decreases_first, needs
+from kybern.kubelet.resize import WHOLE, decreases_first, needs
 from kybern.kubelet.runtime import Actual, Instance, RunState
 
 
@@ -39,6 +39,8 @@ class Facts:
     """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by the name of a container.
 
     ``pod`` asks for what it was granted; ``actuated`` is what containers got before that, where it was something else.
+    ``due``: the pod's cgroup has not got what was granted.
+    ``replaced``: the ids of runs that were stopped because their containers are others now.
     """
 
     pod: Pod
@@ -48,6 +50,8 @@ class Facts:
     delays: Mapping[str, Delay] = field(default_factory=dict)
     actuated: Mapping[str, ResourceRequirements] = field(default_factory=dict)
     restart_most: float = LAST
+    replaced: frozenset[str] = frozenset()
+    due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Start:
 class Stop:
     """Stop one run; ``probe`` names the probe that asked for it (its own grace period may apply).
 
-    ``grace``: seconds instead of the pod's; 0 is without hooks.
+    ``grace``: seconds instead of the pod's; 0 is without hooks. ``replaced``: it is run again whatever its policy.
     """
 
     instance: Instance
@@ -85,6 +89,7 @@ class Stop:
     message: str
     probe: str = ""
     grace: int | None = None
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Give running containers the resources that the pod was granted, in this order."""
+    """Give running containers the resources that the pod was granted, in this order, and its cgroup in any case."""
 
     runs: tuple[tuple[Container, Instance], ...]
 
@@ -143,7 +148,7 @@ def _next(facts: Facts) -> Iterator[Action]:
             yield from _keep(facts, container, init=False)
     yield from _ephemeral(facts)
     updates = tuple(_updates(facts))
-    if updates:
+    if updates or facts.due:
         yield Resize(updates)
 
 
@@ -164,7 +169,9 @@ def _ephemeral(facts: Facts) -> Iterator[Action]:
 
 def _need(facts: Facts, container: Container) -> str:
     before = facts.actuated.get(container.name)
-    return "" if before is None else needs(container, before)
+    if before is None:
+        return ""
+    return needs(container, before, facts.pod.spec.resources, facts.actuated.get(WHOLE))
 
 
 def _updates(facts: Facts) -> Iterator[tuple[Container, Instance]]:
@@ -177,9 +184,9 @@ def _updates(facts: Facts) -> Iterator[tuple[Container, Instance]]:
 
 
 def resizing(facts: Facts) -> bool:
-    """Whether a running container has not got what it was granted."""
-    found = ((facts.actual.here(c.name), c) for c, _init in containers(facts.pod))
-    return any(run is not None and run.running and bool(_need(facts, c)) for run, c in found)
+    """Whether a running container has not got what it was granted, or one that was stopped for it does not run yet."""
+    found = ((facts.actual.here(c.name), _need(facts, c)) for c, _init in containers(facts.pod))
+    return any(run is not None and (need == "restart" or (run.running and bool(need))) for run, need in found)
 
 
 def _why_another_sandbox(facts: Facts) -> str | None:
@@ -236,11 +243,12 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
     """Have one container run, or not, as it should."""
     instance = facts.actual.here(container.name)
     if instance is not None and instance.running:
-        if (stop := _why_stop(facts, container, instance)) is not None:
+        if (stop := _why_stop(facts, container, instance, init=init)) is not None:
             yield stop
         return
     if instance is not None and instance.state is RunState.UNKNOWN:
-        message = f'Container "{container.name}" is in unknown state, try killing it before restart'
+        kind = "Init container" if init else "Container"
+        message = f'{kind} is in "unknown" state, try killing it before restart'
         yield Stop(instance, container, message)
         return
     before = facts.actual.latest(container.name)
@@ -248,7 +256,7 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
         return
     attempt = 0 if before is None else before.attempt + 1
     begun = before is not None and before.sandbox == "" and not rounds.begins(container, before)
-    if before is None or before.finished_at is None or begun:
+    if before is None or before.finished_at is None or begun or before.id in facts.replaced:
         yield Start(container, attempt, init, restart=False)
         return
     delay = facts.delays.get(container.name)
@@ -259,22 +267,25 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
         yield Start(container, attempt, init, restart=True)
 
 
-def _why_stop(facts: Facts, container: Container, instance: Instance) -> Stop | None:
+def _why_stop(facts: Facts, container: Container, instance: Instance, *, init: bool) -> Stop | None:
     health = facts.health.get(instance.id, Health())
     name, probe = container.name, ""
-    if instance.spec_hash != spec_hash(container):
-        message = f"Container {name} definition changed"
+    replaced = instance.spec_hash != spec_hash(container)
+    if replaced:
+        why = "definition changed"
     elif health.live is False:
-        message, probe = f"Container {name} failed liveness probe", "liveness"
+        why, probe = "failed liveness probe", "liveness"
     elif health.started is False:
-        message, probe = f"Container {name} failed startup probe", "startup"
+        why, probe = "failed startup probe", "startup"
     elif _need(facts, container) == "restart":
         return Stop(instance, container, f"Container {name} resize requires restart")
     else:
         return None
-    if policy_of(facts.pod, container) != "Never":
-        message += ", will be restarted"
-    return Stop(instance, container, message, probe)
+    if init:
+        return Stop(instance, container, f"Init container {name} {why}", probe, replaced=replaced)
+    again = replaced or policy_of(facts.pod, container) != "Never"
+    text = f"Container {name} {why}{', will be restarted' if again else ''}"
+    return Stop(instance, container, text, probe, replaced=replaced)
 
 
 def policy_of(pod: Pod, container: Container) -> str:
@@ -286,6 +297,8 @@ def _runs_again(facts: Facts, container: Container, instance: Instance | None, *
     """Whether a container that does not run shall be run (again)."""
     pod = facts.pod
     if instance is None or instance.state is not RunState.EXITED or _need(facts, container) == "restart":
+        return True
+    if instance.id in facts.replaced:
         return True
     if rounds.rule_for(container, instance.exit_code) is not None:
         # Alone, or with all others.

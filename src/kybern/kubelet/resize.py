@@ -18,7 +18,9 @@ from kybern.machinery.struct import encode, replace
 
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 NAMES = ("cpu", "memory")
-_WHOLE = ""
+WHOLE = ""
+"""The name under which the pod's own resources are kept, beside those of its containers."""
+_NONE = ResourceRequirements()
 
 type Resources = Mapping[str, ResourceRequirements]
 
@@ -50,7 +52,7 @@ def resources_of(pod: Pod) -> dict[str, ResourceRequirements]:
     """Of all containers by name, and of the pod itself under the empty name."""
     found = {c.name: c.resources or ResourceRequirements() for c in _every(pod)}
     if pod.spec.resources is not None:
-        found[_WHOLE] = pod.spec.resources
+        found[WHOLE] = pod.spec.resources
     return found
 
 
@@ -70,7 +72,8 @@ def with_resources(pod: Pod, granted: Resources) -> Pod:
         pod.spec,
         containers=each(pod.spec.containers),
         init_containers=each(pod.spec.init_containers),
-        resources=granted.get(_WHOLE, pod.spec.resources),
+        # One that never had any of its own was granted none.
+        resources=granted.get(WHOLE),
     )
     return replace(pod, spec=spec)
 
@@ -89,7 +92,25 @@ def _amounts(found: Mapping[str, str]) -> dict[str, int]:
 def differ(pod: Pod, granted: Resources) -> bool:
     """Whether the pod wants something else than it was granted."""
     wanted = resources_of(pod)
+    if not same(wanted.get(WHOLE, _NONE), granted.get(WHOLE, _NONE)):
+        return True
     return any(name in granted and not same(wanted[name], granted[name]) for name in wanted)
+
+
+def changes(before: Resources, fresh: Resources) -> dict[str, ResourceRequirements]:
+    """What containers had that get something else now, by name; those too whose limits are the pod's (KEP-2837).
+
+    With it, what the pod as a whole had, where that is what changed.
+    """
+    then, now = before.get(WHOLE, _NONE), fresh.get(WHOLE, _NONE)
+    found = {
+        name: had
+        for name, had in before.items()
+        if name != WHOLE
+        and name in fresh
+        and (not same(had, fresh[name]) or _differs(_given(had, then), _given(fresh[name], now)))
+    }
+    return found if same(then, now) else {**found, WHOLE: then}
 
 
 def refusal(pod: Pod, others: Iterable[Pod], allocatable: Mapping[str, str]) -> Refusal | None:
@@ -116,19 +137,35 @@ def _unit(name: str, milli: int) -> int:
     return milli if name == "cpu" else milli // 1000
 
 
-def needs(container: Container, actuated: ResourceRequirements) -> str:
-    """What a running container needs to have what was granted: nothing (empty), "update" or "restart"."""
-    wanted = container.resources or ResourceRequirements()
-    changed = [name for name in NAMES if _of(wanted, name) != _of(actuated, name)]
+def needs(
+    container: Container,
+    actuated: ResourceRequirements,
+    whole: ResourceRequirements | None = None,
+    whole_actuated: ResourceRequirements | None = None,
+) -> str:
+    """What a running container needs to have what was granted: nothing (empty), "update" or "restart".
+
+    ``whole`` is the pod's own, which limits containers without a limit.
+    """
+    now = _given(container.resources or _NONE, whole or _NONE)
+    changed = _differs(_given(actuated, whole_actuated or whole or _NONE), now)
     policies = {policy.resource_name: policy.restart_policy for policy in container.resize_policy}
     if any(policies.get(name) == "RestartContainer" for name in changed):
         return "restart"
     return "update" if changed else ""
 
 
-def _of(resources: ResourceRequirements, name: str) -> tuple[int, int]:
-    asked = {**resources.limits, **resources.requests}
-    return amount(resources.limits, name).nano, amount(asked, name).nano
+type _Given = Mapping[str, tuple[int, int]]
+
+
+def _given(own: ResourceRequirements, whole: ResourceRequirements) -> _Given:
+    """The limit and the request that the kernel is told of, by the name of the resource."""
+    most, asked = {**whole.limits, **own.limits}, {**own.limits, **own.requests}
+    return {name: (amount(most, name).nano, amount(asked, name).nano) for name in NAMES}
+
+
+def _differs(one: _Given, other: _Given) -> list[str]:
+    return [name for name in NAMES if one[name] != other[name]]
 
 
 def decreases_first(containers: Iterable[Container], actuated: Resources) -> list[Container]:

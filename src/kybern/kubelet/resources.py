@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.kubelet import cgroup_names
 from kybern.kubelet.parts import is_sidecar
-from kybern.machinery.quantity import Quantity, parse
+from kybern.machinery.quantity import Format, Quantity, parse
 
 PERIOD = 100_000
 _LEAST_SHARES, _MOST_SHARES = 2, 262_144
 _LEAST_QUOTA = 1000
-_CRITICAL_PRIORITY = 2_000_000_000
 _ZERO = parse("0")
 
 
@@ -92,7 +91,8 @@ def quota(milli: int, period: int = PERIOD) -> int:
 
 def oom_score(pod: Pod, container: Container, memory: int) -> int:
     """Who goes first when the machine has no memory left: -997 is last, 1000 first. ``memory`` is the machine's."""
-    if pod.spec.priority is not None and pod.spec.priority >= _CRITICAL_PRIORITY:
+    if pod.spec.priority_class_name == "system-node-critical":
+        # Of the pods that the system needs only these: others can run on another node.
         return -997
     kind = qos(pod)
     if kind != "Burstable":
@@ -149,6 +149,12 @@ def request_of(pod: Pod, name: str) -> int:
     asked = {**own.limits, **own.requests} if own is not None else {}
     found = amount(asked, name).milli() if name in asked else _summed(pod, name, requests)
     return found + amount(pod.spec.overhead, name).milli()
+
+
+def shown(milli: int, name: str) -> str:
+    """Thousandths of a resource as they are written: memory by powers of 1024, all else by thousands."""
+    binary = name in ("memory", "ephemeral-storage") or name.startswith("hugepages-")
+    return str(Quantity(milli * 10**6, Format.BINARY if binary else Format.DECIMAL))
 
 
 def limit_of(pod: Pod, name: str, *, overhead: bool = True) -> int | None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from kybern.kubelet.labels import is_static
 from kybern.kubelet.objects import NoHandler
 from kybern.kubelet.parts import target_of
 from kybern.kubelet.plan import Start
-from kybern.kubelet.runtime import Actual
+from kybern.kubelet.runtime import Actual, Instance, RunState
 from kybern.kubelet.security import Refused, verify_user
 from kybern.kubelet.spec import Bind, Prepared, container_config, log_directory, sandbox_config
+from kybern.kubelet.stop import CannotStop, Manner, grace_of, stop_container
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.user_namespaces import CannotMap
 from kybern.kubelet.volumes import kept
@@ -58,9 +60,10 @@ async def _users(pod: Pod, here: Surroundings) -> Any:
 
 
 def _config(pod: Pod, attempt: int, here: Surroundings, users: Any) -> Any:
-    resolver, warning = names.resolver_of(pod, here.resolver(), here.cluster_dns, here.machine.domain)
-    if warning:
-        here.voice.pod(pod, "Warning", "MissingClusterDNS", f"pod: {_shown(pod)}. {warning}")
+    resolver, told = names.resolver_of(pod, here.resolver(), here.cluster_dns, here.machine.domain)
+    for reason, text in told:
+        shown = f"pod: {_shown(pod)}. {text}" if reason == "MissingClusterDNS" else text
+        here.voice.pod(pod, "Warning", reason, shown)
     return sandbox_config(pod, attempt, resolver, here.machine, users)
 
 
@@ -101,7 +104,7 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
         handler = await here.objects.handler(pod.spec.runtime_class_name)
         users = await _users(pod, here)
         await here.runtime.run_sandbox(_config(pod, attempt, here, users), handler)
-    except (RuntimeFailure, NoHandler, CannotMap, OSError) as problem:
+    except (RuntimeFailure, NoHandler, CannotMap, OSError, names.TooLong) as problem:
         text = f"Failed to create pod sandbox: {problem}"
         here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)
         raise CannotStart("", text) from problem
@@ -148,10 +151,10 @@ class Starter:
         assert sandbox is not None
         try:
             users = await _users(pod, here)
-        except (CannotMap, NoHandler, RuntimeFailure, OSError) as problem:
+            config = _config(pod, sandbox.attempt, here, users)
+        except (CannotMap, NoHandler, RuntimeFailure, OSError, names.TooLong) as problem:
             self._failed(container, f"Error: {problem}")
             raise CannotStart("CreateContainerConfigError", str(problem)) from problem
-        config = _config(pod, sandbox.attempt, here, users)
         try:
             logins = await pull_secrets(pod, here)
             shown = await self._image_volumes(container, logins, config)
@@ -347,13 +350,17 @@ class Starter:
         if handler is None:
             return
         try:
-            said = await hooks.run(handler, self._here.runtime, container, identity, ip)
+            said = await hooks.run(handler, self._here.runtime, self._pod, container, identity, ip)
             if said:
                 self._here.voice.pod(self._pod, "Warning", hooks.FALLBACK, said)
         except hooks.HookFailed as problem:
-            text = f"PostStartHook failed: {problem}"
+            # What a command printed may be a secret: it is in the status, and in no event.
+            text = "PostStartHook failed"
             self._here.voice.container(self._pod, container, "Warning", "FailedPostStartHook", text)
-            grace = self._pod.spec.termination_grace_period_seconds
-            self._here.voice.container(self._pod, container, "Normal", "Killing", "FailedPostStartHook")
-            await self._here.runtime.stop_container(identity, 30 if grace is None else grace)
+            run = Instance(identity, container.name, "", RunState.RUNNING, datetime.now(UTC))
+            manner = Manner(grace_of(self._pod), "FailedPostStartHook", ip)
+            try:
+                await stop_container(self._pod, run, manner, self._here)
+            except CannotStop as refused:
+                log.warning("after its postStart hook: %s", refused)
             raise CannotStart("PostStartHookError", str(problem)) from problem

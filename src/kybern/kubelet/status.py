@@ -7,13 +7,23 @@ time moves only when its status does; conditions of others (readiness gates, the
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kybern.api.core_v1 import Container, ContainerStatus, HostIP, PodCondition, PodIP, PodStatus
+from kybern.api.core_v1 import (
+    Container,
+    ContainerStatus,
+    HostIP,
+    Pod,
+    PodCondition,
+    PodIP,
+    PodStatus,
+    ResourceRequirements,
+)
 from kybern.kubelet import plan, rounds
 from kybern.kubelet.containers import Reasons, statuses
 from kybern.kubelet.parts import is_sidecar
 from kybern.kubelet.plan import Facts
-from kybern.kubelet.resize import IN_PROGRESS, PENDING, Progress
+from kybern.kubelet.resize import IN_PROGRESS, PENDING, WHOLE, Progress
 from kybern.kubelet.resize import conditions as of_resize
+from kybern.kubelet.resources import asked_names, request_of, shown
 from kybern.machinery.struct import replace
 
 FINISHED = ("Succeeded", "Failed")
@@ -78,8 +88,25 @@ def status_of(facts: Facts, situation: Situation, before: PodStatus) -> PodStatu
         pod_ips=tuple(PodIP(ip=ip) for ip in ips),
         start_time=before.start_time or facts.now.replace(microsecond=0),
         observed_generation=facts.pod.metadata.generation,
+        allocated_resources=_allocated(facts.pod),
+        resources=_of_whole(facts),
     )
     return replace(status, conditions=tuple(_conditions(facts, situation, status, before)))
+
+
+def _allocated(pod: Pod) -> dict[str, str]:
+    """What the pod as a whole was granted: what it asks for itself, or all of its containers together (KEP-5419)."""
+    own = pod.spec.resources
+    if own is not None and own.requests:
+        return dict(own.requests)
+    bare = replace(pod, spec=replace(pod.spec, overhead={}))
+    return {name: shown(request_of(bare, name), name) for name in asked_names(bare) if request_of(bare, name)}
+
+
+def _of_whole(facts: Facts) -> ResourceRequirements | None:
+    """What the pod has of its own: what was granted, unless its cgroup still has what it had before."""
+    own = facts.pod.spec.resources
+    return facts.actuated.get(WHOLE, own) if facts.due else own
 
 
 def _ips(facts: Facts, situation: Situation, before: PodStatus) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from kybern.kubelet.backoff import Delay, longer
 from kybern.kubelet.plan import Action, Hold, MakeSandbox, Resize, Start, Stop, StopPod
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.start import CannotStart, Starter, make_sandbox
-from kybern.kubelet.stop import CannotStop, grace_of, stop_container, stop_pod
+from kybern.kubelet.stop import CannotStop, Manner, grace_of, stop_container, stop_pod
 from kybern.kubelet.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class Steps:
         self._allotment = allotment
         self.delays: dict[str, Delay] = {}
         self.waiting: dict[str, tuple[str, str]] = {}
+        # Runs that were stopped because their containers are others now.
+        self.replaced: frozenset[str] = frozenset()
 
     async def do(
         self, pod: Pod, actions: Iterable[Action], actual: Actual, volumes: Mapping[str, Path]
@@ -96,4 +98,7 @@ class Steps:
         if action.grace is not None:
             grace = action.grace
         ip = next(iter(actual.sandbox.ips), "") if actual.sandbox is not None else ""
-        await stop_container(pod, action.instance, action.message, grace, self._here, ip)
+        if action.replaced:
+            here = {run.id for run in actual.instances}
+            self.replaced = frozenset({*(self.replaced & here), action.instance.id})
+        await stop_container(pod, action.instance, Manner(grace, action.message, ip), self._here)

@@ -231,6 +231,8 @@ class Worker:
             self._steps.delays,
             self.allotment.actuated,
             self._here.restart_most,
+            self._steps.replaced,
+            self.allotment.due,
         )
 
     def describe(self, *, ending: bool = False, final: bool = False) -> None:

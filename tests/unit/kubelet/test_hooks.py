@@ -8,9 +8,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from kybern.api.core_v1 import Container, HTTPGetAction, HTTPHeader, LifecycleHandler
+from kybern.api.core_v1 import Container, ExecAction, HTTPGetAction, HTTPHeader, LifecycleHandler
 from kybern.kubelet import hooks
 from kybern.kubelet.cri import Runtime
+from tests.unit.kubelet.making import pod
+
+WHO = r'HTTP lifecycle hook \(/x\) for Container "c" in Pod "web_default\(u1\)" failed - error: '
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ async def asked() -> AsyncIterator[tuple[int, list[Any]]]:
 
 async def get(port: int, **more: Any) -> str:
     handler = LifecycleHandler(http_get=HTTPGetAction(path="/x", port=port, **more))
-    return await hooks.run(handler, cast("Runtime", None), Container(name="c"), "id", "127.0.0.1")
+    return await hooks.run(handler, cast("Runtime", None), pod(), Container(name="c"), "id", "127.0.0.1")
 
 
 async def test_any_answer_will_do(asked: tuple[int, list[Any]]) -> None:
@@ -44,7 +47,7 @@ async def test_any_answer_will_do(asked: tuple[int, list[Any]]) -> None:
 async def test_who_gives_no_answer_has_failed() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(hooks.HookFailed, match="HTTP lifecycle hook failed"):
+        with pytest.raises(hooks.HookFailed, match=WHO):
             await get(taken.getsockname()[1])
 
 
@@ -60,3 +63,21 @@ async def test_a_server_that_speaks_http_is_asked_so_without_credentials(
     assert said == text
     assert requests[0]["X-Own"] == "y"
     assert "Authorization" not in requests[0]
+
+
+async def test_a_command_that_fails_says_what_it_printed_in_the_status() -> None:
+    class Fake:
+        async def execute(
+            self, _instance: str, _command: tuple[str, ...], _seconds: float
+        ) -> tuple[int, bytes]:
+            return 3, b"no such thing"
+
+    handler = LifecycleHandler(exec=ExecAction(command=("sh", "-c", "x")))
+
+    with pytest.raises(hooks.HookFailed) as raised:
+        await hooks.run(handler, cast("Runtime", Fake()), pod(), Container(name="c"), "id", "")
+
+    assert str(raised.value) == (
+        'Exec lifecycle hook ([sh -c x]) for Container "c" in Pod "web_default(u1)" failed - error: '
+        "command 'sh -c x' exited with 3: , message: \"no such thing\""
+    )

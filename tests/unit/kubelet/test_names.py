@@ -1,8 +1,11 @@
 """Names inside pods: resolv.conf, hosts, hostname."""
 
+import pytest
+
 from kybern.api.core_v1 import HostAlias, PodDNSConfig, PodDNSConfigOption
 from kybern.kubelet.names import (
     Resolver,
+    TooLong,
     hostname_of,
     hosts_file,
     kernel_hostname,
@@ -22,9 +25,9 @@ def test_a_resolv_conf_is_read() -> None:
 
 
 def test_a_pod_asks_the_cluster_first() -> None:
-    found, warning = resolver_of(pod(dns_policy="ClusterFirst"), NODE, DNS, "cluster.local")
+    found, told = resolver_of(pod(dns_policy="ClusterFirst"), NODE, DNS, "cluster.local")
 
-    assert warning == ""
+    assert told == ()
     assert found.servers == DNS
     assert found.searches == (
         "default.svc.cluster.local",
@@ -44,10 +47,39 @@ def test_a_pod_in_the_nodes_network_asks_as_the_node_does() -> None:
 
 
 def test_without_a_cluster_dns_the_node_is_asked_and_someone_is_told() -> None:
-    found, warning = resolver_of(pod(), NODE, (), "cluster.local")
+    found, ((reason, text),) = resolver_of(pod(), NODE, (), "cluster.local")
 
     assert found == NODE
-    assert warning.startswith("kubelet does not have ClusterDNS IP configured")
+    assert reason == "MissingClusterDNS"
+    assert text.startswith("kubelet does not have ClusterDNS IP configured")
+
+
+def test_what_no_resolver_takes_is_left_out_and_told() -> None:
+    config = PodDNSConfig(
+        nameservers=("2.2.2.2", "3.3.3.3", "4.4.4.4", "5.5.5.5"),
+        searches=tuple(f"{number}.example" for number in range(40)),
+    )
+
+    found, told = resolver_of(pod(dns_policy="None", dns_config=config), NODE, DNS, "c")
+    long = PodDNSConfig(searches=tuple(f"{number}{'x' * 200}" for number in range(12)))
+    shorter, (only,) = resolver_of(pod(dns_policy="Default", dns_config=long), NODE, DNS, "c")
+
+    assert found.servers == ("2.2.2.2", "3.3.3.3", "4.4.4.4")
+    assert len(found.searches) == 32
+    assert told == (
+        (
+            "DNSConfigForming",
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+            + " ".join(found.servers),
+        ),
+        (
+            "DNSConfigForming",
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "
+            + " ".join(found.searches),
+        ),
+    )
+    assert len(" ".join(shorter.searches)) <= 2048
+    assert only[1].startswith("Search Line limits were exceeded")
 
 
 def test_the_pods_own_settings_come_on_top() -> None:
@@ -69,6 +101,19 @@ def test_hostnames_are_short_and_know_their_subdomain() -> None:
     assert hostname_of(named, "c.l", "n1") == ("h", "sub.default.svc.c.l")
     assert kernel_hostname(named, "c.l", "n1") == "h.sub.default.svc.c.l"
     assert hostname_of(pod(host_network=True), "c.l", "n1") == ("n1", "")
+
+
+def test_a_name_that_the_kernel_does_not_take_is_refused() -> None:
+    named = pod(hostname="h" * 30, subdomain="s" * 30, set_hostname_as_fqdn=True)
+    full = f"{'h' * 30}.{'s' * 30}.default.svc.c.l"
+
+    with pytest.raises(TooLong) as raised:
+        kernel_hostname(named, "c.l", "n1")
+
+    assert str(raised.value) == (
+        f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+        f"(64 is the max, {len(full)} characters requested)"
+    )
 
 
 def test_a_hosts_file_names_the_pod_and_its_aliases() -> None:

@@ -224,6 +224,43 @@ def test_another_image_replaces_the_container() -> None:
     assert action.message == "Container c definition changed, will be restarted"
 
 
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_a_container_that_is_another_now_is_run_again_at_once_whatever_its_policy(policy: str) -> None:
+    old, new = container(image="busybox:1"), container(image="busybox:2")
+    wanted = pod(new, restart=policy)
+
+    (stop,) = steps(facts(wanted, run(old)))
+    after = facts(wanted, ended(old), delays={"c": Delay(300.0, ago(30))}, replaced=frozenset({"c-0"}))
+
+    assert isinstance(stop, Stop)
+    assert stop.replaced
+    assert stop.message == "Container c definition changed, will be restarted"
+    assert steps(after) == [Start(new, 1)]
+
+
+def test_one_that_ended_by_itself_is_not_run_again_for_another_image() -> None:
+    old, new = container(image="busybox:1"), container(image="busybox:2")
+
+    assert steps(facts(pod(new, restart="Never"), ended(old))) == []
+
+
+@pytest.mark.parametrize(
+    ("health", "text"),
+    [
+        (Health(live=False), "Init container side failed liveness probe"),
+        (Health(started=False), "Init container side failed startup probe"),
+    ],
+)
+def test_a_sidecar_is_told_as_an_init_container(health: Health, text: str) -> None:
+    side = container("side", restart_policy="Always", startup_probe=Probe())
+    running = run(side)
+
+    (stop,) = steps(facts(pod(init_containers=(side,)), running, health={running.id: health}))
+
+    assert isinstance(stop, Stop)
+    assert stop.message == text
+
+
 def test_an_unknown_container_is_stopped_before_it_is_started_again() -> None:
     one = container()
 

@@ -1,17 +1,40 @@
 """What a pod wants, what it was granted, and what its containers got."""
 
 from collections.abc import Mapping
+from dataclasses import replace as replace_in
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import Container, ContainerResizePolicy, PodCondition, PodStatus, ResourceRequirements
+from kybern.api.core_v1 import (
+    Container,
+    ContainerResizePolicy,
+    Pod,
+    PodCondition,
+    PodStatus,
+    ResourceRequirements,
+)
 from kybern.kubelet import grants
-from kybern.kubelet.allotment import Allotment
+from kybern.kubelet.allotment import Allotment, CannotResize
+from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.grants import Grant
 from kybern.kubelet.plan import Facts, Resize, Start, Stop, plan, resizing
 from kybern.kubelet.publish import patch_of
-from kybern.kubelet.resize import Progress, Refusal, conditions, decreases_first, needs, refusal, same, told
+from kybern.kubelet.resize import (
+    Progress,
+    Refusal,
+    changes,
+    conditions,
+    decreases_first,
+    needs,
+    refusal,
+    same,
+    told,
+)
+from kybern.kubelet.resources import total
+from kybern.kubelet.spec import Machine
+from kybern.kubelet.stats.use import Memory
 from kybern.kubelet.status import Situation, status_of
 from kybern.kubelet.voice import Voice
 from kybern.machinery.struct import Object, replace
@@ -203,3 +226,168 @@ def test_a_file_that_cannot_be_understood_is_as_none(tmp_path: Path) -> None:
     (tmp_path / "resources.json").write_text("{")
 
     assert grants.read(tmp_path) is None
+
+
+WHOLE = ""
+LARGER, SMALLER = resources("2", "2Gi", {"memory": "2Gi"}), resources("1", "1Gi", {"memory": "1Gi"})
+
+
+def test_a_pod_that_is_resized_as_a_whole_changes_the_containers_that_have_its_limits() -> None:
+    own = resources("1", "512Mi", {"memory": "512Mi", "cpu": "1"})
+    then = {"free": resources(), "bound": own, WHOLE: SMALLER}
+
+    assert changes(then, {**then, WHOLE: LARGER}) == {"free": resources(), WHOLE: SMALLER}
+    assert changes(then, {**then, WHOLE: resources("2", "1Gi", {"memory": "1Gi"})}) == {WHOLE: SMALLER}
+    assert changes({"free": resources()}, {"free": resources(), WHOLE: SMALLER}) == {
+        "free": resources(), WHOLE: ResourceRequirements(),
+    }  # fmt: skip
+    assert changes(then, then) == {}
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("NotRequired", "update"), ("RestartContainer", "restart")])
+def test_a_limit_that_is_the_pods_goes_by_the_policy_of_the_container(policy: str, expected: str) -> None:
+    one = container(resize_policy=(ContainerResizePolicy(resource_name="memory", restart_policy=policy),))
+
+    assert needs(one, resources(), LARGER, SMALLER) == expected
+    assert needs(one, resources(), LARGER) == ""
+
+
+def test_the_cgroup_of_a_pod_gets_what_was_granted_though_no_container_changes() -> None:
+    one = sized(cpu="1")
+    found = replace_in(facts(pod(one, resources=LARGER), run(one)), due=True, actuated={WHOLE: SMALLER})
+
+    assert list(plan(found)) == [Resize(())]
+    assert status_of(found, Situation(), PodStatus()).resources == SMALLER
+    after = replace_in(found, due=False)
+    assert list(plan(after)) == []
+    assert status_of(after, Situation(), PodStatus()).resources == LARGER
+
+
+def test_a_container_that_was_stopped_for_it_keeps_a_resize_going_until_it_runs() -> None:
+    policy = (ContainerResizePolicy(resource_name="cpu", restart_policy="RestartContainer"),)
+    one = sized("one", "1", resize_policy=policy)
+
+    assert resizing(with_before(facts(pod(one), ended(one, 0)), one=resources("2")))
+
+
+@pytest.mark.parametrize(
+    ("of", "allocated"),
+    [
+        (pod(), {}),
+        (pod(sized("a", "100m", "64Mi"), sized("b", "1", "64Mi")), {"cpu": "1100m", "memory": "128Mi"}),
+        (pod(sized("a", "100m"), resources=LARGER), {"cpu": "2", "memory": "2Gi"}),
+        (
+            pod(sized("a", "1"), init_containers=(sized("i", "2"),), overhead={"cpu": "3"}),
+            {"cpu": "2"},
+        ),
+    ],
+)
+def test_the_status_tells_what_a_pod_was_granted_as_a_whole(of: Pod, allocated: Mapping[str, str]) -> None:
+    status = status_of(facts(of), Situation(), PodStatus())
+
+    assert status.allocated_resources == allocated
+    assert status.resources == of.spec.resources
+
+
+class Kernel:
+    """A runtime and cgroups that write down what they are asked. ``used`` is in bytes."""
+
+    parent = "/kubepods"
+
+    def __init__(self, used: int = 0, *, refuses: bool = False) -> None:
+        self.used = used
+        self.refuses = refuses
+        self.asked: list[tuple[str, int | None]] = []
+
+    async def memory_of(self, _instance: str) -> int:
+        return self.used
+
+    async def update_container(self, _instance: str, wanted: Any) -> None:
+        self.asked.append(("update", wanted.memory_limit_in_bytes))
+        if self.refuses:
+            raise RuntimeFailure("EBUSY")
+
+    def memory(self, _name: str) -> Memory:
+        return Memory(0.0, self.used, self.used)
+
+    def lift(self, _pod: Pod) -> None:
+        self.asked.append(("lift", None))
+
+    def limit(self, of: Pod) -> None:
+        self.asked.append(("limit", total(of).memory_limit))
+
+
+async def resized(tmp_path: Path, kernel: Kernel, before: Pod, after: Pod) -> Allotment:
+    """Grant another size and give it to the container; its error is kept as the worker does."""
+    allotment = Allotment(tmp_path, Voice(Said(), "n1"), lambda _pod: None)
+    await allotment.consider(before)
+    assert await allotment.consider(after)
+    (one,) = after.spec.containers
+    action = Resize(((one, run(one)),))
+    both: Any = kernel
+    try:
+        await allotment.act(after, action, both, both, Machine(cgroup_v2=True))
+    except CannotResize as problem:
+        allotment.failed(after, problem)
+    return allotment
+
+
+GIBI = 1 << 30
+
+
+async def test_a_pod_is_resized_as_a_whole(tmp_path: Path) -> None:
+    kernel = Kernel(GIBI // 2)
+
+    allotment = await resized(tmp_path, kernel, pod(resources=SMALLER), pod(resources=LARGER))
+
+    assert kernel.asked == [("lift", None), ("update", 2 * GIBI), ("limit", 2 * GIBI)]
+    assert (allotment.due, allotment.actuated) == (False, {WHOLE: SMALLER})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (
+            pod(resources=LARGER), pod(resources=SMALLER),
+            f"attempting to set container c memory limit ({GIBI}) below current usage ({GIBI + 1})",
+        ),
+        (
+            pod(sized(cpu="1"), resources=LARGER), pod(sized(cpu="2"), resources=SMALLER),
+            f"attempting to set container c memory limit ({GIBI}) below current usage ({GIBI + 1})",
+        ),
+        (
+            pod(container(resources=resources(most={"memory": "1Gi"})), resources=LARGER),
+            pod(container(resources=resources(most={"memory": "1Gi"})), resources=SMALLER),
+            f"attempting to set pod memory limit ({GIBI}) below current usage ({GIBI + 1})",
+        ),
+    ],
+)  # fmt: skip
+async def test_nothing_is_limited_below_what_is_used(
+    before: Pod, after: Pod, text: str, tmp_path: Path
+) -> None:
+    kernel = Kernel(GIBI + 1)
+
+    allotment = await resized(tmp_path, kernel, before, after)
+
+    assert kernel.asked == []
+    assert (allotment.due, allotment.progress.error) == (True, text)
+
+
+async def test_a_pod_whose_container_cannot_be_resized_keeps_its_limit(tmp_path: Path) -> None:
+    kernel = Kernel(refuses=True)
+
+    allotment = await resized(tmp_path, kernel, pod(resources=LARGER), pod(resources=SMALLER))
+
+    assert kernel.asked == [("lift", None), ("update", GIBI), ("limit", 2 * GIBI)]
+    assert (allotment.due, allotment.progress.error) == (True, "EBUSY")
+
+
+async def test_a_pod_gets_resources_of_its_own_that_had_none(tmp_path: Path) -> None:
+    allotment = Allotment(tmp_path, Voice(Said(), "n1"), lambda _pod: Refusal("Deferred", "no room"))
+    before, after = pod(sized(cpu="1")), pod(sized(cpu="1"), resources=LARGER)
+
+    await allotment.consider(before)
+    assert not await allotment.consider(after)
+
+    assert allotment.progress.waits
+    assert allotment.granted(after) == before

@@ -54,7 +54,9 @@ def test_who_asked_for_little_goes_first() -> None:
     assert oom_score(guaranteed, guaranteed.spec.containers[0], 4 * GIB) == -997
     assert oom_score(pod(small), small, 4 * GIB) == 750
     assert oom_score(pod(large), large, 4 * GIB) == 250
-    assert oom_score(pod(small, priority=2_000_000_001), small, 4 * GIB) == -997
+    for name, priority, score in (("node", 2_000_001_000, -997), ("cluster", 2_000_000_000, 750)):
+        needed = pod(small, priority=priority, priority_class_name=f"system-{name}-critical")
+        assert oom_score(needed, small, 4 * GIB) == score
 
 
 def test_a_pod_asks_for_its_containers_or_for_its_largest_init_container() -> None:
