@@ -23,6 +23,7 @@ from kybern.kubelet.labels import spec_hash
 from kybern.kubelet.parts import containers, ephemeral, is_sidecar
 from kybern.kubelet.resize import WHOLE, decreases_first, needs
 from kybern.kubelet.runtime import Actual, Instance, RunState
+from kybern.machinery.struct import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by the name of a container.
+    """All that a plan rests on. ``health`` is by the id of a run, ``delays`` by ``delay_key``.
 
     ``pod`` asks for what it was granted; ``actuated`` is what containers got before that, where it was something else.
     ``due``: the pod's cgroup has not got what was granted.
@@ -259,12 +260,19 @@ def _keep(facts: Facts, container: Container, *, init: bool) -> Iterator[Action]
     if before is None or before.finished_at is None or begun or before.id in facts.replaced:
         yield Start(container, attempt, init, restart=False)
         return
-    delay = facts.delays.get(container.name)
+    delay = facts.delays.get(delay_key(container))
     seconds = remaining(delay, before.finished_at, facts.now, facts.restart_most)
     if seconds > 0 and delay is not None:
         yield Hold(container, seconds, delay.seconds)
     else:
         yield Start(container, attempt, init, restart=True)
+
+
+def delay_key(container: Container) -> str:
+    """Of which container a delay is: one with another image, or with other resources, begins anew (GetBackoffKey)."""
+    return (
+        f"{container.name} {spec_hash(container)} {encode(container.resources or ResourceRequirements())!r}"
+    )
 
 
 def _why_stop(facts: Facts, container: Container, instance: Instance, *, init: bool) -> Stop | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.allotment import Allotment, CannotResize
 from kybern.kubelet.backoff import Delay, longer
-from kybern.kubelet.plan import Action, Hold, MakeSandbox, Resize, Start, Stop, StopPod
+from kybern.kubelet.plan import Action, Hold, MakeSandbox, Resize, Start, Stop, StopPod, delay_key
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.start import CannotStart, Starter, make_sandbox
 from kybern.kubelet.stop import CannotStop, Manner, grace_of, stop_container, stop_pod
@@ -85,7 +85,8 @@ class Steps:
     async def _start(self, pod: Pod, action: Start, actual: Actual, volumes: Mapping[str, Path]) -> None:
         name = action.container.name
         if action.restart:
-            self.delays[name] = longer(self.delays.get(name), datetime.now(UTC), self._here.restart_most)
+            key = delay_key(action.container)
+            self.delays[key] = longer(self.delays.get(key), datetime.now(UTC), self._here.restart_most)
         await Starter(pod, self._here, volumes).start(action, actual)
         await self._allotment.has(name)
         self.waiting.pop(name, None)

@@ -1,6 +1,7 @@
 """What is wanted and what is there become the next step."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from kybern.api.core_v1 import (
     ContainerRestartRuleOnExitCodes,
     EphemeralContainer,
     Probe,
+    ResourceRequirements,
 )
 from kybern.kubelet.backoff import Delay
 from kybern.kubelet.plan import (
@@ -20,6 +22,7 @@ from kybern.kubelet.plan import (
     Start,
     Stop,
     StopPod,
+    delay_key,
     plan,
     wake_after,
 )
@@ -188,13 +191,26 @@ def test_the_first_restart_is_at_once_and_counts() -> None:
 
 def test_a_later_restart_waits_until_its_delay_is_over() -> None:
     one = container()
-    found = facts(pod(one), ended(one, 1), delays={"c": Delay(20.0, ago(30))})
+    found = facts(pod(one), ended(one, 1), delays={delay_key(one): Delay(20.0, ago(30))})
 
     actions = steps(found)
 
     assert actions == [Hold(one, 15.0, 20.0)]
     assert wake_after(actions) == 15.0
     assert names(steps(replace(found, now=NOW.replace(second=20)))) == ["c"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"image": "busybox:2"}, {"resources": ResourceRequirements(requests={"cpu": "1"})}]
+)
+def test_another_image_or_other_resources_begin_with_no_delay(changed: dict[str, Any]) -> None:
+    old, new = container(), container(**changed)
+    delays = {delay_key(old): Delay(300.0, ago(30))}
+
+    (waits,) = steps(facts(pod(old), ended(old, 1), delays=delays))
+
+    assert isinstance(waits, Hold)
+    assert steps(facts(pod(new), ended(old, 1), delays=delays)) == [Start(new, 1, restart=True)]
 
 
 def test_a_failed_liveness_probe_stops_the_container() -> None:
@@ -230,7 +246,9 @@ def test_a_container_that_is_another_now_is_run_again_at_once_whatever_its_polic
     wanted = pod(new, restart=policy)
 
     (stop,) = steps(facts(wanted, run(old)))
-    after = facts(wanted, ended(old), delays={"c": Delay(300.0, ago(30))}, replaced=frozenset({"c-0"}))
+    after = facts(
+        wanted, ended(old), delays={delay_key(new): Delay(300.0, ago(30))}, replaced=frozenset({"c-0"})
+    )
 
     assert isinstance(stop, Stop)
     assert stop.replaced

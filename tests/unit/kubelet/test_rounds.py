@@ -6,7 +6,7 @@ from kybern.api.core_v1 import ContainerRestartRule, ContainerRestartRuleOnExitC
 from kybern.kubelet import rounds
 from kybern.kubelet.backoff import Delay
 from kybern.kubelet.containers import Reasons
-from kybern.kubelet.plan import Action, Facts, Hold, Start, Stop, plan
+from kybern.kubelet.plan import Action, Facts, Hold, Start, Stop, delay_key, plan
 from kybern.kubelet.runtime import RunState
 from kybern.kubelet.status import Situation, status_of
 from tests.unit.kubelet.making import NOW, container, ended, facts, pod, run
@@ -89,7 +89,7 @@ def test_a_round_that_is_under_way_is_not_begun_again() -> None:
 def test_whoever_begins_round_after_round_waits_longer_and_longer() -> None:
     last = (ended(WATCHER, 42, attempt=1, round=1), ended(MAIN, 137, attempt=1, round=1))
 
-    found = steps(facts(of(), *last, delays={"watcher": Delay(20.0, NOW)}))
+    found = steps(facts(of(), *last, delays={delay_key(WATCHER): Delay(20.0, NOW)}))
 
     assert [type(action) for action in found] == [Hold, Start]
     assert found[1] == Start(MAIN, 2, round=2)

@@ -1,14 +1,17 @@
 """The end of a pod: hooks, the order in which its containers end, and how long each may take."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
-from kybern.api.core_v1 import Container, ExecAction, Lifecycle, LifecycleHandler, Pod
+from kybern.api.core_v1 import Container, ExecAction, Lifecycle, LifecycleHandler, Pod, Probe
+from kybern.kubelet.allotment import Allotment
 from kybern.kubelet.cri import RuntimeFailure
+from kybern.kubelet.plan import Stop
 from kybern.kubelet.runtime import Actual, RunState
+from kybern.kubelet.steps import Steps
 from kybern.kubelet.stop import CannotStop, stop_pod
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.voice import Voice
@@ -161,3 +164,35 @@ async def test_no_hook_runs_without_time_for_it_or_in_what_does_not_run() -> Non
     await stop_pod(one, lost, fake.surroundings(), 30)
 
     assert [what for what, _whom in fake.asked] == ["stop"] * 4
+
+
+@pytest.mark.parametrize(
+    ("own", "probe", "given"),
+    [(None, "liveness", 60), (5, "liveness", 5), (5, "startup", 60), (5, "", 60)],
+)
+async def test_a_container_that_failed_a_probe_has_the_time_that_the_probe_gives(
+    own: int | None, probe: str, given: int
+) -> None:
+    one = container("web", liveness_probe=Probe(termination_grace_period_seconds=own), startup_probe=Probe())
+    of = pod(one, termination_grace_period_seconds=60)
+    fake, nobody = Fake(), cast("Allotment", None)
+    actual = running(of)
+    stop = Stop(actual.instances[0], one, "Container web failed", probe)
+
+    assert await Steps(fake.surroundings(), nobody).do(of, [stop], actual, {})
+
+    assert fake.graces == {"web": given}
+    assert fake.told == [("Killing", "Container web failed")]
+
+
+async def test_a_run_that_is_replaced_is_remembered_until_it_is_gone() -> None:
+    one, of = container("web"), pod(container("web"))
+    actual = running(of)
+    steps = Steps(Fake().surroundings(), cast("Allotment", None))
+    stop = Stop(actual.instances[0], one, "", replaced=True)
+
+    await steps.do(of, [stop], actual, {})
+    later = facts(of, run(one, id="second", attempt=1)).actual
+    await steps.do(of, [replace(stop, instance=later.instances[0])], later, {})
+
+    assert steps.replaced == {"second"}
