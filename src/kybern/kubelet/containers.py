@@ -26,6 +26,7 @@ from kybern.kubelet.message import cut, share
 from kybern.kubelet.parts import containers, ephemeral, is_sidecar, kind_of, mounted_at
 from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.runtime import Instance, RunState
+from kybern.machinery.struct import replace
 
 _LOST = "The container could not be located when the pod was deleted.  The container used to be Running"
 
@@ -114,6 +115,7 @@ def _of_runs(
     most = share(sum(1 for _each in containers(facts.pod)))
     state = state_of(run, reasons.runtime, most)
     last = state_of(runs[1], reasons.runtime, most) if len(runs) > 1 else _kept(run, old, reasons)
+    state, last = _with_words(state, old), _with_words(last, old)
     if not run.running and not reasons.ending and plan.runs_again(facts, container, run):
         reason, message = reasons.waiting.get(container.name, ("", ""))
         if reason:
@@ -143,6 +145,18 @@ def _kept(run: Instance, old: ContainerStatus | None, reasons: Reasons) -> Conta
     if old.state is not None and old.state.terminated is not None:
         return old.state
     return old.last_state or ContainerState()
+
+
+def _with_words(state: ContainerState, old: ContainerStatus | None) -> ContainerState:
+    """A run with the last words that were told of it: the file that held them goes with the pod's volumes."""
+    ended = state.terminated
+    if ended is None or ended.message or old is None:
+        return state
+    for told in (old.state, old.last_state):
+        known = told.terminated if told is not None else None
+        if known is not None and known.container_id == ended.container_id and known.message:
+            return ContainerState(terminated=replace(ended, message=known.message))
+    return state
 
 
 def _ready(facts: Facts, container: Container, run: Instance, started: bool) -> bool:

@@ -1,7 +1,7 @@
 """What a container left behind as its last words (terminationMessagePath), or the end of its log.
 
-At most the last 4 KiB of the file, the last 2 KiB and 80 lines of the log, and 12 KiB for all containers of a pod, as
-upstream has it.
+Behind what the runtime says itself. At most the last 4 KiB of the file, the last 2 KiB and 80 lines of the log, and 12 KiB
+for all containers of a pod, as upstream has it.
 """
 
 import os
@@ -29,7 +29,7 @@ def termination_message(status: Any, notes: Mapping[str, str]) -> str:
     failed = status.exit_code != 0 or status.reason == "OOMKilled"
     if not text and fallback and failed:
         text = _from_log(status.log_path)
-    return text or str(status.message)
+    return ": ".join(filter(None, (str(status.message), text)))
 
 
 def share(containers: int) -> int:
@@ -47,6 +47,9 @@ def _from_file(path: str) -> str:
     """The end of a file. What the container put there instead of a file (a pipe, a directory) is not read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # It went with the volumes of a pod that is over.
+        return ""
     except OSError as problem:
         return f"Error on reading termination log {path}: {problem}"
     try:

@@ -1,14 +1,16 @@
 """The last words of containers, however they were left."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kybern._proto import cri_pb2 as pb
+from kybern.api.core_v1 import ContainerStatus, PodStatus
 from kybern.kubelet import labels
-from kybern.kubelet.containers import Reasons, statuses
+from kybern.kubelet.containers import Reasons, state_of, statuses
 from kybern.kubelet.message import cut, share, termination_message
 from tests.unit.kubelet.making import container, ended, facts, pod
 
@@ -72,3 +74,24 @@ def test_all_containers_of_a_pod_share_what_there_is() -> None:
 def test_characters_are_not_cut_in_two() -> None:
     assert cut("aé", 2) == "a"
     assert cut("aé", 3) == "aé"
+
+
+def test_what_the_runtime_says_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("bye")
+
+    assert left(tmp_path / "m", message="failed to start") == "failed to start: bye"
+    assert left(tmp_path / "gone", tmp_path / "m", message="failed to start") == "failed to start"
+
+
+def test_last_words_outlive_their_file() -> None:
+    one = container()
+    first, second = ended(one, 1, message="first"), ended(one, 2, attempt=1, message="second")
+    told = ContainerStatus(name="c", state=state_of(second), last_state=state_of(first))
+    before = PodStatus(container_statuses=(told,))
+    silent = [replace(run, message="") for run in (first, second)]
+
+    _inits, (found,), _added = statuses(facts(pod(one, restart="Never"), *silent), Reasons(), before)
+    _inits, (fresh,), _added = statuses(facts(pod(one, restart="Never"), *silent), Reasons(), PodStatus())
+
+    assert (found.state, found.last_state) == (told.state, told.last_state)
+    assert fresh.state == state_of(silent[1])
