@@ -90,7 +90,6 @@ async def test_one_in_memory_grows_no_larger_than_the_pod_or_the_node(
         ("HugePages", asking({"hugepages-2Mi": "4Mi"}), ("pagesize=2Mi",)),
         ("HugePages-1Gi", asking({"hugepages-2Mi": "4Mi"}, {"hugepages-1Gi": "1Gi"}), ("pagesize=1Gi",)),
         ("HugePages-2048Ki", asking({}, whole={"hugepages-2Mi": "4Mi"}), ("pagesize=2Mi",)),
-        ("HugePages", asking({"hugepages-2Mi": "4Mi"}, group=7), ("pagesize=2Mi", "gid=7", "mode=2775")),
     ],
 )
 async def test_one_in_huge_pages_has_those_that_the_pod_asks_for(
@@ -99,6 +98,18 @@ async def test_one_in_huge_pages_has_those_that_the_pod_asks_for(
     await set_up(of, tmp_path / "v", medium=medium)
 
     assert mounted == [("nodev", "hugetlbfs", options)]
+
+
+async def test_huge_pages_are_the_pods_groups(
+    tmp_path: Path, mounted: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned: list[tuple[Path, int | None]] = []
+    monkeypatch.setattr(empty_dir, "own", lambda where, group: owned.append((where, group)))
+
+    await set_up(asking({"hugepages-2Mi": "4Mi"}, group=7), tmp_path / "v", medium="HugePages")
+
+    assert len(mounted) == 1
+    assert owned == [(tmp_path / "v", 7)]
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,10 @@ async def _set_up(site: Site) -> Path:
 
 def _huge(site: Site, size: str) -> None:
     """A file system of huge pages; it takes no more of them than the pod's cgroup may."""
-    group = site.fs_group
-    owner = (f"gid={group}", f"mode={0o775 | _INHERITED:o}") if group is not None else ()
     site.directory.mkdir(parents=True, exist_ok=True)
     if not kernel.is_mounted(site.directory):
-        kernel.mount("nodev", site.directory, "hugetlbfs", (f"pagesize={size}", *owner))
+        kernel.mount("nodev", site.directory, "hugetlbfs", (f"pagesize={size}",))
+        own(site.directory, site.fs_group)
 
 
 def _make(directory: Path, group: int | None) -> None:
