@@ -34,3 +34,11 @@ def moment(text: bytes) -> datetime | None:
     except ValueError:
         return None
     return found.astimezone(UTC)
+
+
+def fixed(time: bytes) -> bytes:
+    """The time of an entry with all its nine digits, as it is shown: the runtime leaves zeros at the end out."""
+    whole, rest = time[:19], time[19:]
+    digits = rest[1:].split(b"Z")[0].split(b"+")[0].split(b"-")[0] if rest.startswith(b".") else b""
+    zone = rest[len(digits) + 1 :] if rest.startswith(b".") else rest
+    return whole + b"." + digits.ljust(9, b"0")[:9] + (b"Z" if zone == b"+00:00" else zone)

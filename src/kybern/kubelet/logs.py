@@ -1,7 +1,8 @@
 """Reading the logs of containers, from files that the runtime writes and rotates while they are read.
 
 What holds: reading follows a container to its end and no further; a rotation in between loses nothing (the rest of the old
-file is read before the new one); a line that is only half written is waited for.
+file is read before the new one); a line that is only half written is waited for; who asks for the last lines without
+following gets no more of them than that, however fast the container writes meanwhile.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from kybern.kubelet.logline import moment, parse
+from kybern.kubelet.logline import fixed, moment, parse
 
 _BLOCK = 64 * 1024
 _POLL = 0.25
@@ -67,7 +68,8 @@ def options_of(query: Mapping[str, str], now: datetime) -> Options:
 
 
 def _truth(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "").lower() in ("1", "true", "t")
+    """Only "0" and "false" are no, when something is said at all (upstream: Convert_Slice_string_To_bool)."""
+    return name in query and query[name].lower() not in ("0", "false")
 
 
 def _number(query: Mapping[str, str], name: str) -> int | None:
@@ -129,7 +131,7 @@ class _Cutter:
             return b""
         content = entry.content
         if self._options.timestamps and self._whole:
-            content = entry.time + b" " + content
+            content = fixed(entry.time) + b" " + content
         self._whole = content.endswith(b"\n")
         if self._left is not None:
             content = content[: self._left]
@@ -177,11 +179,14 @@ async def read(path: Path, options: Options, running: Callable[[], Awaitable[boo
     """What a log says. With ``follow`` it goes on until ``running`` says no and the file is at its end."""
     cutter = _Cutter(options)
     lines = await asyncio.to_thread(_Lines, path, options.tail)
+    left = None if options.follow else options.tail
     try:
-        while not cutter.full:
+        while not cutter.full and left != 0:
             # Asked before reading: what is written until the end is still read.
             alive = options.follow and await running()
-            sent = b"".join(map(cutter.cut, lines.next()))
+            found = lines.next()[:left]
+            left = None if left is None else left - len(found)
+            sent = b"".join(map(cutter.cut, found))
             if sent:
                 yield sent
             if not lines.at_end or (options.follow and lines.renewed()):

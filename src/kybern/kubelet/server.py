@@ -114,7 +114,10 @@ class Server:
             return web.Response(status=problem.status, text=str(problem))
         path = Path(instance.log_path)
         if not await asyncio.to_thread(path.exists):
-            return web.Response(status=404, text=f"failed to try resolving symlinks in path {path}\n")
+            text = (
+                f'failed to try resolving symlinks in path "{path}": lstat {path}: no such file or directory'
+            )
+            return web.Response(status=400, text=text)
         chunks = logs.read(path, options, self._still_running(worker, instance))
         return await self._stream(request, chunks)
 

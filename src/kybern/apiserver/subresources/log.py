@@ -14,19 +14,10 @@ from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import current
 from kybern.apiserver.messages import Messages
 from kybern.apiserver.route import Target
+from kybern.apiserver.subresources.log_options import to_kubelet
 from kybern.machinery.errors import REASONS, ApiError, BadRequest, InternalError, ServiceUnavailable
 from kybern.machinery.kind import Raw
 
-_OPTIONS = (
-    "follow",
-    "previous",
-    "timestamps",
-    "sinceSeconds",
-    "sinceTime",
-    "tailLines",
-    "limitBytes",
-    "stream",
-)
 _CONNECT = 10.0
 PORT = 10250
 
@@ -88,6 +79,7 @@ class Logs:
     async def __call__(self, call: Call, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         if target.verb != "get" or call.kind.plural != "pods":
             raise problems.not_allowed()
+        params = to_kubelet(call.name, call.query)
         pod = (await current.read(call)).raw
         container = container_of(pod, call.query.get("container", ""))
         node_name = pod["spec"].get("nodeName") or ""
@@ -97,7 +89,6 @@ class Logs:
         if node is None:
             raise problems.not_found(_nodes(call), node_name)
         path = f"/containerLogs/{call.namespace}/{call.name}/{container}"
-        params = {key: call.query[key] for key in _OPTIONS if key in call.query}
         return await self.passed(request, self._kubelets.base(node) + path, params)
 
     async def passed(
