@@ -192,8 +192,9 @@ def test_one_is_told_by_name_and_who_is_not_there_is_missed_in_upstream_s_words(
     world.until("/namespaces/default/pods/web", lambda found: found["kind"] == "PodMetrics")
 
     code, found = world.ask("/namespaces/default/pods/nobody")
-    assert (code, found["message"]) == (404, 'podmetrics.metrics.k8s.io "default/nobody" not found')
-    assert world.ask("/nodes/nobody")[0] == 404
+    assert (code, found["message"]) == (404, 'pods "nobody" not found')
+    code, found = world.ask("/nodes/nobody")
+    assert (code, found["message"]) == (404, 'nodes "nobody" not found')
 
 
 @pytest.mark.parametrize(

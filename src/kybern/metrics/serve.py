@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Node
 from kybern.client.cache import Cache
 from kybern.daemon import health
 from kybern.machinery.errors import ApiError, BadRequest, Details, MethodNotAllowed, NotFound, Unauthorized
-from kybern.machinery.selectors import parse_labels
+from kybern.machinery.selectors import parse_fields, parse_labels
 from kybern.metrics import answers
 from kybern.metrics.answers import GROUP, VERSION, Raw
 from kybern.metrics.names import PodNames
@@ -79,8 +79,10 @@ class Metrics:
     def _node(self, request: web.Request) -> Raw:
         name = request.match_info["name"]
         one, use = self._cache.get(Node, "", name), self._scraper.node(name)
-        if one is None or use is None:
-            raise _absent("nodemetrics", name)
+        if one is None:
+            raise _absent("", "nodes", name)
+        if use is None:
+            raise _absent(GROUP, "nodemetrics", name)
         return answers.node(name, one.metadata.labels, use)
 
     def _pods(self, request: web.Request) -> tuple[str, list[Raw]]:
@@ -99,8 +101,10 @@ class Metrics:
     def _pod(self, request: web.Request) -> Raw:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         one, used = self._cache.get(PodNames, namespace, name), self._scraper.pods().get((namespace, name))
-        if one is None or not used:
-            raise _absent("podmetrics", f"{namespace}/{name}")
+        if one is None:
+            raise _absent("", "pods", name)
+        if not used:
+            raise _absent(GROUP, "podmetrics", f"{namespace}/{name}")
         return answers.pod(namespace, name, one.metadata.labels, used)
 
 
@@ -108,27 +112,26 @@ def _order(item: Raw) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
-def _absent(plural: str, name: str) -> NotFound:
-    return NotFound(f'{plural}.{GROUP} "{name}" not found', Details(name=name, group=GROUP, kind=plural))
+def _absent(group: str, plural: str, name: str) -> NotFound:
+    shown = f"{plural}.{group}" if group else plural
+    return NotFound(f'{shown} "{name}" not found', Details(name=name, group=group, kind=plural))
 
 
 def _chosen(request: web.Request) -> Callable[[Any], bool]:
     """By the selectors of the request. Raises BadRequest."""
     labels = parse_labels(request.query.get("labelSelector", ""))
-    fields = dict(_field(part) for part in request.query.get("fieldSelector", "").split(",") if part)
+    fields = parse_fields(request.query.get("fieldSelector", ""))
+    for one in fields.requirements:
+        if one.key not in ("metadata.name", "metadata.namespace"):
+            text = f'"{one.key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+            raise BadRequest(text)
 
     def chosen(one: Any) -> bool:
-        named = {"metadata.name": one.metadata.name, "metadata.namespace": one.metadata.namespace}
-        return labels.matches(one.metadata.labels) and fields.items() <= named.items()
+        meta = one.metadata
+        named = {"metadata.name": meta.name, "metadata.namespace": meta.namespace}
+        return labels.matches(meta.labels) and fields.matches(named.__getitem__)
 
     return chosen
-
-
-def _field(part: str) -> tuple[str, str]:
-    key, _, value = part.replace("==", "=").partition("=")
-    if key not in ("metadata.name", "metadata.namespace"):
-        raise BadRequest(f"field label not supported: {key}")
-    return key, value
 
 
 def _always(document: Raw) -> Callable[[web.Request], Any]:
