@@ -106,6 +106,7 @@ class NodeKeeper:
         self._identity = machine.identity()
         self._sent_at = 0.0
         self._ready = False
+        self._cordoned = False
         self._last_complaint = ""
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
@@ -164,21 +165,34 @@ class NodeKeeper:
         """Look at the machine once, and tell what changed."""
         seen = await self._seen()
         node = self._me.node
+        before = node
         if node is None:
-            node = await self._register(seen)
-            self._me.node = node
+            node, made = await self._register(seen)
+            self._me.node, before = node, None if made else node
+        self._cordon(node)
         status = node_status.status(seen, node.status)
         self._ready = not seen.problems
+        self._announce(before, status)
         now = asyncio.get_running_loop().time()
         if (
             node_status.heartbeat_only(node.status, status)
             and now - self._sent_at < self._wishes.report_every
         ):
             return
-        for reason in node_status.changed_events(node, status):
-            self._here.voice.node("Normal", reason, f"Node {self._name} status is now: {reason}")
         self._me.node = await self._tell(node, status)
         self._sent_at = now
+
+    def _announce(self, old: Node | None, new: NodeStatus) -> None:
+        for kind, reason, message in node_status.changed_events(self._name, old, new):
+            self._here.voice.node(kind, reason, message)
+
+    def _cordon(self, node: Node) -> None:
+        """Say that no pods come any more, or that they do again."""
+        cordoned = bool(node.spec.unschedulable)
+        if cordoned != self._cordoned:
+            reason = "NodeNotSchedulable" if cordoned else "NodeSchedulable"
+            self._here.voice.node(*node_status.is_now(self._name, reason))
+        self._cordoned = cordoned
 
     async def _tell(self, node: Node, status: NodeStatus) -> Node:
         changed = difference(msgspec.json.decode(encode(node.status)), msgspec.json.decode(encode(status)))
@@ -238,8 +252,11 @@ class NodeKeeper:
         found += [network.message, self._here.closing.problem]
         return tuple(filter(None, found))
 
-    async def _register(self, seen: Seen) -> Node:
-        """Make the node's object, or take the one that is there and give it the labels that it must have."""
+    async def _register(self, seen: Seen) -> tuple[Node, bool]:
+        """Make the node's object, or take the one that is there and give it the labels that it must have.
+
+        Also whether it was made.
+        """
         wishes = self._wishes
         try:
             found = await self._client.get(Node, self._name)
@@ -247,7 +264,7 @@ class NodeKeeper:
             if not wishes.register:
                 raise
         else:
-            return await self._relabel(found)
+            return await self._relabel(found), False
         wanted = node_status.labels(wishes.hostname, self._identity.architecture, wishes.labels)
         notes = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
         if wishes.cloud is not None:
@@ -265,9 +282,9 @@ class NodeKeeper:
         try:
             node = await self._client.create(made)
         except AlreadyExists:
-            return await self._relabel(await self._client.get(Node, self._name))
+            return await self._relabel(await self._client.get(Node, self._name)), False
         log.info("Registered node %s", self._name)
-        return node
+        return node, True
 
     async def _relabel(self, node: Node) -> Node:
         """Labels and annotations that describe the machine follow it; those of an administrator stay."""

@@ -262,13 +262,25 @@ def labels(hostname: str, architecture: str, extra: Mapping[str, str]) -> dict[s
     return {**own, **extra}
 
 
-def changed_events(old: Node | None, new: NodeStatus) -> Iterator[str]:
-    """Reasons of the events that tell what changed."""
+def changed_events(name: str, old: Node | None, new: NodeStatus) -> Iterator[tuple[str, str, str]]:
+    """Type, reason and message of the events that tell what changed. ``old`` None: the node is new."""
+    boot = old.status.node_info.boot_id if old is not None and old.status.node_info is not None else ""
+    now = new.node_info.boot_id if new.node_info is not None else ""
+    if boot and now and boot != now:
+        yield "Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {now}"
     before = {condition.type: condition.status for condition in old.status.conditions} if old else {}
     for condition in new.conditions:
         if before.get(condition.type) == condition.status:
             continue
         if condition.type == "Ready":
-            yield "NodeReady" if condition.status == "True" else "NodeNotReady"
-        else:
-            yield condition.reason.replace("Kubelet", "Node", 1)
+            yield is_now(name, "NodeReady" if condition.status == "True" else "NodeNotReady")
+        elif condition.type in _OWN:
+            yield is_now(name, condition.reason.replace("Kubelet", "Node", 1))
+
+
+_OWN = frozenset({"MemoryPressure", "DiskPressure", "PIDPressure"})
+
+
+def is_now(name: str, reason: str) -> tuple[str, str, str]:
+    """An event that says what the node is from now on."""
+    return "Normal", reason, f"Node {name} status is now: {reason}"

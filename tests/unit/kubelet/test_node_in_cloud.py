@@ -19,7 +19,8 @@ UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 
 async def registered(api: FakeApi, cloud: Cloud | None, tmp_path: Any) -> Node:
     wishes = Wishes("n1", ("10.0.0.1",), tmp_path, cloud=cloud)
-    here: Any = SimpleNamespace(machine=SimpleNamespace(node="n1"))
+    voice = SimpleNamespace(node=lambda *_said: None)
+    here: Any = SimpleNamespace(machine=SimpleNamespace(node="n1"), voice=voice)
     me: Any = SimpleNamespace(node=None)
     keeper = NodeKeeper(wishes, here, api, me, lambda: "")
     await keeper._register(seen())

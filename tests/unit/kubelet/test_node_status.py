@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import Node, NodeAddress, NodeStatus
+from kybern.api.core_v1 import Node, NodeAddress, NodeCondition, NodeStatus
 from kybern.kubelet.cgroups import Room
 from kybern.kubelet.convert import Image
 from kybern.kubelet.eviction.signals import DEFAULT, limit
@@ -109,12 +109,40 @@ def test_a_heartbeat_alone_is_no_change() -> None:
     assert status(seen(), first).conditions[-1].last_transition_time == ago(60)
 
 
+def reasons(old: Node | None, new: NodeStatus) -> list[str]:
+    return [reason for _type, reason, _message in changed_events("n1", old, new)]
+
+
 def test_changes_become_events() -> None:
     first = status(seen(problems=("x",)), NodeStatus())
     node = Node(status=first)
 
-    assert list(changed_events(node, status(seen(), first))) == ["NodeReady"]
-    assert "NodeHasSufficientMemory" in list(changed_events(None, first))
+    assert list(changed_events("n1", node, status(seen(), first))) == [
+        ("Normal", "NodeReady", "Node n1 status is now: NodeReady")
+    ]
+    assert reasons(node, first) == []
+
+
+def test_a_new_node_is_told_with_all_that_it_is() -> None:
+    assert reasons(None, status(seen(), NodeStatus())) == [
+        "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"
+    ]  # fmt: skip
+
+
+def test_conditions_of_others_are_no_events() -> None:
+    others = NodeStatus(conditions=(NodeCondition(type="NetworkUnavailable", status="False", reason="Fine"),))
+    found = status(seen(), others)
+
+    assert reasons(Node(status=replace(found, conditions=found.conditions[:4])), found) == []
+
+
+def test_a_machine_that_booted_again_is_told() -> None:
+    first = status(seen(), NodeStatus())
+    again = status(seen(identity=dataclasses.replace(IDENTITY, boot_id="later")), first)
+
+    assert list(changed_events("n1", Node(status=first), again)) == [
+        ("Warning", "Rebooted", "Node n1 has been rebooted, boot id: later")
+    ]
 
 
 def test_large_images_are_named_first() -> None:

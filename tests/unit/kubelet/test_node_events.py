@@ -1,0 +1,65 @@
+"""What the kubelet says of its node, as `kubectl describe node` shows it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kybern.api.core_v1 import Node, NodeSpec
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.kubelet.node import NodeKeeper, Wishes
+from kybern.kubelet.sources import Self
+from tests.simulation.api import FakeApi
+from tests.unit.kubelet.test_node_status import seen
+
+
+class Keeper:
+    """A kubelet's, whose machine is as ``seen`` says."""
+
+    def __init__(self, tmp_path: Path, api: FakeApi) -> None:
+        self.said: list[str] = []
+        self.me = Self()
+        here: Any = SimpleNamespace(
+            machine=SimpleNamespace(node="n1"),
+            voice=SimpleNamespace(node=lambda _type, reason, _message: self.said.append(reason)),
+        )
+        self._keeper = NodeKeeper(Wishes("n1", ("10.0.0.1",), tmp_path), here, api, self.me, lambda: "")
+        self.api = api
+
+    async def look(self, **more: Any) -> list[str]:
+        """What is said at one look."""
+
+        async def now() -> Any:
+            return seen(**more)
+
+        self.said.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self._keeper, "_seen", now)
+            await self._keeper.look()
+        return list(self.said)
+
+
+async def test_a_node_is_told_when_it_is_new_and_when_it_changes(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path, FakeApi(Node))
+
+    pressures = ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"]
+    assert await keeper.look(problems=("not yet",)) == [*pressures, "NodeNotReady"]
+    assert await keeper.look(problems=("not yet",)) == []
+    assert await keeper.look() == ["NodeReady"]
+    assert await keeper.look(pressures=("DiskPressure",)) == ["NodeHasDiskPressure"]
+
+
+async def test_a_node_that_takes_no_pods_is_told_once(tmp_path: Path) -> None:
+    api = FakeApi(Node)
+    await api.create(Node(metadata=ObjectMeta(name="n1"), spec=NodeSpec(unschedulable=True)))
+    keeper = Keeper(tmp_path, api)
+
+    assert "NodeNotSchedulable" in await keeper.look()
+    assert await keeper.look() == []
+    keeper.me.node = None
+    found = api.one(Node, "", "n1")
+    assert found is not None
+    await api.delete(Node, "n1")
+    await api.create(Node(metadata=ObjectMeta(name="n1"), status=found.status))
+    assert "NodeSchedulable" in await keeper.look()
