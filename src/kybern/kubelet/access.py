@@ -50,6 +50,7 @@ class Asker:
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 _ANONYMOUS = Asker("system:anonymous", ("system:unauthenticated",))
@@ -148,7 +149,7 @@ class Access:
         user = review.status.user
         asker = None
         if review.status.authenticated and user is not None:
-            asker = Asker(user.username, tuple(user.groups), user.uid)
+            asker = Asker(user.username, tuple(user.groups), user.uid, tuple(user.extra.items()))
         if len(self._askers) > _MOST:
             self._askers.clear()
         self._askers[token] = (asker, now + self._memory.token)
@@ -165,7 +166,11 @@ class Access:
             verb=verb, version="v1", resource="nodes", subresource=subresource, name=self._node
         )
         spec = SubjectAccessReviewSpec(
-            user=asker.name, groups=asker.groups, uid=asker.uid, resource_attributes=what
+            user=asker.name,
+            groups=asker.groups,
+            uid=asker.uid,
+            extra=dict(asker.extra),
+            resource_attributes=what,
         )
         review = await self._client.create(SubjectAccessReview(spec=spec))
         allowed = bool(review.status.allowed)

@@ -3,7 +3,7 @@
 import logging
 import resource
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from multidict import MultiDict
 
+from kybern.api.authentication_v1 import TokenReview, TokenReviewStatus, UserInfo
+from kybern.api.authorization_v1 import (
+    ResourceAttributes,
+    SubjectAccessReview,
+    SubjectAccessReviewStatus,
+)
 from kybern.client.allowance import Allowance
 from kybern.kubelet import outset, process
 from kybern.kubelet.access import Access
@@ -26,6 +32,7 @@ from kybern.kubelet.runtime import Actual
 from kybern.kubelet.server import Server
 from kybern.kubelet.settings import Settings
 from kybern.machinery.errors import Forbidden
+from kybern.machinery.struct import replace as replaced
 from tests.unit.kubelet.making import container, ended, pod, run, sandbox
 
 POD = pod(container("c"), container("done"))
@@ -188,6 +195,20 @@ async def test_logs_that_cannot_be_had_say_why(tmp_path: Path) -> None:
     assert [code for code, _text in found[5:]] == [405, 405]
 
 
+async def test_a_log_that_is_not_there_is_a_bad_request_as_upstream(tmp_path: Path) -> None:
+    found = server(tmp_path)
+    worker = found._agent.find("default", "web")
+    assert worker is not None
+    lost = replace(run(container("c")), log_path=f"{tmp_path}/0.log")
+    worker.actual = replace(worker.actual, instances=(lost,))
+
+    (answer,) = await answers(found.application(passing), ("GET", "/containerLogs/default/web/c"))
+
+    path = f"{tmp_path}/0.log"
+    text = f'failed to try resolving symlinks in path "{path}": lstat {path}: no such file or directory'
+    assert answer == (400, text)
+
+
 async def test_what_runs_is_told_with_its_images(tmp_path: Path) -> None:
     ((_code, text),) = await answers(server(tmp_path).application(passing), ("GET", "/runningpods/"))
 
@@ -279,6 +300,34 @@ async def test_a_question_of_rights_that_fails_is_no_refusal() -> None:
     assert answer.status == 500
     text = "Authorization error (user=system:anonymous, verb=get, resource=nodes, subresource=pods)"
     assert answer.text == text
+
+
+async def test_all_that_is_known_of_who_asks_is_told_to_the_authorizer() -> None:
+    extra = {"authentication.kubernetes.io/node-name": ("n2",)}
+    reviews: list[SubjectAccessReview] = []
+
+    class Reviewing:
+        async def create(self, review: Any) -> Any:
+            if isinstance(review, TokenReview):
+                user = UserInfo(username="scraper", uid="7", groups=("g",), extra=extra)
+                return replaced(review, status=TokenReviewStatus(authenticated=True, user=user))
+            reviews.append(review)
+            return replaced(review, status=SubjectAccessReviewStatus(allowed=True))
+
+    client: Any = Reviewing()
+    access = Access(client, "n1", webhook=True, tokens=True, anonymous=False)
+    headers = {"Authorization": "Bearer t"}
+    request: Any = SimpleNamespace(transport=None, headers=headers, method="POST", path="/checkpoint/a/b/c")
+
+    assert await access.guard(request) is None
+    assert await access.guard(request) is None
+
+    (review,) = reviews
+    spec = review.spec
+    assert (spec.user, spec.uid, spec.groups, spec.extra) == ("scraper", "7", ("g",), extra)
+    assert spec.resource_attributes == ResourceAttributes(
+        verb="create", version="v1", resource="nodes", subresource="checkpoint", name="n1"
+    )
 
 
 # -- queries of the node's logs ----------------------------------------------------------------------------------------
