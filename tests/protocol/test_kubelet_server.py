@@ -1,6 +1,7 @@
 """What the kubelet's own port answers, and to whom."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -62,6 +63,26 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield found
 
 
+def value(page: str, name: str, labels: str) -> float:
+    """Of the first sample whose labels are like that."""
+    found = re.search(rf"^{name}{{.*{labels}.*}} (\S+)", page, re.MULTILINE)
+    assert found is not None, f"no {name} with {labels}"
+    return float(found[1])
+
+
+def look_at_counts(cadvisor: str) -> None:
+    """What the kernel counts of a container that has a fifth of a CPU and wants more."""
+    one, its_pod = 'container="c".*pod="busy"', 'container="".*interface="eth0".*pod="busy"'
+    assert value(cadvisor, "container_spec_cpu_quota", one) == 20000
+    assert value(cadvisor, "container_spec_memory_limit_bytes", one) == 0
+    assert value(cadvisor, "container_cpu_cfs_throttled_periods_total", one) > 0
+    assert value(cadvisor, "container_cpu_user_seconds_total", one) > 0
+    assert value(cadvisor, "container_memory_failures_total", f'{one}.*scope="container"') > 0
+    assert value(cadvisor, "container_file_descriptors", one) > 0
+    assert value(cadvisor, "container_processes", one) == 1
+    assert value(cadvisor, "container_network_receive_packets_total", its_pod) > 0
+
+
 async def test_what_is_used_is_told(bed: Bed, unused_tcp_port: int, session: aiohttp.ClientSession) -> None:
     client = Client(session, unused_tcp_port)
     async with one_node(bed, port=unused_tcp_port) as node:
@@ -95,6 +116,8 @@ async def test_what_is_used_is_told(bed: Bed, unused_tcp_port: int, session: aio
     assert f"container_memory_working_set_bytes{{{labels}}}" in resource
     assert "resource_scrape_error 0" in resource
     assert 'container_network_receive_bytes_total{container=""' in cadvisor
+    look_at_counts(cadvisor)
+    assert "pods" in {system["name"] for system in found["node"]["systemContainers"]}
     assert 'probe_type="Readiness"' in probes
     assert 'result="successful"' in probes
     await clean(bed)

@@ -197,7 +197,7 @@ class Cgroups:
 
     def memory(self, name: str) -> Memory | None:
         """What is used in a cgroup and below it; None where there is none. The limit says what is available."""
-        tree = next(self._trees(name, "memory"), None)
+        tree = self.place(name, "memory")
         names = ("memory.current", "inactive_file", "memory.max") if self.v2 else _MEMORY_V1
         try:
             assert tree is not None
@@ -249,6 +249,10 @@ class Cgroups:
     def path(self, name: str) -> Path:
         """Where a cgroup of version 2 is."""
         return self._root / name.lstrip("/")
+
+    def place(self, name: str, controller: str) -> Path | None:
+        """Where a controller keeps what it knows of a cgroup; None where the machine has no such controller."""
+        return next(self._trees(name, controller), None)
 
     def _trees(self, name: str, controller: str = "") -> Iterator[Path]:
         if self.v2:

@@ -50,6 +50,7 @@ from kybern.kubelet.shutdown.shutdown import World as Going
 from kybern.kubelet.sources import Self
 from kybern.kubelet.spec import Machine
 from kybern.kubelet.stats.measure import Measure
+from kybern.kubelet.stats.system import System
 from kybern.kubelet.surroundings import Surroundings
 from kybern.kubelet.trust_bundles import TrustBundles
 from kybern.kubelet.user_namespaces import UserNamespaces
@@ -191,7 +192,12 @@ class Kubelet:
         self.publisher = Publisher(client)
         manifests = list(static_url.sources(settings, node))
         self.agent = Agent(self.here, client, self.publisher, self.me, manifests)
-        self.measure = Measure(self.here, self.agent.described, settings.stats_fresh)
+        self.measure = Measure(
+            self.here,
+            self.agent.described,
+            settings.stats_fresh,
+            system=System(self.here.cgroups, settings.endpoint),
+        )
         self.here.cpus.running, self.here.cpus.every = self.agent.running, settings.cpu_every
         self.watcher = Watcher(runtime, self.agent.wake, self.agent.seen)
         self._wishes = Wishes(

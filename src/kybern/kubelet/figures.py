@@ -1,6 +1,5 @@
 """The handlers of figures: /stats/summary, /metrics and what lies below it, /configz."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,6 @@ from prometheus_client.exposition import choose_encoder
 
 from kybern.daemon import health
 from kybern.daemon.zpages import Pages
-from kybern.kubelet import machine
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.configz import configz
 from kybern.kubelet.cri import RuntimeFailure
@@ -58,7 +56,8 @@ class Figures:
 
     def routes(self, app: web.Application) -> None:
         """What may be read without being known, where the read-only port is open."""
-        app.router.add_get("/stats/summary", self._summary, allow_head=False)
+        for method in ("GET", "POST"):
+            app.router.add_route(method, "/stats/summary", self._summary)
         app.router.add_get("/metrics", self._own)
         app.router.add_get("/metrics/resource", self._resource)
         app.router.add_get("/metrics/cadvisor", self._cadvisor)
@@ -103,10 +102,10 @@ class Figures:
     async def _cadvisor(self, _request: web.Request) -> web.Response:
         try:
             found = await self._measure.take()
+            host, counts = await self._measure.count(found)
         except (RuntimeFailure, OSError) as problem:
             return web.Response(status=500, text=f"cannot measure what containers use: {problem}")
-        cpus = (await asyncio.to_thread(machine.hardware, self._measure.root)).cpus
-        return _text(cadvisor.families(found, cpus))
+        return _text(cadvisor.families(found, host, counts))
 
     async def _probes(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

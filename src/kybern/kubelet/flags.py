@@ -127,7 +127,7 @@ FLAGS = (
     .flag("--max-open-files", int, 1_000_000, "Files that the kubelet may have open.")
     .flag("--feature-gates", _gates, {}, "Gates as they are by default; the reference names those that may differ.")
     .flag("--cloud-provider", _cloud, "", "external: a cloud-controller-manager completes the node before pods come.")
-    .flag("--runtime-cgroups", str, "", "Not used: the runtime's cgroup is its unit's.")
+    .flag("--runtime-cgroups", str, "", "Not used: the runtime's cgroup is that of who listens at its socket.")
     .flag("--enable-controller-attach-detach", bool, True, "Only true.")
     .flag("--file-check-frequency", duration, 20.0, "Without effect: manifests are looked at every two seconds.")
     .flag("--http-check-frequency", duration, 20.0, "How often --manifest-url is read.")

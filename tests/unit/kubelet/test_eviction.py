@@ -12,7 +12,7 @@ from kybern.kubelet.eviction.outlook import Outlook, crossed, look
 from kybern.kubelet.eviction.ranking import ranked
 from kybern.kubelet.eviction.signals import Amount, Lines, Threshold, checked, observed, thresholds
 from kybern.kubelet.eviction.storage import exceeded
-from kybern.kubelet.stats.use import Disk, FileSystem, Memory, NodeUse
+from kybern.kubelet.stats.use import Disk, FileSystem, Memory, NodeUse, SystemUse
 from tests.unit.kubelet.making import container, pod
 from tests.unit.kubelet.using import MIB, named, node_use, use
 
@@ -217,7 +217,7 @@ class TestStorage:
 
 def test_what_is_left_is_told_by_signal() -> None:
     found = replace(
-        node_use(memory=300), pods_memory=Memory(0.0, 0, 100, available=400),
+        node_use(memory=300), system=(SystemUse("pods", 0.0, None, Memory(0.0, 0, 100, available=400)),),
         image_fs=FileSystem(0.0, 5, 10, 0, 0),
     )  # fmt: skip
 

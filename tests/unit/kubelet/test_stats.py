@@ -8,9 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kybern.daemon.flags import shown_duration as spelled
 from kybern.kubelet.configz import configz
+from kybern.kubelet.machine import Identity
 from kybern.kubelet.node_logs import inside, listing
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.stats import cadvisor, resource, stalls
+from kybern.kubelet.stats.cadvisor import Host
 from kybern.kubelet.stats.exposition import Family, Sample, text
 from kybern.kubelet.stats.summary import summary
 from kybern.kubelet.stats.trees import tree
@@ -25,6 +27,7 @@ from kybern.kubelet.stats.use import (
     PodUse,
     Stall,
     Stalls,
+    SystemUse,
     VolumeUse,
 )
 
@@ -39,7 +42,8 @@ POD = PodUse(
 )  # fmt: skip
 NODE = NodeUse(
     "n1", 100.0, 50.0, CPU, Memory(100.0, 900, 800, available=200), 1000, FS, FS, Disk(100.0, 30, 3),
-    dedicated_image_fs=False, processes=200, most_processes=32768, pods_memory=MEMORY, pods=(POD,),
+    dedicated_image_fs=False, processes=200, most_processes=32768, pods=(POD,),
+    system=(SystemUse("kubelet", 50.0, CPU, MEMORY), SystemUse("pods", 50.0, None, MEMORY)),
 )  # fmt: skip
 
 
@@ -61,7 +65,11 @@ def test_the_summary_has_what_metrics_servers_and_people_read() -> None:
     }  # fmt: skip
     assert node["runtime"]["imageFs"]["usedBytes"] == 30
     assert node["rlimit"] == {"time": "1970-01-01T00:01:40Z", "maxpid": 32768, "curproc": 200}
-    assert node["systemContainers"][0]["name"] == "pods"
+    kubelet, pods = node["systemContainers"]
+    assert (kubelet["name"], kubelet["startTime"]) == ("kubelet", "1970-01-01T00:00:50Z")
+    assert kubelet["cpu"]["usageNanoCores"] == 1_000_000
+    assert kubelet["memory"]["workingSetBytes"] == 1500
+    assert (pods["name"], pods["memory"]["usageBytes"]) == ("pods", 2000)
     assert pod["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}
     assert pod["cpu"] == {
         "time": "1970-01-01T00:01:40Z", "usageCoreNanoSeconds": 2_500_000_000, "usageNanoCores": 1_000_000,
@@ -109,22 +117,6 @@ def test_what_could_not_be_measured_is_told() -> None:
 
     assert "resource_scrape_error 1\n" in told
     assert "node_cpu" not in told
-
-
-def test_cadvisors_metrics_name_cgroups() -> None:
-    found = {
-        (sample.name, sample.labels.get("id"), sample.labels.get("interface")): sample
-        for family in text_string_to_metric_families(text(cadvisor.families(NODE, 2)))
-        for sample in family.samples
-    }
-
-    one = found["container_cpu_usage_seconds_total", "/kubepods/podu1/abc", None]
-    assert one.labels["container"] == "c"
-    assert one.labels["image"] == "busybox:1"
-    assert found["container_processes", "/kubepods/podu1", None].value == 7
-    assert found["container_network_transmit_bytes_total", "/kubepods/podu1", "eth0"].value == 3
-    assert found["machine_cpu_cores", None, None].value == 2
-    assert found["container_memory_working_set_bytes", "/", None].value == 800
 
 
 def test_labels_are_escaped_and_numbers_exact() -> None:
@@ -197,7 +189,7 @@ def test_stalls_are_told_as_upstream_tells_them() -> None:
         assert told["cpu"]["psi"] == told["memory"]["psi"] == told["io"]["psi"] == psi
     assert "io" not in summary(NODE)["node"]
 
-    page = text(cadvisor.families(replace(NODE, pods=(one,)), 2))
+    page = text(cadvisor.families(replace(NODE, pods=(one,)), Host(Identity(*"msbkoa"), 2), {}))
     values = {
         sample.name: sample.value
         for family in text_string_to_metric_families(page)

@@ -1,17 +1,41 @@
 """/metrics/cadvisor: what dashboards of containers are made from. Pure.
 
-The names and labels are cAdvisor's, for what is measured here: machine, the root, pods and their containers.
+The names and labels are cAdvisor's, for what is measured here: machine, the root, pods and their containers. What the
+runtime tells is here; what the kernel counts beyond that is in ``cadvisor_counts``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from kybern.kubelet import cgroup_names
+from kybern.kubelet.machine import Identity
+from kybern.kubelet.stats import cadvisor_counts
+from kybern.kubelet.stats.counts import Counts
 from kybern.kubelet.stats.exposition import Family, Sample
-from kybern.kubelet.stats.use import Cpu, Disk, Interface, Memory, NodeUse, PodUse, Stall, Stalls
+from kybern.kubelet.stats.use import Cpu, Disk, FileSystem, Interface, Memory, NodeUse, PodUse, Stall, Stalls
 
 _NANO = 1e9
 _MICRO = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine. ``places``: socket and core of each CPU; ``disk`` and ``image_disk``: what file systems are on."""
+
+    identity: Identity
+    cpus: int
+    swap: int = 0
+    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    disk: str = ""
+    image_disk: str = ""
+
+    def device(self, major: int, minor: int) -> str:
+        """A disk's name, where it is known."""
+        return self.devices.get((major, minor), f"{major}:{minor}")
+
+    devices: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 class _Thing(NamedTuple):
@@ -26,23 +50,28 @@ class _Thing(NamedTuple):
     stalls: Mapping[str, Stalls] = MappingProxyType({})
 
 
-def families(found: NodeUse, cpus: int) -> Iterator[Family]:
-    things = [_root(found), *_things(found)]
-    yield Family("machine_cpu_cores", "gauge", "Number of logical CPU cores.", [Sample({}, cpus)])
+def families(found: NodeUse, host: Host, counts: Mapping[str, Counts]) -> Iterator[Family]:
+    """``counts`` by the cgroup's name, which is the label ``id``."""
+    things = [_root(found), *_things(found, counts)]
+    yield from _machine(found, host)
+    used = (Sample({**one.labels, "cpu": "total"}, value, _when(one)) for one, value in _each(things, _cpu))
     yield Family(
-        "machine_memory_bytes",
-        "gauge",
-        "Amount of memory installed on the machine.",
-        [Sample({}, found.memory_capacity)],
+        "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", used
     )
     for name, kind, about, value in _OF_THINGS:
-        samples = ((thing, value(thing)) for thing in things)
-        yield Family(name, kind, about, (_sample(thing, got) for thing, got in samples if got is not None))
+        samples = (Sample(thing.labels, got, _when(thing)) for thing, got in _each(things, value))
+        yield Family(name, kind, about, samples)
     for name, about, resource, of in _OF_STALLS:
         pairs = ((thing, thing.stalls.get(resource)) for thing in things)
-        waited = (_sample(thing, of(both).total / _MICRO) for thing, both in pairs if both is not None)
+        waited = (
+            Sample(thing.labels, of(both).total / _MICRO, _when(thing))
+            for thing, both in pairs
+            if both is not None
+        )
         yield Family(name, "counter", about, waited)
+    yield from _disks(found, host, things)
     yield from _network(found)
+    yield from cadvisor_counts.families(_counted(found, things, counts), host.device)
     yield Family(
         "container_scrape_error",
         "gauge",
@@ -51,9 +80,61 @@ def families(found: NodeUse, cpus: int) -> Iterator[Family]:
     )
 
 
-def _sample(thing: _Thing, value: float) -> Sample:
-    when = thing.memory or thing.cpu or None
-    return Sample(thing.labels, value, when.time if when is not None else 0.0)
+def _machine(found: NodeUse, host: Host) -> Iterator[Family]:
+    one = host.identity
+    labels = {"machine_id": one.machine_id, "system_uuid": one.system_uuid, "boot_id": one.boot_id}
+    for name, about, value in (
+        ("machine_cpu_cores", "Number of logical CPU cores.", host.cpus),
+        ("machine_cpu_physical_cores", "Number of physical CPU cores.", len(set(host.places.values()))),
+        (
+            "machine_cpu_sockets",
+            "Number of CPU sockets.",
+            len({socket for socket, _ in host.places.values()}),
+        ),
+        ("machine_memory_bytes", "Amount of memory installed on the machine.", found.memory_capacity),
+        ("machine_swap_bytes", "Amount of swap memory available on the machine.", host.swap),
+    ):
+        yield Family(name, "gauge", about, [Sample(labels, value)])
+    about = "1 if there was an error while getting machine metrics, 0 otherwise."
+    yield Family("machine_scrape_error", "gauge", about, [Sample({}, 0)])
+    systems = {"kernelVersion": one.kernel, "osVersion": one.os_image}
+    nobody = dict.fromkeys(("cadvisorRevision", "cadvisorVersion", "dockerVersion"), "")
+    yield Family(
+        "cadvisor_version_info",
+        "gauge",
+        "A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version "
+        "& cadvisor revision.",
+        [Sample(systems | nobody, 1)],
+    )
+
+
+def _each(
+    things: Iterable[_Thing], value: Callable[[_Thing], float | None]
+) -> Iterator[tuple[_Thing, float]]:
+    """Those of which it is known."""
+    for thing in things:
+        if (found := value(thing)) is not None:
+            yield thing, found
+
+
+def _when(thing: _Thing) -> float:
+    known = thing.memory or thing.cpu or None
+    return known.time if known is not None else 0.0
+
+
+def _counted(
+    found: NodeUse, things: Iterable[_Thing], counts: Mapping[str, Counts]
+) -> Iterator[tuple[dict[str, str], Counts]]:
+    """What is counted of each, and of a network only what the runtime tells of, too."""
+    known = {"/": found.interfaces} | {pod.cgroup: pod.interfaces for pod in found.pods}
+    for thing in things:
+        name = thing.labels["id"]
+        if name in counts:
+            every, shown = counts[name], {one.name for one in known.get(name, ())}
+            yield (
+                thing.labels,
+                replace(every, packets={key: every.packets[key] for key in every.packets if key in shown}),
+            )
 
 
 def _cpu(thing: _Thing) -> float | None:
@@ -65,15 +146,12 @@ def _of_memory(pick: Callable[[Memory], float]) -> Callable[[_Thing], float | No
 
 
 _OF_THINGS: tuple[tuple[str, str, str, Callable[[_Thing], float | None]], ...] = (
-    ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", _cpu),
     ("container_memory_usage_bytes", "gauge",
      "Current memory usage in bytes, including all memory regardless of when it was accessed",
      _of_memory(lambda memory: memory.usage)),
     ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.",
      _of_memory(lambda memory: memory.working_set)),
     ("container_memory_rss", "gauge", "Size of RSS in bytes.", _of_memory(lambda memory: memory.rss)),
-    ("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.",
-     lambda thing: thing.rootfs.used if thing.rootfs is not None else None),
     ("container_processes", "gauge", "Number of processes running inside the container.",
      lambda thing: thing.processes),
     ("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.",
@@ -114,15 +192,45 @@ def _root(found: NodeUse) -> _Thing:
     )
 
 
-def _things(found: NodeUse) -> Iterator[_Thing]:
+def _disks(found: NodeUse, host: Host, things: Iterable[_Thing]) -> Iterator[Family]:
+    """Of the machine whole file systems; of containers what they wrote."""
+    whole = [(host.disk, found.fs)]
+    if found.dedicated_image_fs:
+        whole.append((host.image_disk, found.image_fs))
+    root = _labels("/", "", "", "")
+    for name, about, of in _OF_FILE_SYSTEMS:
+        samples = [Sample({**root, "device": device}, of(one), one.time) for device, one in whole]
+        if name == "container_fs_usage_bytes":
+            samples += (
+                Sample({**one.labels, "device": host.image_disk}, one.rootfs.used, _when(one))
+                for one in things
+                if one.rootfs is not None
+            )
+        yield Family(name, "gauge", about, samples)
+
+
+_OF_FILE_SYSTEMS: tuple[tuple[str, str, Callable[[FileSystem], int]], ...] = (
+    ("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.",
+     lambda one: one.used),
+    ("container_fs_limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.",
+     lambda one: one.capacity),
+    ("container_fs_inodes_free", "Number of available Inodes", lambda one: one.inodes_free),
+    ("container_fs_inodes_total", "Number of Inodes", lambda one: one.inodes),
+)  # fmt: skip
+
+
+def _things(found: NodeUse, counts: Mapping[str, Counts]) -> Iterator[_Thing]:
     for pod in found.pods:
         yield _Thing(
             _of_pod(pod), pod.cpu, pod.memory, pod.started, processes=pod.processes, stalls=pod.stalls
         )
         for one in pod.containers:
-            labels = _labels(f"{pod.cgroup}/{one.id}", pod.name, pod.namespace, one.name)
+            name = cgroup_names.of_container(pod.cgroup, one.id)
+            labels = _labels(name, pod.name, pod.namespace, one.name)
             labels |= {"name": one.id, "image": one.image}
-            yield _Thing(labels, one.cpu, one.memory, one.started, one.rootfs, stalls=one.stalls)
+            processes = counts[name].processes if name in counts else None
+            running = processes.count if processes is not None else None
+            yield _Thing(labels, one.cpu, one.memory, one.started, one.rootfs, running, one.stalls)
 
 
 def _labels(path: str, pod: str, namespace: str, container: str) -> dict[str, str]:

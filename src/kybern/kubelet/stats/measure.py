@@ -19,9 +19,11 @@ from kybern.kubelet.aside import Aside
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.resources import cgroup_of
 from kybern.kubelet.spec import log_directory
-from kybern.kubelet.stats import stalls, trees
+from kybern.kubelet.stats import cadvisor, counting, stalls, trees
 from kybern.kubelet.stats.asking import Asking
 from kybern.kubelet.stats.claimed import ClaimedVolumes
+from kybern.kubelet.stats.counts import Counts
+from kybern.kubelet.stats.system import System
 from kybern.kubelet.stats.use import (
     ContainerUse,
     Cpu,
@@ -45,7 +47,10 @@ _NANO = 1e9
 
 
 class Measure:
-    """``pods`` are those of the node; ``fresh`` is how old the size of a tree may be, in seconds. ``clock`` is steady."""
+    """``pods`` are those of the node; ``fresh`` is how old the size of a tree may be, in seconds. ``clock`` is steady.
+
+    ``system`` tells what the kubelet and its runtime use themselves.
+    """
 
     def __init__(
         self,
@@ -53,7 +58,9 @@ class Measure:
         pods: Callable[[], Iterable[Pod]],
         fresh: float = FRESH,
         clock: Callable[[], float] = time.monotonic,
+        system: System | None = None,
     ) -> None:
+        self._system = system
         self._clock = clock
         self._here = here
         self._pods = pods
@@ -108,6 +115,14 @@ class Measure:
         assert plugin is not None
         return self._here.volumes.home(pod.metadata.uid) / "volumes" / plugin.name / volume.name
 
+    async def count(self, found: NodeUse) -> tuple[cadvisor.Host, Mapping[str, Counts]]:
+        """What the kernel counts of all that was measured, by the cgroup; and the machine."""
+        return await asyncio.to_thread(self._count, found)
+
+    def _count(self, found: NodeUse) -> tuple[cadvisor.Host, Mapping[str, Counts]]:
+        counts = counting.counts_of(found, self._here.cgroups)
+        return counting.host(counts, self.root, self._image_directory or self.root), counts
+
     async def _images(self) -> Disk:
         try:
             answer = await self._here.runtime.call_images("ImageFsInfo", pb.ImageFsInfoRequest())
@@ -125,11 +140,11 @@ class Measure:
         where = self._image_directory or root
         memory, now = machine.memory(), time.time()
         processes, most = machine.processes()
-        below = self._here.cgroups.memory(self._here.machine.cgroup_root)
+        booted = machine.booted()
         return NodeUse(
             name=self._here.machine.node,
             time=now,
-            booted=machine.booted(),
+            booted=booted,
             cpu=self._rated("", Cpu(now, machine.busy())),
             memory=memory,
             memory_capacity=memory.working_set + (memory.available or 0),
@@ -139,7 +154,7 @@ class Measure:
             dedicated_image_fs=where.stat().st_dev != root.stat().st_dev,
             processes=processes,
             most_processes=most,
-            pods_memory=below,
+            system=tuple(self._system.take(booted, self._rated)) if self._system else (),
             swap=machine.swap(),
             stalls=self._stalls("/"),
             interfaces=machine.interfaces(),
@@ -167,6 +182,7 @@ class Measure:
             claims={name: one.claim for name, one in self._here.volumes.claimed.get(meta.uid, {}).items()},
             claimed=self.claimed.of(meta.uid),
             other=self._tree(self._here.volumes.home(meta.uid) / "etc-hosts"),
+            sandbox=found.attributes.id,
         )
 
     def _stalls(self, cgroup: str) -> Mapping[str, Stalls]:

@@ -1,6 +1,6 @@
 """/stats/summary: what is in use, in the form that metrics-server reads (kubelet/pkg/apis/stats/v1alpha1). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,11 +58,13 @@ def _node(found: NodeUse, *, brief: bool) -> Raw:
     }
 
 
-def _system(found: NodeUse) -> list[Raw]:
-    if found.pods_memory is None:
-        return []
-    started = when(found.booted)
-    return [{"name": "pods", "startTime": started, "memory": _memory(found.pods_memory)}]
+def _system(found: NodeUse) -> Iterator[Raw]:
+    for one in found.system:
+        made: Raw = {"name": one.name, "startTime": when(one.started)}
+        if one.cpu is not None:
+            made["cpu"] = _cpu(one.cpu) | _stalled(one.stalls, "cpu")
+        made["memory"] = _memory(one.memory) | _stalled(one.stalls, "memory")
+        yield made | _io(found.time, one.stalls)
 
 
 def _pod(node: NodeUse, pod: PodUse, *, brief: bool) -> Raw:

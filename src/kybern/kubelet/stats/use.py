@@ -133,7 +133,7 @@ class PodUse:
 
     ``claimed`` are the volumes of its claims, by the volume's name in the pod, and ``claims`` the names of those.
 
-    ``other`` is what the kubelet itself keeps for the pod (its hosts file and the like).
+    ``other`` is what the kubelet itself keeps for the pod (its hosts file and the like); ``sandbox`` the runtime's id of it.
     """
 
     uid: str
@@ -152,6 +152,7 @@ class PodUse:
     other: Disk = Disk()
     cgroup: str = ""
     stalls: Mapping[str, Stalls] = field(default_factory=dict)
+    sandbox: str = ""
 
     def disk(self, *, rootfs: bool = True, logs: bool = True, volumes: bool = True) -> Disk:
         """Together, of these kinds."""
@@ -177,6 +178,17 @@ class PodUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SystemUse:
+    """One of the cgroups that upstream calls system containers: kubelet, runtime, pods (all together)."""
+
+    name: str
+    started: float
+    cpu: Cpu | None
+    memory: Memory
+    stalls: Mapping[str, Stalls] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeUse:
     """The whole node. ``images`` is what images and writable layers use of ``image_fs``."""
 
@@ -192,11 +204,16 @@ class NodeUse:
     dedicated_image_fs: bool
     processes: int
     most_processes: int
-    pods_memory: Memory | None = None
+    system: tuple[SystemUse, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     pods: tuple[PodUse, ...] = ()
     swap: SwapUse | None = None
     stalls: Mapping[str, Stalls] = field(default_factory=dict)
+
+    @property
+    def pods_memory(self) -> Memory | None:
+        """Of all pods together."""
+        return next((one.memory for one in self.system if one.name == "pods"), None)
 
     def pod(self, uid: str) -> PodUse | None:
         return next((found for found in self.pods if found.uid == uid), None)
