@@ -241,8 +241,8 @@ class InNode:
     def is_intact(self) -> bool:
         return bool(self._inside(self.kernel.is_intact()))
 
-    def forget_stale(self, port: ServicePort) -> None:
-        self._inside(Conntrack().forget_stale([port]))
+    def forget_stale(self, now: Sequence[ServicePort], before: Sequence[ServicePort] = ()) -> None:
+        assert self._inside(Conntrack().forget_stale(now, before))
 
     def remove(self) -> None:
         self._inside(self.kernel.remove())
@@ -858,6 +858,34 @@ for line in sys.stdin:
 """
 
 
+@contextmanager
+def asking_by_udp(address: str, servers: Mapping[str, str]) -> Iterator[Callable[[], str]]:
+    """A client on the node that asks over one flow; gives who answers each time. ``servers`` are addresses by pod."""
+    with ExitStack() as undo:
+
+        def program(where: str, code: str, *arguments: str) -> "subprocess.Popen[str]":
+            command = ["ip", "netns", "exec", where, sys.executable, "-c", code, *arguments]
+            found = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            undo.enter_context(found)
+            undo.callback(found.kill)
+            return found
+
+        for name, ip in servers.items():
+            server = program(name, UDP, ip)
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+        client = program(NODE, ASK, address)
+
+        def answered() -> str:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write("\n")
+            client.stdin.flush()
+            return client.stdout.readline().strip()
+
+        yield answered
+
+
 @pytest.mark.parametrize(
     ("mode", "address"),
     [
@@ -878,38 +906,24 @@ def test_a_udp_client_is_taken_from_an_endpoint_that_no_longer_serves(mode: str,
     dns = replace(WEB, service="names", protocol="UDP", cluster_ip=address, node_port=0, endpoints=(first,))
     node = InNode(mode, DUAL)
     node.apply(dns)
-    with ExitStack() as undo:
-
-        def program(where: str, code: str, *arguments: str) -> "subprocess.Popen[str]":
-            command = ["ip", "netns", "exec", where, sys.executable, "-c", code, *arguments]
-            found = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            undo.enter_context(found)
-            undo.callback(found.kill)
-            return found
-
-        for name, ip in ((POD, first.ip), (OTHER, second.ip)):
-            server = program(name, UDP, ip)
-            assert server.stdout is not None
-            assert server.stdout.readline() == "ready\n"
-        client = program(NODE, ASK, address)
-
-        def answered() -> str:
-            assert client.stdin is not None
-            assert client.stdout is not None
-            client.stdin.write("\n")
-            client.stdin.flush()
-            return client.stdout.readline().strip()
-
+    with asking_by_udp(address, {POD: first.ip, OTHER: second.ip}) as answered:
         before = answered()
         gone = replace(dns, endpoints=(replace(first, ready=False, serving=False), second))
         node.apply(gone)
         kept = answered()
-        node.forget_stale(gone)
+        node.forget_stale([gone])
         after = answered()
+        node.drop(gone)
+        stays = answered()
+        node.forget_stale([], [gone])
+        end = answered()
 
     # A real server that is gone gets nothing any more, known flow or not.
     assert (before, after) == (first.ip, second.ip)
     assert kept == first.ip or mode == "ipvs"
+    # Nor does the service itself answer once it is gone.
+    assert end == "nobody"
+    assert stays == second.ip or mode == "ipvs"
 
 
 @pytest.mark.usefixtures("network")

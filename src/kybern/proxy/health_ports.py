@@ -98,7 +98,11 @@ class HealthPorts:
             return web.json_response(
                 told.value(healthy=healthy),
                 status=200 if told.endpoints and healthy else 503,
-                headers={"X-Content-Type-Options": "nosniff"},
+                # What balancers that weigh their nodes go by.
+                headers={
+                    "X-Content-Type-Options": "nosniff",
+                    "X-Load-Balancing-Endpoint-Weight": str(told.endpoints),
+                },
             )
 
         return answer

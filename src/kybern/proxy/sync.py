@@ -47,7 +47,8 @@ class Syncer:
     """The one loop. ``healthy`` is when the rules were last right, in the loop's time; 0 before the first time.
 
     ``updated`` is the same by the clock, in seconds since 1970. ``others`` are what a proxy of before may have left in
-    another mode: it goes once the rules are right here.
+    another mode: it goes once the rules are right here. ``moved`` are the ports of UDP that changed since the kernel's flows
+    were last looked at, as they were and as they are.
     """
 
     state: State
@@ -63,6 +64,7 @@ class Syncer:
     since: float = field(default_factory=time.time)
     ports: dict[Key, tuple[ServicePort, ...]] = field(default_factory=dict)
     stranded: Stranded = field(default_factory=Stranded)
+    moved: list[ServicePort] = field(default_factory=list)
 
     async def run(self) -> None:
         """For ever: wait for a change (or the period), then apply; never more often than ``min_period``."""
@@ -97,7 +99,7 @@ class Syncer:
         if not self.state.is_complete:
             self.state.changed.clear()
             return True
-        changed = self._render()
+        self._render()
         try:
             with metrics.sync_time(self.state.families, whole=not self.kernel.is_known):
                 await self.kernel.apply()
@@ -106,14 +108,21 @@ class Syncer:
             return False
         self._tell_time()
         self._tell_stranded()
-        if any(port.protocol == "UDP" for port in changed):
-            await self.flows.forget_stale(port for ports in self.ports.values() for port in ports)
+        await self._forget_flows()
         await self.asked.serve(self.ports)
         await self._clear_others()
         if not self.healthy:
             self.on_first()
         self.healthy, self.updated = asyncio.get_running_loop().time(), time.time()
         return True
+
+    async def _forget_flows(self) -> None:
+        """Only after the rules are right: a flow that begins anew follows them."""
+        if not self.moved:
+            return
+        now = (port for ports in self.ports.values() for port in ports)
+        if await self.flows.forget_stale(now, self.moved):
+            self.moved.clear()
 
     def _tell_time(self) -> None:
         now, (triggered, self.state.triggered) = time.time(), (self.state.triggered, [])
@@ -139,21 +148,19 @@ class Syncer:
                 left.append(other)
         self.others = left
 
-    def _render(self) -> list[ServicePort]:
-        """Make the rules of the services that changed; gives their ports."""
-        changed: list[ServicePort] = []
+    def _render(self) -> None:
+        """Make the rules of the services that changed."""
         if self.kernel.settle(self.state.addresses):
             for service, ports in self.ports.items():
                 self.kernel.put(service, ports)
         for service in self.state.take():
-            ports = self.state.ports(service)
-            if ports == self.ports.get(service, ()):
+            ports, before = self.state.ports(service), self.ports.get(service, ())
+            if ports == before:
                 continue
             self.kernel.put(service, ports)
-            self.stranded.move(self.ports.get(service, ()), ports)
-            changed += ports
+            self.stranded.move(before, ports)
+            self.moved += [port for port in (*before, *ports) if port.protocol == "UDP"]
             if ports:
                 self.ports[service] = ports
             else:
                 del self.ports[service]
-        return changed

@@ -46,7 +46,10 @@ async def told() -> AsyncIterator[tuple[HealthPorts, list[tuple[Any, ...]]]]:
 
 async def ask(port: int) -> tuple[int, Any]:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as answer:
-        return answer.status, await answer.json()
+        found = await answer.json()
+        # Balancers that weigh their nodes read the count there.
+        assert answer.headers["X-Load-Balancing-Endpoint-Weight"] == str(found["localEndpoints"])
+        return answer.status, found
 
 
 async def test_it_answers_by_the_endpoints_of_this_node(

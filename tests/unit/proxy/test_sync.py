@@ -70,9 +70,17 @@ class Kernel:
         self.done.append(what)
 
 
+@dataclass
 class Flows(Conntrack):
-    async def forget_stale(self, ports: Iterable[ServicePort]) -> None:
-        raise AssertionError("no UDP service changed")
+    """Notes the ports of UDP that it is told of, as they are and as they were; fails as often as it is to."""
+
+    failures: int = 0
+    told: list[tuple[list[str], list[str]]] = field(default_factory=list)
+
+    async def forget_stale(self, ports: Iterable[ServicePort], before: Iterable[ServicePort] = ()) -> bool:
+        self.told.append(([one.name for one in ports if one.protocol == "UDP"], [one.name for one in before]))
+        self.failures -= 1
+        return self.failures < 0
 
 
 @dataclass
@@ -82,6 +90,7 @@ class Running:
     kernel: Kernel = field(default_factory=Kernel)
     other: Kernel = field(default_factory=Kernel)
     period: float = 30.0
+    flows: Flows = field(default_factory=Flows)
     state: State = field(default_factory=lambda: State(Place("n1")))
 
     def __post_init__(self) -> None:
@@ -91,7 +100,7 @@ class Running:
 
     def sync(self) -> Syncer:
         asked = HealthPorts("n1", lambda *_: None, lambda: True)
-        return Syncer(self.state, self.kernel, [self.other], Flows(), asked, self.period, 0, lambda: None)
+        return Syncer(self.state, self.kernel, [self.other], self.flows, asked, self.period, 0, lambda: None)
 
     async def settled(self) -> None:
         task = asyncio.create_task(self.syncer.run())
@@ -195,6 +204,35 @@ def test_ports_that_lead_nowhere_from_here_are_counted_until_they_do() -> None:
     one.state.drop(WEB)
     run(one.settled())
     assert [stranded(policy) for policy in POLICIES] == [0, 0]
+
+
+def test_flows_of_udp_are_looked_at_once_the_rules_are_right_until_it_is_done() -> None:
+    one = Running(kernel=Kernel(problems=[CannotApply("busy")]), flows=Flows(failures=1))
+    names = replace(WEB.spec, ports=(replace(WEB.spec.ports[0], name="dns", protocol="UDP"),))
+    one.state.put(replace(WEB, spec=names), WEB)
+    one.state.sync(Node, [])
+
+    run(one.settled())
+    assert one.flows.told == [], "the rules could not be written"
+
+    for _ in range(3):
+        one.state.changed.set()
+        run(one.settled())
+    assert one.flows.told == [(["dns"], ["dns"])] * 2, "it failed once"
+
+    one.state.drop(replace(WEB, spec=names))
+    run(one.settled())
+    assert one.flows.told[2:] == [([], ["dns"])], "flows of a service that is gone are nobody's"
+
+
+def test_without_a_change_of_udp_nobody_looks_at_flows() -> None:
+    one = Running()
+    one.state.sync(Node, [])
+    run(one.settled())
+    one.state.drop(WEB)
+    run(one.settled())
+
+    assert one.flows.told == []
 
 
 def test_rules_that_somebody_took_are_written_again_also_where_changes_never_end() -> None:
