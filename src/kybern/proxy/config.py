@@ -22,6 +22,7 @@ from kybern.proxy.tunables import FlowTable
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 IPTABLES, IPVS, NFTABLES = MODES = ("iptables", "ipvs", "nftables")
 ELSEWHERE = ("winkernel", "detectLocal")  # settings of parts that do not exist here
+_BUFFERS = "logging.options."  # how upstream's process writes its logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,20 @@ KEYS = {
     "detectLocalMode": "",
     "featureGates": "",
     "showHiddenMetricsForVersion": "",
+    "windowsRunAsService": "",
+    "logging.flushFrequency": "",
+    "logging.format": "",
+    "logging.verbosity": "",
+}
+# Where 0 says that the default counts, as upstream's file of defaults has it (SetDefaults_KubeProxyConfiguration).
+_UNSET = frozenset(f"{mode}.syncPeriod" for mode in MODES) | {
+    "iptables.minSyncPeriod",
+    "nftables.minSyncPeriod",
+}
+# Settings of logs are needed before the file is read. What the file may say of them, and the flag that says it.
+_LOGS: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "logging.format": (("", "text"), "--logging-format"),
+    "logging.verbosity": ((0,), "--v"),
 }
 _SHARED = (IPVS, "iptables.masqueradeAll")  # has none of its own
 FLAGS = {
@@ -145,6 +160,10 @@ def read(values: Values, hostname: str) -> Config:
     if found["mode"] not in MODES:
         raise Fatal(
             f'cannot use proxy mode "{found["mode"]}": this version has {", ".join(MODES)}; leave it out or name one'
+        )
+    if found.get("sync_period", 1) <= 0:
+        raise Fatal(
+            f"cannot look at the rules every {found['sync_period']:.0f} s: give a period of more than 0, or leave it out"
         )
     found["ipvs"] = _options(found)
     found["flows"] = FlowTable(**_taken(FlowTable, found))
@@ -197,11 +216,15 @@ def _file(path: Path, mode: str) -> dict[str, Any]:
         if key in KEYS and key.partition(".")[0] in {*MODES} - {mode} and (mode, key) != _SHARED:
             continue  # settings of a mode that is not used
         if key not in KEYS:
-            if value in (None, "", {}, []) or key.partition(".")[0] in ELSEWHERE:
+            if value in (None, "", {}, []) or key.partition(".")[0] in ELSEWHERE or key.startswith(_BUFFERS):
                 continue
             raise Fatal(f'cannot read --config {path}: unknown field "{key}"')
+        if key in _LOGS and value not in _LOGS[key][0]:
+            raise Fatal(f"cannot take {key} from --config {path}: give {_LOGS[key][1]}={value} instead")
         if KEYS[key] and value not in (None, ""):
-            found[KEYS[key]] = _value(path, key, value)
+            made = _value(path, key, value)
+            if made != 0 or key not in _UNSET:
+                found[KEYS[key]] = made
     return found
 
 

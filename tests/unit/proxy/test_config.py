@@ -8,6 +8,7 @@ from kybern.cli.proxy import FLAGS
 from kybern.daemon.run import Fatal
 from kybern.proxy.config import MODES, Config, read
 from kybern.proxy.ipvs.plan import Options
+from kybern.proxy.tunables import FlowTable
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 
@@ -18,7 +19,7 @@ def config_of(path: Path, text: str, *flags: str) -> Config:
 
 
 def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
-    text = "clusterCIDR: 10.0.0.0/8\nclientConnection: {kubeconfig: /a}\niptables: {syncPeriod: 1m30s, minSyncPeriod: 0s}\n"
+    text = "clusterCIDR: 10.0.0.0/8\nclientConnection: {kubeconfig: /a}\niptables: {syncPeriod: 1m30s, minSyncPeriod: 2s}\n"
 
     found = config_of(tmp_path / "c", text, "--kubeconfig=/b")
 
@@ -26,7 +27,7 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         "/b",
         "10.0.0.0/8",
         90,
-        0,
+        2,
     )
     assert found.node == "host-1"
 
@@ -43,6 +44,8 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         ("mode: ipvs\nipvs: {excludeCIDRs: [here]}", 'cannot leave "here" to others'),
         ("mode: ipvs\nipvs: {tcpTimeout: soon}", 'ipvs.tcpTimeout: "soon" is no duration'),
         ("mode: nftables\nnftables: {syncperiod: 1s}", 'unknown field "nftables.syncperiod"'),
+        ("logging: {format: json}", "give --logging-format=json instead"),
+        ("logging: {verbosity: 4}", "give --v=4 instead"),
         ("- x", "it is not YAML"),
     ],
 )
@@ -54,6 +57,68 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="No such file"):
         read(FLAGS.read(["--config", str(tmp_path / "none")]), "host-1")
+
+
+# What kubeadm v1.36 writes: every field, most of them with the value that stands for the default.
+WRITTEN_OUT = """
+bindAddress: 0.0.0.0
+bindAddressHardFail: false
+clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /a, qps: 0}
+clusterCIDR: 10.0.0.0/8
+configSyncPeriod: 0s
+conntrack:
+  maxPerCore: null
+  min: null
+  tcpBeLiberal: false
+  tcpCloseWaitTimeout: null
+  tcpEstablishedTimeout: null
+  udpStreamTimeout: 0s
+  udpTimeout: 0s
+detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+detectLocalMode: ""
+enableProfiling: false
+healthzBindAddress: ""
+hostnameOverride: ""
+iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs:
+  excludeCIDRs: null
+  minSyncPeriod: 0s
+  scheduler: ""
+  strictARP: false
+  syncPeriod: 0s
+  tcpFinTimeout: 0s
+  tcpTimeout: 0s
+  udpTimeout: 0s
+logging:
+  flushFrequency: 0
+  options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}
+  verbosity: 0
+metricsBindAddress: ""
+nftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+nodePortAddresses: null
+oomScoreAdj: null
+portRange: ""
+showHiddenMetricsForVersion: ""
+winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
+windowsRunAsService: false
+"""
+
+
+@pytest.mark.parametrize(("mode", "least"), [("iptables", 1), ("ipvs", 0), ("nftables", 1)])
+def test_a_file_with_every_field_as_it_is_written_out_gives_the_defaults(
+    tmp_path: Path, mode: str, least: float
+) -> None:
+    found = config_of(tmp_path / "c", f"{WRITTEN_OUT}mode: {mode}\n")
+
+    assert (found.sync_period, found.min_sync_period) == (30, least), "and no loop that never rests"
+    assert (found.healthz, found.metrics, found.node) == ("0.0.0.0:10256", "127.0.0.1:10249", "host-1")
+    assert found.flows == FlowTable()
+    assert found.localhost_node_ports
+
+
+def test_a_period_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="cannot look at the rules every 0 s"):
+        config_of(tmp_path / "c", NEEDED, "--iptables-sync-period=0s")
 
 
 NEEDED = "clusterCIDR: 10.0.0.0/8\nclientConnection: {kubeconfig: /a}\n"
