@@ -140,6 +140,13 @@ def asked_names(pod: Pod) -> tuple[str, ...]:
     return (*(name for name in first if name in names), *sorted(names.difference(first)))
 
 
+def limited_names(pod: Pod) -> tuple[str, ...]:
+    """The resources of which some container has a limit, sorted."""
+    return tuple(
+        sorted({name for c in (*pod.spec.init_containers, *pod.spec.containers) for name in limits(c)})
+    )
+
+
 def request_of(pod: Pod, name: str) -> int:
     """What a pod asks for of a resource, in thousandths, with its overhead.
 

@@ -23,7 +23,7 @@ from kybern.kubelet.parts import is_sidecar
 from kybern.kubelet.plan import Facts
 from kybern.kubelet.resize import IN_PROGRESS, PENDING, WHOLE, Progress
 from kybern.kubelet.resize import conditions as of_resize
-from kybern.kubelet.resources import asked_names, request_of, shown
+from kybern.kubelet.resources import asked_names, limited_names, limits_of, request_of, shown
 from kybern.machinery.struct import replace
 
 FINISHED = ("Succeeded", "Failed")
@@ -104,9 +104,30 @@ def _allocated(pod: Pod) -> dict[str, str]:
 
 
 def _of_whole(facts: Facts) -> ResourceRequirements | None:
-    """What the pod has of its own: what was granted, unless its cgroup still has what it had before."""
+    """What the pod has: its own, unless its cgroup still has what it had before; else its containers' together."""
     own = facts.pod.spec.resources
-    return facts.actuated.get(WHOLE, own) if facts.due else own
+    if facts.due and WHOLE in facts.actuated:
+        own = facts.actuated[WHOLE]
+    if own is not None:
+        return own
+    spec = facts.pod.spec
+    sizes = facts.actuated
+    pod = replace(
+        facts.pod,
+        spec=replace(
+            spec,
+            overhead={},
+            containers=tuple(replace(c, resources=sizes.get(c.name, c.resources)) for c in spec.containers),
+            init_containers=tuple(
+                replace(c, resources=sizes.get(c.name, c.resources)) for c in spec.init_containers
+            ),
+        ),
+    )
+    most = {name: limits_of(pod, name) for name in limited_names(pod)}
+    found = ResourceRequirements(
+        requests=_allocated(pod), limits={name: shown(milli, name) for name, milli in most.items() if milli}
+    )
+    return found if found.requests or found.limits else None
 
 
 def _ips(facts: Facts, situation: Situation, before: PodStatus) -> tuple[str, ...]:

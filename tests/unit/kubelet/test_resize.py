@@ -286,7 +286,21 @@ def test_the_status_tells_what_a_pod_was_granted_as_a_whole(of: Pod, allocated: 
     status = status_of(facts(of), Situation(), PodStatus())
 
     assert status.allocated_resources == allocated
-    assert status.resources == of.spec.resources
+
+
+def test_the_status_tells_what_a_pod_has_as_a_whole() -> None:
+    """Also of one that says nothing itself: upstream's kubelet shows it since pods can be resized as a whole."""
+    one = Container(name="a", image="i", resources=ResourceRequirements(
+        requests={"cpu": "5m", "memory": "16Mi"}, limits={"memory": "32Mi"}
+    ))  # fmt: skip
+
+    def shown(of: Pod, **more: Any) -> ResourceRequirements | None:
+        return status_of(replace_in(facts(of), **more), Situation(), PodStatus()).resources
+
+    assert shown(pod(Container(name="a", image="i"))) is None
+    assert shown(pod(one)) == one.resources
+    assert shown(pod(one, resources=LARGER)) == LARGER
+    assert shown(pod(sized("a", "2"), sized("b", "1")), actuated={"a": resources("1")}) == resources("2")
 
 
 class Kernel:
