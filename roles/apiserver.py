@@ -13,6 +13,7 @@ from pyinfra.api import deploy
 from kybern.machines.authorization import FOLDER
 from kybern.machines.certificates import CLIENTS
 from kybern.machines.errors import TopologyError
+from kybern.machines.key_service import folder
 from kybern.machines.topology import Cluster, Machine
 from roles.cluster import APISERVER_USER, CIPHERS, ENCRYPTION, PKI, etcd_endpoints
 from roles.control_plane import image_of
@@ -113,6 +114,7 @@ def pod(cluster: Cluster, machine: Machine) -> StaticPod:
         readiness="/readyz",
         scratch=("/tmp", "/var/run/kubernetes"),  # noqa: S108  # in the pod, which is alone with it
         writes=(LOGS,),
+        sockets=(folder(cluster),) if cluster.kms else (),
         inputs=read(cluster),
         reads=authorities(cluster, machine),
     )

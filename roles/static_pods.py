@@ -49,7 +49,8 @@ class StaticPod:
     """What differs from daemon to daemon, and the files whose change makes another pod.
 
     ``user`` is an account's name: its number is the machine's. ``health`` and ``readiness`` are paths at ``port``.
-    ``scratch`` are directories that go with the pod, ``writes`` some of the machine.
+    ``scratch`` are directories that go with the pod, ``writes`` some of the machine,
+    ``sockets`` some in which others listen, who may come later.
     ``inputs`` and ``reads`` are files as a ``Service`` has them, without units.
     """
 
@@ -64,6 +65,7 @@ class StaticPod:
     environment: tuple[tuple[str, str], ...] = ()
     scratch: tuple[str, ...] = ("/tmp",)  # noqa: S108  # in the pod, which is alone with it
     writes: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
     inputs: tuple[File, ...] = ()
     reads: tuple[File, ...] = ()
 

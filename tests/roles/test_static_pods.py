@@ -12,7 +12,7 @@ from kybern.kubelet.static import pod_of
 from kybern.machines import control_plane
 from kybern.machines.control_plane import DAEMONS, manifest
 from kybern.machines.packages import wanted_packages
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Authorization, Cluster, Machine
 from roles import apiserver as apiserver_role
 from roles import control_plane as control_plane_role
 from roles import controller_manager as manager_role
@@ -127,6 +127,67 @@ def test_a_pod_may_do_nothing_that_its_unit_may_not(as_pods: Cluster, image: Con
         mounts = {each["mountPath"]: each.get("readOnly", False) for each in container["volumeMounts"]}
         assert mounts["/etc/kubernetes"] is True
         assert container["imagePullPolicy"] == "Never"
+
+
+def test_the_socket_of_a_key_management_service_is_within_reach_of_the_pod(
+    as_pods: Cluster, image: ControlPlaneImage
+) -> None:
+    served = replace(as_pods, encryption="kms", kms="unix:///run/kms/plugin.sock")
+
+    def mounts(cluster: Cluster) -> list[tuple[str, bool, str, str]]:
+        pod = apiserver_role.pod(cluster, cluster.masters[0])
+        spec = yaml.safe_load(completed(pod, image, 900, 901).file.content)["spec"]
+        paths = {each["name"]: each["hostPath"] for each in spec["volumes"] if "hostPath" in each}
+        return [
+            (each["mountPath"], each["readOnly"], paths[each["name"]]["path"], paths[each["name"]]["type"])
+            for each in spec["containers"][0]["volumeMounts"]
+            if each["name"].startswith("sockets-")
+        ]
+
+    # The plugin may come later than the server, which serves everything else until then.
+    assert mounts(served) == [("/run/kms", True, "/run/kms", "DirectoryOrCreate")]
+    assert mounts(as_pods) == []
+
+
+def test_who_decides_what_is_allowed_is_within_reach_of_the_pod_and_another_answer_makes_another_pod(
+    as_pods: Cluster, image: ControlPlaneImage
+) -> None:
+    def pod(cluster: Cluster) -> StaticPod:
+        return apiserver_role.pod(cluster, cluster.masters[0])
+
+    asked = "/etc/kubernetes/authorization/asked.kubeconfig"
+    webhook = """
+- type: Webhook
+  name: asked
+  webhook:
+    timeout: 3s
+    subjectAccessReviewVersion: v1
+    matchConditionSubjectAccessReviewVersion: v1
+    failurePolicy: NoOpinion
+    authorizedTTL: 5m
+    unauthorizedTTL: 30s
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: %s}
+"""
+    text = (
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n"
+        "- {type: Node, name: node}\n- {type: RBAC, name: rbac}"
+    )
+    first, second = (
+        replace(
+            as_pods,
+            authorization=Authorization(text + webhook % asked, (("asked.kubeconfig", server),)),
+        )
+        for server in ("kind: Config\n# one\n", "kind: Config\n# two\n")
+    )
+
+    flags = yaml.safe_load(completed(pod(first), image, 900, 901).file.content)["spec"]["containers"][0]
+    assert "--authorization-config=/etc/kubernetes/authorization.yaml" in flags["command"]
+    assert not any(flag.startswith("--authorization-mode") for flag in flags["command"])
+    sent = {file.path for file in pod(first).inputs}
+    assert {"/etc/kubernetes/authorization.yaml", asked} <= sent
+    assert {"mountPath": "/etc/kubernetes", "name": "kubernetes", "readOnly": True} in flags["volumeMounts"]
+    uids = {completed(pod(each), image, 900, 901).uid for each in (as_pods, first, second)}
+    assert len(uids) == 3
 
 
 def test_an_api_server_without_etcd_is_not_ready_and_lives(

@@ -104,7 +104,7 @@ class Rotation:
     def _new_key(self, provider: str, known: Order) -> Key:
         aside = (self._folder / "dropped").glob(f"*.{FILE}")
         dropped = tuple(key for path in aside for key in encryption.order(path.read_bytes()))
-        return encryption.new_key(provider, (*known, *dropped))
+        return encryption.new_key(provider, (*known, *dropped), endpoint=self._cluster.kms)
 
     async def _seen(self) -> Seen:
         """Raises MachineError when a master does not tell: a key must not be dropped that it may still write by."""

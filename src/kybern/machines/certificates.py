@@ -241,7 +241,7 @@ class Keep:
         if path.exists():
             return path.read_bytes()
         used = (self._folder / f"{CLUSTER_CA}.crt").exists()
-        keys = encryption.first(cluster.encryption, used=used)
+        keys = encryption.first(cluster.encryption, used=used, endpoint=cluster.kms)
         if not keys:
             return b""
         content = encryption.content(keys)

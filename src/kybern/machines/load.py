@@ -16,7 +16,7 @@ from kybern.machines import netboot, shapes
 from kybern.machines.admission import admission_plugins
 from kybern.machines.authorization import authorization_of
 from kybern.machines.clouds import check_cloud, check_cloud_volumes, cloud_of, cloud_volumes_of
-from kybern.machines.encryption import NONE, PROVIDERS
+from kybern.machines.encryption import KMS, NONE, PROVIDERS
 from kybern.machines.errors import TopologyError
 from kybern.machines.families import check_families, families_of
 from kybern.machines.fields import Fields, Place, life, matching, one_of, size, yes_or_no
@@ -27,6 +27,7 @@ from kybern.machines.hypervisors import (
     named_hypervisor,
     pool_of,
 )
+from kybern.machines.key_service import check_kms, kms_of
 from kybern.machines.networks import check_networks, networks_of
 from kybern.machines.pools import balancer_pools, check_pools
 from kybern.machines.topology import (
@@ -50,7 +51,7 @@ POD_NETWORKS = ("kybern", "none")
 STORAGE = ("local", "none")
 CGROUP_DRIVERS = ("cgroupfs", "systemd")
 CONTROL_PLANES = ("services", "pods")
-ENCRYPTION = (*PROVIDERS, NONE)
+ENCRYPTION = (*PROVIDERS, KMS, NONE)
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -96,6 +97,7 @@ class _Reader:
         "node_local_dns",
         "trust_bundles",
         "encryption",
+        "kms",
         "certificate_life",
         "admission",
         "pod_network",
@@ -156,6 +158,7 @@ class _Reader:
             encryption=top.parse(
                 "encryption", one_of(*ENCRYPTION), "one of " + ", ".join(ENCRYPTION), "aesgcm"
             ),
+            kms=kms_of(top),
             certificate_life=top.parse("certificate_life", life, LIFE, CERTIFICATE_LIFE),
             admission=admission_plugins(top),
             authentication=top.parse("authentication", self._beside, "a file that can be read", ""),
@@ -189,6 +192,7 @@ class _Reader:
         self._check_overlaps(made)
         self._check_members(made)
         self._check_vip(made)
+        check_kms(made, self._at("encryption"))
         check_families(made, self._at("families"))
         check_pools(made, self._at("load_balancer"))
         check_cloud(made, self._at("cloud"))

@@ -150,8 +150,10 @@ class Cluster:
     node_local_dns: bool = False
     # Whether pods may have certificates of authorities out of ClusterTrustBundles, which upstream has off by default.
     trust_bundles: bool = False
-    # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, or none.
+    # How secrets are encrypted in etcd: aesgcm, aescbc, secretbox, kms, or none.
     encryption: str = "aesgcm"
+    # Where a key management service's plugin listens on each master, as unix://PATH. Empty: there is none.
+    kms: str = ""
     # Of all certificates but the authorities' own, from the time that they are made.
     certificate_life: timedelta = CERTIFICATE_LIFE
     # Admission plugins of the API server beside those that are on everywhere.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kybern.machines.certificates import Keep
-from kybern.machines.encryption import FILE, PLAIN, PROVIDERS, content, first, new_key, order
+from kybern.machines.encryption import FILE, IDENTITY, KMS, PLAIN, PROVIDERS, content, first, new_key, order
 from kybern.machines.errors import MachineError
 from kybern.storage.encryption.configuration import parse
 from tests.unit.machines.test_certificates import CLUSTER, MASTER
@@ -27,6 +27,36 @@ def test_the_api_server_reads_what_is_written_here(provider: str) -> None:
         f"k8s:enc:{provider}:v1:key-1:",
         "",
     ]
+
+
+def test_a_key_management_service_keeps_its_keys_to_itself() -> None:
+    keys = (*first(KMS, used=False, endpoint="unix:///run/kms/a.sock"),)
+    keys = (new_key(KMS, keys, endpoint="unix:///run/kms/b.sock"), new_key("aesgcm", ()), *keys)
+    found = parse(content(keys))
+
+    assert order(content(keys)) == keys
+    assert [step.prefix.decode() for step in found.rule("", "secrets")] == [key.prefix for key in keys]
+    assert [(kms.setting.name, kms.setting.endpoint) for kms in found.services] == [
+        ("key-2", "unix:///run/kms/b.sock"),
+        ("key-1", "unix:///run/kms/a.sock"),
+    ]
+    assert keys[0].prefix == "k8s:enc:kms:v2:key-2:"
+    assert keys[0].secret == ""
+
+
+@pytest.mark.parametrize(("used", "sealed"), [(False, [KMS, IDENTITY]), (True, [IDENTITY, KMS])])
+def test_the_service_of_the_topology_is_what_a_cluster_begins_with(
+    tmp_path: Path, used: bool, sealed: list[str]
+) -> None:
+    keep = Keep(tmp_path, NOW)
+    if used:
+        keep.certificates(replace(CLUSTER, encryption="none"), MASTER)
+    made = order(
+        keep.certificates(replace(CLUSTER, encryption=KMS, kms="unix:///run/kms/a.sock"), MASTER).encryption
+    )
+
+    assert [key.provider for key in made] == sealed
+    assert {key.endpoint for key in made if key.provider == KMS} == {"unix:///run/kms/a.sock"}
 
 
 def test_a_key_is_not_shown() -> None:

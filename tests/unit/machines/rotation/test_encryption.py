@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kybern.machines.encryption import NONE, PLAIN, Key, Order, new_key
+from kybern.machines.encryption import KMS, NONE, PLAIN, Key, Order, new_key
 from kybern.machines.rotation.encryption import (
     _BEGINNINGS,
     Await,
@@ -31,12 +31,14 @@ MASTERS = ("m1", "m2", "m3")
 
 
 def make(provider: str, known: Order) -> Key:
-    return new_key(provider, known, random=bytes)
+    return new_key(provider, known, random=bytes, endpoint="unix:///run/kms/a.sock")
 
 
 ONE = make("aesgcm", ())
 TWO = make("aesgcm", (ONE,))
 OTHER = make("secretbox", (ONE,))
+SERVED = make(KMS, (ONE,))
+AGAIN = make("aesgcm", (SERVED,))
 
 
 def seen(order: Order, *stored: Key, shipped: str | None = None, loaded: str | None = None) -> Seen:
@@ -63,6 +65,11 @@ def seen(order: Order, *stored: Key, shipped: str | None = None, loaded: str | N
         (seen((), PLAIN), "aesgcm", (PLAIN, ONE)),
         (seen((PLAIN,), PLAIN), "aesgcm", (PLAIN, ONE)),
         (seen((ONE, PLAIN), ONE), "secretbox", (ONE, OTHER, PLAIN)),
+        (seen((ONE, PLAIN), ONE), KMS, (ONE, SERVED, PLAIN)),
+        (seen((ONE, SERVED, PLAIN), ONE), KMS, (SERVED, ONE, PLAIN)),
+        (seen((SERVED, ONE, PLAIN), ONE, SERVED), KMS, Rewrite(("/registry/secrets/a/0",))),
+        (seen((SERVED, ONE, PLAIN), SERVED), KMS, (SERVED, PLAIN)),
+        (seen((SERVED, PLAIN), SERVED), "aesgcm", (SERVED, AGAIN, PLAIN)),
         (seen((ONE, PLAIN), ONE), NONE, (PLAIN, ONE)),
         (seen((ONE, TWO, PLAIN), ONE), NONE, (PLAIN, ONE, TWO)),
         (seen((PLAIN, ONE), ONE), NONE, Rewrite(("/registry/secrets/a/0",))),
