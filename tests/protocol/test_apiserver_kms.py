@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from kybern.machines import encryption
+from kybern.machines.encryption import KMS, PLAIN, new_key
 from kybern.storage.encryption.kms import read
 from tests.kms_plugin import Plugin
 from tests.protocol.apiserver_bed import Lab, Server
@@ -216,3 +218,26 @@ def test_the_old_api_is_refused_in_upstreams_words(
     assert (
         "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead." in said
     )
+
+
+def test_the_files_of_a_rotation_lead_to_the_service_and_on_to_another_number_of_it(place: Place) -> None:
+    """What ``kybern certificates rotate-encryption-key`` writes, step by step: by a key of ours, then by the service."""
+    ours = new_key("aesgcm", ())
+    served = new_key(KMS, (ours,), endpoint=place.plugin.endpoint)
+    again = new_key(KMS, (served,), endpoint=place.plugin.endpoint)
+    place.write(encryption.content((ours, PLAIN)))
+    try:
+        place.make("moved")
+        assert place.raw("moved").startswith(ours.prefix.encode())
+        for first, others in ((served, (ours,)), (again, (served,))):
+            place.write(encryption.content((*others, first, PLAIN)))
+            place.write(encryption.content((first, *others, PLAIN)))
+            code, found = place.server.ask("PATCH", f"{SECRETS}/moved", {}, form="merge-patch+json")
+            assert code == 200, found
+            assert place.raw("moved").startswith(first.prefix.encode())
+            place.write(encryption.content((first, PLAIN)))
+            assert read_by(place.server, "moved") == "precious"
+        code, found = place.server.ask("DELETE", f"{SECRETS}/moved")
+        assert code == 200, found
+    finally:
+        place.write(place.usual)
