@@ -113,10 +113,13 @@ _UNSET = frozenset(f"{mode}.syncPeriod" for mode in MODES) | {
     "iptables.minSyncPeriod",
     "nftables.minSyncPeriod",
 }
-# Settings of logs are needed before the file is read. What the file may say of them, and the flag that says it.
-_LOGS: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "logging.format": (("", "text"), "--logging-format"),
-    "logging.verbosity": ((0,), "--v"),
+# Where only some values can be had: those, and what to do about another. Logs begin before the file is read.
+_ONLY: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "logging.format": (("text",), "give it as --logging-format"),
+    "logging.verbosity": ((0,), "give it as --v"),
+    "detectLocalMode": (("ClusterCIDR",), "pods are told by clusterCIDR; leave it out"),
+    "iptables.masqueradeBit": ((14,), "packets are marked with bit 14; leave it out"),
+    "nftables.masqueradeBit": ((14,), "packets are marked with bit 14; leave it out"),
 }
 _SHARED = (IPVS, "iptables.masqueradeAll")  # has none of its own
 FLAGS = {
@@ -219,8 +222,8 @@ def _file(path: Path, mode: str) -> dict[str, Any]:
             if value in (None, "", {}, []) or key.partition(".")[0] in ELSEWHERE or key.startswith(_BUFFERS):
                 continue
             raise Fatal(f'cannot read --config {path}: unknown field "{key}"')
-        if key in _LOGS and value not in _LOGS[key][0]:
-            raise Fatal(f"cannot take {key} from --config {path}: give {_LOGS[key][1]}={value} instead")
+        if key in _ONLY and value not in (None, "", *_ONLY[key][0]):
+            raise Fatal(f"cannot take {key} {value} from --config {path}: {_ONLY[key][1]}")
         if KEYS[key] and value not in (None, ""):
             made = _value(path, key, value)
             if made != 0 or key not in _UNSET:

@@ -44,8 +44,10 @@ def test_the_file_is_read_and_flags_win_over_it(tmp_path: Path) -> None:
         ("mode: ipvs\nipvs: {excludeCIDRs: [here]}", 'cannot leave "here" to others'),
         ("mode: ipvs\nipvs: {tcpTimeout: soon}", 'ipvs.tcpTimeout: "soon" is no duration'),
         ("mode: nftables\nnftables: {syncperiod: 1s}", 'unknown field "nftables.syncperiod"'),
-        ("logging: {format: json}", "give --logging-format=json instead"),
-        ("logging: {verbosity: 4}", "give --v=4 instead"),
+        ("logging: {format: json}", "cannot take logging.format json"),
+        ("logging: {verbosity: 4}", "cannot take logging.verbosity 4"),
+        ("detectLocalMode: NodeCIDR", "cannot take detectLocalMode NodeCIDR"),
+        ("iptables: {masqueradeBit: 15}", "cannot take iptables.masqueradeBit 15"),
         ("- x", "it is not YAML"),
     ],
 )
@@ -114,6 +116,14 @@ def test_a_file_with_every_field_as_it_is_written_out_gives_the_defaults(
     assert (found.healthz, found.metrics, found.node) == ("0.0.0.0:10256", "127.0.0.1:10249", "host-1")
     assert found.flows == FlowTable()
     assert found.localhost_node_ports
+
+
+def test_what_is_so_anyway_may_be_said(tmp_path: Path) -> None:
+    text = (
+        "detectLocalMode: ClusterCIDR\niptables: {masqueradeBit: 14}\nlogging: {format: text, verbosity: 0}\n"
+    )
+
+    assert config_of(tmp_path / "c", NEEDED + text) == config_of(tmp_path / "c", NEEDED)
 
 
 def test_a_period_of_nothing_is_refused(tmp_path: Path) -> None:
