@@ -8,6 +8,7 @@ pkg/kubelet/oom; the line is ``dump_oom_summary`` of Linux, since 5.0.
 """
 
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -52,18 +53,35 @@ class OutOfMemory:
         self._opened = opened
 
     async def run(self) -> None:
+        """Ends, and says so, where there is no kernel's log that can be followed: in a container it may be anything."""
         try:
             descriptor = self._opened()
         except OSError as problem:
-            log.info("cannot tell when the machine has no memory left: %s: %s", _KERNEL_LOG, problem.strerror)
+            _give_up(problem)
             return
         loop = asyncio.get_running_loop()
         try:
-            loop.add_reader(descriptor, self._read, descriptor)
-            await loop.create_future()
+            await self._follow(loop, descriptor)
+        except OSError as problem:
+            _give_up(problem)
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+
+    async def _follow(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+        """Raises OSError when the log cannot be waited for or read, or has an end."""
+        over = loop.create_future()
+
+        def read() -> None:
+            try:
+                self._read(descriptor)
+            except OSError as problem:
+                loop.remove_reader(descriptor)
+                if not over.done():
+                    over.set_exception(problem)
+
+        loop.add_reader(descriptor, read)
+        await over
 
     def _read(self, descriptor: int) -> None:
         """All that there is."""
@@ -76,8 +94,12 @@ class OutOfMemory:
                 # The kernel wrote over what was not read yet: it goes on with what is there.
                 continue
             if not record:
-                return
+                raise OSError(errno.EPIPE, "it has an end")
             found = victim(record.decode(errors="replace"))
             if found is not None:
                 text = f"System OOM encountered, victim process: {found.name}, pid: {found.pid}"
                 self._voice.node("Warning", "SystemOOM", text)
+
+
+def _give_up(problem: OSError) -> None:
+    log.info("cannot tell when the machine has no memory left: %s: %s", _KERNEL_LOG, problem.strerror)

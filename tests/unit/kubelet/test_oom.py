@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,21 @@ async def test_a_machine_that_does_not_let_us_read_is_left_alone(caplog: pytest.
     assert (
         "cannot tell when the machine has no memory left: /dev/kmsg: Operation not permitted" in caplog.text
     )
+
+
+async def test_a_log_that_is_none_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a container /dev/kmsg may be a file that nobody can wait for, or have an end."""
+    caplog.set_level("INFO")
+    file = tmp_path / "kmsg"
+    file.write_text(GLOBAL)
+    said = Said()
+
+    async with asyncio.timeout(30):
+        await OutOfMemory(Voice(said, "n1"), lambda: os.open(file, os.O_RDONLY | os.O_NONBLOCK)).run()
+        ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        kernel.close()
+        await OutOfMemory(Voice(said, "n1"), ours.detach).run()
+
+    assert caplog.text.count("cannot tell when the machine has no memory left") == 2
+    assert said.told == []
