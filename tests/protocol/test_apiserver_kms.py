@@ -227,17 +227,17 @@ def test_the_files_of_a_rotation_lead_to_the_service_and_on_to_another_number_of
     again = new_key(KMS, (served,), endpoint=place.plugin.endpoint)
     place.write(encryption.content((ours, PLAIN)))
     try:
-        place.make("moved")
-        assert place.raw("moved").startswith(ours.prefix.encode())
+        place.make("exchanged")
+        assert place.raw("exchanged").startswith(ours.prefix.encode())
         for first, others in ((served, (ours,)), (again, (served,))):
             place.write(encryption.content((*others, first, PLAIN)))
             place.write(encryption.content((first, *others, PLAIN)))
-            code, found = place.server.ask("PATCH", f"{SECRETS}/moved", {}, form="merge-patch+json")
+            code, found = place.server.ask("PATCH", f"{SECRETS}/exchanged", {}, form="merge-patch+json")
             assert code == 200, found
-            assert place.raw("moved").startswith(first.prefix.encode())
+            assert place.raw("exchanged").startswith(first.prefix.encode())
             place.write(encryption.content((first, PLAIN)))
-            assert read_by(place.server, "moved") == "precious"
-        code, found = place.server.ask("DELETE", f"{SECRETS}/moved")
+            assert read_by(place.server, "exchanged") == "precious"
+        code, found = place.server.ask("DELETE", f"{SECRETS}/exchanged")
         assert code == 200, found
     finally:
         place.write(place.usual)
