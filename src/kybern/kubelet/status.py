@@ -21,7 +21,7 @@ from kybern.kubelet import plan, rounds
 from kybern.kubelet.containers import Reasons, statuses
 from kybern.kubelet.parts import is_sidecar
 from kybern.kubelet.plan import Facts
-from kybern.kubelet.resize import IN_PROGRESS, PENDING, WHOLE, Progress
+from kybern.kubelet.resize import IN_PROGRESS, PENDING, WHOLE, Progress, with_resources
 from kybern.kubelet.resize import conditions as of_resize
 from kybern.kubelet.resources import asked_names, limited_names, limits_of, request_of, shown
 from kybern.machinery.struct import replace
@@ -110,19 +110,9 @@ def _of_whole(facts: Facts) -> ResourceRequirements | None:
         own = facts.actuated[WHOLE]
     if own is not None:
         return own
-    spec = facts.pod.spec
-    sizes = facts.actuated
-    pod = replace(
-        facts.pod,
-        spec=replace(
-            spec,
-            overhead={},
-            containers=tuple(replace(c, resources=sizes.get(c.name, c.resources)) for c in spec.containers),
-            init_containers=tuple(
-                replace(c, resources=sizes.get(c.name, c.resources)) for c in spec.init_containers
-            ),
-        ),
-    )
+    sizes = {name: had for name, had in facts.actuated.items() if name != WHOLE}
+    sized = with_resources(facts.pod, sizes)
+    pod = replace(sized, spec=replace(sized.spec, overhead={}))
     most = {name: limits_of(pod, name) for name in limited_names(pod)}
     found = ResourceRequirements(
         requests=_allocated(pod), limits={name: shown(milli, name) for name, milli in most.items() if milli}
