@@ -15,7 +15,7 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 from kybern.kubelet.grants import Grant
 from kybern.kubelet.plan import Resize
-from kybern.kubelet.resize import WHOLE, Progress, Refusal
+from kybern.kubelet.resize import Progress, Refusal
 from kybern.kubelet.resources import cgroup_of, own_limit, total
 from kybern.kubelet.runtime import Instance
 from kybern.kubelet.spec import SWAP_MAX, Machine, container_resources
@@ -138,16 +138,7 @@ class Allotment:
 
     def _before(self, pod: Pod) -> Pod:
         """The pod as it asked for what it had before the last change."""
-        spec = pod.spec
-        return replace(
-            pod,
-            spec=replace(
-                spec,
-                containers=tuple(map(self._had, spec.containers)),
-                init_containers=tuple(map(self._had, spec.init_containers)),
-                resources=self.actuated.get(WHOLE, spec.resources),
-            ),
-        )
+        return resize.with_resources(pod, {**resize.resources_of(pod), **self.actuated})
 
     def failed(self, pod: Pod, problem: CannotResize) -> None:
         """Tell that a resize did not go well, once for each problem."""
