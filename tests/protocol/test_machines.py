@@ -14,9 +14,10 @@ import pytest
 libvirt = pytest.importorskip("libvirt")
 
 from kybern.machines import driver, hypervisor, images, recipe, xml  # noqa: E402
+from kybern.machines.booting import answers  # noqa: E402
 from kybern.machines.errors import MachineError  # noqa: E402
 from kybern.machines.libvirt import Libvirt  # noqa: E402
-from kybern.machines.lifecycle import Run, answers  # noqa: E402
+from kybern.machines.lifecycle import Run  # noqa: E402
 from kybern.machines.lxc import Lxc, cgroups_of  # noqa: E402
 from kybern.machines.plan import Wanted, wanted  # noqa: E402
 from kybern.machines.qemu import Qemu  # noqa: E402

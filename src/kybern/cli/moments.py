@@ -12,7 +12,7 @@ from kybern.cli.hypervisors import fleet, refuse_silent
 from kybern.cli.machines import Topology, Uri
 from kybern.cli.progress import Progress, table
 from kybern.machines import state
-from kybern.machines.lifecycle import wait_for_ssh
+from kybern.machines.booting import wait_for_ssh
 from kybern.machines.moments import Moments
 from kybern.machines.preflight import host as preflight
 from kybern.machines.qemu import Qemu

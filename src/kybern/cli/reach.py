@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from kybern.machines.lifecycle import answers
+from kybern.machines.booting import answers
 from kybern.machines.topology import Machine
 
 WITHIN = 15.0  # seconds: a slow machine greets late while it has much to do

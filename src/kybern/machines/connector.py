@@ -29,9 +29,9 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, remove_any_sudo_askpass_file
 
 from kybern.machines import xml
+from kybern.machines.booting import answers
 from kybern.machines.errors import MachineError
 from kybern.machines.inventory import Host, inventory
-from kybern.machines.lifecycle import answers
 from kybern.machines.topology import Machine
 
 if TYPE_CHECKING:

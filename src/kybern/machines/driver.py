@@ -9,6 +9,8 @@ from kybern.machines.state import File
 from kybern.machines.topology import Cluster
 
 STORE = Path("/var/lib/kybern/machines")
+CONSOLE = "console.log"
+"""What a machine's console says, beside its disk, where libvirt writes it down."""
 
 
 class Driver(Protocol):
@@ -61,6 +63,7 @@ class Provider(Protocol):
     def kill(self, name: str) -> None: ...
     def undefine(self, name: str) -> None: ...
     def console(self, name: str) -> list[str]: ...
+    def said(self, name: str) -> bytes | None: ...
 
 
 class Hypervisor(Provider, Keeper, Protocol):

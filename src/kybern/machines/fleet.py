@@ -61,6 +61,9 @@ class Fleet:
     def console(self, name: str) -> list[str]:
         return self._of(name).console(name)
 
+    def said(self, name: str) -> bytes | None:
+        return self._of(name).said(name)
+
     def pause(self, name: str) -> None:
         self._of(name).pause(name)
 

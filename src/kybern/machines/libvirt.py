@@ -27,6 +27,7 @@ from kybern.machines.topology import Cluster, Network
 UNDEFINED = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 SHUTDOWN = 60.0
 KILL = 20.0
+SAID = 4096  # bytes
 
 
 def _silent(_context: object, _error: object) -> None:
@@ -250,6 +251,16 @@ class Libvirt:
     def console(self, name: str) -> list[str]:
         """The command that attaches to a machine's console."""
         return ["virsh", "--connect", self.uri, "console", name]
+
+    @told
+    def said(self, name: str) -> bytes | None:
+        """The end of what a machine's console said since its start; None where that is not written down here."""
+        try:
+            with (self._directory(self._domain(name)) / driver.CONSOLE).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - SAID))
+                return log.read()
+        except (FileNotFoundError, PermissionError):
+            return None
 
     def _ended(self, name: str, domain: Any, anchor: int | None) -> None:
         if anchor is not None and not hypervisor.wait_gone(anchor, 0):

@@ -4,13 +4,12 @@ Safe after an interrupted run: every step is taken from what libvirt has, never 
 """
 
 import shutil
-import socket
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kybern.machines import driver, state
+from kybern.machines.booting import last_words, wait_for_ssh
 from kybern.machines.driver import Provider
 from kybern.machines.errors import MachineError
 from kybern.machines.placing import left_out, placed, refuse_forgotten, refuse_twice
@@ -26,10 +25,9 @@ from kybern.machines.plan import (
     wanted,
 )
 from kybern.machines.state import State
-from kybern.machines.topology import Cluster, Machine
+from kybern.machines.topology import Cluster
 
 BOOT = 120.0
-SSH = 22
 
 
 type Report = Callable[[str, str], None]
@@ -78,7 +76,7 @@ class Run:
         for action in actions:
             if not isinstance(action, Undefine):
                 steps[names[_subject(action)]].append(action)
-        self._each(steps, lambda name: self._wait(name, patience, quiet=not steps[name]))
+        self._each(steps, lambda name: self._wait(name, patience, steps[name]))
         if left:
             raise MachineError(
                 f"{', '.join(sorted(left))}: left as they are, because {', '.join(sorted(self.silent))} does not answer; "
@@ -116,12 +114,27 @@ class Run:
                 state.hang_up(self.state, defined.machine)
                 self.provider.undefine(defined.name)
 
-    def _wait(self, name: str, patience: float, *, quiet: bool) -> None:
+    def _wait(self, name: str, patience: float, done: list[Action]) -> None:
         machine = next(each for each in self.cluster.machines if each.name == name)
-        if not quiet:
+        started = next((each.name for each in done if isinstance(each, Start)), "")
+        if done:
             self.report(name, "boots")
-        wait_for_ssh(machine, patience)
+        if started:
+            wait_for_ssh(
+                machine,
+                patience,
+                lambda: self.provider.said(started),
+                lambda: self._start_again(name, started),
+            )
+        else:
+            wait_for_ssh(machine, patience)
         self.report(name, f"answers at {machine.address}")
+
+    def _start_again(self, machine: str, name: str) -> None:
+        words = last_words(self.provider.said(name) or b"")
+        self.report(machine, f"is silent, and started again; its console said last: {words or 'nothing'}")
+        self.provider.kill(name)
+        self.provider.start(name)
 
     def _each(self, steps: Mapping[str, list[Action]], after: Callable[[str], None] | None = None) -> None:
         """The steps of all machines at once. Lets all end, then raises the first error that came."""
@@ -149,24 +162,3 @@ def _subject(action: Define | Start | Resize) -> str:
             return target.name
         case Start(name=name):
             return name
-
-
-def answers(machine: Machine, timeout: float) -> bool:
-    """An SSH server greets there."""
-    try:
-        with socket.create_connection((str(machine.address), SSH), timeout) as connection:
-            connection.settimeout(timeout)
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
-def wait_for_ssh(machine: Machine, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while not answers(machine, 2.0):
-        if time.monotonic() > deadline:
-            raise MachineError(
-                f"{machine.name} does not answer by SSH at {machine.address} within {patience:.0f} s; "
-                f"look with 'kybern machines console'"
-            )
-        time.sleep(0.2)  # nothing tells when a machine's sshd begins to listen

@@ -43,7 +43,7 @@ class Lxc:
     """The driver for lxc:///."""
 
     uri = "lxc:///system"
-    patience = 60.0
+    patience = 120.0
 
     def __init__(self, say: images.Say) -> None:
         self._say = say

@@ -192,7 +192,7 @@ class Qemu:
     """The driver for qemu:///."""
 
     uri = "qemu:///system"
-    patience = 300.0
+    patience = 600.0
 
     def __init__(self, say: images.Say) -> None:
         self._say = say
@@ -245,7 +245,7 @@ class Qemu:
         image = images.STORE / (home / "image").read_text()
         boot = xml.Boot(image / "vmlinuz", image / "initrd.img", command_line(wanted))
         own = drives(wanted, lambda name: home / name)
-        return xml.qemu(wanted, accelerator(boot.kernel), boot, own, home / "console.log")
+        return xml.qemu(wanted, accelerator(boot.kernel), boot, own, home / driver.CONSOLE)
 
     def remove(self, cluster: str, machine: str) -> None:
         shutil.rmtree(driver.directory(cluster, machine), ignore_errors=True)

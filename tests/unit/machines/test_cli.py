@@ -13,7 +13,7 @@ import pytest
 
 from kybern.cli import cluster, deploys, machines, main, reach, remove, reset
 from kybern.cli.progress import table
-from kybern.machines import lifecycle
+from kybern.machines import booting
 from kybern.machines.errors import MachineError
 from kybern.machines.topology import Cluster
 
@@ -102,10 +102,10 @@ def test_only_machines_whose_ssh_speaks_answer(monkeypatch: pytest.MonkeyPatch) 
         here = replace(lab[0], address=IPv4Address("127.0.0.1"))
         greeter = Thread(target=greet, args=(speaks,))
         greeter.start()
-        monkeypatch.setattr(lifecycle, "SSH", speaks.getsockname()[1])
+        monkeypatch.setattr(booting, "SSH", speaks.getsockname()[1])
         assert reach.answering([here]) == (here,)
         greeter.join()
-        monkeypatch.setattr(lifecycle, "SSH", silent.getsockname()[1])
+        monkeypatch.setattr(booting, "SSH", silent.getsockname()[1])
         assert reach.answering([here]) == ()
     assert reach.answering([here]) == ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kybern.machines import driver, lifecycle
+from kybern.machines import booting, driver
 from kybern.machines.errors import MachineError
 from kybern.machines.lifecycle import Run
 from kybern.machines.plan import Defined, Wanted
@@ -20,6 +20,8 @@ class Memory:
     machines: dict[str, Defined] = field(default_factory=dict)
     networks: set[str] = field(default_factory=set)
     broken: str = ""
+    consoles: dict[str, bytes] = field(default_factory=dict)
+    starts: list[str] = field(default_factory=list)
 
     def defined(self, cluster: str = "") -> tuple[Defined, ...]:
         return tuple(self.machines.values())
@@ -45,6 +47,7 @@ class Memory:
     def start(self, name: str) -> None:
         if name == self.broken:
             raise MachineError(f"{name} does not start: broken")
+        self.starts.append(name)
         self.machines[name] = replace(self.machines[name], active=True)
 
     def stop(self, name: str) -> None:
@@ -58,11 +61,14 @@ class Memory:
     def console(self, name: str) -> list[str]:
         return ["true", name]
 
+    def said(self, name: str) -> bytes | None:
+        return self.consoles.get(name)
+
 
 @pytest.fixture
 def run(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(driver, "STORE", tmp_path / "machines")
-    monkeypatch.setattr(lifecycle, "answers", lambda _machine, _timeout: True)
+    monkeypatch.setattr(booting, "answers", lambda _machine, _timeout: True)
     return Run(Memory(), cluster, State(tmp_path / "state"), lambda _name, _text: None)
 
 
@@ -116,8 +122,27 @@ def test_down_leaves_nothing(run: Run, tmp_path: Path) -> None:
     assert run.down() == 0
 
 
-def test_a_machine_that_never_answers_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "answers", lambda _machine, _timeout: False)
+def test_a_machine_that_falls_silent_on_its_way_up_is_started_once_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was not started by this run is left alone: whatever it does is more than booting."""
+    monkeypatch.setattr(booting, "SILENCE", 0.0)
+    hung = "small-worker-1"
+    memory(run).consoles[hung] = b"Linux version 6.12"
+    monkeypatch.setattr(
+        booting,
+        "answers",
+        lambda machine, _within: machine.name != "worker-1" or memory(run).starts.count(hung) > 1,
+    )
+    told: list[str] = []
+    run = replace(run, report=lambda name, text: told.append(f"{name} {text}"))
 
-    with pytest.raises(MachineError, match=r"master-1 does not answer by SSH at 10\.9\.0\.11 within 0 s"):
-        lifecycle.wait_for_ssh(cluster.machines[0], 0)
+    run.up(patience=60)
+
+    assert memory(run).starts.count(hung) == 2
+    assert "worker-1 is silent, and started again; its console said last: Linux version 6.12" in told
+
+    monkeypatch.setattr(booting, "answers", lambda machine, _within: machine.name != "worker-1")
+    with pytest.raises(MachineError, match="worker-1 does not answer"):
+        run.up(patience=0.5)
+    assert memory(run).starts.count(hung) == 2
