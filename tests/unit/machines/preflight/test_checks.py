@@ -286,11 +286,11 @@ def test_each_fact_that_is_judged_is_asked_for_and_the_script_is_one_of_bash(clu
     several = replace(cluster, vip=IPv4Address("10.9.0.10"))
     text = script(several, several.masters[0])
 
-    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, timeout=10, check=False)
+    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
     for name, command in commands(several, several.masters[0]).items():
-        inner = subprocess.run(["bash", "-n", "-c", command], capture_output=True, timeout=10, check=False)
+        inner = subprocess.run(["bash", "-n", "-c", command], capture_output=True, timeout=60, check=False)
         assert inner.returncode == 0, name
     assert set(WELL) <= set(commands(several, several.masters[0]))
 
