@@ -3,8 +3,9 @@
 Without a kubeconfig, but with a bootstrap one (whose token may do no more than that), it makes a key, asks for a
 certificate for ``system:node:NAME`` and waits until it is approved and signed. What it got is written as upstream has it:
 CERT-DIR/kubelet-client-current.pem (certificate and key in one file, a link to the newest) and the kubeconfig that names
-it. While it runs, it asks for another one before two thirds to nine tenths of its time are over; the client notices the
-new file by itself.
+it. While it runs, it asks for another one when seven to nine tenths of its time are over; the client notices the new file
+by itself. A certificate that has ended, as that of a machine that was off for long, is believed by nobody: another is asked
+for with the bootstrap identity again, at the start (upstream: isClientConfigStillValid) and while it runs.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import base64
 import logging
 import os
 import random
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,13 +26,15 @@ from cryptography.x509.oid import NameOID
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import kubeconfig
+from kybern.client.identity import Identity
 from kybern.client.kubeconfig import Config
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon.files import replace_file
 from kybern.daemon.run import Fatal
+from kybern.kubelet import certificate_metrics
 from kybern.kubelet.settings import Settings
-from kybern.machinery.errors import ApiError
+from kybern.machinery.errors import ApiError, ServiceUnavailable, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +113,11 @@ async def certificate(client: Verbs, wanted: Wanted) -> tuple[bytes, bytes]:
         if made.status.certificate:
             return base64.b64decode(made.status.certificate), key
         await asyncio.sleep(_POLL)
-        made = await client.get(CertificateSigningRequest, made.metadata.name)
+        try:
+            made = await client.get(CertificateSigningRequest, made.metadata.name)
+        except (ServiceUnavailable, Timeout) as problem:
+            # Somebody may be about to approve of it: another request would only stand beside it.
+            log.warning("cannot see whether a certificate was signed: %s", problem)
     raise Fatal(f"certificate signing request {made.metadata.name} was not signed in time")
 
 
@@ -127,6 +135,23 @@ def store(directory: Path, cert: bytes, key: bytes, kind: str = "client") -> Pat
     fresh.symlink_to(path.name)
     fresh.replace(current)
     return current
+
+
+def usable(path: str, now: datetime) -> bool:
+    """Whether a kubeconfig is there and has a certificate that has not ended; why it is not used is told."""
+    if not Path(path).exists():
+        return False
+    try:
+        config = kubeconfig.load(path)
+        Identity(config).context()
+        found = x509.load_pem_x509_certificates(config.cert_data or Path(config.cert_file).read_bytes())
+    except (OSError, ssl.SSLError, ValueError) as problem:
+        log.warning("cannot use kubeconfig %s, asking for another certificate: %s", path, problem)
+        return False
+    ends = min(one.not_valid_after_utc for one in found)
+    if ends < now:
+        log.warning("the certificate of kubeconfig %s ended at %s: asking for another one", path, ends)
+    return ends >= now
 
 
 async def first(settings: Settings, node: str) -> None:
@@ -159,13 +184,35 @@ async def rotate(settings: Settings, config: Config, node: str) -> None:
         while True:
             seconds = AGAIN
             try:
-                when = due(await asyncio.to_thread(current.read_bytes), part)
-                if datetime.now(UTC) >= when:
-                    cert, key = await certificate(client, Wanted(node))
-                    store(current.parent, cert, key)
-                    when = due(cert, part)
+                held = await asyncio.to_thread(_held, current)
+                if held is None or datetime.now(UTC) >= due(held, part):
+                    held, key = await _another(settings, client, node, held)
+                    await asyncio.to_thread(store, current.parent, held, key)
                     log.info("Rotated the client certificate")
-                seconds = pause(when, datetime.now(UTC))
+                certificate_metrics.CLIENT_ENDS.at = due(held, 1.0)
+                seconds = pause(due(held, part), datetime.now(UTC))
             except (ApiError, Fatal, OSError, ValueError) as problem:
+                certificate_metrics.CLIENT_ERRORS.inc()
                 log.warning("cannot rotate the client certificate: %s", problem)
             await asyncio.sleep(seconds)
+
+
+def _held(current: Path) -> bytes | None:
+    """The certificate that there is; None for one that nobody can read any more."""
+    try:
+        found = current.read_bytes()
+        due(found, 1.0)
+    except (OSError, ValueError) as problem:
+        log.warning("cannot read the client certificate %s: %s", current, problem)
+        return None
+    return found
+
+
+async def _another(settings: Settings, client: Verbs, node: str, held: bytes | None) -> tuple[bytes, bytes]:
+    """Asked for with the certificate that there is, or with the bootstrap identity when that one has ended."""
+    lasts = held is not None and datetime.now(UTC) < due(held, 1.0)
+    if lasts or not settings.bootstrap_kubeconfig:
+        return await certificate(client, Wanted(node))
+    log.warning("there is no client certificate that lasts: asking with %s", settings.bootstrap_kubeconfig)
+    async with Client(kubeconfig.load(settings.bootstrap_kubeconfig)) as weak:
+        return await certificate(weak, Wanted(node))

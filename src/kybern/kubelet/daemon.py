@@ -246,7 +246,9 @@ class Kubelet:
             tasks.create_task(collector.run())
             tasks.create_task(self._evictor(collector).run())
             tasks.create_task(self._shutdown(keeper).run())
-            what = Served(self.settings, self.agent, self.here, self.measure, self._client, self._check)
+            what = Served(
+                self.settings, self.agent, self.here, self.measure, self._client, self._check, self._names
+            )
             for serving in servers(what):
                 tasks.create_task(serving)
             ready()
@@ -305,6 +307,13 @@ class Kubelet:
         tasks.create_task(self.cache.feed(client, Service))
         if self._bundles is not None:
             tasks.create_task(self._bundles.run())
+
+    def _names(self) -> tuple[str, ...]:
+        """What the node is called by who wants something of its kubelet: in a cloud, by what that says."""
+        if self._wishes.cloud is None:
+            return (self.here.machine.node, self._wishes.hostname, *self.here.host_ips)
+        node = self.me.node
+        return tuple(one.address for one in node.status.addresses) if node is not None else ()
 
     def _check(self) -> None:
         if self.watcher.problem:

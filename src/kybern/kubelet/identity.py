@@ -6,6 +6,7 @@ The part that makes keys and certificates (``bootstrap.py``) is only loaded wher
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kybern.client import kubeconfig
@@ -24,12 +25,13 @@ async def identity(settings: Settings) -> AsyncIterator[Config | None]:
         yield None
         return
     node = (settings.hostname_override or own_hostname()).lower()
-    if not await _exists(settings) and settings.bootstrap_kubeconfig:
+    if settings.bootstrap_kubeconfig:
         if not settings.kubeconfig:
             raise Fatal("--bootstrap-kubeconfig needs --kubeconfig, where to write the identity")
-        from kybern.kubelet.bootstrap import first  # noqa: PLC0415  # see above
+        from kybern.kubelet.bootstrap import first, usable  # noqa: PLC0415  # see above
 
-        await first(settings, node)
+        if not await asyncio.to_thread(usable, settings.kubeconfig, datetime.now(UTC)):
+            await first(settings, node)
     config = kubeconfig.load(settings.kubeconfig)
     if Path(config.cert_file).name != _OWN or not settings.rotate_certificates:
         yield config
@@ -42,7 +44,3 @@ async def identity(settings: Settings) -> AsyncIterator[Config | None]:
             yield config
         finally:
             rotating.cancel()
-
-
-async def _exists(settings: Settings) -> bool:
-    return bool(settings.kubeconfig) and await asyncio.to_thread(Path(settings.kubeconfig).exists)

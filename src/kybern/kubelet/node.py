@@ -31,6 +31,7 @@ from kybern.kubelet.convert import Abilities
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node_status import Reserved, Seen
 from kybern.kubelet.sources import Self
+from kybern.kubelet.standing import AGAIN, Standing
 from kybern.kubelet.surroundings import Surroundings
 from kybern.machinery.errors import AlreadyExists, ApiError, Conflict, NotFound
 from kybern.machinery.struct import encode, replace
@@ -111,6 +112,7 @@ class NodeKeeper:
         self._images_at = -_IMAGES_EVERY
         self._images: tuple[Any, ...] = ()
         self._abilities = Abilities()
+        self._standing = Standing()
         self._wanted_now = asyncio.Event()
 
     @property
@@ -149,12 +151,17 @@ class NodeKeeper:
         while True:
             try:
                 await self.look()
-            except (ApiError, RuntimeFailure, OSError) as problem:
+            except (ApiError, OSError) as problem:
                 self._complain(f"cannot keep node {self._name}: {problem}")
                 await asyncio.sleep(_AGAIN)
                 continue
             self._last_complaint = ""
-            await self._rest(self._wishes.status_every if self._ready else _SOON)
+            await self._rest(self._pause())
+
+    def _pause(self) -> float:
+        if not self._ready:
+            return _SOON
+        return min(AGAIN, self._wishes.status_every) if self._standing.silent else self._wishes.status_every
 
     def _complain(self, text: str) -> None:
         """Once for as long as it stays the same."""
@@ -209,10 +216,8 @@ class NodeKeeper:
     async def _seen(self) -> Seen:
         problems = await self._problems()
         root = self._wishes.root
-        now = asyncio.get_running_loop().time()
-        if now - self._images_at > _IMAGES_EVERY and not problems:
-            self._images, self._images_at = await self._here.runtime.images(), now
-            self._abilities = await self._here.runtime.abilities()
+        if not problems and not self._standing.silent:
+            await self._learn()
         runtime = self._here.runtime
         return Seen(
             now=datetime.now(UTC).replace(microsecond=0),
@@ -234,23 +239,32 @@ class NodeKeeper:
             in_cloud=self._wishes.cloud is not None,
         )
 
+    async def _learn(self) -> None:
+        """What the runtime has and can, now and then. Without an answer, the node is told with what was known before."""
+        now = asyncio.get_running_loop().time()
+        if now - self._images_at <= _IMAGES_EVERY:
+            return
+        try:
+            self._images, self._abilities = (
+                await self._here.runtime.images(),
+                await self._here.runtime.abilities(),
+            )
+        except RuntimeFailure as problem:
+            log.warning("cannot ask the container runtime for its images: %s", problem)
+        self._images_at = now
+
     async def _problems(self) -> tuple[str, ...]:
         """Why the node is not ready; keeps the network's state for the pods too."""
-        found = [self._problem()]
+        asked = self._standing.now()
         try:
-            conditions = await self._here.runtime.conditions()
+            self._standing.heard(await self._here.runtime.conditions())
         except RuntimeFailure as problem:
             log.warning("cannot ask the container runtime for its state: %s", problem)
-            return tuple(filter(None, ("container runtime is down", *found)))
-        ready, reason, message = conditions.get("RuntimeReady", (False, "", "no answer"))
-        if not ready:
-            found.append(f"container runtime not ready: RuntimeReady=false reason:{reason} message:{message}")
-        ready, reason, message = conditions.get("NetworkReady", (True, "", ""))
-        network = self._here.network
-        text = f"container runtime network not ready: NetworkReady=false reason:{reason} message:{message}"
-        network.ready, network.message = ready, "" if ready else text
-        found += [network.message, self._here.closing.problem]
-        return tuple(filter(None, found))
+            self._standing.unheard(asked)
+        network, runtime, relisting = self._here.network, self._standing.problem, self._problem()
+        network.ready, network.message = not self._standing.network, self._standing.network
+        found = (runtime, relisting) if self._standing.silent else (relisting, runtime)
+        return tuple(filter(None, (*found, network.message, self._here.closing.problem)))
 
     async def _register(self, seen: Seen) -> tuple[Node, bool]:
         """Make the node's object, or take the one that is there and give it the labels that it must have.

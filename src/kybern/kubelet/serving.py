@@ -1,7 +1,7 @@
 """What of the kubelet is served where: health, the port behind authentication, and the port for reading without it."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from kybern.kubelet.surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is told of. ``syncing`` raises when the kubelet does not follow its runtime."""
+    """What is told of. ``syncing`` raises when the kubelet does not follow its runtime; ``names``: also addresses."""
 
     settings: Settings
     agent: Agent
@@ -29,6 +29,7 @@ class Served:
     measure: Measure
     client: Verbs | None
     syncing: health.Check
+    names: Callable[[], Iterable[str]]
 
 
 def servers(what: Served) -> Iterator[Coroutine[Any, Any, None]]:
@@ -51,19 +52,19 @@ def servers(what: Served) -> Iterator[Coroutine[Any, Any, None]]:
         tokens=settings.webhook_authentication,
         anonymous=settings.anonymous,
     )
-    app, names = server.application(access.guard), (node, *what.here.host_ips)
+    app = server.application(access.guard)
     if settings.server_bootstrap and what.client is not None:
         # Only where it is asked for: what makes keys costs twelve megabytes.
         from kybern.kubelet import serving_certificate as asked  # noqa: PLC0415
 
         directory = Path(settings.cert_dir)
-        found = asked.ServingCertificate(what.client, asked.wanted(node, names), directory)
+        found = asked.ServingCertificate(what.client, lambda: asked.wanted(node, what.names()), directory)
         yield found.run()
         yield _when(found.there, app, settings, str(found.path))
         return
     cert, key = settings.tls_cert, settings.tls_key
     if not cert:
-        cert, key = tls.self_signed(names, Path(settings.cert_dir))
+        cert, key = tls.self_signed((node, *what.here.host_ips), Path(settings.cert_dir))
     yield _secured(app, settings, cert, key)
 
 

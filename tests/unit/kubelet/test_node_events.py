@@ -8,8 +8,10 @@ import pytest
 
 from kybern.api.core_v1 import Node, NodeSpec
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node import NodeKeeper, Wishes
 from kybern.kubelet.sources import Self
+from kybern.kubelet.surroundings import Closing, Pressures
 from tests.simulation.api import FakeApi
 from tests.unit.kubelet.test_node_status import seen
 
@@ -63,3 +65,36 @@ async def test_a_node_that_takes_no_pods_is_told_once(tmp_path: Path) -> None:
     await api.delete(Node, "n1")
     await api.create(Node(metadata=ObjectMeta(name="n1"), status=found.status))
     assert "NodeSchedulable" in await keeper.look()
+
+
+class Hung:
+    """A runtime that says how it is, and hangs when it is asked for its images."""
+
+    name, version = "containerd", "2.1"
+
+    async def conditions(self) -> dict[str, tuple[bool, str, str]]:
+        return {"RuntimeReady": (True, "", "")}
+
+    async def images(self) -> Any:
+        raise RuntimeFailure("rpc error: code = DeadlineExceeded", "DEADLINE_EXCEEDED")
+
+
+async def test_a_node_is_told_of_though_its_images_cannot_be_listed(tmp_path: Path) -> None:
+    here: Any = SimpleNamespace(
+        machine=SimpleNamespace(node="n1"),
+        voice=SimpleNamespace(node=lambda *_what: None),
+        runtime=Hung(),
+        network=SimpleNamespace(ready=False, message=""),
+        closing=Closing(),
+        pressures=Pressures(),
+        devices=SimpleNamespace(plugins=SimpleNamespace(counts=dict)),
+    )
+    api = FakeApi(Node)
+    keeper = NodeKeeper(Wishes("n1", ("10.0.0.1",), tmp_path), here, api, Self(), lambda: "")
+
+    await keeper.look()
+
+    found = api.one(Node, "", "n1")
+    assert found is not None
+    assert [one.status for one in found.status.conditions if one.type == "Ready"] == ["True"]
+    assert here.network.ready

@@ -12,12 +12,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestStatus
-from kybern.kubelet.bootstrap import pause, request_of
-from kybern.kubelet.serving_certificate import ServingCertificate, wanted
+from kybern.kubelet import certificate_metrics
+from kybern.kubelet.bootstrap import Wanted, pause, request_of, store
+from kybern.kubelet.serving_certificate import ServingCertificate, covers, wanted
 from kybern.machinery.errors import Forbidden
 from kybern.machinery.struct import replace
 
-ASKED = wanted("n1", ("n1", "10.0.0.5", "fd00::5", "n1"))
+FOUND = wanted("n1", ("n1", "10.0.0.5", "fd00::5", "n1"))
+assert FOUND is not None
+ASKED: Wanted = FOUND
 
 
 class Signer:
@@ -34,12 +37,14 @@ class Signer:
         self.requests.append(made)
         csr = x509.load_pem_x509_csr(base64.b64decode(made.spec.request))
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-        built = (
+        built: Any = (
             x509.CertificateBuilder()
             .subject_name(csr.subject).issuer_name(csr.subject).public_key(csr.public_key()).serial_number(1)
             .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=self.hours - 1))
-            .sign(key, hashes.SHA256())
         )  # fmt: skip
+        for one in csr.extensions:
+            built = built.add_extension(one.value, one.critical)
+        built = built.sign(key, hashes.SHA256())
         pem = built.public_bytes(serialization.Encoding.PEM)
         return replace(
             made, status=CertificateSigningRequestStatus(certificate=base64.b64encode(pem).decode())
@@ -48,7 +53,7 @@ class Signer:
 
 def asking(signer: Signer, directory: Path) -> ServingCertificate:
     client: Any = signer
-    return ServingCertificate(client, ASKED, directory)
+    return ServingCertificate(client, lambda: ASKED, directory)
 
 
 def test_it_is_for_the_names_and_addresses_of_the_node() -> None:
@@ -65,8 +70,8 @@ async def test_it_is_asked_for_once_and_kept(tmp_path: Path) -> None:
     found = asking(signer, tmp_path)
     assert not found.there.is_set()
 
-    assert await found.look()
-    assert await asking(signer, tmp_path).look()
+    assert await found.look(ASKED)
+    assert await asking(signer, tmp_path).look(ASKED)
 
     (request,) = signer.requests
     assert (request.spec.signer_name, request.spec.usages) == (
@@ -83,8 +88,8 @@ async def test_another_is_asked_for_before_it_ends(tmp_path: Path) -> None:
     signer = Signer(hours=1.05)
     found = asking(signer, tmp_path)
 
-    await found.look()
-    await found.look()
+    await found.look(ASKED)
+    await found.look(ASKED)
 
     assert len(signer.requests) == 2
 
@@ -92,7 +97,7 @@ async def test_another_is_asked_for_before_it_ends(tmp_path: Path) -> None:
 async def test_nothing_is_there_while_it_is_refused(tmp_path: Path) -> None:
     found = asking(Signer(refuses=True), tmp_path)
 
-    assert not await found.look()
+    assert not await found.look(ASKED)
 
     assert not found.there.is_set()
     assert not found.path.exists()
@@ -139,3 +144,65 @@ async def test_one_that_lives_for_minutes_is_replaced_while_it_lives(tmp_path: P
     running.cancel()
 
     assert x509.load_pem_x509_certificate(found.path.read_bytes())
+
+
+async def test_a_node_that_got_another_address_asks_for_another_one(tmp_path: Path) -> None:
+    """Also when it got it while the kubelet was away; who is named more often than needed asks for nothing."""
+    signer = Signer()
+    await asking(signer, tmp_path).look(ASKED)
+    moved, fewer = wanted("n1", ("n1", "10.0.0.6")), wanted("n1", ("n1", "10.0.0.5"))
+    assert moved is not None
+    assert fewer is not None
+
+    assert await asking(signer, tmp_path).look(fewer)
+    assert len(signer.requests) == 1
+    assert await asking(signer, tmp_path).look(moved)
+    assert len(signer.requests) == 2
+    assert covers((tmp_path / "kubelet-server-current.pem").read_bytes(), moved)
+
+
+async def test_an_address_that_comes_while_it_rests_is_not_waited_for_until_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.kubelet.serving_certificate._NAMES_EVERY", 0.01)
+    addresses: list[str] = []
+    signer = Waited(10.0)
+    client: Any = signer
+    found = ServingCertificate(client, lambda: wanted("n1", ("n1", *addresses)), tmp_path)
+
+    running = asyncio.create_task(found.run())
+    await asyncio.sleep(0.05)
+    assert signer.requests == [], "a cloud has not said yet which they are"
+    addresses.append("10.0.0.5")
+    async with asyncio.timeout(20):
+        await found.there.wait()
+    addresses.append("10.0.0.6")
+    async with asyncio.timeout(20):
+        await signer.again.wait()
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_one_that_nobody_can_read_is_replaced(tmp_path: Path) -> None:
+    signer = Signer()
+    store(tmp_path, b"half a cert", b"", "server")
+
+    assert await asking(signer, tmp_path).look(ASKED)
+
+    assert len(signer.requests) == 1
+
+
+async def test_what_becomes_of_it_is_counted(tmp_path: Path) -> None:
+    errors = certificate_metrics.SERVER_ERRORS._value.get()
+    rotations = certificate_metrics.SERVER_ROTATION._sum.get()
+
+    await asking(Signer(refuses=True), tmp_path).look(ASKED)
+    await asking(Signer(hours=1.05), tmp_path).look(ASKED)
+    await asking(Signer(), tmp_path).look(ASKED)
+
+    assert certificate_metrics.SERVER_ERRORS._value.get() == errors + 1
+    assert certificate_metrics.SERVER_ROTATION._sum.get() - rotations > 3500, "it was an hour old"
+    assert certificate_metrics.SERVER_ENDS.at is not None
+    now = certificate_metrics.SERVER_ENDS.at - timedelta(seconds=90.9)
+    assert certificate_metrics.left(certificate_metrics.SERVER_ENDS.at, lambda: now) == 90
+    assert certificate_metrics.left(now, lambda: now + timedelta(seconds=1.5)) == -1
