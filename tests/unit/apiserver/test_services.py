@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from kybern.api.rules.services import validate
 from kybern.apiserver.generic import delete, patch
 from kybern.apiserver.generic.patch import MERGE_PATCH
 from kybern.apiserver.local import Local
@@ -17,7 +16,7 @@ from kybern.apiserver.services.guard import ServiceGuard
 from kybern.apiserver.services.masters import Master, Masters
 from kybern.apiserver.services.ports import Exhausted, Ports, Taken
 from kybern.apiserver.services.repair import Repair
-from kybern.machinery.errors import Invalid, NotFound
+from kybern.machinery.errors import InternalError, Invalid, NotFound
 from kybern.storage.value import decoded
 
 NETWORK = ipaddress.ip_network("10.96.0.0/28")
@@ -152,97 +151,60 @@ async def test_a_service_of_both_families_becomes_one_of_the_first_by_its_policy
     assert again["spec"]["clusterIPs"][0] == second
 
 
-FOUR, SIX = "10.96.0.5", "fd00:96::5"
-ONE = {"clusterIPs": [FOUR], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
-BOTH = {"clusterIPs": [FOUR, SIX], "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
-NONE = {**ONE, "clusterIPs": ["None"]}
-KEPT = "may not change once set"
+async def test_two_families_want_a_policy_that_has_two(make: Any, dual: Addresses) -> None:
+    both = ["IPv6", "IPv4"]
+    with pytest.raises(Invalid, match="when multiple IP families are specified"):
+        await make("services", service("a", ipFamilies=both))
+
+    made = (await make("services", service("a", ipFamilies=both, ipFamilyPolicy="RequireDualStack")))["spec"]
+
+    assert (made["ipFamilies"], made["clusterIP"]) == (both, made["clusterIPs"][0])
+    assert [ipaddress.ip_address(one).version for one in made["clusterIPs"]] == [6, 4]
 
 
-def causes(old: dict[str, Any], **new: Any) -> list[tuple[str, str]]:
-    """What is wrong with a change: fields, and what is said of them after their values."""
-    port = {"port": 80, "protocol": "TCP", "targetPort": 80}
-    kept = {"type": "ClusterIP", "ports": [port], "sessionAffinity": "None"}
-    was, now = ({"spec": {**kept, **each}} for each in (old, {**old, **new}))
-    return [(one.field, one.message.rpartition(": ")[2]) for one in validate(now, was)]
+async def test_a_headless_service_without_a_selector_is_of_both_families(make: Any, parts: Any) -> None:
+    made = (await make("services", service("a", clusterIP="None")))["spec"]
+
+    assert (made["ipFamilyPolicy"], made["ipFamilies"]) == ("RequireDualStack", ["IPv4", "IPv6"])
+    assert made["clusterIPs"] == ["None"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "wanted"),
-    [
-        pytest.param(ONE, {}, [], id="nothing"),
-        pytest.param(ONE, BOTH, [], id="a-second"),
-        pytest.param(BOTH, ONE, [], id="the-second-gone"),
-        pytest.param(NONE, {"ipFamilies": ["IPv6"]}, [], id="headless"),
-        pytest.param(ONE, {"clusterIPs": ["10.96.0.6"]}, [("spec.clusterIPs[0]", KEPT)], id="first"),
-        pytest.param(ONE, {"clusterIPs": ["None"]}, [("spec.clusterIPs[0]", KEPT)], id="to-headless"),
-        pytest.param(
-            ONE,
-            {"clusterIPs": []},
-            [("spec.clusterIPs[0]", "primary clusterIP can not be unset")],
-            id="unset",
-        ),
-        pytest.param(BOTH, {"clusterIPs": [FOUR, "fd00:96::6"]}, [("spec.clusterIPs[1]", KEPT)], id="second"),
-        pytest.param(
-            ONE,
-            {"ipFamilies": ["IPv6"]},
-            [("spec.clusterIPs[0]", "expected an IPv6 value as indicated by `ipFamilies[0]`")],
-            id="family",
-        ),
-        pytest.param(BOTH, {"ipFamilies": ["IPv4"]}, [], id="the-second-family-unsaid"),
-        pytest.param(
-            BOTH,
-            {"clusterIPs": [FOUR]},
-            [("spec.ipFamilyPolicy", "must be set to 'SingleStack' when releasing the secondary clusterIP")],
-            id="the-second-gone-without-policy",
-        ),
-        pytest.param(
-            ONE,
-            {"ipFamilies": ["IPv4x"]},
-            [("spec.ipFamilies[0]", '"IPv4", "IPv6"')],
-            id="unknown-family",
-        ),
-        pytest.param(
-            {**ONE, "type": "LoadBalancer", "loadBalancerClass": "a/b", "externalTrafficPolicy": "Cluster"},
-            {"loadBalancerClass": "a/c"},
-            [("spec.loadBalancerClass", KEPT)],
-            id="class",
-        ),
-        pytest.param(
-            {**ONE, "type": "LoadBalancer", "externalTrafficPolicy": "Cluster"},
-            {"loadBalancerClass": "a/c"},
-            [("spec.loadBalancerClass", KEPT)],
-            id="class-where-there-was-none",
-        ),
-        pytest.param(
-            {**ONE, "type": "NodePort", "externalTrafficPolicy": "Cluster"},
-            {"type": "LoadBalancer", "loadBalancerClass": "a/c"},
-            [],
-            id="class-of-a-new-balancer",
-        ),
-    ],
-)
-def test_addresses_families_and_the_balancer_s_class_stay(
-    old: dict[str, Any], new: dict[str, Any], wanted: list[tuple[str, str]]
+async def test_a_health_port_that_is_chosen_is_taken_and_given_back(make: Any, call: Any, parts: Any) -> None:
+    _, ports = parts
+    asked = service(
+        "a",
+        type="LoadBalancer",
+        externalTrafficPolicy="Local",
+        healthCheckNodePort=30002,
+        allocateLoadBalancerNodePorts=False,
+    )
+    await make("services", asked)
+    assert await ports.taken() == {30002}
+
+    refused = "failed to allocate requested HealthCheck NodePort 30002: provided port is already allocated"
+    with pytest.raises(InternalError, match=refused):
+        await make("services", {**asked, "metadata": {"name": "b"}})
+    with pytest.raises(Invalid, match=r"spec\.ports\[0\]\.nodePort.*provided port is already allocated"):
+        await make("services", service("c", type="NodePort", ports=[{"port": 80, "nodePort": 30002}]))
+    far = service("d", type="NodePort", ports=[{"port": 80, "nodePort": 40000}])
+    with pytest.raises(Invalid, match="40000: provided port is not in the valid range"):
+        await make("services", far)
+    await delete.delete(call("services", "a"), DeleteOptions())
+
+    assert await ports.taken() == frozenset()
+
+
+async def test_a_protocol_that_comes_later_has_a_node_port_of_its_own(
+    make: Any, call: Any, parts: Any
 ) -> None:
-    assert causes(old, **new) == wanted
+    both = [{"name": "tcp", "port": 80}, {"name": "udp", "port": 80, "protocol": "UDP"}]
+    shared = (await make("services", service("a", type="NodePort", ports=both)))["spec"]["ports"]
+    await make("services", service("b", type="NodePort", ports=both[:1]))
 
+    grown = (await patched(call, "b", ports=both))["ports"]
 
-async def test_two_families_want_a_policy_that_has_two_and_get_it_where_none_is_said(
-    make: Any, dual: Addresses
-) -> None:
-    made = (await make("services", service("a", ipFamilies=["IPv6", "IPv4"])))["spec"]
-    assert (made["ipFamilyPolicy"], made["ipFamilies"]) == ("RequireDualStack", ["IPv6", "IPv4"])
-
-    with pytest.raises(
-        Invalid, match="must be RequireDualStack or PreferDualStack when multiple 'ipFamilies'"
-    ):
-        await make("services", service("b", ipFamilies=["IPv6", "IPv4"], ipFamilyPolicy="SingleStack"))
-    ips = ["10.96.0.9", "fd00:96::9"]
-    with pytest.raises(
-        Invalid, match="must be RequireDualStack or PreferDualStack when multiple 'clusterIPs'"
-    ):
-        await make("services", service("c", clusterIP=ips[0], clusterIPs=ips, ipFamilyPolicy="SingleStack"))
+    assert shared[0]["nodePort"] == shared[1]["nodePort"]
+    assert len({shared[0]["nodePort"], *(one["nodePort"] for one in grown)}) == 3
 
 
 async def test_the_type_decides_on_node_ports(make: Any, call: Any, parts: Any) -> None:

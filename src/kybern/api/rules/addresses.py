@@ -21,18 +21,19 @@ _KINDS = ("FQDN", "IPv4", "IPv6")
 _MOST = 1000
 _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000
+_LINK_LOCAL_GROUPS = tuple(map(ipaddress.ip_network, ("224.0.0.0/24", "ff02::/16")))
 
 
-def _special(text: str) -> Iterator[str]:
-    """Addresses that are no endpoint's."""
+def special(text: str) -> Iterator[str]:
+    """Why an address is no endpoint's (upstream's ValidateEndpointIP)."""
     found = ipaddress.ip_address(text)
     if found.is_unspecified:
-        yield "may not be unspecified (0.0.0.0 or ::)"
+        yield f"may not be unspecified ({text})"
     if found.is_loopback:
         yield "may not be in the loopback range (127.0.0.0/8, ::1/128)"
     if found.is_link_local:
         yield "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
-    if found.is_multicast:
+    if any(found in network for network in _LINK_LOCAL_GROUPS if network.version == found.version):
         yield "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
 
 
@@ -60,7 +61,7 @@ def _endpoint(field: str, address: Raw) -> Iterator[Cause]:
     if complaints:
         yield invalid(f"{field}.ip", text, "must be a valid IP address")
     else:
-        yield from all_invalid(f"{field}.ip", text, _special(text))
+        yield from all_invalid(f"{field}.ip", text, special(text))
 
 
 def _endpoint_port(field: str, port: Raw, *, named: bool) -> Iterator[Cause]:
@@ -125,7 +126,7 @@ def _slice_address(field: str, i: int, text: str, kind: str) -> Iterator[Cause]:
     if f"IPv{ipaddress.ip_address(text).version}" != kind:
         article = "an IPv4" if kind == "IPv4" else "an IPv6"
         yield invalid(field, text, f"must be {article} address")
-    yield from all_invalid(at, text, _special(text))
+    yield from all_invalid(at, text, special(text))
 
 
 def _slice_ports(field: str, found: list[Raw]) -> Iterator[Cause]:

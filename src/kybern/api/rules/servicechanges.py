@@ -1,11 +1,13 @@
 """What an update of a Service need not say, and what it gives up by becoming another type.
 
-Upstream's PrepareForUpdate: addresses and node ports that the server gave once stay when a client leaves them out; what a
-type does not have goes with the old type, unless the client asked for it in the same write.
+Upstream's patchAllocatedValues and dropTypeDependentFields (pkg/registry/core/service): addresses and node ports that the
+server gave once stay when a client leaves them out; what a type does not have goes with the old type, unless the client
+asked for it in the same write.
 """
 
 from typing import Any
 
+from kybern.api.rules.servicetraffic import has_health_port, is_reached_from_outside
 from kybern.machinery.kind import Raw
 
 _WITH_PORTS = ("NodePort", "LoadBalancer")
@@ -22,17 +24,6 @@ def _with_ports(spec: Raw) -> bool:
     )
 
 
-def _checked(spec: Raw) -> bool:
-    """Whether a load balancer asks nodes for their health on a port of its own."""
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
-def _from_outside(spec: Raw) -> bool:
-    return spec.get("type") in _WITH_PORTS or (
-        spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs"))
-    )
-
-
 def on_create(raw: Raw) -> None:
     spec = raw["spec"]
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
@@ -45,6 +36,9 @@ def on_update(new: Raw, old: Raw) -> None:
     _keep_given(spec, was)
     _give_up(spec, was)
     _step_down(spec, was)
+    if spec.get("type") != "LoadBalancer" and new.get("status"):
+        # What takes the balancer down does so later, which nobody need see.
+        new["status"]["loadBalancer"] = {}
 
 
 def _follow_first(spec: Raw, was: Raw) -> None:
@@ -73,8 +67,8 @@ def _keep_given(spec: Raw, was: Raw) -> None:
     if _with_ports(spec) and _with_ports(was):
         _keep_ports(spec, was)
     if (
-        _checked(spec)
-        and _checked(was)
+        has_health_port(spec)
+        and has_health_port(was)
         and not spec.get("healthCheckNodePort")
         and was.get("healthCheckNodePort")
     ):
@@ -82,29 +76,28 @@ def _keep_given(spec: Raw, was: Raw) -> None:
 
 
 def _keep_ports(spec: Raw, was: Raw) -> None:
-    given = {_port(port): port.get("nodePort") for port in was.get("ports") or ()}
-    used = {(port.get("protocol"), port.get("nodePort")) for port in spec.get("ports") or ()}
+    """By the names of ports, whatever else of them has changed; a node port that another has now is not kept."""
+    given = {port.get("name") or "": port.get("nodePort") for port in was.get("ports") or ()}
+    used = _node_ports(was) & _node_ports(spec)
     for port in spec.get("ports") or ():
-        number = given.get(_port(port))
-        if not port.get("nodePort") and number and (port.get("protocol"), number) not in used:
+        number = given.get(port.get("name") or "")
+        if not port.get("nodePort") and number and number not in used:
             port["nodePort"] = number
-
-
-def _port(port: Raw) -> tuple[Any, Any]:
-    return port.get("protocol"), port.get("port")
 
 
 def _give_up(spec: Raw, was: Raw) -> None:
     if _addressed(was) and not _addressed(spec):
         _drop_same(spec, was, "clusterIP", "clusterIPs")
-        _drop_same(spec, was, "ipFamilyPolicy", "ipFamilies")
+        _drop_same(spec, was, "ipFamilyPolicy")
+        _drop_same(spec, was, "ipFamilies")
         _drop_same(spec, was, "internalTrafficPolicy")
-    if _with_ports(was) and not _with_ports(spec) and _node_ports(spec) == _node_ports(was):
+    left = was.get("type") in _WITH_PORTS and spec.get("type") not in _WITH_PORTS
+    if left and _node_ports(spec) <= _node_ports(was):
         for port in spec.get("ports") or ():
             port.pop("nodePort", None)
-    if _checked(was) and not _checked(spec):
+    if has_health_port(was) and not has_health_port(spec):
         _drop_same(spec, was, "healthCheckNodePort")
-    if _from_outside(was) and not _from_outside(spec):
+    if is_reached_from_outside(was) and not is_reached_from_outside(spec):
         _drop_same(spec, was, "externalTrafficPolicy")
     if was.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":
         _drop_same(spec, was, "allocateLoadBalancerNodePorts")
@@ -115,7 +108,7 @@ def _step_down(spec: Raw, was: Raw) -> None:
     """Who says SingleStack of a service of two families need not name the second address and family to be rid of them."""
     if was.get("ipFamilyPolicy") in _OF_BOTH and spec.get("ipFamilyPolicy") == "SingleStack":
         for key in ("clusterIPs", "ipFamilies"):
-            if len(spec.get(key) or ()) > 1:
+            if len(spec.get(key) or ()) > 1 and spec[key] == was.get(key):
                 spec[key] = spec[key][:1]
 
 
@@ -125,5 +118,5 @@ def _drop_same(spec: Raw, was: Raw, *keys: str) -> None:
             spec.pop(key, None)
 
 
-def _node_ports(spec: Raw) -> list[Any]:
-    return [port.get("nodePort") for port in spec.get("ports") or ()]
+def _node_ports(spec: Raw) -> set[Any]:
+    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}

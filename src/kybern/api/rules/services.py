@@ -2,70 +2,65 @@
 
 from collections.abc import Iterator
 
-from kybern.api.rules import ports, servicefamilies
-from kybern.api.rules.causes import (
-    all_invalid,
-    duplicate,
-    forbidden,
-    in_range,
-    invalid,
-    not_supported,
-    one_of,
-    required,
-)
-from kybern.api.rules.formats import cidr, ip, label, qualified_name, subdomain
+from kybern.api.rules import ports, servicefamilies, servicetraffic
+from kybern.api.rules.addresses import special
+from kybern.api.rules.causes import all_invalid, duplicate, forbidden, invalid, not_supported, required
+from kybern.api.rules.formats import ip, label, qualified_name, subdomain
 from kybern.api.rules.labels import labels
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_FAMILIES = ("IPv4", "IPv6")
-_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
-_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
-_POLICIES = ("Cluster", "Local")
+_IP_MODES = ("Proxy", "VIP")
 _NO_ADDRESS = ("ipFamilies", "ipFamilyPolicy")
-
-
-def _headless(spec: Raw) -> bool:
-    return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None"
+_MODE, _OLD_MODE = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
 
 
 def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
     spec = new.get("spec") or {}
+    yield from _modes((new.get("metadata") or {}).get("annotations") or {})
     yield from _of_type(spec)
     yield from _ports("spec.ports", spec)
     yield from labels("spec.selector", spec.get("selector"))
-    yield from _affinity(spec)
-    wrong = list(_families(spec))
+    yield from servicetraffic.affinity(spec)
+    wrong = list(servicefamilies.related(spec))
     yield from wrong
     for i, address in enumerate(spec.get("externalIPs") or ()):
-        at = f"spec.externalIPs[{i}]"
-        complaints = ip(address)
-        yield from all_invalid(at, address, complaints)
+        yield from all_invalid(f"spec.externalIPs[{i}]", address, ip(address) or tuple(special(address)))
     if not spec.get("type"):
         yield required("spec.type")
     elif spec["type"] not in _TYPES:
         yield not_supported("spec.type", spec["type"], _TYPES)
     yield from _node_ports(spec)
     yield from _same_port(spec)
-    yield from _balancer(spec)
-    yield from _traffic(spec)
+    yield from servicetraffic.balancer({**new, "spec": spec}, old)
+    yield from servicetraffic.policies(spec)
     if old is not None:
-        yield from _update(spec, old.get("spec") or {})
+        yield from servicetraffic.changed(spec, old.get("spec") or {})
         if not wrong:
             yield from servicefamilies.changed(spec, old.get("spec") or {})
 
 
+def _modes(annotations: Raw) -> Iterator[Cause]:
+    mode = annotations.get(_MODE)
+    if mode is not None and annotations.get(_OLD_MODE) not in (None, mode):
+        text = f"must match annotations[{_OLD_MODE}] when both are specified"
+        yield invalid(f"metadata.annotations[{_MODE}]", mode, text)
+
+
 def _of_type(spec: Raw) -> Iterator[Cause]:
     kind = spec.get("type")
-    if not spec.get("ports") and not _headless(spec) and kind != "ExternalName":
+    if not spec.get("ports") and not servicefamilies.is_headless(spec) and kind != "ExternalName":
         yield required("spec.ports")
-    if kind in ("NodePort", "LoadBalancer") and _headless(spec):
+    if kind in ("NodePort", "LoadBalancer") and servicefamilies.is_headless(spec):
         text = f"may not be set to 'None' for {kind} services"
         yield invalid("spec.clusterIPs[0]", (spec.get("clusterIPs") or ["None"])[0], text)
     if kind == "ExternalName":
         if spec.get("clusterIPs"):
             yield forbidden("spec.clusterIPs", "may not be set for ExternalName services")
+        for key in _NO_ADDRESS:
+            if spec.get(key):
+                yield forbidden(f"spec.{key}", "may not be set for ExternalName services")
         name = (spec.get("externalName") or "").removesuffix(".")
         if not name:
             yield required("spec.externalName")
@@ -102,46 +97,6 @@ def _port(field: str, port: Raw) -> Iterator[Cause]:
         )
 
 
-def _affinity(spec: Raw) -> Iterator[Cause]:
-    affinity, config = spec.get("sessionAffinity", ""), spec.get("sessionAffinityConfig")
-    if not affinity:
-        yield required("spec.sessionAffinity")
-    elif affinity not in ("ClientIP", "None"):
-        yield not_supported("spec.sessionAffinity", affinity, ("ClientIP", "None"))
-    if affinity == "ClientIP":
-        seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
-        at = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
-        if seconds is None:
-            yield required(at)
-        else:
-            yield from in_range(at, seconds, 1, 86400)
-    elif affinity == "None" and config is not None:
-        yield forbidden("spec.sessionAffinityConfig", "must not be set when session affinity is None")
-
-
-def _families(spec: Raw) -> Iterator[Cause]:
-    if spec.get("type") == "ExternalName":
-        for key in _NO_ADDRESS:
-            if spec.get(key):
-                yield forbidden(f"spec.{key}", "may not be set for ExternalName services")
-        return
-    found = spec.get("ipFamilies") or []
-    for i, family in enumerate(found):
-        yield from one_of(f"spec.ipFamilies[{i}]", family, _FAMILIES)
-        if family in found[:i]:
-            yield duplicate(f"spec.ipFamilies[{i}]", family)
-    if spec.get("ipFamilyPolicy") is not None:
-        yield from one_of("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], _FAMILY_POLICIES)
-    wrong = list(_addresses(spec.get("clusterIPs") or []))
-    yield from wrong or servicefamilies.matching(spec)
-
-
-def _addresses(found: list[str]) -> Iterator[Cause]:
-    for i, address in enumerate(found):
-        if address != "None":
-            yield from all_invalid(f"spec.clusterIPs[{i}]", address, ip(address))
-
-
 def _node_ports(spec: Raw) -> Iterator[Cause]:
     taken: set[tuple[str, int]] = set()
     for i, port in enumerate(spec.get("ports") or ()):
@@ -173,50 +128,27 @@ def _same_port(spec: Raw) -> Iterator[Cause]:
         taken.add(key)
 
 
-def _balancer(spec: Raw) -> Iterator[Cause]:
-    ranges, balanced = spec.get("loadBalancerSourceRanges") or (), spec.get("type") == "LoadBalancer"
-    if ranges and not balanced:
-        yield forbidden("spec.loadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'")
-    for i, text in enumerate(ranges):
-        yield from all_invalid(f"spec.loadBalancerSourceRanges[{i}]", text, cidr(text.strip()))
-    for key in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
-        if spec.get(key) is not None and not balanced:
-            yield forbidden(f"spec.{key}", "may only be used when `type` is 'LoadBalancer'")
-    if spec.get("loadBalancerClass") is not None and balanced:
-        name = spec["loadBalancerClass"]
-        yield from all_invalid("spec.loadBalancerClass", name, qualified_name(name))
-
-
-def _traffic(spec: Raw) -> Iterator[Cause]:
-    outside = spec.get("externalTrafficPolicy")
-    reached = spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
-    if outside and not reached:
-        text = "may only be set for externally-accessible services"
-        yield invalid("spec.externalTrafficPolicy", outside, text)
-    elif outside or reached:
-        yield from one_of("spec.externalTrafficPolicy", outside, _POLICIES)
-    inside = spec.get("internalTrafficPolicy")
-    if inside is not None:
-        yield from one_of("spec.internalTrafficPolicy", inside, _POLICIES)
-    if spec.get("trafficDistribution") is not None:
-        yield from one_of("spec.trafficDistribution", spec["trafficDistribution"], _DISTRIBUTIONS)
-
-
-def _update(spec: Raw, old: Raw) -> Iterator[Cause]:
-    """Whose balancer it is stays for as long as it has one."""
-    changed = spec.get("loadBalancerClass") != old.get("loadBalancerClass")
-    if changed and (spec.get("type"), old.get("type")) == ("LoadBalancer", "LoadBalancer"):
-        yield invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set")
-
-
 def validate_status(new: Raw, _old: Raw | None) -> Iterator[Cause]:
     given = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     if given and (new.get("spec") or {}).get("type") != "LoadBalancer":
         text = "may only be used when `spec.type` is 'LoadBalancer'"
         yield forbidden("status.loadBalancer.ingress", text)
+        return
     for i, entry in enumerate(given):
-        at = f"status.loadBalancer.ingress[{i}]"
-        if entry.get("ip"):
-            yield from all_invalid(f"{at}.ip", entry["ip"], ip(entry["ip"]))
-        if entry.get("hostname"):
-            yield from all_invalid(f"{at}.hostname", entry["hostname"], subdomain(entry["hostname"]))
+        yield from _ingress(f"status.loadBalancer.ingress[{i}]", entry)
+
+
+def _ingress(at: str, entry: Raw) -> Iterator[Cause]:
+    address, mode, name = entry.get("ip"), entry.get("ipMode"), entry.get("hostname")
+    if address:
+        yield from all_invalid(f"{at}.ip", address, ip(address))
+    if mode is None and address:
+        yield required(f"{at}.ipMode", "must be specified when `ip` is set")
+    elif mode is not None and not address:
+        yield forbidden(f"{at}.ipMode", "may not be specified when `ip` is not set")
+    elif mode is not None and mode not in _IP_MODES:
+        yield not_supported(f"{at}.ipMode", mode, _IP_MODES)
+    if name:
+        yield from all_invalid(f"{at}.hostname", name, subdomain(name))
+        if not ip(name):
+            yield invalid(f"{at}.hostname", name, "must be a DNS name, not an IP address")

@@ -4,19 +4,17 @@ Addresses and ports are taken before the Service is stored, and given back when 
 one taken too many, never one given twice.
 """
 
-import contextlib
 from dataclasses import dataclass, field
 
 from kybern.apiserver.engine import Call, Outcome
-from kybern.apiserver.services import addresses, ports
+from kybern.apiserver.services import addresses, families, nodeports, ports
 from kybern.apiserver.services.addresses import Addresses
 from kybern.apiserver.services.ports import Ports
 from kybern.machinery.causes import invalid
-from kybern.machinery.errors import Cause, InternalError, Invalid
+from kybern.machinery.errors import ApiError, InternalError, Invalid
 from kybern.machinery.kind import Raw
 
 HEADLESS = "None"
-_WITH_PORTS = ("NodePort", "LoadBalancer")
 
 
 @dataclass(slots=True)
@@ -78,37 +76,15 @@ class ServiceGuard:
     async def _give(self, call: Call, new: Raw, old: Raw | None, held: _Held) -> None:
         if call.subresource == "status":
             return
-        spec = new["spec"]
+        spec, was = new["spec"], None if old is None else old.get("spec") or {}
+        known = [addresses.family(network) for network in self._addresses.networks]
+        if causes := families.settle(spec, was, known):
+            raise Invalid.of("", "Service", call.name, causes)
         if spec.get("type") != "ExternalName":
-            self._families(call, spec)
             await self._give_addresses(call, spec, addresses_of(old), held)
-        await self._give_ports(call, spec, ports_of(old), held)
+        await self._give_ports(call, spec, was, held)
         held.left = [ip for ip in addresses_of(old) if ip not in addresses_of(new)]
         held.left_ports = [port for port in ports_of(old) if port not in ports_of(new)]
-
-    def _families(self, call: Call, spec: Raw) -> None:
-        """Families and their policy, as the cluster's ranges allow."""
-        known = [addresses.family(network) for network in self._addresses.networks]
-        given = list(spec.get("ipFamilies") or ())
-        many = [key for key in ("clusterIPs", "ipFamilies") if len(spec.get(key) or ()) > 1]
-        policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if many else "SingleStack")
-        causes: list[Cause] = []
-        if policy == "SingleStack":
-            text = "must be RequireDualStack or PreferDualStack when multiple '{}' are specified"
-            causes += [invalid("spec.ipFamilyPolicy", policy, text.format(key)) for key in many]
-        for at, one in enumerate(given):
-            if one not in known:
-                text = "not configured on this cluster"
-                causes.append(invalid(f"spec.ipFamilies[{at}]", one, text))
-        if policy == "RequireDualStack" and len(known) < 2:
-            text = "this cluster is not configured for dual-stack services"
-            causes.append(invalid("spec.ipFamilyPolicy", policy, text))
-        if causes:
-            raise Invalid.of("", "Service", call.name, causes)
-        families = given or _said_by_addresses(spec) or known[:1]
-        if policy != "SingleStack":
-            families += [one for one in known if one not in families]
-        spec["ipFamilyPolicy"], spec["ipFamilies"] = policy, families
 
     async def _give_addresses(self, call: Call, spec: Raw, held_before: list[str], held: _Held) -> None:
         if spec.get("clusterIP") == HEADLESS or HEADLESS in (spec.get("clusterIPs") or ()):
@@ -148,50 +124,35 @@ class ServiceGuard:
             ) from exhausted
         raise Invalid.of("", "Service", call.name, [invalid("spec.clusterIPs", asked, text)])
 
-    async def _give_ports(self, call: Call, spec: Raw, before: list[int], held: _Held) -> None:
-        wants = spec.get("type") in _WITH_PORTS and not (
-            spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False
-        )
-        listed = spec.get("ports") or []
-        named: list[int] = []
-        for at, port in enumerate(listed):
-            number = port.get("nodePort")
-            if number and number not in before and number not in named:
-                self._check_range(call, number, f"spec.ports[{at}].nodePort")
-                named.append(number)
-        open_ports = [port for port in listed if not port.get("nodePort")] if wants else []
-        checks = _wants_health_check(spec) and not spec.get("healthCheckNodePort")
-        # TCP and UDP of one port number share a node port when neither has one.
-        groups = list(dict.fromkeys(port.get("port") for port in open_ports))
+    async def _give_ports(self, call: Call, spec: Raw, was: Raw | None, held: _Held) -> None:
+        wanted = nodeports.wanted(spec, was)
+        for number, at in wanted.chosen:
+            if not self._ports.holds(number):
+                why = f"provided port is not in the valid range. The range of valid ports is {self._ports.range}"
+                raise _refused(call, number, at, why)
+        chosen = [number for number, _ in wanted.chosen]
+        some = len(wanted.open) + int(wanted.health)
         try:
-            given = await self._ports.take(named, len(groups) + int(checks), dry_run=call.options.dry_run)
+            given = await self._ports.take(chosen, some, dry_run=call.options.dry_run)
         except ports.Taken as taken:
-            at = next(at for at, port in enumerate(listed) if port.get("nodePort") == taken.port)
-            cause = invalid(f"spec.ports[{at}].nodePort", taken.port, "provided port is already allocated")
-            raise Invalid.of("", "Service", call.name, [cause]) from taken
+            at = wanted.chosen[taken.at][1]
+            raise _refused(call, taken.port, at, "provided port is already allocated") from taken
         except ports.Exhausted as exhausted:
             raise InternalError(
                 "Internal error occurred: failed to allocate a nodePort: range is full"
             ) from exhausted
-        held.ports = [*named, *given]
-        if checks:
+        held.ports = [*chosen, *given]
+        if wanted.health:
             spec["healthCheckNodePort"] = given.pop()
-        chosen = dict(zip(groups, given, strict=True))
-        for port in open_ports:
-            port["nodePort"] = chosen[port.get("port")]
-
-    def _check_range(self, call: Call, number: int, path: str) -> None:
-        if not self._ports.holds(number):
-            text = f"provided port is not in the valid range. The range of valid ports is {self._ports.range}"
-            raise Invalid.of("", "Service", call.name, [invalid(path, number, text)])
+        for number, group in zip(given, wanted.open, strict=True):
+            for port in group:
+                port["nodePort"] = number
 
 
-def _said_by_addresses(spec: Raw) -> list[str]:
-    asked = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-    with contextlib.suppress(ValueError):
-        return ["IPv6" if ":" in ip else "IPv4" for ip in asked if ip != HEADLESS]
-    return []
-
-
-def _wants_health_check(spec: Raw) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+def _refused(call: Call, number: int, at: str, why: str) -> ApiError:
+    """Upstream tells of a port for health as of a fault of its own."""
+    if at == nodeports.HEALTH:
+        return InternalError(
+            f"Internal error occurred: failed to allocate requested HealthCheck NodePort {number}: {why}"
+        )
+    return Invalid.of("", "Service", call.name, [invalid(at, number, why)])

@@ -26,11 +26,11 @@ class Exhausted(Exception):
 
 
 class Taken(Exception):
-    """A port has an owner already."""
+    """A port has an owner already; ``at`` is its place among those that were asked for."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, at: int) -> None:
         super().__init__(port)
-        self.port = port
+        self.port, self.at = port, at
 
 
 class Ports:
@@ -58,9 +58,9 @@ class Ports:
         given: list[int] = []
 
         def change(bits: int) -> int:
-            for port in named:
+            for at, port in enumerate(named):
                 if bits >> (port - self.first) & 1:
-                    raise Taken(port)
+                    raise Taken(port, at)
                 bits |= 1 << (port - self.first)
             given[:] = self._free(bits, some)
             for port in given:
