@@ -7,15 +7,22 @@ import ssl
 from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from kybern.ingress.certificates import pair
 from kybern.ingress.haproxy import CannotApply
+from kybern.ingress.model import Certificate
 from tests.protocol.haproxy_bed import Balancer, Pod, leading_to, unverified
-from tests.unit.ingress.making import ingress, secret, service
+from tests.unit.ingress.making import endpoint, ingress, secret, service, slice_of
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("haproxy"), reason="needs haproxy: run scripts/setup develop"
@@ -94,6 +101,14 @@ ASKED = [
     ("gone.com", "/", "503"),
     ("exact.com#/foo", "/", "400"),
 ]
+
+
+# Keys that OpenSSL's security level of Debian does not take, and one that it does.
+KEYS: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {
+    "short": rsa.generate_private_key(65537, 1024),
+    "curve": ec.generate_private_key(ec.SECP192R1()),
+    "fine": ec.generate_private_key(ec.SECP384R1()),
+}
 
 
 @pytest.fixture
@@ -337,3 +352,86 @@ async def test_ten_changes_under_load_fail_no_request(balancer: Balancer, pods: 
     print(f"{sent} requests during 10 reloads, failed: {dict(failed)}")  # noqa: T201  # what the test measures
     assert sent > 200
     assert failed == {}
+
+
+async def test_of_many_certificates_those_that_haproxy_refuses_are_found(balancer: Balancer) -> None:
+    def signed(name: str) -> Certificate:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        made = (
+            x509.CertificateBuilder(subject, subject, KEYS[name].public_key(), x509.random_serial_number())
+            .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(2126, 1, 1, tzinfo=UTC))
+            .sign(KEYS[name], hashes.SHA256())
+        )
+        key = KEYS[name].private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        read = pair(secret(name, "x.com", tls_crt=made.public_bytes(Encoding.PEM), tls_key=key))
+        return Certificate(f"a_{name}", read.names, read.text)
+
+    certificates = [signed(name) for name in ("fine", "short", "curve", "fine")]
+
+    assert [one.name for one in await balancer.haproxy.refused(certificates)] == ["a_short", "a_curve"]
+    assert await balancer.haproxy.refused([certificates[0]]) == ()
+    assert list(balancer.configurations.iterdir()) == [], "keys of a trial do not stay"
+
+
+async def test_no_path_reaches_the_next_line_of_a_map_and_any_number_of_hosts_is_taken(
+    balancer: Balancer, pods: dict[str, Pod]
+) -> None:
+    """A map is read by pieces of 16 KiB: what a long path has behind one would be a route of somebody else's."""
+    stolen = "all.com#/"
+    sly = f"/{'a' * (16383 - len('evil.com#/'))}{stolen}"
+    hosts = tuple(f"host-{number}.example.com" for number in range(3000))
+    await balancer.apply(
+        ingress("evil", ("evil.com", sly, "Exact", "aaa:80"), ("evil.com", "/", "Prefix", "aaa:80"), age=1),
+        ingress("many", ("all.com", "/", "Prefix", "root:80"), tls=(("cert", hosts),), age=2),
+        secret("cert", "*.example.com"),
+        *objects(pods),
+    )
+
+    assert await balancer.pod("evil.com", "/") == "aaa"
+    assert await balancer.pod("all.com", "/") == "root"
+    assert await served(balancer, hosts[-1]) == {"*.example.com"}
+
+
+async def test_what_a_host_has_no_rule_for_goes_to_the_default_of_its_own_ingress(
+    balancer: Balancer, pods: dict[str, Pod]
+) -> None:
+    await balancer.apply(
+        ingress("all", default="default:80", age=2),
+        ingress("own", ("own.com", "/a", "Prefix", "aaa:80"), ("*.own.com", "/b", "Exact", "bbb:80"), default="root:80"),
+        *objects(pods),
+    )  # fmt: skip
+
+    asked = {
+        ("own.com", "/a"): "aaa",
+        ("own.com", "/b"): "root",
+        ("x.own.com", "/b"): "bbb",
+        ("x.own.com", "/c"): "root",
+        ("a.b.own.com", "/c"): "default",
+        ("other.com", "/"): "default",
+    }
+    assert {key: await balancer.pod(*key) for key in asked} == asked
+
+
+@pytest.mark.parametrize(("method", "times"), [("POST", 1), ("PATCH", 1), ("GET", 4)])
+async def test_what_may_have_been_done_is_not_done_again(balancer: Balancer, method: str, times: int) -> None:
+    heard = 0
+
+    async def take_and_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        await reader.readuntil(b"\r\n\r\n")
+        heard += 1
+        writer.close()
+
+    async with await asyncio.start_server(take_and_hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await balancer.apply(
+            ingress("i", ("x.com", "/", "Prefix", "web:80")),
+            service("web"),
+            slice_of("web", endpoint("127.0.0.1", ready=True), port=port),
+        )
+        status, _, _ = await balancer.get("x.com", "/", method=method)
+
+    assert (status, heard) == (502, times)

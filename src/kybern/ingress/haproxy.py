@@ -8,16 +8,18 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kybern.daemon.files import replace_file
-from kybern.ingress.render import CONFIGURATION
+from kybern.ingress.model import Certificate
+from kybern.ingress.render import CONFIGURATION, trial
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 10.0
 _ASK = 3.0
+_TRIAL = "trial"
 
 
 class CannotApply(Exception):
@@ -34,12 +36,17 @@ class Haproxy:
         """All files, readable by this user alone; gives where the configuration is."""
         place = self.folder / digest
         if not place.exists():
-            beside = self.folder / f"{digest}.new"
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(mode=0o700)
-            for name, text in files.items():
-                _write(beside / name, text)
-            beside.rename(place)
+            beside = f"{digest}.new"
+            self._written(beside, files)
+            (self.folder / beside).rename(place)
+        return place / CONFIGURATION
+
+    def _written(self, name: str, files: Mapping[str, str]) -> Path:
+        place = self.folder / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+        for file, text in files.items():
+            _write(place / file, text)
         return place / CONFIGURATION
 
     async def check(self, configuration: Path) -> None:
@@ -51,12 +58,32 @@ class Haproxy:
         try:
             async with asyncio.timeout(_PATIENCE):
                 said, _ = await made.communicate()
+        except TimeoutError as problem:
+            raise CannotApply(f"haproxy does not judge {configuration} within {_PATIENCE:.0f} s") from problem
         finally:
             if made.returncode is None:
                 made.kill()
                 await made.wait()
         if made.returncode:
             raise CannotApply(f"haproxy refuses {configuration}: {said.decode(errors='replace')[-2000:]}")
+
+    async def refused(self, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+        """Those that haproxy takes from nobody, each found by halves; none when it takes all of them together."""
+        if not certificates or await self._takes(certificates):
+            return ()
+        if len(certificates) == 1:
+            return tuple(certificates)
+        half = len(certificates) // 2
+        return (*await self.refused(certificates[:half]), *await self.refused(certificates[half:]))
+
+    async def _takes(self, certificates: Sequence[Certificate]) -> bool:
+        try:
+            await self.check(self._written(_TRIAL, trial(certificates, f"{self.folder}/{_TRIAL}")))
+        except CannotApply:
+            return False
+        finally:
+            shutil.rmtree(self.folder / _TRIAL, ignore_errors=True)
+        return True
 
     def has(self, digest: str) -> bool:
         """Whether this is what haproxy reads when it starts."""

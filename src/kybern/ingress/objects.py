@@ -65,8 +65,10 @@ def age(ingress: Ingress) -> tuple[str, str, str]:
 
 
 def port_of(service: Service, wanted: ServiceBackendPort) -> ServicePort | None:
-    """The port of a service that a backend names, or numbers."""
+    """The TCP port of a service that a backend names, or numbers; UDP may have the same number."""
     for port in service.spec.ports:
+        if (port.protocol or "TCP") != "TCP":
+            continue
         if wanted.name == port.name if wanted.name else wanted.number == port.port:
             return port
     return None

@@ -3,6 +3,7 @@
     haproxy.cfg    two frontends, one backend for each port of a service
     exact.map      HOST#PATH   BACKEND
     prefix.map     HOST#PATH/  BACKEND   looked up with a slash after the request's path: so a prefix ends between elements
+    rest.map       HOST        BACKEND   of what has a host's name and no rule
     certs.list     which certificate is for which names; the first is for all others
     NAME.pem       certificates with their keys
 
@@ -10,15 +11,20 @@ A request's host is looked up as it is, then with its first label as a star, the
 exact paths and then among prefixes, the longest of which counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_address
+from itertools import batched
 
 from kybern.ingress.model import NOT_FOUND, UNREACHABLE, Backend, Certificate, Model
 
 CONFIGURATION = "haproxy.cfg"
 _IPV6 = 6
+_LINE = 50  # names in a line of certs.list; haproxy refuses one of more than 2,000, or of 64 KiB
+_LONGEST_NAME = (
+    200  # of a file, without its hash and ending; a secret's and a namespace's are longer together
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ def files(model: Model, place: Place, folder: str) -> tuple[str, Mapping[str, st
         "exact.map": _map(model.exact),
         "prefix.map": _map(model.prefixes),
         "default.pem": place.default_certificate,
-        **{f"{one.name}.pem": one.text for one in model.certificates.values()},
+        "rest.map": "".join(f"{host} {backend}\n" for host, backend in sorted(model.rests.items())),
+        **{_file(one): one.text for one in model.certificates.values()},
     }
     named = {**made, "backends": "".join(_backends(model)), "place": repr(place), "list": repr(_hosts(model))}
     # What a digest shows of a key is nothing.
@@ -54,6 +61,17 @@ def files(model: Model, place: Place, folder: str) -> tuple[str, Mapping[str, st
         (*_head(place, digest), *_frontends(model, place, where), *_backends(model))
     )
     return digest, made
+
+
+def trial(certificates: Iterable[Certificate], where: str) -> Mapping[str, str]:
+    """Files of a configuration below ``where`` that has certificates and nothing else: to see whether haproxy takes them."""
+    made = {_file(one): one.text for one in certificates}
+    made["certs.list"] = "".join(f"{where}/{name}\n" for name in made)
+    made[CONFIGURATION] = (
+        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n"
+        f"frontend trial\n    bind 127.0.0.1:1 ssl crt-list {where}/certs.list\n"  # seen, and not bound
+    )
+    return made
 
 
 def _map(routes: Mapping[tuple[str, str], str]) -> str:
@@ -67,7 +85,15 @@ def _hosts(model: Model) -> list[tuple[str, tuple[str, ...]]]:
 def _list(model: Model, where: str) -> Iterator[str]:
     yield f"{where}/default.pem"
     for one in sorted(model.certificates.values(), key=_by_name):
-        yield " ".join((f"{where}/{one.name}.pem", *one.hosts))
+        for hosts in batched(one.hosts, _LINE):
+            yield " ".join((f"{where}/{_file(one)}", *hosts))
+
+
+def _file(one: Certificate) -> str:
+    name = one.name
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}_{sha256(name.encode()).hexdigest()[:16]}"
+    return f"{name}.pem"
 
 
 def _by_name(one: Certificate) -> str:
@@ -98,6 +124,8 @@ def _frontends(model: Model, place: Place, where: str) -> Iterator[str]:
     yield f"\nfrontend web\n    bind {place.http}\n"
     yield f"    bind {place.https} ssl crt-list {where}/certs.list alpn h2,http/1.1\n"
     yield from (f"    {line}\n" for line in _forwarded())
+    # What may have been done already must not be done again: only a connection that was not made is tried anew.
+    yield "    http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }\n"
     yield from (f"    {line}\n" for line in _lookups(where))
     yield "    use_backend %[var(txn.to)] if { var(txn.to) -m found }\n"
     yield f"    default_backend {model.default or NOT_FOUND}\n"
@@ -120,11 +148,13 @@ def _lookups(where: str) -> Iterator[str]:
     yield "http-request deny deny_status 400 if { var(txn.host) -m sub '#' }"
     yield "http-request set-var(txn.wild) var(txn.host),regsub(^[^.]*,*)"
     yield "http-request set-var(txn.any) str(*)"
+    unless = "unless { var(txn.to) -m found }"
     for host in ("host", "wild", "any"):
-        unless = "unless { var(txn.to) -m found }"
         yield f"http-request set-var(txn.key) var(txn.{host}),concat(\\#,txn.path) {unless}"
         yield f"http-request set-var(txn.to) var(txn.key),map_str({where}/exact.map) {unless}"
         yield f"http-request set-var(txn.to) var(txn.key),concat(/),map_beg({where}/prefix.map) {unless}"
+    for host in ("host", "wild"):
+        yield f"http-request set-var(txn.to) var(txn.{host}),map_str({where}/rest.map) {unless}"
 
 
 def _backends(model: Model) -> Iterator[str]:

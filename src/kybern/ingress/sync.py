@@ -1,8 +1,9 @@
 """Keep haproxy at what the API says.
 
 What holds: the first configuration waits until all kinds are known, so that a restart serves what it served before;
-changes that come together are one; what haproxy refuses is logged, leaves the old in force and is tried again. There is at
-most one reload in half a second, however busy the cluster is.
+changes that come together are one; what haproxy refuses is logged, leaves the old in force and is tried again; where it is a
+certificate that it refuses, all else is done without it. There is at most one reload in half a second, however busy the
+cluster is.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from kybern.api.networking_v1 import Ingress, IngressClass
 from kybern.client.cache import Cache
 from kybern.ingress import metrics
 from kybern.ingress.haproxy import CannotApply, Haproxy
-from kybern.ingress.model import Problem, model
+from kybern.ingress.model import Certificate, Model, Problem, model
 from kybern.ingress.objects import World
 from kybern.ingress.render import Place, files
 
@@ -43,6 +44,7 @@ class Syncer:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     problem: str = ""
     _problems: frozenset[Problem] = frozenset()
+    _refused: tuple[Certificate, ...] = ()
 
     def tell_again(self) -> None:
         """Tell all problems, also those that were told before."""
@@ -56,7 +58,7 @@ class Syncer:
             self.changed.clear()
             try:
                 with metrics.SYNC.time():
-                    await self._once()
+                    await self.once()
             except CannotApply as problem:
                 metrics.FAILURES.inc()
                 self.problem = str(problem)
@@ -75,18 +77,23 @@ class Syncer:
             except TimeoutError:
                 continue
 
-    async def _once(self) -> None:
+    async def once(self) -> None:
+        """One round. Raises CannotApply."""
         listed = self.cache.list
         world = World.of(
             listed(IngressClass), listed(Ingress), listed(Service), listed(EndpointSlice), listed(Secret)
         )
         made = model(world)
-        digest, written = files(made, self.place, str(self.haproxy.folder))
-        if not self.haproxy.has(digest):
-            configuration = self.haproxy.write(digest, written)
-            await self.haproxy.check(configuration)
-            self.haproxy.use(configuration)
-            metrics.WRITTEN.inc()
+        self._refused = made.leave_out(self._refused)
+        try:
+            digest = await self._used(made)
+        except CannotApply:
+            refused = await self.haproxy.refused(tuple(made.certificates.values()))
+            if not refused:
+                raise
+            # Remembered while they are what secrets hold: to try them again would be to be refused again.
+            self._refused += made.leave_out(refused)
+            digest = await self._used(made)
         await self.haproxy.load(digest)
         self.haproxy.prune(digest)
         problems = frozenset(made.problems)
@@ -95,3 +102,13 @@ class Syncer:
         for problem in sorted(problems - self._problems, key=str):
             self.told(problem)
         self._problems = problems
+
+    async def _used(self, made: Model) -> str:
+        """Written, found good, and what haproxy starts with from now on; gives its name."""
+        digest, written = files(made, self.place, str(self.haproxy.folder))
+        if not self.haproxy.has(digest):
+            configuration = self.haproxy.write(digest, written)
+            await self.haproxy.check(configuration)
+            self.haproxy.use(configuration)
+            metrics.WRITTEN.inc()
+        return digest

@@ -75,7 +75,11 @@ def ingress(
 
 
 def service(name: str, **spec: Any) -> Service:
-    ports = (ServicePort(name="web", port=80), ServicePort(name="dns", port=53, protocol="UDP"))
+    ports = (
+        ServicePort(name="web", port=80),
+        ServicePort(name="dns", port=53, protocol="UDP"),
+        ServicePort(name="dns-tcp", port=53),
+    )
     given: dict[str, Any] = {"ports": ports, "ip_families": ("IPv4",), **spec}
     return Service(metadata=ObjectMeta(name=name, namespace="a"), spec=ServiceSpec(**given))
 

@@ -1,12 +1,15 @@
 """What is made of Ingresses, and what is told of those that are wrong."""
 
 import random
+from base64 import b64decode
 from typing import Any
 
 import pytest
 
+from kybern.api.networking_v1 import IngressRule
 from kybern.ingress.model import model
 from kybern.ingress.render import Place, files
+from kybern.machinery.struct import replace
 from tests.unit.ingress.making import endpoint, ingress, secret, service, slice_of, world
 
 WEB = service("web")
@@ -29,6 +32,7 @@ def problems(*objects: Any) -> list[tuple[str, str]]:
         (("*.x.com", "/", "Prefix", "web:80"), "prefixes", ("*.x.com", "/")),
         (("", "/", "Prefix", "web:80"), "prefixes", ("*", "/")),
         (("x.com", "/", "Prefix", "web:web"), "prefixes", ("x.com", "/")),
+        (("x.com", f"/{'a' * 4095}", "Exact", "web:80"), "exact", ("x.com", f"/{'a' * 4095}")),
     ],
 )
 def test_a_rule_is_a_route(line: Any, table: str, key: tuple[str, str]) -> None:
@@ -49,7 +53,7 @@ def test_a_rule_is_a_route(line: Any, table: str, key: tuple[str, str]) -> None:
         (ingress("i", ("x.com", "/", "Prefix", "web:81")), "MissingPort", "has no TCP port 81"),
         (ingress("i", ("x.com", "/", "Prefix", "web:http")), "MissingPort", "has no TCP port http"),
         (ingress("i", ("x.com", "/", "Prefix", "web:dns")), "MissingPort", "has no TCP port dns"),
-        (ingress("i", ("x.com", "/", "Prefix", "out:80")), "MissingPort", "has no TCP port 80"),
+        (ingress("i", ("x.com", "/", "Prefix", "out:80")), "InvalidBackend", "a/out: it is an ExternalName"),
         (ingress("i", default="gone:80"), "MissingService", "service a/gone does not exist"),
         (ingress("i", tls=(("gone", ("x.com",)),)), "MissingSecret", "TLS secret a/gone does not exist"),
         (ingress("i", tls=(("empty", ("x.com",)),)), "BadSecret", "has no tls.key"),
@@ -57,6 +61,8 @@ def test_a_rule_is_a_route(line: Any, table: str, key: tuple[str, str]) -> None:
         (ingress("i", tls=(("mixed", ("x.com",)),)), "BadSecret", "has a tls.key that does not belong"),
         (ingress("i", ("x.com", "/a b", "Prefix", "web:80")), "InvalidPath", "cannot serve path '/a b'"),
         (ingress("i", ("x.com", "/a\nb", "Prefix", "web:80")), "InvalidPath", "cannot serve path"),
+        (ingress("i", ("x.com", f"/{'a' * 4096}", "Prefix", "web:80")), "InvalidPath", "a path of 4097"),
+        (ingress("i", tls=(("broken", ("x.com",)),)), "BadSecret", "has no certificate in tls.crt"),
         (ingress("i", ("x.com\n", "/", "Prefix", "web:80")), "InvalidHost", "cannot serve host"),
         (ingress("i", ("*.*.com", "/", "Prefix", "web:80")), "InvalidHost", "cannot serve host"),
     ],
@@ -68,6 +74,7 @@ def test_what_is_wrong_is_told_and_stops_no_other_rule(one: Any, reason: str, to
         secret("right", "y.com"),
         secret("empty", "x.com", tls_key=b""),
         secret("noise", "x.com", tls_crt=b"?"),
+        secret("broken", "x.com", tls_crt=b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
     )
 
     made = model(world(one, good, WEB, service("out", type="ExternalName"), other, *rest))
@@ -135,7 +142,64 @@ def test_a_certificate_is_for_the_hosts_of_all_that_name_it() -> None:
     cert = secret("cert", "x.com", "*.y.com")
 
     assert model(world(some, more, cert)).certificates["a_cert"].hosts == ("*.y.com", "x.com")
-    assert model(world(some, more, every, cert)).certificates["a_cert"].hosts == ()
+    assert model(world(every, cert)).certificates["a_cert"].hosts == ("*.y.com", "x.com"), "as it says itself"
+
+
+def test_a_host_is_shown_the_certificate_of_the_oldest_ingress_alone() -> None:
+    """Else anybody's certificate could be shown for anybody's host, which its clients refuse."""
+    old = ingress("old", tls=(("mine", ("x.com",)), ("other", ("x.com",))), age=2)
+    named = ingress("named", tls=(("theirs", ("x.com", "y.com")),), age=1)
+    unnamed = ingress("unnamed", tls=(("every", ()),))
+    secrets = (
+        secret("mine", "x.com"),
+        secret("other", "x.com"),
+        secret("theirs", "x.com", "y.com"),
+        secret("every", "x.com", "y.com"),
+    )
+
+    made = model(world(unnamed, named, old, *secrets))
+
+    shown = {name: one.hosts for name, one in made.certificates.items()}
+    assert shown == {"a_mine": ("x.com",), "a_other": ("x.com",), "a_theirs": ("y.com",)}
+    assert [(one.key[1], one.reason, one.message.split()[0]) for one in made.problems] == [
+        ("named", "Conflict", "x.com"),
+        ("unnamed", "Conflict", "x.com"),
+        ("unnamed", "Conflict", "y.com"),
+    ]
+
+
+def test_of_a_secret_only_its_certificates_and_its_key_are_handed_on() -> None:
+    own = secret("cert", "x.com")
+    chain, key = (b64decode(own.data[name]) for name in ("tls.crt", "tls.key"))
+    noisy = secret(
+        "cert", "x.com", tls_crt=b"\xff\xfe words\n" + chain + b"# more\n", tls_key=b"\xff\n" + key
+    )
+    one = ingress("a", tls=(("cert", ("x.com",)),))
+
+    made = model(world(one, noisy))
+
+    assert made.problems == []
+    assert made.certificates["a_cert"].text == model(world(one, own)).certificates["a_cert"].text
+
+
+def test_what_has_a_hosts_name_and_no_rule_goes_to_the_default_of_the_ingress_that_has_it() -> None:
+    every = ingress("every", default="every:80", age=3)
+    own = ingress("own", ("x.com", "/a", "Prefix", "web:80"), default="api:80", age=2)
+    bare = replace(own, spec=replace(own.spec, rules=(IngressRule(host="y.com"),)))
+    late = ingress("late", ("x.com", "/b", "Prefix", "web:80"), default="web:80", age=1)
+    services = (WEB, service("api"), service("every"))
+
+    made = model(world(every, own, late, *services))
+
+    assert (made.rests, made.default) == ({"x.com": "a_api_80"}, "a_every_80")
+    assert [(one.key[1], one.reason) for one in made.problems] == [("late", "Conflict")]
+    assert model(world(bare, *services)).rests == {"y.com": "a_api_80"}
+
+
+def test_udp_of_the_same_number_is_passed_over() -> None:
+    made = model(world(ingress("i", ("x.com", "/", "Prefix", "web:53")), WEB))
+
+    assert (list(made.backends), made.problems) == (["a_web_53"], [])
 
 
 def test_the_same_objects_in_any_order_make_the_same_files_and_any_change_others() -> None:
@@ -160,6 +224,17 @@ def test_the_same_objects_in_any_order_make_the_same_files_and_any_change_others
     ):
         digests.add(files(model(world(*objects, change)), Place(), "/f")[0])
     assert len(digests) == 5
+
+
+def test_any_secrets_name_and_any_number_of_hosts_can_be_written() -> None:
+    name, hosts = "n" * 253, tuple(f"h{number}.example.com" for number in range(5000))
+    one = ingress("a", tls=((name, hosts),), namespace="a")
+    _, written = files(model(world(one, secret(name, "x.com"))), Place(), "/f")
+
+    assert max(map(len, written)) <= 255, "the longest name that a file may have"
+    lines = written["certs.list"].splitlines()
+    assert max(map(len, lines)) < 16384
+    assert {host for line in lines for host in line.split()[1:]} == set(hosts)
 
 
 def test_keys_are_in_the_files_of_certificates_alone() -> None:

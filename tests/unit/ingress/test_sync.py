@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from kybern.api.core_v1 import Secret
+from kybern.api.networking_v1 import Ingress, IngressClass
 from kybern.client.cache import Cache
 from kybern.client.watch import Synced
 from kybern.ingress import sync
 from kybern.ingress.haproxy import CannotApply, Haproxy
+from kybern.ingress.model import Problem
 from kybern.ingress.render import Place
 from kybern.ingress.sync import KINDS, Syncer
+from tests.unit.ingress.making import CLASSES, ingress, secret
 
 
 class Fake(Haproxy):
@@ -62,3 +66,63 @@ async def test_what_haproxy_refuses_is_counted_told_and_tried_again(
     assert counted("sync_failures_total") == before["sync_failures_total"] + 1
     assert counted("configurations_total") == before["configurations_total"] + 1, "kept from the first try"
     assert counted("sync_last_timestamp_seconds") > 0
+
+
+async def test_all_else_is_done_without_a_certificate_that_haproxy_refuses(tmp_path: Path) -> None:
+    class Choosy(Fake):
+        """Refuses a configuration that names one of ``bad``."""
+
+        bad: frozenset[str] = frozenset({"a_bad.pem", "a_worse.pem"})
+        checks = 0
+
+        async def check(self, configuration: Path) -> None:
+            self.checks += 1
+            if any(name in (configuration.parent / "certs.list").read_text() for name in self.bad):
+                raise CannotApply("unable to load certificate")
+
+    names = ("good", "bad", "fine", "worse")
+    cache, haproxy, told = Cache(), Choosy(tmp_path, 0), list[Problem]()
+    for kind in KINDS:
+        cache.add(kind)
+        cache.apply(Synced(()), kind)
+    cache.apply(Synced(CLASSES), IngressClass)
+    ingresses = [ingress(name, tls=((name, (f"{name}.com",)),)) for name in names]
+    cache.apply(Synced(tuple(ingresses)), Ingress)
+    cache.apply(Synced(tuple(secret(name, f"{name}.com") for name in names)), Secret)
+    syncer = Syncer(cache, haproxy, Place(default_certificate="PEM"), told.append, lambda: None)
+
+    await syncer.once()
+
+    used = (tmp_path / "haproxy.cfg").read_text()
+    (folder,) = [one for one in tmp_path.iterdir() if one.is_dir()]
+    assert folder.name in used
+    assert {one.name for one in folder.glob("*.pem")} == {"default.pem", "a_good.pem", "a_fine.pem"}
+    assert {(one.key[1], one.reason) for one in told} == {("bad", "BadSecret"), ("worse", "BadSecret")}
+    before = haproxy.checks
+    await syncer.once()
+    assert (haproxy.checks, len(told)) == (before, 2), "what is known is neither tried nor told again"
+
+    haproxy.bad = frozenset()
+    cache.apply(Synced(tuple(secret(name, f"new.{name}.com", f"{name}.com") for name in names)), Secret)
+    await syncer.once()
+    (folder,) = [one for one in tmp_path.iterdir() if one.is_dir()]
+    assert len(list(folder.glob("a_*.pem"))) == 4, "another certificate is tried"
+
+
+async def test_what_haproxy_refuses_for_another_reason_is_not_a_certificates_fault(tmp_path: Path) -> None:
+    class Full(Fake):
+        async def check(self, configuration: Path) -> None:
+            if "trial" not in configuration.parts:
+                raise CannotApply("no room")
+
+    cache = Cache()
+    for kind in KINDS:
+        cache.add(kind)
+        cache.apply(Synced(()), kind)
+    cache.apply(Synced(CLASSES), IngressClass)
+    cache.apply(Synced((ingress("i", tls=(("cert", ("x.com",)),)),)), Ingress)
+    cache.apply(Synced((secret("cert", "x.com"),)), Secret)
+    syncer = Syncer(cache, Full(tmp_path, 0), Place(default_certificate="PEM"), lambda _: None, lambda: None)
+
+    with pytest.raises(CannotApply, match="no room"):
+        await syncer.once()
