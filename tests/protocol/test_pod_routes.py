@@ -10,6 +10,7 @@ import pytest
 
 from kybern.cni.netlink import Kernel, NoLink
 from kybern.cni.plan import RemoveRoute, Route, ServiceRoute, SetRoute
+from kybern.cni.sync import apply_all
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -60,6 +61,15 @@ def test_routes_come_and_go_and_others_are_left_alone(kernel: Kernel) -> None:
     kernel.apply(RemoveRoute(NEAR), ME, PODS)
     assert kernel.routes() == frozenset()
     assert "10.99.0.0/16" in ip("route")
+
+
+def test_a_node_that_tells_an_address_of_nobody_keeps_no_other_from_its_route(kernel: Kernel) -> None:
+    impossible = Route(IPv4Network("10.244.0.0/24"), IPv4Address("192.0.2.255"))
+
+    refused = apply_all(kernel, [SetRoute(impossible), SetRoute(NEAR), SetRoute(FAR)], ME, PODS)
+
+    assert len(refused) == 1
+    assert kernel.routes() == {NEAR, FAR}
 
 
 def test_a_far_node_is_reached_through_the_tunnel(kernel: Kernel) -> None:

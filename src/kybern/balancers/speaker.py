@@ -85,7 +85,7 @@ class Speaker:
         # Grows from one process to the next, too; never compared with another machine's.
         self._number = max(self._number + 1, time.time_ns())
         datagram = pack(Beat(self.node, self._number, leads), key)
-        for peer in _addresses(one for one in self.cache.list(Node) if one.metadata.name != self.node):
+        for peer in reached_at(one for one in self.cache.list(Node) if one.metadata.name != self.node):
             with suppress(OSError):  # a peer that cannot be reached hears nothing: that is what beats are for
                 beats.sendto(datagram, (peer, self.port))
 
@@ -140,12 +140,19 @@ def _listening(port: int) -> socket.socket:
     return made
 
 
-def _addresses(nodes: Iterable[Node]) -> Iterable[str]:
-    """Where to reach nodes, as a socket for both versions of IP has it."""
+def reached_at(nodes: Iterable[Node]) -> Iterable[str]:
+    """Where to reach nodes, as a socket for both versions of IP has it; the first InternalIP that is an address at all."""
     for node in nodes:
-        told = next((one.address for one in node.status.addresses if one.type == "InternalIP"), "")
-        if told:
-            yield told if ip_address(told).version == 6 else f"::ffff:{told}"
+        told = (one.address for one in node.status.addresses if one.type == "InternalIP")
+        yield from list(_for_both(told))[:1]
+
+
+def _for_both(texts: Iterable[str]) -> Iterable[str]:
+    for text in texts:
+        try:
+            yield text if ip_address(text).version == 6 else f"::ffff:{text}"
+        except ValueError:
+            continue  # any kubelet may tell what it likes of its own node
 
 
 def _by_service(slices: Iterable[SeenSlice]) -> dict[Key, list[SeenSlice]]:

@@ -66,13 +66,22 @@ type Action = SetRoute | RemoveRoute
 
 
 def internal_addresses(node: Node) -> dict[int, Address]:
-    """The node's first InternalIP of each version; none while the kubelet has not told it."""
+    """The node's first InternalIP of each version; none while the kubelet has not told it.
+
+    The API server takes any text there, of any kubelet: what is no address counts as nothing.
+    """
     found: dict[int, Address] = {}
     for one in node.status.addresses:
-        if one.type == "InternalIP":
-            address = ip_address(one.address)
+        if one.type == "InternalIP" and (address := _address(one.address)):
             found.setdefault(address.version, address)
     return found
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return None if "%" in text else ip_address(text)  # a scope is only its own machine's
+    except ValueError:
+        return None
 
 
 def pod_networks(node: Node) -> dict[int, Network]:

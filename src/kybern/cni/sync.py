@@ -8,7 +8,7 @@ what others remove comes back. When the API server cannot be reached, all stays 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -23,6 +23,7 @@ from kybern.cni.conflist import render
 from kybern.cni.frames import Frames
 from kybern.cni.netlink import VXLAN_OVERHEAD, Kernel, NoLink
 from kybern.cni.plan import (
+    Action,
     Address,
     Link,
     Network,
@@ -121,10 +122,7 @@ class Syncer:
             links, indexes, mtu = _links(kernel, addresses)
             routes = wanted(self.state.nodes.values(), self.me, links, pods)
             me = outer(addresses) or next(iter(addresses.values()))
-            for action in diff(routes, kernel.routes()):
-                LOG.info("%s", action)
-                kernel.apply(action, me, pods.values())
-                metrics.CHANGES.inc()
+            refused = apply_all(kernel, diff(routes, kernel.routes()), me, pods.values())
             if isinstance(me, IPv4Address):
                 kernel.fit_tunnel(me)
             _lead_to_services(kernel, wanted_services(self.services, addresses, indexes))
@@ -136,6 +134,8 @@ class Syncer:
         if not self.done:
             self.done = True
             self.on_first()
+        if refused:
+            raise refused[0]
         return tuple(pods.values()), within
 
     def _write(self, content: bytes) -> None:
@@ -147,6 +147,23 @@ class Syncer:
         self.directory.mkdir(parents=True, exist_ok=True)
         replace_file(path, content, MODE, durable=True)
         LOG.info("wrote %s", path)
+
+
+def apply_all(
+    kernel: Kernel, actions: Iterable[Action], me: Address, pods: Collection[Network]
+) -> list[NetlinkError]:
+    """What the kernel refused: one node that tells a wrong address must not take the way to the others."""
+    refused = []
+    for action in actions:
+        LOG.info("%s", action)
+        try:
+            kernel.apply(action, me, pods)
+        except NetlinkError as problem:
+            LOG.warning("cannot apply %s: %s", action, problem)
+            refused.append(problem)
+        else:
+            metrics.CHANGES.inc()
+    return refused
 
 
 def _lead_to_services(kernel: Kernel, routes: frozenset[ServiceRoute]) -> None:

@@ -54,6 +54,14 @@ def test_a_node_on_the_same_link_is_reached_directly_and_any_other_through_the_t
     }
 
 
+@pytest.mark.parametrize("told", ["", "?", "node.example", "10.42.0", "fe80::1%eth0", "10.42.0.12/24"])
+def test_what_a_kubelet_tells_that_is_no_address_counts_as_nothing(told: str) -> None:
+    strange = node("b", f"{told},10.42.0.12", "10.244.1.0/24")
+
+    assert wanted([strange], "me", [LINK], [4]) == {route("10.244.1.0/24", "10.42.0.12")}
+    assert wanted([node("b", told, "10.244.1.0/24")], "me", [LINK], [4]) == frozenset()
+
+
 def test_a_node_without_address_or_network_has_no_route_yet() -> None:
     assert wanted([node("a", "10.42.0.12"), node("b", "", "10.244.1.0/24")], "me", [LINK], [4]) == frozenset()
 
