@@ -127,7 +127,7 @@ async def test_nodes_and_services_are_what_the_cloud_says() -> None:
     assert [taint.key for taint in made.node("n3").spec.taints] == [SHUTDOWN]
     assert made.node("n1").spec.provider_id == "fake://rack/n1"
     assert [one.address for one in made.node("n1").status.addresses] == ["10.0.0.1"]
-    assert made.cloud.balancers == {"web": ("n1",), "inside": ("n1",)}
+    assert made.cloud.balancers == {"web": ("n1", "n3"), "inside": ("n1", "n3")}
     assert {route.node for route in made.cloud.table.values()} == {"n1", "n3"}
     service = made.api.one(Service, "a", "inside")
     assert service is not None

@@ -84,7 +84,8 @@ def diff(state: State) -> Iterable[Action]:
         elif instance is not None:
             yield from _addressed(node, instance)
         return
-    if instance is None:
+    if instance is None or not (instance.provider_id or node.spec.provider_id):
+        # It is written at this one time only, and balancers and volumes go by it: no pods before.
         yield Again(_AGAIN)
         return
     try:

@@ -6,6 +6,10 @@ Reads Service, Node. Writes Service.metadata.finalizers, Service.status.
     other nodes behind it        -> update
     no more wanted, or deleted   -> delete, status, no finalizer
 
+Nodes stay behind balancers while they are not ready: the cloud looks itself whether a node answers, and connections of
+one that only lost its way to the API server go on (KEP-3458). For the same reason the mark of the autoscaler alone is no
+occasion to take a node out; it is left out when something else is one.
+
 The finalizer comes before the balancer and goes after it, so that none is left behind whatever dies in between. What was
 ensured is remembered by this process alone: a new leader ensures all services once, which changes nothing (as upstream's).
 """
@@ -33,7 +37,6 @@ from kybern.loop.controller import (
     View,
     WhenChanged,
 )
-from kybern.loop.nodes import is_ready
 from kybern.machinery.struct import replace
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
@@ -45,7 +48,7 @@ class Ensured:
 
     uid: str
     of: Any
-    nodes: tuple[str, ...]
+    nodes: tuple[tuple[str, str], ...]
     ingress: tuple[LoadBalancerIngress, ...]
 
 
@@ -67,7 +70,7 @@ class Ensure:
         service, nodes = self.errand.service, self.errand.nodes
         ingress = await self.errand.run()
         uid = service.metadata.uid
-        self.memory.ensured[_key(service)] = Ensured(uid, made_of(service), names(nodes), ingress)
+        self.memory.ensured[_key(service)] = Ensured(uid, made_of(service), known_by(nodes), ingress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Update:
 
     async def run(self) -> None:
         await self.errand.run()
-        key, nodes = _key(self.errand.service), names(self.errand.nodes)
+        key, nodes = _key(self.errand.service), known_by(self.errand.nodes)
         old = self.memory.ensured[key]
         self.memory.ensured[key] = Ensured(old.uid, old.of, nodes, old.ingress)
 
@@ -94,8 +97,9 @@ def _key(service: Service) -> Key:
     return Key(service.metadata.namespace, service.metadata.name)
 
 
-def names(nodes: Iterable[Node]) -> tuple[str, ...]:
-    return tuple(node.metadata.name for node in nodes)
+def known_by(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
+    """Names and provider IDs: some clouds find machines by the one, some by the other."""
+    return tuple((node.metadata.name, node.spec.provider_id) for node in nodes)
 
 
 def made_of(service: Service) -> Any:
@@ -111,6 +115,7 @@ def made_of(service: Service) -> Any:
         dict(service.metadata.annotations),
         spec.external_traffic_policy,
         spec.health_check_node_port,
+        len(spec.ip_families),
     )
 
 
@@ -123,16 +128,31 @@ def wants_balancer(service: Service) -> bool:
     )
 
 
+def needs_cleanup(service: Service) -> bool:
+    """Whether a balancer may have to go. The finalizer of one with a class, which is not deleted, is that class's."""
+    is_over = service.metadata.deletion_timestamp is not None or service.spec.type != "LoadBalancer"
+    return is_over and FINALIZER in service.metadata.finalizers
+
+
 def takes_traffic(node: Node) -> bool:
     """Whether a node stands behind balancers."""
-    return is_ready(node) and EXCLUDED not in node.metadata.labels and not has_taint(node, TO_BE_DELETED)
+    return _is_included(node) and not has_taint(node, TO_BE_DELETED)
+
+
+def _is_included(node: Node) -> bool:
+    return node.metadata.deletion_timestamp is None and EXCLUDED not in node.metadata.labels
+
+
+def _occasion(node: Node) -> Any:
+    """What of a node makes balancers be looked at, as shouldSyncUpdatedNode of upstream's controller has it."""
+    return EXCLUDED in node.metadata.labels, node.spec.provider_id
 
 
 def observe(memory: Memory, view: View, key: Key) -> State | None:
     service = view.get(Service, key.namespace, key.name)
     if service is None or not wants_balancer(service):
         memory.ensured.pop(key, None)
-    if service is None or not (wants_balancer(service) or FINALIZER in service.metadata.finalizers):
+    if service is None or not (wants_balancer(service) or needs_cleanup(service)):
         return None
     nodes = sorted(filter(takes_traffic, view.list(Node)), key=lambda node: node.metadata.name)
     ensured = memory.ensured.get(key)
@@ -143,8 +163,7 @@ def observe(memory: Memory, view: View, key: Key) -> State | None:
 def diff(balancers: LoadBalancers, cluster: str, memory: Memory, state: State) -> Iterable[Action]:
     service, nodes, ensured = state.service, state.nodes, state.ensured
     if state.failure is not None and isinstance(state.failure.action, Send):
-        text = f"Error syncing load balancer: {state.failure.error}"
-        yield Emit(service, "Warning", "SyncLoadBalancerFailed", text)
+        yield _failed(service, state.failure.action.errand, state.failure)
     if not wants_balancer(service):
         yield from _removed(balancers, cluster, service)
     elif FINALIZER not in service.metadata.finalizers:
@@ -155,13 +174,24 @@ def diff(balancers: LoadBalancers, cluster: str, memory: Memory, state: State) -
         yield Send(Ensure(EnsureBalancer(balancers, cluster, service, nodes), memory))
         yield Emit(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
         yield Again(0.0)
-    elif ensured.nodes != names(nodes):
+    elif ensured.ingress != _ingress(service):
+        # Its change brings the service here again: before other nodes, which nothing follows.
+        yield _told(service, ensured.ingress)
+    elif ensured.nodes != known_by(nodes):
         yield Send(Update(UpdateBalancer(balancers, cluster, service, nodes), memory))
         if nodes:
             yield Emit(service, "Normal", "UpdatedLoadBalancer", "Updated load balancer with new hosts")
         yield from _without_nodes(service, nodes)
-    elif ensured.ingress != _ingress(service):
-        yield _told(service, ensured.ingress)
+
+
+def _failed(service: Service, errand: Any, failure: Failure) -> Emit:
+    if isinstance(errand, Update):
+        hosts = sorted(node.metadata.name for node in errand.errand.nodes)
+        text = f"Error updating load balancer with new hosts [{' '.join(hosts)}]: {failure.error}"
+        return Emit(service, "Warning", "UpdateLoadBalancerFailed", text)
+    verb = "ensure" if isinstance(errand, Ensure) else "delete"
+    text = f"Error syncing load balancer: failed to {verb} load balancer: {failure.error}"
+    return Emit(service, "Warning", "SyncLoadBalancerFailed", text)
 
 
 def _removed(balancers: LoadBalancers, cluster: str, service: Service) -> Iterable[Action]:
@@ -208,7 +238,7 @@ def controller(balancers: LoadBalancers, told: CloudSettings) -> Controller[Stat
         Service,
         partial(observe, memory),
         partial(diff, balancers, told.cluster, memory),
-        watches=((Node, WhenChanged(takes_traffic, _all_services)),),
+        watches=((Node, WhenChanged(_occasion, _all_services)),),
         workers=told.concurrent_service_syncs,
         component="service-controller",
     )

@@ -28,7 +28,7 @@ INSIDE = "198.51.100.7"
 def node(
     name: str = "n1", *taints: str, ready: str = "True", provider_id: str = "", age: float = 100, **more: Any
 ) -> Node:
-    """``more``: labels, annotations, addresses (pairs of type and address), conditions, cidrs."""
+    """``more``: labels, annotations, addresses (pairs of type and address), conditions, cidrs, deleted."""
     conditions = (NodeCondition(type="Ready", status=ready),) if ready else ()
     addresses = more.get("addresses", (("InternalIP", "10.0.0.1"), ("Hostname", name)))
     return Node(
@@ -36,6 +36,7 @@ def node(
             name=name,
             uid=f"uid-{name}",
             creation_timestamp=ago(age),
+            deletion_timestamp=more.get("deleted"),
             labels=more.get("labels", {}),
             annotations=more.get("annotations", {}),
         ),

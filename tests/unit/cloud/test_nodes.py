@@ -61,6 +61,16 @@ def test_a_node_whose_machine_nobody_knows_goes_on_waiting() -> None:
     assert [type(one) for one in cloud_node.diff(cloud_node.State(node("n1", UNINITIALIZED)))] == [Again]
 
 
+def test_a_node_whose_machine_has_no_provider_id_yet_goes_on_waiting() -> None:
+    """It is written once only: upstream lets no pods onto a node without it (kubernetes/kubernetes#123713)."""
+    nameless = Instance("")
+    assert [type(one) for one in cloud_node.diff(cloud_node.State(node("n1", UNINITIALIZED), nameless))] == [
+        Again
+    ]
+    told = node("n1", UNINITIALIZED, provider_id="fake://other/2")
+    assert patched(cloud_node.State(told, nameless)).spec.provider_id == "fake://other/2"
+
+
 def test_a_node_with_an_address_that_is_not_its_machine_s_goes_on_waiting_and_it_is_told() -> None:
     waiting = node("n1", UNINITIALIZED, annotations={PROVIDED_IP: "10.0.0.9"})
     event, again = every(cloud_node.diff(cloud_node.State(waiting, instance(addresses=(INTERNAL,)))))
