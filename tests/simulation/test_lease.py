@@ -11,6 +11,7 @@ from kybern.client.lease import Election, Lost, Timing
 from kybern.machinery.errors import ServiceUnavailable
 from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
+from tests.simulation.plane.virtual import simulated
 
 QUICK = Timing(lease_duration=1.0, renew_deadline=0.3, retry_period=0.02)
 
@@ -90,6 +91,43 @@ async def test_who_cannot_renew_stops_leading_before_the_lease_is_over() -> None
         api.refuse = down
         with pytest.raises(Lost, match="kube-system/controller"):
             await asyncio.wait_for(task, QUICK.lease_duration)
+
+
+class Away:
+    """A server that refuses at first, and then does not answer at all: the ways in which one goes down."""
+
+    def __init__(self, refuses: float) -> None:
+        self.until = refuses
+
+    async def get(self, *_words: object) -> Lease:
+        if asyncio.get_running_loop().time() < self.until:
+            raise ServiceUnavailable("down")
+        await asyncio.Event().wait()
+        raise AssertionError("nobody answers")
+
+
+@pytest.mark.parametrize("refuses", [0.0, 5.0, 9.0, 9.9, 10.0, 30.0])
+def test_nobody_leads_beyond_the_deadline_however_the_server_goes_down(refuses: float) -> None:
+    """An attempt that hangs when the lease should have been renewed would end after the next leader's beginning."""
+    timing = Timing()
+
+    async def main() -> float:
+        api = FakeApi(Lease)
+        election = Election(api, "controller", "one", timing=timing)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+
+        async def lead() -> None:
+            election._client = Away(refuses)  # type: ignore[assignment]
+            election._lease = None
+            await asyncio.Event().wait()
+
+        with pytest.raises(Lost):
+            await election.run(lead)
+        return clock() - began
+
+    # The last two seconds are those in which it tries to give the lease back, with the work already ended.
+    assert simulated(main) <= timing.renew_deadline + 2.1
 
 
 async def test_short_trouble_does_not_end_leading() -> None:

@@ -87,21 +87,24 @@ class Election:
         log.info("Became leader of %s/%s as %s", self._namespace, self._name, self.identity)
 
     async def _renew(self) -> None:
-        renewed = asyncio.get_running_loop().time()
+        clock, deadline = asyncio.get_running_loop().time, self._timing.renew_deadline
+        renewed = clock()
         while True:
-            await asyncio.sleep(self._timing.retry_period)
-            if await self._try():
-                renewed = asyncio.get_running_loop().time()
-            elif (
-                not self.leading or asyncio.get_running_loop().time() - renewed > self._timing.renew_deadline
-            ):
+            await asyncio.sleep(max(0.0, min(self._timing.retry_period, renewed + deadline - clock())))
+            began = clock()
+            # A last attempt that takes long would lead on beyond the deadline, perhaps beside the next leader.
+            if await self._try(renewed + deadline - began):
+                # Since before it was asked for: when the server had it, nobody here knows.
+                renewed = began
+            elif not self.leading or clock() >= renewed + deadline:
                 raise Lost(f"leader election lost: {self._namespace}/{self._name} could not be renewed")
 
-    async def _try(self) -> bool:
-        """One attempt to take or to renew; what fails is tried again, so nothing is raised."""
+    async def _try(self, left: float | None = None) -> bool:
+        """One attempt, of ``left`` seconds at most, to take or to renew; what fails is tried again: nothing is raised."""
+        # Less than the time in which the lease must be renewed, or one slow answer would lose it.
+        most = self._timing.renew_deadline / 2
         try:
-            # Less than the time in which the lease must be renewed, or one slow answer would lose it.
-            async with asyncio.timeout(self._timing.renew_deadline / 2):
+            async with asyncio.timeout(most if left is None else min(most, left)):
                 return await self._attempt()
         except (Conflict, AlreadyExists):
             self._lease = None
