@@ -28,12 +28,14 @@ from kybern.kubelet.probes import metrics as probes
 from kybern.kubelet.stats import resource
 from kybern.loop import metrics as loop
 from kybern.scheduler import metrics as scheduler
+from kybern.scheduler.pod_resources import PodResources
 from kybern.storage.cache import Cache
 from kybern.storage.memory import MemoryStore
 from kybern.storage.store import Unavailable
 from tests.unit.kubelet.test_stats import NODE
 from tests.unit.scheduler.making import node, pod, table_of
 from tests.unit.scheduler.test_metrics import queue
+from tests.unit.scheduler.test_pod_resources import EVERYTHING
 
 PATH = Path(__file__).parents[1] / "data/upstream_metrics.json"
 LIST: list[list[Any]] = json.loads(PATH.read_text())
@@ -80,6 +82,7 @@ def told() -> Iterator[Metric]:
     flows.follow({("workload-low", "service-accounts"): numbers}, lambda: (Level(),))
     yield from flows.collect()
     yield from scheduler.Figures(queue(pod("p")), table_of(node("a"))).collect()
+    yield from PodResources(lambda: (EVERYTHING,)).collect()
 
 
 class Level:

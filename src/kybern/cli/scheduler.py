@@ -6,7 +6,7 @@ import sys
 import uuid
 from contextlib import AsyncExitStack
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
@@ -22,6 +22,7 @@ from kybern.scheduler.config import Config, read
 from kybern.scheduler.extender import Extender
 from kybern.scheduler.handle import Handle
 from kybern.scheduler.metrics import Figures
+from kybern.scheduler.pod_resources import PATH, PodResources
 from kybern.scheduler.queue import DELAYS
 from kybern.scheduler.run import Scheduler
 
@@ -67,6 +68,20 @@ def _server(config: Config) -> kubeconfig.Config:
         raise Fatal(f"{problem}; give --kubeconfig, or clientConnection.kubeconfig in --config") from problem
 
 
+async def _serve(values: Values, client: Client, scheduler: Scheduler) -> None:
+    """Health, metrics, and what pods ask for."""
+    pages = Pages(FLAGS.name, FLAGS.shown(values), tuple(sorted((*health.PATHS, PATH))))
+    guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
+    app = health.application({}, guard, pages=pages, paths=("healthz", "livez"))
+    health.tell(app, "readyz", {"sched-handler-sync": scheduler.check})
+    resources = CollectorRegistry()
+    resources.register(PodResources(lambda: tuple(scheduler.feed.pods.values())))
+    health.show(app, PATH, resources)
+    await health.serve_application(
+        app, values["bind-address"], values["secure-port"], serving.context(values)
+    )
+
+
 async def _scheduler(values: Values, config: Config) -> None:
     identity = f"{socket.gethostname().lower()}_{uuid.uuid4()}"
     async with (
@@ -83,11 +98,7 @@ async def _scheduler(values: Values, config: Config) -> None:
         REGISTRY.register(Figures(scheduler.queue, scheduler.table))
         tasks.create_task(recorder.run())
         if values["secure-port"]:
-            address = values["bind-address"], values["secure-port"]
-            tls = serving.context(values)
-            pages = Pages(FLAGS.name, FLAGS.shown(values), health.PATHS)
-            guard = serving.known_clients(values["authorization-always-allow-paths"], Readers(client).may)
-            tasks.create_task(health.serve(*address, {}, tls, guard, pages=pages))
+            tasks.create_task(_serve(values, client, scheduler))
         ready()
         if config.leader_elect:
             election = Election(elector, config.lease_name, identity, config.lease_namespace, config.timing)

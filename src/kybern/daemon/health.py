@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
-from prometheus_client import REGISTRY, disable_created_metrics
+from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from kybern.daemon import slis
@@ -87,13 +87,28 @@ def _single(path: str, name: str, check: Check) -> Callable[[web.Request], Await
 
 async def metrics(request: web.Request) -> web.Response:
     """Everything in prometheus_client's registry; usable as a handler in any application."""
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
+    return _measured(request, REGISTRY)
 
 
-async def _slis(request: web.Request) -> web.Response:
+def _measured(request: web.Request, registry: CollectorRegistry) -> web.Response:
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(slis.REGISTRY), headers={"Content-Type": content_type})
+    return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+
+def show(app: web.Application, path: str, registry: CollectorRegistry) -> None:
+    """Add metrics that are read apart from the others."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return _measured(request, registry)
+
+    app.router.add_get(path, answer)
+
+
+def tell(app: web.Application, path: str, checks: Mapping[str, Check]) -> None:
+    """Add one of the paths of health, such as readyz, and one below it for each check."""
+    app.router.add_get(f"/{path}", _answer(path, checks))
+    for name, check in {"ping": lambda: None, **checks}.items():
+        app.router.add_get(f"/{path}/{name}", _single(path, name, check))
 
 
 def about(app: web.Application, pages: Pages) -> None:
@@ -141,12 +156,10 @@ def application(
 
     app = web.Application(middlewares=[guarded])
     for path in paths:
-        app.router.add_get(f"/{path}", _answer(path, checks))
-        for name, check in {"ping": lambda: None, **checks}.items():
-            app.router.add_get(f"/{path}/{name}", _single(path, name, check))
+        tell(app, path, checks)
     if metrics_here:
         app.router.add_get("/metrics", metrics)
-    app.router.add_get("/metrics/slis", _slis)
+    show(app, "/metrics/slis", slis.REGISTRY)
     if pages is not None:
         about(app, pages)
     return app

@@ -46,6 +46,7 @@ class Feed:
         self.promises = promises
         self.parked = parked
         self.changed = asyncio.Event()
+        self.pods: dict[str, Pod] = {}  # all that are not over, by uid
         asked: list[type[Object]] = [kind for profile in profiles.values() for kind in profile.needs]
         self._needs: tuple[type[Object], ...] = tuple(dict.fromkeys(asked))
         kinds: tuple[type[Object], ...] = (Node, Pod, *self._needs)
@@ -124,6 +125,7 @@ class Feed:
         if old is not None and old.metadata.uid != uid:
             self.lose(old)
             old = None
+        self.pods[uid] = pod
         if pod.spec.node_name:
             self.queue.remove(uid)
             self.promises.end(uid)
@@ -145,6 +147,7 @@ class Feed:
     def lose(self, pod: Pod) -> None:
         """A pod that is gone or over."""
         uid = pod.metadata.uid
+        self.pods.pop(uid, None)
         self.queue.remove(uid)
         promised = self.promises.of(uid)
         self.promises.gone(uid)

@@ -10,8 +10,9 @@ they agree; a wish that its node called infeasible does not count (KEP-1287).
 
 from collections.abc import Callable, Iterable, Mapping
 
-from kybern.api.core_v1 import Container, ContainerStatus, Pod
+from kybern.api.core_v1 import Container, ContainerStatus, Pod, PodStatus
 from kybern.machinery import quantity
+from kybern.machinery.struct import replace
 
 CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 HUGE = "hugepages-"
@@ -50,6 +51,20 @@ def usual(pod: Pod) -> tuple[int, int]:
         missing = {name: number for name, number in missing.items() if name not in asked}
     found = _whole(pod, missing)
     return found.get(CPU, 0), found.get(MEMORY, 0)
+
+
+def wanted(pod: Pod) -> Amounts:
+    """What the pod's spec asks for, whatever its node granted so far."""
+    return _whole(replace(pod, status=PodStatus()), {})
+
+
+def limited(pod: Pod) -> Amounts:
+    """The most that the pod's spec lets it use (upstream: PodLimits); overhead comes on top of what has a limit."""
+    found = _summed(pod, lambda one: amounts(one.resources.limits) if one.resources else {})
+    if pod.spec.resources:
+        found |= amounts(_supported(pod.spec.resources.limits))
+    overhead = amounts(pod.spec.overhead)
+    return {name: number + overhead.get(name, 0) if number else 0 for name, number in found.items()}
 
 
 def reported(pod: Pod) -> tuple[object, ...]:

@@ -57,13 +57,16 @@ class Scheduler:
         self.random = np.random.default_rng(seed)
         self._sampled = Sampled(profiles)
         self._start = 0
+        self._leads = False
 
     def check(self) -> None:
-        """For /readyz: all lists have been seen."""
-        self.feed.check()
+        """For /readyz: who leads has seen all lists; who does not lead reads none."""
+        if self._leads:
+            self.feed.check()
 
     async def run(self) -> None:
         """For ever; to be called by the leader only."""
+        self._leads = True
         async with asyncio.TaskGroup() as tasks:
             for follow in self.feed.tasks():
                 tasks.create_task(follow())

@@ -1,20 +1,26 @@
 """What is known of a pod that was decided on, and then comes back from the API server on its node."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 import pytest
 
 from kybern.api.core_v1 import Pod
+from kybern.client.events import Recorder
 from kybern.client.verbs import Verbs
 from kybern.machinery.selectors import of_labels
 from kybern.machinery.struct import replace
+from kybern.scheduler.bind import Binder
 from kybern.scheduler.facts import PodFacts
 from kybern.scheduler.feed import Feed
 from kybern.scheduler.groups import Group
+from kybern.scheduler.handle import Handle
 from kybern.scheduler.parked import Parked
 from kybern.scheduler.profile import DEFAULT_NAME
 from kybern.scheduler.promises import Promises
 from kybern.scheduler.queue import Queue
+from kybern.scheduler.run import Scheduler
 from kybern.scheduler.table import Table
 from tests.unit.scheduler.making import DEFAULT, node, pod, table_of
 
@@ -67,3 +73,29 @@ async def test_a_pod_that_is_bound_otherwise_than_decided_counts_as_it_is(now: P
     assert table.counted(facts.uid) == facts
     assert table.crowd.count(WEB)[column] == table.crowd.count(WEB).sum() == len(now.metadata.labels)
     assert table.room.requested[0, column] == table.room.requested[0].sum() == facts.asked["cpu"]
+
+
+class Silent:
+    """An API server that answers no list."""
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[None, None, None]]:
+        async def wait(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        return wait
+
+
+async def test_who_leads_is_ready_when_all_is_listed_and_who_does_not_is_ready_at_once() -> None:
+    nobody = cast("Verbs", Silent())
+    binder = Binder(nobody, Recorder(nobody, "default-scheduler"), asyncio.Semaphore(1))
+    scheduler = Scheduler(Handle(binder), PROFILES)
+    scheduler.check()
+
+    leading = asyncio.create_task(scheduler.run())
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(RuntimeError, match="nodes are not listed yet"):
+            scheduler.check()
+    finally:
+        leading.cancel()
+        await asyncio.wait([leading])
