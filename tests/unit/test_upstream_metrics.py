@@ -23,6 +23,7 @@ from kybern.apiserver.identity import issuers
 from kybern.apiserver.rights import authorizers
 from kybern.apiserver.storage_metrics import Stored
 from kybern.daemon import slis
+from kybern.daemon.features import Features
 from kybern.daemon.tally import Tallies
 from kybern.kubelet.probes import metrics as probes
 from kybern.kubelet.stats import resource
@@ -83,6 +84,7 @@ def told() -> Iterator[Metric]:
     yield from flows.collect()
     yield from scheduler.Figures(queue(pod("p")), table_of(node("a"))).collect()
     yield from PodResources(lambda: (EVERYTHING,)).collect()
+    yield from Features({}).collect()
 
 
 class Level:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +16,7 @@ from kybern.apiserver.negotiate import Form
 from kybern.apiserver.render import Renderer
 from kybern.apiserver.route import Table
 from kybern.daemon import slis
-from kybern.daemon.version import VERSION
+from kybern.daemon.version import build
 from kybern.machinery.errors import NotAcceptable
 from kybern.machinery.kind import Raw
 from kybern.storage.value import encoded
@@ -65,13 +64,7 @@ def _version() -> Raw:
         "emulationMinor": "36",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
-        "gitVersion": VERSION,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": f"python{platform.python_version()}",
-        "compiler": platform.python_implementation(),
-        "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
+        **build(),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 # Before gRPC is loaded: this daemon forks no copies of itself, and the handlers for that are in the way of threads.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
-from kybern.daemon import logs
+from kybern.daemon import features, logs
 from kybern.daemon.flags import Values
 from kybern.daemon.run import run
 from kybern.kubelet import process
@@ -37,6 +37,7 @@ def _one_heap() -> None:
 async def _kubelet(values: Values) -> None:
     settings = replace(read(values), flags=shown(values))
     logs.setup(settings.verbosity, settings.log_format)
+    features.show(settings.gates)
     process.prepare(settings)
     async with identity(settings) as config:
         await serve(settings, config)

@@ -15,8 +15,8 @@ from kybern.client.lease import Election, Lost, Timing
 from kybern.client.readers import Readers
 from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
-from kybern.daemon import health, serving
-from kybern.daemon.flags import Flags, Values, commas
+from kybern.daemon import features, health, serving
+from kybern.daemon.flags import Flags, Values, boolean, commas
 from kybern.daemon.run import Fatal, ready
 from kybern.daemon.zpages import Pages
 from kybern.loop import metrics
@@ -34,6 +34,8 @@ class Manager:
     async def manage(self, values: Values, controllers: Sequence[Controller[Any]]) -> None:
         """Serve health; lead when it is our turn; run the loop while we lead."""
         config = _config(values)
+        said = values["feature-gates"].items()
+        features.show({name.removeprefix("kube:"): boolean(text) for name, text in said})
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(config))
             # Connections of its own: a lease must not wait while dozens of watches begin.

@@ -13,7 +13,7 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client import kubeconfig
 from kybern.client.events import Recorder
 from kybern.client.rest import Client
-from kybern.daemon import health, local, logs
+from kybern.daemon import features, health, local, logs
 from kybern.daemon.flags import Flags, Values, commas, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
@@ -141,6 +141,7 @@ async def _proxy(values: Values) -> None:
     state = State(Place(config.node), config.versions)
     kernel, others = backends(config)
     metrics.register(config.mode)
+    features.show()
     keep_flows(config.flows, os.cpu_count() or 1)
     if isinstance(kernel, Ipvs):
         await _check_ipvs(kernel)

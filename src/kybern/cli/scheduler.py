@@ -13,7 +13,7 @@ from kybern.client.events import Recorder
 from kybern.client.lease import Election, Lost
 from kybern.client.readers import Readers
 from kybern.client.rest import Client
-from kybern.daemon import health, logs, serving, shared_flags
+from kybern.daemon import features, health, logs, serving, shared_flags
 from kybern.daemon.flags import Flags, Values, duration
 from kybern.daemon.run import Fatal, ready, run
 from kybern.daemon.zpages import Pages
@@ -95,6 +95,7 @@ async def _scheduler(values: Values, config: Config) -> None:
         extenders = [await stack.enter_async_context(Extender(one)) for one in config.extenders]
         handle = Handle(Binder(client, recorder, asyncio.Semaphore(BINDINGS)), tuple(extenders))
         scheduler = Scheduler(handle, config.profiles, config.delays)
+        features.show()
         REGISTRY.register(Figures(scheduler.queue, scheduler.table))
         tasks.create_task(recorder.run())
         if values["secure-port"]:

@@ -5,18 +5,13 @@ goroutines, HTTP/2) has no effect, and its help says so; one that asks for what 
 is refused with the reason, since a daemon that silently does something else is worse than one that does not start.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
-from importlib import resources
 
 from kybern.daemon import tls
+from kybern.daemon.features import DEFAULTS, STAGES
 from kybern.daemon.flags import Flags, boolean, commas, duration, pairs
 from kybern.daemon.version import VERSION
 
-_GATES: Mapping[str, bool] = json.loads(
-    resources.files("kybern.daemon").joinpath("data/feature_gates.json").read_text()
-)
-"""Upstream's features at this version, and whether they are on when nobody says anything."""
 _NEEDS: Mapping[str, tuple[str, ...]] = {"ClusterTrustBundleProjection": ("ClusterTrustBundle",)}
 """What those need that act here; the gates that nobody may set need nothing that is not so."""
 _AS_TLS = (
@@ -152,7 +147,7 @@ def gates(text: str) -> Mapping[str, str]:
     found = pairs(text)
     for key, value in found.items():
         name = key.removeprefix("kube:")
-        if name not in _GATES and name not in ("AllAlpha", "AllBeta"):
+        if name not in STAGES:
             raise ValueError(f"unrecognized feature gate: {name}")
         try:
             boolean(value)
@@ -165,8 +160,8 @@ def gates(text: str) -> Mapping[str, str]:
 def satisfied(said: Mapping[str, bool]) -> None:
     """Raises ValueError, with upstream's words, for gates that are on without those that they need."""
     for name, others in _NEEDS.items():
-        lacking = [one for one in others if not said.get(one, _GATES[one])]
-        if lacking and said.get(name, _GATES[name]):
+        lacking = [one for one in others if not said.get(one, DEFAULTS[one])]
+        if lacking and said.get(name, DEFAULTS[name]):
             why = f"depends on features that are disabled: [{' '.join(lacking)}]"
             raise ValueError(f"{name} is enabled, but {why}")
 
@@ -185,14 +180,14 @@ def unusual(found: Mapping[str, str], acts: Collection[str]) -> Iterator[tuple[s
     """The gates that are asked to be other than by default, but for those of ``acts``."""
     for key, text in found.items():
         name, value = key.removeprefix("kube:"), boolean(text)
-        if name not in acts and value != _GATES.get(name, False):
+        if name not in acts and value != DEFAULTS.get(name, False):
             yield name, value
 
 
 def enabled(found: Mapping[str, str], acts: Collection[str]) -> frozenset[str]:
     """Which of the gates that mean something here are on."""
     asked = {key.removeprefix("kube:"): boolean(text) for key, text in found.items()}
-    return frozenset(name for name in acts if asked.get(name, _GATES[name]))
+    return frozenset(name for name in acts if asked.get(name, DEFAULTS[name]))
 
 
 def _version(text: str) -> str:
