@@ -149,7 +149,8 @@ class Plugin:
 
     ``resources`` are the (group, plural) that it looks at, so that other writes need not pass it; empty for all.
     ``connects``: it looks at CONNECT as well, whose object (PodExecOptions) has no metadata. ``configure`` makes the plugin
-    that runs of what AdmissionConfiguration says of it, {} when it says nothing; it raises ValueError.
+    that runs of what AdmissionConfiguration says of it, {} when it says nothing; it raises ValueError. ``close`` ends
+    what the plugin has open.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Plugin:
     resources: frozenset[tuple[str, str]] = frozenset()
     connects: bool = False
     configure: "Callable[[Raw], Plugin] | None" = None
+    close: Callable[[], Awaitable[None]] | None = None
 
     def looks_at(self, kind: Kind) -> bool:
         """Hooks are called for these kinds only, and rely on it."""

@@ -124,7 +124,7 @@ _FLAGS = (
         str,
         "",
         "AdmissionConfiguration: as whom webhooks are called (WebhookAdmissionConfiguration), and the settings of "
-        "EventRateLimit, PodNodeSelector and PodTolerationRestriction.",
+        "EventRateLimit, ImagePolicyWebhook, PodNodeSelector and PodTolerationRestriction.",
     )
     .flag("--allow-privileged", bool, False, "Let containers be privileged.")
     .flag(

@@ -354,6 +354,7 @@ class Parts:
         await self.outside.close()
         await self.authorizers.close()
         await self.aggregation.close()
+        await self.engine.chain.close()
         await self.server.trail.close()
 
 

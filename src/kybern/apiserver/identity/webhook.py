@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kybern.apiserver.identity.remembered import Known, Remembered
-from kybern.apiserver.posting import Posting, Unanswered
 from kybern.auth.tokens import InvalidToken
 from kybern.auth.user import User
 from kybern.client.kubeconfig import BadConfig, load
+from kybern.client.posting import Posting, Unanswered
 from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal
 from kybern.machinery.kind import Raw

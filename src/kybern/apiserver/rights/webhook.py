@@ -12,13 +12,13 @@ from functools import partial
 
 import msgspec
 
-from kybern.apiserver.posting import Posting, Unanswered
 from kybern.apiserver.rights import conditions, metrics
 from kybern.apiserver.rights.configuration import WEBHOOK, Wanted, Webhook
 from kybern.apiserver.rights.review import decision_of, large, review_of, spec_of
 from kybern.auth.attributes import Attributes, Decision, Verdict
 from kybern.auth.unsettled import Unsettled, answer
 from kybern.client.kubeconfig import in_cluster, load
+from kybern.client.posting import Posting, Unanswered
 from kybern.machinery.kind import Raw
 
 log = logging.getLogger(__name__)

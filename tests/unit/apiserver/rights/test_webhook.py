@@ -5,7 +5,6 @@ from typing import Any, cast
 import pytest
 
 from kybern.apiserver.authorization import Authorization, Authorizer
-from kybern.apiserver.posting import Posting, Unanswered
 from kybern.apiserver.rights import conditions
 from kybern.apiserver.rights.conditions import condition
 from kybern.apiserver.rights.configuration import Webhook
@@ -14,6 +13,7 @@ from kybern.apiserver.rights.webhook import WebhookAuthorizer
 from kybern.auth.attributes import Attributes, Decision, Verdict
 from kybern.auth.unsettled import Unsettled, settled
 from kybern.auth.user import User
+from kybern.client.posting import Posting, Unanswered
 from kybern.machinery.errors import Forbidden, InternalError
 from tests.unit.apiserver.test_authentication import Clock
 

@@ -35,9 +35,9 @@ class Unanswered(Exception):
         self.result = result
 
 
-def delays(chance: Callable[[], float] = random.random) -> Iterator[float]:
+def delays(chance: Callable[[], float] = random.random, first: float = FIRST) -> Iterator[float]:
     """Seconds before each try but the first; ``chance`` gives numbers from 0 to 1."""
-    wait = FIRST
+    wait = first
     for _ in range(TRIES - 1):
         yield wait * (1 + JITTER * chance())
         wait *= FACTOR
@@ -64,10 +64,14 @@ def _untold(_result: str, _seconds: float) -> None:
 
 @dataclass(slots=True)
 class Posting:
-    """One server. Opened by ``start``, on the loop that uses it. ``seconds``: how long one try may take."""
+    """One server. Opened by ``start``, on the loop that uses it.
+
+    ``seconds``: how long one try may take; ``first``: the wait before the second one.
+    """
 
     config: Config
     seconds: float = SECONDS
+    first: float = FIRST
     _client: Client = field(init=False)
     _open: bool = field(default=False, init=False)
 
@@ -75,8 +79,10 @@ class Posting:
         self._client = Client(self.config)
 
     async def start(self) -> None:
-        await self._client.__aenter__()
-        self._open = True
+        """Once; nothing when it is open already."""
+        if not self._open:
+            self._open = True
+            await self._client.__aenter__()
 
     async def close(self) -> None:
         if self._open:
@@ -86,7 +92,7 @@ class Posting:
     async def post(self, review: Raw, tried: Tried = _untold) -> Raw:
         """The review as it came back. Raises Unanswered."""
         body = msgspec.json.encode(review)
-        waits = delays()
+        waits = delays(first=self.first)
         while True:
             began = time.monotonic()
             try:
@@ -107,13 +113,17 @@ class Posting:
 
 
 def _review(body: bytes, asked: Raw) -> Raw:
-    """What came back, if it is a review of the version and kind that was asked. Raises Unanswered."""
+    """What came back, if it is a review of the version and kind that was asked, or says neither. Raises Unanswered."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError as problem:
         raise Unanswered(f"the answer is not JSON: {problem}") from problem
     wanted = (asked["apiVersion"], asked["kind"])
-    if not isinstance(found, Mapping) or (found.get("apiVersion"), found.get("kind")) != wanted:
+    # Upstream's decoder fills in what is empty.
+    if (
+        not isinstance(found, Mapping)
+        or (found.get("apiVersion") or wanted[0], found.get("kind") or wanted[1]) != wanted
+    ):
         raise Unanswered(f"the answer is not a {asked['kind']} of {asked['apiVersion']}")
     if not isinstance(found.get("status") or {}, Mapping):
         raise Unanswered("the answer's status is no object")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kybern.apiserver.posting import Unanswered, _review, delays, passes, result_of
+from kybern.client.posting import Unanswered, _review, delays, passes, result_of
 from kybern.machinery.errors import (
     ApiError,
     Details,
@@ -58,3 +58,11 @@ def test_a_late_answer_is_told_from_a_bad_one() -> None:
 def test_what_is_no_review_is_no_answer(body: bytes, why: str) -> None:
     with pytest.raises(Unanswered, match=why):
         _review(body, ASKED)
+
+
+def test_a_review_that_says_no_kind_is_one_of_what_was_asked() -> None:
+    assert _review(b'{"status":{"authenticated":true}}', ASKED) == {"status": {"authenticated": True}}
+
+
+def test_the_first_wait_may_be_set() -> None:
+    assert list(delays(lambda: 0.0, first=2.0)) == [2.0, 3.0, 4.5, 6.75]
