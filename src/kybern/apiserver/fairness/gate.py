@@ -149,9 +149,23 @@ class Fairness:
             if one.spec.priority_level_configuration.name in self.levels
         ]
         self._flows.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was counted of a schema that is gone, or goes to another level now; once no request of it is left."""
+        known = (*self._order, _catch_all())
+        there = {(one.spec.priority_level_configuration.name, one.metadata.name) for one in known}
+        gone = [
+            flow
+            for flow, one in self._numbers.items()
+            if flow not in there and not one.running and not one.waiting
+        ]
+        for flow in gone:
+            del self._numbers[flow]
 
     def lend(self) -> None:
         """Share seats out anew by what was asked for since the last time."""
+        self._forget()
         demands = {name: level.asked() for name, level in self.levels.items()}
         self._likely = {
             name: shares.smoothed(self._likely.get(name, 0.0), demand) for name, demand in demands.items()

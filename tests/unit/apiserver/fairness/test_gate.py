@@ -8,6 +8,7 @@ import pytest
 from kybern.apiserver import bootstrap
 from kybern.apiserver.crowded import Crowded
 from kybern.apiserver.fairness.gate import Fairness, width
+from kybern.apiserver.fairness.numbers import Told
 from kybern.auth.attributes import Attributes
 from kybern.auth.user import User
 
@@ -108,6 +109,33 @@ async def test_what_is_deleted_counts_no_more() -> None:
     gate.schema(msgspec.json.encode(SCHEMA), None)
     put(gate, LEVEL)
     assert gate.take(pods(ANN), {}).flow.schema == "global-default"
+
+
+def counted(gate: Fairness) -> set[str]:
+    """The schemas of which metrics tell."""
+    told = Told()
+    told.follow(gate._numbers, tuple)
+    return {
+        sample.labels["flow_schema"]
+        for family in told.collect()
+        for sample in family.samples
+        if "flow_schema" in sample.labels
+    }
+
+
+async def test_a_schema_that_is_deleted_is_counted_until_its_last_request_has_ended() -> None:
+    gate = made()
+    put(gate, LEVEL)
+    put(gate, SCHEMA)
+    seat = gate.take(pods(ANN), {})
+    gate.schema(msgspec.json.encode(SCHEMA), None)
+    gate.take(pods(ANN), {}).leave()
+    assert counted(gate) == {"anns", "global-default"}
+
+    seat.leave()
+    gate.lend()
+
+    assert counted(gate) == {"global-default"}
 
 
 async def test_the_server_keeps_what_it_cannot_do_without() -> None:
