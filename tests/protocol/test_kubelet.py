@@ -1,6 +1,7 @@
 """A kubelet runs pods on a real containerd, and tells a fake API server of them."""
 
 import asyncio
+import json
 import shutil
 import ssl
 import tempfile
@@ -25,6 +26,7 @@ from tests.protocol.containerd_bed import (
     running,
     waits_for,
 )
+from tests.protocol.pods_bed import until
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(180)]
 
@@ -276,6 +278,34 @@ async def test_static_pods_run_and_are_shown(bed: Bed) -> None:
 
     assert first(again).container_id == first(mirror).container_id
     assert mirror.metadata.annotations["kubernetes.io/config.source"] == "file"
+    await clean(bed)
+
+
+async def test_a_manifest_that_comes_back_while_its_pod_ends_runs_again_and_counts_on(bed: Bed) -> None:
+    manifests = bed.at / "manifests"
+    manifests.mkdir(exist_ok=True)
+    slow = 'trap "sleep 4; exit 0" TERM; while true; do sleep 0.1; done'
+    manifest = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "back"},
+        "spec": {"containers": [{"name": "c", "image": "busybox:1.36", "command": ["sh", "-c", slow]}]},
+    }  # fmt: skip
+
+    async with one_node(bed, static_pod_path=str(manifests)) as node:
+        (manifests / "s.json").write_text(json.dumps(manifest))
+        before = await node.until("back-n1", running)
+        agent = node.kubelet.agent
+        ((uid, (worker, _task)),) = agent.workers.items()
+        (manifests / "s.json").unlink()
+        await until(lambda: worker.ending)
+        (manifests / "s.json").write_text(json.dumps(manifest))
+        after = await node.until("back-n1", lambda pod: running(pod) and first(pod).restart_count == 1, 60)
+        assert first(after).container_id != first(before).container_id
+        # Nobody takes the pod for one that nobody wants.
+        await node.kubelet.watcher.look()
+        assert set(agent.workers) == {uid}
+        assert not agent.workers[uid][0].ending
+        (manifests / "s.json").unlink()
+        await node.gone("back-n1")
     await clean(bed)
 
 

@@ -78,9 +78,15 @@ class Mount:
 
 def mounts() -> Iterator[Mount]:
     """All that this process sees mounted."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        device, root, point = line.split(" ", 5)[2:5]
-        yield Mount(device, Path(_plain(root)), Path(_plain(point)))
+    return told(Path("/proc/self/mountinfo").read_bytes())
+
+
+def told(table: bytes) -> Iterator[Mount]:
+    """The lines of a mountinfo. Names of directories may be any bytes: whoever may mount may choose them. Pure."""
+    for line in table.split(b"\n"):
+        if line:
+            device, root, point = os.fsdecode(line).split(" ", 5)[2:5]
+            yield Mount(device, Path(_plain(root)), Path(_plain(point)))
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.verbs import Verbs
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced, watch
-from kybern.kubelet import preempt, resize, static, swap
+from kybern.kubelet import numbers, preempt, resize, static, swap
 from kybern.kubelet.admit import Room, refuse
 from kybern.kubelet.labels import is_mirror
 from kybern.kubelet.publish import Publisher
@@ -228,8 +228,12 @@ class Agent:
             self._push_off(pushed)
             if verdict is not None:
                 self._here.voice.pod(pod, "Warning", verdict.reason, verdict.message)
+                numbers.REJECTED.labels(verdict.reason).inc()
                 worker.end(Verdict(verdict.reason, f"Pod was rejected: {verdict.message}"))
         before = [task for other, task in self.workers.values() if _same_name(other.pod, pod)]
+        if (earlier := self.workers.get(pod.metadata.uid)) is not None:
+            earlier[0].followed = True
+            numbers.RESTARTED.labels("true" if worker.static else "").inc()
         task = self._tasks.create_task(self._live(worker, before))
         self.workers[pod.metadata.uid] = (worker, task)
 
@@ -292,10 +296,12 @@ class Agent:
         except Exception:
             log.exception("the worker of pod %s failed; it is started again", uid)
             await asyncio.sleep(_AFTER_FAILURE)
-            del self.workers[uid]
-            self.start(worker.pod, gone=worker.gone, verdict=worker.verdict)
+            if not worker.followed:
+                del self.workers[uid]
+                self.start(worker.pod, gone=worker.gone, verdict=worker.verdict)
             return
-        del self.workers[uid]
+        if not worker.followed:
+            del self.workers[uid]
         self.retry_resizes()
 
     def _told(self, pod: Pod) -> Pod | None:
@@ -319,7 +325,9 @@ class Agent:
         if uid in self.workers or not self.sources.all:
             return
         log.info("stopping pod %s/%s (%s): nobody wants it any more", namespace, name, uid)
+        numbers.ORPHANED.inc()
         self.start(Pod(metadata=ObjectMeta(name=name, namespace=namespace, uid=uid)), gone=True)
+        self.workers[uid][0].stray = True
 
     def known(self, uid: str) -> bool:
         """Whether something of a pod may not be tidied away."""

@@ -28,6 +28,10 @@ from kybern.kubelet.plan import Facts, Health
 from kybern.kubelet.runtime import Instance, RunState
 from kybern.machinery.struct import replace
 
+_UNSEEN = (
+    "Unable to get init container status from container runtime and pod has been initialized, "
+    "treat it as exited normally"
+)
 _LOST = "The container could not be located when the pod was deleted.  The container used to be Running"
 
 
@@ -71,12 +75,33 @@ def _each(
     default: str,
 ) -> Iterator[ContainerStatus]:
     old = {status.name: status for status in before}
+    through = listed is facts.pod.spec.init_containers and _past_init(facts)
     for container in listed:
         runs = facts.actual.runs(container.name)
-        if runs:
+        if not runs and through and not is_sidecar(container):
+            yield _taken_away(container, old.get(container.name))
+        elif runs:
             yield _of_runs(facts, reasons, container, runs, old.get(container.name))
         else:
             yield _never_ran(facts, reasons, container, default, old.get(container.name))
+
+
+def _past_init(facts: Facts) -> bool:
+    """Whether another container was made, before which they were through (upstream: HasAnyRegularContainerCreated)."""
+    return any(facts.actual.runs(container.name) for container in facts.pod.spec.containers)
+
+
+def _taken_away(container: Container, old: ContainerStatus | None) -> ContainerStatus:
+    """An init container that did its work, and of which the runtime knows nothing any more."""
+    if old is not None and old.state is not None and old.state.terminated is not None:
+        return old
+    ended = ContainerStateTerminated(reason="Completed", message=_UNSEEN, exit_code=0)
+    return ContainerStatus(
+        name=container.name, state=ContainerState(terminated=ended),
+        last_state=(old.last_state if old is not None else None) or ContainerState(), ready=True,
+        restart_count=(old.restart_count if old is not None else None) or 0, image=container.image, image_id="",
+        started=False,
+    )  # fmt: skip
 
 
 def _never_ran(

@@ -18,7 +18,7 @@ from kybern._proto import cri_pb2 as pb
 from kybern._proto import cri_pb2_grpc as rpc
 from kybern._proto import snapshots_pb2 as own
 from kybern._proto import snapshots_pb2_grpc as own_rpc
-from kybern.kubelet import labels
+from kybern.kubelet import labels, numbers
 from kybern.kubelet.convert import Abilities, Image, abilities_of, exact, image_of, instance_of, state_of
 from kybern.kubelet.runtime import Actual, Instance, RunState, Sandbox, newest_first
 
@@ -74,11 +74,13 @@ class Runtime:
 
     async def call(self, method: str, request: Any, timeout: float = _PATIENCE) -> Any:  # noqa: ASYNC109  # gRPC's own
         """One request to the runtime service."""
-        return await self._called(getattr(self._runtime, method), request, timeout)
+        with numbers.asking(method):
+            return await self._called(getattr(self._runtime, method), request, timeout)
 
     async def call_images(self, method: str, request: Any, timeout: float = _PATIENCE) -> Any:  # noqa: ASYNC109  # gRPC's own
         """One request to the image service."""
-        return await self._called(getattr(self._images, method), request, timeout)
+        with numbers.asking(method):
+            return await self._called(getattr(self._images, method), request, timeout)
 
     async def _called(self, method: Any, request: Any, patience: float) -> Any:
         try:

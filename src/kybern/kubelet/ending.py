@@ -138,6 +138,9 @@ class Ending:
         self._here.images.forget(uid)
         self._publisher.forget(uid)
         metrics.forget(worker.pod)
+        if worker.followed and worker.pod.spec.restart_policy in ("", "Always"):
+            # These are the runs before those that come, which count on from them.
+            return
         with contextlib.suppress(RuntimeFailure):
             actual = await runtime.actual(uid)
             for instance in actual.instances:

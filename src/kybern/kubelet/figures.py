@@ -10,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 
 from kybern.daemon import health
 from kybern.daemon.zpages import Pages
+from kybern.kubelet import numbers
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.configz import configz
 from kybern.kubelet.cri import RuntimeFailure
@@ -29,8 +30,6 @@ _CONTAINERS = Gauge(
     "kubelet_running_containers", "Number of containers currently running", ["container_state"]
 )
 _CLAIM = ["namespace", "persistentvolumeclaim"]
-_WORKERS = Gauge("kubelet_active_pods", "The number of pods the kubelet considers active.", ["static"])
-
 
 # By claim, once however many pods use it (upstream: volume_stats.go).
 _VOLUMES = {
@@ -128,9 +127,7 @@ class Figures:
             for (namespace, claim), use in self._measure.claimed.by_claim():
                 if (value := getattr(use, name)) is not None:
                     gauge.labels(namespace, claim).set(value)
-        active = [worker for worker in workers if not worker.ending]
-        _WORKERS.labels("true").set(sum(worker.static for worker in active))
-        _WORKERS.labels("").set(sum(not worker.static for worker in active))
+        numbers.count_pods(workers)
 
     async def _configz(self, _request: web.Request) -> web.Response:
         return _json(configz(self._settings))

@@ -176,6 +176,15 @@ class NodeKeeper:
         if node is None:
             node, made = await self._register(seen)
             self._me.node, before = node, None if made else node
+        elif (
+            wrong := node_status.machine_labels(self._identity.architecture).items()
+            - node.metadata.labels.items()
+        ):
+            # Somebody took them off, or wrote others: pods are placed by them (upstream: updateNode).
+            log.warning(
+                "node %s has other labels than its machine: setting %s", self._name, dict(sorted(wrong))
+            )
+            node = self._me.node = await self._labelled(node, dict(wrong))
         self._cordon(node)
         status = node_status.status(seen, node.status)
         self._ready = not seen.problems
@@ -309,6 +318,10 @@ class NodeKeeper:
         if (labels, annotations) == (node.metadata.labels, node.metadata.annotations):
             return node
         new = replace(node, metadata=replace(node.metadata, labels=labels, annotations=annotations))
+        return await self._client.patch(node, new)
+
+    async def _labelled(self, node: Node, labels: Mapping[str, str]) -> Node:
+        new = replace(node, metadata=replace(node.metadata, labels={**node.metadata.labels, **labels}))
         return await self._client.patch(node, new)
 
     # -- the lease -------------------------------------------------------------------------------------------------

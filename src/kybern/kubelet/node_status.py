@@ -250,14 +250,18 @@ def _timeless(found: NodeStatus) -> tuple[NodeCondition, ...]:
     return tuple(replace(condition, last_heartbeat_time=None) for condition in found.conditions)
 
 
+def machine_labels(architecture: str) -> dict[str, str]:
+    """Those that say what the machine is, and may never say anything else."""
+    return {"kubernetes.io/arch": architecture, "kubernetes.io/os": "linux"}
+
+
 def labels(hostname: str, architecture: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Those that every node has, and those of --node-labels."""
     own = {
         "beta.kubernetes.io/arch": architecture,
         "beta.kubernetes.io/os": "linux",
-        "kubernetes.io/arch": architecture,
         "kubernetes.io/hostname": hostname,
-        "kubernetes.io/os": "linux",
+        **machine_labels(architecture),
     }
     return {**own, **extra}
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from kybern.kubelet import numbers
 from kybern.kubelet.cri import Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Watcher:
         self._streaming = False
         self._clock = clock
         self._listed = clock()
+        self._begun: float | None = None
 
     @property
     def problem(self) -> str:
@@ -76,8 +78,10 @@ class Watcher:
 
     async def look(self) -> None:
         """One relist."""
+        before, self._begun = self._begun, self._clock()
         found = await self._runtime.all()
         self._listed = self._clock()
+        numbers.relisted(self._listed - self._begun, None if before is None else self._begun - before)
         for uid, (mark, namespace, name) in found.items():
             self._seen(uid, namespace, name)
             if self._marks.get(uid) != mark:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kybern.api.core_v1 import Container, Pod, Secret, Service
 from kybern.daemon.files import replace_file
-from kybern.kubelet import env_files, hooks, image_volumes, names, recursive, user_namespaces
+from kybern.kubelet import env_files, hooks, image_volumes, names, numbers, recursive, user_namespaces
 from kybern.kubelet.convert import Image
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.devices.plugins import PluginFailure
@@ -103,7 +103,9 @@ async def make_sandbox(pod: Pod, attempt: int, here: Surroundings) -> None:
     try:
         handler = await here.objects.handler(pod.spec.runtime_class_name)
         users = await _users(pod, here)
-        await here.runtime.run_sandbox(_config(pod, attempt, here, users), handler)
+        config = _config(pod, attempt, here, users)
+        with numbers.making_sandbox(handler):
+            await here.runtime.run_sandbox(config, handler)
     except (RuntimeFailure, NoHandler, CannotMap, OSError, names.TooLong) as problem:
         text = f"Failed to create pod sandbox: {problem}"
         here.voice.pod(pod, "Warning", "FailedCreatePodSandBox", text)

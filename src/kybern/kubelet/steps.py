@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kybern.api.core_v1 import Pod
+from kybern.kubelet import numbers
 from kybern.kubelet.allotment import Allotment, CannotResize
 from kybern.kubelet.backoff import Delay, longer
+from kybern.kubelet.parts import kind_of
 from kybern.kubelet.plan import Action, Hold, MakeSandbox, Resize, Start, Stop, StopPod, delay_key
 from kybern.kubelet.runtime import Actual
 from kybern.kubelet.start import CannotStart, Starter, make_sandbox
@@ -18,6 +20,11 @@ from kybern.kubelet.stop import CannotStop, Manner, grace_of, stop_container, st
 from kybern.kubelet.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
+
+# What metrics call the kinds of containers.
+_KINDS = {
+    "containers": "container", "initContainers": "init_container", "ephemeralContainers": "ephemeral_container",
+}  # fmt: skip
 
 
 def shown(seconds: float) -> str:
@@ -66,7 +73,7 @@ class Steps:
                     self._here.voice.pod(pod, "Normal", "SandboxChanged", message)
                 await stop_pod(pod, actual, self._here, grace_of(pod), message)
             case MakeSandbox(attempt):
-                await make_sandbox(pod, attempt, self._here)
+                await self._sandbox(pod, attempt)
             case Start():
                 await self._start(pod, action, actual, volumes)
             case Stop():
@@ -82,12 +89,26 @@ class Steps:
                 text = f"Back-off restarting failed container {container.name} in pod {whole}"
                 self._here.voice.container(pod, container, "Warning", "BackOff", text)
 
+    async def _sandbox(self, pod: Pod, attempt: int) -> None:
+        numbers.SANDBOXES.inc()
+        try:
+            await make_sandbox(pod, attempt, self._here)
+        except CannotStart:
+            numbers.NO_SANDBOXES.inc()
+            raise
+
     async def _start(self, pod: Pod, action: Start, actual: Actual, volumes: Mapping[str, Path]) -> None:
         name = action.container.name
         if action.restart:
             key = delay_key(action.container)
             self.delays[key] = longer(self.delays.get(key), datetime.now(UTC), self._here.restart_most)
-        await Starter(pod, self._here, volumes).start(action, actual)
+        kind = _KINDS[kind_of(pod, name)]
+        numbers.STARTED.labels(kind).inc()
+        try:
+            await Starter(pod, self._here, volumes).start(action, actual)
+        except CannotStart as problem:
+            numbers.NOT_STARTED.labels(kind, problem.reason).inc()
+            raise
         await self._allotment.has(name)
         self.waiting.pop(name, None)
 

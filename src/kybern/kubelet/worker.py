@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace as replace_in
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.core_v1 import Pod, PodStatus
+from kybern.kubelet import numbers
 from kybern.kubelet import status as describing
 from kybern.kubelet.allotment import Allotment
 from kybern.kubelet.containers import Reasons
@@ -67,6 +69,13 @@ class Worker:
         self.wanted = pod
         self.pod = self.allotment.granted(pod)
         self.gone = False
+        # The manifest of a static pod came back before its pod had ended: another worker of the same pod waits for that.
+        self.followed = False
+        # Nobody knew of the pod but the runtime.
+        self.stray = False
+        # When it was first seen, of a pod that did not run then.
+        self._seen = time.monotonic() if pod.status.phase in ("", "Pending") else None
+        self._kind = "create"
         self.verdict: Verdict | None = None
         self.status: PodStatus = pod.status
         self.actual = Actual(pod.metadata.uid)
@@ -162,8 +171,10 @@ class Worker:
             await asyncio.gather(task, ending, return_exceptions=True)
 
     async def _guarded(self) -> float | None:
+        kind, self._kind = self._kind, "sync"
         try:
-            return await self._sync()
+            with numbers.working(kind):
+                return await self._sync()
         except RuntimeFailure as problem:
             log.warning("pod %s/%s: %s", self.pod.metadata.namespace, self.pod.metadata.name, problem)
             return _RETRY
@@ -207,6 +218,7 @@ class Worker:
         verdict = await self._here.alignment.admit(self.pod)
         if verdict is not None:
             self._here.voice.pod(self.pod, "Warning", verdict.reason, verdict.message)
+            numbers.REJECTED.labels(verdict.reason).inc()
             self.end(replace_in(verdict, message=f"Pod was rejected: {verdict.message}"))
         return verdict is not None
 
@@ -245,6 +257,9 @@ class Worker:
         found = status_of(self.facts(), situation, before)
         found = self._here.devices.health(self.pod.metadata.uid, found)
         self.status = self._here.claims.health(self.pod, found, before)
+        if self._seen is not None and self.status.phase == "Running":
+            numbers.RUNS.of().observe(time.monotonic() - self._seen)
+            self._seen = None
         if final:
             self.status = finished(self.status)
         self._untold = None
@@ -306,6 +321,11 @@ class Worker:
         if left is not None:
             waits.append(max(0.1, left))
         return min(waits, default=None)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it runs any more."""
+        return self.unmounted.is_set()
 
     @property
     def static(self) -> bool:

@@ -19,8 +19,8 @@ LINES = r"""
 
 @pytest.fixture(autouse=True)
 def listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = LINES.strip()
-    monkeypatch.setattr(Path, "read_text", lambda _path: lines)
+    lines = LINES.strip().encode()
+    monkeypatch.setattr(Path, "read_bytes", lambda _path: lines)
 
 
 def test_binds_of_a_directory_and_of_its_parts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,13 @@ def test_what_is_mounted_inside_a_directory_is_found() -> None:
 def test_a_mount_is_told_from_its_parents() -> None:
     assert mounts.is_mounted(Path("/pods/a b/mount"))
     assert not mounts.is_mounted(Path("/pods/a b"))
+
+
+def test_names_may_be_any_bytes() -> None:
+    """A pod that may mount can choose them; the rest of the table must be read all the same."""
+    line = b"36 22 0:41 / /pods/f/%b rw - tmpfs tmpfs rw\n"
+    names = (b"\xff\xfe", b"a\x0cb\x1cc", b"x\\011y\\134z", "a\u2028b".encode())
+
+    found = [one.point.name for one in mounts.told(b"".join(line % name for name in names))]
+
+    assert found == ["\udcff\udcfe", "a\x0cb\x1cc", "x\ty\\z", "a\u2028b"]

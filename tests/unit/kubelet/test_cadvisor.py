@@ -288,7 +288,10 @@ def test_a_file_system_is_named_by_what_it_is_on(tmp_path: Path) -> None:
     number = tmp_path.stat().st_dev
     (tmp_path / "self").mkdir()
     line = f"36 35 {os.major(number)}:{os.minor(number)} / / rw,noatime master:1 - ext4 /dev/vda1 rw"
-    (tmp_path / "self/mountinfo").write_text(f"22 35 0:5 / /proc rw - proc proc rw\n{line}\n")
+    strange = b"23 35 0:41 / /pods/\xff\x0c/x rw - tmpfs tmpfs rw\n"
+    (tmp_path / "self/mountinfo").write_bytes(
+        strange + f"22 35 0:5 / /proc rw - proc proc rw\n{line}\n".encode()
+    )
 
     assert source(tmp_path, tmp_path) == "/dev/vda1"
     (tmp_path / "self/mountinfo").write_text("")

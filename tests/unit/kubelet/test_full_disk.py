@@ -57,7 +57,12 @@ async def test_a_worker_that_failed_is_started_with_its_verdict(monkeypatch: pyt
     agent, started = Agent(NOBODY, NOBODY, NOBODY, NOBODY, ()), list[Any]()
     verdict = Verdict("Evicted", "the node was low on resource: memory")
     worker = SimpleNamespace(
-        pod=pod(), static=False, gone=False, verdict=verdict, run=lambda: asyncio.to_thread(full)
+        pod=pod(),
+        static=False,
+        gone=False,
+        followed=False,
+        verdict=verdict,
+        run=lambda: asyncio.to_thread(full),
     )
     agent.workers["u1"] = cast("Any", (worker, None))
     monkeypatch.setattr(agent, "start", lambda of, **more: started.append((of, more)))

@@ -12,6 +12,7 @@ from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.node import NodeKeeper, Wishes
 from kybern.kubelet.sources import Self
 from kybern.kubelet.surroundings import Closing, Pressures
+from kybern.machinery.struct import replace
 from tests.simulation.api import FakeApi
 from tests.unit.kubelet.test_node_status import seen
 
@@ -65,6 +66,30 @@ async def test_a_node_that_takes_no_pods_is_told_once(tmp_path: Path) -> None:
     await api.delete(Node, "n1")
     await api.create(Node(metadata=ObjectMeta(name="n1"), status=found.status))
     assert "NodeSchedulable" in await keeper.look()
+
+
+async def test_labels_of_the_machine_are_set_again_when_somebody_writes_others(tmp_path: Path) -> None:
+    """As upstream's OSArchLabelReconciliation; labels of an administrator stay."""
+    api = FakeApi(Node)
+    keeper = Keeper(tmp_path, api)
+    await keeper.look()
+    node = api.one(Node, "", "n1")
+    assert node is not None
+    right = node.metadata.labels
+    wrong = {**right, "kubernetes.io/os": "dummyOS", "kubernetes.io/hostname": "mine", "zone": "a"}
+    del wrong["kubernetes.io/arch"]
+    keeper.me.node = await api.patch(node, replace(node, metadata=replace(node.metadata, labels=wrong)))
+
+    await keeper.look()
+
+    found = api.one(Node, "", "n1")
+    assert found is not None
+    assert found.metadata.labels == {**right, "kubernetes.io/hostname": "mine", "zone": "a"}
+    revision = found.metadata.resource_version
+    await keeper.look()
+    again = api.one(Node, "", "n1")
+    assert again is not None
+    assert again.metadata.resource_version == revision, "nothing is written that is right"
 
 
 class Hung:

@@ -231,3 +231,43 @@ def test_a_pod_that_runs_gives_no_reason_for_an_end_that_did_not_come() -> None:
 
     assert (again.phase, again.reason, again.message) == ("Running", "", "")
     assert (over.phase, over.reason, over.message) == ("Failed", why["reason"], why["message"])
+
+
+def test_an_init_container_that_somebody_removed_has_done_its_work() -> None:
+    """Else kubectl would show Init:0/1 for ever, of a pod that runs."""
+    init, one = container("i"), container()
+    status = told(facts(pod(one, init_containers=(init,)), run(one)))
+
+    (found,) = status.init_container_statuses
+    ended_well = found.state.terminated if found.state is not None else None
+    assert ended_well is not None
+    assert (ended_well.exit_code, ended_well.reason, found.ready) == (0, "Completed", True)
+    assert ended_well.message == (
+        "Unable to get init container status from container runtime and pod has been initialized, "
+        "treat it as exited normally"
+    )
+    assert condition(status, "Initialized").status == "True"
+
+
+def test_what_was_told_of_an_init_container_stands_when_it_is_removed() -> None:
+    init, one = container("i"), container()
+    of = pod(one, init_containers=(init,))
+    before = told(facts(of, ended(init), run(one)))
+
+    after = told(facts(of, run(one)), before)
+
+    assert after.init_container_statuses == before.init_container_statuses
+
+
+def test_an_init_container_that_has_not_run_is_not_taken_for_a_removed_one() -> None:
+    init, sidecar = container("i"), container("s", restart_policy="Always")
+
+    (waits,) = told(facts(pod(init_containers=(init,)))).init_container_statuses
+    (gone,) = told(
+        facts(pod(container(), init_containers=(sidecar,)), run(container()))
+    ).init_container_statuses
+
+    assert waits.state is not None
+    assert waits.state.waiting is not None
+    assert gone.state is not None
+    assert gone.state.waiting is not None, "one that runs beside the others is made again"

@@ -70,9 +70,9 @@ def source(path: Path, proc: Path = _PROC) -> str:
     """What the file system of a path is on (/dev/vda1), as it was mounted."""
     number = path.stat().st_dev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in _text(proc / "self/mountinfo").splitlines():
+    for line in _text(proc / "self/mountinfo").split("\n"):
         before, _, after = line.partition(" - ")
-        if before.split()[2] == wanted:
+        if line and before.split()[2] == wanted:
             return after.split()[1]
     return ""
 
@@ -118,6 +118,6 @@ def _open(directory: Path) -> Iterator[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return os.fsdecode(path.read_bytes())
     except OSError:
         return ""

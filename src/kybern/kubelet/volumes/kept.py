@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod, Volume
-from kybern.daemon import descent
+from kybern.daemon import descent, mounts
 from kybern.kubelet.aside import Aside
 from kybern.kubelet.csi import growth
 from kybern.kubelet.fields import Place
@@ -219,9 +219,7 @@ class Kept:
 
 def _mounts_below(home: Path) -> list[Path]:
     """Mount points below a directory, the deepest first."""
-    text = Path("/proc/self/mountinfo").read_text()
-    points = [line.split(" ", 5)[4].replace("\\040", " ") for line in text.splitlines()]
-    below = [Path(point) for point in points if point.startswith(f"{home}/")]
+    below = [one.point for one in mounts.mounts() if home in one.point.parents]
     return sorted(below, key=lambda path: len(path.parts), reverse=True)
 
 
