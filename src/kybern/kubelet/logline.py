@@ -11,7 +11,6 @@ class Entry(NamedTuple):
     """One line; ``content`` has its newline when the line is whole."""
 
     time: bytes
-    stream: bytes
     content: bytes
 
 
@@ -20,8 +19,8 @@ def parse(line: bytes) -> Entry | None:
     parts = line.split(b" ", 3)
     if len(parts) < 4 or not line.endswith(b"\n"):
         return None
-    time, stream, tag, content = parts
-    return Entry(time, stream, content[:-1] if tag.split(b":")[0] == b"P" else content)
+    time, _stream, tag, content = parts
+    return Entry(time, content[:-1] if tag.split(b":")[0] == b"P" else content)
 
 
 def moment(text: bytes) -> datetime | None:

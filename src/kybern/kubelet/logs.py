@@ -33,7 +33,6 @@ class Options:
     tail: int | None = None
     since: datetime | None = None
     limit: int | None = None
-    stream: str = ""
     valid: bool = True
     """Whether numbers are in their ranges, and nothing is said twice (upstream: ValidatePodLogOptions)."""
 
@@ -47,6 +46,8 @@ def options_of(query: Mapping[str, str], now: datetime) -> Options:
         and (limit is None or limit >= 1)
         and (seconds is None or seconds >= 1)
         and not (seconds is not None and query.get("sinceTime"))
+        # PodLogsQuerySplitStreams is alpha, and off.
+        and "stream" not in query
     )
     if seconds is not None:
         since = now - timedelta(seconds=seconds)
@@ -54,7 +55,6 @@ def options_of(query: Mapping[str, str], now: datetime) -> Options:
         since = moment(query["sinceTime"].encode())
         if since is None:
             raise BadOptions(f'invalid sinceTime "{query["sinceTime"]}"')
-    stream = query.get("stream", "")
     return Options(
         follow=_truth(query, "follow"),
         previous=_truth(query, "previous"),
@@ -62,7 +62,6 @@ def options_of(query: Mapping[str, str], now: datetime) -> Options:
         tail=tail,
         since=since,
         limit=limit,
-        stream="" if stream == "All" else stream.lower(),
         valid=valid,
     )
 
@@ -127,8 +126,6 @@ class _Cutter:
                 return b""
             # Lines are in order: what comes after is new enough, too.
             self._since = None
-        if self._options.stream and entry.stream.decode() != self._options.stream:
-            return b""
         content = entry.content
         if self._options.timestamps and self._whole:
             content = fixed(entry.time) + b" " + content

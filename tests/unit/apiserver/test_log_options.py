@@ -9,12 +9,12 @@ from kybern.machinery.errors import BadRequest, Invalid
 def test_what_is_asked_for_is_said_to_the_kubelet() -> None:
     asked = {
         "follow": "", "previous": "false", "timestamps": "true", "tailLines": "0", "limitBytes": "1",
-        "sinceTime": "2026-01-02T03:04:05.5+01:00", "stream": "All", "container": "c", "pretty": "true",
+        "sinceTime": "2026-01-02T03:04:05.5+01:00", "container": "c", "pretty": "true",
     }  # fmt: skip
 
     assert to_kubelet("web", asked) == {
         "follow": "true", "timestamps": "true", "tailLines": "0", "limitBytes": "1",
-        "sinceTime": "2026-01-02T02:04:05Z", "stream": "All",
+        "sinceTime": "2026-01-02T02:04:05Z",
     }  # fmt: skip
     assert to_kubelet("web", {}) == {}
 
@@ -48,14 +48,8 @@ def test_what_cannot_be_read_is_a_bad_request(name: str, value: str, why: str) -
             {"sinceSeconds": "1", "sinceTime": "2026-01-02T03:04:05Z"},
             "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
         ),
-        (
-            {"stream": "both"},
-            'stream: Unsupported value: "both": supported values: "All", "Stderr", "Stdout"',
-        ),
-        (
-            {"stream": "Stdout", "tailLines": "1"},
-            "[]: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now",
-        ),
+        ({"stream": "All"}, "stream: Forbidden: may not be specified"),
+        ({"stream": ""}, "stream: Forbidden: may not be specified"),
         (
             {"tailLines": "-1", "limitBytes": "0"},
             (

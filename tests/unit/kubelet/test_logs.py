@@ -92,10 +92,6 @@ async def test_no_more_than_asked_for_is_read(log: Path) -> None:
     assert await text(log, limit=5) == "one\nt"
 
 
-async def test_one_stream_can_be_chosen(log: Path) -> None:
-    assert await text(log, stream="stderr") == "three\n"
-
-
 async def test_following_reads_until_the_container_ends(log: Path) -> None:
     asked = 0
 
@@ -161,6 +157,7 @@ def test_a_wrong_query_is_refused() -> None:
         {"limitBytes": "0"},
         {"sinceSeconds": "0"},
         {"sinceSeconds": "1", "sinceTime": "2026-01-02T03:04:05Z"},
+        {"stream": "Stdout"},
     ):
         assert not options_of(query, NOW).valid
     assert options_of({"tailLines": "0"}, NOW).valid

@@ -1,6 +1,6 @@
 """What of a log is asked for (PodLogOptions): read, checked, and said to the kubelet in its form. Pure.
 
-Texts are upstream's (ValidatePodLogOptions), those of PodLogsQuerySplitStreams included: our kubelet knows streams apart.
+Texts are upstream's (ValidatePodLogOptions). Nobody may choose a stream: PodLogsQuerySplitStreams is alpha, and off.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ def to_kubelet(pod: str, query: Mapping[str, str]) -> Mapping[str, str]:
     said |= {name: str(value) for name, value in numbers.items() if value is not None}
     if since:
         said["sinceTime"] = since
-    return {**said, "stream": query["stream"]} if "stream" in query else said
+    return said
 
 
 def _time(text: str) -> str:
@@ -50,10 +50,5 @@ def _wrong(query: Mapping[str, str], numbers: Mapping[str, int | None]) -> Itera
             yield Cause("[]", "FieldValueForbidden", text)
         elif value is not None and value < least:
             yield Cause(name, "FieldValueInvalid", f"Invalid value: {value}: must be {words}")
-    stream = query.get("stream", "All")
-    if stream not in ("All", "Stdout", "Stderr"):
-        text = f'Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"'
-        yield Cause("stream", "FieldValueNotSupported", text)
-    elif numbers["tailLines"] is not None and stream != "All":
-        text = "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"
-        yield Cause("[]", "FieldValueForbidden", text)
+    if "stream" in query:
+        yield Cause("stream", "FieldValueForbidden", "Forbidden: may not be specified")
