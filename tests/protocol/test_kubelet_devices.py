@@ -41,7 +41,7 @@ class Plugin:
             self.changed.clear()
 
     async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return pb.DevicePluginOptions(pre_start_required=True)
+        return pb.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True)
 
     async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
         answer = pb.ContainerPreferredAllocationResponse(deviceIDs=self.preferred)
@@ -78,10 +78,7 @@ async def plugged(node: OneNode, version: str = "v1beta1") -> AsyncIterator[Plug
     rpc.add_DevicePluginServicer_to_server(plugin, server)
     server.add_insecure_port(f"unix://{directory}/knob.sock")
     await server.start()
-    request = pb.RegisterRequest(
-        version=version, endpoint="knob.sock", resource_name=NAME,
-        options=pb.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True),
-    )  # fmt: skip
+    request = pb.RegisterRequest(version=version, endpoint="knob.sock", resource_name=NAME)
     options = [("grpc.default_authority", "localhost")]
     try:
         async with grpc.aio.insecure_channel(f"unix://{directory}/kubelet.sock", options=options) as channel:

@@ -131,6 +131,14 @@ async def test_a_plugin_that_is_gone_for_long_has_none(tmp_path: Path) -> None:
 class Told(rpc.DevicePluginServicer):  # type: ignore[misc]  # generated code has no types
     """A plugin whose devices say where they are, or do not."""
 
+    def __init__(self, options: Any = None) -> None:
+        self.options = options or pb.DevicePluginOptions()
+
+    async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.options == REFUSED:
+            await context.abort(grpc.StatusCode.INTERNAL, "not today")
+        return self.options
+
     async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         near = pb.TopologyInfo(nodes=[pb.NUMANode(ID=0), pb.NUMANode(ID=2)])
         devices = [pb.Device(ID="a", health="Healthy", topology=near), pb.Device(ID="b", health="Unhealthy")]
@@ -138,27 +146,66 @@ class Told(rpc.DevicePluginServicer):  # type: ignore[misc]  # generated code ha
         await asyncio.Event().wait()
 
 
-async def test_devices_say_where_they_are(tmp_path: Path) -> None:
+@asynccontextmanager
+async def registering(tmp_path: Path, told: Told) -> AsyncIterator[Any]:
+    """A kubelet's plugins, beside which one serves."""
     server = grpc.aio.server()
-    rpc.add_DevicePluginServicer_to_server(Told(), server)
+    rpc.add_DevicePluginServicer_to_server(told, server)
     plugins = Devices(tmp_path, Numa()).plugins
     task = asyncio.create_task(plugins.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not plugins.listening:
                 await asyncio.sleep(0)
-            server.add_insecure_port(f"unix://{tmp_path}/knob.sock")
-            await server.start()
-            asked = pb.RegisterRequest(version="v1beta1", endpoint="knob.sock", resource_name=NAME)
-            await plugins.Register(asked, None)
-            while not plugins.known[NAME].well:
-                await asyncio.sleep(0.01)
+        server.add_insecure_port(f"unix://{tmp_path}/knob.sock")
+        await server.start()
+        yield plugins
     finally:
         task.cancel()
         await asyncio.wait([task])
         await server.stop(None)
 
-    assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}
+
+ASKED = pb.RegisterRequest(version="v1beta1", endpoint="knob.sock", resource_name=NAME)
+REFUSED = pb.DevicePluginOptions(pre_start_required=True, get_preferred_allocation_available=True)
+
+
+async def test_devices_say_where_they_are(tmp_path: Path) -> None:
+    async with registering(tmp_path, Told()) as plugins:
+        await plugins.Register(ASKED, None)
+        async with asyncio.timeout(30):
+            while not plugins.known[NAME].well:
+                await asyncio.sleep(0.01)
+
+        assert plugins.near() == {NAME: {"a": 0b101, "b": 0}}
+
+
+@pytest.mark.parametrize("start", [False, True])
+async def test_a_plugin_says_at_its_own_socket_what_it_wants_to_be_asked(tmp_path: Path, start: bool) -> None:
+    """What its registration says counts for nothing: plugins leave it out."""
+    wanted = pb.DevicePluginOptions(pre_start_required=start, get_preferred_allocation_available=not start)
+    said = pb.DevicePluginOptions(pre_start_required=not start, get_preferred_allocation_available=start)
+    async with registering(tmp_path, Told(wanted)) as plugins:
+        request = pb.RegisterRequest(
+            version="v1beta1", endpoint="knob.sock", resource_name=NAME, options=said
+        )
+        await plugins.Register(request, None)
+
+        found = plugins.known[NAME]
+        assert (found.needs_start, found.prefers) == (start, not start)
+
+
+async def test_a_plugin_that_does_not_say_what_it_wants_is_not_used(tmp_path: Path) -> None:
+    """As upstream's "when GetDevicePluginOptions fails, device plugin will not be used"."""
+    async with registering(tmp_path, Told(REFUSED)) as plugins:
+        options = [("grpc.default_authority", "localhost")]
+        async with grpc.aio.insecure_channel(f"unix://{tmp_path}/kubelet.sock", options=options) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await rpc.RegistrationStub(channel).Register(ASKED, timeout=30, wait_for_ready=True)
+
+        assert "failed to get device plugin options: " in (refused.value.details() or "")
+        assert "not today" in (refused.value.details() or "")
+        assert (plugins.known, plugins.counts()) == ({}, {})
 
 
 def test_devices_of_a_container_are_told_as_they_are() -> None:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _VERSION = "v1beta1"
 _PATIENCE = 60.0
+# Seconds in which a plugin must answer at its own socket (upstream's dial).
+_REACHED = 10.0
 _KEPT = 300.0
 _NAMES = "resources"
 
@@ -62,6 +64,15 @@ async def _stub(endpoint: Path) -> AsyncIterator[Any]:
         except grpc.aio.AioRpcError as problem:
             spoken = "".join(part.capitalize() for part in problem.code().name.split("_"))
             raise PluginFailure(f"rpc error: code = {spoken} desc = {problem.details()}") from problem
+
+
+async def _options(endpoint: Path) -> Any:
+    """What a plugin wants to be asked: by its own socket, as upstream has it, whatever its registration says.
+
+    Raises PluginFailure.
+    """
+    async with _stub(endpoint) as stub:
+        return await stub.GetDevicePluginOptions(pb.Empty(), timeout=_REACHED, wait_for_ready=True)
 
 
 class Plugins:
@@ -119,18 +130,20 @@ class Plugins:
         if "/" not in name or name.startswith(("requests.", "kubernetes.io/")) or "/" in request.endpoint:
             text = f'the ResourceName "{name}" is invalid'
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        endpoint = self._directory / request.endpoint
+        try:
+            told = await _options(endpoint)
+        except PluginFailure as problem:
+            text = f"failed to get device plugin options: {problem}"
+            log.warning("cannot use the plugin of device %s: %s", name, text)
+            await context.abort(grpc.StatusCode.UNKNOWN, text)
         if name not in self.names:
             await asyncio.to_thread(self._remember, name)
         old = self._following.pop(name, None)
         if old is not None:
             old.cancel()
         before = self.known.get(name)
-        told = request.options
-        plugin = Plugin(
-            self._directory / request.endpoint,
-            told.pre_start_required,
-            told.get_preferred_allocation_available,
-        )
+        plugin = Plugin(endpoint, told.pre_start_required, told.get_preferred_allocation_available)
         if before is not None:
             plugin.all, plugin.near = before.all, before.near
         self.known[name] = plugin
