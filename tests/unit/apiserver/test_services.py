@@ -247,6 +247,73 @@ async def test_what_no_service_holds_is_given_back_at_the_second_look(engine: An
     assert await Local(engine).get("networking.k8s.io", "ipaddresses", "", "10.96.0.9") is None
 
 
+async def told(engine: Any) -> list[tuple[str, str]]:
+    """Reasons and messages of the events about Services."""
+    return sorted((one["reason"], one["message"]) for one in await engine.lookup.list("", "events"))
+
+
+async def test_an_address_that_somebody_took_from_a_service_is_given_to_it_again(
+    engine: Any, make: Any, parts: Any
+) -> None:
+    local, repair = Local(engine), Repair(engine, *parts)
+    lost = (await make("services", service("lost")))["spec"]["clusterIP"]
+    bare = (await make("services", service("bare")))["spec"]["clusterIP"]
+    await local.delete("networking.k8s.io", "ipaddresses", "", lost)
+    there = await local.get("networking.k8s.io", "ipaddresses", "", bare)
+    assert there is not None
+    await local.update(
+        "networking.k8s.io", "ipaddresses", {**there, "metadata": {**there["metadata"], "labels": {}}}
+    )
+
+    await repair.look()
+    await repair.look()
+
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        await make("services", service("other", clusterIP=lost))
+    again = await local.get("networking.k8s.io", "ipaddresses", "", bare)
+    assert again is not None
+    assert again["metadata"]["labels"] == there["metadata"]["labels"]
+    assert await told(engine) == [
+        ("ClusterIPNotAllocated", f"Cluster IP [IPv4]: {lost} is not allocated; repairing")
+    ]
+
+
+async def test_a_port_that_nobody_took_for_a_service_is_taken(engine: Any, make: Any, parts: Any) -> None:
+    _, ports = parts
+    made = await make("services", service("a", type="NodePort"))
+    (number,) = (one["nodePort"] for one in made["spec"]["ports"])
+    await ports.release((number,))
+
+    await Repair(engine, *parts).look()
+
+    assert await ports.taken() == {number}
+    assert await told(engine) == [("PortNotAllocated", f"Port {number} is not allocated; repairing")]
+
+
+async def test_what_only_its_writer_can_put_right_is_told_once(
+    engine: Any, store: Any, make: Any, parts: Any
+) -> None:
+    made = await make("services", service("far", type="NodePort"))
+    (number,) = (one["nodePort"] for one in made["spec"]["ports"])
+    away = Addresses(Local(engine), [ipaddress.ip_network("10.97.0.0/28")])
+    repair = Repair(engine, away, Ports(store, 31000, 31003))
+
+    await repair.look()
+    await repair.look()
+
+    ip = made["spec"]["clusterIP"]
+    assert await told(engine) == [
+        (
+            "ClusterIPOutOfRange",
+            f"Cluster IP [IPv4]: {ip} is not within any configured Service CIDR; please recreate service",
+        ),
+        (
+            "PortOutOfRange",
+            f"Port {number} is not within the port range 31000-31003; please recreate service",
+        ),
+    ]
+
+
 async def test_the_endpoints_are_those_servers_that_hold_a_lease(engine: Any, store: Any, parts: Any) -> None:
     local = Local(engine)
     masters = [Masters(local, Master(f"192.0.2.{at}", 6443, [NETWORK]), lease=True) for at in (1, 2)]

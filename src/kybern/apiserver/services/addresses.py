@@ -5,6 +5,7 @@ no two give the same. Addresses nobody asked for come from the upper part of the
 to those who choose their own, as upstream does.
 """
 
+import contextlib
 import ipaddress
 import random
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -91,6 +92,14 @@ class Addresses:
                         continue
                     return candidate
         raise Exhausted(", ".join(map(str, ranges)))
+
+    async def retake(self, address: str, namespace: str, name: str) -> None:
+        """Have it that an address is this Service's, whatever the object of its name says. Raises Taken, OutOfRange."""
+        canonical = str(ipaddress.ip_address(address))
+        if await self._local.get(GROUP, PLURAL, "", canonical) is not None:
+            with contextlib.suppress(NotFound):
+                await self._local.delete(GROUP, PLURAL, "", canonical)
+        await self.take(canonical, namespace, name)
 
     async def release(self, address: str, namespace: str, name: str) -> None:
         """Take an address back, if it is this Service's."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from kybern.apiserver.engine import Call, Outcome
 from kybern.apiserver.services import addresses, families, nodeports, ports
 from kybern.apiserver.services.addresses import Addresses
+from kybern.apiserver.services.discrepancies import HEADLESS, addresses_of, ports_of
 from kybern.apiserver.services.ports import Ports
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import ApiError, InternalError, Invalid
 from kybern.machinery.kind import Raw
-
-HEADLESS = "None"
 
 
 @dataclass(slots=True)
@@ -25,21 +24,6 @@ class _Held:
     left: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     left_ports: list[int] = field(default_factory=list)
-
-
-def addresses_of(raw: Raw | None) -> list[str]:
-    spec = (raw or {}).get("spec") or {}
-    if spec.get("type") == "ExternalName":
-        return []
-    return [ip for ip in spec.get("clusterIPs") or () if ip and ip != HEADLESS]
-
-
-def ports_of(raw: Raw | None) -> list[int]:
-    spec = (raw or {}).get("spec") or {}
-    found = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
-    if spec.get("healthCheckNodePort"):
-        found.append(spec["healthCheckNodePort"])
-    return list(dict.fromkeys(found))
 
 
 class ServiceGuard:

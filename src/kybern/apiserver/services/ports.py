@@ -74,12 +74,22 @@ class Ports:
         return given
 
     async def release(self, ports: Iterable[int]) -> None:
+        mask = self._mask(ports)
+        if mask:
+            await self._change(lambda bits: bits & ~mask)
+
+    async def retake(self, ports: Iterable[int]) -> None:
+        """Have it that ports are taken, whoever took them."""
+        mask = self._mask(ports)
+        if mask:
+            await self._change(lambda bits: bits | mask)
+
+    def _mask(self, ports: Iterable[int]) -> int:
         mask = 0
         for port in ports:
             if self.holds(port):
                 mask |= 1 << (port - self.first)
-        if mask:
-            await self._change(lambda bits: bits & ~mask)
+        return mask
 
     def _free(self, bits: int, some: int) -> list[int]:
         if not some:
