@@ -204,12 +204,12 @@ def test_names_of_the_cluster_and_of_services(net: Place, way: str) -> None:
 
 
 def test_short_names_lead_through_the_search_path(net: Place) -> None:
-    net.apply(service("short", TCP, selector={"app": "server"}))
-    ip = address_of(net, "short")
-
-    for name in ("short", f"short.{NAMESPACE}", f"short.{NAMESPACE}.svc"):
-        net.answers("asker", {ip}, "resolve", name)
-        net.answers("asker", SERVERS, "http", f"{name}:80/hostname", 20)
+    for short in ("short", "1short"):
+        net.apply(service(short, TCP, selector={"app": "server"}))
+        ip = address_of(net, short)
+        for name in (short, f"{short}.{NAMESPACE}", f"{short}.{NAMESPACE}.svc"):
+            net.answers("asker", {ip}, "resolve", name)
+            net.answers("asker", SERVERS, "http", f"{name}:80/hostname", 20)
     first = net.lab.get("service", "kubernetes", "-n", "default")["spec"]["clusterIP"]
     net.answers("asker", {first}, "resolve", "kubernetes.default")
 

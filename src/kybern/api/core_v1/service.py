@@ -146,6 +146,6 @@ KIND = Kind(
         warnings=_warnings,
     ),
     allow_create_on_update=True,
-    valid_name=names.dns1035_label,
+    valid_name=names.dns1123_label,
     storage_version_hash="0/CO1lhkEBI=",
 )

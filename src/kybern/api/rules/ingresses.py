@@ -13,7 +13,7 @@ from kybern.api.rules.causes import (
     too_long,
     unchanged,
 )
-from kybern.api.rules.formats import dns1035, domain_path, label, path_segment, subdomain, wildcard
+from kybern.api.rules.formats import domain_path, label, path_segment, subdomain, wildcard
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
@@ -121,7 +121,7 @@ def _service(field: str, raw: Raw) -> Iterator[Cause]:
     if not name:
         yield required(f"{field}.service.name")
     else:
-        yield from all_invalid(f"{field}.service.name", name, dns1035(name))
+        yield from all_invalid(f"{field}.service.name", name, label(name))
     if port.get("name") and port.get("number"):
         yield invalid(field, "", "cannot set both port name & port number")
     elif port.get("name"):
