@@ -30,6 +30,7 @@ from kybern.proxy.ipvs.plan import Options
 from kybern.proxy.ipvs.remains import Remains
 from kybern.proxy.ipvs.servers import SCHEDULERS
 from kybern.proxy.nftables import Nftables
+from kybern.proxy.places import Places
 from kybern.proxy.rules import Settings
 from kybern.proxy.state import State
 from kybern.proxy.sync import Syncer, follow
@@ -119,14 +120,7 @@ def backends(config: Config) -> tuple[Backend, tuple[Removable, ...]]:
 
     Iptables and ipvs take over each other's chains by themselves; a set goes after the chains that ask it.
     """
-    settings = Settings(
-        config.pod_network(4),
-        config.node_port_addresses,
-        config.masquerade_all,
-        drop_invalid=not config.flows.tcp_be_liberal,
-        pod_cidr6=config.pod_network(6),
-        localhost_node_ports=config.localhost_node_ports,
-    )
+    settings = _settings(config)
     iptables, nftables, remains = Iptables(settings), Nftables(settings), Remains(config.ipvs)
     match config.mode:
         case "iptables":
@@ -134,6 +128,17 @@ def backends(config: Config) -> tuple[Backend, tuple[Removable, ...]]:
         case "ipvs":
             return Ipvs(settings, config.ipvs), (nftables,)
     return nftables, (iptables, remains)
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        config.pod_network(4),
+        config.node_port_addresses,
+        config.masquerade_all,
+        drop_invalid=not config.flows.tcp_be_liberal,
+        pod_cidr6=config.pod_network(6),
+        localhost_node_ports=config.localhost_node_ports,
+    )
 
 
 async def _proxy(values: Values) -> None:
@@ -152,7 +157,8 @@ async def _proxy(values: Values) -> None:
         Recorder(client, "kube-proxy", config.node) as events,
         asyncio.TaskGroup() as tasks,
     ):
-        asked = HealthPorts(config.node, events.emit, lambda: not _is_late(syncer, config))
+        places = Places(_settings(config), lambda: state.addresses)
+        asked = HealthPorts(config.node, events.emit, lambda: not _is_late(syncer, config), places)
         syncer = Syncer(
             state, kernel, others, Conntrack(), asked, config.sync_period, config.min_sync_period, ready
         )

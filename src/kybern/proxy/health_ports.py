@@ -13,6 +13,7 @@ from aiohttp import web
 
 from kybern.api.core_v1 import ObjectReference
 from kybern.proxy.model import ServicePort
+from kybern.proxy.places import EVERYWHERE, Places
 from kybern.proxy.ruleset import Key
 
 LOG = logging.getLogger(__name__)
@@ -48,16 +49,23 @@ def wanted(services: Mapping[Key, tuple[ServicePort, ...]]) -> dict[int, Answer]
 
 
 class HealthPorts:
-    """The servers of those ports. ``close`` ends them; ``is_healthy`` says whether the proxy is up to date."""
+    """The servers of those ports. ``close`` ends them; ``is_healthy`` says whether the proxy is up to date.
 
-    def __init__(self, node: str, tell: Tell, is_healthy: Callable[[], bool]) -> None:
-        self._node, self._tell, self.is_healthy = node, tell, is_healthy
+    ``places`` are the addresses at which node ports answer.
+    """
+
+    def __init__(self, node: str, tell: Tell, is_healthy: Callable[[], bool], places: Places) -> None:
+        self._node, self._tell, self.is_healthy, self._places = node, tell, is_healthy, places
+        self._at: tuple[str, ...] = (EVERYWHERE,)
         self._answers: dict[int, Answer] = {}
         self._running: dict[int, web.AppRunner] = {}
 
     async def serve(self, services: Mapping[Key, tuple[ServicePort, ...]]) -> None:
         """Open, close and answer as the services ask. A port that cannot be opened is told as an event, once."""
         before, self._answers = self._answers, wanted(services)
+        if self._answers and (at := await self._places.now()) != self._at:
+            await self.close()
+            self._at = at
         for port in [port for port in self._running if port not in self._answers]:
             await self._running.pop(port).cleanup()
         for port, answer in self._answers.items():
@@ -76,7 +84,8 @@ class HealthPorts:
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, None, port).start()  # load balancers come from outside
+            for address in self._at:
+                await web.TCPSite(runner, address or None, port).start()
         except OSError as problem:
             await runner.cleanup()
             if loud:

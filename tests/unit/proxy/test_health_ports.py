@@ -11,6 +11,8 @@ import pytest
 from kybern.api.core_v1 import ObjectReference
 from kybern.proxy.health_ports import HealthPorts, wanted
 from kybern.proxy.model import Endpoint, ServicePort
+from kybern.proxy.places import Places, local_addresses, within
+from kybern.proxy.rules import PRIMARY, Settings
 
 HERE, THERE = Endpoint("10.244.1.2", 80, local=True), Endpoint("10.244.2.2", 80)
 KEY = ("default", "web")
@@ -39,7 +41,7 @@ def test_pods_that_end_do_not_count_though_they_serve() -> None:
 @pytest.fixture
 async def told() -> AsyncIterator[tuple[HealthPorts, list[tuple[Any, ...]]]]:
     events: list[tuple[Any, ...]] = []
-    ports = HealthPorts("n1", lambda *event: events.append(event), lambda: True)
+    ports = HealthPorts("n1", lambda *event: events.append(event), lambda: True, Places(Settings(""), tuple))
     yield ports, events
     await ports.close()
 
@@ -87,3 +89,67 @@ async def test_a_port_that_is_taken_is_told_once(told: tuple[HealthPorts, list[t
     assert isinstance(about, ObjectReference)
     assert (about.name, kind, reason) == ("web", "Warning", "FailedToStartServiceHealthcheck")
     assert 'node n1 failed to start healthcheck "default/web" on port' in said
+
+
+LOCAL = ("127.0.0.1", "127.0.0.2", "::1", "192.0.2.7", "fd00::7")
+
+
+@pytest.mark.parametrize(
+    ("networks", "addresses"),
+    [
+        (("192.0.2.0/24", "fd00::/64"), ("192.0.2.7", "fd00::7")),
+        (("192.0.2.0/24",), ("192.0.2.7", "::")),
+        (("fd00::7/128",), ("0.0.0.0", "fd00::7")),
+        ((PRIMARY,), ("192.0.2.7", "fd00::7")),
+        ((PRIMARY, "127.0.0.0/31"), ("127.0.0.1", "192.0.2.7", "fd00::7")),
+        (("198.51.100.0/24", "fd01::/64"), ()),
+        (("0.0.0.0/0", "fd00::/64"), ("0.0.0.0", "fd00::7")),
+    ],
+)
+def test_ports_are_where_node_ports_are(networks: tuple[str, ...], addresses: tuple[str, ...]) -> None:
+    told = ("192.0.2.7", "192.0.2.8", "fd00::7")
+    settings = Settings("10.244.0.0/16", networks, pod_cidr6="fd00:244::/56", node_addresses=told)
+
+    assert within(settings, LOCAL) == addresses
+    alone = replace(settings, pod_cidr6="")
+    assert within(alone, LOCAL) == tuple(one for one in addresses if ":" not in one), (
+        "the other is not served"
+    )
+
+
+async def test_the_node_s_own_addresses_are_found() -> None:
+    assert "127.0.0.1" in await local_addresses()
+
+
+async def test_a_port_moves_with_the_addresses_that_it_is_for(unused_tcp_port: int) -> None:
+    here = ["127.0.0.2"]
+
+    async def local() -> tuple[str, ...]:
+        return tuple(here)
+
+    places = Places(Settings("10.244.0.0/16", ("127.0.0.0/8",)), tuple, local)
+    ports = HealthPorts("n1", lambda *_: None, lambda: True, places)
+
+    async def answering() -> set[str]:
+        found = set()
+        async with aiohttp.ClientSession() as session:
+            for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+                try:
+                    async with session.get(f"http://{address}:{unused_tcp_port}/") as answer:
+                        assert answer.status == 200
+                        found.add(address)
+                except aiohttp.ClientConnectorError:
+                    continue
+        return found
+
+    try:
+        await ports.serve(service(unused_tcp_port, HERE))
+        assert await answering() == {"127.0.0.2"}
+        here[:] = ["127.0.0.2", "127.0.0.3"]
+        await ports.serve(service(unused_tcp_port, HERE))
+        assert await answering() == {"127.0.0.2", "127.0.0.3"}
+        here.clear()
+        await ports.serve(service(unused_tcp_port, HERE))
+        assert await answering() == set()
+    finally:
+        await ports.close()

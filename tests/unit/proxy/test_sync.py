@@ -20,6 +20,8 @@ from kybern.proxy.config import Config
 from kybern.proxy.conntrack import Conntrack
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.model import ServicePort
+from kybern.proxy.places import Places
+from kybern.proxy.rules import Settings
 from kybern.proxy.ruleset import Key
 from kybern.proxy.state import State
 from kybern.proxy.stranded import POLICIES
@@ -99,7 +101,7 @@ class Running:
         self.syncer = self.sync()
 
     def sync(self) -> Syncer:
-        asked = HealthPorts("n1", lambda *_: None, lambda: True)
+        asked = HealthPorts("n1", lambda *_: None, lambda: True, Places(Settings(""), tuple))
         return Syncer(self.state, self.kernel, [self.other], self.flows, asked, self.period, 0, lambda: None)
 
     async def settled(self) -> None:
