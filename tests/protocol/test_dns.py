@@ -164,6 +164,7 @@ def test_it_tells_how_it_is(names: Daemon) -> None:
     shown = page(names, "metrics")
     assert 'coredns_dns_requests_total{proto="udp",server="dns://:53",type="A",zone="."}' in shown
     assert "coredns_cache_hits_total" in shown
+    assert 'coredns_dns_request_duration_seconds_bucket{le="+Inf",server="dns://:53",zone="."}' in shown
     assert "kybern_dns_complete 1.0" in shown
 
 

@@ -85,7 +85,8 @@ class _Writer:
         self.out = bytearray(HEADER) + question.section
         self._room = room
         self._places: dict[str, int] = {}
-        if question.name:
+        # With a dot or a backslash within a label, the name that is shown does not tell where labels begin.
+        if question.name and "\\" not in question.name:
             self._note(question.name, HEADER)
 
     def write(self, records: Iterable[Record], ttl: int) -> int:

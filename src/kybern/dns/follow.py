@@ -6,7 +6,9 @@ the API server cannot be reached, the zone stays as it is.
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from kybern.api.core_v1 import Namespace, Service
@@ -14,11 +16,13 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client.cache import Cache
 from kybern.client.rest import Client
 from kybern.client.watch import Added, Change, Deleted, Modified, Synced
+from kybern.dns.metrics import PROGRAMMED
 from kybern.dns.records import owner_of, records
 from kybern.dns.zone import Zone
 
 KINDS = (Service, EndpointSlice, Namespace)
 BY_SERVICE = "service"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
 type Key = tuple[str, str]
 
@@ -62,11 +66,27 @@ class Names:
                 self.zone.set_namespace(one.metadata.name, exists=isinstance(change, Added))
             case Added(EndpointSlice() as one) | Deleted(EndpointSlice() as one):
                 self._update((one.metadata.namespace, owner_of(one)))
+                if isinstance(change, Added):
+                    self._tell_time(one, "")
             case Modified(EndpointSlice() as one, old):
                 for owner in {owner_of(one), owner_of(old)}:
                     self._update((one.metadata.namespace, owner))
+                self._tell_time(one, old.metadata.annotations.get(TRIGGERED, ""))
             case Added(Service() as one) | Modified(Service() as one, _) | Deleted(Service() as one):
                 self._update((one.metadata.namespace, one.metadata.name))
+
+    def _tell_time(self, part: EndpointSlice, known: str) -> None:
+        """How long ago it happened, what a slice tells of, unless it was ``known``. As CoreDNS: of headless ones alone."""
+        triggered = part.metadata.annotations.get(TRIGGERED, "")
+        service = self.cache.get(Service, part.metadata.namespace, owner_of(part))
+        if triggered in ("", known) or service is None or service.spec.cluster_ip != "None":
+            return
+        if service.spec.selector:
+            try:
+                happened = datetime.fromisoformat(triggered).timestamp()
+            except ValueError:
+                return
+            PROGRAMMED.labels("headless_with_selector").observe(max(time.time() - happened, 0.0))
 
     def _update(self, key: Key) -> None:
         service = self.cache.get(Service, *key)

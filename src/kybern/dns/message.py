@@ -169,8 +169,11 @@ def addresses_of(message: bytes) -> tuple[Record, ...]:
 
 def _shown(message: bytes, found: Found) -> Record:
     name, data = name_at(message, found.name)[0], message[found.data : found.end]
+    target = name_at(message, found.data)[0] if found.kind == CNAME else ""
+    if "\\" in name + target:
+        raise Malformed("a dot within a label, which is written as a border")
     if found.kind == CNAME:
-        return Record(name, CNAME, name_at(message, found.data)[0])
+        return Record(name, CNAME, target)
     if len(data) != _SHOWN[found.kind]:
         raise Malformed("an address of a wrong length")
     return Record(name, found.kind, _address(data))

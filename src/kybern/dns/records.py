@@ -58,9 +58,12 @@ def records(service: Service, slices: Iterable[EndpointSlice], domain: str) -> f
 
 
 def _external(name: str, target: str) -> Iterator[Record]:
-    """An address is no name to point at: upstream serves nothing for it, and neither do we."""
+    """An address is no name to point at: upstream serves nothing for it, and neither do we.
+
+    The API takes labels that are longer than DNS can have.
+    """
     target = target.rstrip(".").lower()
-    if target and not _is_address(target):
+    if target and not _is_address(target) and all(0 < len(label) <= 63 for label in target.split(".")):
         yield Record(name, CNAME, target)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from kybern.dns import encode
@@ -67,20 +68,23 @@ class Datagrams:
             ) as problem:  # the last answer could not be delivered, which is its client's business
                 LOG.debug("an answer was refused: %s", problem)
                 continue
+            began = time.perf_counter()
             found = self.responder.at_once(data, "udp")
             if isinstance(found, bytes):
                 self._send(found, peer)
+                self.responder.counts.took(time.perf_counter() - began)
             elif self.waiting >= OUTSTANDING:
                 self._send(encode.failure(found, SERVFAIL), peer)
             else:
                 self.waiting += 1
-                self.tasks.create_task(self._later(found, data, peer))
+                self.tasks.create_task(self._later(found, data, peer, began))
 
-    async def _later(self, question: Question, data: bytes, peer: object) -> None:
+    async def _later(self, question: Question, data: bytes, peer: object, began: float) -> None:
         try:
             self._send(await self.responder.later(question, data, "udp"), peer)
         finally:
             self.waiting -= 1
+            self.responder.counts.took(time.perf_counter() - began)
 
     def _send(self, answer: bytes, peer: object) -> None:
         if answer:
@@ -123,12 +127,14 @@ class Connections:
                 while data := await _next(reader):
                     async with asyncio.timeout(IDLE):  # a client that does not read is one that went away
                         await writer.drain()
+                    began = time.perf_counter()
                     found = self.responder.at_once(data, "tcp")
                     if isinstance(found, bytes):
                         _write(writer, found)
+                        self.responder.counts.took(time.perf_counter() - began)
                         continue
                     await room.acquire()
-                    answers.create_task(self._later(found, data, writer, room))
+                    answers.create_task(self._later(found, data, writer, room, began))
         except* OSError as problem:
             LOG.debug("a client went away: %s", problem)
         finally:
@@ -136,12 +142,18 @@ class Connections:
             writer.close()
 
     async def _later(
-        self, question: Question, data: bytes, writer: asyncio.StreamWriter, room: asyncio.Semaphore
+        self,
+        question: Question,
+        data: bytes,
+        writer: asyncio.StreamWriter,
+        room: asyncio.Semaphore,
+        began: float,
     ) -> None:
         try:
             _write(writer, await self.responder.later(question, data, "tcp"))
         finally:
             room.release()
+            self.responder.counts.took(time.perf_counter() - began)
 
 
 async def _next(reader: asyncio.StreamReader) -> bytes:

@@ -193,6 +193,29 @@ async def test_an_external_name_comes_with_what_it_leads_to(ours: Responder, wor
     assert {one.ttl for one in found.rr} == {20}
 
 
+async def test_an_external_name_that_dns_cannot_have_is_not_there(ours: Responder) -> None:
+    assert ours.zone is not None
+    ours.zone.put("x", records(external("long", f"{'a' * 64}.example.com"), (), "cluster.local"))
+
+    found = await ask(ours, "long.default.svc.cluster.local")
+
+    assert (found.header.rcode, values(found)) == (3, [])
+
+
+@pytest.mark.parametrize("label", [b"a.b", b"a\\", b".", b"\\.\\", b"a.b.c.d"])
+async def test_a_dot_within_a_label_is_no_border(ours: Responder, label: bytes) -> None:
+    """Places of names are counted by labels: an answer would point into the midst of one."""
+    name = b"".join(bytes((len(one),)) + one for one in (label, b"default", b"svc", b"cluster", b"local"))
+    asked = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + name + b"\0\0\1\0\1"
+
+    found = ours.at_once(asked, "udp")
+
+    assert isinstance(found, bytes)
+    read_back = dnslib.DNSRecord.parse(found)
+    assert (read_back.header.rcode, str(read_back.auth[0].rname)) == (3, "cluster.local.")
+    assert str(read_back.auth[0].rdata).startswith("ns.dns.cluster.local. hostmaster.cluster.local. ")
+
+
 async def test_an_external_name_without_its_server_is_a_failure_to_try_again(
     ours: Responder, world: World
 ) -> None:

@@ -206,6 +206,15 @@ def test_the_addresses_of_an_answer_are_read_with_their_pointers() -> None:
     )
 
 
+def test_names_that_cannot_be_written_again_are_malformed() -> None:
+    label = dnslib.DNSLabel([b".", b"example", b"com"])
+    for name, target in ((label, "www.example.com"), ("www.example.com", label)):
+        made = dnslib.DNSRecord(dnslib.DNSHeader(qr=1), q=dnslib.DNSQuestion("www.example.com"))
+        made.add_answer(dnslib.RR(name, dnslib.QTYPE.CNAME, rdata=dnslib.CNAME(target)))
+        with pytest.raises(message.Malformed, match="a dot within a label"):
+            message.addresses_of(bytes(made.pack()))
+
+
 def test_a_question_to_another_server_is_the_clients_own() -> None:
     question = message.read(asked("Www.Example.com", A, 4096))
     found = dnslib.DNSRecord.parse(encode.query(9, question))
