@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from kybern.reach import hops
 from kybern.reach.hops import BRIDGE
 from kybern.reach.probes import (
+    CUT,
     KUBELET_PORT,
     NO_NAME,
     PORT,
@@ -94,6 +95,11 @@ def _end(path: Path) -> tuple[Seen, str]:
 def _nothing(path: Path) -> Finding:
     if path.probe.way is Way.OUTSIDE:
         text = f"sends the packet on as it should; what lies beyond does not answer for {path.probe.at}"
+    elif path.failed.error == CUT and not path.is_local:
+        text = (
+            "all hops of both nodes are as they should be and small packets arrive: what lies between the machines takes "
+            "smaller ones than their links say; lower the MTU of these links, which that of the pods follows"
+        )
     elif path.is_local:
         text = (
             "all hops are as they should be; the answer is lost within the node (a rule of somebody else's?)"

@@ -12,6 +12,7 @@ from kybern.reach.probes import PORT, SERVICE_PORT
 IMAGE = "busybox:1.36"
 LIFETIME = 600  # seconds
 LABEL = "kybern.io/reach"
+FULL = 20000  # bytes: some packets, of the largest links there are (jumbo frames) as well
 
 
 def namespace(name: str) -> dict[str, Any]:
@@ -24,12 +25,13 @@ def asker(namespace: str, node: str) -> dict[str, Any]:
 
 def server(namespace: str, node: str) -> dict[str, Any]:
     """Answers with its node's name."""
-    return _pod(
-        namespace,
-        "serve",
-        node,
-        f"mkdir -p /w && echo {node} >/w/index.html && exec httpd -f -p {PORT} -h /w",
-    )
+    return _pod(namespace, "serve", node, serving(node, "/w", PORT))
+
+
+def serving(node: str, folder: str, port: int) -> str:
+    """A shell's command. The name is behind so many blanks that whole packets are full, as a user's are."""
+    page = f"printf '%{FULL}s\\n{node}\\n' '' >{folder}/index.html"
+    return f"mkdir -p {folder} && {page} && exec httpd -f -p {port} -h {folder}"
 
 
 def _pod(namespace: str, role: str, node: str, command: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _LINE = re.compile(r"^== (\d+) (\d+) ?(.*)$")
 NO_NAME = (
     "no answer to the name:"  # how a failure begins that is one of names, and not of the way behind them
 )
+CUT = "the answer began and did not end: large packets are lost"
 _TIMED_OUT = (124, 137, 143)  # exit codes of timeout(1), in its two makes
 
 
@@ -173,7 +174,8 @@ def _asked(probe: Probe) -> str:
 
 
 def _get(at: str, port: int) -> str:
-    sent = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {at} {port} 2>&1"
+    # nc is ended before all of it is: so what has come by then is said.
+    sent = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 3 nc -w 3 {at} {port} 2>&1"
     return f'said=$({sent}) || {{ echo "$said"; exit 1; }}; echo "$said" | tail -n 1'
 
 
@@ -206,6 +208,8 @@ def _said(probe: Probe, code: int, text: str) -> str:
         return f'somebody else answered: "{text[:80]}"' if asks and text != probe.target else ""
     if text.startswith(NO_NAME):
         return text if text != NO_NAME else f"{NO_NAME} no name server answers"
+    if "HTTP/1." in text:  # a shell may say first that it was ended
+        return CUT
     if code in _TIMED_OUT or "timed out" in text:
         return f"no answer within {PATIENCE} s"
     return text.split(": ", 1)[-1][:200] or f"it failed with {code}"

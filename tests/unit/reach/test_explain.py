@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.reach.explain import Names, Path, explain
-from kybern.reach.probes import NO_NAME, Place, Probe, Result, Way
+from kybern.reach.probes import CUT, NO_NAME, Place, Probe, Result, Way
 from kybern.reach.seen import VXLAN, Seen, drops
 from tests.unit.reach.test_probes import ONE, TWO
 
@@ -304,3 +304,12 @@ def test_a_way_of_ipv6_is_judged_by_its_own_addresses_routes_and_rules(
 
     assert first.hop == hop, first
     assert words in first.text
+
+
+def test_large_packets_that_are_lost_between_the_machines_are_told_apart() -> None:
+    (found,) = explain(path(Way.POD, error=CUT))
+
+    assert (found.hop, found.node) == ("between", "one")
+    assert "lower the MTU" in found.text
+    (dropped,) = explain(path(Way.POD, replace(HERE, drops={GROWN: 3}), error=CUT))
+    assert dropped.hop == "firewall", "what is seen comes first"

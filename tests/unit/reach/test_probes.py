@@ -1,11 +1,18 @@
 """Scripts and their answers: run by this machine's own shell where that shows more than reading them."""
 
+import os
+import shutil
+import socket
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from kybern.reach.probes import NO_NAME, Place, Probe, Result, Way, results, script, wanted
+from kybern.reach.objects import serving
+from kybern.reach.probes import CUT, NO_NAME, PATIENCE, Place, Probe, Result, Way, results, script, wanted
 
 ONE = Place("one", "192.0.2.1", "c1", "10.244.1.2", "s1", "10.244.1.3", "10.96.0.5", "to-one.ns.svc.c.local")
 TWO = Place("two", "192.0.2.2", "c2", "10.244.2.2", "s2", "10.244.2.3", "10.96.0.6", "to-two.ns.svc.c.local")
@@ -117,3 +124,72 @@ def test_scripts_run_in_a_shell_and_probes_end_in_time() -> None:
     found = results(PLACES, probes, done.stdout)
     assert all(one.error for one in found)
     assert not any("did not run" in one.error for one in found), done
+
+
+@pytest.fixture
+def busybox(tmp_path: Path) -> dict[str, str]:
+    """An environment whose programs are those of the image."""
+    program = shutil.which("busybox")
+    if not program:
+        pytest.skip("needs busybox: run scripts/setup develop")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("nc", "timeout", "tail", "httpd", "tr", "printf", "sed"):
+        (programs / name).symlink_to(program)
+    return {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+def asked(port: int, busybox: dict[str, str]) -> str:
+    """What comes of one probe of a pod, run without the container."""
+    probe = Probe(Way.POD, "one", "two", "127.0.0.1", port)
+    stand_in = 'ctr() { while [ "$1" != c1 ]; do shift; done; shift; "$@"; }; export -f ctr\n'
+    # The outer limit is a program's, which knows no function.
+    words = script(ONE, [probe]).replace(f"timeout {PATIENCE * 3} ctr", "ctr")
+    done = subprocess.run(
+        ["bash", "-s"],
+        input=stand_in + words,
+        env=busybox,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (found,) = results(PLACES, [probe], done.stdout)
+    return found.error
+
+
+def test_an_answer_is_of_full_packets_and_ends_with_the_nodes_name(
+    tmp_path: Path, busybox: dict[str, str], unused_tcp_port: int
+) -> None:
+    command = serving("two", str(tmp_path / "w"), unused_tcp_port)
+    with subprocess.Popen(["sh", "-c", command], env=busybox) as server:
+        try:
+            _until_it_listens(unused_tcp_port)
+            assert asked(unused_tcp_port, busybox) == ""
+        finally:
+            server.terminate()
+    assert (tmp_path / "w" / "index.html").stat().st_size > 16 * 1024
+
+
+def test_an_answer_that_begins_and_does_not_end_is_one_of_large_packets(busybox: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+
+        def begin() -> socket.socket:
+            connection, _ = listening.accept()
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            return connection
+
+        begun = threads.submit(begin)
+        error = asked(listening.getsockname()[1], busybox)
+        begun.result(30).close()
+
+    assert error == CUT
+
+
+def _until_it_listens(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as asking:
+            if not asking.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.05)
+    raise AssertionError("httpd does not listen")
