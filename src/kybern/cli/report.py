@@ -33,6 +33,6 @@ def report(topology: Topology = "lab") -> None:
     if silent:
         print(f"No answer from: {', '.join(silent)}.")
     print(
-        "Keys, tokens, values of environment variables, commands of containers, Secrets and ConfigMaps are left out. "
-        "Names, addresses and log lines are in it: look through it before you hand it on."
+        "Keys, tokens, values of environment variables, headers of probes, commands of containers, Secrets and "
+        "ConfigMaps are left out. Names, addresses and log lines are in it: look through it before you hand it on."
     )

@@ -2,7 +2,7 @@
 
 Nothing that is gathered should hold any, since daemons log none and Secrets are not asked for; this is the second line.
 What looks like a key, a token or a password is replaced, and what only an operator can judge (values of environment
-variables, the words of commands) goes altogether.
+variables and of headers that probes send, the words of commands) goes altogether.
 """
 
 import re
@@ -40,7 +40,7 @@ def in_text(text: str) -> str:
 
 
 def in_object(given: Any) -> Any:
-    """A raw object without values that may be secret: environment, commands, data, and what text gives away."""
+    """A raw object without values that may be secret: environment, headers, commands, data, and what text gives away."""
     if isinstance(given, Mapping):
         return {key: _field(key, value) for key, value in given.items() if key not in FREE}
     if isinstance(given, list):
@@ -50,7 +50,8 @@ def in_object(given: Any) -> Any:
 
 def _field(key: str, value: Any) -> Any:
     match key, value:
-        case "env", list():
+        # What a probe or a hook sends may be what lets it in.
+        case (("env" | "httpHeaders"), list()):
             return [
                 {**each, "value": HIDDEN} if isinstance(each, Mapping) and "value" in each else each
                 for each in value

@@ -97,6 +97,16 @@ def test_objects_lose_values_and_keep_names() -> None:
     }
 
 
+def test_headers_that_probes_and_hooks_send_lose_their_values() -> None:
+    asked = {"path": "/", "httpHeaders": [{"name": "Authorization", "value": "ApiKey hunter22"}]}
+    hidden = {"path": "/", "httpHeaders": [{"name": "Authorization", "value": HIDDEN}]}
+    one = {"livenessProbe": {"httpGet": asked}, "lifecycle": {"preStop": {"httpGet": asked}}}
+    assert in_object(one) == {
+        "livenessProbe": {"httpGet": hidden},
+        "lifecycle": {"preStop": {"httpGet": hidden}},
+    }
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
