@@ -234,6 +234,37 @@ async def test_a_device_that_is_not_there_yet_is_told(
     assert (await kubelet.code(kubelet.stage(told=told))).startswith(why)
 
 
+PATH = {"volume_id": "v", "volume_capability": MOUNTED}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "said"),
+    [
+        ("NodeStageVolume", {"volume_capability": MOUNTED}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodeStageVolume", {"volume_id": "v"}, "INVALID_ARGUMENT: volume_capability is missing"),
+        ("NodeStageVolume", PATH, "INVALID_ARGUMENT: target path ''"),
+        ("NodeUnstageVolume", {}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodeUnstageVolume", {"volume_id": "v"}, "INVALID_ARGUMENT: target path ''"),
+        ("NodePublishVolume", {"volume_capability": MOUNTED}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodePublishVolume", {"volume_id": "v"}, "INVALID_ARGUMENT: volume_capability is missing"),
+        ("NodePublishVolume", PATH, "FAILED_PRECONDITION: staging_target_path is missing"),
+        ("NodePublishVolume", PATH | {"staging_target_path": "x"}, "INVALID_ARGUMENT: target path ''"),
+        ("NodeUnpublishVolume", {}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodeUnpublishVolume", {"volume_id": "v"}, "INVALID_ARGUMENT: target path ''"),
+        ("NodeGetVolumeStats", {"volume_path": "x"}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodeGetVolumeStats", {"volume_id": "v"}, "INVALID_ARGUMENT: target path ''"),
+        ("NodeExpandVolume", {"volume_path": "x"}, "INVALID_ARGUMENT: volume_id is missing"),
+        ("NodeExpandVolume", {"volume_id": "v"}, "INVALID_ARGUMENT: target path ''"),
+    ],
+)
+async def test_what_a_call_must_have_is_named(
+    kubelet: Kubelet, method: str, fields: dict[str, Any], said: str
+) -> None:
+    """The cases of csi-sanity, the test of drivers that CSI's own people keep."""
+    request = getattr(pb, f"{method}Request")(**fields)
+    assert (await kubelet.code(kubelet.ask(method, request))).startswith(said)
+
+
 async def test_only_paths_of_the_kubelet_are_touched(kubelet: Kubelet, tmp_path: Path) -> None:
     await kubelet.stage()
     for wrong in (tmp_path / "elsewhere", kubelet.root / ".." / "x", kubelet.root):

@@ -31,7 +31,14 @@ from kybern.api.storage_v1 import (
 )
 from kybern.client.verbs import Verbs
 from kybern.cloud.volumes.controllers import controllers
-from kybern.cloud.volumes.names import ATTACHER_FINALIZER, DRIVER, HANDLE, ZONE_KEY
+from kybern.cloud.volumes.names import (
+    ATTACHER_FINALIZER,
+    CHOSEN_ZONE,
+    DRIVER,
+    HANDLE,
+    PROVISIONING_FINALIZER,
+    ZONE_KEY,
+)
 from kybern.cloud.volumes.snapshot_api import (
     GROUP,
     VolumeSnapshot,
@@ -440,8 +447,8 @@ async def test_a_snapshot_is_taken_told_of_and_restored() -> None:
             "snapshot before is of volumeMode Filesystem, and Block is asked for",
         ),
         (
-            claim(data_source=TypedLocalObjectReference(kind="PersistentVolumeClaim", name="data")),
-            "a volume cannot be made from PersistentVolumeClaim data",
+            claim(data_source=TypedLocalObjectReference(kind="ConfigMap", name="data")),
+            "a volume cannot be made from ConfigMap data",
         ),
     ],
 )
@@ -463,6 +470,88 @@ async def test_a_claim_waits_for_its_snapshot() -> None:
     assert "snapshot before is not there, or not ready" in made.events("restored")[0][1]
     await snapshotted(made)
     await made.until(lambda: len(made.api.all(PersistentVolume)) == 2)
+
+
+def cloned(size: str = "64Mi", name: str = "data", **spec: Any) -> PersistentVolumeClaim:
+    asked = TypedLocalObjectReference(kind="PersistentVolumeClaim", name=name)
+    made = claim(size, data_source=asked, **spec)
+    return replace(made, metadata=replace(made.metadata, name="copy"))
+
+
+async def test_a_claim_of_another_one_gets_what_its_volume_holds() -> None:
+    made = await world()
+    await made.api.create(cloned("128Mi"))
+    await made.until(lambda: made.events("copy"))
+    assert "claim data is not there, or not bound" in made.events("copy")[0][1]
+    await made.api.create(claim())
+    await made.until(lambda: made.api.all(PersistentVolume))
+    origin = await bound(made)
+    await made.until(lambda: len(made.api.all(PersistentVolume)) == 2)
+
+    copy = next(one for one in made.api.all(PersistentVolume) if one.metadata.name != origin.metadata.name)
+    assert (origin.spec.csi is not None, copy.spec.csi is not None) == (True, True)
+    assert made.cloud.sources[copy.spec.csi.volume_handle] == origin.spec.csi.volume_handle  # type: ignore[union-attr]
+    assert copy.spec.capacity == {"storage": "128Mi"}
+
+
+async def test_a_volume_that_a_machine_has_is_cloned_when_it_is_free() -> None:
+    made = await world()
+    await made.api.create(claim())
+    await made.settled()
+    volume = await bound(made)
+    await made.api.create(attachment(volume))
+    await made.settled()
+    await made.api.create(cloned(klass="now", node=""))
+    await made.until(lambda: made.events("copy"))
+    assert "cannot copy volume" in dict(made.events("copy"))["ProvisioningFailed"]
+    await made.api.delete(made.api.all(VolumeAttachment)[0])
+    await made.settled()
+    await made.until(lambda: len(made.api.all(PersistentVolume)) == 2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (cloned("8Mi"), "requested volume size is less than the size 64Mi of claim data"),
+        (cloned(volume_mode="Block"), "claim data is of volumeMode Filesystem, and Block is asked for"),
+        (cloned(name="foreign"), f"the volume of claim foreign is not of {DRIVER}"),
+    ],
+)
+async def test_what_a_clone_cannot_be_is_told(wanted: PersistentVolumeClaim, why: str) -> None:
+    made = await world()
+    await made.api.create(claim())
+    await made.settled()
+    await bound(made)
+    foreign = claim(volume_name="elsewhere")
+    foreign = await made.api.create(replace(foreign, metadata=replace(foreign.metadata, name="foreign")))
+    await made.api.set_status(foreign, phase="Bound")
+    await made.api.create(PersistentVolume(metadata=ObjectMeta(name="elsewhere")))
+    await made.api.create(wanted)
+    await made.until(lambda: made.events("copy"))
+
+    assert why in made.events("copy")[0][1]
+    assert len(made.api.all(PersistentVolume)) == 2
+
+
+async def test_a_claim_whose_source_went_while_it_was_made_can_be_deleted() -> None:
+    """It is marked, so what may have been made of it has to be found and go, and nothing to make it from is there."""
+    made = await world()
+    wanted = cloned()
+    marked = replace(
+        wanted.metadata,
+        finalizers=(PROVISIONING_FINALIZER,),
+        annotations={**wanted.metadata.annotations, CHOSEN_ZONE: "rack-1"},
+    )
+    await made.api.create(replace(wanted, metadata=marked))
+    await made.until(lambda: made.events("copy"))
+    await made.api.delete(made.claim("copy"))
+    await made.until(lambda: not made.api.all(PersistentVolumeClaim))
+    for volume in made.api.all(PersistentVolume):
+        await made.api.set_status(volume, phase="Released")
+    await made.settled()
+
+    assert made.api.all(PersistentVolume) == []
+    assert made.cloud.made == {}
 
 
 async def test_a_volume_that_a_machine_has_is_not_copied_before_it_is_free() -> None:

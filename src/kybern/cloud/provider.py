@@ -134,7 +134,10 @@ class Volumes(Protocol):
     async def create(
         self, name: str, size: int, zone: str, parameters: Mapping[str, str], source: str = ""
     ) -> BlockVolume:
-        """``name`` is unique for ever. ``source``: the handle of the snapshot that it begins as; then it may be larger."""
+        """``name`` is unique for ever. ``source``: the handle of what it begins as (snapshot or volume); it may be larger.
+
+        Raises InUse for a volume that cannot be copied while a machine has it.
+        """
         ...
 
     async def delete(self, handle: str) -> None:

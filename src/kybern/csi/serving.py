@@ -145,6 +145,14 @@ class Plugin(rpc.IdentityServicer, rpc.NodeServicer, reg_rpc.RegistrationService
         return path
 
 
+def given(request: Any, *fields: str) -> None:
+    """Raises Wrong for what CSI requires of a call and the caller left out."""
+    for name in fields:
+        field = request.DESCRIPTOR.fields_by_name[name]
+        if not (request.HasField(name) if field.message_type is not None else getattr(request, name)):
+            raise Wrong(grpc.StatusCode.INVALID_ARGUMENT, f"{name} is missing")
+
+
 def shown(target: Path) -> mounts.Mount | None:
     """What is mounted exactly there; the topmost."""
     return next((one for one in reversed(tuple(mounts.mounts())) if one.point == target), None)

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from kybern._proto import csi_pb2 as pb
-from kybern.csi.serving import CONDITION, FINER_MODES, GROWTH, PLACED, STATISTICS, About, Wrong, shown
+from kybern.csi.serving import CONDITION, FINER_MODES, GROWTH, PLACED, STATISTICS, About, Wrong, given, shown
 from kybern.csi.serving import Plugin as Served
 from kybern.daemon import mounts
 from kybern.local_volumes.names import DRIVER, NODE_KEY
@@ -51,6 +51,7 @@ class Plugin(Served):
         return await self.done(context, lambda: self._expand(request))
 
     def _publish(self, request: Any) -> None:
+        given(request, "volume_id", "volume_capability")
         target, asked = self.target(request.target_path), request.volume_capability
         if asked.WhichOneof("access_type") != "mount":
             raise Wrong(
@@ -85,6 +86,7 @@ class Plugin(Served):
             )
 
     def _unpublish(self, request: Any) -> None:
+        given(request, "volume_id")
         target = self.target(request.target_path)
         self._check_own(request.volume_id, target)
         mounts.unmount(target)
@@ -92,6 +94,7 @@ class Plugin(Served):
             target.rmdir()
 
     def _statistics(self, request: Any) -> Any:
+        given(request, "volume_id")
         found = self._store.use(request.volume_id)
         return pb.NodeGetVolumeStatsResponse(
             usage=(
@@ -102,6 +105,7 @@ class Plugin(Served):
         )  # fmt: skip
 
     def _expand(self, request: Any) -> Any:
+        given(request, "volume_id")
         found = self._store.get(request.volume_id)
         asked = request.capacity_range.required_bytes
         if asked > found.size:

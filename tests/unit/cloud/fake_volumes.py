@@ -39,6 +39,8 @@ class FakeVolumes:
         if handle not in self.made:
             if size > self.left.get(zone, 0):
                 raise NoRoom(f"{size} bytes are asked for, {self.left.get(zone, 0)} are left")
+            if source in self.at:
+                raise InUse(f"cannot copy volume {source}: {self.at[source]} has it")
             self.left[zone] -= size
             self.made[handle] = size
             self.sources[handle] = source

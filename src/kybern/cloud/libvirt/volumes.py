@@ -49,9 +49,7 @@ class Volumes:
             return BlockVolume(str(place), made, zone)
         origin = place_of(source)
         if origin.hypervisor != zone:
-            raise Impossible(
-                f"cannot make a volume on {zone} of {origin}: a snapshot stays on its hypervisor"
-            )
+            raise Impossible(f"cannot make a volume on {zone} of {origin}: a copy stays on its hypervisor")
         slow = self._at(place, copies=True)
         async with self._turns[source]:
             made = await slow.ask(lambda line: storage.clone(line, place, origin, size))

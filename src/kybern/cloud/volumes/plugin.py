@@ -26,6 +26,7 @@ from kybern.csi.serving import (
     STATISTICS,
     About,
     Wrong,
+    given,
     shown,
 )
 from kybern.csi.serving import Plugin as Served
@@ -57,7 +58,7 @@ class Plugin(Served):
         return pb.NodeStageVolumeResponse()
 
     async def NodeUnstageVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
-        await self.done(context, lambda: mounts.unmount(self.target(request.staging_target_path)))
+        await self.done(context, lambda: self._unstage(request))
         return pb.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -75,6 +76,7 @@ class Plugin(Served):
         return await self.awaited(context, _told(self._expand(request)))
 
     async def _stage(self, request: Any) -> None:
+        given(request, "volume_id", "volume_capability")
         staging, asked = self.target(request.staging_target_path), request.volume_capability
         device = await asyncio.to_thread(devices.find, request.publish_context, self._root)
         number = await asyncio.to_thread(devices.number, device)
@@ -92,11 +94,20 @@ class Plugin(Served):
             if "ro" not in options:
                 # What was made larger while nobody had it, or of a smaller snapshot.
                 await file_systems.grow_unmounted(self._run, device)
-            await asyncio.to_thread(_mount, device, staging, kind, options)
+            # A copy has the UUID of what it is a copy of, which may be mounted here, too: xfs refuses that.
+            own = ("nouuid",) if kind == "xfs" else ()
+            await asyncio.to_thread(_mount, device, staging, kind, (*options, *own))
         if kind == "xfs" and "ro" not in options:
             await file_systems.grow_mounted(self._run, device, staging)
 
+    def _unstage(self, request: Any) -> None:
+        given(request, "volume_id")
+        mounts.unmount(self.target(request.staging_target_path))
+
     def _publish(self, request: Any) -> None:
+        given(request, "volume_id", "volume_capability")
+        if not request.staging_target_path:
+            raise Wrong(grpc.StatusCode.FAILED_PRECONDITION, "staging_target_path is missing")
         target, asked = self.target(request.target_path), request.volume_capability
         read_only = ("ro",) if request.readonly else ()
         if asked.WhichOneof("access_type") == "block":
@@ -120,6 +131,7 @@ class Plugin(Served):
         _bind(staging, target, read_only)
 
     def _unpublish(self, request: Any) -> None:
+        given(request, "volume_id")
         target = self.target(request.target_path)
         mounts.unmount(target)
         if target.is_dir():
@@ -128,6 +140,7 @@ class Plugin(Served):
             target.unlink(missing_ok=True)
 
     def _statistics(self, request: Any) -> Any:
+        given(request, "volume_id")
         path = self.target(request.volume_path)
         if path.is_block_device():
             return pb.NodeGetVolumeStatsResponse(
@@ -147,6 +160,7 @@ class Plugin(Served):
         )
 
     async def _expand(self, request: Any) -> Any:
+        given(request, "volume_id")
         is_block = request.volume_capability.WhichOneof("access_type") == "block"
         staging = "" if is_block else request.staging_target_path
         path = self.target(staging or request.volume_path)

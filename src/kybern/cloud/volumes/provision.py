@@ -1,6 +1,7 @@
 """Give claims their volumes. The rules are those of upstream's external-provisioner.
 
-Reads PersistentVolumeClaim, StorageClass, Node. Writes PersistentVolumeClaim.metadata, PersistentVolume; makes volumes.
+Reads PersistentVolumeClaim, StorageClass, Node, PersistentVolume, VolumeSnapshot. Writes PersistentVolumeClaim.metadata,
+PersistentVolume; makes volumes.
 
     zone known ──mark the claim──> Make in that zone ──> write the PersistentVolume ──> take the mark away
 
@@ -214,7 +215,7 @@ def _claims_from(snapshot: VolumeSnapshot, view: View) -> Iterable[Key]:
 
 
 def _nobody(_item: object, _view: View) -> Iterable[Key]:
-    """Contents are read; their snapshots change with them."""
+    """Contents are read, whose snapshots change with them, and volumes, of claims that are bound already."""
     return ()
 
 
@@ -228,6 +229,7 @@ def controller(volumes: Volumes, memory: Memory) -> Controller[State]:
             (StorageClass, _claims_of),
             (VolumeSnapshot, _claims_from),
             (VolumeSnapshotContent, _nobody),
+            (PersistentVolume, _nobody),
             (Node, WhenChanged(lambda node: node.metadata.labels.get(ZONE_KEY), _claims_on)),
         ),
         source=DRIVER,
