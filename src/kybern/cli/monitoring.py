@@ -28,7 +28,7 @@ def monitoring(
     place.mkdir(parents=True, exist_ok=True)
     texts = {
         "prometheus.yaml": yaml.safe_dump(configuration(cluster), sort_keys=False),
-        "alerts.yaml": yaml.safe_dump(rules(), sort_keys=False, width=120),
+        "alerts.yaml": yaml.safe_dump(rules(cluster), sort_keys=False, width=120),
         "dashboard.json": json.dumps(dashboard(), indent=2) + "\n",
         "access.yaml": yaml.safe_dump_all(objects(), sort_keys=False),
     }

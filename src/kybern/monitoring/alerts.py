@@ -6,10 +6,13 @@ Each names what is wrong and what to do next. ``page`` is for what users notice 
 from dataclasses import dataclass
 from typing import Any
 
+from kybern.machines.standing import NEARLY
+from kybern.machines.topology import Cluster
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """``when`` is PromQL, true for ``lasting`` before it is told."""
+    """``when`` is PromQL, true for ``lasting`` before it is told; ``{nearly}`` in it is a number of the cluster's."""
 
     name: str
     when: str
@@ -87,6 +90,23 @@ ALERTS = (
         "Make room in /var/log/kubernetes of the masters.",
     ),
     Alert(
+        "EtcdFills",
+        "max by (storage_cluster_id) (apiserver_storage_size_bytes) > {nearly}",
+        "10m",
+        "ticket",
+        "etcd's file has {{ $value | humanize1024 }}B, and is full soon: then nothing is written any more.",
+        "kybern defragment, or a larger etcd_quota in the topology and a deploy.",
+    ),
+    Alert(
+        "ClientCertificateExpires",
+        "apiserver_client_certificate_expiration_seconds_count > 0 and on (machine) histogram_quantile(0.01, "
+        "sum by (machine, le) (rate(apiserver_client_certificate_expiration_seconds_bucket[5m]))) < 604800",
+        "15m",
+        "ticket",
+        "Somebody who asks {{ $labels.machine }} has a certificate that ends within a week.",
+        "kybern certificates list names the cluster's own, kybern certificates renew exchanges them.",
+    ),
+    Alert(
         "NobodyLeads",
         "sum by (name) (leader_election_master_status) == 0",
         "2m",
@@ -154,8 +174,9 @@ ALERTS = (
 )
 
 
-def rules() -> dict[str, Any]:
+def rules(cluster: Cluster) -> dict[str, Any]:
     """A rule file of Prometheus."""
+    nearly = str(int(NEARLY * cluster.etcd_quota * 2**20))  # where kybern status begins to say so
     return {
         "groups": [
             {
@@ -163,7 +184,7 @@ def rules() -> dict[str, Any]:
                 "rules": [
                     {
                         "alert": f"Kybern{each.name}",
-                        "expr": each.when,
+                        "expr": each.when.replace("{nearly}", nearly),
                         "for": each.lasting,
                         "labels": {"severity": each.severity},
                         "annotations": {"summary": each.summary, "action": each.action},

@@ -77,11 +77,17 @@ def test_every_machine_is_asked_for_what_it_runs() -> None:
 
 
 def test_alerts_have_names_of_their_own_and_say_what_to_do() -> None:
-    found = rules()["groups"][0]["rules"]
+    found = rules(LAB)["groups"][0]["rules"]
 
     assert len({rule["alert"] for rule in found}) == len(found)
     assert all(rule["annotations"]["summary"] and rule["annotations"]["action"] for rule in found)
     assert {rule["labels"]["severity"] for rule in found} == {"page", "ticket"}
+
+
+def test_etcd_is_told_of_before_its_quota_is_used_up() -> None:
+    found = {rule["alert"]: rule["expr"] for rule in rules(LAB)["groups"][0]["rules"]}
+    assert found["KybernEtcdFills"].endswith(f"> {2048 * 2**20 * 4 // 5}")
+    assert not any("{nearly}" in expression for expression in found.values())
 
 
 def test_panels_do_not_lie_on_each_other() -> None:
@@ -106,6 +112,6 @@ def test_the_files_are_written_and_can_be_read(tmp_path: Path, monkeypatch: pyte
     monitoring("lab", tmp_path / "new")
 
     assert yaml.safe_load((tmp_path / "new/prometheus.yaml").read_text()) == configuration(LAB)
-    assert yaml.safe_load((tmp_path / "new/alerts.yaml").read_text()) == rules()
+    assert yaml.safe_load((tmp_path / "new/alerts.yaml").read_text()) == rules(LAB)
     assert json.loads((tmp_path / "new/dashboard.json").read_text()) == dashboard()
     assert len(list(yaml.safe_load_all((tmp_path / "new/access.yaml").read_text()))) == len(objects())
