@@ -1,7 +1,6 @@
 """The server's flags: upstream's names, and what they mean here.
 
-Flags that upstream has and that change nothing here yet are accepted and ignored, so that a unit file written for the
-one starts the other; a flag that nobody knows is an error.
+Those of parts that are not here are in ``other_flags``; a flag that nobody knows is an error.
 """
 
 import ipaddress
@@ -10,11 +9,13 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kybern.admission.plugins.default_toleration_seconds import SECONDS
 from kybern.api.kinds import GATES
 from kybern.api.rules.pods import projections
 from kybern.apiserver.audit.flags import audit_flags
 from kybern.apiserver.enabled import served, ungated
 from kybern.apiserver.identity.flags import identity_flags
+from kybern.apiserver.other_flags import other_flags
 from kybern.apiserver.rights.flags import rights_flags
 from kybern.apiserver.services.addresses import Network
 from kybern.daemon import tls
@@ -115,7 +116,6 @@ _FLAGS = (
     .flag("--service-account-jwks-uri", str, "", "URL of the key set, when it is not this server's.")
     .flag("--service-account-max-token-expiration", duration, 0.0, "Longest lifetime of a token.")
     .flag("--service-account-extend-token-expiration", bool, True, "Let pods' tokens live for a year.")
-    .flag("--service-account-lookup", bool, True, "Ignored: tokens are always checked against their objects.")
     .flag("--api-audiences", commas, (), "Audiences of this API. Default: the issuers.")
     .flag("--enable-admission-plugins", commas, (), "Admission plugins to switch on beside the default ones.")
     .flag("--disable-admission-plugins", commas, (), "Admission plugins to switch off.")
@@ -136,7 +136,6 @@ _FLAGS = (
     .flag("--service-node-port-range", ports, (30000, 32767), "Ports for Services of type NodePort.")
     .flag("--kubernetes-service-node-port", int, 0, "Node port of the Service kubernetes. 0: it has none.")
     .flag("--endpoint-reconciler-type", str, "lease", "lease or none: who keeps the Service's endpoints.")
-    .flag("--apiserver-count", int, 1, "Ignored: leases count the servers.")
     .flag("--kubelet-client-certificate", str, "", "Client certificate for the kubelets.")
     .flag("--kubelet-client-key", str, "", "Key of the client certificate for the kubelets.")
     .flag(
@@ -151,7 +150,6 @@ _FLAGS = (
         ("Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"),
         "Which of a node's addresses to use, in order.",
     )
-    .flag("--kubelet-timeout", duration, 5.0, "Ignored.")
     .flag(
         "--max-requests-inflight",
         int,
@@ -164,7 +162,6 @@ _FLAGS = (
         200,
         "Most writes at once. 0: no limit, without priority and fairness.",
     )
-    .flag("--min-request-timeout", int, 1800, "Ignored: watches live at least this long.")
     .flag(
         "--request-timeout",
         duration,
@@ -183,11 +180,6 @@ _FLAGS = (
         {},
         f"Features, NAME=true|false. {', '.join(sorted(ACTS))} act; others change nothing, which is logged.",
     )
-    .flag("--profiling", bool, True, "Ignored.")
-    .flag("--storage-backend", str, "etcd3", "Only etcd3.")
-    .flag("--storage-media-type", str, "application/json", "Ignored: values are JSON.")
-    .flag("--watch-cache", bool, True, "Ignored: there is always one.")
-    .flag("--default-watch-cache-size", int, 100, "Ignored.")
     .flag(
         "--enable-priority-and-fairness",
         bool,
@@ -203,9 +195,23 @@ _FLAGS = (
     .flag("--proxy-client-cert-file", str, "", "Client certificate for aggregated servers.")
     .flag("--proxy-client-key-file", str, "", "Key of that certificate.")
     .flag("--shutdown-delay-duration", duration, 0.0, "How long to go on serving after the signal to stop.")
-    .flag("--etcd-healthcheck-timeout", duration, 2.0, "Ignored.")
+    .flag(
+        "--etcd-healthcheck-timeout", duration, 2.0, "How long etcd may take to answer /healthz and /livez."
+    )
+    .flag(
+        "--default-not-ready-toleration-seconds",
+        int,
+        SECONDS,
+        "How long pods stay on a node that is not ready, unless they say otherwise.",
+    )
+    .flag(
+        "--default-unreachable-toleration-seconds",
+        int,
+        SECONDS,
+        "How long pods stay on a node that cannot be reached, unless they say otherwise.",
+    )
 )
-FLAGS = rights_flags(identity_flags(audit_flags(_FLAGS)))
+FLAGS = other_flags(rights_flags(identity_flags(audit_flags(_FLAGS))))
 
 
 @dataclass(frozen=True, slots=True)

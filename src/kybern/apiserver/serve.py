@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from kybern.admission.chain import CONFIGURED, Chain, chain
 from kybern.admission.configured import Configured
+from kybern.admission.plugins import default_toleration_seconds
 from kybern.api.kinds import KINDS
 from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
 from kybern.apiserver.aggregation.parts import Aggregation
@@ -58,6 +60,7 @@ from kybern.apiserver.versions import ServedVersions
 from kybern.auth import keys, static_tokens, tokens
 from kybern.auth.certificates import Certificates, ProxyHeaders
 from kybern.auth.user import User
+from kybern.daemon.flags import Values
 from kybern.daemon.run import Fatal, ready
 from kybern.machinery.kind import Kind, Raw
 from kybern.machinery.schema import Schema
@@ -224,7 +227,8 @@ class Parts:
         return health
 
     async def _etcd(self) -> None:
-        await self.engine.store.revision()
+        async with asyncio.timeout(self.config.values["etcd-healthcheck-timeout"]):
+            await self.engine.store.revision()
 
     async def _informers_synced(self) -> None:
         if not self.synced:
@@ -329,7 +333,7 @@ class Parts:
             return chain(
                 values["enable-admission-plugins"],
                 values["disable-admission-plugins"],
-                identities.admission_settings(values[ADMISSION], CONFIGURED),
+                {**identities.admission_settings(values[ADMISSION], CONFIGURED), **_own(values)},
             )
         except ValueError as problem:
             raise Fatal(f"kube-apiserver: {problem}") from problem
@@ -356,6 +360,16 @@ class Parts:
         await self.aggregation.close()
         await self.engine.chain.close()
         await self.server.trail.close()
+
+
+def _own(values: Values) -> Mapping[str, Raw]:
+    """What flags say to plugins."""
+    return {
+        default_toleration_seconds.PLUGIN.name: {
+            default_toleration_seconds.NOT_READY: values["default-not-ready-toleration-seconds"],
+            default_toleration_seconds.UNREACHABLE: values["default-unreachable-toleration-seconds"],
+        }
+    }
 
 
 def _static_tokens(path: str) -> dict[str, User]:

@@ -22,6 +22,7 @@ from kybern.proxy import metrics
 from kybern.proxy.backend import Backend, Removable
 from kybern.proxy.config import Config, read
 from kybern.proxy.conntrack import Conntrack
+from kybern.proxy.flags import other_flags
 from kybern.proxy.health_ports import HealthPorts
 from kybern.proxy.healthz import Healthz
 from kybern.proxy.iptables import Iptables
@@ -38,7 +39,7 @@ from kybern.proxy.topology import Place
 from kybern.proxy.tunables import keep_flows
 
 LOG = logging.getLogger(__name__)
-FLAGS = (
+_FLAGS = (
     Flags("kube-proxy", "Makes the services of the cluster reachable from this node.")
     .flag("--config", str, "", "Path of a KubeProxyConfiguration file. Flags win over it.")
     .flag("--kubeconfig", str, "", "Path of a kubeconfig that names the API server and an identity.")
@@ -95,7 +96,10 @@ FLAGS = (
     .flag("--healthz-bind-address", str, "0.0.0.0:10256", "Address of /healthz; empty switches it off.")
     .flag("--metrics-bind-address", str, "127.0.0.1:10249", "Address of /metrics; empty switches it off.")
     .flag("--cleanup", bool, False, "Remove all rules of kube-proxy and exit.")
+    .flag("--init-only", bool, False, "Set what the kernel has for flows (--conntrack-*) and exit.")
+    .flag("--master", str, "", "The address of the API server; wins over that of the kubeconfig.")
 )
+FLAGS = other_flags(_FLAGS)
 
 
 def main() -> None:
@@ -143,6 +147,9 @@ def _settings(config: Config) -> Settings:
 
 async def _proxy(values: Values) -> None:
     config = read(values, socket.gethostname().lower())
+    if values["init-only"]:
+        keep_flows(config.flows, os.cpu_count() or 1)
+        return
     state = State(Place(config.node), config.versions)
     kernel, others = backends(config)
     metrics.register(config.mode)
@@ -153,7 +160,7 @@ async def _proxy(values: Values) -> None:
     if isinstance(kernel, Iptables):
         await kernel.prepare()
     async with (
-        Client(kubeconfig.load(config.kubeconfig)) as client,
+        Client(kubeconfig.find(config.kubeconfig, values["master"])) as client,
         Recorder(client, "kube-proxy", config.node) as events,
         asyncio.TaskGroup() as tasks,
     ):

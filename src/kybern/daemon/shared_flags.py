@@ -73,9 +73,14 @@ def serving(found: Flags, port: int) -> None:
     found.flag(
         "--tls-cipher-suites", tls.ciphers, (), "Accepted ciphers of TLS 1.2, as Go or OpenSSL names them."
     )
+    connections(found)
+    unused(found, "--cert-dir", str, "", "a certificate that is made is kept in memory only")
+
+
+def connections(found: Flags) -> None:
+    """What there is one way of when clients connect."""
     found.fixed("--tls-curve-preferences", commas, (), "the library's order of curves is used")
     found.fixed("--tls-sni-cert-key", str, "", "one certificate is served, that of --tls-cert-file")
-    unused(found, "--cert-dir", str, "", "a certificate that is made is kept in memory only")
     unused(found, "--http2-max-streams-per-connection", int, 0, "HTTP/1.1 is served")
     unused(found, "--disable-http2-serving", bool, False, "HTTP/1.1 is served")
     unused(found, "--permit-address-sharing", bool, False, "SO_REUSEADDR is always set")
@@ -116,17 +121,27 @@ def authentication(found: Flags, *, tolerant: bool) -> None:
 
 def observing(found: Flags) -> None:
     """Metrics, logs and profiles."""
+    measured(found)
+    logged(found)
+    unused(found, "--contention-profiling", bool, False, "there are no Go profiles of a program in Python")
+
+
+def measured(found: Flags) -> None:
+    """Which metrics are shown."""
     found.fixed("--allow-metric-labels", pairs, {}, "metrics are shown with all their labels")
     found.fixed("--allow-metric-labels-manifest", str, "", "metrics are shown with all their labels")
     found.fixed("--disabled-metrics", commas, (), "all metrics are shown")
     unused(found, "--show-hidden-metrics-for-version", str, "", "no metric is hidden")
+
+
+def logged(found: Flags) -> None:
+    """How logs are written, and whether there are profiles."""
     found.fixed("--vmodule", commas, (), "-v counts for all files")
     unused(found, "--log-flush-frequency", duration, 5.0, "every line is written at once")
     for form in ("json", "text"):
         unused(found, f"--log-{form}-info-buffer-size", str, "0", "every line is written at once")
         found.fixed(f"--log-{form}-split-stream", boolean, False, "logs go to standard error")
     unused(found, "--profiling", bool, True, "there are no Go profiles of a program in Python")
-    unused(found, "--contention-profiling", bool, False, "there are no Go profiles of a program in Python")
 
 
 def features(found: Flags, acts: Collection[str] = ()) -> None:
@@ -138,8 +153,13 @@ def features(found: Flags, acts: Collection[str] = ()) -> None:
     free = f", but for {', '.join(sorted(acts))}" if acts else ""
     told = f"Features, NAME=true|false, each as it is by default in this version{free}."
     found.flag("--feature-gates", gates, {}, told)
-    found.flag("--emulated-version", _version, "", "Only the version of this program.")
-    found.flag("--min-compatibility-version", _version, "", "Only the version of this program.")
+    versions(found)
+
+
+def versions(found: Flags) -> None:
+    """As which version to behave."""
+    for name in ("--emulated-version", "--min-compatibility-version"):
+        found.flag(name, _version, "", "Only the version of this program.")
 
 
 def gates(text: str) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kybern.daemon.flags import Flags, Values, boolean, commas, duration, pairs
 from kybern.kubelet.configuration import taint, thresholds
 from kybern.kubelet.memory.reservation import from_flag
+from kybern.kubelet.other_flags import other_flags
 from kybern.kubelet.static_url import header
 
 
@@ -32,7 +33,7 @@ def _nothing(text: str) -> str:
     return text
 
 
-FLAGS = (
+_FLAGS = (
     Flags("kubelet", "The agent of a node: runs its pods by way of a container runtime.")
     .flag("--config", str, "", "Path of a KubeletConfiguration file. Flags win over it.")
     .flag("--kubeconfig", str, "", "Path of a kubeconfig; without one only static pods run.")
@@ -158,6 +159,7 @@ FLAGS = (
     .flag("--minimum-container-ttl-duration", duration, 0.0, "Without effect: two ended runs of a container are kept.")
     .flag("--pod-infra-container-image", str, "", "Not used: the runtime knows its sandbox image.")
 )  # fmt: skip
+FLAGS = other_flags(_FLAGS)
 
 
 def shown(values: Values) -> Mapping[str, str]:

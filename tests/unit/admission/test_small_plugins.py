@@ -104,7 +104,7 @@ async def test_pods_tolerate_an_absent_node_for_five_minutes(
 ) -> None:
     pod = named("p", spec={"tolerations": given} if given else {})
 
-    await admitted(default_toleration_seconds.PLUGIN, write(operation, "pods", pod, named("p")))
+    await admitted(default_toleration_seconds.configured({}), write(operation, "pods", pod, named("p")))
 
     assert pod["spec"].get("tolerations", []) == given + added
 
@@ -112,9 +112,18 @@ async def test_pods_tolerate_an_absent_node_for_five_minutes(
 async def test_status_updates_get_no_tolerations() -> None:
     pod = named("p", spec={})
 
-    await admitted(default_toleration_seconds.PLUGIN, write("UPDATE", "pods/status", pod, named("p")))
+    await admitted(default_toleration_seconds.configured({}), write("UPDATE", "pods/status", pod, named("p")))
 
     assert pod["spec"] == {}
+
+
+async def test_the_server_may_say_how_long_pods_tolerate_an_absent_node() -> None:
+    pod = named("p", spec={})
+
+    plugin = default_toleration_seconds.configured({default_toleration_seconds.NOT_READY: 20})
+    await admitted(plugin, write("CREATE", "pods", pod))
+
+    assert pod["spec"]["tolerations"] == [{**NOT_READY, "tolerationSeconds": 20}, UNREACHABLE]
 
 
 TAINT = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
