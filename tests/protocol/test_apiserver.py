@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kybern.apiserver.own_lease import name_of
 from kybern.client.connections import Connections
 from tests.protocol.apiserver_bed import Lab, Server
 
@@ -51,6 +53,17 @@ def test_an_object_lives_from_create_to_delete(server: Server) -> None:
     assert (made[0], read, changed[0], late[0]) == (201, (200, made[1]), 200, 409)
     assert gone[1]["status"] == "Success"
     assert server.ask("GET", f"{CONFIG_MAPS}/life")[0] == 404
+
+
+def test_each_server_says_by_a_lease_that_it_is_there(server: Server) -> None:
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{name_of(socket.gethostname())}"
+    server.wait(lease)
+
+    found = server.ask("GET", lease)[1]
+    assert found["metadata"]["labels"]["apiserver.kubernetes.io/identity"] == "kube-apiserver"
+    assert found["spec"]["leaseDurationSeconds"] == 3600
+    metrics = server.ask("GET", "/metrics")[1]
+    assert 'kubernetes_feature_enabled{name="APIServerIdentity",stage="BETA"} 1.0' in metrics
 
 
 def test_what_the_server_is_can_be_read_by_who_may(server: Server) -> None:

@@ -33,7 +33,8 @@ NAMES: Mapping[Stage, tuple[str, ...]] = {
         "apiservice-registration-controller", "apiservice-status-local-available-controller",
         "apiservice-status-remote-available-controller", "kube-apiserver-autoregistration",
         "priority-and-fairness-config-consumer", "start-apiextensions-controllers",
-        "start-cluster-authentication-info-controller", "start-legacy-token-tracking-controller",
+        "start-cluster-authentication-info-controller", "start-kube-apiserver-identity-lease-controller",
+        "start-kube-apiserver-identity-lease-garbage-collector", "start-legacy-token-tracking-controller",
         "start-service-ip-repair-controllers",
     ),
 }  # fmt: skip

@@ -37,6 +37,7 @@ from kybern.apiserver.listen import Listener
 from kybern.apiserver.local import Local
 from kybern.apiserver.lookup import CacheLookup, Informers
 from kybern.apiserver.openapi import Documents
+from kybern.apiserver.own_lease import OwnLease
 from kybern.apiserver.passing.find import Finder
 from kybern.apiserver.passing.ways import Ways, open_ways
 from kybern.apiserver.paths import Asked, Given, Health, Paths
@@ -309,6 +310,7 @@ class Parts:
         if self.fairness:
             self.tasks.create_task(self.fairness.run(), name="fairness")
         self.tasks.create_task(self.tracking.run(), name="tracking")
+        self.tasks.create_task(OwnLease(self.local, time.time).run(), name="lease")
         values = self.config.values
         self.tasks.create_task(compaction.run(self.engine.store, values["etcd-compaction-interval"]))
         self.tasks.create_task(Repair(self.engine, self.addresses, self.ports).run())
