@@ -138,7 +138,7 @@ class Repair:
 
 def _event(metadata: Raw, told: Told, now: float) -> Raw:
     when = times.of_unix(now)
-    about = {
+    about: Raw = {
         "apiVersion": "v1",
         "kind": "Service",
         **{key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion") if key in metadata},
