@@ -33,11 +33,12 @@ async def written(api: FakeApi, count: int) -> list[Event]:
 async def test_an_event_names_its_object_and_who_says_it() -> None:
     api = FakeApi(Event)
     async with Recorder(api, "kubelet", "n1") as recorder:
-        recorder.emit(POD, "Normal", "Started", "Started container web")
+        recorder.emit(POD, "Normal", "Started", "Started container web", {"image": "web:1"})
         found = (await settle(api, 1))[0]
 
     about = found.involved_object
     assert (about.kind, about.namespace, about.name, about.uid) == ("Pod", "a", "web", "u")
+    assert found.metadata.annotations == {"image": "web:1"}
     assert found.source is not None
     assert (found.source.component, found.source.host) == ("kubelet", "n1")
     assert (found.type, found.reason, found.message, found.count) == (

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -137,14 +137,23 @@ class Recorder:
         self._buckets: _Remembered[_Bucket] = _Remembered()
         self._task: asyncio.Task[None] | None = None
 
-    def emit(self, about: Object | ObjectReference, type: str, reason: str, message: str) -> None:  # noqa: A002
-        """Say something about an object; ``type`` is Normal or Warning."""
+    def emit(
+        self,
+        about: Object | ObjectReference,
+        type: str,  # noqa: A002
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say something about an object; ``type`` is Normal or Warning, ``annotations`` are those of the event."""
         named = reference(about)
         moment = self._clock()
         now = moment.replace(microsecond=0)
         event = Event(
             metadata=ObjectMeta(
-                name=f"{named.name}.{self._number(moment):x}", namespace=named.namespace or "default"
+                name=f"{named.name}.{self._number(moment):x}",
+                namespace=named.namespace or "default",
+                annotations=dict(annotations or {}),
             ),
             involved_object=named,
             reason=reason,

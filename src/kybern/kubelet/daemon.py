@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +67,14 @@ _RUNTIME_PATIENCE = 120.0
 class _Silent:
     """Takes events of a node without an API server."""
 
-    def emit(self, about: object, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+    def emit(
+        self,
+        about: object,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         log.info("%s %s: %s", type, reason, message)
 
 

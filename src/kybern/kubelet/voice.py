@@ -1,6 +1,6 @@
 """Events of the kubelet, about pods, their containers and the node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kybern.api.core_v1 import Container, Node, ObjectReference, Pod
@@ -15,7 +15,14 @@ type Tell = Callable[[Object | ObjectReference, str, str, str], None]
 class Recorder(Protocol):
     """``client.events.Recorder``, or its twin in tests."""
 
-    def emit(self, about: Object | ObjectReference, type: str, reason: str, message: str) -> None: ...  # noqa: A002
+    def emit(
+        self,
+        about: Object | ObjectReference,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None: ...
 
 
 class Voice:
@@ -25,8 +32,15 @@ class Voice:
         self._recorder = recorder
         self._node = node
 
-    def pod(self, pod: Pod, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
-        self._recorder.emit(_reference(pod), type, reason, message)
+    def pod(
+        self,
+        pod: Pod,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        self._recorder.emit(_reference(pod), type, reason, message, annotations)
 
     def container(self, pod: Pod, container: Container, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
         path = f"spec.{kind_of(pod, container.name)}{{{container.name}}}"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from kybern.daemon.run import Fatal
 from kybern.kubelet import machine, outset
@@ -320,11 +321,58 @@ async def test_a_pod_that_cannot_have_whole_cores_fails_with_the_reason_of_upstr
         Devices(tmp_path, ONE.numa), pinning, Memory(tmp_path / "m", "None", {}, ONE.numa), Policy(), ONE.numa
     )
 
+    before = counts("container", "physical_cpu")
+
     refused = await alignment.admit(pod(sized("c", "3")))
 
     assert refused is not None
     assert refused.reason == "SMTAlignmentError"
     assert refused.message == "SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2"
+    assert since(before, counts("container", "physical_cpu")) == (1, 1, 0, 1)
+
+
+async def test_what_is_aligned_is_counted_and_what_is_left_from_the_start(tmp_path: Path) -> None:
+    pinning = Pinning(
+        tmp_path / "cpus.json",
+        Rules(ONE, parse("0,4"), Options(whole_cores=True)),
+        Runtime("unix:///nosuch", 1.0),
+    )
+    alignment = Alignment(
+        Devices(tmp_path, ONE.numa), pinning, Memory(tmp_path / "m", "None", {}, ONE.numa),
+        Policy("single-numa-node"), ONE.numa,
+    )  # fmt: skip
+    assert (sample("cpu_manager_shared_pool_size_millicores"), sample(OWN)) == (6000, 0)
+    cores, caches = counts("container", "physical_cpu"), counts("container", "uncore_cache")
+    nodes = counts("container", "numa_node")
+
+    assert await alignment.admit(pod(sized("c", "2"))) is None
+
+    assert since(cores, counts("container", "physical_cpu")) == (1, 0, 1, 0)
+    assert since(caches, counts("container", "uncore_cache"))[2] == 1
+    assert since(nodes, counts("container", "numa_node"))[2:] == (1, 0)
+    assert (sample("cpu_manager_shared_pool_size_millicores"), sample(OWN)) == (4000, 2)
+    assert sample("cpu_manager_allocation_per_numa", numa_node="0") == 2
+
+
+OWN = "cpu_manager_exclusive_cpu_allocation_count"
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"kubelet_{name}", labels) or 0
+
+
+def counts(scope: str, boundary: str) -> tuple[float, ...]:
+    """Requests of CPUs, those that failed; what was aligned, and what was not."""
+    where = {"scope": scope, "boundary": boundary}
+    return (
+        sample("cpu_manager_pinning_requests_total"), sample("cpu_manager_pinning_errors_total"),
+        sample("container_aligned_compute_resources_count", **where),
+        sample("container_aligned_compute_resources_failure_count", **where),
+    )  # fmt: skip
+
+
+def since(before: tuple[float, ...], now: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(new - old for old, new in zip(before, now, strict=True))
 
 
 def test_the_kernel_tells_which_cpus_share_the_last_cache(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.api.core_v1 import EmptyDirVolumeSource, Pod, ResourceRequirements, Volume
-from kybern.kubelet.eviction.message import message
+from kybern.kubelet.eviction.message import annotations, message
 from kybern.kubelet.eviction.outlook import Outlook, crossed, look
 from kybern.kubelet.eviction.ranking import ranked
 from kybern.kubelet.eviction.signals import Amount, Lines, Threshold, checked, observed, thresholds
@@ -169,6 +169,26 @@ def test_a_pod_within_its_request_is_told_only_what_was_short() -> None:
     assert found == (
         "The node was low on resource: ephemeral-storage. Threshold quantity: 100Mi, available: 50Mi. "
     )
+
+
+def test_programs_are_told_the_same() -> None:
+    assert annotations(HARD, named("u", memory="10Mi"), use("u", 20)) == {
+        "starved_resource": "memory", "offending_containers": "c", "offending_containers_usage": "20Mi",
+    }  # fmt: skip
+    assert annotations(DISK, named("u", storage="30Mi"), use("u", disk=20)) == {
+        "starved_resource": "ephemeral-storage", "offending_containers": "", "offending_containers_usage": "",
+    }  # fmt: skip
+    assert annotations(HARD, named("u"), None) == {}
+
+
+def test_of_a_pod_with_resources_of_its_own_it_is_told_too() -> None:
+    asked = ResourceRequirements(requests={"memory": "10Mi"})
+    whole = pod(container(resources=asked), resources=ResourceRequirements(requests={"memory": "15Mi"}))
+
+    assert annotations(HARD, whole, use("u", 20)) == {
+        "starved_resource": "memory", "offending_containers": "c", "offending_containers_usage": "20Mi",
+        "offending_pod": whole.metadata.name, "offending_pod_usage": "20Mi",
+    }  # fmt: skip
 
 
 def test_counts_are_told_by_thousands() -> None:

@@ -1,7 +1,10 @@
 """The loop of eviction: who is given up, and when nobody is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from kybern.api.core_v1 import Pod, ResourceRequirements
 from kybern.kubelet.eviction.evictor import Evictor, Rules, World
@@ -30,9 +33,18 @@ class _Candidate:
 class _Events:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.notes: list[Mapping[str, str] | None] = []
 
-    def emit(self, about: object, type: str, reason: str, message: str) -> None:  # noqa: A002
+    def emit(
+        self,
+        about: object,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         self.told.append((reason, message))
+        self.notes.append(annotations)
 
 
 class _World:
@@ -80,6 +92,9 @@ async def test_one_pod_goes_at_a_time_and_never_one_that_the_system_needs() -> N
     assert (last.reason, last.grace, last.condition.reason) == ("Evicted", 1, "TerminationByKubelet")
     assert world.events.told[0] == ("EvictionThresholdMet", "Attempting to reclaim memory")
     assert world.events.told[1][0] == "Evicted"
+    assert world.events.notes[1] == {
+        "starved_resource": "memory", "offending_containers": "c", "offending_containers_usage": "20Mi",
+    }  # fmt: skip
     assert world.pressures.conditions == ("MemoryPressure",)
 
 
@@ -103,6 +118,16 @@ async def test_no_pod_goes_when_images_free_the_disk() -> None:
     assert await world.evictor(DISK).look() == ()
     assert world.freed == 1
     assert world.candidates[0].verdict is None
+
+
+@pytest.mark.parametrize(("signal", "freed"), [("nodefs.available", 0), ("imagefs.available", 1)])
+async def test_images_on_a_disk_of_their_own_are_not_in_the_way_of_the_nodes(signal: str, freed: int) -> None:
+    short = FileSystem(0.0, 50 * MIB, 1000 * MIB, 900, 1000)
+    full = replace(node_use(use("a", disk=10)), fs=short, image_fs=short, dedicated_image_fs=True)
+    world = _World(full, pods=(named("a"),))
+
+    assert await world.evictor(Threshold(signal, "10%")).look() == ("a",)
+    assert world.freed == freed
 
 
 async def test_a_pod_beyond_its_own_limit_goes_though_nothing_is_short() -> None:

@@ -102,7 +102,8 @@ async def test_a_pod_whose_cpus_cannot_be_written_down_is_refused_and_has_none(
 
         return SimpleNamespace(
             hand=lambda *_given: SimpleNamespace(given=()), take=lambda *_given: None, keep=keep, release=release,
-            available=frozenset(), exclusive=0,
+            available=frozenset(), allocatable=frozenset(), exclusive=0, by_node={}, whole_cores=False,
+            under_one_cache=lambda _given: True,
         )  # fmt: skip
 
     alignment = Alignment(giver("devices"), giver("cpus"), giver("memory"), Policy(), Numa())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,14 @@ class Said:
         self.told: list[tuple[str, str]] = []
         self.something = asyncio.Event()
 
-    def emit(self, _about: object, type: str, reason: str, message: str) -> None:  # noqa: A002
+    def emit(
+        self,
+        _about: object,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         assert type == "Warning"
         self.told.append((reason, message))
         self.something.set()

@@ -196,7 +196,14 @@ class Said:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def emit(self, about: Object | object, type: str, reason: str, message: str) -> None:  # noqa: A002
+    def emit(
+        self,
+        about: Object | object,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         self.reasons.append(reason)
 
 

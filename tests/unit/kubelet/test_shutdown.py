@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,7 +169,14 @@ class Said:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def emit(self, about: Object | object, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+    def emit(
+        self,
+        about: Object | object,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
         self.events.append(f"{type} {reason} {message}")
 
 

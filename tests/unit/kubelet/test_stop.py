@@ -46,7 +46,7 @@ class Fake:
     async def stop_sandbox(self, instance: str) -> None:
         self.asked.append(("stop", instance))
 
-    def emit(self, _about: object, _type: str, reason: str, message: str) -> None:
+    def emit(self, _about: object, _type: str, reason: str, message: str, _notes: object = None) -> None:
         self.told.append((reason, message))
 
     def surroundings(self) -> Surroundings:

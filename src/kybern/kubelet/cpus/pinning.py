@@ -6,7 +6,7 @@ them is moved, at once and again every ten seconds (upstream's cpuManagerReconci
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,22 @@ class Pinning:
     def exclusive(self) -> int:
         """How many are somebody's own."""
         return len({cpu for one in self._given for cpu in one.cpus})
+
+    @property
+    def by_node(self) -> Mapping[int, int]:
+        """How many of each NUMA node are somebody's own."""
+        nodes = self._rules.layout.nodes
+        own = {cpu for one in self._given for cpu in one.cpus}
+        return {node: sum(nodes.get(cpu) == node for cpu in own) for node in set(nodes.values())}
+
+    @property
+    def whole_cores(self) -> bool:
+        """Whether containers get no less than whole cores (full-pcpus-only)."""
+        return self._rules.options.whole_cores
+
+    def under_one_cache(self, given: Given) -> bool:
+        caches = self._rules.layout.last_caches
+        return len({caches.get(cpu) for cpu in given.cpus}) == 1
 
     def hand(self, pod: Pod) -> Hand | None:
         """What gives a pod the CPUs that it asks for; None when it asks for none, or has them."""

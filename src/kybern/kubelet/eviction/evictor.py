@@ -18,7 +18,7 @@ from kybern.api.core_v1 import Pod, PodCondition
 from kybern.kubelet.admit import critical
 from kybern.kubelet.cri import RuntimeFailure
 from kybern.kubelet.eviction import outlook, storage
-from kybern.kubelet.eviction.message import message
+from kybern.kubelet.eviction.message import annotations, message
 from kybern.kubelet.eviction.outlook import Outlook
 from kybern.kubelet.eviction.ranking import ranked
 from kybern.kubelet.eviction.signals import Amount, Threshold, observed
@@ -105,7 +105,7 @@ class Evictor:
         threshold = self._outlook.due[0]
         text = f"Attempting to reclaim {threshold.resource}"
         self._world.voice.node("Warning", "EvictionThresholdMet", text)
-        if threshold.condition == "DiskPressure" and await self._freed_enough():
+        if _images_are_there(threshold, found) and await self._freed_enough():
             return ()
         return self._give_up(threshold, found, seen)
 
@@ -140,17 +140,32 @@ class Evictor:
                 type="DisruptionTarget", status="True", reason="TerminationByKubelet", message=text
             )
             grace = _AT_ONCE if threshold.hard else self._rules.most_grace
-            if self._end(by_uid[uid], text, grace, condition):
+            notes = annotations(threshold, pod, found.pod(uid))
+            if self._end(by_uid[uid], text, grace, condition, notes):
                 EVICTIONS.labels(threshold.signal).inc()
                 return (uid,)
         log.warning("the node is short of %s, but no pod can be given up", threshold.resource)
         return ()
 
     def _end(
-        self, candidate: Candidate, text: str, grace: int, condition: PodCondition | None = None
+        self,
+        candidate: Candidate,
+        text: str,
+        grace: int,
+        condition: PodCondition | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> bool:
         if critical(candidate.pod):
             return False
-        self._world.voice.pod(candidate.pod, "Warning", "Evicted", text)
+        self._world.voice.pod(candidate.pod, "Warning", "Evicted", text, notes)
         candidate.end(Verdict("Evicted", text, grace, condition))
         return True
+
+
+def _images_are_there(threshold: Threshold, found: NodeUse) -> bool:
+    """Whether to take away dead containers and unused images makes room where it is short.
+
+    With a disk of their own it makes none on the node's (upstream: buildSignalToNodeReclaimFuncs).
+    """
+    on_node = found.dedicated_image_fs and threshold.signal.startswith("nodefs.")
+    return threshold.condition == "DiskPressure" and not on_node

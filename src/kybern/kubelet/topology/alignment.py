@@ -50,16 +50,16 @@ class Alignment:
         self.memory = memory
         self._policy = policy
         self._numa = numa
+        self._begin_counts()
 
     async def admit(self, pod: Pod) -> Verdict | None:
         """Give a pod what it asks for and does not have; why it cannot have it, or nothing."""
-        if not self._hands(pod, {}).all:
-            return None
         metrics.REQUESTS.inc()
         since = time.perf_counter()
-        verdict = await self._given(pod)
+        verdict = await self._given(pod) if self._hands(pod, {}).all else None
         metrics.DURATION.observe((time.perf_counter() - since) * 1000)
         if verdict is None:
+            self._count_near(pod)
             return None
         metrics.ERRORS.inc()
         try:
@@ -73,6 +73,8 @@ class Alignment:
         try:
             await self._give(pod)
         except Unaligned as problem:
+            if self._policy.guarantees:
+                metrics.UNALIGNED.labels(self._policy.scope, "numa_node").inc()
             return Verdict("TopologyAffinityError", str(problem))
         except cpus.Misaligned as problem:
             return Verdict("SMTAlignmentError", str(problem))
@@ -103,7 +105,10 @@ class Alignment:
         try:
             hands = await self._allotted(pod)
         except (NoCpus, cpus.Misaligned):
+            metrics.PINNED.inc()
             metrics.UNPINNED.inc()
+            if self.cpus.whole_cores:
+                metrics.UNALIGNED.labels("container", "physical_cpu").inc()
             raise
         except memory.Unavailable:
             metrics.MEMORY.inc()
@@ -126,6 +131,10 @@ class Alignment:
             self.memory.take(uid, hands.memory)
         if hands.cpus is not None:
             metrics.PINNED.inc(len(hands.cpus.given))
+            if self.cpus.whole_cores:
+                metrics.ALIGNED.labels("container", "physical_cpu").inc(len(hands.cpus.given))
+            close = sum(map(self.cpus.under_one_cache, hands.cpus.given))
+            metrics.ALIGNED.labels("container", "uncore_cache").inc(close)
             self.cpus.take(hands.cpus.given)
 
     async def release(self, uid: str) -> None:
@@ -144,9 +153,29 @@ class Alignment:
         """Uids of the pods that have something."""
         return self.devices.holders() | self.cpus.holders() | self.memory.holders()
 
+    def _begin_counts(self) -> None:
+        """Have at 0 what can be counted here."""
+        if self._policy.name != "none":
+            for scope in ("container", "pod"):
+                metrics.ALIGNED.labels(scope, "numa_node")
+                metrics.UNALIGNED.labels(scope, "numa_node")
+        if self.cpus.allocatable:
+            metrics.UNALIGNED.labels("container", "physical_cpu")
+            metrics.ALIGNED.labels("container", "physical_cpu")
+            metrics.ALIGNED.labels("container", "uncore_cache")
+        self._count()
+
+    def _count_near(self, pod: Pod) -> None:
+        if self._policy.guarantees:
+            of_pod = self._policy.scope == "pod"
+            containers = len(pod.spec.init_containers) + len(pod.spec.containers)
+            metrics.ALIGNED.labels(self._policy.scope, "numa_node").inc(1 if of_pod else containers)
+
     def _count(self) -> None:
         metrics.SHARED.set(1000 * len(self.cpus.available))
         metrics.EXCLUSIVE.set(self.cpus.exclusive)
+        for node, own in self.cpus.by_node.items():
+            metrics.ON_NODE.labels(str(node)).set(own)
 
 
 def _unexpected(why: str) -> Verdict:

@@ -37,3 +37,17 @@ EXCLUSIVE = Gauge(
     "kubelet_cpu_manager_exclusive_cpu_allocation_count",
     "The total number of CPUs exclusively allocated to containers running on this node",
 )
+ON_NODE = Gauge(
+    "kubelet_cpu_manager_allocation_per_numa", "Number of CPUs allocated per NUMA node", ["numa_node"]
+)
+# Upstream counts under names that do not end with _total, which the library gives to gauges only.
+ALIGNED = Gauge(
+    "kubelet_container_aligned_compute_resources_count",
+    "Cumulative number of aligned compute resources allocated to containers by alignment type.",
+    ["scope", "boundary"],
+)
+UNALIGNED = Gauge(
+    "kubelet_container_aligned_compute_resources_failure_count",
+    "Cumulative number of failures to allocate aligned compute resources to containers by alignment type.",
+    ["scope", "boundary"],
+)
