@@ -136,6 +136,7 @@ async def test_pods_and_configuration_are_told(
         pods = await client.json("/pods")
 
     assert "kubelet_running_pods 1.0" in own
+    assert any(f"kubelet_cgroup_version {version}.0\n" in own for version in (1, 2))
     assert configz["kubeletconfig"]["containerRuntimeEndpoint"] == bed.endpoint
     assert pods["items"][0]["status"]["phase"] == "Running"
     await clean(bed)

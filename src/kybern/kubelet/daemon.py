@@ -16,7 +16,7 @@ from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon import heap
 from kybern.daemon.run import Fatal, alive, ready
-from kybern.kubelet import gates, machine, node_status, outset, static_url, sysctls, voice
+from kybern.kubelet import gates, machine, node_status, numbers, outset, static_url, sysctls, voice
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.collect import Collector
@@ -97,13 +97,15 @@ async def _runtime_answers(runtime: Runtime) -> None:
             return
 
 
-async def _driver(settings: Settings, runtime: Runtime) -> str:
+async def cgroup_driver(settings: Settings, runtime: Runtime) -> str:
     """The runtime's own cgroup driver, and the configured one where it does not say."""
     try:
         found = await runtime.cgroup_driver()
     except RuntimeFailure as problem:
         raise Fatal(f"failed to get runtime config from CRI: {problem}") from problem
-    if found and found != settings.cgroup_driver:
+    if not found:
+        numbers.old_runtime()
+    elif found != settings.cgroup_driver:
         log.info("Using cgroup driver setting received from the CRI runtime: %s", found)
     return found or settings.cgroup_driver
 
@@ -263,6 +265,7 @@ class Kubelet:
 
     async def _prepare(self) -> None:
         """What must be there before anything runs. Raises Fatal."""
+        numbers.CGROUP_VERSION.set(2 if self.here.cgroups.v2 else 1)
         try:
             await self.here.images.load()
         except (RuntimeFailure, OSError) as problem:
@@ -332,7 +335,7 @@ async def main(settings: Settings, config: Config | None) -> None:
     """The daemon. ``config`` None: a node without an API server, that runs its static pods."""
     async with Runtime(settings.endpoint, settings.request_timeout, settings.image_endpoint) as runtime:
         await _runtime_answers(runtime)
-        settings = replace(settings, cgroup_driver=await _driver(settings, runtime))
+        settings = replace(settings, cgroup_driver=await cgroup_driver(settings, runtime))
         if config is None:
             await Kubelet(settings, runtime, None).run()
             return

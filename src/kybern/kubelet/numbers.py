@@ -103,6 +103,14 @@ _WORKING = Gauge(
     "or runtime only (also orphaned), and whether the pod is static.",
     ["lifecycle", "config", "static"],
 )
+CGROUP_VERSION = Gauge("kubelet_cgroup_version", "cgroup version on the hosts.")
+_LOSING_SUPPORT = Gauge(
+    "kubelet_cri_losing_support",
+    "the Kubernetes version that the currently running CRI implementation will lose support on if not upgraded.",
+    ["version"],
+)
+_WITHOUT_OLD_RUNTIMES = "1.38.0"
+"""Upstream's kubelet asks the runtime for the cgroup driver, and from this version on needs the answer (KEP-4033)."""
 
 # Upstream's names of operations that are no plain spelling of the method's.
 _NAMES = {
@@ -206,3 +214,8 @@ def count_pods(workers: Iterable[Working]) -> None:
         _DESIRED.labels(static).set(wanted[static])
         _ACTIVE.labels(static).set(active[static])
     _MIRRORS.set(sum(worker.static for worker in found))
+
+
+def old_runtime() -> None:
+    """The runtime does not tell its cgroup driver: upstream's kubelet will not run with it for long."""
+    _LOSING_SUPPORT.labels(_WITHOUT_OLD_RUNTIMES).set(1)

@@ -11,7 +11,9 @@ from prometheus_client import REGISTRY
 
 from kybern.kubelet import numbers
 from kybern.kubelet.cri import Runtime, RuntimeFailure
+from kybern.kubelet.daemon import cgroup_driver
 from kybern.kubelet.pleg import Watcher
+from kybern.kubelet.settings import Settings
 from kybern.kubelet.start import CannotStart
 from kybern.kubelet.steps import Steps
 from tests.unit.kubelet.making import container, facts, pod, run
@@ -148,3 +150,19 @@ async def test_a_container_that_did_not_start_is_counted_with_its_reason(
         await Steps(nobody, nobody)._start(of, action, facts(of, run(init)).actual, {})
 
     assert (started(), failed()) == (1, 1)
+
+
+async def test_a_runtime_that_does_not_tell_its_cgroup_driver_is_one_that_loses_support() -> None:
+    settings, label = Settings(cgroup_driver="cgroupfs"), {"version": "1.38.0"}
+
+    def telling(driver: str) -> Runtime:
+        async def tell() -> str:
+            return driver
+
+        return cast("Runtime", SimpleNamespace(cgroup_driver=tell))
+
+    assert await cgroup_driver(settings, telling("systemd")) == "systemd"
+    assert REGISTRY.get_sample_value("kubelet_cri_losing_support", label) is None
+
+    assert await cgroup_driver(settings, telling("")) == "cgroupfs"
+    assert shown("kubelet_cri_losing_support", **label) == 1
