@@ -51,6 +51,7 @@ type Group = tuple[str, tuple[EndpointPort, ...]]
 class State:
     service: Service
     pods: tuple[Pod, ...]
+    # Of the nodes that are there and have such pods: names and zones.
     zones: tuple[tuple[str, str], ...]
     slices: tuple[EndpointSlice, ...]
     limit: int
@@ -81,6 +82,10 @@ def families(service: Service) -> tuple[str, ...]:
 
 
 def endpoint_of(pod: Pod, service: Service, family: str, zones: dict[str, str]) -> Endpoint | None:
+    """None for a pod without an address of the family, and for one whose node is gone: nobody is there to end it."""
+    gone = pod.spec.node_name and pod.spec.node_name not in zones
+    if gone and not service.spec.publish_not_ready_addresses:
+        return None
     version = 6 if family == "IPv6" else 4
     ips = [one.ip for one in pod.status.pod_ips] or [pod.status.pod_ip]
     addresses = tuple(ip for ip in ips if ip_address(ip).version == version)
@@ -261,7 +266,7 @@ def service_of(one: EndpointSlice, _view: View) -> Iterable[Key]:
 
 
 def services_on(node: Node, view: View) -> Iterable[Key]:
-    """The services with pods on a node: its zone is told with them."""
+    """The services with pods on a node: they are endpoints while it is there, and its zone is told with them."""
     for pod in view.index(Pod, "node", node.metadata.name):
         yield from services_of(pod, view)
 

@@ -39,7 +39,9 @@ def serving(number: int, *, ready: bool = True, **more: Any) -> Pod:
 
 
 def done(controller: Any, *objects: Any) -> list[Any]:
-    found = controller.observe(view(controller, *objects), Key("a", "web"))
+    """What a controller does when these are there, and the node of the pods where no node is said."""
+    nodes = [] if any(isinstance(one, Node) for one in objects) else [Node(metadata=ObjectMeta(name="n1"))]
+    found = controller.observe(view(controller, *objects, *nodes), Key("a", "web"))
     return [] if found is None else list(controller.diff(found))
 
 
@@ -186,6 +188,23 @@ def test_endpoints_show_node_and_zone() -> None:
     found = slices(service(), serving(1), node)[0].endpoints[0]
 
     assert (found.node_name, found.zone) == ("n1", "z1")
+
+
+def test_a_pod_whose_node_is_gone_is_an_endpoint_only_where_those_that_are_not_ready_count() -> None:
+    other = Node(metadata=ObjectMeta(name="n2"))
+
+    assert slices(service(), serving(1), other)[0].endpoints == ()
+    published = slices(service(publish_not_ready_addresses=True), serving(1), other)[0].endpoints
+    assert [one.addresses for one in published] == [("10.244.0.1",)]
+
+
+def test_a_node_that_comes_or_goes_wakes_the_services_of_its_pods() -> None:
+    node = Node(metadata=ObjectMeta(name="n1"))
+    (watched,) = (
+        how for kind, how in SLICES.watches if kind is Node and how.wakes is endpointslice.services_on
+    )
+
+    assert list(watched(node, view(SLICES, service(), serving(1)))) == [Key("a", "web")]
 
 
 def test_many_endpoints_need_several_slices() -> None:
