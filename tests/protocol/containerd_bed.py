@@ -298,7 +298,7 @@ def settings(bed: Bed, **more: Any) -> Settings:
         "endpoint": bed.endpoint, "authorization": "AlwaysAllow", "anonymous": True, "port": 0, "healthz_port": 0,
         "cgroup_root": bed.cgroup, "pod_logs": f"{bed.at}/logs", "container_logs": f"{bed.at}/containers",
         "cert_dir": f"{bed.at}/pki", "cluster_domain": "cluster.local", "cluster_dns": ("10.96.0.10",),
-        "eviction_hard": {},
+        "eviction_hard": {}, "iptables_hint": False,
     }  # fmt: skip
     return Settings(**(given | more))
 

@@ -56,7 +56,8 @@ def running_kubelet(
         "--address=127.0.0.1", f"--port={free_ports()}", f"--healthz-port={free_ports()}",
         f"--client-ca-file={lab.directory}/ca.crt", f"--cgroup-root={bed.cgroup}", f"--pod-logs-dir={bed.at}/logs",
         f"--container-logs-dir={bed.at}/containers", "--cluster-dns=10.96.0.10", "--cluster-domain=cluster.local",
-        "--fail-swap-on=false", "--eviction-hard=memory.available<1Mi", "--rotate-certificates=false", *more,
+        "--fail-swap-on=false", "--eviction-hard=memory.available<1Mi", "--rotate-certificates=false",
+        "--make-iptables-util-chains=false", *more,
     ]  # fmt: skip
     log = lab.directory / "kubelet.log"
     with log.open("ab") as stream:

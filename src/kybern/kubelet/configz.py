@@ -27,7 +27,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "contentType": "application/vnd.kubernetes.protobuf",
     "kubeAPIQPS": 50,
     "kubeAPIBurst": 100,
-    "makeIPTablesUtilChains": True,
     "iptablesMasqueradeBit": 14,
     "iptablesDropBit": 15,
     "configMapAndSecretChangeDetectionStrategy": "Watch",

@@ -16,7 +16,17 @@ from kybern.client.rest import Client
 from kybern.client.verbs import Verbs
 from kybern.daemon import heap
 from kybern.daemon.run import Fatal, alive, ready
-from kybern.kubelet import gates, machine, node_status, numbers, outset, static_url, sysctls, voice
+from kybern.kubelet import (
+    gates,
+    iptables_hint,
+    machine,
+    node_status,
+    numbers,
+    outset,
+    static_url,
+    sysctls,
+    voice,
+)
 from kybern.kubelet.admit import Room
 from kybern.kubelet.agent import Agent
 from kybern.kubelet.collect import Collector
@@ -229,6 +239,8 @@ class Kubelet:
             tasks.create_task(self.agent.run())
             tasks.create_task(alive(lambda: not self.watcher.problem))
             tasks.create_task(heap.given_back())
+            if self.settings.iptables_hint:
+                tasks.create_task(iptables_hint.keep())
             claims = self.here.claims
             claims.known = self.agent.known
             self.here.devices.told = claims.told = self.agent.wake

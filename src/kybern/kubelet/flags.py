@@ -143,7 +143,7 @@ _FLAGS = (
     .flag("--system-cgroups", str, "", "Refused.")
     .flag("--log-flush-frequency", duration, 5.0, "Without effect: every line is written at once.")
     .flag("--vmodule", str, "", "Without effect: verbosity is one number.")
-    .flag("--make-iptables-util-chains", bool, True, "Without effect.")
+    .flag("--make-iptables-util-chains", bool, True, "Show which iptables the node uses: KUBE-IPTABLES-HINT.")
     .flag("--pod-cidr", str, "", "Refused: the pod network knows its addresses.")
     .flag("--protect-kernel-defaults", bool, False, "Only false.")
     .flag("--qos-reserved", str, "", "Refused.")

@@ -51,6 +51,7 @@ class Settings:
     profiling: bool = True
     debug_flags: bool = True
     system_logs: bool = True
+    iptables_hint: bool = True
     log_query: bool = False
     verbosity: int = 0
     log_format: str = "text"
