@@ -7,6 +7,7 @@ import pytest
 
 from kybern.api.apiregistration_v1 import apiservice
 from kybern.api.apps_v1 import deployment
+from kybern.api.core_v1 import pod
 from kybern.machinery.kind import Kind
 
 STORED: dict[str, Any] = {
@@ -29,3 +30,27 @@ def test_some_kinds_take_little_but_the_status(kind: Kind, kept: set[str]) -> No
     }
     kind.rules.on_status(bare := {"metadata": {"labels": {"a": "2"}}}, {"metadata": {}})
     assert "labels" not in bare["metadata"]
+
+
+@pytest.mark.parametrize("every", ["podIPs", "hostIPs"])
+@pytest.mark.parametrize(
+    ("told", "before", "refused"),
+    [
+        (["10.0.0.1"], [], []),
+        (["10.0.0.1", "fd00::1"], [], []),
+        (["?"], [], ["[0]"]),
+        (["10.0.0.1", "fd00::1/64"], [], ["[1]"]),
+        (["?"], ["?"], []),
+        (["10.0.0.1", "10.0.0.2"], [], [""]),
+        (["10.0.0.1", "fd00::1", "fd00::2"], [], [""]),
+    ],
+)
+def test_what_is_no_address_is_refused_in_a_pod_s_status(
+    every: str, told: list[str], before: list[str], refused: list[str]
+) -> None:
+    def with_status(addresses: list[str]) -> dict[str, Any]:
+        return {"status": {every: [{"ip": one} for one in addresses]}}
+
+    causes = list(pod.KIND.rules.validate_status(with_status(told), with_status(before)))
+
+    assert [one.field for one in causes] == [f"status.{every}{place}" for place in refused]

@@ -19,7 +19,7 @@ from kybern.netfilter.programs import CannotApply
 from kybern.policies import sync
 from kybern.policies.follow import State
 from kybern.policies.model import Model
-from kybern.policies.records import SeenPod, networks
+from kybern.policies.records import SeenPod, networks, pod
 from kybern.policies.sync import Syncer
 from tests.unit.policies.worlds import a_pod, a_policy
 
@@ -50,6 +50,14 @@ class FakeKernel:
 
     def forget(self) -> None:
         self.forgotten += 1
+
+
+def test_what_a_kubelet_tells_that_is_no_address_counts_as_nothing() -> None:
+    told = decoder(SeenPod).decode(msgspec.json.encode(a_pod("x", "a", {}, ("?", "10.1.0.1"))))
+    found = pod(told)
+
+    assert found is not None
+    assert found.addresses == ("10.1.0.1",)
 
 
 def test_nothing_is_decided_before_all_is_listed_that_policies_are_about() -> None:

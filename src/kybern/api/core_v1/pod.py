@@ -138,6 +138,7 @@ KIND = Kind(
         default=default_pod,
         on_create=_on_create,
         validate=_validate,
+        validate_status=podstatus.addresses,
         warnings=warnings.pod,
         on_status=_on_status,
     ),

@@ -1,5 +1,10 @@
 """Addresses in a pod's status: each has an older name for one and a newer for all, and both say the same."""
 
+from collections.abc import Iterator
+
+from kybern.api.rules.causes import all_invalid, invalid
+from kybern.api.rules.formats import ip
+from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
 
@@ -19,3 +24,19 @@ def _pair(status: Raw, one: str, every: str) -> None:
         status[every] = [{"ip": address}]
     elif found and not address:
         status[one] = found[0].get("ip", "")
+
+
+def addresses(new: Raw, old: Raw | None) -> Iterator[Cause]:
+    """What upstream refuses (validatePodIPs, validateHostIPs): all nodes make rules of what one kubelet says."""
+    for every in ("podIPs", "hostIPs"):
+        found, before = (_told(raw, every) for raw in (new, old or {}))
+        for i, address in enumerate(found):
+            if address not in before:  # one that was there may stay
+                yield from all_invalid(f"status.{every}[{i}]", address, ip(address))
+        if len(found) > 2 or (len(found) == 2 and len({":" in address for address in found}) == 1):
+            shown = [{"IP": address} for address in found]
+            yield invalid(f"status.{every}", shown, "may specify no more than one IP for each IP family")
+
+
+def _told(raw: Raw, every: str) -> list[str]:
+    return [one.get("ip", "") for one in (raw.get("status") or {}).get(every) or ()]
