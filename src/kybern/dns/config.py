@@ -109,7 +109,7 @@ def _made(found: Mapping[str, Any], stubs: Mapping[str, Any]) -> Config:
         upstreams=others(listed, ours, found["port"]),
         stubs=dict.fromkeys((domain, *REVERSE) if cluster else (), cluster)
         | {
-            name.strip(".").lower(): others(servers(several), ours, found["port"])
+            name.strip(".").lower(): others(_of_stub(name, several), ours, found["port"])
             for name, several in stubs.items()
         },
         cache_seconds=found["cache-seconds"],
@@ -119,6 +119,12 @@ def _made(found: Mapping[str, Any], stubs: Mapping[str, Any]) -> Config:
         cluster_servers=cluster,
         stale_seconds=found["stale-seconds"],
     )
+
+
+def _of_stub(name: str, several: Any) -> tuple[Server, ...]:
+    if not isinstance(several, list) or not several:
+        raise Fatal(f'cannot ask for "{name}": stubDomains names no server for it; give a list of addresses')
+    return servers(several)
 
 
 def _content(path: str) -> str:

@@ -155,6 +155,7 @@ class Forwarder:
         """The servers of the longest stub domain that the name is in, or those for all names."""
         labels = name.split(".")
         for start in range(len(labels)):
-            if servers := self.stubs.get(".".join(labels[start:])):
+            servers = self.stubs.get(".".join(labels[start:]))
+            if servers is not None:  # none at all: what is private must not be asked of others
                 return servers
         return self.servers

@@ -39,6 +39,7 @@ def test_the_file_is_read_and_flags_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file", "says"), [
     ("upstrems: [a]", 'unknown field "upstrems"'), ("upstreams: [dns.example.com]", 'name server "dns.example.com"'),
     ("upstreams: ['192.0.2.1:x']", 'name server "192.0.2.1:x"'), ("stubDomains: {a: [b]}", 'name server "b"'),
+    ("stubDomains: {a: []}", "names no server for it"), ("stubDomains: {a: 192.0.2.1}", "names no server for it"),
 ])  # fmt: skip
 def test_a_mistake_is_named(tmp_path: Path, file: str, says: str) -> None:
     with pytest.raises(Fatal, match=says):

@@ -186,6 +186,16 @@ async def test_a_stub_domain_has_servers_of_its_own(
     assert world.asked == [(name, server)]
 
 
+async def test_a_stub_domain_whose_only_server_is_this_one_is_asked_of_nobody_else(
+    ours: Responder, world: World
+) -> None:
+    ours.forwarder.stubs = {"corp.example": ()}
+
+    found = await ask(ours, "www.corp.example")
+
+    assert (found.header.rcode, world.asked) == (2, [])
+
+
 async def test_an_external_name_comes_with_what_it_leads_to(ours: Responder, world: World) -> None:
     found = await ask(ours, "site.default.svc.cluster.local")
 
