@@ -1,11 +1,11 @@
 """What objects count for in a ResourceQuota, and which quotas they count in. Pure; objects are plain JSON values.
 
 Pods count with what they ask for while they run, claims with their size, services with their kind; every object counts
-as one under ``count/PLURAL.GROUP``, some under an older name, too. A quota with scopes counts only the pods (or claims)
-that are in all of them.
+as one under ``count/PLURAL.GROUP``, some under an older name, too. Claims for devices count these by class. A quota with
+scopes counts only the pods, or the claims for volumes, that are in all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kybern.api.asked import Amounts, amounts, of_pod, with_overhead
@@ -28,16 +28,17 @@ COMPUTE = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "li
 """Resources that every container must state where a quota bounds them."""
 PLAIN = ("cpu", "memory", "ephemeral-storage")
 CLASS = ".storageclass.storage.k8s.io/"
+DEVICES = ".deviceclass.resource.k8s.io/devices"
+MOST_DEVICES = 32
+"""What a claim for all devices may get at the most (upstream: AllocationResultsMaxSize)."""
 
 
 def usage(group: str, plural: str, found: Raw) -> Amounts:
     """What an object counts for."""
     counted: Amounts = {f"count/{plural}.{group}" if group else f"count/{plural}": ONE}
-    if group:
-        return counted
-    if plural in NAMED:
+    if not group and plural in NAMED:
         counted[plural] = ONE
-    more = _OF_KIND.get(plural)
+    more = _OF_KIND.get((group, plural))
     return counted | more(found) if more is not None else counted
 
 
@@ -85,7 +86,32 @@ def _claim(claim: Raw) -> Amounts:
     return counted
 
 
-_OF_KIND: Mapping[str, Any] = {"pods": _pod, "services": _service, "persistentvolumeclaims": _claim}
+def _device_claim(claim: Raw) -> Amounts:
+    """Devices by class: of requests that may be met in several ways, the most that one way takes of each class."""
+    counted: Amounts = {}
+    for request in ((claim.get("spec") or {}).get("devices") or {}).get("requests") or ():
+        most: Amounts = {}
+        for way in (*(request.get("firstAvailable") or ()), request.get("exactly") or {}):
+            if number := parse(str(_devices(way))):
+                name = f"{way['deviceClassName']}{DEVICES}"
+                most[name] = max(number, most.get(name, number))
+        for name, number in most.items():
+            counted[name] = counted[name] + number if name in counted else number
+    return counted
+
+
+def _devices(way: Raw) -> int:
+    """What one way of meeting a request takes; a mode that is not known counts nothing, as upstream."""
+    modes = {"ExactCount": way.get("count") or 0, "All": MOST_DEVICES}
+    return int(modes.get(way.get("allocationMode", ""), 0))
+
+
+_OF_KIND: Mapping[tuple[str, str], Any] = {
+    ("", "pods"): _pod,
+    ("", "services"): _service,
+    ("", "persistentvolumeclaims"): _claim,
+    ("resource.k8s.io", "resourceclaims"): _device_claim,
+}
 
 
 def in_scopes(spec: Raw, group: str, plural: str, found: Raw) -> bool:
@@ -94,7 +120,21 @@ def in_scopes(spec: Raw, group: str, plural: str, found: Raw) -> bool:
     scopes += (spec.get("scopeSelector") or {}).get("matchExpressions") or []
     if not scopes:
         return True
-    return (group, plural) == ("", "pods") and all(_in_scope(one, found) for one in scopes)
+    within = _SCOPED.get((group, plural))
+    return within is not None and all(within(one, found) for one in scopes)
+
+
+def _claim_in_scope(scope: Any, claim: Raw) -> bool:
+    """By the volume attributes classes that a claim wants, has, or is on the way to."""
+    if scope["scopeName"] != "VolumeAttributesClass":
+        return False
+    spec, status = claim.get("spec") or {}, claim.get("status") or {}
+    told = (
+        spec.get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return any(_has_class(scope, one) for one in {name for name in told if name} or {""})
 
 
 def _in_scope(scope: Any, pod: Raw) -> bool:
@@ -107,6 +147,12 @@ def _in_scope(scope: Any, pod: Raw) -> bool:
     if name == "PriorityClass":
         return _has_class(scope, spec.get("priorityClassName") or "")
     return name == "CrossNamespacePodAffinity" and _crosses(spec.get("affinity") or {})
+
+
+_SCOPED: Mapping[tuple[str, str], Callable[[Any, Raw], bool]] = {
+    ("", "pods"): _in_scope,
+    ("", "persistentvolumeclaims"): _claim_in_scope,
+}
 
 
 def _has_class(scope: Any, given: str) -> bool:

@@ -33,7 +33,8 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.networking_v1 import Ingress
-from kybern.api.quota import in_scopes, usage
+from kybern.api.quota import DEVICES, in_scopes, usage
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.loop.controller import Action, Again, Controller, Key, PatchStatus, View, WhenChanged
 from kybern.loop.pods import is_terminal
 from kybern.loop.settings import Settings
@@ -42,7 +43,7 @@ from kybern.machinery.struct import Object, replace
 
 COUNTED: tuple[type[Object], ...] = (
     Pod, Service, PersistentVolumeClaim, ConfigMap, Secret, ReplicationController, ResourceQuota, Deployment, ReplicaSet,
-    StatefulSet, DaemonSet, Job, CronJob, Ingress,
+    StatefulSet, DaemonSet, Job, CronJob, Ingress, ResourceClaim,
 )  # fmt: skip
 RESYNC = 300.0
 SETTLED = timedelta(seconds=3)
@@ -109,6 +110,8 @@ def bounds(kind: type[Object], hard: Mapping[str, str]) -> bool:
     group, plural = group_of(kind), kind.plural
     if f"count/{plural}.{group}" in hard or (not group and f"count/{plural}" in hard):
         return True
+    if kind is ResourceClaim:
+        return any(name.endswith(DEVICES) for name in hard)
     if group:
         return False
     if plural == "pods":
@@ -120,7 +123,12 @@ def bounds(kind: type[Object], hard: Mapping[str, str]) -> bool:
 
 def _is_of_others(name: str) -> bool:
     others = tuple(kind.plural for kind in COUNTED if kind is not Pod)
-    return name.startswith(others) or "storageclass" in name or name == "requests.storage"
+    return (
+        name.startswith(others)
+        or "storageclass" in name
+        or name == "requests.storage"
+        or name.endswith(DEVICES)
+    )
 
 
 def part(one: Any) -> tuple[object, ...]:
@@ -128,8 +136,10 @@ def part(one: Any) -> tuple[object, ...]:
     if isinstance(one, Pod):
         return one.spec, is_terminal(one)
     if isinstance(one, PersistentVolumeClaim):
-        return one.spec, one.status.allocated_resources
-    return (one.spec,) if isinstance(one, Service) else ()
+        status = one.status
+        classes = status.current_volume_attributes_class_name, status.modify_volume_status
+        return one.spec, status.allocated_resources, *classes
+    return (one.spec,) if isinstance(one, Service | ResourceClaim) else ()
 
 
 @dataclass(slots=True)

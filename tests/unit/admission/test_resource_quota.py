@@ -37,6 +37,14 @@ def claim(size: str) -> Raw:
     return named("c", "x", spec={"storageClassName": "fast", "resources": {"requests": {"storage": size}}})
 
 
+def way(of: str, count: int) -> Raw:
+    return {"deviceClassName": of, "allocationMode": "ExactCount", "count": count}
+
+
+def devices(*requests: Raw) -> Raw:
+    return named("d", "x", spec={"devices": {"requests": list(requests)}})
+
+
 def shown(group: str, plural: str, found: Raw) -> dict[str, str]:
     return {name: str(amount) for name, amount in usage(group, plural, found).items()}
 
@@ -86,6 +94,21 @@ def shown(group: str, plural: str, found: Raw) -> dict[str, str]:
                 "fast.storageclass.storage.k8s.io/requests.storage": "5Gi",
             },
         ),
+        (
+            "resource.k8s.io",
+            "resourceclaims",
+            devices(
+                {"exactly": way("gpu", 2)},
+                {"exactly": {"deviceClassName": "nic", "allocationMode": "All"}},
+                {"firstAvailable": [way("gpu", 3), way("gpu", 1), way("nic", 1)]},
+                {"exactly": {"deviceClassName": "odd", "allocationMode": "Someday", "count": 5}},
+            ),
+            {
+                "count/resourceclaims.resource.k8s.io": "1",
+                "gpu.deviceclass.resource.k8s.io/devices": "5",
+                "nic.deviceclass.resource.k8s.io/devices": "33",
+            },
+        ),
     ],
 )
 def test_what_objects_count_for(group: str, plural: str, found: Raw, counted: dict[str, str]) -> None:
@@ -127,7 +150,41 @@ def test_scopes_choose_pods(spec: Raw, found: Raw, *, inside: bool) -> None:
     assert in_scopes(spec, "", "pods", found) == inside
 
 
-def test_a_quota_with_scopes_counts_nothing_but_pods() -> None:
+def attributes(operator: str, *values: str) -> Raw:
+    scope = {"scopeName": "VolumeAttributesClass", "operator": operator, "values": list(values)}
+    return {"scopeSelector": {"matchExpressions": [scope]}}
+
+
+def of_classes(wanted: str = "", current: str = "", target: str = "") -> Raw:
+    status: Raw = {"currentVolumeAttributesClassName": current}
+    if target:
+        status["modifyVolumeStatus"] = {"targetVolumeAttributesClassName": target}
+    found = claim("1Gi")
+    return {**found, "spec": {**found["spec"], "volumeAttributesClassName": wanted}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("spec", "found", "inside"),
+    [
+        (attributes("In", "gold"), of_classes("gold"), True),
+        (attributes("In", "gold"), of_classes("silver", current="gold"), True),
+        (attributes("In", "gold"), of_classes("silver", target="gold"), True),
+        (attributes("In", "gold"), of_classes("silver"), False),
+        (attributes("In", "gold"), of_classes(), False),
+        (attributes("NotIn", "gold"), of_classes(), True),
+        (attributes("NotIn", "gold"), of_classes("gold"), False),
+        (attributes("Exists"), of_classes("gold"), True),
+        (attributes("DoesNotExist"), of_classes(), True),
+        ({"scopes": ["VolumeAttributesClass"]}, of_classes("gold"), True),
+        ({"scopes": ["BestEffort"]}, of_classes("gold"), False),
+    ],
+)
+def test_scopes_choose_claims_by_the_classes_of_their_volumes(spec: Raw, found: Raw, *, inside: bool) -> None:
+    assert in_scopes(spec, "", "persistentvolumeclaims", found) == inside
+    assert not in_scopes(attributes("Exists"), "", "pods", pod())
+
+
+def test_a_quota_with_scopes_counts_nothing_but_pods_and_claims() -> None:
     assert not in_scopes({"scopes": ["BestEffort"]}, "", "configmaps", named("c"))
 
 
@@ -286,3 +343,23 @@ async def test_a_quota_that_changes_all_the_time_refuses_at_last(monkeypatch: py
     assert "it changes too often" in await admitted(
         PLUGIN, write("CREATE", "pods", pod(), lookup=held, charge=charge)
     )
+
+
+async def test_a_claim_that_comes_into_a_scope_is_charged_whole() -> None:
+    hard = {"requests.storage": "5Gi"}
+    gold = named(
+        "q", "x", spec={"hard": hard, **attributes("In", "gold")},
+        status={"hard": hard, "used": {"requests.storage": "0"}},
+    )  # fmt: skip
+    charged: list[Raw] = []
+
+    async def charge(quota: Raw) -> None:
+        charged.append(quota)
+
+    change = write(
+        "UPDATE", "persistentvolumeclaims", of_classes("gold"), of_classes("silver"),
+        namespace="x", lookup=stored(("resourcequotas", gold)), charge=charge,
+    )  # fmt: skip
+
+    assert await admitted(resource_quota.PLUGIN, change) == ""
+    assert [one["status"]["used"] for one in charged] == [{"requests.storage": "1Gi"}]

@@ -17,6 +17,13 @@ from kybern.api.core_v1 import (
     Service,
 )
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.resource_v1 import (
+    DeviceClaim,
+    DeviceRequest,
+    ExactDeviceRequest,
+    ResourceClaim,
+    ResourceClaimSpec,
+)
 from kybern.controllers.resourcequota import (
     MANY,
     PAUSE,
@@ -76,6 +83,19 @@ def test_running_pods_count_and_finished_ones_only_as_objects() -> None:
         "pods": "2",
         "count/pods": "3",
     }
+
+
+def test_claims_count_their_devices() -> None:
+    request = DeviceRequest(
+        name="r", exactly=ExactDeviceRequest(device_class_name="gpu", allocation_mode="ExactCount", count=3)
+    )
+    claim = ResourceClaim(
+        metadata=ObjectMeta(name="c", namespace="x", uid="1"),
+        spec=ResourceClaimSpec(devices=DeviceClaim(requests=(request,))),
+    )
+    wanted = quota(gpu_deviceclass_resource_k8s_io__devices="5")
+
+    assert counted(wanted, claim) == {"gpu.deviceclass.resource.k8s.io/devices": "3"}
 
 
 def test_scopes_choose_the_pods() -> None:
@@ -157,6 +177,10 @@ def test_what_was_never_charged_counts_at_once() -> None:
         (Deployment, "count/deployments.apps", True),
         (Deployment, "pods", False),
         (PersistentVolumeClaim, "fast.storageclass.storage.k8s.io/requests.storage", True),
+        (ResourceClaim, "gpu.deviceclass.resource.k8s.io/devices", True),
+        (ResourceClaim, "count/resourceclaims.resource.k8s.io", True),
+        (ResourceClaim, "pods", False),
+        (Pod, "gpu.deviceclass.resource.k8s.io/devices", False),
     ],
 )
 def test_only_bounded_kinds_are_looked_at(kind: type[Object], name: str, *, bound: bool) -> None:

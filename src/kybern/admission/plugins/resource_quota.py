@@ -46,6 +46,7 @@ def _is_counted(request: Request) -> bool:
         ("pods", "resize"),
         ("services", ""),
         ("persistentvolumeclaims", ""),
+        ("persistentvolumeclaims", "status"),
     )
 
 
@@ -84,7 +85,9 @@ def _charged(request: Request, new: Raw, quota: Raw) -> Raw | None:
                 f"{key} for: {','.join(sorted(set(names)))}" for key, names in sorted(missing.items())
             )
             raise refused(request, f"failed quota: {name}: must specify {text}")
-    before = usage(group, plural, request.old) if request.old is not None else {}
+    # What was in none of the scopes before is charged whole; what leaves them is taken away by the controller.
+    old = request.old if request.old is not None and in_scopes(spec, group, plural, request.old) else None
+    before = usage(group, plural, old) if old is not None else {}
     delta = {key: amount - before.get(key, ZERO) for key, amount in counted.items() if key in hard}
     delta = {key: amount for key, amount in delta.items() if amount}
     used, bounds = amounts(status.get("used")), amounts(status.get("hard"))
