@@ -8,7 +8,7 @@ from kybern.api.core_v1 import ContainerPort, Endpoints, Node, Pod, Service, Ser
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers import endpoints, endpointslice
-from kybern.loop.controller import Create, Delete, Key, Patch
+from kybern.loop.controller import Create, Delete, Key, Patch, WhenChanged
 from kybern.loop.services import port_of, services_of
 from kybern.loop.settings import Settings
 from kybern.machinery.struct import replace
@@ -201,7 +201,9 @@ def test_a_pod_whose_node_is_gone_is_an_endpoint_only_where_those_that_are_not_r
 def test_a_node_that_comes_or_goes_wakes_the_services_of_its_pods() -> None:
     node = Node(metadata=ObjectMeta(name="n1"))
     (watched,) = (
-        how for kind, how in SLICES.watches if kind is Node and how.wakes is endpointslice.services_on
+        how
+        for kind, how in SLICES.watches
+        if kind is Node and isinstance(how, WhenChanged) and how.wakes is endpointslice.services_on
     )
 
     assert list(watched(node, view(SLICES, service(), serving(1)))) == [Key("a", "web")]
