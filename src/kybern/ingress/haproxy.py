@@ -26,6 +26,10 @@ class CannotApply(Exception):
     """haproxy refuses the configuration, or does not come to run with it; the one before stays in force."""
 
 
+class Refused(CannotApply):
+    """It looked at the configuration, and finds something wrong with it."""
+
+
 class Haproxy:
     """``folder`` is this process's own; ``control`` and ``master`` are haproxy's sockets."""
 
@@ -44,13 +48,16 @@ class Haproxy:
     def _written(self, name: str, files: Mapping[str, str]) -> Path:
         place = self.folder / name
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o700)
-        for file, text in files.items():
-            _write(place / file, text)
+        try:
+            place.mkdir(mode=0o700)
+            for file, text in files.items():
+                _write(place / file, text)
+        except OSError as problem:  # a full disk
+            raise CannotApply(f"cannot write {place}: {problem.strerror}") from problem
         return place / CONFIGURATION
 
     async def check(self, configuration: Path) -> None:
-        """Raises CannotApply with what haproxy says of it."""
+        """Raises Refused with what haproxy says of it, and CannotApply where it comes to say nothing."""
         made = await asyncio.create_subprocess_exec(
             self._program, "-c", "-f", str(configuration),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -64,11 +71,17 @@ class Haproxy:
             if made.returncode is None:
                 made.kill()
                 await made.wait()
-        if made.returncode:
-            raise CannotApply(f"haproxy refuses {configuration}: {said.decode(errors='replace')[-2000:]}")
+        code = made.returncode or 0
+        if code < 0:
+            raise CannotApply(f"haproxy was ended by signal {-code} while it judged {configuration}")
+        if code:
+            raise Refused(f"haproxy refuses {configuration}: {said.decode(errors='replace')[-2000:]}")
 
     async def refused(self, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-        """Those that haproxy takes from nobody, each found by halves; none when it takes all of them together."""
+        """Those that haproxy takes from nobody, each found by halves; none when it takes all of them together.
+
+        Raises CannotApply, rather than to blame one for what the machine lacks.
+        """
         if not certificates or await self._takes(certificates):
             return ()
         if len(certificates) == 1:
@@ -79,7 +92,7 @@ class Haproxy:
     async def _takes(self, certificates: Sequence[Certificate]) -> bool:
         try:
             await self.check(self._written(_TRIAL, trial(certificates, f"{self.folder}/{_TRIAL}")))
-        except CannotApply:
+        except Refused:
             return False
         finally:
             shutil.rmtree(self.folder / _TRIAL, ignore_errors=True)

@@ -16,7 +16,7 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import Ingress, IngressClass
 from kybern.client.cache import Cache
 from kybern.ingress import metrics
-from kybern.ingress.haproxy import CannotApply, Haproxy
+from kybern.ingress.haproxy import CannotApply, Haproxy, Refused
 from kybern.ingress.model import Certificate, Model, Problem, model
 from kybern.ingress.objects import World
 from kybern.ingress.render import Place, files
@@ -87,7 +87,7 @@ class Syncer:
         self._refused = made.leave_out(self._refused)
         try:
             digest = await self._used(made)
-        except CannotApply:
+        except Refused:
             refused = await self.haproxy.refused(tuple(made.certificates.values()))
             if not refused:
                 raise
@@ -106,9 +106,12 @@ class Syncer:
     async def _used(self, made: Model) -> str:
         """Written, found good, and what haproxy starts with from now on; gives its name."""
         digest, written = files(made, self.place, str(self.haproxy.folder))
-        if not self.haproxy.has(digest):
-            configuration = self.haproxy.write(digest, written)
-            await self.haproxy.check(configuration)
-            self.haproxy.use(configuration)
-            metrics.WRITTEN.inc()
+        try:
+            if not self.haproxy.has(digest):
+                configuration = self.haproxy.write(digest, written)
+                await self.haproxy.check(configuration)
+                self.haproxy.use(configuration)
+                metrics.WRITTEN.inc()
+        except OSError as problem:  # a full disk: what haproxy has stays in force, and it is tried again
+            raise CannotApply(f"cannot keep {digest} below {self.haproxy.folder}: {problem}") from problem
         return digest

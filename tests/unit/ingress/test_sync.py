@@ -1,17 +1,21 @@
 """The loop that keeps haproxy at what the API says, with a haproxy that is a few answers."""
 
 import asyncio
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
+import kybern.ingress.haproxy
 from kybern.api.core_v1 import Secret
 from kybern.api.networking_v1 import Ingress, IngressClass
 from kybern.client.cache import Cache
 from kybern.client.watch import Synced
 from kybern.ingress import sync
-from kybern.ingress.haproxy import CannotApply, Haproxy
+from kybern.ingress.haproxy import CannotApply, Haproxy, Refused
 from kybern.ingress.model import Problem
 from kybern.ingress.render import Place
 from kybern.ingress.sync import KINDS, Syncer
@@ -78,7 +82,7 @@ async def test_all_else_is_done_without_a_certificate_that_haproxy_refuses(tmp_p
         async def check(self, configuration: Path) -> None:
             self.checks += 1
             if any(name in (configuration.parent / "certs.list").read_text() for name in self.bad):
-                raise CannotApply("unable to load certificate")
+                raise Refused("unable to load certificate")
 
     names = ("good", "bad", "fine", "worse")
     cache, haproxy, told = Cache(), Choosy(tmp_path, 0), list[Problem]()
@@ -110,19 +114,57 @@ async def test_all_else_is_done_without_a_certificate_that_haproxy_refuses(tmp_p
 
 
 async def test_what_haproxy_refuses_for_another_reason_is_not_a_certificates_fault(tmp_path: Path) -> None:
-    class Full(Fake):
+    class Picky(Fake):
         async def check(self, configuration: Path) -> None:
             if "trial" not in configuration.parts:
-                raise CannotApply("no room")
+                raise Refused("no such keyword")
 
-    cache = Cache()
+    syncer, told = with_one_certificate(tmp_path, lambda folder: Picky(folder, 0))
+
+    with pytest.raises(CannotApply, match="no such keyword"):
+        await syncer.once()
+    assert told == []
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_what_the_machine_lacks_is_no_fault_of_a_certificate(tmp_path: Path, after: int) -> None:
+    """``after`` so many times that haproxy refuses, it comes to say nothing any more."""
+
+    class Failing(Fake):
+        checks = 0
+
+        async def check(self, configuration: Path) -> None:
+            self.checks += 1
+            raise Refused("?") if self.checks <= after else CannotApply("ended by signal 9")
+
+    syncer, told = with_one_certificate(tmp_path, lambda folder: Failing(folder, 0))
+
+    with pytest.raises(CannotApply, match="ended by signal 9"):
+        await syncer.once()
+    assert told == []
+
+
+async def test_a_full_disk_is_a_configuration_that_cannot_be_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    syncer, told = with_one_certificate(tmp_path, lambda folder: Fake(folder, 0))
+    monkeypatch.setattr(kybern.ingress.haproxy, "_write", full)
+
+    with pytest.raises(CannotApply, match=r"cannot write .*: No space left"):
+        await syncer.once()
+    assert told == []
+
+
+def with_one_certificate(folder: Path, make: Callable[[Path], Haproxy]) -> tuple[Syncer, list[Problem]]:
+    cache, told = Cache(), list[Problem]()
     for kind in KINDS:
         cache.add(kind)
         cache.apply(Synced(()), kind)
     cache.apply(Synced(CLASSES), IngressClass)
     cache.apply(Synced((ingress("i", tls=(("cert", ("x.com",)),)),)), Ingress)
     cache.apply(Synced((secret("cert", "x.com"),)), Secret)
-    syncer = Syncer(cache, Full(tmp_path, 0), Place(default_certificate="PEM"), lambda _: None, lambda: None)
-
-    with pytest.raises(CannotApply, match="no room"):
-        await syncer.once()
+    place = Place(default_certificate="PEM")
+    return Syncer(cache, make(folder), place, told.append, lambda: None), told
