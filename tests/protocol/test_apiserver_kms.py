@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kybern.apiserver.reloads import digest
 from kybern.machines import encryption
 from kybern.machines.encryption import KMS, PLAIN, new_key
 from kybern.storage.encryption.kms import read
@@ -57,13 +58,29 @@ class Place:
             assert time.monotonic() < until, self.server.log()
             time.sleep(0.1)
 
-    def write(self, content: bytes) -> None:
-        """Exchange the file, and wait until the server has taken or refused it."""
-        before = metric(self.server, RELOADS)
+    def put(self, content: bytes) -> None:
+        """Exchange the file."""
         beside = self.file.with_name("kms.beside")
         beside.write_bytes(content)
         beside.rename(self.file)
-        self.wait_for(lambda: metric(self.server, RELOADS) != before)
+
+    def write(self, content: bytes) -> None:
+        """Exchange the file, and wait until the server has taken it over."""
+        self.put(content)
+        in_force = f'hash="{digest(content)}"}} 1'
+        self.wait_for(lambda: in_force in str(self.server.ask("GET", "/metrics")[1]))
+
+    def refused(self, content: bytes) -> None:
+        """Exchange the file, and wait until the server has refused it."""
+        before = self.refusals()
+        self.put(content)
+        self.wait_for(lambda: self.refusals() != before)
+
+    def refusals(self) -> list[str]:
+        """The line of the metric that counts them."""
+        _, text = self.server.ask("GET", "/metrics")
+        lines = str(text).splitlines()
+        return [line for line in lines if line.startswith(RELOADS) and 'status="failure"' in line]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +213,7 @@ def test_services_are_exchanged_for_keys_and_back(place: Place, tmp_path: Path) 
         assert place.server.ask("PUT", f"{SECRETS}/moved", found)[0] == 200
         assert place.raw("moved").startswith(b"k8s:enc:aesgcm:v1:one:")
         # A service that is not there: what was in force stays.
-        place.write(configuration(service(Plugin(tmp_path / "nobody.sock"), "nobody"), {"identity": {}}))
+        place.refused(configuration(service(Plugin(tmp_path / "nobody.sock"), "nobody"), {"identity": {}}))
         assert read_by(place.server, "moved") == "precious"
         place.make("still")
         assert place.raw("still").startswith(b"k8s:enc:aesgcm:v1:one:")
@@ -204,6 +221,23 @@ def test_services_are_exchanged_for_keys_and_back(place: Place, tmp_path: Path) 
         both = configuration(service(place.plugin), sealing("aesgcm", "one"), {"identity": {}})
         place.write(both)
     assert read_by(place.server, "moved") == "precious"
+
+
+def test_a_file_whose_plugin_comes_late_is_taken_over_as_it_lies_there(place: Place, tmp_path: Path) -> None:
+    """Else a rotation whose plugin was down would wait for ever: the file on the masters is as it should be."""
+    late = Plugin(tmp_path / "late.sock")
+    content = configuration(service(late, "late"), service(place.plugin), {"identity": {}})
+    place.refused(content)
+    try:
+        late.start()
+        place.wait_for(lambda: digest(content) in str(place.server.ask("GET", "/metrics")[1]))
+        place.make("by-the-late-one")
+        assert place.raw("by-the-late-one").startswith(b"k8s:enc:kms:v2:late:")
+        code, found = place.server.ask("DELETE", f"{SECRETS}/by-the-late-one")
+        assert code == 200, found
+    finally:
+        place.write(place.usual)
+        late.stop()
 
 
 def test_the_old_api_is_refused_in_upstreams_words(

@@ -4,11 +4,15 @@ With ``--encryption-provider-config-automatic-reload`` the file's stamp is looke
 minute), and a new configuration takes over within the running server: no watch ends. One that cannot be used leaves the
 old one in force, and so does one whose key management services are not well. Which one is in force is told by upstream's
 metric, as the digest of the file: a rotation of keys waits until every server tells the same.
+
+A file whose services are not well is tried again while it lies there, as upstream does at each of its looks: it need not
+be touched once they are well.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 
 from kybern.apiserver import kms_metrics
@@ -17,7 +21,7 @@ from kybern.daemon.run import Fatal
 from kybern.machinery.kind import Kind
 from kybern.storage.encryption.configuration import Configuration, Invalid, parse
 from kybern.storage.encryption.kms import Kms, KmsSetting
-from kybern.storage.encryption.plugin import Plugin, Unwell
+from kybern.storage.encryption.plugin import UNWELL, Plugin, Unwell
 from kybern.storage.encryption.values import Values
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ class Encryption:
         self._follows = follows
         self._plugins: dict[KmsSetting, Plugin] = {}
         self._retired = Retired()
+        self._again = inf  # by the loop's clock: when a file is tried again whose services were not well
         try:
             self._file = Followed(path)
             configuration, plugins = self._parsed()
@@ -80,10 +85,12 @@ class Encryption:
             await self._retired.tend()
 
     async def look(self) -> None:
-        """Take over what the file says, if it has changed."""
+        """Take over what the file says, if it has changed, or if its services were not well the last time."""
+        clock = asyncio.get_running_loop().time
         try:
-            if not self._file.changed():
+            if not self._file.changed() and clock() < self._again:
                 return
+            self._again = inf
             configuration, plugins = self._parsed()
             await _connect([plugin for at, plugin in plugins.items() if at not in self._plugins])
         except (OSError, Invalid, Unwell) as problem:
@@ -92,6 +99,8 @@ class Encryption:
                 self._file.path,
                 said(problem),
             )
+            if isinstance(problem, Unwell):
+                self._again = clock() + UNWELL
             RELOADS.counted("failure")
             return
         self.values.use(configuration)

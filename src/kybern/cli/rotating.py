@@ -13,7 +13,7 @@ from kybern.client.rest import Client
 from kybern.client.verbs import PATCHES
 from kybern.machinery.errors import ApiError, NotFound
 from kybern.machines import encryption
-from kybern.machines.encryption import FILE, Key, Order
+from kybern.machines.encryption import FILE, KMS, Key, Order
 from kybern.machines.errors import MachineError
 from kybern.machines.rotation.encryption import (
     SECRETS,
@@ -92,7 +92,22 @@ class Rotation:
         self._patience.wait(
             f"Waiting for {which}.",
             f"{which} has not taken {ON_MACHINES} over; if it was deployed without encryption, run "
-            f"'kybern deploy {self._topology}' first, else ask 'journalctl -u kube-apiserver' there",
+            f"'kybern deploy {self._topology}' first, else {self._ask()}{self._plugins()}",
+        )
+
+    def _ask(self) -> str:
+        """Where an API server's last words are."""
+        if self._cluster.has_static_pods:
+            return "see /var/log/pods/kube-system_kube-apiserver-* there"
+        return "ask 'journalctl -u kube-apiserver' there"
+
+    def _plugins(self) -> str:
+        """What a file under a key management service needs more."""
+        if self._cluster.encryption != KMS:
+            return ""
+        return (
+            f", and look whether the plugin listens at {self._cluster.kms} on each of them, and lets the user "
+            "kube-apiserver in"
         )
 
     def _write(self, new: Order, old: Order, *, drops: bool) -> None:
@@ -129,8 +144,7 @@ class Rotation:
                 )
             if not one.serves:
                 raise MachineError(
-                    f"the API server of {name} does not answer; ask 'journalctl -u kube-apiserver' there, "
-                    "and run the same command again"
+                    f"the API server of {name} does not answer; {self._ask()}, and run the same command again"
                 )
         stored = found[teller.name].stored
         if stored is None:

@@ -4,7 +4,7 @@ What decides is tested in ``machines/rotation``; here the run itself: its files,
 """
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from kybern.machines.encryption import FILE, PLAIN, Key, Order, new_key
 from kybern.machines.errors import MachineError
 from kybern.machines.rotation.encryption import Seen, digest
 from kybern.machines.secret_files import write_secret
+from kybern.machines.topology import Cluster
 from tests.unit.machines.test_certificates import CLUSTER
 
 MASTERS = ("m1", "m2")
@@ -154,8 +155,19 @@ def test_killed_twice_it_makes_no_key_that_has_the_name_of_a_dropped_one(
     ]
 
 
+@pytest.mark.parametrize(
+    ("cluster", "next_steps"),
+    [
+        (CLUSTER, ("ask 'journalctl -u kube-apiserver' there",)),
+        (
+            replace(CLUSTER, control_plane="pods", encryption="kms", kms="unix:///run/kms/plugin.sock"),
+            ("see /var/log/pods/kube-system_kube-apiserver-", "listens at unix:///run/kms/plugin.sock"),
+        ),
+    ],
+    ids=["units", "pods, kms"],
+)
 def test_a_server_that_never_reads_its_file_is_named_and_no_key_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster, next_steps: tuple[str, ...]
 ) -> None:
     world = World.at_rest(tmp_path / "pki")
     run = Faked(world, monkeypatch)
@@ -165,8 +177,12 @@ def test_a_server_that_never_reads_its_file_is_named_and_no_key_is_dropped(
 
     monkeypatch.setattr(run._patience, "wait", given_up)
 
-    with pytest.raises(MachineError, match=r"the API server of m1, m2 has not taken .* over"):
+    monkeypatch.setattr(run, "_cluster", cluster)
+
+    with pytest.raises(MachineError, match=r"the API server of m1, m2 has not taken .* over") as raised:
         run.run()
+
+    assert all(step in str(raised.value) for step in next_steps), raised.value
 
     assert len([key for key in world.order if key != PLAIN]) == 2
     assert not (world.pki / "dropped").exists()
