@@ -9,6 +9,7 @@ from kybern.apiserver.answer import Answer, Many, One, Plain
 from kybern.apiserver.engine import Call
 from kybern.apiserver.generic import admit, current, owners
 from kybern.apiserver.generic.list import converted
+from kybern.apiserver.neighbours import Unwell
 from kybern.apiserver.reviews import Reviews
 from kybern.apiserver.token_request import DEFAULT, Issuer
 from kybern.apiserver.verbs import Sent, Verb
@@ -23,6 +24,7 @@ TOKEN = Kind(
     namespaced=True,
     schema="io.k8s.api.authentication.v1.TokenRequest",
 )
+_SECONDS = 5.0
 type Check = Callable[[], Awaitable[None]]
 
 
@@ -69,9 +71,11 @@ class Components:
 
     async def _state(self, name: str) -> Raw:
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(_SECONDS):
                 await self._checks[name]()
             condition = {"type": "Healthy", "status": "True", "message": "ok"}
+        except Unwell as problem:
+            condition = {"type": "Healthy", "status": "False", "message": str(problem)}
         except Exception as problem:  # a check says what is wrong by raising, whatever it is
             text = str(problem) or type(problem).__name__
             condition = {"type": "Healthy", "status": "False", "message": text, "error": text}

@@ -16,7 +16,17 @@ from kybern.admission.chain import CONFIGURED, Chain, chain
 from kybern.admission.configured import Configured
 from kybern.admission.plugins import default_toleration_seconds
 from kybern.api.kinds import KINDS
-from kybern.apiserver import about, answers, bootstrap, compaction, defaults, negotiate, privileged, verbs
+from kybern.apiserver import (
+    about,
+    answers,
+    bootstrap,
+    compaction,
+    defaults,
+    negotiate,
+    neighbours,
+    privileged,
+    verbs,
+)
 from kybern.apiserver.aggregation.parts import Aggregation
 from kybern.apiserver.audit.setting import setting
 from kybern.apiserver.authentication import Authenticator, Tokens
@@ -271,7 +281,7 @@ class Parts:
             if review.knows(kind.group, kind.plural):
                 verbs.UNSTORED[kind.plural, "create"] = answers.review(review)
         verbs.SUBRESOURCES["token", "create"] = answers.token(self.issuer)
-        components = answers.Components({"etcd-0": self._etcd})
+        components = answers.Components({**neighbours.checks(), "etcd-0": self._etcd})
         verbs.UNSTORED["componentstatuses", "get"] = components.get
         verbs.UNSTORED["componentstatuses", "list"] = components.list
         self.server.streaming["log"] = Logs(ways.kubelets)
