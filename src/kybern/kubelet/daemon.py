@@ -72,6 +72,8 @@ from kybern.machinery.quantity import parse
 log = logging.getLogger(__name__)
 
 _RUNTIME_PATIENCE = 120.0
+_DRIVER_TRIES = 3
+_DRIVER_PAUSE = 2.0
 
 
 class _Silent:
@@ -108,11 +110,20 @@ async def _runtime_answers(runtime: Runtime) -> None:
 
 
 async def cgroup_driver(settings: Settings, runtime: Runtime) -> str:
-    """The runtime's own cgroup driver, and the configured one where it does not say."""
-    try:
-        found = await runtime.cgroup_driver()
-    except RuntimeFailure as problem:
-        raise Fatal(f"failed to get runtime config from CRI: {problem}") from problem
+    """The runtime's own cgroup driver, and the configured one where it does not say.
+
+    It is asked three times, as by upstream: it may have started just now. Raises Fatal.
+    """
+    for left in reversed(range(_DRIVER_TRIES)):
+        try:
+            found = await runtime.cgroup_driver()
+        except RuntimeFailure as problem:
+            if not left:
+                raise Fatal(f"failed to get runtime config from CRI: {problem}") from problem
+            log.warning("cannot get the configuration of the runtime yet: %s", problem)
+            await asyncio.sleep(_DRIVER_PAUSE)
+        else:
+            break
     if not found:
         numbers.old_runtime()
     elif found != settings.cgroup_driver:

@@ -9,9 +9,9 @@ import grpc.aio
 import pytest
 from prometheus_client import REGISTRY
 
-from kybern.kubelet import numbers
+from kybern.daemon.run import Fatal
+from kybern.kubelet import daemon, numbers
 from kybern.kubelet.cri import Runtime, RuntimeFailure
-from kybern.kubelet.daemon import cgroup_driver
 from kybern.kubelet.pleg import Watcher
 from kybern.kubelet.settings import Settings
 from kybern.kubelet.start import CannotStart
@@ -154,6 +154,7 @@ async def test_a_container_that_did_not_start_is_counted_with_its_reason(
 
 async def test_a_runtime_that_does_not_tell_its_cgroup_driver_is_one_that_loses_support() -> None:
     settings, label = Settings(cgroup_driver="cgroupfs"), {"version": "1.38.0"}
+    before = REGISTRY.get_sample_value("kubelet_cri_losing_support", label)
 
     def telling(driver: str) -> Runtime:
         async def tell() -> str:
@@ -161,8 +162,31 @@ async def test_a_runtime_that_does_not_tell_its_cgroup_driver_is_one_that_loses_
 
         return cast("Runtime", SimpleNamespace(cgroup_driver=tell))
 
-    assert await cgroup_driver(settings, telling("systemd")) == "systemd"
-    assert REGISTRY.get_sample_value("kubelet_cri_losing_support", label) is None
+    assert await daemon.cgroup_driver(settings, telling("systemd")) == "systemd"
+    assert REGISTRY.get_sample_value("kubelet_cri_losing_support", label) == before
 
-    assert await cgroup_driver(settings, telling("")) == "cgroupfs"
+    assert await daemon.cgroup_driver(settings, telling("")) == "cgroupfs"
     assert shown("kubelet_cri_losing_support", **label) == 1
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+async def test_a_runtime_that_is_only_starting_is_asked_again_for_its_cgroup_driver(
+    failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "_DRIVER_PAUSE", 0.0)
+    asked = 0
+
+    async def tell() -> str:
+        nonlocal asked
+        asked += 1
+        if asked <= failures:
+            raise RuntimeFailure("not yet", "UNAVAILABLE")
+        return "systemd"
+
+    runtime = cast("Runtime", SimpleNamespace(cgroup_driver=tell))
+    if failures < 3:
+        assert await daemon.cgroup_driver(Settings(), runtime) == "systemd"
+    else:
+        with pytest.raises(Fatal, match=r"failed to get runtime config from CRI: not yet"):
+            await daemon.cgroup_driver(Settings(), runtime)
+    assert asked == 3
