@@ -167,6 +167,19 @@ PLACE = "must be a valid CIDR value, "
             id="ranges-of-no-balancer",
         ),
         pytest.param(
+            whole(loadBalancerSourceRanges=["10.1.0.0/8", " 10.0.0.0/8 ", "10.0.0.0/08"], **BALANCER),
+            [
+                ("spec.LoadBalancerSourceRanges[0]", "must not have bits set beyond the prefix length"),
+                ("spec.LoadBalancerSourceRanges[2]", "must not have leading 0s in IP or prefix length"),
+            ],
+            id="ranges",
+        ),
+        pytest.param(
+            whole(externalIPs=["::ffff:192.0.2.1"], externalTrafficPolicy="Cluster"),
+            [("spec.externalIPs[0]", "must not be an IPv4-mapped IPv6 address")],
+            id="mapped",
+        ),
+        pytest.param(
             whole({RANGES: "10.0.0.0/8, nowhere"}, **BALANCER),
             [(f"metadata.annotations[{RANGES}]", f"{PLACE}{CIDR}")],
             id="ranges-by-annotation",
@@ -189,10 +202,45 @@ def test_a_service_that_contradicts_itself_is_refused(
     assert told(new) == wanted
 
 
-def test_ranges_of_an_annotation_that_were_let_in_once_are_let_in_again() -> None:
-    there = whole({RANGES: "nowhere"}, **BALANCER)
-
+@pytest.mark.parametrize(
+    "there",
+    [whole({RANGES: "nowhere"}, **BALANCER), whole(loadBalancerSourceRanges=["10.1.0.0/8"], **BALANCER)],
+)
+def test_ranges_that_were_let_in_once_are_let_in_again(there: dict[str, Any]) -> None:
     assert told(there, there) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "wanted"),
+    [
+        (whole(), []),
+        (whole({OLD_MODE: "auto"}), [f"annotation {OLD_MODE} is deprecated, please use {MODE} instead"]),
+        (
+            whole(clusterIPs=["None"], externalIPs=[FOUR], sessionAffinity="ClientIP"),
+            [
+                "spec.externalIPs is ignored for headless services",
+                "spec.SessionAffinity is ignored for headless services",
+            ],
+        ),
+        (
+            whole(externalIPs=["2001:DB8::1"], externalName="a.b"),
+            [
+                'spec.externalIPs[0]: IPv6 address "2001:DB8::1" should be in RFC 5952 canonical format ("2001:db8::1")',
+                'spec.externalName is ignored when spec.type is not "ExternalName"',
+            ],
+        ),
+        (
+            whole(type="ExternalName", externalName="a.b", externalIPs=[FOUR]),
+            ['spec.externalIPs is ignored when spec.type is "ExternalName"'],
+        ),
+        (
+            whole(trafficDistribution="PreferClose"),
+            ['spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'],
+        ),
+    ],
+)
+def test_what_has_no_effect_is_told(new: dict[str, Any], wanted: list[str]) -> None:
+    assert list(KIND.rules.warnings(new, None)) == wanted
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """Service: a stable address in front of pods."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.rules import servicechanges, services
+from kybern.api.rules import servicechanges, services, servicewarnings
 from kybern.api.rules.subresources import status
 from kybern.api.rules.tables import AGE, NAME, NONE, UNKNOWN, age, dig, name, pairs, text, wide
 from kybern.machinery import names
@@ -102,14 +101,6 @@ def _default_traffic(spec: Raw) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
 
 
-def _warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
-    spec = new.get("spec") or {}
-    if spec.get("trafficDistribution") == "PreferClose":
-        yield 'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'
-    if spec.get("clusterIP") == "None" and spec.get("sessionAffinity", "None") != "None":
-        yield "spec.SessionAffinity is ignored for headless services"
-
-
 KIND = Kind(
     group="",
     version="v1",
@@ -143,7 +134,7 @@ KIND = Kind(
         on_update=servicechanges.on_update,
         validate=services.validate,
         validate_status=services.validate_status,
-        warnings=_warnings,
+        warnings=servicewarnings.warnings,
     ),
     allow_create_on_update=True,
     valid_name=names.dns1123_label,

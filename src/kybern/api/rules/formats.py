@@ -39,13 +39,19 @@ domain_path = _remembered(names.domain_path)
 def ip(text: str) -> tuple[str, ...]:
     """An address; leading zeroes have meant different things to different programs, so none are allowed."""
     try:
-        ipaddress.ip_address(text)
+        found = ipaddress.ip_address(text)
     except ValueError:
         parts = text.split(".")
         if len(parts) == 4 and all(part.isdecimal() and int(part) < 256 for part in parts):
             return ("must not have leading 0s",)
         return ("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",)
+    if _is_mapped(found):
+        return ("must not be an IPv4-mapped IPv6 address",)
     return ()
+
+
+def _is_mapped(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None
 
 
 def cidr(text: str) -> tuple[str, ...]:
@@ -56,4 +62,19 @@ def cidr(text: str) -> tuple[str, ...]:
         most = -1
     if not slash or not length.isdecimal() or int(length) > most:
         return ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)
+    return ()
+
+
+def network(text: str) -> tuple[str, ...]:
+    """A network whose address has nothing beyond its prefix, so that nobody can take it for an address."""
+    complaints = cidr(text)
+    if complaints:
+        return complaints
+    address, _, length = text.partition("/")
+    if length != str(int(length)):
+        return ("must not have leading 0s in IP or prefix length",)
+    if _is_mapped(ipaddress.ip_address(address)):
+        return ("must not have an IPv4-mapped IPv6 address",)
+    if ipaddress.ip_network(text, strict=False).network_address != ipaddress.ip_address(address):
+        return ("must not have bits set beyond the prefix length",)
     return ()

@@ -6,7 +6,7 @@ By upstream's validateService and what it calls (pkg/apis/core/validation), whos
 from collections.abc import Iterator
 
 from kybern.api.rules.causes import all_invalid, forbidden, invalid, not_supported, one_of, required
-from kybern.api.rules.formats import cidr, qualified_name
+from kybern.api.rules.formats import network, qualified_name
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
@@ -58,23 +58,30 @@ def balancer(new: Raw, old: Raw | None) -> Iterator[Cause]:
 
 
 def _ranges(new: Raw, old: Raw | None, *, balanced: bool) -> Iterator[Cause]:
-    """The source ranges, in their field or, without that, in the annotation that came before it."""
-    said, at = new["spec"].get("loadBalancerSourceRanges") or (), "spec.LoadBalancerSourceRanges"
-    if said:
-        if not balanced:
-            yield forbidden(at, _FOR_BALANCERS)
-        for i, text in enumerate(said):
-            yield from all_invalid(f"{at}[{i}]", text.strip(), cidr(text.strip()))
+    """The source ranges, in their field or, without that, in the annotation that came before it; old ones stay."""
+    said = [text.strip() for text in new["spec"].get("loadBalancerSourceRanges") or ()]
+    if not said:
+        yield from _annotated(_annotation(new), _annotation(old), balanced=balanced)
         return
-    text = _annotation(new)
+    at = "spec.LoadBalancerSourceRanges"
+    if not balanced:
+        yield forbidden(at, _FOR_BALANCERS)
+    was = ((old or {}).get("spec") or {}).get("loadBalancerSourceRanges") or ()
+    there = {text.strip() for text in was}
+    for i, each in enumerate(said):
+        if each not in there:
+            yield from all_invalid(f"{at}[{i}]", each, network(each))
+
+
+def _annotated(text: str | None, was: str | None, *, balanced: bool) -> Iterator[Cause]:
     if text is None:
         return
     at = f"metadata.annotations[{RANGES}]"
     if not balanced:
         yield forbidden(at, _FOR_BALANCERS)
-    if text.strip() and text != _annotation(old):
+    if text.strip() and text != was:
         for each in text.split(","):
-            yield from all_invalid(at, each.strip(), cidr(each.strip()))
+            yield from all_invalid(at, each.strip(), network(each.strip()))
 
 
 def _annotation(raw: Raw | None) -> str | None:
