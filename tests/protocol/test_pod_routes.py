@@ -89,6 +89,35 @@ def test_a_far_node_is_reached_through_the_tunnel(kernel: Kernel) -> None:
     )
 
 
+def test_of_a_far_node_that_goes_nothing_stays_in_the_tunnel(kernel: Kernel) -> None:
+    def known() -> tuple[int, int]:
+        forwarded = subprocess.run(
+            ["bridge", "fdb", "show", "dev", "kybern-vxlan"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+        neighbours = ip("neigh", "show", "dev", "kybern-vxlan", "nud", "permanent")
+        return len(neighbours.splitlines()), forwarded.count("dst 198.51.100.3")
+
+    other = Route(IPv4Network("10.244.4.0/24"), IPv4Address("10.244.4.0"), IPv4Address("198.51.100.4"))
+    for one in (FAR, FAR6, other):
+        kernel.apply(SetRoute(one), ME, PODS)
+    assert known() == (3, 1)
+    kernel.apply(RemoveRoute(FAR), ME, PODS)
+    assert known() == (2, 1), "its other family goes on"
+    assert kernel.routes() == {FAR6, other}
+    # It is on our link now.
+    kernel.apply(SetRoute(Route(FAR6.network, ip_address("fd00:42::2"))), ME, PODS)
+    assert known() == (1, 0)
+    kernel.apply(SetRoute(FAR), ME, PODS)
+    assert known() == (2, 1)
+    kernel.apply(RemoveRoute(FAR), ME, PODS)
+    kernel.apply(RemoveRoute(FAR), ME, PODS)
+    assert known() == (1, 0)
+
+
 def test_an_address_that_is_on_no_link_is_named(kernel: Kernel) -> None:
     with pytest.raises(NoLink, match=r"203\.0\.113\.9"):
         kernel.link(IPv4Address("203.0.113.9"))

@@ -153,14 +153,41 @@ class Kernel:
         match action:
             case RemoveRoute():
                 self._ignoring_absent("del", dst=str(route.network), proto=PROTOCOL)
+                self._forget(route.network.network_address)
             case SetRoute() if route.tunnel is None:
                 self._ip.route("replace", dst=str(route.network), gateway=str(route.gateway), proto=PROTOCOL)
+                self._forget(route.network.network_address)
             case SetRoute():
                 assert route.tunnel is not None, "the case above"
                 assert isinstance(me, IPv4Address), (
                     "a tunnel is wanted only where this node has such an address"
                 )
                 self._tunnel(route, route.tunnel, self._device(me, pods))
+
+    def _forget(self, gateway: Address) -> None:
+        """What the VXLAN device knows of a node by a gateway that no route goes through any more, if it does.
+
+        A node has one entry for all its gateways, which stays for as long as there is one of them.
+        """
+        index = self._index(DEVICE)
+        if index is None:
+            return
+        known = {
+            ip_address(entry.get_attr("NDA_DST")): entry.get_attr("NDA_LLADDR")
+            for family in FAMILIES
+            for entry in self._ip.get_neighbours(family=family, ifindex=index)
+            if entry["ifindex"] == index
+        }
+        lladdr = known.pop(gateway, None)
+        if lladdr is None:
+            return
+        self._ip.neigh("del", dst=str(gateway), ifindex=index)
+        if lladdr in known.values():
+            return
+        for entry in self._ip.fdb("dump", ifindex=index):
+            if entry["ifindex"] == index and entry.get_attr("NDA_LLADDR") == lladdr:
+                node = entry.get_attr("NDA_DST")
+                self._ip.fdb("del", ifindex=index, lladdr=lladdr, dst=node, flags=2)  # self
 
     def _ignoring_absent(self, command: str, **route: Any) -> None:
         try:
