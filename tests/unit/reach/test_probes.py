@@ -173,6 +173,7 @@ def test_an_answer_is_of_full_packets_and_ends_with_the_nodes_name(
 
 def test_an_answer_that_begins_and_does_not_end_is_one_of_large_packets(busybox: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads:
+        listening.settimeout(60)
 
         def begin() -> socket.socket:
             connection, _ = listening.accept()
