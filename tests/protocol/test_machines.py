@@ -125,6 +125,21 @@ def test_what_a_machine_has_is_resized_while_it_is_off(provider: Libvirt, fake: 
     provider.undefine(target.name)
 
 
+def test_a_machine_starts_with_its_host_when_that_is_said_and_no_more_when_it_is_not(
+    provider: Libvirt,
+) -> None:
+    (target,) = wanted(CLUSTER)
+    provider.define(target, ())
+    for autostart in (False, True, True, False):
+        provider.redefine(replace(target, machine=replace(target.machine, autostart=autostart)))
+        assert [
+            bool(one.autostart())
+            for one in provider._connection.listAllDomains()
+            if one.name() == target.name
+        ] == [autostart]
+    provider.undefine(target.name)
+
+
 def test_snapshots_are_taken_returned_to_and_forgotten(provider: Libvirt) -> None:
     (target,) = wanted(CLUSTER)
     provider.define(target, ())

@@ -16,7 +16,7 @@ from kybern.cloud.errands import FindInstance
 from kybern.cloud.marks import has_taint, is_uninitialized, without_taint
 from kybern.cloud.provider import Instance, Instances
 from kybern.cloud.settings import CloudSettings
-from kybern.loop.controller import Action, Controller, Delete, Emit, Key, Patch, View
+from kybern.loop.controller import Action, Controller, Delete, Emit, Failure, Key, Patch, View
 from kybern.loop.nodes import is_ready
 from kybern.machinery.struct import replace
 
@@ -30,6 +30,7 @@ class State:
     node: Node
     ready: bool
     instance: Instance | None = None
+    failure: Failure | None = None
 
 
 def observe(instances: Instances, view: View, key: Key) -> State | None:
@@ -43,7 +44,7 @@ def observe(instances: Instances, view: View, key: Key) -> State | None:
     if is_new and is_uninitialized(node) and not node.spec.provider_id:
         return None
     found = view.told(FindInstance(instances, node.metadata.name, node.spec.provider_id))
-    return State(node, ready=False, instance=found)
+    return State(node, ready=False, instance=found, failure=view.failure)
 
 
 def diff(state: State) -> Iterable[Action]:
@@ -52,6 +53,9 @@ def diff(state: State) -> Iterable[Action]:
         if has_taint(node, SHUTDOWN):
             yield Patch(node, without_taint(node, SHUTDOWN))
     elif state.instance is None:
+        if state.failure is not None and isinstance(state.failure.action, Delete):
+            failed = f"Failed deleting node {node.metadata.name}: {state.failure.error}"
+            yield Emit(node, "Warning", "DeletingNodeFailed", failed)
         text = f"Deleting node {node.metadata.name} because it does not exist in the cloud provider"
         yield Emit(node, "Normal", "DeletingNode", text)
         yield Delete(node)

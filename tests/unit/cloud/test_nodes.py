@@ -15,7 +15,8 @@ from kybern.cloud.marks import PROVIDED_IP
 from kybern.cloud.node import OLD_ZONE, REGION, TYPE, ZONE, Observer
 from kybern.cloud.provider import Instance, Zone
 from kybern.cloud.settings import CloudSettings
-from kybern.loop.controller import Again, Delete, Emit, Key, Patch, PatchStatus
+from kybern.loop.controller import Again, Delete, Emit, Failure, Key, Patch, PatchStatus
+from kybern.machinery.errors import ServiceUnavailable
 from tests.unit.cloud.making import FakeCloud, instance, node
 from tests.unit.controllers.making import ago, every, view
 
@@ -154,6 +155,15 @@ def test_a_node_goes_or_is_marked_by_what_its_machine_is(
     ready = machine == "ready"
     state = node_lifecycle.State(found, ready, None if ready else machine)
     assert [type(one) for one in node_lifecycle.diff(state)] == actions
+
+
+def test_a_node_that_could_not_be_deleted_is_told_of_and_tried_again() -> None:
+    gone = node("n1", ready="False")
+    failure = Failure(Delete(gone), ServiceUnavailable("no leader"))
+    told, *others = every(node_lifecycle.diff(node_lifecycle.State(gone, ready=False, failure=failure)))
+
+    assert told == Emit(gone, "Warning", "DeletingNodeFailed", "Failed deleting node n1: no leader")
+    assert [type(one) for one in others] == [Emit, Delete]
 
 
 def test_a_taint_of_others_stays() -> None:
