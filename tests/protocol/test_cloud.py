@@ -149,7 +149,7 @@ async def test_volumes_are_made_copied_and_removed_over_tls(daemon: Daemon) -> N
             taken = await volumes.snapshot(made.handle, "snapshot-1")
         assert taken.size == 64 << 20
         copy = await volumes.create("pvc-3", 64 << 20, "h1", given, taken.handle)
-        with pytest.raises(Impossible, match="a snapshot stays on its hypervisor"):
+        with pytest.raises(Impossible, match="a copy stays on its hypervisor"):
             await volumes.create("pvc-4", 64 << 20, "h2", given, taken.handle)
         with pytest.raises(CloudError, match="h1 has no machine n1"):
             await volumes.attach(made.handle, "n1", "")
