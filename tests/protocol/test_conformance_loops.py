@@ -7,6 +7,7 @@ import pytest
 
 from tests.protocol.apiserver_bed import Lab
 from tests.protocol.controllers_bed import APPS, CORE, POLICY, Cluster, condition, manage, template
+from tests.protocol.custom_bed import Kind
 from tests.protocol.requests_bed import MERGE, STRATEGIC, Api, Raw, names
 
 pytestmark = pytest.mark.etcd
@@ -111,6 +112,35 @@ def test_owners_in_a_circle_all_go(cluster: Callable[[str], Cluster]) -> None:
 
     delete(bed, f"{path}/pod1", pods[0]["uid"], "Foreground")
     bed.until(path, lambda found: not found["items"])
+
+
+def test_custom_objects_go_with_their_owner_of_a_custom_kind_or_stay(
+    cluster: Callable[[str], Cluster],
+) -> None:
+    bed = cluster("gc-custom")
+    kind = Kind(Api(bed.server)).define()
+    for policy, stays in (("Background", False), ("Foreground", False), ("Orphan", True)):
+        owner = bed.make(kind.path(), kind_body(kind, f"owner-{policy.lower()}"))
+        reference = {key: owner[key] for key in ("apiVersion", "kind")}
+        reference |= {key: owner["metadata"][key] for key in ("name", "uid")}
+        dependent = f"dependent-{policy.lower()}"
+        bed.make(kind.path(), kind_body(kind, dependent, ownerReferences=[reference]))
+        path = f"{kind.path()}/{owner['metadata']['name']}"
+
+        delete(bed, path, owner["metadata"]["uid"], policy)
+
+        # The collector looks for new kinds every 30 seconds, as upstream's.
+        bed.until(path, lambda one: not one, 120)
+        left = bed.until(
+            f"{kind.path()}/{dependent}",
+            lambda one: not one or not one["metadata"].get("ownerReferences"),
+            120,
+        )
+        assert bool(left) == stays, policy
+
+
+def kind_body(kind: Kind, name: str, **metadata: Any) -> Raw:
+    return {"apiVersion": f"{kind.group}/v1", "kind": kind.kind, "metadata": {"name": name, **metadata}}
 
 
 def test_a_namespace_goes_with_all_that_is_in_it_and_comes_back_empty(
