@@ -282,8 +282,8 @@ async def test_static_pods_run_and_are_shown(bed: Bed) -> None:
 
 
 async def test_a_manifest_that_comes_back_while_its_pod_ends_runs_again_and_counts_on(bed: Bed) -> None:
-    manifests = bed.at / "manifests"
-    manifests.mkdir(exist_ok=True)
+    manifests = bed.at / "manifests-that-come-back"
+    manifests.mkdir()
     slow = 'trap "sleep 4; exit 0" TERM; while true; do sleep 0.1; done'
     manifest = {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "back"},
