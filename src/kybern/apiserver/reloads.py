@@ -93,9 +93,10 @@ class Followed:
         now = stamp(self.path)
         if now == self._stamp:
             return False
-        self._stamp = now
-        before, self.content = self.content, self.path.read_bytes()
-        return self.content != before
+        found = self.path.read_bytes()
+        # Noted only now: a file that cannot be read this time is looked at again, though nobody touches it.
+        self._stamp, before, self.content = now, self.content, found
+        return found != before
 
 
 def said(problem: Exception) -> str:
