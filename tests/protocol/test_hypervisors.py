@@ -19,7 +19,7 @@ import yaml
 pytest.importorskip("libvirt")
 
 from kybern.cli import machines, moments
-from kybern.machines import driver, hypervisor, images, lifecycle, qemu, remote, volumes
+from kybern.machines import booting, driver, hypervisor, images, qemu, remote, volumes
 from kybern.machines.errors import MachineError
 from kybern.machines.inventory import inventory
 from kybern.machines.load import load
@@ -135,7 +135,7 @@ class Operator:
 def desk(tmp_path: Path, image: qemu.Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an operator's host has."""
     monkeypatch.setenv("KYBERN_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(lifecycle, "answers", lambda *_: True)
+    monkeypatch.setattr(booting, "answers", lambda *_: True)
     monkeypatch.setattr(moments, "wait_for_ssh", lambda *_: None)
     monkeypatch.setattr(preflight, "distribution", lambda _release: None)
     monkeypatch.setattr(hypervisor, "stop", lambda: None)
