@@ -298,7 +298,7 @@ def test_rules_that_somebody_takes_away_come_back(net: Place) -> None:
     where = f"{ip_of(net, 'flushed')}:80"
     is_up(net, where, WEB)
     net.lab.ssh("worker-2", "iptables-save | grep -v KUBE- | iptables-restore -w 10")
-    assert "KUBE-" not in net.lab.ssh("worker-2", "iptables-save")
+    assert "KUBE-SERVICES" not in net.lab.ssh("worker-2", "iptables-save")
     # It looks every half minute, as upstream's.
     net.answers("node-asker-2", WEB, "http", f"{where}/hostname", 20, seconds=120)
     net.answers("asker-2", WEB, "http", f"{where}/hostname", 20)

@@ -208,9 +208,10 @@ def use(machine: Lab, old: str, new: str) -> None:
     machine.ssh(NODE, f"{change} && systemctl daemon-reload && systemctl restart kube-proxy")
 
 
+# KUBE-IPTABLES-HINT is the kubelet's, in whichever mode kube-proxy runs.
 LEFT = (
     "ip -o link show type dummy; ipset list -name; tail -n +4 /proc/net/ip_vs; "
-    "iptables-save | grep KUBE; nft list tables | grep kube-proxy"
+    "iptables-save | grep KUBE | grep -v KUBE-IPTABLES-HINT; nft list tables | grep kube-proxy"
 )
 
 
