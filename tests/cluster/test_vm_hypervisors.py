@@ -1,6 +1,6 @@
 """Virtual machines on two hypervisors, each in a host of its own as far as its network and its files go.
 
-The machines are no cluster: nothing is deployed on them. What they say to each other goes over the bridges of both hosts.
+What they say to each other goes over the bridges of both hosts. At the end they become a cluster.
 """
 
 import shutil
@@ -15,6 +15,7 @@ import yaml
 from kybern.machines.load import load
 from kybern.machines.state import State
 from tests.cluster.conftest import Lab
+from tests.cluster.pods import Place, server
 
 pytest.importorskip("libvirt")
 
@@ -46,7 +47,7 @@ class Racks:
             "driver": "qemu",
             "bridge": BRIDGE,
             "hypervisors": {one.name: one.uri for one in found},
-            "defaults": {"memory": "512MiB", "disk": "4GiB"},
+            "defaults": {"memory": "2GiB", "cpus": 2, "disk": "10GiB"},
             "machines": MACHINES,
         }
         self.path.write_text(yaml.safe_dump(topology))
@@ -110,3 +111,25 @@ def test_a_machine_is_switched_off_and_on_where_it_is(racks: Racks) -> None:
     racks.up()
 
     assert racks.lab.ssh("worker-1", "cat /root/file").strip() == "kept"
+
+
+def test_they_become_a_cluster_whose_pods_reach_each_other(racks: Racks) -> None:
+    lab, topology = racks.lab, str(racks.path)
+    lab.kybern("deploy", topology, seconds=2400)
+    names = {"master-1", "worker-1"}
+    lab.eventually("both are ready", lambda: lab.nodes_ready() == names, seconds=600)
+    zones = {
+        node["metadata"]["name"]: node["metadata"]["labels"]["topology.kubernetes.io/zone"]
+        for node in lab.get("nodes")["items"]
+    }
+    assert zones == {"master-1": "rack-1", "worker-1": "rack-2"}
+
+    lab.eventually("the default service account", lambda: lab.kubectl("get", "sa", "default"), seconds=120)
+    place = Place.made(lab, "default")
+    place.apply(*(server(f"on-{name}", name) for name in names))
+    place.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=300s", seconds=330)
+    for asking, asked in (("master-1", "worker-1"), ("worker-1", "master-1")):
+        address = place.get("pod", f"on-{asked}")["status"]["podIP"]
+        place.answers(f"on-{asking}", {f"on-{asked}"}, "http", f"{address}:8080/hostname", seconds=120)
+
+    assert "0 changes on 2 machines" in lab.kybern("deploy", topology, seconds=1200).stdout
