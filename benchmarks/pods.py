@@ -71,7 +71,7 @@ def command(api: Server, bed: Bed) -> list[str]:
         f"--cgroup-root={bed.cgroup}", f"--pod-logs-dir={bed.at}/logs", "--fail-swap-on=false",
         f"--container-logs-dir={bed.at}/containers", "--cluster-dns=10.96.0.10",
         "--cluster-domain=cluster.local", "--eviction-hard=memory.available<1Mi",
-        "--rotate-certificates=false",
+        "--rotate-certificates=false", "--make-iptables-util-chains=false",
     ]  # fmt: skip
 
 
