@@ -417,3 +417,13 @@ def test_pods_get_what_a_range_gives_and_no_more_nor_less_than_it_allows(api: Ap
     until(lambda: api.send("POST", pods, limited("small", small)).code == 201)
     api.delete(path)
     until(lambda: api.send("POST", pods, limited("large", {}, {"cpu": "600m"})).code == 201)
+
+
+def test_the_state_of_components_is_a_table_for_who_asks_for_one(api: Api) -> None:
+    answer = api.send(
+        "GET", "/api/v1/componentstatuses", accept="application/json;as=Table;v=v1;g=meta.k8s.io"
+    )
+
+    assert (answer.code, answer.body["kind"]) == (200, "Table")
+    assert [one["name"] for one in answer.body["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
+    assert ["etcd-0", "Healthy", "ok", ""] in [row["cells"] for row in answer.body["rows"]]

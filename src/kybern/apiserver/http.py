@@ -263,7 +263,7 @@ class Server:
             if target.subresource in self.streaming:
                 return await self.streaming[target.subresource](call, request, target)
             verb = verbs.verb_of(call, target.verb)
-            form = _form(request, call, streams=target.verb == "list", shapes=call.kind.storage != "")
+            form = _form(request, call, streams=target.verb == "list", shapes="get" in call.kind.verbs)
             if negotiate.indented(query, call.agent):
                 form = replace(form, pretty=True)
             answer = await verb(call, self.trail.sent(request))
