@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kybern.balancers.elect import winner
+from tests.protocol.network_namespace import entered
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -34,19 +35,6 @@ def ip(*words: str) -> str:
 
 def within(name: str, *words: str) -> str:
     return ip("netns", "exec", f"{MARK}-{name}", *words)
-
-
-@contextmanager
-def entered(name: str) -> Iterator[None]:
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    inside = os.open(f"/run/netns/{MARK}-{name}", os.O_RDONLY)
-    try:
-        os.setns(inside, os.CLONE_NEWNET)
-        yield
-    finally:
-        os.setns(before, os.CLONE_NEWNET)
-        os.close(before)
-        os.close(inside)
 
 
 @dataclass
@@ -69,7 +57,7 @@ class Net:
         """The node that a fresh client is led to; "" when nobody answers."""
         within("client", "ip", "neigh", "flush", "dev", "eth0")
         version = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with entered("client"), socket.socket(version, socket.SOCK_DGRAM) as asks:
+        with entered(f"{MARK}-client"), socket.socket(version, socket.SOCK_DGRAM) as asks:
             asks.sendto(b"?", (address, 9))
         return self.cached(address, 1.0)
 

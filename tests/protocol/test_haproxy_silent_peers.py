@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from ipaddress import IPv4Address, IPv4Network
@@ -21,6 +21,7 @@ import pytest
 from kybern.daemon.self_signed import pair
 from kybern.machines.topology import Cluster, Machine
 from roles.templates import render
+from tests.protocol.network_namespace import entered
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -41,19 +42,6 @@ def ip(*words: str) -> None:
 
 def within(name: str, *words: str) -> None:
     ip("netns", "exec", f"{MARK}-{name}", *words)
-
-
-@contextmanager
-def entered(name: str) -> Iterator[None]:
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    inside = os.open(f"/run/netns/{MARK}-{name}", os.O_RDONLY)
-    try:
-        os.setns(inside, os.CLONE_NEWNET)
-        yield
-    finally:
-        os.setns(before, os.CLONE_NEWNET)
-        os.close(before)
-        os.close(inside)
 
 
 @pytest.fixture
@@ -145,7 +133,7 @@ class Bed:
         return found
 
     async def _held(self) -> Held | None:
-        with entered("client"):
+        with entered(f"{MARK}-client"):
             line = socket.socket()
         line.setblocking(False)
         try:
@@ -172,7 +160,7 @@ async def running(folder: Path) -> AsyncIterator[Bed]:
     (folder / "tls.pem").write_bytes(certificate + key)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(folder / "tls.pem")
-    with entered("back"):
+    with entered(f"{MARK}-back"):
         at = socket.create_server((MASTER, 6443))
     bed = Bed(folder, Master(), ssl.create_default_context(cafile=folder / "ca.crt"))
     server = await asyncio.start_server(bed.master.serve, sock=at, ssl=serving)

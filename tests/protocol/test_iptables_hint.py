@@ -12,6 +12,7 @@ import pytest
 from kybern.kubelet import iptables_hint
 from kybern.kubelet.iptables_hint import CHAIN, PROGRAMS, ensure, keep
 from kybern.netfilter.programs import Missing
+from tests.protocol.network_namespace import entered
 
 pytestmark = [
     pytest.mark.netfilter,
@@ -30,15 +31,10 @@ def apart() -> Iterator[None]:
     """This thread, and what it starts, are in a fresh namespace."""
     name = f"kybern-hint-{uuid.uuid4().hex[:8]}"
     said("ip", "netns", "add", name)
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    inside = os.open(f"/run/netns/{name}", os.O_RDONLY)
     try:
-        os.setns(inside, os.CLONE_NEWNET)
-        yield
+        with entered(name):
+            yield
     finally:
-        os.setns(before, os.CLONE_NEWNET)
-        os.close(before)
-        os.close(inside)
         said("ip", "netns", "del", name)
 
 

@@ -82,6 +82,19 @@ def due(certificate: bytes, part: float) -> datetime:
     return begin + (end - begin) * part
 
 
+def held(current: Path) -> bytes | None:
+    """The certificate that there is; None for none, and for one that nobody can read, which is told."""
+    try:
+        found = current.read_bytes()
+        due(found, 1.0)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as problem:
+        log.warning("cannot read the certificate %s: %s", current, problem)
+        return None
+    return found
+
+
 def pause(due_at: datetime, now: datetime) -> float:
     """Seconds until the next look: in time for a certificate that lives for minutes, and soon after a clock was set.
 
@@ -184,33 +197,22 @@ async def rotate(settings: Settings, config: Config, node: str) -> None:
         while True:
             seconds = AGAIN
             try:
-                held = await asyncio.to_thread(_held, current)
-                if held is None or datetime.now(UTC) >= due(held, part):
-                    held, key = await _another(settings, client, node, held)
-                    await asyncio.to_thread(store, current.parent, held, key)
+                found = await asyncio.to_thread(held, current)
+                if found is None or datetime.now(UTC) >= due(found, part):
+                    found, key = await _another(settings, client, node, found)
+                    await asyncio.to_thread(store, current.parent, found, key)
                     log.info("Rotated the client certificate")
-                certificate_metrics.CLIENT_ENDS.at = due(held, 1.0)
-                seconds = pause(due(held, part), datetime.now(UTC))
+                certificate_metrics.CLIENT_ENDS.at = due(found, 1.0)
+                seconds = pause(due(found, part), datetime.now(UTC))
             except (ApiError, Fatal, OSError, ValueError) as problem:
                 certificate_metrics.CLIENT_ERRORS.inc()
                 log.warning("cannot rotate the client certificate: %s", problem)
             await asyncio.sleep(seconds)
 
 
-def _held(current: Path) -> bytes | None:
-    """The certificate that there is; None for one that nobody can read any more."""
-    try:
-        found = current.read_bytes()
-        due(found, 1.0)
-    except (OSError, ValueError) as problem:
-        log.warning("cannot read the client certificate %s: %s", current, problem)
-        return None
-    return found
-
-
-async def _another(settings: Settings, client: Verbs, node: str, held: bytes | None) -> tuple[bytes, bytes]:
+async def _another(settings: Settings, client: Verbs, node: str, before: bytes | None) -> tuple[bytes, bytes]:
     """Asked for with the certificate that there is, or with the bootstrap identity when that one has ended."""
-    lasts = held is not None and datetime.now(UTC) < due(held, 1.0)
+    lasts = before is not None and datetime.now(UTC) < due(before, 1.0)
     if lasts or not settings.bootstrap_kubeconfig:
         return await certificate(client, Wanted(node))
     log.warning("there is no client certificate that lasts: asking with %s", settings.bootstrap_kubeconfig)

@@ -7,6 +7,7 @@ import time
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge
@@ -120,6 +121,7 @@ _NAMES = {
 }  # fmt: skip
 
 
+@cache
 def operation(method: str) -> str:
     """What upstream calls a request of the Container Runtime Interface: create_container. Pure."""
     plain = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in method)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from kybern.client.verbs import Verbs
 from kybern.daemon.run import Fatal
 from kybern.kubelet import certificate_metrics
-from kybern.kubelet.bootstrap import AGAIN, Wanted, certificate, due, pause, store
+from kybern.kubelet.bootstrap import AGAIN, Wanted, certificate, due, held, pause, store
 from kybern.machinery.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ServingCertificate:
     async def look(self, asked: Wanted) -> bool:
         """Have a certificate that lasts; False when it could not be had now."""
         try:
-            before = await asyncio.to_thread(self._held)
+            before = await asyncio.to_thread(held, self.path)
             if before is None or datetime.now(UTC) >= due(before, self._part) or not covers(before, asked):
                 found, key = await certificate(self._client, asked)
                 await asyncio.to_thread(store, self._directory, found, key, "server")
@@ -106,18 +106,6 @@ class ServingCertificate:
         self.there.set()
         return True
 
-    def _held(self) -> bytes | None:
-        """The certificate that there is; None for one that nobody can read."""
-        try:
-            found = self.path.read_bytes()
-            due(found, 1.0)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as problem:
-            log.warning("cannot read the serving certificate %s: %s", self.path, problem)
-            return None
-        return found
-
     def _pause(self) -> float:
-        held = self._held()
-        return AGAIN if held is None else pause(due(held, self._part), datetime.now(UTC))
+        found = held(self.path)
+        return AGAIN if found is None else pause(due(found, self._part), datetime.now(UTC))

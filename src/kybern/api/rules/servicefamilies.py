@@ -44,7 +44,7 @@ def related(spec: Raw) -> Iterator[Cause]:
         yield invalid("spec.clusterIPs", found, "may only hold up to 2 values")
     if wrong:
         return
-    if len(found) > 1 and len({_of(address) for address in found}) == 1:
+    if len(found) > 1 and len({family_of(address) for address in found}) == 1:
         yield invalid("spec.clusterIPs", found, "may specify no more than one IP for each IP family")
     yield from _matching(spec)
 
@@ -68,21 +68,21 @@ def _addresses(found: Sequence[str]) -> Iterator[Cause]:
             yield invalid("spec.clusterIPs", list(found), "'None' must be the first and only value")
 
 
-def _of(address: str) -> str:
+def family_of(address: str) -> str:
     return _OF[":" in address]
 
 
 def _families(spec: Raw) -> list[str]:
     """Those that are said, and after them those of the addresses."""
     said = list(spec.get("ipFamilies") or ())
-    return said + [_of(address) for address in (spec.get("clusterIPs") or [])[len(said) :]]
+    return said + [family_of(address) for address in (spec.get("clusterIPs") or [])[len(said) :]]
 
 
 def _matching(spec: Raw) -> Iterator[Cause]:
     """Every address is of the family at its place."""
     pairs = zip(spec.get("clusterIPs") or (), spec.get("ipFamilies") or (), strict=False)
     for at, (address, family) in enumerate(pairs):
-        if address != "None" and family in _OF and family != _of(address):
+        if address != "None" and family in _OF and family != family_of(address):
             text = f"expected an {family} value as indicated by `ipFamilies[{at}]`"
             yield invalid(f"spec.clusterIPs[{at}]", address, text)
 

@@ -13,7 +13,6 @@ from kybern.machinery.kind import Raw
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _IP_MODES = ("Proxy", "VIP")
 _NO_ADDRESS = ("ipFamilies", "ipFamilyPolicy")
-_MODE, _OLD_MODE = "service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"
 
 
 def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
@@ -42,10 +41,10 @@ def validate(new: Raw, old: Raw | None) -> Iterator[Cause]:
 
 
 def _modes(annotations: Raw) -> Iterator[Cause]:
-    mode = annotations.get(_MODE)
-    if mode is not None and annotations.get(_OLD_MODE) not in (None, mode):
-        text = f"must match annotations[{_OLD_MODE}] when both are specified"
-        yield invalid(f"metadata.annotations[{_MODE}]", mode, text)
+    mode = annotations.get(servicetraffic.MODE)
+    if mode is not None and annotations.get(servicetraffic.OLD_MODE) not in (None, mode):
+        text = f"must match annotations[{servicetraffic.OLD_MODE}] when both are specified"
+        yield invalid(f"metadata.annotations[{servicetraffic.MODE}]", mode, text)
 
 
 def _of_type(spec: Raw) -> Iterator[Cause]:

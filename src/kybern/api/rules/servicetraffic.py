@@ -10,6 +10,8 @@ from kybern.api.rules.formats import network, qualified_name
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
 
+MODE = "service.kubernetes.io/topology-mode"
+OLD_MODE = "service.kubernetes.io/topology-aware-hints"  # deprecated, and looked at where MODE is not set
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _POLICIES = ("Cluster", "Local")

@@ -4,15 +4,14 @@ import ipaddress
 from collections.abc import Iterator
 
 from kybern.api.rules.servicefamilies import is_headless
+from kybern.api.rules.servicetraffic import MODE, OLD_MODE
 from kybern.machinery.kind import Raw
-
-_OLD_MODE, _MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
 
 
 def warnings(new: Raw, _old: Raw | None) -> Iterator[str]:
     spec = new.get("spec") or {}
-    if _OLD_MODE in ((new.get("metadata") or {}).get("annotations") or {}):
-        yield f"annotation {_OLD_MODE} is deprecated, please use {_MODE} instead"
+    if OLD_MODE in ((new.get("metadata") or {}).get("annotations") or {}):
+        yield f"annotation {OLD_MODE} is deprecated, please use {MODE} instead"
     if is_headless(spec):
         yield from _headless(spec)
     else:

@@ -74,7 +74,7 @@ def of_address(
 
     ``given`` is the IPAddress of its name, ``ranges`` are those that addresses may be of.
     """
-    parsed = _parsed(address)
+    parsed = ipaddress.ip_address(address)
     shown = f"[IPv{parsed.version}]: {parsed}"
     if not any(parsed in network for network in ranges):
         text = f"Cluster IP {shown} is not within any configured Service CIDR; please recreate service"
@@ -129,7 +129,3 @@ def _by_ports(reason: str, message: str) -> Told:
 
 def _key(service: Raw) -> tuple[str, str]:
     return service["metadata"]["namespace"], service["metadata"]["name"]
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(address)

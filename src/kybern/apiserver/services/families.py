@@ -6,7 +6,7 @@ families that the cluster has not, since whoever writes its endpoints knows best
 
 from collections.abc import Iterator, Sequence
 
-from kybern.api.rules.servicefamilies import is_headless
+from kybern.api.rules.servicefamilies import family_of, is_headless
 from kybern.machinery.causes import invalid
 from kybern.machinery.errors import Cause
 from kybern.machinery.kind import Raw
@@ -28,7 +28,7 @@ def settle(spec: Raw, old: Raw | None, known: Sequence[str]) -> list[Cause]:
     policy = spec["ipFamilyPolicy"] = policy or ("RequireDualStack" if free else "SingleStack")
     families = list(spec.get("ipFamilies") or ())
     asked = [] if is_headless(spec) else spec.get("clusterIPs") or []
-    families += [_of(address) for address in asked[len(families) :]]
+    families += [family_of(address) for address in asked[len(families) :]]
     causes = list(_too_many(spec, policy)) + list(_unknown_addresses(spec, asked, known))
     if not causes and not free:
         causes = list(_unknown(policy, families, known))
@@ -61,8 +61,8 @@ def _unknown_addresses(spec: Raw, asked: Sequence[str], known: Sequence[str]) ->
     """Those whose families nobody has said."""
     said = len(spec.get("ipFamilies") or ())
     for at, address in enumerate(asked[said:], start=said):
-        if _of(address) not in known:
-            text = f"{_of(address)} is not configured on this cluster"
+        if family_of(address) not in known:
+            text = f"{family_of(address)} is not configured on this cluster"
             yield invalid(f"spec.clusterIPs[{at}]", list(asked), text)
 
 
@@ -72,7 +72,3 @@ def _unknown(policy: str, families: Sequence[str], known: Sequence[str]) -> Iter
     for at, family in enumerate(families):
         if family not in known:
             yield invalid(f"spec.ipFamilies[{at}]", family, "not configured on this cluster")
-
-
-def _of(address: str) -> str:
-    return "IPv6" if ":" in address else "IPv4"
